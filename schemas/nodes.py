@@ -1,0 +1,461 @@
+"""What a node's agent and the delivery service say to each other, and what delivery puts on `meter.reports`.
+
+HTTP, served by delivery at port 18082 (every body is one of the models below, JSON; errors are problem documents):
+
+    POST /v1/nodes                                     EnrolRequest      → 201 EnrolReply (200 on a repeat)
+    POST /v1/nodes/{node_id}/reports                   Report            → 200 ReportReply
+    POST /v1/nodes/{node_id}/challenges/{id}/commit    ChallengeCommit   → 200 OpeningRequest
+    POST /v1/nodes/{node_id}/challenges/{id}/open      ChallengeOpening  → 200 ChallengeVerdict
+    POST /v1/nodes/{node_id}/leases/{lease_id}         LeaseResult       → 200 LeaseReply
+    POST /v1/inspections                               InspectionReport  → 201 InspectionReply
+
+Every message of the agent ends in `signature`: Ed25519 of the node's key over `signing_bytes(message)`. Keys and
+signatures are lower-case hex. All times are integer milliseconds; `…_ms` of a server is its own clock.
+"""
+
+from hashlib import sha256
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+GENESIS_HASH = "0" * 64
+FATAL_XIDS = frozenset({48, 63, 64, 79, 94, 95})
+
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Text = Annotated[str, Field(max_length=1024)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+
+
+class Model(BaseModel):
+    """The base of all: closed, frozen, strict; its canonical form is compact JSON in field order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SignedMessage(Model):
+    """A message that the node's key signs; the subclass's `purpose` keeps one kind from passing as another."""
+
+    purpose: ClassVar[str]
+
+
+def canonical_bytes(message: BaseModel) -> bytes:
+    """The one byte form of a message: compact JSON, fields in the order of the model."""
+    return message.model_dump_json().encode()
+
+
+def signing_bytes(message: SignedMessage) -> bytes:
+    """What is signed and hashed: the purpose, a line feed, the canonical bytes without `signature`."""
+    body = message.model_dump_json(exclude={"signature"})
+    return f"hourbook.{message.purpose}.v1\n{body}".encode()
+
+
+def message_hash(message: SignedMessage) -> str:
+    """SHA-256 of the signing bytes; the `prev_hash` of the next report in a chain."""
+    return sha256(signing_bytes(message)).hexdigest()
+
+
+def node_id_of(public_key: str) -> str:
+    """The id of the node that owns a key: short, and the same however often it enrols."""
+    return "node-" + sha256(bytes.fromhex(public_key)).hexdigest()[:16]
+
+
+# --- enrolment ---------------------------------------------------------------------------------------------------
+
+
+class GpuInventory(Model):
+    """One GPU as the driver names it; `grade` is the product grade it is sold as (`H100SXM80`)."""
+
+    uuid: Name
+    pci_address: Name
+    serial: Text
+    board_part_number: Text
+    name: Name
+    memory_mib: Count
+    grade: Name
+
+
+class EnrolRequest(SignedMessage):
+    """A new node proves its operator's one-time token and its own key; a repeat with the same key gets the same node.
+
+    `grade` is what the whole node is sold as (`H100SXM80X8`, or the GPUs' own grade when they are sold singly);
+    `nvml_simulated` says that the telemetry comes from the stand-in library, which only a sandbox accepts.
+    """
+
+    purpose: ClassVar[str] = "enrol"
+    token: Annotated[str, Field(min_length=1, max_length=4096)]
+    public_key: Hash
+    label: Name
+    hub: Name
+    grade: Name
+    boot_id: Name
+    gpus: Annotated[tuple[GpuInventory, ...], Field(min_length=1, max_length=64)]
+    driver_version: Name
+    kernel_driver_version: Text = ""
+    library_sha256: Hash
+    agent_version: Name
+    nvml_simulated: bool
+    wall_ms: Count
+    signature: Signature
+
+
+class Challenge(Model):
+    """Work that only the claimed GPUs can finish in time: see `schemas.challenge` for the arithmetic.
+
+    The commit must arrive before `deadline_ms`; each GPU in `gpu_uuids` runs its own chain over the same nonce.
+    """
+
+    challenge_id: Name
+    cause: Literal["enrolment", "gate", "idle"]
+    nonce: Hash
+    n: Annotated[int, Field(ge=2, le=131_072)]
+    rounds: Annotated[int, Field(ge=1, le=4096)]
+    gpu_uuids: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+    issued_ms: Count
+    deadline_ms: Count
+    lease_id: Name | None = None
+
+
+class EnrolReply(Model):
+    """The node's id, its operator's account, the first nonce, and a challenge to pass before anything is sold."""
+
+    node_id: Name
+    account: Name
+    level: Literal["T0", "T1", "T2", "T3"]
+    server_nonce: Hash
+    server_time_ms: Count
+    report_interval_ms: Annotated[int, Field(ge=1)]
+    challenge: Challenge | None = None
+
+
+# --- reports -----------------------------------------------------------------------------------------------------
+
+
+class GpuProcess(Model):
+    """A compute process on a GPU; `lease_id` is set where the agent's hook started it for a buyer."""
+
+    pid: Count
+    memory_mib: Count
+    lease_id: Name | None = None
+
+
+class GpuReading(Model):
+    """One GPU at the end of a window. Where `present` is false the measured fields are 0 and mean nothing.
+
+    `throttle` is NVML's bit mask of clock event reasons; `ecc_*` and `remapped_*` are lifetime counts; `xid` lists the
+    XIDs seen in the window; `healthy` is the agent's own verdict, which delivery checks against the facts.
+    """
+
+    uuid: Name
+    present: bool
+    healthy: bool
+    memory_total_mib: Count
+    memory_used_mib: Count
+    utilisation_percent: Annotated[int, Field(ge=0, le=100)]
+    power_mw: Count
+    energy_mj: Count
+    temperature_c: Annotated[int, Field(ge=-273, le=1000)]
+    sm_clock_mhz: Count
+    memory_clock_mhz: Count
+    throttle: Count
+    ecc_corrected: Count
+    ecc_uncorrected: Count
+    remapped_correctable: Count
+    remapped_uncorrectable: Count
+    remap_failed: bool
+    mig_enabled: bool
+    xid: tuple[Count, ...] = ()
+    processes: tuple[GpuProcess, ...] = ()
+
+
+class Report(SignedMessage):
+    """The node's meter for one window, `mono_start_ms` to `mono_end_ms` of its monotonic clock.
+
+    `agent` is the node id. `seq` starts at 1 and has no holes, also over a reboot (which changes `boot_id`);
+    `prev_hash` is `message_hash` of the report before (GENESIS_HASH for the first). `server_nonce` came with the last
+    reply and is used once, save by reports marked `queued`, which were written while offline and repeat the last one.
+    """
+
+    purpose: ClassVar[str] = "report"
+    agent: Name
+    boot_id: Name
+    seq: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    prev_hash: Hash
+    server_nonce: Hash
+    mono_start_ms: Count
+    mono_end_ms: Count
+    wall_ms: Count
+    queued: bool
+    lease_ids: tuple[Name, ...]
+    agent_version: Name
+    driver_version: Name
+    kernel_driver_version: Text = ""
+    library_sha256: Hash
+    nvml_simulated: bool
+    gpus: Annotated[tuple[GpuReading, ...], Field(max_length=64)]
+    signature: Signature
+
+
+class LeaseStart(Model):
+    """A lease to open: run the operator's start hook so that the buyer gets in by `starts_ms`."""
+
+    lease_id: Name
+    position_ids: Annotated[tuple[Name, ...], Field(min_length=1)]
+    contract: Name
+    gpu_uuids: Annotated[tuple[Name, ...], Field(min_length=1)]
+    starts_ms: Count
+    ends_ms: Count
+    access_reference: Text
+
+
+class LeaseStop(Model):
+    """A lease to close: run the operator's end hook."""
+
+    lease_id: Name
+    reason: Literal["ended", "failed", "settled", "admin"]
+
+
+class PolicyHint(Model):
+    """What the venue asks of the node's selling: `sell` false means withdraw everything, `reason` says why."""
+
+    sell: bool = True
+    reason: Text = ""
+
+
+class ReportReply(Model):
+    """The venue's answer to a report; starts, stops and challenges repeat until the node has answered them.
+
+    `status`: `accepted`, `duplicate` (same seq, same hash) or `buffered` (came before its predecessor). A refused
+    report is a problem document: `report_nonce_stale` carries the members `server_nonce` and `server_time_ms`,
+    `report_gap` the member `expected_seq`; `report_forked` means quarantine.
+    """
+
+    status: Literal["accepted", "duplicate", "buffered"]
+    seq: Count
+    next_nonce: Hash
+    server_time_ms: Count
+    report_interval_ms: Annotated[int, Field(ge=1)]
+    level: Literal["T0", "T1", "T2", "T3"]
+    node_state: Literal["enrolled", "active", "quarantined", "lost", "banned"]
+    challenges: tuple[Challenge, ...] = ()
+    start_leases: tuple[LeaseStart, ...] = ()
+    stop_leases: tuple[LeaseStop, ...] = ()
+    hint: PolicyHint = PolicyHint()
+
+
+# --- challenges --------------------------------------------------------------------------------------------------
+
+
+class GpuCommit(Model):
+    """The last link `h_T` of one GPU's chain."""
+
+    gpu_uuid: Name
+    head: Hash
+
+
+class ChallengeCommit(SignedMessage):
+    """All chains of a challenge, finished; the server's clock stops when it arrives."""
+
+    purpose: ClassVar[str] = "challenge.commit"
+    agent: Name
+    challenge_id: Name
+    backend: Name
+    heads: Annotated[tuple[GpuCommit, ...], Field(min_length=1, max_length=64)]
+    signature: Signature
+
+
+class RoundRows(Model):
+    """Rows asked for from one round; `round` counts from 1, rows from 0."""
+
+    round: Annotated[int, Field(ge=1)]
+    rows: tuple[Count, ...]
+
+
+class GpuOpeningRequest(Model):
+    """What is to be opened of one GPU's chain."""
+
+    gpu_uuid: Name
+    rounds: tuple[RoundRows, ...]
+
+
+class OpeningRequest(Model):
+    """Drawn by the server after the commit; the opening must arrive before `deadline_ms`."""
+
+    challenge_id: Name
+    deadline_ms: Count
+    gpus: tuple[GpuOpeningRequest, ...]
+
+
+class OpenedRow(Model):
+    """One row of C_t: n INT32 little endian in base64, and its siblings up to the root, lowest first."""
+
+    index: Count
+    values: Base64
+    path: tuple[Hash, ...]
+
+
+class OpenedRound(Model):
+    """The opened rows of one round."""
+
+    round: Annotated[int, Field(ge=1)]
+    rows: tuple[OpenedRow, ...]
+
+
+class GpuOpening(Model):
+    """One GPU's opening: the Merkle roots of *all* rounds, which link up to the committed head, and the rows."""
+
+    gpu_uuid: Name
+    roots: tuple[Hash, ...]
+    rounds: tuple[OpenedRound, ...]
+
+
+class ChallengeOpening(SignedMessage):
+    """The answer to an opening request."""
+
+    purpose: ClassVar[str] = "challenge.open"
+    agent: Name
+    challenge_id: Name
+    gpus: Annotated[tuple[GpuOpening, ...], Field(min_length=1, max_length=64)]
+    signature: Signature
+
+
+class GpuVerdict(Model):
+    """`reason` is empty where the GPU passed; `operations_per_s` is the score by the server's clock alone."""
+
+    gpu_uuid: Name
+    passed: bool
+    reason: Text = ""
+    operations_per_s: Count
+
+
+class ChallengeVerdict(Model):
+    """What the server found; `passed` only when every GPU did."""
+
+    challenge_id: Name
+    passed: bool
+    judged_ms: Count
+    gpus: tuple[GpuVerdict, ...]
+
+
+# --- leases ------------------------------------------------------------------------------------------------------
+
+
+class LeaseResult(SignedMessage):
+    """What the operator's hook did. `endpoint` and `credential` are for the buyer alone and go to no topic."""
+
+    purpose: ClassVar[str] = "lease"
+    agent: Name
+    lease_id: Name
+    action: Literal["start", "stop"]
+    ok: bool
+    endpoint: Text = ""
+    credential: Annotated[str, Field(max_length=8192)] = ""
+    detail: Text = ""
+    wall_ms: Count
+    signature: Signature
+
+
+class LeaseReply(Model):
+    """Taken down; a repeat changes nothing."""
+
+    lease_id: Name
+    recorded: bool
+
+
+# --- inspections -------------------------------------------------------------------------------------------------
+
+
+class InspectedGpu(Model):
+    """One GPU for a hardware listing: what it is, and how it stands."""
+
+    inventory: GpuInventory
+    reading: GpuReading
+
+
+class InspectionReport(SignedMessage):
+    """The condition of GPUs for sale, bound to a nonce of whoever asked (the venue's last one, or a buyer's).
+
+    It names its own key, so that a reader can check it without asking anyone but for the node's enrolment.
+    """
+
+    purpose: ClassVar[str] = "inspection"
+    agent: Name
+    public_key: Hash
+    nonce: Hash
+    driver_version: Name
+    library_sha256: Hash
+    agent_version: Name
+    nvml_simulated: bool
+    wall_ms: Count
+    gpus: Annotated[tuple[InspectedGpu, ...], Field(min_length=1, max_length=64)]
+    signature: Signature
+
+
+class InspectionReply(Model):
+    """The report's name from now on: `message_hash` of it."""
+
+    inspection_id: Hash
+    received_ms: Count
+
+
+# --- the topic `meter.reports`, keyed by node id -----------------------------------------------------------------
+
+
+class NodeEnrolled(Model):
+    """A node came in. `received_ms` is the edge's clock, as in all records of this topic."""
+
+    type: Literal["node_enrolled"] = "node_enrolled"
+    node_id: Name
+    account: Name
+    received_ms: Count
+    request: EnrolRequest
+
+
+class NodeReported(Model):
+    """A report whose signature and nonce the edge has checked; its chain is checked by the reader."""
+
+    type: Literal["node_reported"] = "node_reported"
+    node_id: Name
+    received_ms: Count
+    report: Report
+
+
+class ChallengeJudged(Model):
+    """A challenge is over: passed, failed, or late."""
+
+    type: Literal["challenge_judged"] = "challenge_judged"
+    node_id: Name
+    received_ms: Count
+    cause: Literal["enrolment", "gate", "idle"]
+    lease_id: Name | None
+    verdict: ChallengeVerdict
+
+
+class LeaseAnswered(Model):
+    """A hook has run; without the credential, which never leaves delivery's own database."""
+
+    type: Literal["lease_answered"] = "lease_answered"
+    node_id: Name
+    received_ms: Count
+    lease_id: Name
+    action: Literal["start", "stop"]
+    ok: bool
+    endpoint: Text
+    detail: Text
+
+
+class NodeInspected(Model):
+    """An inspection report that the edge has checked."""
+
+    type: Literal["node_inspected"] = "node_inspected"
+    node_id: Name
+    received_ms: Count
+    report: InspectionReport
+
+
+MeterRecord = Annotated[
+    NodeEnrolled | NodeReported | ChallengeJudged | LeaseAnswered | NodeInspected, Field(discriminator="type")
+]
+METER_RECORD: TypeAdapter[MeterRecord] = TypeAdapter(MeterRecord)
