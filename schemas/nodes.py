@@ -16,34 +16,27 @@ signatures are lower-case hex. All times are integer milliseconds; `…_ms` of a
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
+
+from schemas.base import Model
+from schemas.ids import AccountId, Contract, GpuUuid, Grade, Hub, Identifier, NodeId, PublicKey, Signature
+from schemas.ids import Digest as Hash
+from schemas.venue import Level
 
 GENESIS_HASH = "0" * 64
 FATAL_XIDS = frozenset({48, 63, 64, 79, 94, 95})
 
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+PositionId = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=1024)]
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
-
-
-class Model(BaseModel):
-    """The base of all: closed, frozen, strict; its canonical form is compact JSON in field order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class SignedMessage(Model):
     """A message that the node's key signs; the subclass's `purpose` keeps one kind from passing as another."""
 
     purpose: ClassVar[str]
-
-
-def canonical_bytes(message: BaseModel) -> bytes:
-    """The one byte form of a message: compact JSON, fields in the order of the model."""
-    return message.model_dump_json().encode()
 
 
 def signing_bytes(message: SignedMessage) -> bytes:
@@ -66,15 +59,15 @@ def node_id_of(public_key: str) -> str:
 
 
 class GpuInventory(Model):
-    """One GPU as the driver names it; `grade` is the product grade it is sold as (`H100SXM80`)."""
+    """One GPU as the driver names it; `grade` is its own (`H100SXM80`); `serial` is `unknown` where the board has none."""
 
-    uuid: Name
+    uuid: GpuUuid
     pci_address: Name
-    serial: Text
+    serial: Identifier
     board_part_number: Text
     name: Name
     memory_mib: Count
-    grade: Name
+    grade: Grade
 
 
 class EnrolRequest(SignedMessage):
@@ -86,11 +79,11 @@ class EnrolRequest(SignedMessage):
 
     purpose: ClassVar[str] = "enrol"
     token: Annotated[str, Field(min_length=1, max_length=4096)]
-    public_key: Hash
+    public_key: PublicKey
     label: Name
-    hub: Name
-    grade: Name
-    boot_id: Name
+    hub: Hub
+    grade: Grade
+    boot_id: Identifier
     gpus: Annotated[tuple[GpuInventory, ...], Field(min_length=1, max_length=64)]
     driver_version: Name
     kernel_driver_version: Text = ""
@@ -107,23 +100,23 @@ class Challenge(Model):
     The commit must arrive before `deadline_ms`; each GPU in `gpu_uuids` runs its own chain over the same nonce.
     """
 
-    challenge_id: Name
+    challenge_id: Identifier
     cause: Literal["enrolment", "gate", "idle"]
     nonce: Hash
     n: Annotated[int, Field(ge=2, le=131_072)]
     rounds: Annotated[int, Field(ge=1, le=4096)]
-    gpu_uuids: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+    gpu_uuids: Annotated[tuple[GpuUuid, ...], Field(min_length=1, max_length=64)]
     issued_ms: Count
     deadline_ms: Count
-    lease_id: Name | None = None
+    lease_id: Identifier | None = None
 
 
 class EnrolReply(Model):
     """The node's id, its operator's account, the first nonce, and a challenge to pass before anything is sold."""
 
-    node_id: Name
-    account: Name
-    level: Literal["T0", "T1", "T2", "T3"]
+    node_id: NodeId
+    account: AccountId
+    level: Level
     server_nonce: Hash
     server_time_ms: Count
     report_interval_ms: Annotated[int, Field(ge=1)]
@@ -138,7 +131,7 @@ class GpuProcess(Model):
 
     pid: Count
     memory_mib: Count
-    lease_id: Name | None = None
+    lease_id: Identifier | None = None
 
 
 class GpuReading(Model):
@@ -148,7 +141,7 @@ class GpuReading(Model):
     XIDs seen in the window; `healthy` is the agent's own verdict, which delivery checks against the facts.
     """
 
-    uuid: Name
+    uuid: GpuUuid
     present: bool
     healthy: bool
     memory_total_mib: Count
@@ -179,8 +172,8 @@ class Report(SignedMessage):
     """
 
     purpose: ClassVar[str] = "report"
-    agent: Name
-    boot_id: Name
+    agent: NodeId
+    boot_id: Identifier
     seq: Annotated[int, Field(ge=1, le=2**63 - 1)]
     prev_hash: Hash
     server_nonce: Hash
@@ -188,7 +181,7 @@ class Report(SignedMessage):
     mono_end_ms: Count
     wall_ms: Count
     queued: bool
-    lease_ids: tuple[Name, ...]
+    lease_ids: tuple[Identifier, ...]
     agent_version: Name
     driver_version: Name
     kernel_driver_version: Text = ""
@@ -201,10 +194,10 @@ class Report(SignedMessage):
 class LeaseStart(Model):
     """A lease to open: run the operator's start hook so that the buyer gets in by `starts_ms`."""
 
-    lease_id: Name
-    position_ids: Annotated[tuple[Name, ...], Field(min_length=1)]
-    contract: Name
-    gpu_uuids: Annotated[tuple[Name, ...], Field(min_length=1)]
+    lease_id: Identifier
+    position_ids: Annotated[tuple[PositionId, ...], Field(min_length=1)]
+    contract: Contract
+    gpu_uuids: Annotated[tuple[GpuUuid, ...], Field(min_length=1)]
     starts_ms: Count
     ends_ms: Count
     access_reference: Text
@@ -213,7 +206,7 @@ class LeaseStart(Model):
 class LeaseStop(Model):
     """A lease to close: run the operator's end hook."""
 
-    lease_id: Name
+    lease_id: Identifier
     reason: Literal["ended", "failed", "settled", "admin"]
 
 
@@ -237,7 +230,7 @@ class ReportReply(Model):
     next_nonce: Hash
     server_time_ms: Count
     report_interval_ms: Annotated[int, Field(ge=1)]
-    level: Literal["T0", "T1", "T2", "T3"]
+    level: Level
     node_state: Literal["enrolled", "active", "quarantined", "lost", "banned"]
     challenges: tuple[Challenge, ...] = ()
     start_leases: tuple[LeaseStart, ...] = ()
@@ -251,7 +244,7 @@ class ReportReply(Model):
 class GpuCommit(Model):
     """The last link `h_T` of one GPU's chain."""
 
-    gpu_uuid: Name
+    gpu_uuid: GpuUuid
     head: Hash
 
 
@@ -259,8 +252,8 @@ class ChallengeCommit(SignedMessage):
     """All chains of a challenge, finished; the server's clock stops when it arrives."""
 
     purpose: ClassVar[str] = "challenge.commit"
-    agent: Name
-    challenge_id: Name
+    agent: NodeId
+    challenge_id: Identifier
     backend: Name
     heads: Annotated[tuple[GpuCommit, ...], Field(min_length=1, max_length=64)]
     signature: Signature
@@ -276,14 +269,14 @@ class RoundRows(Model):
 class GpuOpeningRequest(Model):
     """What is to be opened of one GPU's chain."""
 
-    gpu_uuid: Name
+    gpu_uuid: GpuUuid
     rounds: tuple[RoundRows, ...]
 
 
 class OpeningRequest(Model):
     """Drawn by the server after the commit; the opening must arrive before `deadline_ms`."""
 
-    challenge_id: Name
+    challenge_id: Identifier
     deadline_ms: Count
     gpus: tuple[GpuOpeningRequest, ...]
 
@@ -306,7 +299,7 @@ class OpenedRound(Model):
 class GpuOpening(Model):
     """One GPU's opening: the Merkle roots of *all* rounds, which link up to the committed head, and the rows."""
 
-    gpu_uuid: Name
+    gpu_uuid: GpuUuid
     roots: tuple[Hash, ...]
     rounds: tuple[OpenedRound, ...]
 
@@ -315,8 +308,8 @@ class ChallengeOpening(SignedMessage):
     """The answer to an opening request."""
 
     purpose: ClassVar[str] = "challenge.open"
-    agent: Name
-    challenge_id: Name
+    agent: NodeId
+    challenge_id: Identifier
     gpus: Annotated[tuple[GpuOpening, ...], Field(min_length=1, max_length=64)]
     signature: Signature
 
@@ -324,7 +317,7 @@ class ChallengeOpening(SignedMessage):
 class GpuVerdict(Model):
     """`reason` is empty where the GPU passed; `operations_per_s` is the score by the server's clock alone."""
 
-    gpu_uuid: Name
+    gpu_uuid: GpuUuid
     passed: bool
     reason: Text = ""
     operations_per_s: Count
@@ -333,7 +326,7 @@ class GpuVerdict(Model):
 class ChallengeVerdict(Model):
     """What the server found; `passed` only when every GPU did."""
 
-    challenge_id: Name
+    challenge_id: Identifier
     passed: bool
     judged_ms: Count
     gpus: tuple[GpuVerdict, ...]
@@ -346,8 +339,8 @@ class LeaseResult(SignedMessage):
     """What the operator's hook did. `endpoint` and `credential` are for the buyer alone and go to no topic."""
 
     purpose: ClassVar[str] = "lease"
-    agent: Name
-    lease_id: Name
+    agent: NodeId
+    lease_id: Identifier
     action: Literal["start", "stop"]
     ok: bool
     endpoint: Text = ""
@@ -360,7 +353,7 @@ class LeaseResult(SignedMessage):
 class LeaseReply(Model):
     """Taken down; a repeat changes nothing."""
 
-    lease_id: Name
+    lease_id: Identifier
     recorded: bool
 
 
@@ -381,8 +374,8 @@ class InspectionReport(SignedMessage):
     """
 
     purpose: ClassVar[str] = "inspection"
-    agent: Name
-    public_key: Hash
+    agent: NodeId
+    public_key: PublicKey
     nonce: Hash
     driver_version: Name
     library_sha256: Hash
@@ -407,8 +400,8 @@ class NodeEnrolled(Model):
     """A node came in. `received_ms` is the edge's clock, as in all records of this topic."""
 
     type: Literal["node_enrolled"] = "node_enrolled"
-    node_id: Name
-    account: Name
+    node_id: NodeId
+    account: AccountId
     received_ms: Count
     request: EnrolRequest
 
@@ -417,7 +410,7 @@ class NodeReported(Model):
     """A report whose signature and nonce the edge has checked; its chain is checked by the reader."""
 
     type: Literal["node_reported"] = "node_reported"
-    node_id: Name
+    node_id: NodeId
     received_ms: Count
     report: Report
 
@@ -426,10 +419,10 @@ class ChallengeJudged(Model):
     """A challenge is over: passed, failed, or late."""
 
     type: Literal["challenge_judged"] = "challenge_judged"
-    node_id: Name
+    node_id: NodeId
     received_ms: Count
     cause: Literal["enrolment", "gate", "idle"]
-    lease_id: Name | None
+    lease_id: Identifier | None
     verdict: ChallengeVerdict
 
 
@@ -437,9 +430,9 @@ class LeaseAnswered(Model):
     """A hook has run; without the credential, which never leaves delivery's own database."""
 
     type: Literal["lease_answered"] = "lease_answered"
-    node_id: Name
+    node_id: NodeId
     received_ms: Count
-    lease_id: Name
+    lease_id: Identifier
     action: Literal["start", "stop"]
     ok: bool
     endpoint: Text
@@ -450,7 +443,7 @@ class NodeInspected(Model):
     """An inspection report that the edge has checked."""
 
     type: Literal["node_inspected"] = "node_inspected"
-    node_id: Name
+    node_id: NodeId
     received_ms: Count
     report: InspectionReport
 
