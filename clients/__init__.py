@@ -1,0 +1,1 @@
+"""Programs that use the exchange from outside: the command line and the signed HTTP client."""

@@ -1,0 +1,32 @@
+"""Commands about the program itself: `version` and `now`."""
+
+import time
+from importlib.metadata import version as version_of
+
+from cyclopts import App
+
+from clients.cli.output import show
+
+HOUR_S = 3600
+
+
+def version(*, json: bool = False) -> None:
+    """Print the version of Hourbook and whether the Cython engine is built."""
+    import importlib.util
+
+    package = importlib.util.find_spec("matching_engine")
+    compiled = package and importlib.util.find_spec("matching_engine.engine")
+    engine = "cython" if compiled and (compiled.origin or "").endswith(".so") else "reference (plain Python)"
+    show({"hourbook": version_of("hourbook-exchange"), "engine": engine}, json=json)
+
+
+def now(*, json: bool = False) -> None:
+    """Print this moment as the exchange counts it: the hour since 1970-01-01 UTC and the milliseconds into it."""
+    now_ms = time.time_ns() // 1_000_000
+    hour, into_ms = divmod(now_ms, HOUR_S * 1000)
+    show({"now_ms": now_ms, "hour": hour, "into_hour_ms": into_ms}, json=json)
+
+
+def add_to(app: App) -> None:
+    app.command(version)
+    app.command(now)

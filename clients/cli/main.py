@@ -1,0 +1,35 @@
+"""The `hourbook` command line: gathers the groups of commands and runs the one that was asked for.
+
+To add a group: write `clients/cli/<group>.py` with `def add_to(app: App) -> None`, in which `app.command(function)`
+registers the group's commands (or `app.command(App(name="order"))` a group of their own), and name the module in
+GROUPS below. Heavy imports (anything of the extra `venue`: Kafka, PostgreSQL, FastAPI) go inside the functions, so that
+`hourbook --help` answers at once and the base install without `venue` works.
+Print with `clients.cli.output.show(data, json=json)`; every command takes `*, json: bool = False`.
+Refuse with `raise clients.cli.output.Refused("one clear line")`: it is printed to stderr and the exit status is 1.
+"""
+
+import importlib
+import sys
+
+from cyclopts import App
+
+from clients.cli.output import Refused
+
+GROUPS = ("about",)
+
+
+def build_app() -> App:
+    """The command line with every group registered."""
+    app = App(name="hourbook", help="Hourbook, an exchange for GPU-hours.", version_flags=[])
+    for group in GROUPS:
+        importlib.import_module(f"clients.cli.{group}").add_to(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line with the process's arguments."""
+    try:
+        status = build_app()()
+    except Refused as refusal:
+        sys.exit(f"hourbook: {refusal}")
+    sys.exit(status if isinstance(status, int) else 0)

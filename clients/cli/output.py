@@ -1,0 +1,38 @@
+"""What every command shares: how it prints, as a person reads it or as JSON, and how it refuses."""
+
+import json as json_codec
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+class Refused(Exception):
+    """The command cannot be carried out; the message is one clear line."""
+
+
+def show(data: Any, *, json: bool) -> None:
+    """Print plain data: as one JSON document, or as a table (list of rows) or `name  value` lines (mapping)."""
+    if json:
+        print(json_codec.dumps(data, ensure_ascii=False))
+    elif isinstance(data, list):
+        show_rows(data)
+    elif isinstance(data, dict):
+        width = max((len(name) for name in data), default=0)
+        for name, value in data.items():
+            print(f"{name:<{width}}  {value}")
+    else:
+        print(data)
+
+
+def show_rows(rows: list[dict[str, Any]]) -> None:
+    """Print rows that share their keys as a table; an empty list is said in words."""
+    if not rows:
+        print("nothing to show")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)

@@ -1,0 +1,44 @@
+"""Builds the Cython engine; everything else about the distribution stands in pyproject.toml.
+
+`HOURBOOK_CYTHON_CHECKS=1` builds with bounds, overflow and None checks; `HOURBOOK_NO_ENGINE=1` builds no
+extension at all, and the plain-Python reference engine takes its place.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+CHECKED = os.environ.get("HOURBOOK_CYTHON_CHECKS") == "1"
+WITHOUT_ENGINE = os.environ.get("HOURBOOK_NO_ENGINE") == "1"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": CHECKED,
+    "wraparound": CHECKED,
+    "initializedcheck": CHECKED,
+    "nonecheck": CHECKED,
+    "overflowcheck": CHECKED,
+    "cdivision": not CHECKED,
+}
+
+
+def engine_extensions() -> list[Extension]:
+    """One extension for each .pyx of the matching engine."""
+    sources = sorted(Path("matching_engine").glob("*.pyx"))
+    if WITHOUT_ENGINE or not sources:
+        return []
+    from Cython.Build import cythonize
+
+    extensions = [
+        Extension(
+            ".".join(source.with_suffix("").parts),
+            [source.as_posix()],
+            extra_compile_args=["-O3", "-Wall", *([] if CHECKED else ["-DNDEBUG"])],
+        )
+        for source in sources
+    ]
+    return cythonize(extensions, compiler_directives=DIRECTIVES, force=CHECKED, quiet=True)
+
+
+setup(ext_modules=engine_extensions())
