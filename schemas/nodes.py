@@ -59,7 +59,7 @@ def node_id_of(public_key: str) -> str:
 
 
 class GpuInventory(Model):
-    """One GPU as the driver names it; `grade` is its own (`H100SXM80`); `serial` is `unknown` where the board has none."""
+    """One GPU as its driver names it, with its own grade (`H100SXM80`); `serial` is `unknown` where the board has none."""
 
     uuid: GpuUuid
     pci_address: Name

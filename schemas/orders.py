@@ -1,0 +1,91 @@
+"""Commands of traders and operators: what they ask of the engine, every economic term spelled out."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Model
+from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
+from schemas.money import Price, PositiveAmount
+
+Side = Literal["buy", "sell"]
+TimeInForce = Literal["GTG", "IOC", "FOK"]
+SelfTradePrevention = Literal["cancel_newest"]
+Qty = Annotated[int, Field(ge=1, le=1_000_000)]
+Periods = Annotated[int, Field(ge=1, le=1_000)]
+UnixSeconds = Annotated[int, Field(ge=0, le=4_102_444_800)]
+OrderId = Annotated[int, Field(ge=1)]
+
+
+class PlaceOrder(Model):
+    """A bid or an ask for one contract. A sell names the node that backs it; a market order is a buy bounded by `max_cost_micros`."""
+
+    type: Literal["place_order"] = "place_order"
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    contract: Contract
+    side: Side
+    kind: Literal["limit", "market"]
+    qty: Qty
+    price_micros: Price | None
+    max_cost_micros: PositiveAmount | None
+    tif: TimeInForce
+    post_only: bool
+    node: NodeId | None
+    stp: SelfTradePrevention
+
+
+class PlaceBlock(Model):
+    """A bid for the same GPUs on one node each over consecutive periods; all or none in time, partial in GPUs down to `min_qty`."""
+
+    type: Literal["place_block"] = "place_block"
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    product: Product
+    start_s: UnixSeconds
+    periods: Periods
+    qty: Qty
+    min_qty: Qty
+    limit_price_micros: Price
+    max_cost_micros: PositiveAmount | None
+    tif: TimeInForce
+    stp: SelfTradePrevention
+
+
+class PostCapacity(Model):
+    """An operator's ask in the book of every period of [from_s, to_s), backed by a node. A floor curve has one price per UTC hour of the day."""
+
+    type: Literal["post_capacity"] = "post_capacity"
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    product: Product
+    node: NodeId
+    gpus: Qty
+    from_s: UnixSeconds
+    to_s: UnixSeconds
+    floor_price_micros: Price | None
+    floor_curve_micros: Annotated[tuple[Price, ...], Field(min_length=24, max_length=24)] | None
+
+
+class CancelOrder(Model):
+    """Cancels one order, block or capacity order of the account, named by our id or by the client's."""
+
+    type: Literal["cancel_order"] = "cancel_order"
+    command_id: Identifier
+    account: AccountId
+    order_id: OrderId | None
+    client_order_id: ClientOrderId | None
+
+
+class MassCancel(Model):
+    """Cancels every order of the account that fits all the filters given (null: any)."""
+
+    type: Literal["mass_cancel"] = "mass_cancel"
+    command_id: Identifier
+    account: AccountId
+    product: Product | None
+    contract: Contract | None
+    side: Side | None

@@ -1,0 +1,43 @@
+"""RFC 9457 problem documents: one shape and one list of stable codes for every edge."""
+
+from typing import Literal
+
+from schemas.base import Model
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+OrderState = Literal["none", "unknown", "live"]
+
+# Codes of the edges; the engine's own are schemas.events.RejectCode and come through as 422 (409 for a conflict of client ids).
+EDGE_CODES: dict[str, int] = {
+    "malformed_request": 400,
+    "bad_decimal": 400,
+    "unsigned_request": 401,
+    "unknown_key": 401,
+    "bad_request_signature": 401,
+    "timestamp_outside_window": 401,
+    "nonce_used": 401,
+    "key_expired": 401,
+    "scope_missing": 403,
+    "address_not_allowed": 403,
+    "order_limit_exceeded": 403,
+    "not_yours": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "body_too_large": 413,
+    "too_many_requests": 429,
+    "unavailable": 503,
+}
+
+
+class Problem(Model):
+    """What went wrong, in words and as a stable code; `order_state` says whether an order may be live all the same."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    retryable: bool
+    order_state: OrderState
+    request_id: str

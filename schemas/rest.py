@@ -1,0 +1,73 @@
+"""Forms of the gateway's REST API: decimal strings and RFC 3339 times outside, turned into commands' micro-units inside."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from schemas.base import Model
+from schemas.ids import ClientOrderId, Contract, NodeId, Product
+from schemas.money import DecimalString
+from schemas.orders import Periods, Qty, SelfTradePrevention, Side
+
+
+class Form(Model):
+    """A request body: whole JSON types, but times may come as RFC 3339 strings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+RequestedTimeInForce = Literal["GTG", "GTC", "IOC", "FOK"]
+
+
+class OrderForm(Form):
+    """POST /v1/orders, kind limit or market."""
+
+    kind: Literal["limit", "market"] = "limit"
+    contract: Contract
+    side: Side
+    qty: Annotated[Qty, Field(strict=True)]
+    price: DecimalString | None = None
+    max_cost: DecimalString | None = None
+    tif: RequestedTimeInForce = "GTG"
+    post_only: bool = False
+    node: NodeId | None = None
+    stp: SelfTradePrevention = "cancel_newest"
+    client_order_id: ClientOrderId | None = None
+
+
+class BlockForm(Form):
+    """POST /v1/orders, kind block: the same GPUs over consecutive periods."""
+
+    kind: Literal["block"]
+    product: Product
+    start: AwareDatetime
+    periods: Annotated[Periods, Field(strict=True)]
+    qty: Annotated[Qty, Field(strict=True)]
+    min_qty: Annotated[Qty, Field(strict=True)] | None = None
+    limit_price: DecimalString
+    max_cost: DecimalString | None = None
+    tif: RequestedTimeInForce = "GTG"
+    stp: SelfTradePrevention = "cancel_newest"
+    client_order_id: ClientOrderId | None = None
+
+
+class CapacityForm(Form):
+    """POST /v1/orders, kind capacity (scope `operate`): an ask in every period of [from, to) at the floor price or curve."""
+
+    kind: Literal["capacity"]
+    product: Product
+    node: NodeId
+    gpus: Annotated[Qty, Field(strict=True)]
+    from_: Annotated[AwareDatetime, Field(alias="from")]
+    to: AwareDatetime
+    floor_price: DecimalString | None = None
+    floor_curve: Annotated[tuple[DecimalString, ...], Field(min_length=24, max_length=24)] | None = None
+    client_order_id: ClientOrderId | None = None
+
+
+def unix_seconds(moment: datetime) -> int:
+    """Turns a whole-second time into Unix seconds; raises ValueError where there is a fraction."""
+    if moment.microsecond:
+        raise ValueError("whole seconds only")
+    return int(moment.timestamp())

@@ -1,0 +1,33 @@
+"""What is signed: a user's HTTP request, and a service's batch of privileged commands. Keys are raw Ed25519, hex on the wire."""
+
+from hashlib import sha256
+from urllib.parse import parse_qsl, quote
+
+KEY_HEADER = "Hourbook-Key"
+TIMESTAMP_HEADER = "Hourbook-Timestamp"
+NONCE_HEADER = "Hourbook-Nonce"
+SIGNATURE_HEADER = "Hourbook-Signature"
+WINDOW_MS_DEFAULT = 5_000
+WINDOW_MS_MAX = 60_000
+
+
+def canonical_query(query: str) -> str:
+    """Sorts and re-encodes a raw query string, so that both sides sign the same text."""
+    pairs = sorted(parse_qsl(query, keep_blank_values=True))
+    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+
+
+def request_text(method: str, path: str, query: str, body: bytes, ts_ms: int, nonce: str, key_id: str) -> bytes:
+    """Returns the bytes an API key signs: one line each for method, path, canonical query, SHA-256 of the body, ts_ms, nonce, key id."""
+    lines = (method.upper(), path, canonical_query(query), sha256(body).hexdigest(), str(ts_ms), nonce, key_id)
+    return "\n".join(("hourbook-request-v1", *lines)).encode()
+
+
+def batch_text(source: str, number: int, commands: bytes) -> bytes:
+    """Returns the bytes a service signs for one privileged batch; `commands` is the canonical JSON array as it stands in the record."""
+    return f"hourbook-batch-v1\n{source}\n{number}\n".encode() + commands
+
+
+def enrolment_text(account: str, token_id: str, expires_ms: int) -> bytes:
+    """Returns the bytes the gateway signs for a one-time enrolment token."""
+    return f"hourbook-enrolment-v1\n{account}\n{token_id}\n{expires_ms}".encode()

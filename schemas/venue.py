@@ -1,0 +1,273 @@
+"""Commands of the venue's own services: reference data, money, nodes, delivery, hardware. They travel signed, in batches."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Model
+from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId, Product, PublicKey, Signature, Tier
+from schemas.money import Amount, PositiveAmount, Price
+from schemas.orders import UnixSeconds
+
+Source = Literal["admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway"]
+Level = Literal["T0", "T1", "T2", "T3"]
+ProductState = Literal["CLOSED", "AUCTION", "OPEN", "CANCEL_ONLY", "HALTED"]
+Permille = Annotated[int, Field(ge=0, le=1000)]
+BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
+Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
+GpuSeconds = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+Milliseconds = Annotated[int, Field(ge=0)]
+
+
+class ServiceKeyEntry(Model):
+    """A service's name in the log and the public key that its batches are checked with."""
+
+    source: Source
+    public_key: PublicKey
+
+
+class Genesis(Model):
+    """The first record of a log: which shard it is and whose signatures count. A second one is refused."""
+
+    type: Literal["genesis"] = "genesis"
+    shard: Annotated[int, Field(ge=0, le=1023)]
+    ruleset: Annotated[int, Field(ge=1)]
+    service_keys: tuple[ServiceKeyEntry, ...]
+
+
+class Tick(Model):
+    """Lets log time pass when nothing else happens; the matching process appends one every 250 ms."""
+
+    type: Literal["tick"] = "tick"
+
+
+class Epoch(Model):
+    """A new engine process takes over; an engine that reads a newer epoch than its own stops. Extends node liveness once."""
+
+    type: Literal["epoch"] = "epoch"
+    epoch: Annotated[int, Field(ge=1)]
+
+
+class ServiceKey(Model):
+    """Sets the public key of a source (rotation); only `admin` may."""
+
+    type: Literal["service_key"] = "service_key"
+    source: Source
+    public_key: PublicKey
+
+
+class DefineProduct(Model):
+    """Reference data of a product; contracts are listed on a rolling horizon from then on. Defining it again changes only later contracts' terms."""
+
+    type: Literal["define_product"] = "define_product"
+    product: Product
+    grade: Grade
+    hub: Hub
+    tier: Tier
+    currency: Asset
+    lot: Annotated[int, Field(ge=1, le=64)]
+    tick_micros: Price
+    period_s: Annotated[int, Field(ge=1, le=86_400)]
+    horizon_periods: Annotated[int, Field(ge=1, le=10_000)]
+    gate_lead_s: Seconds
+    grace_s: Seconds
+    final_after_s: Seconds
+    maker_fee_bps: BasisPoints
+    taker_fee_bps: BasisPoints
+    settlement_fee_bps: BasisPoints
+    reservation_permille: Permille
+    dead_band_permille: Permille
+    full_damage_permille: Permille
+    bond_permille: Annotated[tuple[Permille, ...], Field(min_length=4, max_length=4)]
+    block_trials_per_command: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class SetProductState(Model):
+    """Opens, halts or restricts trading in one product, or in all (`product` null)."""
+
+    type: Literal["set_product_state"] = "set_product_state"
+    product: Product | None
+    state: ProductState
+    reason: Identifier
+
+
+class Credit(Model):
+    """Money came in from outside (ledger only)."""
+
+    type: Literal["credit"] = "credit"
+    transfer_id: Identifier
+    account: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+
+
+class Debit(Model):
+    """Money goes out; refused when not available (ledger only)."""
+
+    type: Literal["debit"] = "debit"
+    transfer_id: Identifier
+    account: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+
+
+class NodeGpu(Model):
+    """One GPU of a node, known by UUID in the whole venue."""
+
+    uuid: GpuUuid
+    serial: Identifier
+
+
+class RegisterNode(Model):
+    """A node enrolled or its facts changed (delivery only): owner, grade, hub, GPUs, verification level."""
+
+    type: Literal["register_node"] = "register_node"
+    node: NodeId
+    account: AccountId
+    grade: Grade
+    hub: Hub
+    level: Level
+    gpus: tuple[NodeGpu, ...]
+
+
+class NodesAlive(Model):
+    """Heartbeats: these nodes may stand behind asks until the given log time (delivery only)."""
+
+    type: Literal["nodes_alive"] = "nodes_alive"
+    nodes: tuple[NodeId, ...]
+    until_ms: Milliseconds
+
+
+class NodeDown(Model):
+    """A node lost its fitness to sell (lost GPU, quarantine): its asks are pulled at once (delivery only)."""
+
+    type: Literal["node_down"] = "node_down"
+    node: NodeId
+    reason: Identifier
+
+
+class Nomination(Model):
+    """The GPUs that serve one position."""
+
+    position_id: Annotated[int, Field(ge=1)]
+    gpus: tuple[GpuUuid, ...]
+
+
+class NominateGpus(Model):
+    """Which GPUs of a node serve which positions of a locked contract (delivery only); a UUID serves one buyer in a period."""
+
+    type: Literal["nominate_gpus"] = "nominate_gpus"
+    contract: Contract
+    node: NodeId
+    nominations: tuple[Nomination, ...]
+
+
+class IndexFixed(Model):
+    """The index of a contract, fixed at its gate (market_data only); the first wins."""
+
+    type: Literal["index_fixed"] = "index_fixed"
+    contract: Contract
+    index_micros: Price
+    level: Annotated[int, Field(ge=1, le=5)]
+    method: Identifier
+    inputs_digest: Digest
+
+
+class SettlePosition(Model):
+    """Metered delivery of one position in GPU-seconds (delivery only). Revision 1 settles; a higher one corrects by the difference."""
+
+    type: Literal["settle_position"] = "settle_position"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: Annotated[int, Field(ge=1, le=1_000)]
+    excused_gpu_s: GpuSeconds
+    delivered_gpu_s: GpuSeconds
+    used_gpu_s: GpuSeconds
+    noticed: bool
+    recalled_gpus: Annotated[int, Field(ge=0, le=1_000_000)]
+    meter_digest: Digest
+
+
+class LockHardware(Model):
+    """GPUs are offered for sale: they leave their node's count in every period (listings only). Refused where positions need them."""
+
+    type: Literal["lock_hardware"] = "lock_hardware"
+    listing_id: Identifier
+    account: AccountId
+    gpus: tuple[GpuUuid, ...]
+
+
+class UnlockHardware(Model):
+    """A listing ended without a sale: its GPUs may be rented out again (listings only)."""
+
+    type: Literal["unlock_hardware"] = "unlock_hardware"
+    listing_id: Identifier
+
+
+class OpenEscrow(Model):
+    """The buyer's money for a listing is held (listings only)."""
+
+    type: Literal["open_escrow"] = "open_escrow"
+    escrow_id: Identifier
+    listing_id: Identifier
+    buyer: AccountId
+    seller: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    fee_micros: Amount
+
+
+class ReleaseEscrow(Model):
+    """The buyer accepted: the seller is paid less the fee, the GPUs are sold (listings only)."""
+
+    type: Literal["release_escrow"] = "release_escrow"
+    escrow_id: Identifier
+
+
+class RefundEscrow(Model):
+    """The sale fell through: the buyer has the whole amount back, the GPUs stay the seller's, listed (listings only)."""
+
+    type: Literal["refund_escrow"] = "refund_escrow"
+    escrow_id: Identifier
+
+
+VenueCommand = Annotated[
+    Epoch
+    | ServiceKey
+    | DefineProduct
+    | SetProductState
+    | Credit
+    | Debit
+    | RegisterNode
+    | NodesAlive
+    | NodeDown
+    | NominateGpus
+    | IndexFixed
+    | SettlePosition
+    | LockHardware
+    | UnlockHardware
+    | OpenEscrow
+    | ReleaseEscrow
+    | RefundEscrow,
+    Field(discriminator="type"),
+]
+
+# Who may send what; the engine refuses everything else as `not_permitted`.
+PERMISSIONS: dict[str, frozenset[str]] = {
+    "admin": frozenset({"service_key", "define_product", "set_product_state"}),
+    "matching": frozenset({"epoch"}),
+    "ledger": frozenset({"credit", "debit", "set_product_state"}),
+    "delivery": frozenset({"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position"}),
+    "listings": frozenset({"lock_hardware", "unlock_hardware", "open_escrow", "release_escrow", "refund_escrow"}),
+    "market_data": frozenset({"index_fixed"}),
+    "gateway": frozenset(),
+}
+
+
+class Privileged(Model):
+    """One signed batch of a service; `number` is dense per source: not above the last is `duplicate`, a gap is refused."""
+
+    type: Literal["privileged"] = "privileged"
+    source: Source
+    number: Annotated[int, Field(ge=1)]
+    commands: Annotated[tuple[VenueCommand, ...], Field(min_length=1, max_length=10_000)]
+    signature: Signature
