@@ -26,7 +26,7 @@ MATRIX_A, MATRIX_B = 0, 1
 
 
 def check_size(n: int) -> None:
-    """Raises ValueError unless n is a power of two from 32 up, so that rows fill whole generator blocks and trees are full."""
+    """Raises ValueError unless n is a power of two ≥ 32: rows then fill generator blocks, and trees are full."""
     if n < N_MIN or n & (n - 1):
         raise ValueError(f"n = {n} is not a power of two of at least {N_MIN}")
 
@@ -40,8 +40,8 @@ def round_key(nonce: str, agent: str, gpu_uuid: str, round_: int, previous_link:
 def matrix_rows(key: bytes, matrix: int, n: int, first: int, count: int) -> np.ndarray:
     """Returns rows first…first+count-1 of A or B as INT8.
 
-    Philox4x64-10 (Salmon et al., SC 2011) under key words k_t[0:8] and k_t[8:16], little endian; the 32 bytes of block i
-    come from counter (i + 1, 0, 0, matrix), bytes little endian, row after row; the value -128 becomes 0.
+    Philox4x64-10 (Salmon et al., SC 2011) under key words k_t[0:8] and k_t[8:16], little endian; block i, 32 bytes, has
+    counter (i + 1, 0, 0, matrix); words are laid out little endian, row after row; the value -128 becomes 0.
     """
     words = np.frombuffer(key[:16], dtype="<u8").astype(np.uint64)
     counter = np.array([first * n // 32, 0, 0, matrix], dtype=np.uint64)
@@ -93,7 +93,7 @@ def links_of(roots: Sequence[bytes]) -> list[bytes]:
 
 
 def draw_opening(secret: bytes, challenge: Challenge, gpu_uuid: str, rounds: int, rows: int) -> GpuOpeningRequest:
-    """Draws which rounds and rows of a GPU's chain are to be opened; the same secret draws the same, so a retry is safe."""
+    """Draws the rounds and rows to open of a GPU's chain; the same secret draws the same, so a retry is safe."""
     seed = sha256(b"draw" + secret + gpu_uuid.encode()).digest()
     drawn = _draw(seed, challenge.rounds, rounds)
     return GpuOpeningRequest(
@@ -107,7 +107,7 @@ def draw_opening(secret: bytes, challenge: Challenge, gpu_uuid: str, rounds: int
 def check_chain(
     challenge: Challenge, agent: str, head: str, asked: GpuOpeningRequest, opening: GpuOpening, secret: bytes
 ) -> str:
-    """Judges one GPU's opening; returns "" where it holds, else the reason. Malformed openings are a reason, not an error."""
+    """Judges one GPU's opening: "" where it holds, else the reason; a malformed one is a reason, not an error."""
     if opening.gpu_uuid != asked.gpu_uuid or len(opening.roots) != challenge.rounds:
         return "wrong_shape"
     links = links_of([bytes.fromhex(root) for root in opening.roots])
@@ -136,7 +136,7 @@ def expected_products(key: bytes, n: int, r: np.ndarray) -> np.ndarray:
 
 
 def secret_vector(secret: bytes, key: bytes, n: int) -> np.ndarray:
-    """Draws r: n uniform 64-bit numbers. A wrong INT32 row passes with probability ≤ 2⁻³² (its lowest odd bit is ≤ 2³¹)."""
+    """Draws r, n uniform 64-bit numbers: a wrong INT32 row passes with probability ≤ 2⁻³³ (an error is < 2³²)."""
     digest = sha256(b"freivalds" + secret + key).digest()
     words = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
     return np.random.Philox(key=words).random_raw(n).view(np.int64)

@@ -59,7 +59,7 @@ def node_id_of(public_key: str) -> str:
 
 
 class GpuInventory(Model):
-    """One GPU as its driver names it, with its own grade (`H100SXM80`); `serial` is `unknown` where the board has none."""
+    """One GPU as its driver names it, with its own grade; `serial` is `unknown` where the board has none."""
 
     uuid: GpuUuid
     pci_address: Name
@@ -103,7 +103,7 @@ class Challenge(Model):
     challenge_id: Identifier
     cause: Literal["enrolment", "gate", "idle"]
     nonce: Hash
-    n: Annotated[int, Field(ge=2, le=131_072)]
+    n: Annotated[int, Field(ge=32, le=131_072)]
     rounds: Annotated[int, Field(ge=1, le=4096)]
     gpu_uuids: Annotated[tuple[GpuUuid, ...], Field(min_length=1, max_length=64)]
     issued_ms: Count

@@ -1,0 +1,1 @@
+"""Programs that run on machines of the exchange's users; they import schemas only."""
