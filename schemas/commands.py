@@ -18,7 +18,9 @@ COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 
 def read_command(raw: bytes) -> Command:
-    """Reads one record. Raises ValueError (ValidationError or NotCanonical) for anything but a command's canonical bytes."""
+    """Reads one record. Raises ValueError (ValidationError or NotCanonical) for anything but a command's canonical
+    bytes.
+    """
     if len(raw) > RECORD_BYTES_MAX:
         raise NotCanonical("oversized record")
     command = COMMAND.validate_json(raw)

@@ -1,4 +1,6 @@
-"""The closed set of events on the event log: what the engine decided, with everything a view needs and every money movement."""
+"""The closed set of events on the event log: what the engine decided, with everything a view needs and every money
+movement.
+"""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -8,12 +10,30 @@ from schemas.base import Model
 from schemas.ids import AccountId, Asset, ClientOrderId, Contract, Digest, GpuUuid, Identifier, NodeId, Product
 from schemas.money import Amount, PositiveAmount, Price, SignedAmount
 from schemas.orders import OrderId, Qty, SelfTradePrevention, Side, TimeInForce, UnixSeconds
-from schemas.venue import DefineProduct, GpuSeconds, Level, Milliseconds, Nomination, NodeGpu, Permille, ProductState, Source
+from schemas.venue import (
+    DefineProduct,
+    GpuSeconds,
+    Level,
+    Milliseconds,
+    NodeGpu,
+    Nomination,
+    Permille,
+    ProductState,
+    Source,
+)
 
 Count = Annotated[int, Field(ge=0)]
 ContractState = Literal["OPEN", "LOCKED", "EXPIRED", "DELIVERING", "METERED"]
 CancelReason = Literal[
-    "user", "mass", "stp", "ioc_remainder", "post_only_cross", "stale_heartbeat", "node_down", "hardware_listed", "admin"
+    "user",
+    "mass",
+    "stp",
+    "ioc_remainder",
+    "post_only_cross",
+    "stale_heartbeat",
+    "node_down",
+    "hardware_listed",
+    "admin",
 ]
 RejectCode = Literal[
     "malformed",
@@ -66,7 +86,8 @@ RejectCode = Literal[
 class Posting(NamedTuple):
     """One account's money movement in micro-units, and what it has afterwards. On the wire: an array in this order.
 
-    The deltas of an event sum to zero per asset, except in `credited` and `debited`, whose counter-leg is outside the engine.
+    The deltas of an event sum to zero per asset, except in `credited` and `debited`, whose counter-leg is outside the
+    engine.
     """
 
     account: AccountId
@@ -86,7 +107,8 @@ class WhyUnfilled(Model):
 
 
 class Event(Model):
-    """The header of every event. `seq` has no holes; `index` of `count` tells a reader when it has seen all events of a command.
+    """The header of every event. `seq` has no holes; `index` of `count` tells a reader when it has seen all events of
+    a command.
 
     `prev_link` is the chain before this command; after it: SHA-256(prev_link's 32 bytes ‖ the bytes of the command's events).
     """
@@ -173,14 +195,18 @@ class IndexSet(Event):
 
 
 class BalanceDigest(Event):
-    """SHA-256 over all balances (lines `account|asset|available|held\\n`, sorted), every 4,096 offsets, for the ledger to compare."""
+    """SHA-256 over all balances (lines `account|asset|available|held\\n`, sorted), every 4,096 offsets, for the
+    ledger to compare.
+    """
 
     type: Literal["balance_digest"] = "balance_digest"
     digest: Digest
 
 
 class RecordRejected(Event):
-    """A record of the log could not be taken: broken bytes, a bad signature, a duplicate or a gap in a source's numbers."""
+    """A record of the log could not be taken: broken bytes, a bad signature, a duplicate or a gap in a source's
+    numbers.
+    """
 
     type: Literal["record_rejected"] = "record_rejected"
     source: Source | None
@@ -203,7 +229,8 @@ class CommandRejected(Event):
 
 
 class OrderAccepted(Event):
-    """An order was taken and its money or bond held. Views add `qty` to the book at its price; trades and cancels take it off again.
+    """An order was taken and its money or bond held. Views add `qty` to the book at its price; trades and cancels
+    take it off again.
 
     Asks of a capacity order have kind `capacity` and name it in `parent_id`.
     """
@@ -265,7 +292,9 @@ class CapacityAccepted(Event):
 
 
 class OrderRejected(Event):
-    """A command of a trader or operator broke a rule; nothing changed. `order_id` names the order meant, where there is one."""
+    """A command of a trader or operator broke a rule; nothing changed. `order_id` names the order meant, where there
+    is one.
+    """
 
     type: Literal["order_rejected"] = "order_rejected"
     command_id: Identifier
@@ -278,7 +307,9 @@ class OrderRejected(Event):
 
 
 class OrderDuplicate(Event):
-    """The same client id with the same body came again: nothing happens, `first_offset` is where the first result stands in the log."""
+    """The same client id with the same body came again: nothing happens, `first_offset` is where the first result
+    stands in the log.
+    """
 
     type: Literal["order_duplicate"] = "order_duplicate"
     command_id: Identifier
@@ -330,7 +361,9 @@ class CancelDone(Event):
 
 
 class Trade(Event):
-    """A fill at the maker's price: one new position. `escrow_micros` is the buyer's, `bond_micros` the operator's, both held."""
+    """A fill at the maker's price: one new position. `escrow_micros` is the buyer's, `bond_micros` the operator's,
+    both held.
+    """
 
     type: Literal["trade"] = "trade"
     trade_id: Annotated[int, Field(ge=1)]
@@ -394,7 +427,9 @@ class NodeRegistered(Event):
 
 
 class NodeLivenessChanged(Event):
-    """A node's heartbeats became fresh or stale, or it was taken down; asks of a stale node are pulled after this event."""
+    """A node's heartbeats became fresh or stale, or it was taken down; asks of a stale node are pulled after this
+    event.
+    """
 
     type: Literal["node_liveness_changed"] = "node_liveness_changed"
     node: NodeId
@@ -412,7 +447,9 @@ class GpusNominated(Event):
 
 
 class PositionSettled(Event):
-    """A position was settled (revision 1) or corrected: the inputs, the outcome of the settlement function, and the cash that moved now."""
+    """A position was settled (revision 1) or corrected: the inputs, the outcome of the settlement function, and the
+    cash that moved now.
+    """
 
     type: Literal["position_settled"] = "position_settled"
     position_id: Annotated[int, Field(ge=1)]

@@ -25,7 +25,9 @@ GpuUuid = Annotated[str, Field(pattern=r"^GPU-[0-9a-f-]{8,36}$")]
 
 
 def contract_name(product: str, start_s: int, period_s: int) -> str:
-    """Names the contract whose delivery starts at `start_s` (Unix seconds): YYMMDDHH for one-hour periods, else YYMMDDHHMMSS."""
+    """Names the contract whose delivery starts at `start_s` (Unix seconds): YYMMDDHH for one-hour periods, else
+    YYMMDDHHMMSS.
+    """
     digits = "%y%m%d%H" if period_s == HOUR_S else "%y%m%d%H%M%S"
     return f"{product}-{datetime.fromtimestamp(start_s, UTC).strftime(digits)}"
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
-from schemas.money import Price, PositiveAmount
+from schemas.money import PositiveAmount, Price
 
 Side = Literal["buy", "sell"]
 TimeInForce = Literal["GTG", "IOC", "FOK"]
@@ -18,7 +18,9 @@ OrderId = Annotated[int, Field(ge=1)]
 
 
 class PlaceOrder(Model):
-    """A bid or an ask for one contract. A sell names the node that backs it; a market order is a buy bounded by `max_cost_micros`."""
+    """A bid or an ask for one contract. A sell names the node that backs it; a market order is a buy bounded by
+    `max_cost_micros`.
+    """
 
     type: Literal["place_order"] = "place_order"
     command_id: Identifier
@@ -37,7 +39,9 @@ class PlaceOrder(Model):
 
 
 class PlaceBlock(Model):
-    """A bid for the same GPUs on one node each over consecutive periods; all or none in time, partial in GPUs down to `min_qty`."""
+    """A bid for the same GPUs on one node each over consecutive periods; all or none in time, partial in GPUs down to
+    `min_qty`.
+    """
 
     type: Literal["place_block"] = "place_block"
     command_id: Identifier
@@ -55,7 +59,9 @@ class PlaceBlock(Model):
 
 
 class PostCapacity(Model):
-    """An operator's ask in the book of every period of [from_s, to_s), backed by a node. A floor curve has one price per UTC hour of the day."""
+    """An operator's ask in the book of every period of [from_s, to_s), backed by a node. A floor curve has one price
+    per UTC hour of the day.
+    """
 
     type: Literal["post_capacity"] = "post_capacity"
     command_id: Identifier

@@ -7,7 +7,8 @@ from schemas.base import Model
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 OrderState = Literal["none", "unknown", "live"]
 
-# Codes of the edges; the engine's own are schemas.events.RejectCode and come through as 422 (409 for a conflict of client ids).
+# Codes of the edges; the engine's own are schemas.events.RejectCode and come through as 422 (409 for a conflict of
+# client ids).
 EDGE_CODES: dict[str, int] = {
     "malformed_request": 400,
     "bad_decimal": 400,

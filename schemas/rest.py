@@ -1,4 +1,6 @@
-"""Forms of the gateway's REST API: decimal strings and RFC 3339 times outside, turned into commands' micro-units inside."""
+"""Forms of the gateway's REST API: decimal strings and RFC 3339 times outside, turned into commands' micro-units
+inside.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -53,7 +55,9 @@ class BlockForm(Form):
 
 
 class CapacityForm(Form):
-    """POST /v1/orders, kind capacity (scope `operate`): an ask in every period of [from, to) at the floor price or curve."""
+    """POST /v1/orders, kind capacity (scope `operate`): an ask in every period of [from, to) at the floor price or
+    curve.
+    """
 
     kind: Literal["capacity"]
     product: Product

@@ -1,4 +1,6 @@
-"""What is signed: a user's HTTP request, and a service's batch of privileged commands. Keys are raw Ed25519, hex on the wire."""
+"""What is signed: a user's HTTP request, and a service's batch of privileged commands. Keys are raw Ed25519, hex on
+the wire.
+"""
 
 from hashlib import sha256
 from urllib.parse import parse_qsl, quote
@@ -18,13 +20,17 @@ def canonical_query(query: str) -> str:
 
 
 def request_text(method: str, path: str, query: str, body: bytes, ts_ms: int, nonce: str, key_id: str) -> bytes:
-    """Returns the bytes an API key signs: one line each for method, path, canonical query, SHA-256 of the body, ts_ms, nonce, key id."""
+    """Returns the bytes an API key signs: one line each for method, path, canonical query, SHA-256 of the body,
+    ts_ms, nonce, key id.
+    """
     lines = (method.upper(), path, canonical_query(query), sha256(body).hexdigest(), str(ts_ms), nonce, key_id)
     return "\n".join(("hourbook-request-v1", *lines)).encode()
 
 
 def batch_text(source: str, number: int, commands: bytes) -> bytes:
-    """Returns the bytes a service signs for one privileged batch; `commands` is the canonical JSON array as it stands in the record."""
+    """Returns the bytes a service signs for one privileged batch; `commands` is the canonical JSON array as it stands
+    in the record.
+    """
     return f"hourbook-batch-v1\n{source}\n{number}\n".encode() + commands
 
 

@@ -7,7 +7,9 @@ SHARD = 0
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic. `retention_ms` −1 keeps records for ever; `dead` is the topic for records that could not be taken, with the reason."""
+    """One topic. `retention_ms` −1 keeps records for ever; `dead` is the topic for records that could not be taken,
+    with the reason.
+    """
 
     name: str
     key: str
@@ -28,14 +30,22 @@ COMMANDS = Topic(
     config=(("flush.messages", "1"), ("message.timestamp.type", "LogAppendTime")),
 )
 EVENTS = Topic(f"events.{SHARD}", key="none", model="schemas.events:AnyEvent", partitions=1)
-METER_REPORTS = Topic("meter.reports", key="node", model="schemas.nodes:Report", partitions=4, dead="meter.reports.dead")
+METER_REPORTS = Topic(
+    "meter.reports", key="node", model="schemas.nodes:Report", partitions=4, dead="meter.reports.dead"
+)
 LISTINGS_EVENTS = Topic(
-    "listings.events", key="listing_id", model="schemas.listings:ListingEvent", partitions=4, dead="listings.events.dead"
+    "listings.events",
+    key="listing_id",
+    model="schemas.listings:ListingEvent",
+    partitions=4,
+    dead="listings.events.dead",
 )
 DELIVERY_EVENTS = Topic("delivery.events", key="node", model="schemas.delivery:DeliveryEvent", partitions=1)
 KEYS_EVENTS = Topic("keys.events", key="key_id", model="schemas.accounts:ApiKeySet", partitions=1)
 METER_REPORTS_DEAD = Topic("meter.reports.dead", key="node", model="bytes", partitions=1, retention_ms=30 * DAY_MS)
-LISTINGS_EVENTS_DEAD = Topic("listings.events.dead", key="listing_id", model="bytes", partitions=1, retention_ms=30 * DAY_MS)
+LISTINGS_EVENTS_DEAD = Topic(
+    "listings.events.dead", key="listing_id", model="bytes", partitions=1, retention_ms=30 * DAY_MS
+)
 
 TOPICS: tuple[Topic, ...] = (
     COMMANDS,

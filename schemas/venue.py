@@ -1,13 +1,28 @@
-"""Commands of the venue's own services: reference data, money, nodes, delivery, hardware. They travel signed, in batches."""
+"""Commands of the venue's own services: reference data, money, nodes, delivery, hardware. They travel signed, in
+batches.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from schemas.base import Model
-from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId, Product, PublicKey, Signature, Tier
+from schemas.ids import (
+    AccountId,
+    Asset,
+    Contract,
+    Digest,
+    GpuUuid,
+    Grade,
+    Hub,
+    Identifier,
+    NodeId,
+    Product,
+    PublicKey,
+    Signature,
+    Tier,
+)
 from schemas.money import Amount, PositiveAmount, Price
-from schemas.orders import UnixSeconds
 
 Source = Literal["admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway"]
 Level = Literal["T0", "T1", "T2", "T3"]
@@ -42,7 +57,9 @@ class Tick(Model):
 
 
 class Epoch(Model):
-    """A new engine process takes over; an engine that reads a newer epoch than its own stops. Extends node liveness once."""
+    """A new engine process takes over; an engine that reads a newer epoch than its own stops. Extends node liveness
+    once.
+    """
 
     type: Literal["epoch"] = "epoch"
     epoch: Annotated[int, Field(ge=1)]
@@ -57,7 +74,9 @@ class ServiceKey(Model):
 
 
 class DefineProduct(Model):
-    """Reference data of a product; contracts are listed on a rolling horizon from then on. Defining it again changes only later contracts' terms."""
+    """Reference data of a product; contracts are listed on a rolling horizon from then on. Defining it again changes
+    only later contracts' terms.
+    """
 
     type: Literal["define_product"] = "define_product"
     product: Product
@@ -154,7 +173,9 @@ class Nomination(Model):
 
 
 class NominateGpus(Model):
-    """Which GPUs of a node serve which positions of a locked contract (delivery only); a UUID serves one buyer in a period."""
+    """Which GPUs of a node serve which positions of a locked contract (delivery only); a UUID serves one buyer in a
+    period.
+    """
 
     type: Literal["nominate_gpus"] = "nominate_gpus"
     contract: Contract
@@ -174,7 +195,9 @@ class IndexFixed(Model):
 
 
 class SettlePosition(Model):
-    """Metered delivery of one position in GPU-seconds (delivery only). Revision 1 settles; a higher one corrects by the difference."""
+    """Metered delivery of one position in GPU-seconds (delivery only). Revision 1 settles; a higher one corrects by
+    the difference.
+    """
 
     type: Literal["settle_position"] = "settle_position"
     position_id: Annotated[int, Field(ge=1)]
@@ -188,7 +211,9 @@ class SettlePosition(Model):
 
 
 class LockHardware(Model):
-    """GPUs are offered for sale: they leave their node's count in every period (listings only). Refused where positions need them."""
+    """GPUs are offered for sale: they leave their node's count in every period (listings only). Refused where
+    positions need them.
+    """
 
     type: Literal["lock_hardware"] = "lock_hardware"
     listing_id: Identifier
@@ -264,7 +289,9 @@ PERMISSIONS: dict[str, frozenset[str]] = {
 
 
 class Privileged(Model):
-    """One signed batch of a service; `number` is dense per source: not above the last is `duplicate`, a gap is refused."""
+    """One signed batch of a service; `number` is dense per source: not above the last is `duplicate`, a gap is
+    refused.
+    """
 
     type: Literal["privileged"] = "privileged"
     source: Source

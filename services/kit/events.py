@@ -1,0 +1,138 @@
+"""Readers of the event log: from any offset, in batches, each event once, in sequence, or a loud stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
+from schemas.events import EVENT, AnyEvent
+from schemas.topics import EVENTS
+from services.kit.settings import Settings
+
+FETCH_TIMEOUT_MS = 200
+STALLED_AFTER_S = 10.0
+
+
+class EventLogError(Exception):
+    """The base of this module's errors; each ends the reader."""
+
+
+class SequenceGap(EventLogError):
+    """A sequence number is missing in the event log."""
+
+
+class BrokenEvent(EventLogError):
+    """A record of the event log is no event."""
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """Consecutive events and where to go on: `next_offset` in the topic, `last_seq` in the sequence."""
+
+    events: tuple[AnyEvent, ...]
+    raws: tuple[bytes, ...]
+    last_seq: int
+    next_offset: int
+
+
+class EventReader:
+    """Reads events after `seq` from `offset` on. Records with a sequence not above the last (a restarted engine's)
+    are dropped.
+    """
+
+    def __init__(self, settings: Settings, offset: int = 0, seq: int = 0, records_max: int = 2_000):
+        self._settings, self._records_max = settings, records_max
+        self._offset, self._seq = offset, seq
+        self._partition = TopicPartition(EVENTS.name, 0)
+        self._end_offset: int | None = None
+        self.caught_up = asyncio.Event()
+
+    @property
+    def seq(self) -> int:
+        """The last sequence handed out."""
+        return self._seq
+
+    async def batches(self) -> AsyncIterator[EventBatch]:
+        """Yields batches for ever; sets `caught_up` once the end that the log had at the start is reached."""
+        while True:
+            consumer = await self._connect()
+            try:
+                async for batch in self._follow(consumer):
+                    yield batch
+            except (KafkaError, OSError) as error:
+                structlog.get_logger().warning(
+                    "event log interrupted, reading again", offset=self._offset, error=str(error)
+                )
+            finally:
+                await _stop(consumer)
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        while True:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._settings.kafka,
+                enable_auto_commit=False,
+                fetch_max_wait_ms=100,
+                max_partition_fetch_bytes=4_194_304,
+            )
+            try:
+                await consumer.start()
+                consumer.assign([self._partition])
+                self._end_offset = (await consumer.end_offsets([self._partition]))[self._partition]
+                consumer.seek(self._partition, self._offset)
+                self._check_caught_up()
+                return consumer
+            except (KafkaError, OSError) as error:
+                await _stop(consumer)
+                structlog.get_logger().warning("waiting for Kafka", address=self._settings.kafka, error=str(error))
+                await asyncio.sleep(self._settings.reconnect_delay_s)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> AsyncIterator[EventBatch]:
+        loop, moved_at = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        while True:
+            fetched = await consumer.getmany(
+                self._partition, timeout_ms=FETCH_TIMEOUT_MS, max_records=self._records_max
+            )
+            records = fetched.get(self._partition, ())
+            if records:
+                moved_at = loop.time()
+                batch = self._take(records)
+                if batch.events:
+                    yield batch
+                self._check_caught_up()
+            elif loop.time() - moved_at > STALLED_AFTER_S:
+                # aiokafka can hang after a broker restart, so silence is checked against the log's end.
+                end = (await consumer.end_offsets([self._partition]))[self._partition]
+                if end > self._offset:
+                    return
+                moved_at = loop.time()
+
+    def _take(self, records) -> EventBatch:
+        events, raws = [], []
+        for record in records:
+            try:
+                event = EVENT.validate_json(record.value)
+            except ValidationError as error:
+                raise BrokenEvent(f"{EVENTS.name} offset {record.offset}: {error}") from error
+            if event.seq > self._seq:
+                if event.seq != self._seq + 1:
+                    raise SequenceGap(f"{EVENTS.name} offset {record.offset}: seq {event.seq} after {self._seq}")
+                self._seq = event.seq
+                events.append(event)
+                raws.append(record.value)
+            self._offset = record.offset + 1
+        return EventBatch(tuple(events), tuple(raws), self._seq, self._offset)
+
+    def _check_caught_up(self) -> None:
+        if self._end_offset is not None and self._offset >= self._end_offset:
+            self.caught_up.set()
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
+        await asyncio.wait_for(consumer.stop(), 5)
+    except (TimeoutError, KafkaError, OSError) as error:
+        structlog.get_logger().warning("consumer did not stop cleanly", error=str(error))

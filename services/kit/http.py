@@ -1,0 +1,153 @@
+"""HTTP as every service serves it: problem documents, request ids, a body limit, health, readiness, metrics."""
+
+import asyncio
+from contextlib import nullcontext
+from uuid import uuid4
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
+from services.kit.readiness import Readiness
+
+STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ProblemError(Exception):
+    """A request that cannot be served, with the stable code that the caller can act on."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        status: int | None = None,
+        retryable: bool = False,
+        order_state: OrderState = "none",
+        headers: dict[str, str] | None = None,
+        extra: dict | None = None,
+    ):
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail, self.retryable, self.order_state = code, detail, retryable, order_state
+        self.status = status if status is not None else EDGE_CODES[code]
+        self.headers, self.extra = headers or {}, extra or {}
+
+
+def problem_response(error: ProblemError, request_id: str) -> Response:
+    """Returns the problem document of an error; `extra` members stand beside the standard ones (RFC 9457, section
+    3.2).
+    """
+    problem = Problem(
+        type=f"urn:hourbook:problem:{error.code}",
+        title=error.code.replace("_", " "),
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+        retryable=error.retryable,
+        order_state=error.order_state,
+        request_id=request_id,
+    )
+    headers = {**error.headers, "X-Request-Id": request_id}
+    return JSONResponse(problem.model_dump() | error.extra, error.status, headers, PROBLEM_MEDIA_TYPE)
+
+
+def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) -> FastAPI:
+    """Returns an application with everything that the services' HTTP sides have in common."""
+    app = FastAPI(title=f"Hourbook {service}", version="1", docs_url="/docs", redoc_url=None)
+    app.add_middleware(RequestGuard, body_bytes_max=body_bytes_max)
+    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(request: Request, error: ProblemError) -> Response:
+        return problem_response(error, request.state.request_id)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        detail = "; ".join(f"{'.'.join(map(str, item['loc'][1:]))}: {item['msg']}" for item in error.errors())
+        return problem_response(ProblemError("malformed_request", detail), request.state.request_id)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        code = STATUS_CODES.get(error.status_code, "malformed_request")
+        return problem_response(ProblemError(code, str(error.detail), error.status_code), request.state.request_id)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"service": service, "status": "alive"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> JSONResponse:
+        waiting = readiness.waiting
+        return JSONResponse({"service": service, "ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class RequestGuard:
+    """Gives every request an id and ends a body that is larger than the limit with 413."""
+
+    def __init__(self, app: ASGIApp, body_bytes_max: int):
+        self._app, self._body_bytes_max = app, body_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        request_id = uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not length.isdigit() or int(length) > self._body_bytes_max:
+            return await self._refuse(scope, receive, send, request_id)
+        seen_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal seen_bytes
+            message = await receive()
+            seen_bytes += len(message.get("body", b""))
+            if seen_bytes > self._body_bytes_max:
+                raise ProblemError("body_too_large", f"at most {self._body_bytes_max} bytes")
+            return message
+
+        await self._app(scope, counted, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        error = ProblemError("body_too_large", f"at most {self._body_bytes_max} bytes")
+        await problem_response(error, request_id)(scope, receive, send)
+
+
+async def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serves until cancelled. The process's own signal handling stays in charge."""
+    config = uvicorn.Config(
+        app,
+        host,
+        port,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
+    try:
+        await server.serve()
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await server.shutdown()
+        raise
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves the signals to services.kit.process."""
+
+    def capture_signals(self):
+        """Overrides uvicorn's own handlers with nothing."""
+        return nullcontext()

@@ -1,0 +1,34 @@
+"""Follows `keys.events` from its start, so that every edge knows the API keys without asking the gateway."""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.accounts import ApiKeySet
+from schemas.topics import KEYS_EVENTS
+from services.kit.auth import KeyDirectory
+from services.kit.settings import Settings
+
+
+async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: asyncio.Event) -> None:
+    """Feeds the directory for ever; sets `caught_up` when the end of the topic was reached once."""
+    partition = TopicPartition(KEYS_EVENTS.name, 0)
+    while True:
+        consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+        try:
+            await consumer.start()
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            while True:
+                if await consumer.position(partition) >= end:
+                    caught_up.set()
+                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, ()):
+                    directory.put(ApiKeySet.model_validate_json(record.value))
+        except (KafkaError, OSError) as error:
+            structlog.get_logger().warning("waiting for Kafka", topic=KEYS_EVENTS.name, error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+        finally:
+            await asyncio.wait_for(consumer.stop(), 5)

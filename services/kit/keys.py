@@ -1,0 +1,36 @@
+"""Ed25519 keys on disk and on the wire: seeds and public keys as hex; private files are for their service alone."""
+
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+
+def load_private_key(keys_dir: Path, name: str) -> Ed25519PrivateKey:
+    """Reads `<name>.ed25519` (a 32-byte seed in hex). Raises FileNotFoundError or ValueError."""
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex((keys_dir / f"{name}.ed25519").read_text().strip()))
+
+
+def load_public_key(keys_dir: Path, name: str) -> str:
+    """Reads the public key in hex from `<name>.pub`, or takes it from the private file where only that is there."""
+    public = keys_dir / f"{name}.pub"
+    return public.read_text().strip() if public.exists() else public_hex(load_private_key(keys_dir, name))
+
+
+def public_hex(key: Ed25519PrivateKey) -> str:
+    """Returns the public half in hex."""
+    return key.public_key().public_bytes_raw().hex()
+
+
+def sign_hex(key: Ed25519PrivateKey, text: bytes) -> str:
+    """Signs, and returns the signature in hex."""
+    return key.sign(text).hex()
+
+
+def signature_holds(public_key: str, signature: str, text: bytes) -> bool:
+    """Says whether the hex signature is this public key's over the text; broken hex is simply no signature."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(signature), text)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

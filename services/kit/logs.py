@@ -1,0 +1,25 @@
+"""Structured logs: one JSON line an entry on standard error, with the service's name in each."""
+
+import logging
+import sys
+
+import orjson
+import structlog
+
+
+def configure_logs(service: str, level: str = "info") -> structlog.BoundLogger:
+    """Sets up structlog for this process and returns its logger."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    return structlog.get_logger()

@@ -1,0 +1,41 @@
+"""A service's life: one main coroutine, stopped cleanly by a signal, ended loudly by the failure of any of its tasks."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+
+
+class Stopped(Exception):
+    """A signal asked the process to stop."""
+
+
+def run_service(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
+    """Runs `main` in a task group until SIGTERM or SIGINT (exit 0) or until anything in it fails (exit 1, the cause
+    logged).
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(main))
+    except* Stopped:
+        structlog.get_logger().info("stopped")
+    except* Exception as group:
+        structlog.get_logger().error("ended by an error", exc_info=group)
+        sys.exit(1)
+
+
+async def _run(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_raise_when(stop))
+        await main(tasks)
+
+
+async def _raise_when(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise Stopped

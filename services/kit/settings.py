@@ -1,0 +1,38 @@
+"""Settings that every service has, read from the environment (prefix HOURBOOK_); a service adds its own in a
+subclass.
+"""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Addresses, folders and limits. Every default fits the sandbox that `./hourbook up` starts."""
+
+    model_config = SettingsConfigDict(env_prefix="HOURBOOK_", extra="ignore", frozen=True)
+
+    kafka: str = "127.0.0.1:19092"
+    database_url: str = "postgresql://hourbook@127.0.0.1:15432/hourbook"
+    data: Path = REPOSITORY / ".hourbook"
+    host: str = "127.0.0.1"
+    shard: int = 0
+    gateway_port: int = 18080
+    market_data_port: int = 18081
+    delivery_port: int = 18082
+    listings_port: int = 18083
+    ledger_port: int = 18084
+    matching_port: int = 18085
+    terminal_port: int = 18088
+    signature_window_ms: int = 5_000
+    body_bytes_max: int = 262_144
+    database_connections_max: int = 4
+    reconnect_delay_s: float = 0.5
+    log_level: str = "info"
+
+    @property
+    def keys_dir(self) -> Path:
+        """The folder with the services' Ed25519 keys."""
+        return self.data / "keys"

@@ -1,0 +1,153 @@
+"""PostgreSQL for every service: pool, numbered migrations, named queries, the cursor that makes effects exactly-once,
+the outbox.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from types import SimpleNamespace
+
+import asyncpg
+import structlog
+
+from schemas.venue import VenueCommand
+from services.kit.settings import Settings
+
+Pool = asyncpg.Pool
+MIGRATION_LOCK = 7_402_173
+NOT_THERE_YET = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidCatalogNameError,
+)
+AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)
+
+
+class StoreError(Exception):
+    """The base of this module's errors."""
+
+
+class MigrationEdited(StoreError):
+    """A migration that was applied before has other text now; write a new one instead."""
+
+
+class DatabaseAway(StoreError):
+    """PostgreSQL does not answer; whoever can wait, waits."""
+
+
+class Fenced(StoreError):
+    """Another process moved this consumer's cursor; this one must stop."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a reader stands: the last sequence it has taken, the offset it reads next, the chain link after it."""
+
+    seq: int
+    next_offset: int
+    link: bytes | None
+
+
+def load_queries(package: str) -> SimpleNamespace:
+    """Reads `queries.sql` of a package: one attribute for each `-- name: x` block."""
+    blocks = re.split(r"^-- name: (\w+)\s*$", (files(package) / "queries.sql").read_text(), flags=re.MULTILINE)
+    pairs = zip(blocks[1::2], blocks[2::2], strict=True)
+    return SimpleNamespace(**{name: text.strip().rstrip(";") for name, text in pairs})
+
+
+QUERIES = load_queries("services.kit")
+
+
+async def open_pool(settings: Settings, schema: str, package: str | None = None) -> asyncpg.Pool:
+    """Waits for PostgreSQL, creates the service's schema, migrates it, and returns a pool whose search path is that
+    schema.
+    """
+    log = structlog.get_logger()
+    while True:
+        try:
+            connection = await asyncpg.connect(settings.database_url, timeout=10)
+            break
+        except NOT_THERE_YET as error:
+            log.warning("waiting for PostgreSQL", address=settings.database_url.rpartition("@")[2], error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+    try:
+        await connection.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
+        await connection.execute(f'create schema if not exists "{schema}"')
+        await connection.execute(f'set search_path to "{schema}"')
+        for owner in filter(None, ("services.kit", package)):
+            await _migrate(connection, owner)
+    finally:
+        await connection.close()
+    return await asyncpg.create_pool(
+        settings.database_url,
+        min_size=1,
+        max_size=settings.database_connections_max,
+        server_settings={"search_path": schema, "application_name": f"hourbook-{schema}"},
+    )
+
+
+async def _migrate(connection: asyncpg.Connection, package: str) -> None:
+    await connection.execute(QUERIES.create_migration_table)
+    applied = dict(await connection.fetch("select name, sha256 from migration where package = $1", package))
+    folder = (files(package) / "migrations").iterdir()
+    for script in sorted((path for path in folder if path.name.endswith(".sql")), key=lambda path: path.name):
+        text = script.read_text()
+        digest = sha256(text.encode()).hexdigest()
+        if script.name in applied:
+            if applied[script.name] != digest:
+                raise MigrationEdited(f"{package}: {script.name}")
+            continue
+        async with connection.transaction():
+            await connection.execute(text)
+            await connection.execute("insert into migration values ($1, $2, $3)", package, script.name, digest)
+
+
+async def read_position(connection: asyncpg.Connection, consumer: str, shard: int) -> Position:
+    """Returns where the consumer stands; a new one stands at the start of the log."""
+    await connection.execute(QUERIES.create_cursor, consumer, shard)
+    return Position(*await connection.fetchrow(QUERIES.read_cursor, consumer))
+
+
+async def advance(connection: asyncpg.Connection, consumer: str, shard: int, old: Position, new: Position) -> None:
+    """Moves the cursor inside the caller's transaction. Raises Fenced if it does not stand where this reader thinks."""
+    moved = await connection.fetchval(
+        QUERIES.advance_cursor, consumer, shard, old.seq, new.seq, new.next_offset, new.link
+    )
+    if moved is None:
+        raise Fenced(f"{consumer}: expected seq {old.seq}")
+
+
+def commands_json(commands: tuple[VenueCommand, ...]) -> str:
+    """Returns the canonical JSON array of commands, as it stands in the record and under the signature."""
+    return "[" + ",".join(command.canonical().decode() for command in commands) + "]"
+
+
+async def enqueue(connection: asyncpg.Connection, *commands: VenueCommand) -> int:
+    """Puts one privileged batch into the outbox inside the caller's transaction; returns its dense number."""
+    await connection.execute(QUERIES.lock_outbox)
+    return await connection.fetchval(QUERIES.enqueue, commands_json(commands))
+
+
+async def unsent_batches(pool: asyncpg.Pool, batches_max: int) -> list[tuple[int, str]]:
+    """Returns the oldest batches that are not marked sent: (number, commands' JSON). Raises DatabaseAway."""
+    with _away():
+        return [tuple(row) for row in await pool.fetch(QUERIES.unsent, batches_max)]
+
+
+async def mark_sent(pool: asyncpg.Pool, numbers: list[int]) -> None:
+    """Notes that the broker acknowledged these batches. Raises DatabaseAway."""
+    with _away():
+        await pool.execute(QUERIES.mark_sent, numbers)
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except AWAY as error:
+        raise DatabaseAway(str(error)) from error

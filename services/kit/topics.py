@@ -1,0 +1,66 @@
+"""FastStream subscribers with our delivery rule: batches, acknowledged after the effects, broken records to a dead-
+letter topic.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.topics import Topic
+from services.kit.settings import Settings
+
+BATCH_TIMEOUT_MS = 20
+
+
+def make_broker(settings: Settings) -> KafkaBroker:
+    """Returns the broker of a service; topics are made by infra, never by a client."""
+    return KafkaBroker(settings.kafka, enable_idempotence=True, acks="all", logger=None)
+
+
+def subscribe_batches(
+    broker: KafkaBroker,
+    topic: Topic,
+    group: str,
+    model: TypeAdapter,
+    handle: Callable[[list], Awaitable[None]],
+    records_max: int = 1_000,
+) -> None:
+    """Calls `handle` with each batch of valid messages of `topic`; offsets move only after it returned, so messages
+    may come twice.
+
+    A record that is no message of the model goes to the topic's dead-letter topic with its reason, and the partition
+    goes on.
+    """
+
+    @broker.subscriber(
+        topic.name,
+        group_id=group,
+        batch=True,
+        auto_offset_reset="earliest",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        max_records=records_max,
+        batch_timeout_ms=BATCH_TIMEOUT_MS,
+    )
+    async def consume(message: KafkaMessage) -> None:
+        valid = []
+        for record in message.raw_message:
+            try:
+                valid.append(model.validate_json(record.value))
+            except ValidationError as error:
+                await _bury(broker, topic, record, str(error))
+        if valid:
+            await handle(valid)
+
+
+async def _bury(broker: KafkaBroker, topic: Topic, record, reason: str) -> None:
+    structlog.get_logger().warning("record to the dead letters", topic=topic.name, offset=record.offset, reason=reason)
+    headers = {
+        "reason": reason[:1_000],
+        "topic": topic.name,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+    }
+    await broker.publish(record.value or b"", topic=topic.dead, key=record.key, headers=headers)
