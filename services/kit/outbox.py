@@ -1,9 +1,10 @@
-"""The relay from a service's outbox table to the command log: in number order, signed, at least once."""
+"""Relays from a service's tables to Kafka, in order and at least once: signed commands, and records of its own topics."""
 
 import asyncio
 from contextlib import suppress
 
 import structlog
+from aiokafka import AIOKafkaProducer
 
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS
@@ -13,44 +14,56 @@ from services.kit.keys import load_private_key, sign_hex
 from services.kit.producer import start_producer
 from services.kit.settings import Settings
 
-BATCHES_PER_ROUND = 200
+ROWS_PER_ROUND = 200
 
 
-class Outbox:
-    """Sends what `store.enqueue` put into the table. A batch sent twice after a crash is a `duplicate` to the engine:
-    harmless.
-    """
+class Relay:
+    """Sends rows as they are committed; woken by `wake`, else it looks every `poll_s`. A row sent twice is harmless."""
 
-    def __init__(self, settings: Settings, pool: store.Pool, source: Source, poll_s: float = 0.5):
-        self._settings, self._pool, self._source, self._poll_s = settings, pool, source, poll_s
-        self._key = load_private_key(settings.keys_dir, source)
+    def __init__(self, settings: Settings, pool: store.Pool, name: str, poll_s: float = 0.5):
+        self._settings, self._pool, self._name, self._poll_s = settings, pool, name, poll_s
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Says that a transaction with new batches was committed, so that they leave at once."""
+        """Says that a transaction with new rows was committed, so that they leave at once."""
         self._wake.set()
 
     async def run(self) -> None:
         """Relays for ever."""
-        producer = await start_producer(self._settings, f"outbox-{self._source}")
+        producer = await start_producer(self._settings, f"relay-{self._name}")
         try:
             while True:
                 self._wake.clear()
-                if not await self._relay(producer):
+                if not await self._round(producer):
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), self._poll_s)
         finally:
             await producer.stop()
 
-    async def _relay(self, producer) -> bool:
+    async def _round(self, producer: AIOKafkaProducer) -> bool:
         try:
-            batches = await store.unsent_batches(self._pool, BATCHES_PER_ROUND)
-            for future in [await producer.send(COMMANDS.name, self.record(*batch)) for batch in batches]:
-                await future
-            await store.mark_sent(self._pool, [number for number, _ in batches])
+            return await self._send_some(producer)
         except store.DatabaseAway as error:
-            structlog.get_logger().warning("outbox waits for PostgreSQL", error=str(error))
+            structlog.get_logger().warning("relay waits for PostgreSQL", relay=self._name, error=str(error))
             return False
+
+    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
+        """Sends the oldest rows and notes them as sent; returns whether there were any."""
+        raise NotImplementedError
+
+
+class Outbox(Relay):
+    """Sends what `store.enqueue` put into the outbox; a batch sent twice after a crash is a `duplicate` to the engine."""
+
+    def __init__(self, settings: Settings, pool: store.Pool, source: Source, poll_s: float = 0.5):
+        super().__init__(settings, pool, f"outbox-{source}", poll_s)
+        self._source, self._key = source, load_private_key(settings.keys_dir, source)
+
+    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
+        batches = await store.unsent_batches(self._pool, ROWS_PER_ROUND)
+        for future in [await producer.send(COMMANDS.name, self.record(*batch)) for batch in batches]:
+            await future
+        await store.mark_sent(self._pool, [number for number, _ in batches])
         return bool(batches)
 
     def record(self, number: int, commands: str) -> bytes:
@@ -58,3 +71,17 @@ class Outbox:
         signature = sign_hex(self._key, batch_text(self._source, number, commands.encode()))
         head = f'{{"type":"privileged","source":"{self._source}","number":{number},"commands":'
         return f'{head}{commands},"signature":"{signature}"}}'.encode()
+
+
+class Publisher(Relay):
+    """Sends what `store.publish` put beside a change; readers drop what they have by the sequence in the record."""
+
+    def __init__(self, settings: Settings, pool: store.Pool, service: str, poll_s: float = 0.5):
+        super().__init__(settings, pool, f"publisher-{service}", poll_s)
+
+    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
+        rows = await store.unpublished(self._pool, ROWS_PER_ROUND)
+        for future in [await producer.send(topic, value, key) for _, topic, key, value in rows]:
+            await future
+        await store.forget_published(self._pool, [row_id for row_id, *_ in rows])
+        return bool(rows)

@@ -26,3 +26,12 @@ select number, commands from outbox where not sent order by number limit $1;
 
 -- name: mark_sent
 update outbox set sent = true where number = any($1::bigint[]);
+
+-- name: publish
+insert into publication (topic, key, value) values ($1, $2, $3);
+
+-- name: unpublished
+select id, topic, key, value from publication order by id limit $1;
+
+-- name: forget_published
+delete from publication where id = any($1::bigint[]);

@@ -145,6 +145,23 @@ async def mark_sent(pool: asyncpg.Pool, numbers: list[int]) -> None:
         await pool.execute(QUERIES.mark_sent, numbers)
 
 
+async def publish(connection: asyncpg.Connection, topic: str, key: str, value: bytes) -> None:
+    """Puts a record for a topic of the service's own beside the change it tells of, in the caller's transaction."""
+    await connection.execute(QUERIES.publish, topic, key.encode(), value)
+
+
+async def unpublished(pool: asyncpg.Pool, records_max: int) -> list[tuple[int, str, bytes, bytes]]:
+    """Returns the oldest records not yet acknowledged by the broker: (id, topic, key, value). Raises DatabaseAway."""
+    with _away():
+        return [tuple(row) for row in await pool.fetch(QUERIES.unpublished, records_max)]
+
+
+async def forget_published(pool: asyncpg.Pool, ids: list[int]) -> None:
+    """Drops records that the broker acknowledged. Raises DatabaseAway."""
+    with _away():
+        await pool.execute(QUERIES.forget_published, ids)
+
+
 @contextmanager
 def _away() -> Iterator[None]:
     try:
