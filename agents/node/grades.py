@@ -1,0 +1,48 @@
+"""From the name that NVML gives a GPU to the grade it is sold as; form factor and memory are part of a grade."""
+
+CHIP_GRADES = {
+    "NVIDIA H100 80GB HBM3": "H100SXM80",
+    "NVIDIA H100 PCIe": "H100PCIE80",
+    "NVIDIA H100 NVL": "H100NVL94",
+    "NVIDIA H200": "H200SXM141",
+    "NVIDIA H200 NVL": "H200NVL141",
+    "NVIDIA H20": "H20SXM96",
+    "NVIDIA H800": "H800SXM80",
+    "NVIDIA B200": "B200SXM180",
+    "NVIDIA A100-SXM4-80GB": "A100SXM80",
+    "NVIDIA A100-SXM4-40GB": "A100SXM40",
+    "NVIDIA A100 80GB PCIe": "A100PCIE80",
+    "NVIDIA A100-PCIE-40GB": "A100PCIE40",
+    "NVIDIA A800-SXM4-80GB": "A800SXM80",
+    "NVIDIA L40S": "L40S48",
+    "NVIDIA L40": "L4048",
+    "NVIDIA L4": "L424",
+    "NVIDIA A40": "A4048",
+    "NVIDIA RTX A6000": "RTXA600048",
+    "NVIDIA GeForce RTX 5090": "RTX509032",
+    "NVIDIA GeForce RTX 4090": "RTX409024",
+    "NVIDIA GeForce RTX 4090 D": "RTX4090D24",
+    "NVIDIA GeForce RTX 3090": "RTX309024",
+}
+WHOLE_NODE_GPUS = 8
+
+
+class UnknownGpu(LookupError):
+    """NVML names a GPU that no grade is known for; the policy file can name the grade."""
+
+
+def chip_grade(name: str) -> str:
+    """Returns the grade of one GPU by its NVML name."""
+    try:
+        return CHIP_GRADES[name]
+    except KeyError:
+        raise UnknownGpu(name) from None
+
+
+def node_grade(gpu_grades: tuple[str, ...], whole_node: bool) -> str:
+    """Returns what the node is sold as: one grade for all its GPUs, with `X8` where eight go as one."""
+    if len(set(gpu_grades)) != 1:
+        raise UnknownGpu(f"one node, several grades: {sorted(set(gpu_grades))}")
+    if whole_node and len(gpu_grades) != WHOLE_NODE_GPUS:
+        raise UnknownGpu(f"a whole node has {WHOLE_NODE_GPUS} GPUs, this one {len(gpu_grades)}")
+    return gpu_grades[0] + ("X8" if whole_node else "")
