@@ -34,7 +34,7 @@ def engine_extensions() -> list[Extension]:
         Extension(
             ".".join(source.with_suffix("").parts),
             [source.as_posix()],
-            extra_compile_args=["-O3", "-Wall", *([] if CHECKED else ["-DNDEBUG"])],
+            extra_compile_args=["-O3", "-Wall", "-UNDEBUG" if CHECKED else "-DNDEBUG"],
         )
         for source in sources
     ]

@@ -1,0 +1,272 @@
+"""Order books over shared pools: what the engine cimports, all of it without the GIL and inlined.
+
+A book is two sides, at 2 * book for bids and 2 * book + 1 for asks. A side keeps its levels under keys that
+ascend from its best price outwards, so that both sides run through the same code.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from matching_engine.id_table cimport IdEntry, IdTable, drop_entry, drop_id, put_id, reserve_id, tag_of
+from matching_engine.memory cimport NIL, expect, grow
+from matching_engine.price_tree cimport (
+    PageTree, drop_key, first_level, level_after, place_key, reserve_pages,
+)
+from matching_engine.tape cimport Tape, Trade, next_trade
+
+cdef enum:
+    BID = 0
+    ASK = 1
+
+cdef struct Order:
+    uint64_t id
+    int64_t quantity          # what is left
+    uint32_t level
+    uint32_t next             # in order of arrival, NIL at the end; also the list of free slots
+    uint32_t prev
+    uint32_t handle           # the caller's own number
+
+cdef struct Level:
+    uint64_t key
+    int64_t quantity          # of all its orders
+    uint32_t head             # the oldest order; also the list of free slots
+    uint32_t tail
+    uint32_t orders
+    uint32_t side
+
+cdef struct Side:
+    uint64_t best_key
+    uint32_t best             # a level, or NIL
+    uint32_t root             # of the price tree; in a closed book the list of free books
+    uint32_t levels
+    uint32_t orders
+
+cdef struct Books:
+    Order* orders
+    Level* levels
+    Side* sides
+    PageTree tree
+    IdTable ids
+    uint32_t orders_used, orders_capacity, orders_free
+    uint32_t levels_used, levels_capacity, levels_free
+    uint32_t sides_used, sides_capacity, sides_free
+
+
+cdef inline uint64_t key_of(uint32_t side, int64_t price) noexcept nogil:
+    """Asks ascend with the price, bids descend; the sign bit is flipped to compare unsigned."""
+    return <uint64_t>price ^ (<uint64_t>0x7FFFFFFFFFFFFFFF + (side & 1))
+
+
+cdef inline int64_t price_of(uint32_t side, uint64_t key) noexcept nogil:
+    return <int64_t>(key ^ (<uint64_t>0x7FFFFFFFFFFFFFFF + (side & 1)))
+
+
+cdef inline bint reserve(Books* books) noexcept nogil:
+    """Room for one order more in every pool, so that nothing after it can fail; False where memory is out."""
+    if books.orders_used == books.orders_capacity:
+        if not grow(<void**>&books.orders, &books.orders_capacity, sizeof(Order)):
+            return False
+    if books.levels_used == books.levels_capacity:
+        if not grow(<void**>&books.levels, &books.levels_capacity, sizeof(Level)):
+            return False
+    return reserve_pages(&books.tree) and reserve_id(&books.ids)
+
+
+cdef inline uint32_t find_entry(const Books* books, uint64_t order_id) noexcept nogil:
+    """Where the id table has an order, or NIL."""
+    cdef uint32_t tag = tag_of(order_id)
+    cdef uint32_t at = tag >> books.ids.shift
+    cdef uint32_t slot
+    while True:
+        slot = books.ids.entries[at].slot
+        if slot == NIL:
+            return NIL
+        if books.ids.entries[at].tag == tag and books.orders[slot].id == order_id:
+            return at
+        at = (at + 1) & books.ids.mask
+
+
+cdef inline uint32_t find_order(const Books* books, uint64_t order_id) noexcept nogil:
+    """The slot of an order, or NIL."""
+    cdef uint32_t at = find_entry(books, order_id)
+    return NIL if at == NIL else books.ids.entries[at].slot
+
+
+cdef inline uint32_t best_order(const Books* books, uint32_t side) noexcept nogil:
+    """The oldest order at the best price of a side, or NIL."""
+    cdef uint32_t best = books.sides[side].best
+    return NIL if best == NIL else books.levels[best].head
+
+
+cdef inline bint crosses(const Books* books, uint32_t side, int64_t price) noexcept nogil:
+    """Whether an order of this side and price can trade with the best of the other side."""
+    cdef const Side* other = &books.sides[side ^ 1]
+    return other.best != NIL and other.best_key <= key_of(side ^ 1, price)
+
+
+cdef inline uint32_t open_level(Books* books, uint32_t side_index, uint64_t key) noexcept nogil:
+    cdef uint32_t index = books.levels_free
+    if index != NIL:
+        books.levels_free = books.levels[index].head
+    else:
+        expect(books.levels_used < books.levels_capacity)
+        index = books.levels_used
+        books.levels_used += 1
+    cdef Level* level = &books.levels[index]
+    level.key = key
+    level.quantity = 0
+    level.head = NIL
+    level.tail = NIL
+    level.orders = 0
+    level.side = side_index
+    cdef Side* side = &books.sides[side_index]
+    side.levels += 1
+    if side.best == NIL or key < side.best_key:
+        side.best = index
+        side.best_key = key
+    return index
+
+
+cdef inline void close_level(Books* books, uint32_t index) noexcept nogil:
+    cdef Level* level = &books.levels[index]
+    cdef Side* side = &books.sides[level.side]
+    drop_key(&books.tree, &side.root, level.key)
+    side.levels -= 1
+    if side.best == index:
+        side.best = first_level(&books.tree, side.root)
+        if side.best != NIL:
+            side.best_key = books.levels[side.best].key
+    level.head = books.levels_free
+    books.levels_free = index
+
+
+cdef inline uint32_t rest_order(
+    Books* books, uint32_t side_index, int64_t price, int64_t quantity, uint64_t order_id, uint32_t handle
+) noexcept nogil:
+    """Put an order behind all others of its price and give its slot. The caller has called `reserve`."""
+    cdef Side* side = &books.sides[side_index]
+    cdef uint64_t key = key_of(side_index, price)
+    cdef uint32_t* link = place_key(&books.tree, &side.root, key)
+    if link[0] == NIL:
+        link[0] = open_level(books, side_index, key)
+    cdef uint32_t slot = books.orders_free
+    if slot != NIL:
+        books.orders_free = books.orders[slot].next
+    else:
+        expect(books.orders_used < books.orders_capacity)
+        slot = books.orders_used
+        books.orders_used += 1
+    cdef Level* level = &books.levels[link[0]]
+    cdef Order* order = &books.orders[slot]
+    order.id = order_id
+    order.quantity = quantity
+    order.level = link[0]
+    order.next = NIL
+    order.prev = level.tail
+    order.handle = handle
+    if level.tail == NIL:
+        level.head = slot
+    else:
+        books.orders[level.tail].next = slot
+    level.tail = slot
+    level.orders += 1
+    level.quantity += quantity
+    side.orders += 1
+    put_id(&books.ids, order_id, slot)
+    return slot
+
+
+cdef inline void unlink_order(Books* books, uint32_t slot) noexcept nogil:
+    """Take an order, whose id is out of the table, out of its level; its slot is free afterwards."""
+    cdef Order* order = &books.orders[slot]
+    cdef Level* level = &books.levels[order.level]
+    if order.prev == NIL:
+        level.head = order.next
+    else:
+        books.orders[order.prev].next = order.next
+    if order.next == NIL:
+        level.tail = order.prev
+    else:
+        books.orders[order.next].prev = order.prev
+    level.orders -= 1
+    level.quantity -= order.quantity
+    books.sides[level.side].orders -= 1
+    if level.orders == 0:
+        close_level(books, order.level)
+    order.next = books.orders_free
+    books.orders_free = slot
+
+
+cdef inline void remove_order(Books* books, uint32_t slot) noexcept nogil:
+    """Take a resting order out of the book."""
+    drop_id(&books.ids, books.orders[slot].id, slot)
+    unlink_order(books, slot)
+
+
+cdef inline bint cancel_order(Books* books, uint64_t order_id) noexcept nogil:
+    """Take an order out by its id; False where no such order rests."""
+    cdef uint32_t at = find_entry(books, order_id)
+    if at == NIL:
+        return False
+    cdef uint32_t slot = books.ids.entries[at].slot
+    drop_entry(&books.ids, at)
+    unlink_order(books, slot)
+    return True
+
+
+cdef inline void reduce_order(Books* books, uint32_t slot, int64_t quantity) noexcept nogil:
+    """Take quantity off a resting order, which keeps its place; with nothing left it leaves the book."""
+    cdef Order* order = &books.orders[slot]
+    expect(0 <= quantity <= order.quantity)
+    order.quantity -= quantity
+    books.levels[order.level].quantity -= quantity
+    if order.quantity == 0:
+        remove_order(books, slot)
+
+
+cdef inline int64_t take(
+    Books* books, Tape* tape, uint32_t side, int64_t price, int64_t quantity, uint64_t taker_id
+) noexcept nogil:
+    """Trade against the other side, best price first, oldest first; what is left, or -1 where memory is out."""
+    cdef Order* maker
+    cdef Trade* trade
+    cdef uint32_t slot
+    while quantity > 0 and crosses(books, side, price):
+        trade = next_trade(tape)
+        if trade == NULL:
+            return -1
+        slot = best_order(books, side ^ 1)
+        maker = &books.orders[slot]
+        trade.maker_id = maker.id
+        trade.taker_id = taker_id
+        trade.price = price_of(side ^ 1, books.sides[side ^ 1].best_key)
+        trade.quantity = min(quantity, maker.quantity)
+        quantity -= trade.quantity
+        reduce_order(books, slot, trade.quantity)
+    return quantity
+
+
+cdef inline uint32_t next_level(const Books* books, uint32_t level) noexcept nogil:
+    """The level behind this one on its side, or NIL."""
+    cdef const Level* here = &books.levels[level]
+    return level_after(&books.tree, books.sides[here.side].root, here.key)
+
+
+cdef inline uint32_t next_order(const Books* books, uint32_t slot) noexcept nogil:
+    """The order next in priority on the same side, or NIL."""
+    cdef const Order* order = &books.orders[slot]
+    if order.next != NIL:
+        return order.next
+    cdef uint32_t level = next_level(books, order.level)
+    return NIL if level == NIL else books.levels[level].head
+
+
+cdef class BookSet:
+    cdef Books books
+    cdef uint32_t side_index(self, uint32_t book, uint32_t side) except? NIL
+
+
+cdef class OrderBook:
+    cdef readonly BookSet owner
+    cdef readonly uint32_t number
+    cdef Tape tape
+    cdef uint32_t find(self, uint64_t order_id) except? NIL

@@ -1,0 +1,29 @@
+"""What every pool of the engine shares: the number of no slot, growth by doubling, bit scans and prefetch."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport realloc
+
+cdef extern from "<stdint.h>" nogil:
+    const uint32_t NIL "UINT32_MAX"
+
+cdef extern from "<assert.h>" nogil:
+    void expect "assert"(bint holds)
+
+cdef extern from * nogil:
+    int trailing_zeros "__builtin_ctzll"(uint64_t bits)
+    int leading_zeros "__builtin_clzll"(uint64_t bits)
+    void prefetch "__builtin_prefetch"(const void* address)
+    bint unlikely "__builtin_expect"(bint holds, bint usual)
+
+
+cdef inline bint grow(void** items, uint32_t* capacity, size_t item_size) noexcept nogil:
+    """Double an array in place; where memory is out it stays as it was, and the answer is False."""
+    cdef size_t wanted = 16 if capacity[0] == 0 else 2 * <size_t>capacity[0]
+    if wanted >= NIL:
+        return False
+    cdef void* moved = realloc(items[0], wanted * item_size)
+    if moved == NULL:
+        return False
+    items[0] = moved
+    capacity[0] = <uint32_t>wanted
+    return True
