@@ -1,0 +1,41 @@
+"""TCP ports of this machine: free ones, taken ones, and who answers."""
+
+import socket
+from urllib.parse import urlsplit
+
+LOOPBACK = "127.0.0.1"
+
+
+class PortTaken(RuntimeError):
+    """Another program listens on a port that a server of ours wants."""
+
+    def __init__(self, server: str, port: int, setting: str) -> None:
+        super().__init__(f"port {port} on {LOOPBACK}, wanted by {server}, is taken; {setting} chooses another")
+        self.server, self.port = server, port
+
+
+def free_port() -> int:
+    """A port that the system says is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return probe.getsockname()[1]
+
+
+def require_free(server: str, port: int, setting: str) -> None:
+    """Raise PortTaken when the port cannot be bound."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise PortTaken(server, port, setting) from error
+
+
+def accepts(address: str, timeout_s: float = 0.5) -> bool:
+    """Whether something accepts a connection at `host:port` or at a URL's host and port."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=timeout_s).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""Child processes: how one is described, started, stopped, and told from a stranger that got its number."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+
+class DidNotStart(RuntimeError):
+    """A program ended, or was not ready in time; the message shows the end of its log."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run. `ready` answers whether the running program can be used; `user` is for servers that refuse root."""
+
+    name: str
+    command: list[str]
+    log: Path
+    ready: Callable[[], bool]
+    environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    user: str | None = None
+    stop_signal: int = signal.SIGTERM
+    stop_within_s: float = 15.0
+
+
+def start(program: Program) -> subprocess.Popen[bytes]:
+    """Start the program in a session of its own, so that the terminal's Ctrl-C reaches only who started it."""
+    identity = {"user": program.user, "group": primary_group(program.user), "extra_groups": []} if program.user else {}
+    program.log.parent.mkdir(parents=True, exist_ok=True)
+    with program.log.open("ab") as output:
+        return subprocess.Popen(
+            program.command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=program.folder,
+            env={**os.environ, **program.environment},
+            start_new_session=True,
+            **identity,
+        )
+
+
+def primary_group(user: str) -> int:
+    """The number of the user's own group."""
+    import pwd
+
+    return pwd.getpwnam(user).pw_gid
+
+
+def wait_ready(program: Program, process: subprocess.Popen[bytes], within_s: float = 60.0) -> None:
+    """Wait until the program is ready; raise DidNotStart when it ends or the time is over."""
+    deadline = time.monotonic() + within_s
+    while not program.ready():
+        if process.poll() is not None:
+            raise DidNotStart(f"{program.name} ended with status {process.returncode}:\n{end_of(program.log)}")
+        if time.monotonic() > deadline:
+            raise DidNotStart(f"{program.name} was not ready within {within_s:.0f} s:\n{end_of(program.log)}")
+        time.sleep(0.02)
+
+
+def stop(program: Program, process: subprocess.Popen[bytes]) -> None:
+    """Ask the program to end, and end it when it does not in time."""
+    if process.poll() is not None:
+        return
+    process.send_signal(program.stop_signal)
+    try:
+        process.wait(program.stop_within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def end_of(log: Path, lines: int = 15) -> str:
+    """The last lines of a log file."""
+    if not log.exists():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def write_pid_file(path: Path, pid: int) -> None:
+    """Note a process by its number and the moment it began, since numbers are used again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{pid} {psutil.Process(pid).create_time()}\n")
+
+
+def read_pid_file(path: Path) -> psutil.Process | None:
+    """The process that the file names, if it is the same one and still runs."""
+    try:
+        pid, began = path.read_text().split()
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(began)) < 0.05 and process.status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return None
+    return process if same else None
+
+
+def end_process(process: psutil.Process, within_s: float = 15.0) -> None:
+    """End a process that is not our child, gently first."""
+    try:
+        process.terminate()
+        process.wait(within_s)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(within_s)
+    except psutil.NoSuchProcess:
+        return
