@@ -5,10 +5,11 @@ inside.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
+from schemas.accounts import Scope
 from schemas.base import Model
-from schemas.ids import ClientOrderId, Contract, NodeId, Product
+from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product, PublicKey
 from schemas.money import DecimalString
 from schemas.orders import Periods, Qty, SelfTradePrevention, Side
 
@@ -32,7 +33,7 @@ class OrderForm(Form):
     price: DecimalString | None = None
     max_cost: DecimalString | None = None
     tif: RequestedTimeInForce = "GTG"
-    post_only: bool = False
+    post_only: Annotated[bool, Field(strict=True)] = False
     node: NodeId | None = None
     stp: SelfTradePrevention = "cancel_newest"
     client_order_id: ClientOrderId | None = None
@@ -68,6 +69,54 @@ class CapacityForm(Form):
     floor_price: DecimalString | None = None
     floor_curve: Annotated[tuple[DecimalString, ...], Field(min_length=24, max_length=24)] | None = None
     client_order_id: ClientOrderId | None = None
+
+
+def _kind_of(form: object) -> object:
+    return form.get("kind", "limit") if isinstance(form, dict) else getattr(form, "kind", "limit")
+
+
+AnyOrderForm = Annotated[
+    Annotated[OrderForm, Tag("limit")]
+    | Annotated[OrderForm, Tag("market")]
+    | Annotated[BlockForm, Tag("block")]
+    | Annotated[CapacityForm, Tag("capacity")],
+    Discriminator(_kind_of),
+]
+ORDER_FORM: TypeAdapter[AnyOrderForm] = TypeAdapter(AnyOrderForm)
+
+
+class CancelForm(Form):
+    """POST /v1/orders/cancel-all: every order of the account that fits all the filters given."""
+
+    product: Product | None = None
+    contract: Contract | None = None
+    side: Side | None = None
+
+
+class AccountForm(Form):
+    """POST /v1/accounts (scope `admin`)."""
+
+    account: AccountId
+
+
+class KeyForm(Form):
+    """POST /v1/keys (scope `admin`): the venue only ever sees the public half. Without `key_id` it is made of the
+    public key.
+    """
+
+    account: AccountId
+    public_key: PublicKey
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+    key_id: Identifier | None = None
+    expires: AwareDatetime | None = None
+    ip_networks: tuple[str, ...] = ()
+    order_limit: DecimalString | None = None
+
+
+class EnrolmentTokenForm(Form):
+    """POST /v1/enrolment-tokens (scope `operate`): a token that binds one node to the caller's account."""
+
+    valid_s: Annotated[int, Field(strict=True, ge=1, le=604_800)] = 3_600
 
 
 def unix_seconds(moment: datetime) -> int:

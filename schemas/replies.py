@@ -1,0 +1,210 @@
+"""Replies of the gateway's REST API and its private feed: every economic term echoed, money as decimal strings, times
+as RFC 3339 and as nanoseconds.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from schemas.base import Model
+from schemas.ids import AccountId, Asset, ClientOrderId, Contract, Digest, Identifier, NodeId, Product, PublicKey
+from schemas.orders import OrderId, SelfTradePrevention, Side, TimeInForce
+
+Item = TypeVar("Item")
+Count = Annotated[int, Field(ge=0)]
+Decimal = Annotated[str, Field(pattern=r"^-?[0-9]{1,13}\.[0-9]{2,6}$", examples=["12.84"])]
+Moment = Annotated[str, Field(examples=["2026-11-22T12:50:00.000000Z"])]
+Nanoseconds = Annotated[str, Field(pattern=r"^[0-9]{1,19}$", examples=["1795351800000000000"])]
+
+OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired", "rejected"]
+OrderKind = Literal["limit", "market", "block", "capacity"]
+PositionState = Literal["OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROVISIONAL", "SETTLED_FINAL"]
+
+
+def rfc3339(ts_ns: int) -> str:
+    """Writes a time in UTC to the microsecond: '2026-11-22T12:50:00.000000Z'."""
+    seconds, part_ns = divmod(ts_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{part_ns // 1_000:06d}Z"
+
+
+class WhyUnfilledView(Model):
+    """Why (the rest of) an order did not trade."""
+
+    reason: Literal["no_liquidity", "price", "max_cost", "self_trade", "no_node_free_in_all_hours"]
+    best_price: Decimal | None
+    missing_gpus: Count
+
+
+class FillView(Model):
+    """One trade as one side of it sees it. `value` is what the GPUs cost for the period, `fee` what this side paid on
+    top.
+    """
+
+    trade_id: Count
+    position_id: Count
+    seq: Count
+    order_id: OrderId
+    block_id: OrderId | None
+    contract: Contract
+    side: Side
+    role: Literal["maker", "taker"]
+    price: Decimal
+    qty: Count
+    value: Decimal
+    fee: Decimal
+    node: NodeId
+    ts: Moment
+    ts_ns: Nanoseconds
+
+
+class OrderView(Model):
+    """An order with every economic term and how far it came. `qty` counts GPUs; those of a capacity order stand in
+    every period, so its `filled_qty` counts GPU-periods.
+    """
+
+    order_id: OrderId | None
+    parent_id: OrderId | None
+    client_order_id: ClientOrderId | None
+    status: OrderStatus
+    reason: str | None
+    kind: OrderKind
+    contract: Contract | None
+    product: Product
+    start: Moment | None
+    end: Moment | None
+    periods: Count | None
+    side: Side
+    qty: Count
+    min_qty: Count | None
+    price: Decimal | None
+    floor_curve: tuple[Decimal, ...] | None
+    max_cost: Decimal | None
+    currency: Asset | None
+    tif: TimeInForce
+    post_only: bool
+    node: NodeId | None
+    stp: SelfTradePrevention | None
+    filled_qty: Count
+    remaining_qty: Count
+    filled_value: Decimal
+    why_unfilled: WhyUnfilledView | None
+    seq: Count
+    created: Moment
+    created_ns: Nanoseconds
+    updated: Moment
+    updated_ns: Nanoseconds
+
+
+class Timing(Model):
+    """When the request came in, when the engine decided (log time), when the answer left."""
+
+    gateway_in: Moment
+    gateway_in_ns: Nanoseconds
+    engine_ts: Moment
+    engine_ts_ns: Nanoseconds
+    gateway_out: Moment
+    gateway_out_ns: Nanoseconds
+
+
+class OrderReply(Model):
+    """201 for an order that the engine took (200 with `Idempotent-Replayed: true` for a repeat): the order as it stood
+    after its own command.
+    """
+
+    order: OrderView
+    fills: tuple[FillView, ...]
+    timing: Timing
+
+
+class UnknownReply(Model):
+    """202: no answer of the engine in time, the order may be live. Ask by `client_order_id`, or repeat the request."""
+
+    order_state: Literal["unknown"] = "unknown"
+    client_order_id: ClientOrderId | None
+    command_id: Identifier
+    detail: str
+    gateway_in: Moment
+    gateway_in_ns: Nanoseconds
+
+
+class CancelReply(Model):
+    """200: the engine carried the cancel out; `orders` are those that ended, as they stand."""
+
+    canceled: Count
+    orders: tuple[OrderView, ...]
+    timing: Timing
+
+
+class PositionView(Model):
+    """A position as its buyer or its operator sees it; the amounts of settlement are null until it is settled.
+    `net` is what the caller paid (negative) or received in all.
+    """
+
+    position_id: Count
+    role: Literal["buyer", "operator"]
+    order_id: OrderId
+    block_id: OrderId | None
+    contract: Contract
+    node: NodeId
+    state: PositionState
+    qty: Count
+    price: Decimal
+    currency: Asset | None
+    escrow: Decimal
+    bond: Decimal
+    contracted_gpu_s: Count | None
+    delivered_gpu_s: Count | None
+    used_gpu_s: Count | None
+    excused_gpu_s: Count | None
+    index: Decimal | None
+    revision: Count
+    gross: Decimal | None
+    refund: Decimal | None
+    damages: Decimal | None
+    fee: Decimal | None
+    net: Decimal | None
+    meter_digest: Digest | None
+    seq: Count
+    opened: Moment
+    opened_ns: Nanoseconds
+    updated: Moment
+    updated_ns: Nanoseconds
+
+
+class BalanceView(Model):
+    """What an account has of one asset, after event `seq`."""
+
+    asset: Asset
+    available: Decimal
+    held: Decimal
+    total: Decimal
+    seq: Count
+
+
+class Page(Model, Generic[Item]):
+    """Items newest first; `cursor` asks for the next page and is null on the last. All events up to `seq` are in."""
+
+    items: tuple[Item, ...]
+    cursor: str | None
+    seq: Count
+
+
+class AccountView(Model):
+    """An account of the venue."""
+
+    account: AccountId
+    created: Moment
+
+
+class KeyView(Model):
+    """An API key as the venue knows it."""
+
+    key_id: Identifier
+    account: AccountId
+    public_key: PublicKey
+    scopes: tuple[str, ...]
+    expires: Moment | None
+    ip_networks: tuple[str, ...]
+    order_limit: Decimal | None
+    revoked: bool
