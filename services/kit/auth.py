@@ -12,10 +12,8 @@ from fastapi.routing import APIRoute
 from schemas import signing
 from schemas.accounts import ApiKeySet, Scope
 from schemas.ids import AccountId
-from services.kit.http import ProblemError
+from services.kit.http import OPEN_PATHS, ProblemError
 from services.kit.keys import signature_holds
-
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"})
 
 
 class RouteWithoutScope(Exception):

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
 from services.kit.readiness import Readiness
 
+# What a probe or a reader of the documents may ask for at any time, without a key.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"})
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -59,7 +61,7 @@ def problem_response(error: ProblemError, request_id: str) -> Response:
 def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) -> FastAPI:
     """Returns an application with everything that the services' HTTP sides have in common."""
     app = FastAPI(title=f"Hourbook {service}", version="1", docs_url="/docs", redoc_url=None)
-    app.add_middleware(RequestGuard, body_bytes_max=body_bytes_max)
+    app.add_middleware(RequestGuard, body_bytes_max=body_bytes_max, readiness=readiness)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
 
     @app.exception_handler(ProblemError)
@@ -93,10 +95,10 @@ def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) 
 
 
 class RequestGuard:
-    """Gives every request an id and ends a body that is larger than the limit with 413."""
+    """Gives every request an id; answers 503 until the service is ready, and 413 to a body that is too large."""
 
-    def __init__(self, app: ASGIApp, body_bytes_max: int):
-        self._app, self._body_bytes_max = app, body_bytes_max
+    def __init__(self, app: ASGIApp, body_bytes_max: int, readiness: Readiness):
+        self._app, self._body_bytes_max, self._readiness = app, body_bytes_max, readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
@@ -105,8 +107,15 @@ class RequestGuard:
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not length.isdigit() or int(length) > self._body_bytes_max:
-            return await self._refuse(scope, receive, send, request_id)
+        if self._readiness.waiting and scope["path"] not in OPEN_PATHS:
+            refusal = _not_ready(self._readiness)
+        elif not length.isdigit() or int(length) > self._body_bytes_max:
+            refusal = _too_large(self._body_bytes_max)
+        else:
+            return await self._app(scope, self._counted(receive), send)
+        await problem_response(refusal, request_id)(scope, receive, send)
+
+    def _counted(self, receive: Receive) -> Receive:
         seen_bytes = 0
 
         async def counted() -> Message:
@@ -114,14 +123,19 @@ class RequestGuard:
             message = await receive()
             seen_bytes += len(message.get("body", b""))
             if seen_bytes > self._body_bytes_max:
-                raise ProblemError("body_too_large", f"at most {self._body_bytes_max} bytes")
+                raise _too_large(self._body_bytes_max)
             return message
 
-        await self._app(scope, counted, send)
+        return counted
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        error = ProblemError("body_too_large", f"at most {self._body_bytes_max} bytes")
-        await problem_response(error, request_id)(scope, receive, send)
+
+def _too_large(bytes_max: int) -> ProblemError:
+    return ProblemError("body_too_large", f"at most {bytes_max} bytes")
+
+
+def _not_ready(readiness: Readiness) -> ProblemError:
+    detail = f"starting; waits for {', '.join(readiness.waiting)}"
+    return ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"})
 
 
 async def serve(app: FastAPI, host: str, port: int) -> None:

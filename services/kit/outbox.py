@@ -1,4 +1,4 @@
-"""Relays from a service's tables to Kafka, in order and at least once: signed commands, and records of its own topics."""
+"""Relays from a service's tables to Kafka, in order, at least once: signed commands, and records of its own topics."""
 
 import asyncio
 from contextlib import suppress
@@ -53,7 +53,7 @@ class Relay:
 
 
 class Outbox(Relay):
-    """Sends what `store.enqueue` put into the outbox; a batch sent twice after a crash is a `duplicate` to the engine."""
+    """Sends what `store.enqueue` put into the outbox; one sent twice after a crash is a `duplicate`."""
 
     def __init__(self, settings: Settings, pool: store.Pool, source: Source, poll_s: float = 0.5):
         super().__init__(settings, pool, f"outbox-{source}", poll_s)

@@ -1,4 +1,4 @@
-"""A service's life: one main coroutine, stopped cleanly by a signal, ended loudly by the failure of any of its tasks."""
+"""A service's life: one main coroutine, stopped cleanly by a signal, ended loudly when any task fails."""
 
 import asyncio
 import signal

@@ -1,0 +1,120 @@
+"""Surplus hardware: the forms of the listings service, and what it publishes on `listings.events`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Model
+from schemas.ids import AccountId, Asset, Digest, GpuUuid, Grade, Hub, Identifier
+from schemas.money import DecimalString, PositiveAmount
+from schemas.nodes import InspectionReport
+from schemas.venue import Milliseconds
+
+ListingKind = Literal["module", "pcie_card", "baseboard", "server", "rack_lot"]
+Condition = Literal["N", "A", "B", "C", "R", "P"]
+ListingState = Literal[
+    "LOCKING",
+    "LISTED",
+    "REFUSED",
+    "FUNDING",
+    "FUNDED",
+    "SHIPPED",
+    "INSPECTING",
+    "RELEASED",
+    "REJECTED",
+    "RETURNED",
+    "REFUNDED",
+    "WITHDRAWING",
+    "WITHDRAWN",
+]
+Text = Annotated[str, Field(min_length=1, max_length=1_000)]
+
+
+class ListingForm(Model):
+    """POST /v1/listings: what is for sale, for how much, and the agent's inspection report over a nonce of ours."""
+
+    kind: ListingKind
+    title: Text
+    hub: Hub
+    price: DecimalString
+    currency: Asset
+    inspection: InspectionReport
+
+
+class ShipmentForm(Model):
+    """POST /v1/listings/{id}/ship: who carries the goods and under which number."""
+
+    carrier: Text
+    tracking: Text
+
+
+class RejectionForm(Model):
+    """POST /v1/listings/{id}/reject: what the buyer found wrong."""
+
+    reason: Text
+
+
+class ListedGpu(Model):
+    """One GPU of a listing with its condition, graded by rule from the inspection."""
+
+    uuid: GpuUuid
+    serial: Identifier
+    name: Text
+    memory_mib: Annotated[int, Field(ge=0)]
+    condition: Condition
+
+
+class ListingChanged(Model):
+    """A listing as it stands after a step; the last one per `listing_id` counts. `seq` is the service's own."""
+
+    type: Literal["listing_changed"] = "listing_changed"
+    seq: Annotated[int, Field(ge=1)]
+    ts_ms: Milliseconds
+    listing_id: Identifier
+    state: ListingState
+    kind: ListingKind
+    title: Text
+    grade: Grade
+    hub: Hub
+    condition: Condition
+    price_micros: PositiveAmount
+    currency: Asset
+    gpus: tuple[ListedGpu, ...]
+    inspection_id: Digest
+    note: str
+
+
+class ListingView(Model):
+    """A listing over HTTP. `seller` and `buyer` are shown to the two of them alone."""
+
+    listing_id: Identifier
+    state: ListingState
+    kind: ListingKind
+    title: Text
+    grade: Grade
+    hub: Hub
+    condition: Condition
+    price: DecimalString
+    currency: Asset
+    gpus: tuple[ListedGpu, ...]
+    inspection_id: Digest
+    simulated: bool
+    note: str
+    changed_ms: Milliseconds
+    escrow_id: Identifier | None
+    seller: AccountId | None
+    buyer: AccountId | None
+
+
+class ListingPage(Model):
+    """Listings, newest first; `cursor` asks for the next page, null at the end."""
+
+    listings: tuple[ListingView, ...]
+    cursor: str | None
+
+
+class NonceReply(Model):
+    """A nonce for one inspection report, bound to the account that asked."""
+
+    nonce: Digest
+    expires_ms: Milliseconds

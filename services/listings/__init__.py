@@ -1,0 +1,1 @@
+"""Surplus hardware: listings with inspected GPUs, sales with the money in escrow."""

@@ -1,0 +1,5 @@
+"""Starts the service: `python -m services.listings`."""
+
+from services.listings.app import main
+
+main()

@@ -1,0 +1,64 @@
+"""Plugs the service together: settings → pool → relays → event reader → HTTP; nothing else knows an address."""
+
+import asyncio
+
+from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
+from services.kit.events import EventReader
+from services.kit.http import make_app, serve
+from services.kit.key_feed import follow_keys
+from services.kit.logs import configure_logs
+from services.kit.outbox import Outbox, Publisher, Relay
+from services.kit.process import run_service
+from services.kit.readiness import Readiness
+from services.kit.store import Pool
+from services.listings import handlers, store
+from services.listings.api import add_error_handlers, add_routes
+from services.listings.sales import Sales
+from services.listings.settings import Settings
+
+NAME = "listings"
+
+
+def main() -> None:
+    """Runs the service until it is told to stop."""
+    settings = Settings()
+    configure_logs(NAME, settings.log_level)
+
+    async def start(tasks: asyncio.TaskGroup) -> None:
+        readiness = Readiness("PostgreSQL", "the event log", "the API keys")
+        app = make_app(NAME, readiness, settings.body_bytes_max)
+        add_error_handlers(app)
+        directory, keys_known = KeyDirectory(), asyncio.Event()
+        authenticator = Authenticator(directory, settings.signature_window_ms)
+        tasks.create_task(serve(app, settings.host, settings.listings_port))
+        pool = await store.open_pool(settings)
+        readiness.done("PostgreSQL")
+        relays = (Outbox(settings, pool, NAME), Publisher(settings, pool, NAME))
+        add_routes(app, settings, pool, Sales(settings, pool, relays), authenticator)
+        refuse_undeclared_routes(app)
+        for relay in relays:
+            tasks.create_task(relay.run())
+        tasks.create_task(follow_keys(settings, directory, keys_known))
+        tasks.create_task(_follow_events(settings, pool, relays, readiness))
+        await keys_known.wait()
+        readiness.done("the API keys")
+
+    run_service(start)
+
+
+async def _follow_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...], readiness: Readiness) -> None:
+    position = await store.read_position(pool, settings.shard)
+    reader = EventReader(settings, position.next_offset, position.seq)
+    watch = asyncio.create_task(_when_caught_up(reader, readiness))
+    try:
+        async for batch in reader.batches():
+            position = await handlers.take_batch(pool, settings.shard, position, batch)
+            for relay in relays:
+                relay.wake()
+    finally:
+        watch.cancel()
+
+
+async def _when_caught_up(reader: EventReader, readiness: Readiness) -> None:
+    await reader.caught_up.wait()
+    readiness.done("the event log")
