@@ -407,11 +407,15 @@ class NodeEnrolled(Model):
 
 
 class NodeReported(Model):
-    """A report whose signature and nonce the edge has checked; its chain is checked by the reader."""
+    """A report whose signature, nonce and place in the chain the edge has checked; the reader checks the chain again.
+
+    `nonce_issued_ms` is when the edge gave out the report's nonce (null for a queued report, whose nonce proves no time).
+    """
 
     type: Literal["node_reported"] = "node_reported"
     node_id: NodeId
     received_ms: Count
+    nonce_issued_ms: Count | None
     report: Report
 
 

@@ -1,0 +1,276 @@
+"""What delivery tells others: the events on `delivery.events`, the meter's inputs and outcome, receipts, public facts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from schemas.base import Model
+from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
+from schemas.money import Amount, Price, SignedAmount
+from schemas.nodes import Count, GpuInventory, InspectionReport, PositionId, Text
+from schemas.venue import GpuSeconds, Level, Milliseconds
+
+NodeState = Literal["enrolled", "active", "quarantined", "lost", "banned"]
+LeaseState = Literal["pending", "ready", "started", "failed", "ended"]
+Quality = Literal["A", "O", "B", "E", "M"]
+
+
+# -- the topic `delivery.events`, keyed by node -------------------------------------------------------------------------
+
+
+class DeliveryHeader(Model):
+    """The header of every event here; `seq` is this topic's own, without holes once repeats are dropped."""
+
+    type: str
+    seq: Annotated[int, Field(ge=1)]
+    ts_ms: Milliseconds
+    node: NodeId
+
+
+class NodeAdmitted(DeliveryHeader):
+    """A node enrolled with its operator's one-time token. It sells nothing before it has passed a challenge."""
+
+    type: Literal["node_enrolled"] = "node_enrolled"
+    account: AccountId
+    grade: Grade
+    hub: Hub
+    gpus: tuple[GpuInventory, ...]
+
+
+class ChallengePassed(DeliveryHeader):
+    """All GPUs asked showed their work in time."""
+
+    type: Literal["challenge_passed"] = "challenge_passed"
+    challenge_id: Identifier
+    cause: Literal["enrolment", "gate", "idle"]
+    gpus: tuple[GpuUuid, ...]
+
+
+class ChallengeFailed(DeliveryHeader):
+    """At least one GPU showed wrong work, or none in time; `reason` is the first one found."""
+
+    type: Literal["challenge_failed"] = "challenge_failed"
+    challenge_id: Identifier
+    cause: Literal["enrolment", "gate", "idle"]
+    reason: Text
+
+
+class NodeStateChanged(DeliveryHeader):
+    """A node came up, went down, or has other GPUs to offer; `reason` says why."""
+
+    type: Literal["node_state_changed"] = "node_state_changed"
+    state: NodeState
+    level: Level
+    reason: Text
+    gpus: tuple[GpuUuid, ...]
+
+
+class LeaseStarted(DeliveryHeader):
+    """The operator's hook let the buyer in."""
+
+    type: Literal["lease_started"] = "lease_started"
+    lease_id: Identifier
+    contract: Contract
+    gpus: tuple[GpuUuid, ...]
+
+
+class LeaseEnded(DeliveryHeader):
+    """A lease is over, as agreed or because it failed."""
+
+    type: Literal["lease_ended"] = "lease_ended"
+    lease_id: Identifier
+    contract: Contract
+    ok: bool
+    reason: Text
+
+
+class PositionMetered(DeliveryHeader):
+    """The meter's word on a position, as it went into the `settle_position` command."""
+
+    type: Literal["position_metered"] = "position_metered"
+    position_id: PositionId
+    contract: Contract
+    revision: Annotated[int, Field(ge=1)]
+    contracted_gpu_s: GpuSeconds
+    delivered_gpu_s: GpuSeconds
+    excused_gpu_s: GpuSeconds
+    meter_digest: Digest
+
+
+class ReceiptIssued(DeliveryHeader):
+    """A position was settled; its parties can fetch the receipt."""
+
+    type: Literal["receipt_issued"] = "receipt_issued"
+    position_id: PositionId
+    contract: Contract
+    revision: Annotated[int, Field(ge=1)]
+    meter_digest: Digest
+
+
+class HardwareInspected(DeliveryHeader):
+    """An inspection report of a node's GPUs, whole, so that a listing can carry it; `account` is the node's operator."""
+
+    type: Literal["hardware_inspected"] = "hardware_inspected"
+    inspection_id: Digest
+    account: AccountId
+    report: InspectionReport
+
+
+DeliveryEvent = Annotated[
+    NodeAdmitted
+    | ChallengePassed
+    | ChallengeFailed
+    | NodeStateChanged
+    | LeaseStarted
+    | LeaseEnded
+    | PositionMetered
+    | ReceiptIssued
+    | HardwareInspected,
+    Field(discriminator="type"),
+]
+DELIVERY_EVENT: TypeAdapter[DeliveryEvent] = TypeAdapter(DeliveryEvent)
+
+
+# -- the meter ----------------------------------------------------------------------------------------------------------
+
+
+class MeteredReport(Model):
+    """One report that the meter used: its hash (`message_hash`), and what the server's clock said."""
+
+    seq: Annotated[int, Field(ge=1)]
+    hash: Digest
+    received_ms: Count
+    nonce_issued_ms: Count | None
+
+
+class MeterInputs(Model):
+    """Everything that the meter of one position reads; its `meter_digest` is SHA-256 of these canonical bytes.
+
+    The window is [start_ms, end_ms). `gpus` are the nominated ones, `offered_ms` is when the venue handed the lease out,
+    `access_ms` when the buyer got in (null: never), `released_ms` when a stop was answered before the end.
+    """
+
+    position_id: PositionId
+    contract: Contract
+    node: NodeId
+    lease_id: Identifier | None
+    qty: Annotated[int, Field(ge=1)]
+    gpus: tuple[GpuUuid, ...]
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    offered_ms: Milliseconds | None
+    access_ms: Milliseconds | None
+    released_ms: Milliseconds | None
+    memory_min_mib: Count
+    gap_ms_max: Milliseconds
+    throttle_ms_max: Milliseconds
+    reports: tuple[MeteredReport, ...]
+
+
+class MeterInterval(Model):
+    """A stretch of one GPU's window in server time: how well it is known, whether it counts, and if not, why."""
+
+    gpu: GpuUuid
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    quality: Quality
+    conforming: bool
+    used: bool
+    reason: Text
+
+
+class MeterOutcome(Model):
+    """What the meter made of its inputs: D, E and U of the settlement, and the intervals they were summed from."""
+
+    delivered_gpu_s: GpuSeconds
+    excused_gpu_s: GpuSeconds
+    used_gpu_s: GpuSeconds
+    quality_gpu_ms: dict[Quality, Milliseconds]
+    intervals: tuple[MeterInterval, ...]
+
+
+class MeterRecordView(Model):
+    """GET /v1/positions/{id}/meter: inputs, digest and outcome; with `reports=true` also the signed reports themselves."""
+
+    position_id: PositionId
+    revision: Annotated[int, Field(ge=1)]
+    meter_digest: Digest
+    inputs: MeterInputs
+    outcome: MeterOutcome
+
+
+# -- what users read ----------------------------------------------------------------------------------------------------
+
+
+class Receipt(Model):
+    """What was bought, what was delivered, and what it cost. Amounts in micro-units of `asset`."""
+
+    position_id: PositionId
+    revision: int
+    contract: Contract
+    node: NodeId
+    buyer: AccountId
+    operator: AccountId
+    asset: Asset
+    qty: int
+    period_s: int
+    gpus: tuple[GpuUuid, ...]
+    price_micros: Price
+    index_micros: Price
+    contracted_gpu_s: GpuSeconds
+    delivered_gpu_s: GpuSeconds
+    excused_gpu_s: GpuSeconds
+    used_gpu_s: GpuSeconds
+    quality_gpu_ms: dict[Quality, Milliseconds]
+    paid_micros: Amount
+    refunded_micros: SignedAmount
+    damages_micros: Amount
+    fee_micros: Amount
+    operator_micros: SignedAmount
+    meter_digest: Digest
+    settled_ms: Milliseconds
+
+
+class NodeView(Model):
+    """GET /v1/nodes: what everyone may know of a node."""
+
+    node: NodeId
+    account: AccountId
+    grade: Grade
+    hub: Hub
+    level: Level
+    state: NodeState
+    reason: Text
+    simulated: bool
+    gpus: tuple[GpuUuid, ...]
+    fit_gpus: tuple[GpuUuid, ...]
+    last_report_ms: Milliseconds | None
+
+
+class AccessView(Model):
+    """GET /v1/positions/{id}/access: how the buyer gets in; for the buyer alone."""
+
+    position_id: PositionId
+    lease_id: Identifier | None
+    state: LeaseState
+    endpoint: Text
+    credential: str
+    starts_ms: Milliseconds
+    ends_ms: Milliseconds
+    gpus: tuple[GpuUuid, ...]
+
+
+class InspectionNonce(Model):
+    """POST /v1/inspections/nonces: a nonce that one inspection report may carry before it expires."""
+
+    nonce: Digest
+    expires_ms: Milliseconds
+
+
+class InspectionView(Model):
+    """GET /v1/inspections/{id}: the report as the agent signed it, and what the venue knows of who signed."""
+
+    inspection_id: Digest
+    account: AccountId
+    received_ms: Milliseconds
+    report: InspectionReport
