@@ -1,0 +1,1 @@
+"""The process around the matching engine: the command log in, the event log out, snapshots beside."""

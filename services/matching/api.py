@@ -1,0 +1,54 @@
+"""The HTTP side of matching: where the engine stands, and, for the administrator, what it holds at that point."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI
+
+from services.kit.auth import Authenticator, Caller, public, refuse_undeclared_routes
+from services.kit.http import ProblemError, make_app
+
+
+def make_matching_app(service, authenticator: Authenticator) -> FastAPI:
+    """Returns the application. Every answer is taken between two fetches, so it is exact at the `seq` that it names."""
+    app = make_app("matching", service.readiness)
+    Admin = Annotated[Caller, Depends(authenticator.require("admin"))]
+
+    @app.get("/v1/engine")
+    @public
+    async def engine_state() -> dict[str, Any]:
+        """Where the engine stands."""
+        return _state(_engine(service))
+
+    @app.get("/v1/engine/balances")
+    async def engine_balances(caller: Admin) -> dict[str, Any]:
+        """All balances in micro-units, at the sequence given."""
+        engine = _engine(service)
+        names = ("account", "asset", "available_micros", "held_micros")
+        rows = [dict(zip(names, row, strict=True)) for row in engine.balances()]
+        return _state(engine) | {"balance_digest": engine.balance_digest(), "balances": rows}
+
+    @app.get("/v1/engine/positions")
+    async def engine_positions(caller: Admin) -> dict[str, Any]:
+        """All positions that the engine still holds, at the sequence given."""
+        engine = _engine(service)
+        return _state(engine) | {"positions": engine.positions()}
+
+    refuse_undeclared_routes(app)
+    return app
+
+
+def _engine(service):
+    if service.engine is None:
+        raise ProblemError("unavailable", "the engine is not restored yet", retryable=True)
+    return service.engine
+
+
+def _state(engine) -> dict[str, Any]:
+    return {
+        "shard": engine.shard,
+        "seq": engine.seq,
+        "next_offset": engine.next_offset,
+        "link": engine.link.hex(),
+        "epoch": engine.epoch,
+        "log_time_ms": engine.log_time_ms,
+    }

@@ -1,0 +1,92 @@
+"""The loop: a fetch of records in, the engine's events out, compared with the log as long as it has them already."""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from matching_engine import Engine
+from services.matching import domain, metrics
+from services.matching.event_tail import EventTail
+from services.matching.event_writer import EventWriter
+from services.matching.kafka import LogReader
+from services.matching.settings import MatchingSettings
+from services.matching.snapshots import SnapshotWriter
+
+
+class Matching:
+    """The engine between the two logs."""
+
+    def __init__(
+        self,
+        settings: MatchingSettings,
+        engine: Engine,
+        commands: LogReader,
+        tail: EventTail,
+        writer: EventWriter,
+        snapshots: SnapshotWriter,
+    ):
+        self._settings, self.engine = settings, engine
+        self._commands, self._tail, self._writer, self._snapshots = commands, tail, writer, snapshots
+        self._snapshot_offset = engine.next_offset
+        self.own_epoch: int | None = None
+
+    async def step(self) -> list[bytes]:
+        """Applies the next fetch, passes the events on and returns them. Raises MatchingError when it must not go on."""
+        records = await self._commands.fetch()
+        if not records:
+            self._look_after_snapshot()
+            return []
+        events = self._apply(records)
+        if self.own_epoch is not None and self.engine.epoch > self.own_epoch:
+            raise domain.Superseded(f"epoch {self.engine.epoch} follows this process's {self.own_epoch}")
+        await self._writer.write(await self._without_logged(events))
+        self._look_after_snapshot()
+        return events
+
+    async def catch_up(self, end: int) -> None:
+        """Applies everything before offset `end`; afterwards the event log must be explained to its end."""
+        while self.engine.next_offset < end:
+            await self.step()
+        beyond = await self._tail.take(1)
+        if beyond:
+            raise domain.LogsDiffer(f"no command explains {beyond[0]!r}")
+
+    async def await_epoch(self, offset: int, epoch: int) -> bool:
+        """Applies up to this process's epoch record; says whether it was granted or lost to another process."""
+        while True:
+            granted = domain.epoch_granted(await self.step(), offset, epoch)
+            if granted is not None:
+                self.own_epoch = epoch if granted else None
+                return granted
+
+    def _apply(self, records: Sequence) -> list[bytes]:
+        start = time.perf_counter()
+        events = self.engine.apply([(record.offset, record.timestamp, record.value) for record in records])
+        metrics.APPLY_SECONDS.observe(time.perf_counter() - start)
+        metrics.COMMANDS.inc(len(records))
+        metrics.EVENTS.inc(len(events))
+        metrics.NEXT_OFFSET.set(self.engine.next_offset)
+        metrics.SEQ.set(self.engine.seq)
+        metrics.ACKNOWLEDGED_SEQ.set(self._writer.acknowledged_seq)
+        return events
+
+    async def _without_logged(self, events: list[bytes]) -> list[bytes]:
+        if self._tail.exhausted:
+            return events
+        logged = await self._tail.take(len(events))
+        domain.check_same(events[: len(logged)], logged)
+        self._writer.skip_to(self._writer.acknowledged_seq + len(logged))
+        return events[len(logged) :]
+
+    def _look_after_snapshot(self) -> None:
+        published = self._snapshots.poll(self._writer.acknowledged_seq)
+        if published:
+            metrics.SNAPSHOT_OFFSET.set(published.next_offset)
+            structlog.get_logger().info("snapshot written", next_offset=published.next_offset, seq=published.seq)
+        due = self.engine.next_offset - self._snapshot_offset >= self._settings.snapshot_every_offsets
+        if due and not self._snapshots.busy:
+            start = time.perf_counter()
+            self._snapshots.start(self.engine)
+            metrics.FORK_SECONDS.set(time.perf_counter() - start)
+            self._snapshot_offset = self.engine.next_offset

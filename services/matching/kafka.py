@@ -1,0 +1,101 @@
+"""Plain Kafka as the engine needs it: one partition read by assign and seek, waiting for the broker and its topics."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.matching.settings import MatchingSettings
+
+PARTITION_FETCH_BYTES_MAX = 4_194_304
+STOP_TIMEOUT_S = 5
+
+
+async def open_consumer(settings: MatchingSettings, partition: TopicPartition) -> AIOKafkaConsumer:
+    """Returns a started consumer of the partition; until broker and topic are there it says what it waits for."""
+    while True:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
+        )
+        try:
+            await consumer.start()
+            consumer.assign([partition])
+            await consumer.end_offsets([partition])
+            return consumer
+        except (KafkaError, OSError) as error:
+            await close(consumer)
+            structlog.get_logger().warning(
+                "waiting for Kafka", address=settings.kafka, topic=partition.topic, error=repr(error)
+            )
+            await asyncio.sleep(settings.reconnect_delay_s)
+
+
+async def close(client) -> None:
+    """Stops a consumer or producer; aiokafka's own `stop` can block, so its time is bounded."""
+    try:
+        await asyncio.wait_for(client.stop(), STOP_TIMEOUT_S)
+    except (TimeoutError, KafkaError, OSError) as error:
+        structlog.get_logger().warning("Kafka client did not stop cleanly", error=repr(error))
+
+
+class LogReader:
+    """Reads one partition from an offset on, whole fetches at a time."""
+
+    def __init__(self, settings: MatchingSettings, topic: str):
+        self._settings = settings
+        self._partition = TopicPartition(topic, 0)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._moved_at_s = 0.0
+        self.next_offset = 0
+
+    async def open(self) -> None:
+        """Connects; until broker and topic are there it says what it waits for."""
+        await self.close()
+        self._consumer = await open_consumer(self._settings, self._partition)
+        self.seek(self.next_offset)
+
+    def seek(self, offset: int) -> None:
+        """Goes on at `offset`."""
+        self._consumer.seek(self._partition, offset)
+        self.next_offset, self._moved_at_s = offset, time.monotonic()
+
+    async def end(self) -> int:
+        """Returns the offset after the last record."""
+        return (await self._consumer.end_offsets([self._partition]))[self._partition]
+
+    async def fetch(self) -> Sequence:
+        """Returns the next records, or none within the time of one fetch."""
+        fetched = await self._consumer.getmany(
+            self._partition, timeout_ms=self._settings.fetch_wait_ms, max_records=self._settings.fetch_records_max
+        )
+        records = fetched.get(self._partition, ())
+        if records:
+            self.next_offset, self._moved_at_s = records[-1].offset + 1, time.monotonic()
+        elif time.monotonic() - self._moved_at_s > self._settings.stalled_after_s:
+            await self._look_whether_stalled()
+        return records
+
+    async def close(self) -> None:
+        """Stops reading."""
+        if self._consumer is not None:
+            await close(self._consumer)
+            self._consumer = None
+
+    async def _look_whether_stalled(self) -> None:
+        # aiokafka can hang after a broker restart, so silence is checked against the log's end.
+        self._moved_at_s = time.monotonic()
+        log = structlog.get_logger().bind(topic=self._partition.topic, next_offset=self.next_offset)
+        try:
+            end = await self.end()
+        except (KafkaError, OSError) as error:
+            log.warning("waiting for Kafka", error=repr(error))
+            return
+        if end > self.next_offset:
+            log.warning("reader hangs, connecting again", end=end)
+            await self.open()

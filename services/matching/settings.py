@@ -1,0 +1,23 @@
+"""Settings of the matching service."""
+
+from pathlib import Path
+
+from services.kit.settings import Settings
+
+
+class MatchingSettings(Settings):
+    """How often time ticks and snapshots are written, and how much is read and sent at once."""
+
+    tick_interval_ms: int = 250
+    snapshot_every_offsets: int = 20_000
+    snapshots_kept: int = 3
+    fetch_records_max: int = 5_000
+    fetch_wait_ms: int = 500
+    stalled_after_s: float = 5.0
+    send_batch_bytes: int = 262_144
+    events_waiting_max: int = 100_000
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """The folder of the engine's snapshots."""
+        return self.data / "snapshots"
