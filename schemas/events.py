@@ -86,6 +86,9 @@ RejectCode = Literal[
 class Posting(NamedTuple):
     """One account's money movement in micro-units, and what it has afterwards. On the wire: an array in this order.
 
+    An event has at most one for each account and asset (the net of what moved), none without a movement, in the byte order
+    of account, then asset.
+
     The deltas of an event sum to zero per asset, except in `credited` and `debited`, whose counter-leg is outside the
     engine.
     """
@@ -165,7 +168,10 @@ class ProductStateChanged(Event):
 
 
 class ContractsListed(Event):
-    """Contracts of a product opened: every period that starts in [first_start_s, last_start_s]."""
+    """Contracts of a product opened: every period that starts in [first_start_s, last_start_s].
+
+    Only what is new is named; after a long silence of the log the contracts whose gate has passed meanwhile never open.
+    """
 
     type: Literal["contracts_listed"] = "contracts_listed"
     product: Product
@@ -336,6 +342,23 @@ class OrderCanceled(Event):
     postings: tuple[Posting, ...]
 
 
+class OrderReduced(Event):
+    """An ask keeps its id and priority but stands for fewer GPUs, because its node has fewer to rent out; bond is returned."""
+
+    type: Literal["order_reduced"] = "order_reduced"
+    order_id: OrderId
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    kind: Literal["limit", "capacity"]
+    contract: Contract
+    side: Side
+    price_micros: Price
+    qty_off: Qty
+    qty_left: Qty
+    reason: CancelReason
+    postings: tuple[Posting, ...]
+
+
 class OrderExpired(Event):
     """The gate closed on what was left of an order or a block; its hold is returned."""
 
@@ -490,6 +513,45 @@ class PositionFinalized(Event):
     postings: tuple[Posting, ...]
 
 
+class GuaranteeDrawn(Event):
+    """A correction took back more than its debtor had: the venue's account `guarantee` paid for him."""
+
+    type: Literal["guarantee_drawn"] = "guarantee_drawn"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    debtor: AccountId
+    creditor: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    postings: tuple[Posting, ...]
+
+
+class ClaimRecorded(Event):
+    """What neither the debtor nor the guarantee could pay: it is taken from the debtor's next credits."""
+
+    type: Literal["claim_recorded"] = "claim_recorded"
+    claim_id: Annotated[int, Field(ge=1)]
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    debtor: AccountId
+    creditor: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+
+
+class ClaimPaid(Event):
+    """A credit of the debtor paid (a part of) a claim."""
+
+    type: Literal["claim_paid"] = "claim_paid"
+    claim_id: Annotated[int, Field(ge=1)]
+    debtor: AccountId
+    creditor: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    left_micros: Amount
+    postings: tuple[Posting, ...]
+
+
 # -- hardware ----------------------------------------------------------------------------------------------------------
 
 
@@ -559,6 +621,7 @@ AnyEvent = Annotated[
     | OrderRejected
     | OrderDuplicate
     | OrderCanceled
+    | OrderReduced
     | OrderExpired
     | CancelDone
     | Trade
@@ -569,6 +632,9 @@ AnyEvent = Annotated[
     | GpusNominated
     | PositionSettled
     | PositionFinalized
+    | GuaranteeDrawn
+    | ClaimRecorded
+    | ClaimPaid
     | HardwareLocked
     | HardwareUnlocked
     | EscrowOpened

@@ -8,6 +8,7 @@ from pydantic import Field
 MICROS = 1_000_000
 AMOUNT_MAX_MICROS = 4_000_000_000_000_000_000
 PRICE_MAX_MICROS = 1_000_000_000_000
+COUNTER_MAX = 9_007_199_254_740_991  # what every JSON reader holds exactly
 
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX_MICROS)]
 PositiveAmount = Annotated[int, Field(ge=1, le=AMOUNT_MAX_MICROS)]

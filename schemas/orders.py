@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
-from schemas.money import PositiveAmount, Price
+from schemas.money import COUNTER_MAX, PositiveAmount, Price
 
 Side = Literal["buy", "sell"]
 TimeInForce = Literal["GTG", "IOC", "FOK"]
@@ -14,7 +14,7 @@ SelfTradePrevention = Literal["cancel_newest"]
 Qty = Annotated[int, Field(ge=1, le=1_000_000)]
 Periods = Annotated[int, Field(ge=1, le=1_000)]
 UnixSeconds = Annotated[int, Field(ge=0, le=4_102_444_800)]
-OrderId = Annotated[int, Field(ge=1)]
+OrderId = Annotated[int, Field(ge=1, le=COUNTER_MAX)]
 
 
 class PlaceOrder(Model):

@@ -22,7 +22,7 @@ from schemas.ids import (
     Signature,
     Tier,
 )
-from schemas.money import Amount, PositiveAmount, Price
+from schemas.money import COUNTER_MAX, Amount, PositiveAmount, Price
 
 Source = Literal["admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway"]
 Level = Literal["T0", "T1", "T2", "T3"]
@@ -31,7 +31,7 @@ Permille = Annotated[int, Field(ge=0, le=1000)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
 GpuSeconds = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
-Milliseconds = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[int, Field(ge=0, le=COUNTER_MAX)]
 
 
 class ServiceKeyEntry(Model):
@@ -46,7 +46,7 @@ class Genesis(Model):
 
     type: Literal["genesis"] = "genesis"
     shard: Annotated[int, Field(ge=0, le=1023)]
-    ruleset: Annotated[int, Field(ge=1)]
+    ruleset: Annotated[int, Field(ge=1, le=1_000_000)]
     service_keys: tuple[ServiceKeyEntry, ...]
 
 
@@ -62,7 +62,7 @@ class Epoch(Model):
     """
 
     type: Literal["epoch"] = "epoch"
-    epoch: Annotated[int, Field(ge=1)]
+    epoch: Annotated[int, Field(ge=1, le=COUNTER_MAX)]
 
 
 class ServiceKey(Model):
@@ -168,7 +168,7 @@ class NodeDown(Model):
 class Nomination(Model):
     """The GPUs that serve one position."""
 
-    position_id: Annotated[int, Field(ge=1)]
+    position_id: Annotated[int, Field(ge=1, le=COUNTER_MAX)]
     gpus: tuple[GpuUuid, ...]
 
 
@@ -200,7 +200,7 @@ class SettlePosition(Model):
     """
 
     type: Literal["settle_position"] = "settle_position"
-    position_id: Annotated[int, Field(ge=1)]
+    position_id: Annotated[int, Field(ge=1, le=COUNTER_MAX)]
     revision: Annotated[int, Field(ge=1, le=1_000)]
     excused_gpu_s: GpuSeconds
     delivered_gpu_s: GpuSeconds
@@ -295,6 +295,6 @@ class Privileged(Model):
 
     type: Literal["privileged"] = "privileged"
     source: Source
-    number: Annotated[int, Field(ge=1)]
+    number: Annotated[int, Field(ge=1, le=COUNTER_MAX)]
     commands: Annotated[tuple[VenueCommand, ...], Field(min_length=1, max_length=10_000)]
     signature: Signature
