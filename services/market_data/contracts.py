@@ -1,0 +1,80 @@
+"""What the view knows of one product and of one contract."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from schemas.events import ContractState, IndexSet, Trade
+from schemas.venue import DefineProduct, ProductState
+from services.market_data.books import Book
+from services.market_data.index import Fill, LastIndex
+
+RECENT_TRADES = 50
+RECENT_INDEXES = 48
+ENDED: frozenset[ContractState] = frozenset({"EXPIRED", "METERED"})
+
+
+@dataclass(slots=True)
+class ContractView:
+    """A contract: its book, its trades in figures, and the fills that its index and its neighbours' may need."""
+
+    contract: str
+    product: str
+    start_s: int
+    period_s: int
+    gate_lead_s: int
+    state: ContractState = "OPEN"
+    positions: int = 0
+    book: Book = field(default_factory=Book)
+    fills: list[Fill] = field(default_factory=list)
+    recent: deque[Trade] = field(default_factory=lambda: deque(maxlen=RECENT_TRADES))
+    open_micros: int | None = None
+    high_micros: int | None = None
+    low_micros: int | None = None
+    qty: int = 0
+    trades: int = 0
+    index: IndexSet | None = None
+
+    @property
+    def gate_ms(self) -> int:
+        return (self.start_s - self.gate_lead_s) * 1000
+
+    @property
+    def end_s(self) -> int:
+        return self.start_s + self.period_s
+
+    @property
+    def last(self) -> Trade | None:
+        return self.recent[-1] if self.recent else None
+
+    def add_trade(self, trade: Trade) -> None:
+        """Counts one trade."""
+        price_micros = trade.price_micros
+        self.open_micros = self.open_micros or price_micros
+        self.high_micros = max(self.high_micros or 0, price_micros)
+        self.low_micros = min(self.low_micros or price_micros, price_micros)
+        self.qty += trade.qty
+        self.trades += 1
+        self.recent.append(trade)
+        self.fills.append(Fill(trade.seq, trade.ts_ms, price_micros, trade.qty, trade.buyer, trade.seller))
+
+
+@dataclass(slots=True)
+class ProductView:
+    """A product: its terms, its state, its contracts by delivery start."""
+
+    terms: DefineProduct
+    state: ProductState = "CLOSED"
+    contracts: dict[int, ContractView] = field(default_factory=dict)
+    recent: deque[Trade] = field(default_factory=lambda: deque(maxlen=RECENT_TRADES))
+    indexes: deque[IndexSet] = field(default_factory=lambda: deque(maxlen=RECENT_INDEXES))
+    last_index: LastIndex | None = None
+    last_index_start_s: int = -1
+
+    def listed(self) -> list[ContractView]:
+        """Returns the contracts that can still be traded, earliest first."""
+        return sorted((c for c in self.contracts.values() if c.state == "OPEN"), key=lambda c: c.start_s)
+
+    def neighbours(self, contract: ContractView) -> list[ContractView]:
+        """Returns the contracts of the periods before and after."""
+        starts = (contract.start_s - contract.period_s, contract.start_s + contract.period_s)
+        return [self.contracts[start] for start in starts if start in self.contracts]

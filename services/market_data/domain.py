@@ -1,0 +1,243 @@
+"""The market as a pure view of the event log: one command's events in, what changed for the public out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from schemas.events import (
+    AnyEvent,
+    ContractsListed,
+    ContractStateChanged,
+    IndexSet,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    ProductDefined,
+    ProductStateChanged,
+    Trade,
+)
+from schemas.ids import contract_name, product_of
+from schemas.orders import Side
+from services.market_data.books import BookDisagrees
+from services.market_data.candles import Candle, Candles
+from services.market_data.contracts import ENDED, ContractView, ProductView
+from services.market_data.index import GateInputs, IndexValue, LastIndex, fix_index
+
+KEEP_ENDED_PERIODS = 4
+KEEP_ENDED_S = 3_600
+
+StatusEvent = ProductDefined | ProductStateChanged | ContractsListed | ContractStateChanged
+Depth = tuple[list[tuple[int, int]], list[tuple[int, int]]]
+
+
+@dataclass(slots=True)
+class RestingOrder:
+    """An order as the public sees it: GPUs at a price."""
+
+    order_id: int
+    contract: ContractView
+    side: Side
+    price_micros: int
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookChange:
+    """The levels of one book that a command changed; `prev_seq` is where the book stood before."""
+
+    contract: ContractView
+    prev_seq: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one command changed, at the sequence of its last event."""
+
+    seq: int
+    ts_ms: int
+    books: list[BookChange] = field(default_factory=list)
+    trades: list[Trade] = field(default_factory=list)
+    candles: dict[tuple[str, str, int], Candle] = field(default_factory=dict)
+    quotes: dict[str, ContractView] = field(default_factory=dict)
+    fixings: list[tuple[ContractView, IndexValue]] = field(default_factory=list)
+    indexes: list[IndexSet] = field(default_factory=list)
+    statuses: list[StatusEvent] = field(default_factory=list)
+    listed: list[ContractView] = field(default_factory=list)
+
+
+class Market:
+    """Products, contracts, books, candles. `fold` takes whole commands in the order of the log."""
+
+    def __init__(self) -> None:
+        self.products: dict[str, ProductView] = {}
+        self.contracts: dict[str, ContractView] = {}
+        self.candles = Candles()
+        self.seq = 0
+        self.log_ms = 0
+        self._orders: dict[int, RestingOrder] = {}
+        self._fold_event: dict[str, Callable[..., None]] = {kind: getattr(self, name) for kind, name in FOLDS.items()}
+
+    def fold(self, events: Sequence[AnyEvent]) -> Changes:
+        """Applies all the events of one command. Raises BookDisagrees where they do not fit what is there."""
+        last = events[-1]
+        changes = Changes(last.seq, last.ts_ms)
+        self.seq, self.log_ms = last.seq, last.ts_ms
+        for candle in self.candles.advance(last.ts_ms):
+            _touch(changes, candle)
+        depth = self._depth_at_gates(events)
+        for event in events:
+            apply = self._fold_event.get(event.type)
+            if apply is not None:
+                apply(event, changes)
+        for event in changes.statuses:
+            if isinstance(event, ContractStateChanged) and event.state == "LOCKED":
+                self._fix_index(event.contract, depth[event.contract], changes)
+        self._close_books(changes)
+        return changes
+
+    def period_of(self, sym: str) -> int | None:
+        """Returns the period in seconds of a contract or a product; None for an unknown symbol."""
+        if sym in self.contracts:
+            return self.contracts[sym].period_s
+        return self.products[sym].terms.period_s if sym in self.products else None
+
+    # -- one method for each event that the public may see
+
+    def _on_product_defined(self, event: ProductDefined, changes: Changes) -> None:
+        known = self.products.get(event.terms.product)
+        if known is None:
+            self.products[event.terms.product] = ProductView(event.terms)
+        else:
+            known.terms = event.terms
+        changes.statuses.append(event)
+
+    def _on_product_state(self, event: ProductStateChanged, changes: Changes) -> None:
+        self.products[event.product].state = event.state
+        changes.statuses.append(event)
+
+    def _on_listed(self, event: ContractsListed, changes: Changes) -> None:
+        product = self.products[event.product]
+        self._forget_ended(product)
+        for start_s in range(event.first_start_s, event.last_start_s + 1, event.period_s):
+            name = contract_name(event.product, start_s, event.period_s)
+            view = ContractView(name, event.product, start_s, event.period_s, product.terms.gate_lead_s)
+            self.contracts[name] = product.contracts[start_s] = view
+            changes.listed.append(view)
+        changes.statuses.append(event)
+
+    def _on_contract_state(self, event: ContractStateChanged, changes: Changes) -> None:
+        contract = self.contracts[event.contract]
+        contract.state, contract.positions = event.state, event.positions
+        changes.statuses.append(event)
+        changes.quotes[event.contract] = contract
+
+    def _on_index(self, event: IndexSet, changes: Changes) -> None:
+        contract, product = self.contracts.get(event.contract), self.products[product_of(event.contract)]
+        product.indexes.append(event)
+        if contract is not None:
+            contract.index = event
+            changes.quotes[event.contract] = contract
+            if contract.start_s > product.last_index_start_s:
+                product.last_index_start_s = contract.start_s
+                product.last_index = LastIndex(event.contract, event.index_micros)
+        changes.indexes.append(event)
+
+    def _on_accepted(self, event: OrderAccepted, changes: Changes) -> None:
+        if event.price_micros is None:
+            return
+        contract = self.contracts[event.contract]
+        self._orders[event.order_id] = RestingOrder(event.order_id, contract, event.side, event.price_micros, event.qty)
+        contract.book.change(event.side, event.price_micros, event.qty)
+        changes.quotes[event.contract] = contract
+
+    def _on_gone(self, event: OrderCanceled | OrderExpired, changes: Changes) -> None:
+        if event.price_micros is not None and event.kind != "block":
+            self._take_off(self._resting(event.order_id, event.seq), event.qty_left, changes)
+
+    def _on_trade(self, event: Trade, changes: Changes) -> None:
+        for order_id, left in ((event.maker_order_id, event.maker_left), (event.taker_order_id, event.taker_left)):
+            order = self._orders.get(order_id)
+            if order is not None:
+                self._take_off(order, event.qty, changes)
+                if order.qty != left:
+                    raise BookDisagrees(
+                        f"order {order_id} at seq {event.seq}: {order.qty} GPUs left, the log says {left}"
+                    )
+            elif event.block_id is None and order_id == event.maker_order_id:
+                raise BookDisagrees(f"maker {order_id} at seq {event.seq} does not rest here")
+        contract = self.contracts[event.contract]
+        product = self.products[contract.product]
+        contract.add_trade(event)
+        product.recent.append(event)
+        changes.trades.append(event)
+        changes.quotes[event.contract] = contract
+        for sym in (event.contract, contract.product):
+            for candle in self.candles.add(
+                sym, contract.period_s, event.ts_ms, event.price_micros, event.qty, event.seq
+            ):
+                _touch(changes, candle)
+
+    # -- how they do it
+
+    def _resting(self, order_id: int, seq: int) -> RestingOrder:
+        if order_id not in self._orders:
+            raise BookDisagrees(f"order {order_id} at seq {seq} does not rest here")
+        return self._orders[order_id]
+
+    def _take_off(self, order: RestingOrder, qty: int, changes: Changes) -> None:
+        order.qty -= qty
+        order.contract.book.change(order.side, order.price_micros, -qty)
+        if order.qty == 0:
+            del self._orders[order.order_id]
+        changes.quotes[order.contract.contract] = order.contract
+
+    def _depth_at_gates(self, events: Sequence[AnyEvent]) -> dict[str, Depth]:
+        """Copies the depth of contracts whose gate closes in this command, from before its expiries."""
+        names = [e.contract for e in events if e.type == "contract_state_changed" and e.state == "LOCKED"]
+        books = {name: self.contracts[name].book for name in names}
+        return {name: (book.bids.levels(), book.asks.levels()) for name, book in books.items()}
+
+    def _fix_index(self, name: str, depth: Depth, changes: Changes) -> None:
+        contract = self.contracts[name]
+        if not contract.fills:
+            return
+        product = self.products[contract.product]
+        around = sorted(fill for other in product.neighbours(contract) for fill in other.fills)
+        bids, asks = depth
+        inputs = GateInputs(
+            name, contract.gate_ms, contract.period_s, contract.fills, around, bids, asks, product.last_index
+        )
+        changes.fixings.append((contract, fix_index(inputs)))
+
+    def _close_books(self, changes: Changes) -> None:
+        for contract in changes.quotes.values():
+            bids, asks = contract.book.take_changes()
+            if bids or asks:
+                changes.books.append(BookChange(contract, contract.book.seq, bids, asks))
+                contract.book.seq = changes.seq
+
+    def _forget_ended(self, product: ProductView) -> None:
+        """Drops contracts that ended a while ago; their history stays in the store."""
+        keep_s = max(KEEP_ENDED_S, KEEP_ENDED_PERIODS * product.terms.period_s)
+        for contract in list(product.contracts.values()):
+            if contract.state in ENDED and contract.end_s + keep_s < self.log_ms // 1000:
+                del product.contracts[contract.start_s], self.contracts[contract.contract]
+                self.candles.forget(contract.contract)
+
+
+FOLDS = {
+    "product_defined": "_on_product_defined",
+    "product_state_changed": "_on_product_state",
+    "contracts_listed": "_on_listed",
+    "contract_state_changed": "_on_contract_state",
+    "index_set": "_on_index",
+    "order_accepted": "_on_accepted",
+    "order_canceled": "_on_gone",
+    "order_expired": "_on_gone",
+    "trade": "_on_trade",
+}
+
+
+def _touch(changes: Changes, candle: Candle) -> None:
+    changes.candles[candle.sym, candle.interval, candle.start_ms] = candle
