@@ -15,7 +15,7 @@ from cyclopts import App
 
 from clients.cli.output import Refused
 
-GROUPS = ("about",)
+GROUPS = ("lifecycle", "tests", "bench", "about")
 
 
 def build_app() -> App:

@@ -1,0 +1,1 @@
+"""Deterministic command streams with their expected results."""

@@ -1,0 +1,60 @@
+"""The group `bench`: what the exchange reaches on this machine, as ratios to a floor of the same run."""
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from clients.cli.output import Refused, show
+
+SHOWN = ("stream", "trades", "live", "equal", "book_ns", "floor_ns", "ratio", "commands_per_s")
+
+
+def engine(*, stream: Path | None = None, rounds: int = 5, json: bool = False) -> int:
+    """Run command streams through the order book, beside the floor program.
+
+    Parameters
+    ----------
+    stream
+        a stream file; left out, the fixed streams w1, w1s, w2, w3 and w4, made on first use
+    rounds
+        interleaved rounds of floor and book, of which the medians are printed
+    json
+        print one JSON document
+    """
+    try:
+        from benchmarks.engine import FIXED_STREAMS, measure_stream
+    except ModuleNotFoundError:
+        raise Refused("the Cython engine is not built: it needs a C compiler and Python's headers") from None
+    from benchmarks.floor.program import FloorError, build_floor
+    from benchmarks.machine import describe_machine
+    from benchmarks.streams.format import BadStreamFile
+    from benchmarks.streams.generate import cached_stream
+    from infra.places import cache_dir
+
+    if rounds < 1:
+        raise Refused("there is at least one round")
+    folder = cache_dir() / "bench"
+    try:
+        floor = build_floor(folder)
+    except FloorError as error:
+        print(f"hourbook: {error}", file=sys.stderr)
+        floor = None
+    try:
+        paths = [stream] if stream else [cached_stream(name, folder) for name in FIXED_STREAMS]
+        rows = [measure_stream(path, floor, rounds) for path in paths]
+    except (BadStreamFile, FloorError, OSError) as error:
+        raise Refused(str(error)) from None
+    machine = describe_machine()
+    if json:
+        show({"machine": machine, "rounds": rounds, "streams": rows}, json=True)
+    else:
+        show(machine, json=False)
+        show([{name: row[name] for name in SHOWN if name in row} for row in rows], json=False)
+    return 0 if all(row["equal"] for row in rows) else 1
+
+
+def add_to(app: App) -> None:
+    bench = App(name="bench", help="Measure this machine: every figure is a ratio to a floor of the same run.")
+    bench.command(engine)
+    app.command(bench)
