@@ -1,0 +1,48 @@
+"""The agent's own configuration file: where the venue is, whose node this is, where its state and policy lie."""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ConfigDict, ValidationError
+
+from agents.node.errors import BadConfiguration
+from schemas.base import Model
+from schemas.ids import Identifier
+
+
+class Venue(Model):
+    """Addresses of the exchange."""
+
+    gateway_url: str
+    delivery_url: str
+    market_data_url: str
+
+
+class AgentConfig(Model):
+    """The whole file; relative paths count from its folder. `token` is needed until the node is enrolled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    venue: Venue
+    state_dir: Path
+    policy: Path
+    api_key: Identifier
+    api_key_file: Path
+    token: str | None = None
+    token_file: Path | None = None
+
+    @classmethod
+    def load(cls, file: Path) -> "AgentConfig":
+        """Reads a TOML file."""
+        try:
+            config = cls.model_validate(tomllib.loads(file.read_text()))
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise BadConfiguration(f"configuration {file}: {error}") from error
+        paths = {name: value for name, value in config if isinstance(value, Path)}
+        return config.model_copy(update={name: file.parent / path for name, path in paths.items()})
+
+    def read_token(self) -> str | None:
+        """Returns the enrolment token, where one was given."""
+        if self.token_file and self.token_file.exists():
+            return self.token_file.read_text().strip()
+        return self.token
