@@ -1,11 +1,12 @@
 """Money as int64 micro-units inside and decimal strings at the edge; a float never touches it."""
 
-from decimal import Decimal, InvalidOperation
+import re
 from typing import Annotated
 
 from pydantic import Field
 
 MICROS = 1_000_000
+PLAIN_DECIMAL = re.compile(r"(-?)([0-9]{1,13})(?:\.([0-9]{1,6}))?")
 AMOUNT_MAX_MICROS = 4_000_000_000_000_000_000
 PRICE_MAX_MICROS = 1_000_000_000_000
 COUNTER_MAX = 9_007_199_254_740_991  # what every JSON reader holds exactly
@@ -22,14 +23,13 @@ class BadDecimal(ValueError):
 
 
 def parse_micros(text: str) -> int:
-    """Turns a decimal string into micro-units; more than six decimals are an error, never rounded."""
-    try:
-        micros = Decimal(text) * MICROS
-    except InvalidOperation as error:
-        raise BadDecimal(text) from error
-    if not micros.is_finite() or micros != micros.to_integral_value():
+    """Turns a plain decimal string into micro-units; more than six decimals are an error, never rounded."""
+    match = PLAIN_DECIMAL.fullmatch(text)
+    if match is None:
         raise BadDecimal(text)
-    return int(micros)
+    sign, whole, part = match.groups(default="")
+    micros = int(whole) * MICROS + int(part.ljust(6, "0"))
+    return -micros if sign else micros
 
 
 def format_micros(micros: int) -> str:

@@ -1,0 +1,167 @@
+"""A hardware sale's rules: the order of its steps, who may take them, and what the counters say of a GPU."""
+
+from itertools import product
+from typing import get_args
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from schemas.listings import ListingForm, ListingState
+from schemas.money import BadDecimal
+from schemas.nodes import GpuInventory, GpuReading, InspectedGpu, InspectionReport, node_id_of, signing_bytes
+from services.kit.keys import public_hex, sign_hex
+from services.listings.domain import (
+    STEPS,
+    BadInspection,
+    NotAParty,
+    WrongState,
+    check_party,
+    grade_condition,
+    make_terms,
+    next_state,
+    worst,
+)
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+UUID = "GPU-00000000-0000-0000-0000-000000000001"
+CLEAN = GpuReading(
+    uuid=UUID,
+    present=True,
+    healthy=True,
+    memory_total_mib=81_559,
+    memory_used_mib=0,
+    utilisation_percent=0,
+    power_mw=60_000,
+    energy_mj=1,
+    temperature_c=30,
+    sm_clock_mhz=345,
+    memory_clock_mhz=2_619,
+    throttle=0,
+    ecc_corrected=0,
+    ecc_uncorrected=0,
+    remapped_correctable=0,
+    remapped_uncorrectable=0,
+    remap_failed=False,
+    mig_enabled=False,
+)
+INVENTORY = GpuInventory(
+    uuid=UUID,
+    pci_address="0000:17:00.0",
+    serial="1650000000001",
+    board_part_number="692-2G520",
+    name="NVIDIA H100 80GB HBM3",
+    memory_mib=81_559,
+    grade="H100SXM80",
+)
+
+
+def gpu(**reading) -> InspectedGpu:
+    return InspectedGpu(inventory=INVENTORY, reading=CLEAN.model_copy(update=reading))
+
+
+def form(price: str = "189000.00", key: Ed25519PrivateKey = KEY, **reading) -> ListingForm:
+    report = InspectionReport(
+        agent=node_id_of(public_hex(KEY)),
+        public_key=public_hex(KEY),
+        nonce="0" * 64,
+        driver_version="570.86",
+        library_sha256="0" * 64,
+        agent_version="1",
+        nvml_simulated=True,
+        wall_ms=0,
+        gpus=(gpu(**reading),),
+        signature="0" * 128,
+    )
+    signed = report.model_copy(update={"signature": sign_hex(key, signing_bytes(report))})
+    return ListingForm(kind="module", title="One H100", hub="CNE", price=price, currency="CNY", inspection=signed)
+
+
+def test_every_step_is_possible_in_the_states_named_and_in_no_other():
+    allowed = {(step, state) for step, rule in STEPS.items() for state in rule.before}
+    for step, state in product(STEPS, get_args(ListingState)):
+        if (step, state) in allowed:
+            assert next_state(step, state) == STEPS[step].after
+        else:
+            with pytest.raises(WrongState):
+                next_state(step, state)
+
+
+def test_every_state_can_be_reached_and_all_but_the_last_can_be_left():
+    entered = {rule.after for rule in STEPS.values()}
+    left = {state for rule in STEPS.values() for state in rule.before}
+    assert entered == set(get_args(ListingState)) - {"LOCKING"}
+    assert set(get_args(ListingState)) - left == {"REFUSED", "RELEASED", "WITHDRAWN"}
+
+
+@pytest.mark.parametrize(
+    ("step", "account", "allowed"),
+    [
+        ("buy", "somebody", True),
+        ("buy", "seller", False),
+        ("ship", "seller", True),
+        ("ship", "buyer", False),
+        ("accept", "buyer", True),
+        ("accept", "seller", False),
+        ("accept", "somebody", False),
+        ("withdraw", "seller", True),
+        ("withdraw", "buyer", False),
+    ],
+)
+def test_each_step_belongs_to_one_party(step, account, allowed):
+    if allowed:
+        check_party(step, account, "seller", "buyer")
+    else:
+        with pytest.raises(NotAParty):
+            check_party(step, account, "seller", "buyer")
+
+
+@pytest.mark.parametrize(
+    ("reading", "condition"),
+    [
+        ({}, "A"),
+        ({"ecc_corrected": 3}, "B"),
+        ({"remapped_correctable": 1}, "B"),
+        ({"ecc_uncorrected": 1}, "C"),
+        ({"xid": (63,)}, "C"),
+        ({"remapped_uncorrectable": 1}, "P"),
+        ({"remap_failed": True}, "P"),
+        ({"present": False}, "P"),
+        ({"healthy": False}, "P"),
+    ],
+)
+def test_the_condition_comes_from_the_counters(reading, condition):
+    assert grade_condition(gpu(**reading)) == condition
+
+
+def test_a_lot_is_as_good_as_its_worst_gpu():
+    assert worst(["A", "C", "B"]) == "C"
+
+
+def test_a_signed_inspection_of_the_sellers_own_gpus_becomes_terms():
+    terms = make_terms(form(), "seller", "seller", frozenset({UUID}), fee_bps=100)
+    assert (terms.grade, terms.condition, terms.price_micros, terms.fee_micros) == (
+        "H100SXM80",
+        "A",
+        189_000_000_000,
+        1_890_000_000,
+    )
+    assert [listed.uuid for listed in terms.gpus] == [UUID]
+
+
+@pytest.mark.parametrize(
+    ("case", "owner", "owned"),
+    [
+        (form(key=Ed25519PrivateKey.generate()), "seller", {UUID}),
+        (form(), "somebody", {UUID}),
+        (form(), None, set()),
+        (form(), "seller", set()),
+    ],
+)
+def test_a_forged_a_foreign_and_an_unknown_gpu_are_refused(case, owner, owned):
+    with pytest.raises(BadInspection):
+        make_terms(case, "seller", owner, frozenset(owned), fee_bps=100)
+
+
+def test_a_price_of_nothing_is_refused():
+    with pytest.raises(BadDecimal):
+        make_terms(form(price="0.00"), "seller", "seller", frozenset({UUID}), fee_bps=100)
