@@ -43,7 +43,11 @@ def run_step(title: str, command: list[str], log: Path, **environment: str) -> N
         reporter = threading.Thread(target=show_progress, args=(title, log, done), daemon=True)
         reporter.start()
         result = subprocess.run(
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
         )
         done.set()
         reporter.join()
@@ -93,19 +97,19 @@ def bring_up_to_date(root: Path) -> None:
     log = root / ".hourbook-setup.log"
     print(f"hourbook: setting up {venv} (once, and after changes to the lock or the engine)", file=sys.stderr)
     python = make_environment(venv, log)
+    pip = [str(python), "-m", "pip", "install", "--no-deps"]
     lock = root / "requirements.lock"
     installed = venv / ".hourbook-lock"
     if not installed.exists() or installed.read_bytes() != lock.read_bytes():
         run_step(
             "installing the locked packages",
-            [str(python), "-m", "pip", "install", "--require-hashes", "--no-deps", "--progress-bar", "off"]
-            + ["-r", str(lock)],
+            [*pip, "--require-hashes", "--progress-bar", "off", "-r", str(lock)],
             log,
         )
         installed.write_bytes(lock.read_bytes())
     run_step(
         "building the matching engine",
-        [str(python), "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-v", "-e", str(root)],
+        [*pip, "--no-build-isolation", "-v", "-e", str(root)],
         log,
         **compiler_environment(python, root, log),
     )
@@ -117,7 +121,11 @@ def main() -> None:
     started = time.monotonic()
     lock = os.open(root, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)  # of two first uses at the same time the second waits, and finds it done
+    stamp, wanted = root / ".venv" / ".hourbook-stamp", sys.argv[2] + "\n"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
     bring_up_to_date(root)
+    stamp.write_text(wanted)
     print(f"  ready after {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 

@@ -81,7 +81,9 @@ def make_image() -> None:
         tool = [java(), *JVM, "-cp", class_path(), "kafka.tools.StorageTool", "format"]
         result = subprocess.run([*tool, f"--cluster-id={new_id()}", "-c", str(properties)], capture_output=True)
         if result.returncode:
-            raise processes.DidNotStart(f"kafka: formatting storage failed:\n{(result.stdout + result.stderr).decode()}")
+            raise processes.DidNotStart(
+                f"kafka: formatting storage failed:\n{(result.stdout + result.stderr).decode()}"
+            )
         shutil.rmtree(template_dir(), ignore_errors=True)
         shutil.copytree(folder / "log", template_dir())
         record_classes(folder, properties, port)

@@ -1,4 +1,4 @@
-"""Fetches Apache Kafka once per user: resolves its jars with Maven's rules, checks each, and keeps them in the cache."""
+"""Fetches Apache Kafka once per user: resolves its jars by Maven's rules, checks each, keeps them in the cache."""
 
 import hashlib
 import shutil

@@ -26,7 +26,9 @@ def readable_by_all(path: Path) -> bool:
     """Whether an unprivileged user can walk down to the path and read it."""
     if not stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
         return False
-    return all(stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH for parent in [path, *path.parents] if parent.is_dir())
+    return all(
+        stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH for parent in [path, *path.parents] if parent.is_dir()
+    )
 
 
 def shared_place() -> Path:

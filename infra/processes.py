@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import psutil
 
 
 class DidNotStart(RuntimeError):
     """A program ended, or was not ready in time; the message shows the end of its log."""
+
+
+class Interrupted(RuntimeError):
+    """The exchange was asked to stop while it was still starting."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,19 @@ def primary_group(user: str) -> int:
     return pwd.getpwnam(user).pw_gid
 
 
-def wait_ready(program: Program, process: subprocess.Popen[bytes], within_s: float = 60.0) -> None:
-    """Wait until the program is ready; raise DidNotStart when it ends or the time is over."""
+def wait_ready(
+    program: Program, process: subprocess.Popen[bytes], within_s: float = 60.0, stopping: Event | None = None
+) -> None:
+    """Wait until the program is ready. Raises DidNotStart when it ends or time is over, Interrupted on `stopping`."""
     deadline = time.monotonic() + within_s
+    pause = stopping or Event()
     while not program.ready():
         if process.poll() is not None:
             raise DidNotStart(f"{program.name} ended with status {process.returncode}:\n{end_of(program.log)}")
         if time.monotonic() > deadline:
             raise DidNotStart(f"{program.name} was not ready within {within_s:.0f} s:\n{end_of(program.log)}")
-        time.sleep(0.02)
+        if pause.wait(0.03):
+            raise Interrupted
 
 
 def stop(program: Program, process: subprocess.Popen[bytes]) -> None:
@@ -99,15 +108,3 @@ def read_pid_file(path: Path) -> psutil.Process | None:
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None
     return process if same else None
-
-
-def end_process(process: psutil.Process, within_s: float = 15.0) -> None:
-    """End a process that is not our child, gently first."""
-    try:
-        process.terminate()
-        process.wait(within_s)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(within_s)
-    except psutil.NoSuchProcess:
-        return

@@ -1,0 +1,98 @@
+"""Commands that run the exchange: `up`, `down`, `status`, `logs`, `reset`."""
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from clients.cli.output import Refused, show
+
+
+def up(
+    *,
+    period_s: Annotated[int | None, Parameter(help="Delivery period of the products, in seconds.")] = None,
+    json: bool = False,
+) -> None:
+    """Start the exchange and stay until Ctrl-C; its data stays in the data folder."""
+    from infra.kafka_jars import WrongJar
+    from infra.plan import NoAnswer
+    from infra.ports import PortTaken
+    from infra.postgres import NoPostgres
+    from infra.processes import DidNotStart
+    from infra.settings import InfraSettings
+    from infra.supervisor import AlreadyUp, run
+
+    def tell(addresses: dict[str, str], seconds: float) -> None:
+        if json:
+            show({"addresses": addresses, "seconds": round(seconds, 3)}, json=True)
+        else:
+            show({f"  {name}": address for name, address in addresses.items()}, json=False)
+            show(f"up after {seconds:.1f} s; Ctrl-C stops it", json=False)
+        sys.stdout.flush()
+
+    if period_s is not None:
+        os.environ["HOURBOOK_PERIOD_S"] = str(period_s)
+    try:
+        run(InfraSettings(), tell, lambda line: print(line, file=sys.stderr, flush=True))
+    except (AlreadyUp, DidNotStart, NoAnswer, NoPostgres, PortTaken, WrongJar) as error:
+        raise Refused(error) from error
+
+
+def down(*, json: bool = False) -> None:
+    """Stop the exchange, or what is left of one that was killed."""
+    from infra import exchange
+    from infra.places import data_dir
+
+    stopped = exchange.stop(data_dir())
+    show({"stopped": stopped} if json else ("stopped" if stopped else "nothing was running"), json=json)
+
+
+def status(*, json: bool = False) -> int:
+    """Show every program of the exchange; exit with 0 when it is up, else with 3."""
+    from infra import exchange
+    from infra.places import data_dir
+
+    rows = exchange.describe(data_dir())
+    is_up = exchange.addresses(data_dir()) is not None
+    show({"up": is_up, "data": str(data_dir()), "programs": rows} if json else rows, json=json)
+    return 0 if is_up else 3
+
+
+def logs(service: str, *, lines: int = 50, follow: Annotated[bool, Parameter(alias="-f")] = False) -> int:
+    """Print the end of one program's log; with --follow go on as it grows."""
+    from infra.places import data_dir
+
+    folder = data_dir() / "logs"
+    path = folder / f"{service}.log"
+    if not path.exists():
+        known = ", ".join(sorted(log.stem for log in folder.glob("*.log"))) or "none yet"
+        raise Refused(f"no log of {service!r}; there are: {known}")
+    try:
+        return subprocess.run(["tail", f"-n{lines}", *(["-f"] if follow else []), str(path)]).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def reset(*, yes: Annotated[bool, Parameter(help="Do not ask.")] = False) -> None:
+    """Remove all data of the exchange: log, database, keys."""
+    from infra import exchange
+    from infra.places import data_dir
+    from infra.supervisor import AlreadyUp
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Refused("reset removes all data; say --yes")
+        if input(f"Remove everything in {data_dir()}? [y/N] ").strip().lower() != "y":
+            raise Refused("nothing was removed")
+    try:
+        exchange.reset(data_dir())
+    except AlreadyUp as error:
+        raise Refused(error) from error
+    show(f"removed {data_dir()}", json=False)
+
+
+def add_to(app: App) -> None:
+    for command in (up, down, status, logs, reset):
+        app.command(command)

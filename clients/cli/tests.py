@@ -1,0 +1,61 @@
+"""The command `test`: runs a suite of the project's tests."""
+
+import os
+import subprocess
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from clients.cli.output import Refused
+
+CORE = ("tests/unit", "tests/property", "tests/scenarios", "tests/integration", "tests/end_to_end")
+SUITES = {
+    "core": CORE,
+    "engine": ("tests/engine",),
+    "api": ("tests/api",),
+    "faults": ("tests/faults",),
+    "delivery": ("tests/delivery",),
+    "browser": ("tests/browser",),
+}
+DEFAULT = ("core", "delivery", "browser")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_browser() -> str | None:
+    """The browser to drive: HOURBOOK_BROWSER, else the first one on PATH."""
+    import shutil
+
+    return os.environ.get("HOURBOOK_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def test(
+    suite: Literal["core", "engine", "api", "faults", "delivery", "browser"] | None = None,
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
+) -> int:
+    """Run the tests: without a name core, delivery and browser; what follows the name goes to pytest as it is."""
+    from infra.places import REPOSITORY
+
+    names = [suite] if suite else list(DEFAULT)
+    without_browser = "browser" in names and find_browser() is None
+    if without_browser:
+        names.remove("browser")
+        say_no_browser()
+    paths = [path for name in names for path in SUITES[name] if (REPOSITORY / path).is_dir()]
+    if not paths:
+        raise Refused(f"no tests to run for {suite or 'the default suites'}")
+    command = [sys.executable, "-m", "pytest", *paths, *arguments]
+    status = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ)).returncode
+    if without_browser:
+        say_no_browser()
+    return status
+
+
+def say_no_browser() -> None:
+    """Say, so that nobody overlooks it, that the page was not tested."""
+    line = "NO BROWSER FOUND: the terminal page is NOT tested. Install chromium, or set HOURBOOK_BROWSER."
+    print(f"\n{'!' * len(line)}\n{line}\n{'!' * len(line)}\n", file=sys.stderr, flush=True)
+
+
+def add_to(app: App) -> None:
+    app.command(test)

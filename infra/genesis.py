@@ -1,0 +1,36 @@
+"""Writes the first record of a new command log: which shard it is, and whose signatures count."""
+
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from infra.keys import OWNERS, public_key
+from schemas.topics import COMMANDS, SHARD
+from schemas.venue import Genesis, ServiceKeyEntry
+
+RULESET = 1
+
+
+def genesis_command(keys_dir: Path) -> Genesis:
+    """The command that names every owner's public key."""
+    entries = (ServiceKeyEntry(source=owner, public_key=public_key(keys_dir / f"{owner}.ed25519")) for owner in OWNERS)
+    return Genesis(shard=SHARD, ruleset=RULESET, service_keys=tuple(entries))
+
+
+async def write_genesis(bootstrap: str, keys_dir: Path) -> bool:
+    """Append the genesis to an empty command log; answer whether it was empty."""
+    partition = TopicPartition(COMMANDS.name, 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        if (await consumer.end_offsets([partition]))[partition]:
+            return False
+    finally:
+        await consumer.stop()
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")
+    await producer.start()
+    try:
+        await producer.send_and_wait(COMMANDS.name, genesis_command(keys_dir).canonical(), partition=0)
+    finally:
+        await producer.stop()
+    return True

@@ -1,0 +1,112 @@
+"""What the exchange consists of on one machine: its servers and services as programs to run, in their order."""
+
+import http.client
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from infra import kafka, postgres
+from infra.places import REPOSITORY
+from infra.ports import accepts, require_free
+from infra.processes import Program
+from infra.settings import InfraSettings
+from schemas.topics import COMMANDS, TOPICS
+
+
+class NoAnswer(RuntimeError):
+    """A configured server cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Kafka's and PostgreSQL's addresses, and the programs to start where they are not configured ones."""
+
+    kafka: str
+    database_url: str
+    programs: tuple[Program, ...]
+
+
+def plan_servers(settings: InfraSettings) -> Servers:
+    """Choose each server: the configured address, else an embedded one, which is made ready to start."""
+    address, url = settings.kafka, settings.database_url
+    programs = []
+    if not settings.kafka_configured:
+        plan = kafka.KafkaPlan(
+            settings.data / "kafka",
+            settings.data / "logs" / "kafka.log",
+            settings.kafka_port,
+            settings.kafka_controller_port,
+        )
+        programs.append(kafka.prepare(plan))
+        address = plan.bootstrap
+    if not settings.database_configured:
+        plan = postgres.PostgresPlan(
+            settings.data / "postgres",
+            settings.data / "logs" / "postgres.log",
+            settings.postgres_port,
+            settings.keys_dir / "postgres.password",
+        )
+        programs.append(postgres.prepare(plan))
+        url = plan.url()
+    return Servers(address, url, tuple(programs))
+
+
+def plan_services(settings: InfraSettings, servers: Servers) -> tuple[Program, ...]:
+    """Every service as a program; raises PortTaken before any is started."""
+    environment = {
+        "HOURBOOK_KAFKA": servers.kafka,
+        "HOURBOOK_DATABASE_URL": servers.database_url,
+        "HOURBOOK_DATA": str(settings.data),
+    }
+    present = [name for name in settings.services if is_present(name)]
+    for name in present:
+        require_free(name, settings.port_of(name), f"HOURBOOK_{name.upper()}_PORT")
+    return tuple(service_program(name, settings, environment) for name in present)
+
+
+def is_present(service: str) -> bool:
+    return find_spec(f"services.{service}") is not None and find_spec(f"services.{service}.__main__") is not None
+
+
+def service_program(name: str, settings: InfraSettings, environment: dict[str, str]) -> Program:
+    port = settings.port_of(name)
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", f"services.{name}"],
+        log=settings.data / "logs" / f"{name}.log",
+        ready=lambda: is_ready(port),
+        environment=environment,
+        folder=REPOSITORY,
+    )
+
+
+def is_ready(port: int) -> bool:
+    """Whether the service on the port says that it is ready."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def has_run_before(settings: InfraSettings) -> bool:
+    """Whether the embedded broker already holds every topic and the genesis, so that services may start beside it."""
+    log = settings.data / "kafka" / "log"
+    made = all((log / f"{topic.name}-0").is_dir() for topic in TOPICS)
+    return made and any(path.stat().st_size for path in (log / f"{COMMANDS.name}-0").glob("*.log"))
+
+
+def addresses(settings: InfraSettings, servers: Servers, services: tuple[Program, ...]) -> dict[str, str]:
+    """Where everything answers, without secrets."""
+    urls = {program.name: f"http://{settings.host}:{settings.port_of(program.name)}" for program in services}
+    return {**urls, "kafka": servers.kafka, "postgres": servers.database_url.rpartition("@")[2]}
+
+
+def require_answer(servers: Servers) -> None:
+    """Raise NoAnswer when nothing accepts connections at an address that was configured."""
+    for name, address in (("Kafka", servers.kafka), ("PostgreSQL", servers.database_url)):
+        if not accepts(address):
+            raise NoAnswer(f"{name} does not answer at {address.rpartition('@')[2]}")

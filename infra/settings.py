@@ -1,0 +1,29 @@
+"""Settings of the sandbox itself: its servers' ports and how crashed programs come back."""
+
+from services.kit.settings import Settings
+
+SERVICES = ("ledger", "matching", "gateway", "delivery", "listings", "market_data", "terminal")
+
+
+class InfraSettings(Settings):
+    """What the supervisor needs beyond the services' own settings; all from the environment (prefix HOURBOOK_)."""
+
+    services: tuple[str, ...] = SERVICES
+    kafka_port: int = 19092
+    kafka_controller_port: int = 19093
+    postgres_port: int = 15432
+    restart: bool = True
+    restart_delay_s: float = 0.2
+    restart_delay_max_s: float = 5.0
+    ready_within_s: float = 60.0
+
+    @property
+    def kafka_configured(self) -> bool:
+        return "kafka" in self.model_fields_set
+
+    @property
+    def database_configured(self) -> bool:
+        return "database_url" in self.model_fields_set
+
+    def port_of(self, service: str) -> int:
+        return getattr(self, f"{service}_port")

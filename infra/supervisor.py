@@ -1,0 +1,175 @@
+"""Runs the whole exchange on one machine: starts everything in order, brings back what crashes, stops it cleanly."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from infra import plan, processes
+from infra.genesis import write_genesis
+from infra.keys import make_keys
+from infra.progress import step
+from infra.settings import InfraSettings
+from infra.topics import create_topics
+
+WATCH_EVERY_S = 0.1
+STEADY_AFTER_S = 30.0
+
+
+class AlreadyUp(RuntimeError):
+    """Another supervisor runs the exchange of this data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"the exchange in {folder} is already up; `hourbook down` stops it")
+
+
+@dataclass
+class Child:
+    """One program and its process; `delay_s` is how long the next restart waits."""
+
+    program: processes.Program
+    process: subprocess.Popen[bytes]
+    started_s: float = field(default_factory=time.monotonic)
+    delay_s: float = 0.0
+    restart_at_s: float | None = None
+
+
+class Supervisor:
+    """The exchange of one data folder: `lock`, `start`, `watch` until a signal or `stopping` is set, `stop`."""
+
+    def __init__(self, settings: InfraSettings, say: Callable[[str], None] = print) -> None:
+        self.settings = settings
+        self.say = say
+        self.children: list[Child] = []
+        self.stopping = threading.Event()
+        self.run_folder = settings.data / "run"
+
+    def start(self) -> dict[str, str]:
+        """Start servers, topics and services; answer their addresses once every service is ready."""
+        end_left_over(self.run_folder)
+        make_keys(self.settings.keys_dir)
+        servers = plan.plan_servers(self.settings)
+        services = plan.plan_services(self.settings, servers)
+        beside = not self.settings.kafka_configured and plan.has_run_before(self.settings)
+        for program in (*servers.programs, *(services if beside else ())):
+            self._start(program)
+        with step("waiting for Kafka and PostgreSQL"):
+            self._wait_for(servers.programs)
+        plan.require_answer(servers)
+        asyncio.run(prepare_log(servers.kafka, self.settings.keys_dir))
+        for program in () if beside else services:
+            self._start(program)
+        with step("waiting for the services"):
+            self._wait_for(services)
+        found = plan.addresses(self.settings, servers, services)
+        state = {"supervisor": os.getpid(), "addresses": found}
+        (self.run_folder / "exchange.json").write_text(json.dumps(state, indent=2) + "\n")
+        return found
+
+    def watch(self) -> None:
+        """Bring back every program that ends, until `stopping` is set."""
+        while not self.stopping.wait(WATCH_EVERY_S):
+            for child in self.children:
+                self._tend(child)
+
+    def stop(self) -> None:
+        """Stop the services, then the servers, each group at once."""
+        (self.run_folder / "exchange.json").unlink(missing_ok=True)
+        servers = [child for child in self.children if child.program.name in ("kafka", "postgres")]
+        services = [child for child in self.children if child not in servers]
+        for group in (services, servers):
+            stoppers = [threading.Thread(target=processes.stop, args=(one.program, one.process)) for one in group]
+            for stopper in stoppers:
+                stopper.start()
+            for stopper in stoppers:
+                stopper.join()
+            for child in group:
+                self._pid_file(child.program).unlink(missing_ok=True)
+        self.children.clear()
+        os.close(self._lock_file)
+
+    def lock(self) -> None:
+        """Hold the folder for as long as this process lives. Raises AlreadyUp."""
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        self._lock_file = os.open(self.run_folder / "supervisor.lock", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyUp(self.settings.data) from None
+        processes.write_pid_file(self.run_folder / "supervisor.pid", os.getpid())
+
+    def _pid_file(self, program: processes.Program) -> Path:
+        return self.run_folder / f"{program.name}.pid"
+
+    def _start(self, program: processes.Program) -> None:
+        child = Child(program, processes.start(program))
+        self.children.append(child)
+        processes.write_pid_file(self._pid_file(program), child.process.pid)
+
+    def _wait_for(self, programs: tuple[processes.Program, ...]) -> None:
+        for child in self.children:
+            if child.program in programs:
+                processes.wait_ready(child.program, child.process, self.settings.ready_within_s, self.stopping)
+
+    def _tend(self, child: Child) -> None:
+        now = time.monotonic()
+        if child.restart_at_s is not None:
+            if now >= child.restart_at_s:
+                child.process = processes.start(child.program)
+                child.started_s, child.restart_at_s = now, None
+                processes.write_pid_file(self._pid_file(child.program), child.process.pid)
+        elif child.process.poll() is not None and self.settings.restart:
+            steady = now - child.started_s > STEADY_AFTER_S
+            doubled = min(max(child.delay_s * 2, self.settings.restart_delay_s), self.settings.restart_delay_max_s)
+            child.delay_s = self.settings.restart_delay_s if steady else doubled
+            child.restart_at_s = now + child.delay_s
+            status = child.process.returncode
+            self.say(f"{child.program.name} ended with status {status}; it starts again in {child.delay_s:.1f} s")
+
+
+async def prepare_log(bootstrap: str, keys_dir: Path) -> None:
+    """Create the topics, and write the genesis into a new command log."""
+    await create_topics(bootstrap)
+    await write_genesis(bootstrap, keys_dir)
+
+
+def end_left_over(run_folder: Path) -> None:
+    """End what a killed supervisor left running; the pid files name it, with the moment each process began."""
+    files = [path for path in run_folder.glob("*.pid") if path.name != "supervisor.pid"]
+    left = [process for process in map(processes.read_pid_file, files) if process]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
+    for process in psutil.wait_procs(left, timeout=10)[1]:
+        process.kill()
+    psutil.wait_procs(left, timeout=10)
+    for path in files:
+        path.unlink()
+
+
+def run(settings: InfraSettings, tell: Callable[[dict[str, str], float], None], say: Callable[[str], None]) -> None:
+    """Start the exchange, tell its addresses and the seconds taken, and stay until SIGINT, SIGTERM or SIGHUP."""
+    supervisor = Supervisor(settings, say)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda *_: supervisor.stopping.set())
+    began = time.monotonic()
+    supervisor.lock()
+    try:
+        found = supervisor.start()
+        tell(found, time.monotonic() - began)
+        supervisor.watch()
+        say("stopping")
+    except processes.Interrupted:
+        say("stopping")
+    finally:
+        supervisor.stop()

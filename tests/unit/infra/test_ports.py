@@ -1,0 +1,34 @@
+"""Ports: a taken one is named, with the setting that chooses another."""
+
+import socket
+
+import pytest
+
+from infra.ports import PortTaken, accepts, free_port, require_free
+
+
+def test_a_taken_port_is_named_with_the_setting_that_chooses_another():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken) as refusal:
+            require_free("gateway", port, "HOURBOOK_GATEWAY_PORT")
+    assert str(refusal.value) == (
+        f"port {port} on 127.0.0.1, wanted by gateway, is taken; HOURBOOK_GATEWAY_PORT chooses another"
+    )
+
+
+def test_an_address_accepts_only_while_somebody_listens():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert accepts(address)
+        assert accepts(f"postgresql://user:secret@{address}/name")
+    assert not accepts(address)
+
+
+def test_a_free_port_can_be_bound():
+    port = free_port()
+    require_free("anything", port, "ANY")

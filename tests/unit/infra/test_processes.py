@@ -1,0 +1,73 @@
+"""Child processes: started, awaited, stopped, and recognised by number and beginning."""
+
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from infra import processes
+
+SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)",
+]
+
+
+def program(tmp_path: Path, command: list[str], **settings: float) -> processes.Program:
+    log = tmp_path / "log"
+    return processes.Program("sleeper", command, log, ready=lambda: "up" in log.read_text(), **settings)
+
+
+def test_a_program_is_awaited_and_stopped_by_its_signal(tmp_path):
+    sleeper = program(tmp_path, SLEEP)
+    process = processes.start(sleeper)
+    processes.wait_ready(sleeper, process, within_s=10)
+    processes.stop(sleeper, process)
+    assert process.returncode == -15
+
+
+def test_a_program_that_ignores_its_signal_is_killed(tmp_path):
+    sleeper = program(tmp_path, STUBBORN, stop_within_s=0.2)
+    process = processes.start(sleeper)
+    processes.wait_ready(sleeper, process, within_s=10)
+    processes.stop(sleeper, process)
+    assert process.returncode == -9
+
+
+def test_a_program_that_ends_while_awaited_shows_the_end_of_its_log(tmp_path):
+    failing = program(tmp_path, [sys.executable, "-c", "import sys; sys.exit('no such table')"])
+    with pytest.raises(processes.DidNotStart, match=r"sleeper ended with status 1:\nno such table"):
+        processes.wait_ready(failing, processes.start(failing), within_s=10)
+
+
+def test_waiting_ends_at_once_when_the_exchange_is_asked_to_stop(tmp_path):
+    silent = processes.Program("silent", SLEEP, tmp_path / "log", ready=lambda: False)
+    process, stopping = processes.start(silent), Event()
+    stopping.set()
+    with pytest.raises(processes.Interrupted):
+        processes.wait_ready(silent, process, stopping=stopping)
+    processes.stop(silent, process)
+
+
+def test_a_pid_file_names_the_process_only_while_the_same_one_runs(tmp_path):
+    process = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
+    path = tmp_path / "sleeper.pid"
+    processes.write_pid_file(path, process.pid)
+    assert processes.read_pid_file(path).pid == process.pid
+    path.write_text(f"{process.pid} 1000.0\n")  # the number was used again by a process that began at another time
+    assert processes.read_pid_file(path) is None
+    processes.write_pid_file(path, process.pid)
+    process.kill()
+    process.wait()
+    assert processes.read_pid_file(path) is None
+
+
+@pytest.mark.parametrize("text", ["", "abc", "12"])
+def test_a_broken_pid_file_names_nobody(tmp_path, text):
+    path = tmp_path / "broken.pid"
+    path.write_text(text)
+    assert processes.read_pid_file(path) is None

@@ -1,0 +1,69 @@
+"""The supervisor's own rules: one for each folder, restarts that wait longer, left-over processes that end."""
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from infra import processes
+from infra.settings import InfraSettings
+from infra.supervisor import AlreadyUp, Child, Supervisor, end_left_over
+
+
+def settings(tmp_path, **values) -> InfraSettings:
+    return InfraSettings(data=tmp_path, **values)
+
+
+def failing(tmp_path) -> processes.Program:
+    return processes.Program("failing", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log", lambda: False)
+
+
+def crash(supervisor: Supervisor, child: Child) -> float:
+    """Let the child end, have it tended, and answer how long its restart waits."""
+    child.process.wait()
+    supervisor._tend(child)
+    delay_s = child.delay_s
+    child.restart_at_s = 0.0
+    supervisor._tend(child)
+    return delay_s
+
+
+def test_a_program_that_keeps_crashing_waits_twice_as_long_each_time_up_to_the_limit(tmp_path):
+    said: list[str] = []
+    supervisor = Supervisor(settings(tmp_path, restart_delay_s=0.2, restart_delay_max_s=1.0), said.append)
+    child = Child(failing(tmp_path), processes.start(failing(tmp_path)))
+    assert [crash(supervisor, child) for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+    assert said[0] == "failing ended with status 3; it starts again in 0.2 s"
+    child.process.wait()
+
+
+def test_a_program_that_ran_steadily_starts_again_after_the_shortest_wait(tmp_path):
+    supervisor = Supervisor(settings(tmp_path), lambda line: None)
+    child = Child(failing(tmp_path), processes.start(failing(tmp_path)), delay_s=5.0)
+    child.started_s -= 31
+    assert crash(supervisor, child) == 0.2
+    child.process.wait()
+
+
+def test_a_second_supervisor_of_the_same_folder_is_refused(tmp_path):
+    first, second = Supervisor(settings(tmp_path)), Supervisor(settings(tmp_path))
+    first.lock()
+    with pytest.raises(AlreadyUp):
+        second.lock()
+    first.stop()
+    second.lock()
+    second.stop()
+
+
+def test_what_a_killed_supervisor_left_running_is_ended_and_a_stranger_is_not(tmp_path):
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    left, stranger = subprocess.Popen(sleep), subprocess.Popen(sleep)
+    processes.write_pid_file(tmp_path / "ledger.pid", left.pid)
+    (tmp_path / "matching.pid").write_text(f"{stranger.pid} 1000.0\n")
+    end_left_over(tmp_path)
+    assert not psutil.pid_exists(left.pid)
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+    assert list(tmp_path.glob("*.pid")) == []
