@@ -1,0 +1,117 @@
+"""The operator's account at the gateway: what stands and what is sold, read once for all nodes of the account."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+
+from agents.node.client import GatewayClient
+from agents.node.errors import VenueRefused
+from agents.node.posting import Ask, Offer, Terms, price_text, round_up_to_tick
+from schemas.ids import contract_start_s
+from schemas.money import parse_micros
+
+log = logging.getLogger("hourbook.agent")
+
+
+class OperatorAccount:
+    """Reads are shared: several nodes that ask within `fresh_for_s` get the same answer, so a fleet stays cheap."""
+
+    def __init__(self, gateway: GatewayClient, fresh_for_s: float) -> None:
+        self._gateway, self._fresh_for_s = gateway, fresh_for_s
+        self._lock = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._asks: dict[str, list[Ask]] = {}
+        self._sold: dict[str, dict[int, int]] = {}
+        self._parts: dict[int, tuple[str, list[Ask]]] = {}
+        self._terms: dict[str, Terms] = {}
+
+    async def terms(self, product: str) -> Terms:
+        """Returns a product's terms; raises VenueRefused with the code `not_found` where it is not listed."""
+        if product not in self._terms:
+            row = await self._gateway.read_market(f"/v1/products/{product}")
+            self._terms[product] = Terms(
+                product=product,
+                period_s=row["period_s"],
+                horizon_periods=row["horizon_periods"],
+                gate_lead_s=row["gate_lead_s"],
+                tick_micros=parse_micros(row["tick"]),
+            )
+        return self._terms[product]
+
+    async def book_of(self, node_id: str) -> tuple[tuple[Ask, ...], dict[int, int]]:
+        """Returns a node's standing asks, and how many of its GPUs are sold by period start."""
+        async with self._lock:
+            if time.monotonic() - self._read_at >= self._fresh_for_s:
+                await self._read()
+                self._read_at = time.monotonic()
+        return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, {})
+
+    async def post(self, node_id: str, terms: Terms, offer: Offer, prices: dict, name: str) -> None:
+        """Posts a capacity order under a client id; `prices` is `{"floor": …}` or `{"floor_curve": …}`."""
+        document = {
+            "kind": "capacity",
+            "product": terms.product,
+            "node": node_id,
+            "gpus": offer.gpus,
+            "from": _rfc3339(offer.from_s),
+            "to": _rfc3339(offer.to_s),
+            "client_order_id": name,
+        } | {f"floor_{kind}": value for kind, value in on_tick(prices, terms.tick_micros).items()}
+        await self._gateway.call("POST", "/v1/orders", document)
+        self._read_at = float("-inf")
+
+    async def withdraw(self, order_id: int) -> None:
+        """Cancels a capacity order; one that is gone already is as good."""
+        try:
+            await self._gateway.call("DELETE", f"/v1/orders/{order_id}")
+        except VenueRefused as refusal:
+            if refusal.code not in {"unknown_order", "order_closed"}:
+                raise
+        self._read_at = float("-inf")
+
+    async def _read(self) -> None:
+        orders, positions = await asyncio.gather(
+            self._gateway.pages("/v1/orders", status="open", side="sell"),
+            self._gateway.pages("/v1/positions", role="operator", state="OPEN"),
+        )
+        capacity = [order for order in orders if order["kind"] == "capacity"]
+        self._asks = {}
+        for order in capacity:
+            self._asks.setdefault(order["node"], []).extend(await self._asks_of(order))
+        self._parts = {order["order_id"]: self._parts[order["order_id"]] for order in capacity}
+        self._sold = {}
+        for position in positions:
+            sold = self._sold.setdefault(position["node"], {})
+            start_s = contract_start_s(position["contract"])
+            sold[start_s] = sold.get(start_s, 0) + position["qty"]
+
+    async def _asks_of(self, order: dict) -> list[Ask]:
+        """Reads the asks of a capacity order, unless it has not changed since the last time."""
+        order_id, version = order["order_id"], order["updated_ns"]
+        if self._parts.get(order_id, (None,))[0] != version:
+            asks = await self._gateway.pages("/v1/orders", status="open", parent_id=str(order_id))
+            self._parts[order_id] = (version, [_ask(order_id, ask) for ask in asks])
+        return self._parts[order_id][1]
+
+
+def _ask(order_id: int, ask: dict) -> Ask:
+    return Ask(order_id, contract_start_s(ask["contract"]), ask["remaining_qty"], parse_micros(ask["price"]))
+
+
+def on_tick(prices: dict, tick_micros: int) -> dict:
+    """Returns the policy's prices in the form of the API, each rounded up to a whole tick."""
+    rounded = {}
+    if prices.get("floor_curve"):
+        rounded["curve"] = [_on_tick(text, tick_micros) for text in prices["floor_curve"]]
+    else:
+        rounded["price"] = _on_tick(prices["floor"], tick_micros)
+    return rounded
+
+
+def _on_tick(text: str, tick_micros: int) -> str:
+    return price_text(round_up_to_tick(parse_micros(text), tick_micros))
+
+
+def _rfc3339(moment_s: int) -> str:
+    return datetime.fromtimestamp(moment_s, UTC).isoformat().replace("+00:00", "Z")
