@@ -24,7 +24,9 @@ def engine(*, stream: Path | None = None, rounds: int = 5, json: bool = False) -
     """
     try:
         from benchmarks.engine import FIXED_STREAMS, measure_stream
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != "matching_engine.stream":
+            raise
         raise Refused("the Cython engine is not built: it needs a C compiler and Python's headers") from None
     from benchmarks.floor.program import FloorError, build_floor
     from benchmarks.machine import describe_machine
