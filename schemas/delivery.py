@@ -1,4 +1,4 @@
-"""What delivery tells others: the events on `delivery.events`, the meter's inputs and outcome, receipts, public facts."""
+"""What delivery tells others: the events on `delivery.events`, the meter's inputs and outcome, receipts."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ LeaseState = Literal["pending", "ready", "started", "failed", "ended"]
 Quality = Literal["A", "O", "B", "E", "M"]
 
 
-# -- the topic `delivery.events`, keyed by node -------------------------------------------------------------------------
+# -- the topic `delivery.events`, keyed by node ----------------------------------------------------------------------
 
 
 class DeliveryHeader(Model):
@@ -108,7 +108,7 @@ class ReceiptIssued(DeliveryHeader):
 
 
 class HardwareInspected(DeliveryHeader):
-    """An inspection report of a node's GPUs, whole, so that a listing can carry it; `account` is the node's operator."""
+    """An inspection report of a node's GPUs, whole, for a listing to carry; `account` is the node's operator."""
 
     type: Literal["hardware_inspected"] = "hardware_inspected"
     inspection_id: Digest
@@ -131,7 +131,7 @@ DeliveryEvent = Annotated[
 DELIVERY_EVENT: TypeAdapter[DeliveryEvent] = TypeAdapter(DeliveryEvent)
 
 
-# -- the meter ----------------------------------------------------------------------------------------------------------
+# -- the meter -------------------------------------------------------------------------------------------------------
 
 
 class MeteredReport(Model):
@@ -146,8 +146,8 @@ class MeteredReport(Model):
 class MeterInputs(Model):
     """Everything that the meter of one position reads; its `meter_digest` is SHA-256 of these canonical bytes.
 
-    The window is [start_ms, end_ms). `gpus` are the nominated ones, `offered_ms` is when the venue handed the lease out,
-    `access_ms` when the buyer got in (null: never), `released_ms` when a stop was answered before the end.
+    The window is [start_ms, end_ms). `gpus` are the nominated ones, `offered_ms` is when the venue handed the lease
+    out, `access_ms` when the buyer got in (null: never), `released_ms` when a stop was answered before the end.
     """
 
     position_id: PositionId
@@ -190,7 +190,7 @@ class MeterOutcome(Model):
 
 
 class MeterRecordView(Model):
-    """GET /v1/positions/{id}/meter: inputs, digest and outcome; with `reports=true` also the signed reports themselves."""
+    """GET /v1/positions/{id}/meter: inputs, digest and outcome; the signed reports are beside it."""
 
     position_id: PositionId
     revision: Annotated[int, Field(ge=1)]
@@ -199,7 +199,7 @@ class MeterRecordView(Model):
     outcome: MeterOutcome
 
 
-# -- what users read ----------------------------------------------------------------------------------------------------
+# -- what users read -------------------------------------------------------------------------------------------------
 
 
 class Receipt(Model):

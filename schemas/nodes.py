@@ -409,7 +409,7 @@ class NodeEnrolled(Model):
 class NodeReported(Model):
     """A report whose signature, nonce and place in the chain the edge has checked; the reader checks the chain again.
 
-    `nonce_issued_ms` is when the edge gave out the report's nonce (null for a queued report, whose nonce proves no time).
+    `nonce_issued_ms` is when the edge gave out the report's nonce (null if queued: its nonce proves no time).
     """
 
     type: Literal["node_reported"] = "node_reported"

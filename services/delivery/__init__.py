@@ -1,0 +1,1 @@
+"""Delivery: the agents' edge, nodes, challenges, leases, the meter, settlement inputs and receipts."""

@@ -1,0 +1,176 @@
+"""What may be a node, and when it may sell: the errors of delivery first, then enrolment and fitness as pure rules."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from schemas.accounts import EnrolmentToken
+from schemas.ids import lot_of
+from schemas.nodes import FATAL_XIDS, EnrolRequest, GpuReading
+
+LINUX_DRIVER = re.compile(r"^(\d{3})\.\d{2,3}(\.\d{2,3})?$")
+# From 500 on NVIDIA's Linux branches are multiples of five; the majors between them were published for Windows alone.
+BRANCHES_OF_FIVE_FROM = 500
+FORM_FACTOR_MEMORY = re.compile(r"(?:SXM|PCIE|NVL|OAM)(\d{2,3})$")
+LAST_TWO_DIGITS = re.compile(r"(\d{2})$")
+# A driver shows a few per cent less than a board's nominal memory (decimal GB) when ECC takes its share.
+MEMORY_SHOWN_PERMILLE_MIN = 950
+NO_SERIAL = "unknown"
+ECC_FAULT = "ecc_uncorrected"
+REMAP_FAULT = "row_remap_failed"
+
+
+class DeliveryError(Exception):
+    """A request of an agent that breaks a rule; `code` is stable, `status` is HTTP's."""
+
+    code = "malformed_request"
+    status = 422
+    retryable = False
+
+    def __init__(self, detail: str, **members: object):
+        super().__init__(detail)
+        self.detail, self.members = detail, members
+
+
+class BadToken(DeliveryError):
+    """The enrolment token is not the gateway's, has expired, or was used by another node."""
+
+    code, status = "enrolment_token_refused", 403
+
+
+class Implausible(DeliveryError):
+    """The facts that a node states cannot all be true (L1)."""
+
+    code = "implausible_node"
+
+
+class GpuElsewhere(DeliveryError):
+    """A GPU of this node stands in the venue already; a UUID and a serial live once."""
+
+    code, status = "gpu_enrolled_elsewhere", 409
+
+
+class UnknownNode(DeliveryError):
+    """No node has this id."""
+
+    code, status = "unknown_node", 404
+
+
+class BadSignature(DeliveryError):
+    """The message is not signed by the node's key."""
+
+    code, status = "bad_node_signature", 401
+
+
+class NotThisNode(DeliveryError):
+    """The path names another node than the message, or the thing belongs to another node."""
+
+    code, status = "not_this_node", 403
+
+
+class NodeBarred(DeliveryError):
+    """The node is quarantined or banned; nothing of it counts until a person has looked."""
+
+    code, status = "node_barred", 403
+
+
+def read_token(text: str) -> EnrolmentToken:
+    """Reads the gateway's token, JSON as the operator was given it. Raises BadToken."""
+    try:
+        return EnrolmentToken.model_validate_json(text)
+    except ValidationError as error:
+        raise BadToken("the token is not an enrolment token") from error
+
+
+def check_plausible(request: EnrolRequest, accept_simulated: bool) -> None:
+    """Layer L1 at enrolment. Raises Implausible with the first fact that cannot be."""
+    if request.nvml_simulated and not accept_simulated:
+        raise Implausible("telemetry comes from the stand-in library, which only a sandbox takes")
+    _check_driver(request.driver_version, request.kernel_driver_version)
+    for name in ("uuid", "pci_address"):
+        values = [getattr(gpu, name) for gpu in request.gpus]
+        if len(set(values)) != len(values):
+            raise Implausible(f"two GPUs share one {name}")
+    serials = [gpu.serial for gpu in request.gpus if gpu.serial != NO_SERIAL]
+    if len(set(serials)) != len(serials):
+        raise Implausible("two GPUs share one serial")
+    _check_grades(request)
+
+
+def _check_driver(version: str, kernel_version: str) -> None:
+    match = LINUX_DRIVER.match(version)
+    if not match:
+        raise Implausible(f"driver version {version} is none")
+    major = int(match.group(1))
+    if major >= BRANCHES_OF_FIVE_FROM and major % 5:
+        raise Implausible(f"driver version {version} was never published for Linux")
+    if kernel_version and version not in kernel_version:
+        raise Implausible(f"the library says driver {version}, the kernel {kernel_version}")
+
+
+def _check_grades(request: EnrolRequest) -> None:
+    whole, lot = request.grade, lot_of(request.grade)
+    single = whole.removesuffix("X8") if lot > 1 else whole
+    if len(request.gpus) % lot:
+        raise Implausible(f"{whole} is sold {lot} GPUs at a time, the node has {len(request.gpus)}")
+    for gpu in request.gpus:
+        if gpu.grade != single:
+            raise Implausible(f"{gpu.uuid} is {gpu.grade}, the node is sold as {whole}")
+        if gpu.memory_mib < memory_min_mib(gpu.grade):
+            raise Implausible(f"{gpu.uuid} shows {gpu.memory_mib} MiB, too little for {gpu.grade}")
+
+
+def memory_min_mib(grade: str) -> int:
+    """Returns the least memory a GPU of this grade shows; 0 where the grade's name does not say its memory."""
+    name = grade.removesuffix("X8")
+    match = FORM_FACTOR_MEMORY.search(name) or LAST_TWO_DIGITS.search(name)
+    return int(match.group(1)) * 10**9 * MEMORY_SHOWN_PERMILLE_MIN // 1000 // 2**20 if match else 0
+
+
+def fault_of(reading: GpuReading | None, memory_mib_min: int) -> str:
+    """Says why a GPU may not be sold on this reading; "" where it may."""
+    if reading is None or not reading.present:
+        return "gpu_lost"
+    if fatal := FATAL_XIDS.intersection(reading.xid):
+        return f"xid_{min(fatal)}"
+    if reading.remap_failed:
+        return REMAP_FAULT
+    if reading.mig_enabled:
+        return "mig_enabled"
+    if reading.memory_total_mib < memory_mib_min:
+        return "too_little_memory"
+    return "" if reading.healthy else "unhealthy"
+
+
+def is_lasting(fault: str) -> bool:
+    """Says whether a fault is the hardware's own, which only a restart of the node can clear."""
+    return fault.startswith("xid_") or fault in (ECC_FAULT, REMAP_FAULT)
+
+
+@dataclass(frozen=True)
+class GpuFitness:
+    """Whether a GPU may be sold; a lasting fault stays until the node has rebooted since, as `boot_id` shows."""
+
+    fault: str
+    boot_id: str
+
+
+def next_fitness(
+    known: Mapping[str, GpuFitness], readings: Iterable[GpuReading], boot_id: str, memory_mib_min: int
+) -> dict[str, GpuFitness]:
+    """Returns every enrolled GPU's fitness after a report; a GPU that the report leaves out is lost."""
+    by_uuid = {reading.uuid: reading for reading in readings}
+    after = {}
+    for uuid, before in known.items():
+        fault = fault_of(by_uuid.get(uuid), memory_mib_min)
+        stays = is_lasting(before.fault) and before.boot_id == boot_id
+        after[uuid] = before if stays else GpuFitness(fault, boot_id)
+    return after
+
+
+def sellable_gpus(grade: str, fitness: Mapping[str, GpuFitness]) -> tuple[str, ...]:
+    """Returns the GPUs a node may stand behind asks with: the fit ones; a whole-node grade needs them all."""
+    fit = tuple(sorted(uuid for uuid, state in fitness.items() if not state.fault))
+    return fit if lot_of(grade) == 1 or len(fit) == len(fitness) else ()

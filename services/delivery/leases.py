@@ -1,0 +1,104 @@
+"""Which GPUs serve which position, and how a lease goes: nominations at the gate, extension over a block, its end."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas.nodes import LeaseStart, LeaseStop
+
+
+@dataclass(frozen=True)
+class SoldPosition:
+    """A position on one node, as its trade made it; times are the contract's delivery window."""
+
+    position_id: int
+    contract: str
+    node: str
+    buyer: str
+    operator: str
+    qty: int
+    block_id: int | None
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The time for which a buyer has some GPUs of a node: one position, or a block's consecutive hours on one node."""
+
+    lease_id: str
+    node: str
+    contract: str
+    block_id: int | None
+    gpus: tuple[str, ...]
+    position_ids: tuple[int, ...]
+    starts_ms: int
+    ends_ms: int
+    state: str
+    offered_ms: int | None = None
+    access_ms: int | None = None
+    released_ms: int | None = None
+
+
+def lease_id_of(position_id: int) -> str:
+    """Names a lease after the first position that it serves."""
+    return f"lease-{position_id}"
+
+
+def nominate(
+    positions: Iterable[SoldPosition], fit_gpus: Sequence[str], served_before: Mapping[int, Sequence[str]]
+) -> dict[int, tuple[str, ...]]:
+    """Chooses GPUs of one node for the positions of one contract, each GPU once; oldest positions choose first.
+
+    `served_before` gives the GPUs that served a position's block in the hour before: it keeps them, as far as they are
+    fit. Where there are too few GPUs the youngest positions go short.
+    """
+    ordered = sorted(positions, key=lambda position: position.position_id)
+    free = list(dict.fromkeys(fit_gpus))
+    chosen: dict[int, list[str]] = {}
+    for position in ordered:
+        before = dict.fromkeys(served_before.get(position.position_id, ()))
+        kept = [gpu for gpu in before if gpu in free][: position.qty]
+        free = [gpu for gpu in free if gpu not in kept]
+        chosen[position.position_id] = kept
+    for position in ordered:
+        missing = position.qty - len(chosen[position.position_id])
+        chosen[position.position_id] += free[:missing]
+        free = free[missing:]
+    return {position_id: tuple(gpus) for position_id, gpus in chosen.items() if gpus}
+
+
+def continues(lease: Lease | None, position: SoldPosition, gpus: Sequence[str]) -> bool:
+    """Says whether a position goes on in the lease of its block's hour before: same GPUs, and no time in between."""
+    return (
+        lease is not None
+        and lease.state in ("pending", "ready", "started")
+        and lease.ends_ms == position.start_ms
+        and set(lease.gpus) == set(gpus)
+    )
+
+
+def start_of(lease: Lease, ends_ms: int) -> LeaseStart:
+    """Returns what the agent is told to open. `ends_ms` is the end of the block as far as it is sold on this node."""
+    return LeaseStart(
+        lease_id=lease.lease_id,
+        position_ids=lease.position_ids,
+        contract=lease.contract,
+        gpu_uuids=lease.gpus,
+        starts_ms=lease.starts_ms,
+        ends_ms=ends_ms,
+        access_reference=lease.lease_id,
+    )
+
+
+def stop_of(lease: Lease) -> LeaseStop:
+    """Returns what the agent is told to close."""
+    return LeaseStop(lease_id=lease.lease_id, reason="failed" if lease.state == "failed" else "ended")
+
+
+def block_end_ms(position: SoldPosition, same_block: Iterable[SoldPosition]) -> int:
+    """Returns where the unbroken run of a block's hours on this node ends that begins with this position."""
+    end_ms = position.end_ms
+    for later in sorted(same_block, key=lambda other: other.start_ms):
+        if later.start_ms == end_ms:
+            end_ms = later.end_ms
+    return end_ms

@@ -1,0 +1,1 @@
+"""Unit tests of delivery: enrolment, reports, the meter, leases and challenges as pure rules."""

@@ -1,0 +1,294 @@
+"""The meter against whole outcomes: honest hours, gaps, lost GPUs, reboots, foreign work, late access, a node's own clock."""
+
+import pytest
+
+from schemas.delivery import MeterInputs, MeterInterval, MeterOutcome
+from schemas.nodes import NodeReported
+from services.delivery.meter import RecordsDiffer, cite_report, measure, meter_digest, place_windows
+from tests.fixtures.delivery import TestNode, gpu_uuid, process, reading, reported
+
+G1, G2 = gpu_uuid(1), gpu_uuid(2)
+STEP_MS = 10_000
+START_MS, END_MS = 1_000_000, 1_100_000
+LEASE = "lease-7"
+
+
+def inputs_for(records, **changes) -> MeterInputs:
+    facts = {
+        "position_id": 7,
+        "contract": "H100SXM80.CNE.F-26112213",
+        "node": "node-1",
+        "lease_id": LEASE,
+        "qty": 2,
+        "gpus": (G1, G2),
+        "start_ms": START_MS,
+        "end_ms": END_MS,
+        "offered_ms": START_MS - 60_000,
+        "access_ms": START_MS - 30_000,
+        "released_ms": None,
+        "memory_min_mib": 72_479,
+        "gap_ms_max": 30_000,
+        "throttle_ms_max": 60_000,
+        "reports": tuple(map(cite_report, records)),
+    }
+    return MeterInputs(**(facts | changes))
+
+
+def honest_records(node: TestNode, times_ms, gpus_at=lambda ms: {}, queued=lambda ms: False) -> list[NodeReported]:
+    """Reports whose windows end at these server times, sent at once; the node's clock reads server time − 900,000."""
+    records, before_ms = [], times_ms[0] - STEP_MS
+    for now_ms in times_ms:
+        facts = {uuid: {"energy_mj": now_ms} for uuid in node.gpus}
+        for uuid, changes in gpus_at(now_ms).items():
+            facts[uuid] |= changes
+        is_queued = queued(now_ms)
+        report = node.report(
+            "a" * 64,
+            before_ms - 900_000,
+            now_ms - 900_000,
+            gpus=tuple(reading(uuid, **changes) for uuid, changes in facts.items()),
+            queued=is_queued,
+        )
+        records.append(reported(report, now_ms, None if is_queued else before_ms))
+        before_ms = now_ms
+    return records
+
+
+def every_step(first_ms: int = START_MS - 5_000, last_ms: int = END_MS + 10_000) -> list[int]:
+    return list(range(first_ms, last_ms + 1, STEP_MS))
+
+
+def interval(gpu, start_ms, end_ms, quality="O", conforming=True, used=False, reason="") -> MeterInterval:
+    return MeterInterval(
+        gpu=gpu,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        quality=quality,
+        conforming=conforming,
+        used=used,
+        reason=reason,
+    )
+
+
+def measure_records(records, **changes) -> MeterOutcome:
+    return measure(inputs_for(records, **changes), records)
+
+
+def test_an_honest_window_is_delivered_whole():
+    assert measure_records(honest_records(TestNode(), every_step())) == MeterOutcome(
+        delivered_gpu_s=200,
+        excused_gpu_s=0,
+        used_gpu_s=0,
+        quality_gpu_ms={"O": 200_000},
+        intervals=(interval(G1, START_MS, END_MS), interval(G2, START_MS, END_MS)),
+    )
+
+
+def test_a_gpu_lost_in_mid_delivery_stops_counting_from_the_window_in_which_it_went():
+    def lost(now_ms):
+        return {G2: {"present": False, "healthy": False}} if now_ms >= START_MS + 45_000 else {}
+
+    outcome = measure_records(honest_records(TestNode(), every_step(), lost))
+    assert outcome.intervals == (
+        interval(G1, START_MS, END_MS),
+        interval(G2, START_MS, START_MS + 35_000),
+        interval(G2, START_MS + 35_000, END_MS, conforming=False, reason="gpu_lost"),
+    )
+    assert outcome.delivered_gpu_s == 135
+
+
+def test_a_lost_gpu_that_comes_back_counts_again():
+    def lost(now_ms):
+        return {G2: {"present": False}} if START_MS + 45_000 <= now_ms < START_MS + 65_000 else {}
+
+    assert measure_records(honest_records(TestNode(), every_step(), lost)).delivered_gpu_s == 180
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"xid": (79,)}, "xid_79"),
+        ({"ecc_uncorrected": 1}, "ecc_uncorrected"),
+        ({"remap_failed": True}, "row_remap_failed"),
+    ],
+)
+def test_a_fault_of_the_hardware_counts_until_the_node_reboots(changes, reason):
+    def broken(now_ms):
+        return {G1: changes} if now_ms == START_MS + 45_000 else {}
+
+    assert measure_records(honest_records(TestNode(), every_step(), broken)).intervals[:2] == (
+        interval(G1, START_MS, START_MS + 35_000),
+        interval(G1, START_MS + 35_000, END_MS, conforming=False, reason=reason),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"memory_total_mib": 40_000}, "too_little_memory"),
+        ({"mig_enabled": True}, "mig_enabled"),
+        ({"healthy": False}, "unhealthy"),
+        ({"energy_mj": 1}, "energy_fell"),
+        ({"processes": (process(None),)}, "foreign_process"),
+        ({"processes": (process("lease-8"), process(LEASE))}, "foreign_process"),
+    ],
+)
+def test_what_shows_in_one_window_costs_that_window(changes, reason):
+    def odd(now_ms):
+        return {G1: changes} if now_ms == START_MS + 45_000 else {}
+
+    outcome = measure_records(honest_records(TestNode(), every_step(), odd))
+    assert outcome.intervals[1] == interval(G1, START_MS + 35_000, START_MS + 45_000, conforming=False, reason=reason)
+    assert outcome.delivered_gpu_s == 190
+
+
+def test_hardware_throttling_counts_only_past_its_limit():
+    def throttled(now_ms):
+        return {G1: {"throttle": 0x40}} if now_ms >= START_MS + 15_000 else {}
+
+    outcome = measure_records(honest_records(TestNode(), every_step(), throttled))
+    assert outcome.intervals[1] == interval(G1, START_MS + 65_000, END_MS, conforming=False, reason="throttled")
+
+
+def test_used_time_is_that_with_a_process_of_the_lease():
+    def busy(now_ms):
+        return {G1: {"processes": (process(LEASE),)}} if now_ms <= START_MS + 45_000 else {}
+
+    outcome = measure_records(honest_records(TestNode(), every_step(), busy))
+    assert (outcome.delivered_gpu_s, outcome.used_gpu_s) == (200, 45)
+
+
+def test_a_gap_of_up_to_three_intervals_is_estimated_as_delivered():
+    records = honest_records(TestNode(), every_step())
+    without = [record for record in records if not START_MS + 40_000 < record.received_ms <= START_MS + 70_000]
+    outcome = measure_records(without)
+    assert outcome.intervals[:3] == (
+        interval(G1, START_MS, START_MS + 35_000),
+        interval(G1, START_MS + 35_000, START_MS + 65_000, quality="E"),
+        interval(G1, START_MS + 65_000, END_MS),
+    )
+    assert (outcome.delivered_gpu_s, outcome.quality_gpu_ms) == (200, {"E": 60_000, "O": 140_000})
+
+
+def test_a_longer_gap_is_undelivered_from_its_start():
+    records = honest_records(TestNode(), every_step())
+    without = [record for record in records if not START_MS + 40_000 < record.received_ms <= START_MS + 80_000]
+    outcome = measure_records(without)
+    assert outcome.intervals[1] == interval(
+        G1, START_MS + 35_000, START_MS + 75_000, quality="M", conforming=False, reason="no_report"
+    )
+    assert outcome.delivered_gpu_s == 120
+
+
+def test_a_gap_after_which_the_energy_counter_fell_is_not_estimated():
+    def reset(now_ms):
+        return {G1: {"energy_mj": now_ms - 900_000}} if now_ms > START_MS + 70_000 else {}
+
+    records = honest_records(TestNode(), every_step(), reset)
+    without = [record for record in records if not START_MS + 40_000 < record.received_ms <= START_MS + 70_000]
+    assert measure_records(without).intervals[1:3] == (
+        interval(G1, START_MS + 35_000, START_MS + 65_000, quality="M", conforming=False, reason="no_report"),
+        interval(G1, START_MS + 65_000, START_MS + 75_000, conforming=False, reason="energy_fell"),
+    )
+
+
+def test_one_report_for_a_long_time_is_no_heartbeat():
+    records = honest_records(TestNode(), [START_MS - 5_000, START_MS + 95_000, START_MS + 105_000])
+    assert measure_records(records).delivered_gpu_s == 10
+
+
+def test_reports_queued_while_offline_count_whole():
+    late_ms = START_MS + 65_000
+    records = [
+        record.model_copy(update={"received_ms": max(record.received_ms, late_ms)}) if record.report.queued else record
+        for record in honest_records(
+            TestNode(), every_step(), queued=lambda now_ms: START_MS + 20_000 < now_ms < late_ms
+        )
+    ]
+    assert measure_records(records) == measure_records(honest_records(TestNode(), every_step()))
+
+
+def test_a_reboot_costs_the_time_between_the_boots():
+    node = TestNode()
+    before = honest_records(node, every_step(last_ms=START_MS + 35_000))
+    node.boot_id = "boot-2"
+    after = honest_records(node, every_step(START_MS + 55_000))
+    outcome = measure_records([*before, *after])
+    assert outcome.intervals[1] == interval(
+        G1, START_MS + 35_000, START_MS + 45_000, quality="M", conforming=False, reason="no_report"
+    )
+    assert outcome.delivered_gpu_s == 180
+
+
+def test_reports_queued_since_a_reboot_are_placed_by_the_first_live_one():
+    node = TestNode(boot_id="boot-2")
+    records = [
+        record.model_copy(update={"received_ms": max(record.received_ms, END_MS)})
+        for record in honest_records(node, every_step(), queued=lambda now_ms: now_ms < END_MS)
+    ]
+    assert measure_records(records).delivered_gpu_s == 200
+
+
+def test_time_before_access_and_after_release_is_not_delivered():
+    records = honest_records(TestNode(), every_step())
+    outcome = measure_records(records, access_ms=START_MS + 12_000, released_ms=END_MS - 8_000)
+    assert outcome.intervals[:3] == (
+        interval(G1, START_MS, START_MS + 12_000, conforming=False, reason="no_access"),
+        interval(G1, START_MS + 12_000, END_MS - 8_000),
+        interval(G1, END_MS - 8_000, END_MS, conforming=False, reason="released"),
+    )
+    assert outcome.delivered_gpu_s == 160
+
+
+def test_without_access_nothing_is_delivered():
+    assert measure_records(honest_records(TestNode(), every_step()), access_ms=None).delivered_gpu_s == 0
+
+
+def test_the_venues_own_delay_is_excused_and_cannot_be_delivered_as_well():
+    late_ms = START_MS + 30_500
+    outcome = measure_records(honest_records(TestNode(), every_step()), offered_ms=late_ms, access_ms=late_ms)
+    assert (outcome.excused_gpu_s, outcome.delivered_gpu_s) == (61, 139)
+
+
+def test_a_position_that_was_never_leased_has_nothing_delivered_and_nothing_excused():
+    outcome = measure_records([], gpus=(), lease_id=None, offered_ms=None, access_ms=None)
+    assert outcome == MeterOutcome(
+        delivered_gpu_s=0, excused_gpu_s=0, used_gpu_s=0, quality_gpu_ms={"M": 200_000}, intervals=()
+    )
+
+
+def test_windows_end_no_later_than_they_arrived_though_the_clock_runs_fast():
+    node, records, mono_ms = TestNode(), [], 0
+    for number in range(1, 11):
+        report = node.report("a" * 64, mono_ms, mono_ms + 2 * STEP_MS)
+        mono_ms += 2 * STEP_MS
+        records.append(reported(report, START_MS + number * STEP_MS, START_MS + (number - 1) * STEP_MS))
+    windows = place_windows(records)
+    assert [window.end_ms for window in windows] == [record.received_ms for record in records]
+    assert windows[-1].end_ms - windows[1].start_ms <= 9 * STEP_MS
+
+
+def test_a_suspended_machine_does_not_deliver_while_it_sleeps():
+    node = TestNode()
+    awake = honest_records(node, every_step(last_ms=START_MS + 25_000))
+    mono_ms = awake[-1].report.mono_end_ms
+    facts = tuple(reading(uuid, energy_mj=2_000_000) for uuid in node.gpus)
+    report = node.report("b" * 64, mono_ms, mono_ms + 1_000, gpus=facts)
+    woken = reported(report, START_MS + 95_500, START_MS + 95_000)
+    assert measure_records([*awake, woken]).intervals[:3] == (
+        interval(G1, START_MS, START_MS + 25_000),
+        interval(G1, START_MS + 25_000, START_MS + 94_000, quality="M", conforming=False, reason="no_report"),
+        interval(G1, START_MS + 94_000, START_MS + 95_000),
+    )
+
+
+def test_the_digest_commits_to_every_report():
+    records = honest_records(TestNode(), every_step())
+    digests = {meter_digest(inputs_for(records)), meter_digest(inputs_for(records[:-1]))}
+    assert len(digests) == 2
+
+
+def test_other_reports_than_the_inputs_name_are_refused():
+    records = honest_records(TestNode(), every_step())
+    with pytest.raises(RecordsDiffer):
+        measure(inputs_for(records), records[:-1])
