@@ -32,7 +32,7 @@ class Matching:
         self.own_epoch: int | None = None
 
     async def step(self) -> list[bytes]:
-        """Applies the next fetch, passes the events on and returns them. Raises MatchingError when it must not go on."""
+        """Applies the next fetch, passes the events on and returns them. Raises MatchingError where it must stop."""
         records = await self._commands.fetch()
         if not records:
             self._look_after_snapshot()

@@ -1,0 +1,105 @@
+"""The ledger over HTTP: money in and out, statements, and totals that anyone can check."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Query, Response
+
+from schemas.ids import AccountId, Asset
+from schemas.money import DecimalString
+from schemas.rest import Form
+from services.kit.auth import Authenticator, Caller, public, refuse_undeclared_routes
+from services.kit.http import make_app
+from services.kit.readiness import Readiness
+from services.ledger.requests import Requests
+from services.ledger.views import Views
+
+IdempotencyKey = Annotated[str, Header(pattern=r"^[\x21-\x7e]{1,128}$")]
+Seq = Annotated[int | None, Query(ge=0, le=2**62)]
+
+
+class DepositForm(Form):
+    """POST /v1/deposits: money that came in for an account."""
+
+    account: AccountId
+    asset: Asset
+    amount: DecimalString
+
+
+class WithdrawalForm(Form):
+    """POST /v1/withdrawals: money that the caller takes out."""
+
+    asset: Asset
+    amount: DecimalString
+
+
+def make_ledger_app(
+    readiness: Readiness, authenticator: Authenticator, requests: Requests, views: Views, body_bytes_max: int
+) -> FastAPI:
+    """Returns the ledger's application."""
+    app = make_app("ledger", readiness, body_bytes_max)
+    add_transfer_routes(app, authenticator, requests)
+    add_reading_routes(app, authenticator, views)
+    refuse_undeclared_routes(app)
+    return app
+
+
+def add_transfer_routes(app: FastAPI, authenticator: Authenticator, requests: Requests) -> None:
+    """Money in and out: 201 once the engine has decided and the ledger posted, 202 where that is not known yet."""
+    Admin = Annotated[Caller, Depends(authenticator.require("admin"))]
+    Withdrawer = Annotated[Caller, Depends(authenticator.require("withdraw"))]
+
+    @app.post("/v1/deposits", status_code=201)
+    async def deposit(
+        form: DepositForm, caller: Admin, idempotency_key: IdempotencyKey, response: Response
+    ) -> dict[str, Any]:
+        """Credits an account with money that came in."""
+        transfer = ("deposit", form.account, form.asset, form.amount)
+        return _answer(response, *await requests.transfer(caller.account, idempotency_key, *transfer))
+
+    @app.post("/v1/withdrawals", status_code=201)
+    async def withdraw(
+        form: WithdrawalForm, caller: Withdrawer, idempotency_key: IdempotencyKey, response: Response
+    ) -> dict[str, Any]:
+        """Debits the caller's account, as far as its money is not held."""
+        transfer = ("withdrawal", caller.account, form.asset, form.amount)
+        return _answer(response, *await requests.transfer(caller.account, idempotency_key, *transfer))
+
+
+def add_reading_routes(app: FastAPI, authenticator: Authenticator, views: Views) -> None:
+    """Statements for their owners, totals for everyone, all balances for the administrator."""
+    Admin = Annotated[Caller, Depends(authenticator.require("admin"))]
+    Reader = Annotated[Caller, Depends(authenticator.require("read"))]
+
+    @app.get("/v1/statements")
+    async def statement(
+        caller: Reader, asset: Asset | None = None, cursor: str | None = None, limit: int = 100
+    ) -> dict[str, Any]:
+        """The caller's lines, newest first; `cursor` of the answer leads to the next page."""
+        return await views.statement(caller.account, asset, cursor, limit)
+
+    @app.get("/v1/ledger/trial-balance")
+    @public
+    async def trial_balance() -> dict[str, Any]:
+        """Debits and credits per asset, and what each kind of account holds, at the sequence given."""
+        return await views.trial_balance()
+
+    @app.get("/v1/ledger/balances")
+    async def balances(caller: Admin, seq: Seq = None) -> dict[str, Any]:
+        """All balances in micro-units, now or after event `seq`, to be compared with the engine's."""
+        return await views.balances(seq)
+
+    @app.get("/v1/ledger/audit")
+    async def audit(caller: Admin) -> dict[str, Any]:
+        """Adds all transfers up again, and names the accounts that differ from their sum."""
+        return await views.audit()
+
+
+def _answer(response: Response, body: dict[str, Any], fresh: bool) -> dict[str, Any]:
+    if body["state"] == "pending":
+        response.status_code = 202
+    elif not fresh:
+        response.status_code = 200
+    if not fresh:
+        response.headers["Idempotent-Replayed"] = "true"
+    response.headers["Location"] = "/v1/statements"
+    return body

@@ -1,0 +1,199 @@
+"""Double entry from the engine's events: which transfers an event is, and whether they agree with the engine."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
+
+from schemas.events import (
+    AnyEvent,
+    BalanceDigest,
+    CommandRejected,
+    Credited,
+    Debited,
+    PositionSettled,
+    Posting,
+)
+
+EXTERNAL = "external"
+GPU_MS = "GPU.MS"
+REFERENCES = ("transfer_id", "position_id", "escrow_id", "order_id")
+
+
+class LedgerMismatch(Exception):
+    """The ledger and the engine do not agree; the market must halt."""
+
+    def __init__(self, seq: int, detail: str):
+        super().__init__(f"seq {seq}: {detail}")
+        self.seq, self.detail = seq, detail
+
+
+class AccountKey(NamedTuple):
+    """One account of the ledger. Buckets of money: available, held, external; of GPU time: contracted, delivered, …"""
+
+    owner: str
+    asset: str
+    bucket: str
+
+
+class Transfer(NamedTuple):
+    """An amount from one account to another; (shard, seq, leg) is its identity, so its cause posts it once."""
+
+    seq: int
+    leg: int
+    ts_ms: int
+    cause: str
+    reference: str
+    debit: AccountKey
+    credit: AccountKey
+    amount: int
+
+
+class Balance(NamedTuple):
+    """What an account has of an asset, in micro-units."""
+
+    available: int
+    held: int
+
+
+class Delivered(NamedTuple):
+    """GPU-seconds of one position as last settled."""
+
+    delivered_gpu_s: int
+    excused_gpu_s: int
+
+
+class Outcome(NamedTuple):
+    """What became of a deposit or withdrawal: named by its transfer, or, when refused, by its batch's number."""
+
+    transfer_id: str | None
+    number: int | None
+    state: str
+    code: str | None
+    seq: int
+
+
+@dataclass
+class Plan:
+    """What one batch of events writes."""
+
+    transfers: list[Transfer] = field(default_factory=list)
+    balances: dict[tuple[str, str], Balance] = field(default_factory=dict)
+    delivered: dict[int, Delivered] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+def plan_batch(
+    events: Iterable[AnyEvent],
+    balances: Mapping[tuple[str, str], Balance],
+    delivered: Mapping[int, Delivered],
+) -> Plan:
+    """Turns events into transfers, starting from these balances and deliveries.
+
+    Raises LedgerMismatch where an event does not balance, or where the engine has other balances after it.
+    """
+    plan = Plan()
+    for event in events:
+        postings = getattr(event, "postings", None)
+        if postings:
+            plan.transfers += pair_legs(event, money_legs(event))
+            for posting in postings:
+                _check_posting(event, posting, balances, plan.balances)
+        match event:
+            case PositionSettled():
+                before = plan.delivered.get(event.position_id) or delivered.get(event.position_id)
+                plan.delivered[event.position_id] = now = Delivered(event.delivered_gpu_s, event.excused_gpu_s)
+                first_leg = plan.transfers[-1].leg + 1 if postings and plan.transfers else 0
+                plan.transfers += pair_legs(event, gpu_time_legs(event, before, now), first_leg)
+            case Credited() | Debited():
+                plan.outcomes.append(Outcome(event.transfer_id, None, "posted", None, event.seq))
+            case CommandRejected(source="ledger"):
+                plan.outcomes.append(Outcome(None, event.number, "refused", event.code, event.seq))
+            case BalanceDigest():
+                _check_digest(event, {**balances, **plan.balances})
+    return plan
+
+
+def money_legs(event: AnyEvent) -> list[tuple[AccountKey, int]]:
+    """Returns an event's changes of money by account; what came in or went out has its counter-leg in `external`."""
+    legs = []
+    for posting in event.postings:
+        legs.append((AccountKey(posting.account, posting.asset, "available"), posting.available_delta))
+        legs.append((AccountKey(posting.account, posting.asset, "held"), posting.held_delta))
+    if isinstance(event, Credited | Debited):
+        amount = -event.amount_micros if isinstance(event, Credited) else event.amount_micros
+        legs.append((AccountKey(EXTERNAL, event.asset, EXTERNAL), amount))
+    return legs
+
+
+def gpu_time_legs(event: PositionSettled, before: Delivered | None, now: Delivered) -> list[tuple[AccountKey, int]]:
+    """Returns the changes in GPU-milliseconds: all that was contracted is delivered, excused or undelivered."""
+    contracted = event.qty * event.period_s if before is None else 0
+    delivered = now.delivered_gpu_s - (before.delivered_gpu_s if before else 0)
+    excused = now.excused_gpu_s - (before.excused_gpu_s if before else 0)
+    return [
+        (AccountKey(event.operator, GPU_MS, "contracted"), -contracted * 1000),
+        (AccountKey(event.buyer, GPU_MS, "delivered"), delivered * 1000),
+        (AccountKey(event.buyer, GPU_MS, "excused"), excused * 1000),
+        (AccountKey(event.buyer, GPU_MS, "undelivered"), (contracted - delivered - excused) * 1000),
+    ]
+
+
+def pair_legs(event: AnyEvent, legs: list[tuple[AccountKey, int]], first_leg: int = 0) -> list[Transfer]:
+    """Pairs what leaves with what arrives, per asset, in order. Raises LedgerMismatch unless they are equal."""
+    reference = _reference(event)
+    transfers = []
+    for asset in dict.fromkeys(key.asset for key, _ in legs):
+        leaving = [[key, -amount] for key, amount in legs if key.asset == asset and amount < 0]
+        for credit, amount in legs:
+            if credit.asset != asset:
+                continue
+            while amount > 0:
+                if not leaving:
+                    raise LedgerMismatch(event.seq, f"{event.type}: {amount} {asset} come from nowhere")
+                part = min(amount, leaving[0][1])
+                leg = first_leg + len(transfers)
+                transfers.append(
+                    Transfer(event.seq, leg, event.ts_ms, event.type, reference, leaving[0][0], credit, part)
+                )
+                amount -= part
+                leaving[0][1] -= part
+                if not leaving[0][1]:
+                    leaving.pop(0)
+        if leaving:
+            raise LedgerMismatch(event.seq, f"{event.type}: {leaving[0][1]} {asset} go nowhere")
+    return transfers
+
+
+def digest_balances(balances: Mapping[tuple[str, str], Balance]) -> str:
+    """Returns the SHA-256 over all balances, as the engine takes it for `balance_digest`."""
+    lines = (f"{account}|{asset}|{held[0]}|{held[1]}\n" for (account, asset), held in sorted(balances.items()))
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def _reference(event: AnyEvent) -> str:
+    for name in REFERENCES:
+        if hasattr(event, name):
+            return f"{name.removesuffix('_id')}:{getattr(event, name)}"
+    return ""
+
+
+def _check_posting(
+    event: AnyEvent,
+    posting: Posting,
+    before: Mapping[tuple[str, str], Balance],
+    after: dict[tuple[str, str], Balance],
+) -> None:
+    key = (posting.account, posting.asset)
+    available, held = after.get(key) or before.get(key) or (0, 0)
+    ours = Balance(available + posting.available_delta, held + posting.held_delta)
+    if ours != (posting.available, posting.held):
+        theirs = f"{posting.available} available and {posting.held} held"
+        raise LedgerMismatch(event.seq, f"{'/'.join(key)}: the engine has {theirs}, the ledger {ours[0]} and {ours[1]}")
+    after[key] = ours
+
+
+def _check_digest(event: BalanceDigest, balances: Mapping[tuple[str, str], Balance]) -> None:
+    ours = digest_balances(balances)
+    if ours != event.digest:
+        raise LedgerMismatch(event.seq, f"digest of all balances: the engine has {event.digest}, the ledger {ours}")

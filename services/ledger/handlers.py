@@ -1,0 +1,114 @@
+"""Events in, transfers out: one batch, one transaction; a difference to the engine halts the market."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from services.kit.events import EventBatch, EventReader
+from services.kit.readiness import Readiness
+from services.kit.store import DatabaseAway, Position
+from services.ledger import metrics
+from services.ledger.domain import LedgerMismatch, plan_batch
+from services.ledger.settings import LedgerSettings
+from services.ledger.store import LedgerStore
+
+Result = TypeVar("Result")
+
+POSTING = "agreement with the engine"
+CAUGHT_UP = "the end of the event log"
+
+
+class Poster:
+    """The one writer of the books."""
+
+    def __init__(
+        self, settings: LedgerSettings, store: LedgerStore, readiness: Readiness, wake_outbox: Callable[[], None]
+    ):
+        self._settings, self._store = settings, store
+        self._readiness, self._wake_outbox = readiness, wake_outbox
+        self._balances = {}
+        self._position = Position(0, 0, None)
+        self._moved = asyncio.Condition()
+
+    @property
+    def seq(self) -> int:
+        """The last event posted."""
+        return self._position.seq
+
+    async def run(self) -> None:
+        """Posts for ever, or until the ledger and the engine differ; then it stays, says so, and posts nothing more."""
+        mismatch = await self._patiently(self._store.mismatch)
+        if mismatch is None:
+            try:
+                await self._post_all()
+            except LedgerMismatch as found:
+                mismatch = found
+                await self._patiently(lambda: self._store.halt(found))
+                self._wake_outbox()
+        self._readiness.waits(POSTING)
+        structlog.get_logger().critical(
+            "ledger and engine differ, posting stopped", seq=mismatch.seq, detail=str(mismatch)
+        )
+
+    async def wait_for(self, seq: int, timeout_s: float) -> bool:
+        """Waits until event `seq` is posted; False where that takes too long."""
+        return await self.wait_until(lambda: self._position.seq >= seq, timeout_s)
+
+    async def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits until a condition holds after some batch; False where that takes too long."""
+        try:
+            async with self._moved, asyncio.timeout(timeout_s):
+                await self._moved.wait_for(holds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _post_all(self) -> None:
+        self._position = await self._patiently(self._store.position)
+        _, self._balances = await self._patiently(self._store.balances)
+        reader = EventReader(
+            self._settings, self._position.next_offset, self._position.seq, self._settings.ledger_batch_events_max
+        )
+        log = structlog.get_logger()
+        log.info("posting", seq=self._position.seq, accounts=len(self._balances))
+        watcher = asyncio.create_task(self._note_when_caught_up(reader))
+        try:
+            async for batch in reader.batches():
+                await self._post(batch)
+        finally:
+            watcher.cancel()
+
+    async def _note_when_caught_up(self, reader: EventReader) -> None:
+        await reader.caught_up.wait()
+        self._readiness.done(CAUGHT_UP)
+
+    async def _post(self, batch: EventBatch) -> None:
+        settled = [
+            event.position_id for event in batch.events if event.type == "position_settled" and event.revision > 1
+        ]
+        before = await self._patiently(lambda: self._store.delivered(settled))
+        plan = plan_batch(batch.events, self._balances, before)
+        new = Position(batch.last_seq, batch.next_offset, None)
+        await self._patiently(lambda: self._post_once(plan, new))
+        self._balances.update(plan.balances)
+        metrics.EVENTS.inc(len(batch.events))
+        metrics.TRANSFERS.inc(len(plan.transfers))
+        metrics.SEQ.set(batch.last_seq)
+        async with self._moved:
+            self._position = new
+            self._moved.notify_all()
+
+    async def _post_once(self, plan, new: Position) -> None:
+        # After a lost connection the commit's outcome is unknown; the cursor, moved by the same commit, tells it.
+        if (await self._store.position()).seq != new.seq:
+            await self._store.post(plan, self._position, new)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        while True:
+            try:
+                return await ask()
+            except DatabaseAway as error:
+                structlog.get_logger().warning("waiting for PostgreSQL", error=str(error))
+                await asyncio.sleep(self._settings.reconnect_delay_s)

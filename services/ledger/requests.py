@@ -1,0 +1,77 @@
+"""Deposits and withdrawals: sent to the engine once per idempotency key, answered with what became of them."""
+
+import asyncio
+from hashlib import sha256
+from typing import Any
+
+from schemas.money import AMOUNT_MAX_MICROS, format_micros, parse_micros
+from schemas.venue import Credit, Debit
+from services.kit.http import ProblemError
+from services.kit.outbox import Outbox
+from services.ledger.handlers import Poster
+from services.ledger.settings import LedgerSettings
+from services.ledger.store import LedgerStore, OtherRequest, Request
+
+
+class Requests:
+    """Money in and out on request."""
+
+    def __init__(self, settings: LedgerSettings, store: LedgerStore, poster: Poster, outbox: Outbox):
+        self._settings, self._store, self._poster, self._outbox = settings, store, poster, outbox
+
+    async def transfer(
+        self, caller: str, key: str, kind: str, account: str, asset: str, amount: str
+    ) -> tuple[dict[str, Any], bool]:
+        """Returns what became of a deposit or withdrawal, and whether this was its first request."""
+        command = (Credit if kind == "deposit" else Debit)(
+            transfer_id=transfer_id(kind, caller, key),
+            account=account,
+            asset=asset,
+            amount_micros=positive_micros(amount),
+        )
+        try:
+            asked, fresh = await self._store.ask(caller, key, kind, command)
+        except OtherRequest as error:
+            raise ProblemError("conflict", "this Idempotency-Key was used for another request") from error
+        self._outbox.wake()
+        if asked.state == "pending":
+            asked = await self._await_outcome(caller, key)
+        if asked.state == "refused":
+            raise ProblemError(asked.code, f"the engine refused {asked.transfer_id}", status=422)
+        return _body(asked), fresh
+
+    async def _await_outcome(self, caller: str, key: str) -> Request:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._settings.ledger_answer_wait_s
+        while True:
+            seq = self._poster.seq
+            asked = await self._store.request(caller, key)
+            left_s = until_s - loop.time()
+            if asked.state != "pending" or left_s <= 0:
+                return asked
+            await self._poster.wait_for(seq + 1, left_s)
+
+
+def transfer_id(kind: str, caller: str, key: str) -> str:
+    """Derives the transfer's id from its cause, so that the engine itself refuses a second one."""
+    return f"{kind}-{sha256(f'{caller}/{key}'.encode()).hexdigest()[:32]}"
+
+
+def positive_micros(amount: str) -> int:
+    """Returns a decimal string's micro-units. Raises ProblemError for nothing, or for more than an account can hold."""
+    micros = parse_micros(amount)
+    if not 0 < micros <= AMOUNT_MAX_MICROS:
+        raise ProblemError("malformed_request", "amount: more than zero, and no more than an account can hold")
+    return micros
+
+
+def _body(asked: Request) -> dict[str, Any]:
+    return {
+        "transfer_id": asked.transfer_id,
+        "kind": asked.kind,
+        "account": asked.account,
+        "asset": asked.asset,
+        "amount": format_micros(asked.amount),
+        "state": asked.state,
+        "seq": asked.seq,
+    }
