@@ -7,7 +7,6 @@ from pydantic import Field
 from schemas.base import Model
 from schemas.ids import AccountId, Asset, Digest, GpuUuid, Grade, Hub, Identifier
 from schemas.money import DecimalString, PositiveAmount
-from schemas.nodes import InspectionReport
 from schemas.venue import Milliseconds
 
 ListingKind = Literal["module", "pcie_card", "baseboard", "server", "rack_lot"]
@@ -31,14 +30,14 @@ Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
 class ListingForm(Model):
-    """POST /v1/listings: what is for sale, for how much, and the agent's inspection report over a nonce of ours."""
+    """POST /v1/listings: what is for sale, for how much, and the inspection that the node's agent made of it."""
 
     kind: ListingKind
     title: Text
     hub: Hub
     price: DecimalString
     currency: Asset
-    inspection: InspectionReport
+    inspection_id: Digest
 
 
 class ShipmentForm(Model):
@@ -111,10 +110,3 @@ class ListingPage(Model):
 
     listings: tuple[ListingView, ...]
     cursor: str | None
-
-
-class NonceReply(Model):
-    """A nonce for one inspection report, bound to the account that asked."""
-
-    nonce: Digest
-    expires_ms: Milliseconds

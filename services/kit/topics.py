@@ -2,9 +2,11 @@
 letter topic.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
+from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +15,7 @@ from schemas.topics import Topic
 from services.kit.settings import Settings
 
 BATCH_TIMEOUT_MS = 20
+RECONNECT_DELAY_S = 0.5
 
 
 def make_broker(settings: Settings) -> KafkaBroker:
@@ -50,6 +53,8 @@ def subscribe_batches(
             try:
                 valid.append(model.validate_json(record.value))
             except ValidationError as error:
+                if topic.dead is None:
+                    raise
                 await _bury(broker, topic, record, str(error))
         if valid:
             await handle(valid)
@@ -64,3 +69,19 @@ async def _bury(broker: KafkaBroker, topic: Topic, record, reason: str) -> None:
         "offset": str(record.offset),
     }
     await broker.publish(record.value or b"", topic=topic.dead, key=record.key, headers=headers)
+
+
+async def run_broker(broker: KafkaBroker) -> None:
+    """Consumes until cancelled; waits for Kafka when it is not there yet."""
+    while True:
+        try:
+            await broker.start()
+            break
+        except (KafkaError, OSError) as error:
+            structlog.get_logger().warning("waiting for Kafka", error=str(error))
+            await broker.stop()
+            await asyncio.sleep(RECONNECT_DELAY_S)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await broker.stop()

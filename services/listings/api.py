@@ -9,7 +9,6 @@ from schemas.listings import (
     ListingPage,
     ListingState,
     ListingView,
-    NonceReply,
     RejectionForm,
     ShipmentForm,
 )
@@ -60,11 +59,6 @@ def add_routes(app: FastAPI, settings: Settings, pool: Pool, sales: Sales, authe
         """One listing, as its seller and buyer see it."""
         async with transaction(pool) as store:
             return view(await store.get(listing_id), caller.account)
-
-    @app.post("/v1/inspection-nonces", status_code=201)
-    async def nonce(caller: reader) -> NonceReply:
-        """A nonce for one inspection report of the caller's node."""
-        return await sales.nonce(caller.account)
 
     @app.post("/v1/listings", status_code=201)
     async def create(form: ListingForm, caller: seller) -> ListingView:

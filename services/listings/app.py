@@ -1,7 +1,12 @@
 """Plugs the service together: settings → pool → relays → event reader → HTTP; nothing else knows an address."""
 
 import asyncio
+from functools import partial
 
+from faststream.kafka import KafkaBroker
+
+from schemas.delivery import DELIVERY_EVENT
+from schemas.topics import DELIVERY_EVENTS
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
 from services.kit.http import make_app, serve
@@ -11,6 +16,7 @@ from services.kit.outbox import Outbox, Publisher, Relay
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.store import Pool
+from services.kit.topics import make_broker, run_broker, subscribe_batches
 from services.listings import handlers, store
 from services.listings.api import add_error_handlers, add_routes
 from services.listings.sales import Sales
@@ -40,10 +46,17 @@ def main() -> None:
             tasks.create_task(relay.run())
         tasks.create_task(follow_keys(settings, directory, keys_known))
         tasks.create_task(_follow_events(settings, pool, relays, readiness))
+        tasks.create_task(run_broker(_inspections(settings, pool)))
         await keys_known.wait()
         readiness.done("the API keys")
 
     run_service(start)
+
+
+def _inspections(settings: Settings, pool: Pool) -> KafkaBroker:
+    broker = make_broker(settings)
+    subscribe_batches(broker, DELIVERY_EVENTS, NAME, DELIVERY_EVENT, partial(handlers.take_inspections, pool))
+    return broker
 
 
 async def _follow_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...], readiness: Readiness) -> None:

@@ -6,8 +6,7 @@ from typing import get_args
 from schemas.ids import Grade
 from schemas.listings import Condition, ListedGpu, ListingForm, ListingState
 from schemas.money import BadDecimal, parse_micros
-from schemas.nodes import InspectedGpu, InspectionReport, node_id_of, signing_bytes
-from services.kit.keys import signature_holds
+from schemas.nodes import InspectedGpu, InspectionReport
 
 FEE_BASE_BPS = 10_000
 
@@ -19,7 +18,7 @@ class ListingError(Exception):
 
 
 class BadInspection(ListingError):
-    """The inspection report is not signed by its node, not about the seller's GPUs, or about broken readings."""
+    """The inspection is unknown, somebody else's, too old, or of GPUs that make no lot."""
 
     code = "bad_inspection"
 
@@ -54,6 +53,16 @@ class Terms:
     gpus: tuple[ListedGpu, ...]
     price_micros: int
     fee_micros: int
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """An inspection report that delivery has checked: whose node's, and when it came in."""
+
+    account: str
+    ts_ms: int
+    report: InspectionReport
 
 
 # `engine` steps happen when the engine's event comes back, never when a request asks for them.
@@ -122,28 +131,18 @@ def listed_gpus(report: InspectionReport) -> tuple[ListedGpu, ...]:
     )
 
 
-def make_terms(form: ListingForm, account: str, owner: str | None, owned: frozenset[str], fee_bps: int) -> Terms:
-    """Checks the inspection against what the account owns and returns the terms. Raises BadInspection, BadDecimal."""
+def make_terms(form: ListingForm, inspection: Inspection, oldest_ms: int, fee_bps: int) -> Terms:
+    """Returns the terms of a listing by its inspection. Raises BadInspection for an old or a mixed one, BadDecimal."""
     price_micros = parse_micros(form.price)
     if price_micros <= 0:
         raise BadDecimal(form.price)
-    grade, gpus = check_inspection(form.inspection, account, owner, owned), listed_gpus(form.inspection)
-    condition = worst([gpu.condition for gpu in gpus])
-    return Terms(grade, condition, gpus, price_micros, price_micros * fee_bps // FEE_BASE_BPS)
-
-
-def check_inspection(report: InspectionReport, account: str, owner: str | None, owned: frozenset[str]) -> Grade:
-    """Checks the report's signature, its node's owner and its GPUs; returns the grade. Raises BadInspection."""
-    if report.agent != node_id_of(report.public_key):
-        raise BadInspection("the report names another node than its key's")
-    if not signature_holds(report.public_key, report.signature, signing_bytes(report)):
-        raise BadInspection("the report's signature does not hold")
-    if owner != account:
-        raise BadInspection("the node is not enrolled by this account")
-    missing = sorted({gpu.inventory.uuid for gpu in report.gpus} - owned)
-    if missing:
-        raise BadInspection(f"not a GPU of the node: {', '.join(missing)}")
-    grades = {gpu.inventory.grade for gpu in report.gpus}
+    if inspection.ts_ms < oldest_ms:
+        raise BadInspection("the inspection is too old; let the agent make another")
+    report = inspection.report
+    grades = sorted({gpu.inventory.grade for gpu in report.gpus})
     if len(grades) != 1:
-        raise BadInspection("a listing has GPUs of one grade")
-    return grades.pop()
+        raise BadInspection(f"a listing has GPUs of one grade, not of {', '.join(grades)}")
+    gpus = listed_gpus(report)
+    condition = worst([gpu.condition for gpu in gpus])
+    fee_micros = price_micros * fee_bps // FEE_BASE_BPS
+    return Terms(grades[0], condition, gpus, price_micros, fee_micros, report.nvml_simulated)

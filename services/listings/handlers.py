@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from schemas.delivery import DeliveryEvent, HardwareInspected
 from schemas.events import (
     AnyEvent,
     CommandRejected,
@@ -10,21 +11,15 @@ from schemas.events import (
     EscrowReleased,
     HardwareLocked,
     HardwareUnlocked,
-    NodeRegistered,
 )
 from schemas.venue import UnlockHardware
 from services.kit.events import EventBatch
 from services.kit.store import Pool, Position
 from services.listings.domain import next_state
 from services.listings.sales import release
-from services.listings.store import Listing, Store, event_transaction
+from services.listings.store import Listing, Store, event_transaction, transaction
 
 SOURCE = "listings"
-
-
-async def on_node(store: Store, event: NodeRegistered) -> None:
-    """Notes whose node it is, so that only its owner can list its GPUs."""
-    await store.set_node(event)
 
 
 async def on_locked(store: Store, event: HardwareLocked) -> None:
@@ -79,6 +74,14 @@ async def _move(store: Store, listing: Listing, step: str, ts_ms: int, **changes
     return await store.change(listing, ts_ms, state=next_state(step, listing.state), **changes)
 
 
+async def take_inspections(pool: Pool, events: list[DeliveryEvent]) -> None:
+    """Keeps the inspections among delivery's events, so that a listing can name one."""
+    async with transaction(pool) as store:
+        for event in events:
+            if isinstance(event, HardwareInspected):
+                await store.add_inspection(event)
+
+
 async def take_batch(pool: Pool, shard: int, old: Position, batch: EventBatch) -> Position:
     """Applies a batch of events in one transaction with the cursor; returns where the service stands then."""
     new = Position(batch.last_seq, batch.next_offset, None)
@@ -94,7 +97,6 @@ async def _ignore(store: Store, event: AnyEvent) -> None:
 
 
 HANDLERS: dict[type, Callable[[Store, AnyEvent], Awaitable[None]]] = {
-    NodeRegistered: on_node,
     HardwareLocked: on_locked,
     HardwareUnlocked: on_unlocked,
     EscrowOpened: on_funded,

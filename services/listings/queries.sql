@@ -1,20 +1,14 @@
--- name: set_node
-insert into node (node, account, gpus) values ($1, $2, $3)
-on conflict (node) do update set account = excluded.account, gpus = excluded.gpus;
+-- name: add_inspection
+insert into inspection (inspection_id, account, ts_ms, report) values ($1, $2, $3, $4)
+on conflict (inspection_id) do nothing;
 
--- name: node
-select account, gpus from node where node = $1;
-
--- name: add_nonce
-insert into inspection_nonce (nonce, account, expires_ms) values ($1, $2, $3);
-
--- name: burn_nonce
-delete from inspection_nonce where nonce = $1 and account = $2 and expires_ms >= $3 returning nonce;
+-- name: inspection
+select account, ts_ms, report from inspection where inspection_id = $1;
 
 -- name: insert_listing
 insert into listing (listing_id, seller, state, kind, title, grade, hub, condition, price_micros, fee_micros, currency,
-                     gpus, inspection_id, inspection, simulated, changed_ms)
-values ($1, $2, 'LOCKING', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
+                     gpus, inspection_id, simulated, changed_ms)
+values ($1, $2, 'LOCKING', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
 -- name: listing
 select * from listing where listing_id = $1;

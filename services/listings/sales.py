@@ -1,10 +1,9 @@
 """The steps that people take: list, buy, ship, receive, accept, reject, return, withdraw; each one transaction."""
 
-import secrets
 import time
 from uuid import uuid4
 
-from schemas.listings import ListingForm, NonceReply
+from schemas.listings import ListingForm
 from schemas.money import BadDecimal
 from schemas.venue import LockHardware, OpenEscrow, RefundEscrow, ReleaseEscrow, UnlockHardware
 from services.kit.http import ProblemError
@@ -16,7 +15,7 @@ from services.listings.store import Listing, Store, transaction
 
 
 def now_ms() -> int:
-    """The wall clock in milliseconds; only for time stamps and nonces, money's deadlines are the log's."""
+    """The wall clock in milliseconds; only for time stamps, money's deadlines are the log's."""
     return time.time_ns() // 1_000_000
 
 
@@ -26,24 +25,17 @@ class Sales:
     def __init__(self, settings: Settings, pool: Pool, relays: tuple[Relay, ...]):
         self._settings, self._pool, self._relays = settings, pool, relays
 
-    async def nonce(self, account: str) -> NonceReply:
-        """Issues a nonce for one inspection report."""
-        reply = NonceReply(nonce=secrets.token_hex(32), expires_ms=now_ms() + self._settings.listings_nonce_lifetime_ms)
-        async with transaction(self._pool) as store:
-            await store.add_nonce(reply.nonce, account, reply.expires_ms)
-        return reply
-
     async def create(self, account: str, form: ListingForm) -> Listing:
         """Takes a listing and asks the engine to lock its GPUs. Raises ListingError or ProblemError."""
-        report = form.inspection
         async with transaction(self._pool) as store:
-            owner, owned = await store.node(report.agent)
+            inspection = await store.inspection(form.inspection_id)
+            if inspection is None or inspection.account != account:
+                raise domain.BadInspection("no such inspection of a node of yours (yet)")
+            oldest_ms = now_ms() - self._settings.listings_inspection_age_ms_max
             try:
-                terms = domain.make_terms(form, account, owner, owned, self._settings.listings_fee_bps)
+                terms = domain.make_terms(form, inspection, oldest_ms, self._settings.listings_fee_bps)
             except BadDecimal as error:
                 raise ProblemError("bad_decimal", f"price: {error}") from error
-            if not await store.burn_nonce(report.nonce, account, now_ms()):
-                raise domain.BadInspection("the nonce is not one of ours for this account, was used, or has expired")
             listing = await store.insert(f"lst-{uuid4().hex[:20]}", account, form, terms, now_ms())
             gpus = tuple(gpu.uuid for gpu in terms.gpus)
             lock = LockHardware(listing_id=listing.listing_id, account=account, gpus=gpus)

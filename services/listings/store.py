@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import asyncpg
 from pydantic import TypeAdapter
 
-from schemas.events import NodeRegistered
+from schemas.delivery import HardwareInspected
 from schemas.listings import Condition, ListedGpu, ListingChanged, ListingForm, ListingState
-from schemas.nodes import message_hash
+from schemas.nodes import InspectionReport
 from schemas.topics import LISTINGS_EVENTS
 from schemas.venue import VenueCommand
 from services.kit import store as kit
-from services.listings.domain import Terms
+from services.listings.domain import Inspection, Terms
 from services.listings.settings import Settings
 
 QUERIES = kit.load_queries("services.listings")
@@ -63,31 +63,25 @@ class Store:
     def __init__(self, connection: asyncpg.Connection):
         self._connection = connection
 
-    async def set_node(self, event: NodeRegistered) -> None:
-        """Notes a node's owner and GPUs."""
-        await self._connection.execute(QUERIES.set_node, event.node, event.account, [gpu.uuid for gpu in event.gpus])
+    async def add_inspection(self, event: HardwareInspected) -> None:
+        """Keeps an inspection; a repeat changes nothing."""
+        report = event.report.canonical().decode()
+        await self._connection.execute(QUERIES.add_inspection, event.inspection_id, event.account, event.ts_ms, report)
 
-    async def node(self, node: str) -> tuple[str | None, frozenset[str]]:
-        """Returns a node's owner and GPUs; (None, empty) for an unknown one."""
-        row = await self._connection.fetchrow(QUERIES.node, node)
-        return (row["account"], frozenset(row["gpus"])) if row else (None, frozenset())
-
-    async def add_nonce(self, nonce: str, account: str, expires_ms: int) -> None:
-        """Keeps a nonce that one inspection report may use."""
-        await self._connection.execute(QUERIES.add_nonce, nonce, account, expires_ms)
-
-    async def burn_nonce(self, nonce: str, account: str, now_ms: int) -> bool:
-        """Uses a nonce up; False where it was not this account's, is used or has expired."""
-        return await self._connection.fetchval(QUERIES.burn_nonce, nonce, account, now_ms) is not None
+    async def inspection(self, inspection_id: str) -> Inspection | None:
+        """Returns an inspection, or None."""
+        row = await self._connection.fetchrow(QUERIES.inspection, inspection_id)
+        if row is None:
+            return None
+        return Inspection(row["account"], row["ts_ms"], InspectionReport.model_validate_json(row["report"]))
 
     async def insert(self, listing_id: str, seller: str, form: ListingForm, terms: Terms, ts_ms: int) -> Listing:
         """Writes a new listing in state LOCKING."""
-        report = form.inspection
         await self._connection.execute(
             QUERIES.insert_listing,
             *(listing_id, seller, form.kind, form.title, terms.grade, form.hub, terms.condition, terms.price_micros),
-            *(terms.fee_micros, form.currency, GPUS.dump_json(terms.gpus).decode()),
-            *(message_hash(report), report.canonical().decode(), report.nvml_simulated, ts_ms),
+            *(terms.fee_micros, form.currency, GPUS.dump_json(terms.gpus).decode(), form.inspection_id),
+            *(terms.simulated, ts_ms),
         )
         listing = await self.get(listing_id)
         await self._publish(listing)

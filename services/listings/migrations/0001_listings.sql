@@ -1,14 +1,9 @@
--- What the engine's events say about nodes: whose they are and which GPUs they have.
-create table node (
-    node    text primary key,
-    account text not null,
-    gpus    text[] not null
-);
-
-create table inspection_nonce (
-    nonce      text primary key,
-    account    text not null,
-    expires_ms bigint not null
+-- Inspection reports that delivery checked and published, whole, as the agents signed them.
+create table inspection (
+    inspection_id text primary key,
+    account       text not null,
+    ts_ms         bigint not null,
+    report        text not null
 );
 
 create table listing (
@@ -26,8 +21,7 @@ create table listing (
     fee_micros       bigint not null check (fee_micros >= 0),
     currency         text not null,
     gpus             text not null,
-    inspection_id    text not null,
-    inspection       text not null,
+    inspection_id    text not null references inspection,
     simulated        boolean not null,
     escrow_id        text,
     note             text not null default '',

@@ -4,16 +4,16 @@ from itertools import product
 from typing import get_args
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas.listings import ListingForm, ListingState
+from schemas.listings import ListedGpu, ListingForm, ListingState
 from schemas.money import BadDecimal
-from schemas.nodes import GpuInventory, GpuReading, InspectedGpu, InspectionReport, node_id_of, signing_bytes
-from services.kit.keys import public_hex, sign_hex
+from schemas.nodes import GpuInventory, GpuReading, InspectedGpu, InspectionReport
 from services.listings.domain import (
     STEPS,
     BadInspection,
+    Inspection,
     NotAParty,
+    Terms,
     WrongState,
     check_party,
     grade_condition,
@@ -22,7 +22,6 @@ from services.listings.domain import (
     worst,
 )
 
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 UUID = "GPU-00000000-0000-0000-0000-000000000001"
 CLEAN = GpuReading(
     uuid=UUID,
@@ -59,21 +58,24 @@ def gpu(**reading) -> InspectedGpu:
     return InspectedGpu(inventory=INVENTORY, reading=CLEAN.model_copy(update=reading))
 
 
-def form(price: str = "189000.00", key: Ed25519PrivateKey = KEY, **reading) -> ListingForm:
+def inspection(*gpus: InspectedGpu, ts_ms: int = 1_000) -> Inspection:
     report = InspectionReport(
-        agent=node_id_of(public_hex(KEY)),
-        public_key=public_hex(KEY),
+        agent="node-1",
+        public_key="0" * 64,
         nonce="0" * 64,
         driver_version="570.86",
         library_sha256="0" * 64,
         agent_version="1",
         nvml_simulated=True,
         wall_ms=0,
-        gpus=(gpu(**reading),),
+        gpus=gpus or (gpu(),),
         signature="0" * 128,
     )
-    signed = report.model_copy(update={"signature": sign_hex(key, signing_bytes(report))})
-    return ListingForm(kind="module", title="One H100", hub="CNE", price=price, currency="CNY", inspection=signed)
+    return Inspection("seller", ts_ms, report)
+
+
+def form(price: str = "189000.00") -> ListingForm:
+    return ListingForm(kind="module", title="One H100", hub="CNE", price=price, currency="CNY", inspection_id="0" * 64)
 
 
 def test_every_step_is_possible_in_the_states_named_and_in_no_other():
@@ -137,31 +139,25 @@ def test_a_lot_is_as_good_as_its_worst_gpu():
     assert worst(["A", "C", "B"]) == "C"
 
 
-def test_a_signed_inspection_of_the_sellers_own_gpus_becomes_terms():
-    terms = make_terms(form(), "seller", "seller", frozenset({UUID}), fee_bps=100)
-    assert (terms.grade, terms.condition, terms.price_micros, terms.fee_micros) == (
-        "H100SXM80",
-        "A",
-        189_000_000_000,
-        1_890_000_000,
+def test_an_inspection_becomes_the_terms_of_a_listing():
+    listed = ListedGpu(
+        uuid=UUID, serial="1650000000001", name="NVIDIA H100 80GB HBM3", memory_mib=81_559, condition="A"
     )
-    assert [listed.uuid for listed in terms.gpus] == [UUID]
+    terms = make_terms(form(), inspection(), oldest_ms=1_000, fee_bps=100)
+    assert terms == Terms("H100SXM80", "A", (listed,), 189_000_000_000, 1_890_000_000, simulated=True)
 
 
-@pytest.mark.parametrize(
-    ("case", "owner", "owned"),
-    [
-        (form(key=Ed25519PrivateKey.generate()), "seller", {UUID}),
-        (form(), "somebody", {UUID}),
-        (form(), None, set()),
-        (form(), "seller", set()),
-    ],
-)
-def test_a_forged_a_foreign_and_an_unknown_gpu_are_refused(case, owner, owned):
-    with pytest.raises(BadInspection):
-        make_terms(case, "seller", owner, frozenset(owned), fee_bps=100)
+def test_an_old_inspection_is_refused():
+    with pytest.raises(BadInspection, match="too old"):
+        make_terms(form(), inspection(ts_ms=999), oldest_ms=1_000, fee_bps=100)
+
+
+def test_a_lot_of_several_grades_is_refused():
+    other = InspectedGpu(inventory=INVENTORY.model_copy(update={"grade": "A100SXM80"}), reading=CLEAN)
+    with pytest.raises(BadInspection, match="A100SXM80, H100SXM80"):
+        make_terms(form(), inspection(gpu(), other), oldest_ms=0, fee_bps=100)
 
 
 def test_a_price_of_nothing_is_refused():
     with pytest.raises(BadDecimal):
-        make_terms(form(price="0.00"), "seller", "seller", frozenset({UUID}), fee_bps=100)
+        make_terms(form(price="0.00"), inspection(), oldest_ms=0, fee_bps=100)
