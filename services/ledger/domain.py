@@ -114,6 +114,11 @@ def plan_batch(
     return plan
 
 
+def corrected_positions(events: Iterable[AnyEvent]) -> list[int]:
+    """Returns the positions whose earlier settlement a batch of events corrects."""
+    return [event.position_id for event in events if isinstance(event, PositionSettled) and event.revision > 1]
+
+
 def money_legs(event: AnyEvent) -> list[tuple[AccountKey, int]]:
     """Returns an event's changes of money by account; what came in or went out has its counter-leg in `external`."""
     legs = []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -10,7 +11,7 @@ from services.kit.events import EventBatch, EventReader
 from services.kit.readiness import Readiness
 from services.kit.store import DatabaseAway, Position
 from services.ledger import metrics
-from services.ledger.domain import LedgerMismatch, plan_batch
+from services.ledger.domain import LedgerMismatch, corrected_positions, plan_batch
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import LedgerStore
 
@@ -45,12 +46,11 @@ class Poster:
                 await self._post_all()
             except LedgerMismatch as found:
                 mismatch = found
-                await self._patiently(lambda: self._store.halt(found))
+                await self._patiently(partial(self._store.halt, found))
                 self._wake_outbox()
         self._readiness.waits(POSTING)
-        structlog.get_logger().critical(
-            "ledger and engine differ, posting stopped", seq=mismatch.seq, detail=str(mismatch)
-        )
+        log = structlog.get_logger()
+        log.critical("ledger and engine differ, posting stopped", seq=mismatch.seq, detail=mismatch.detail)
 
     async def wait_for(self, seq: int, timeout_s: float) -> bool:
         """Waits until event `seq` is posted; False where that takes too long."""
@@ -85,13 +85,10 @@ class Poster:
         self._readiness.done(CAUGHT_UP)
 
     async def _post(self, batch: EventBatch) -> None:
-        settled = [
-            event.position_id for event in batch.events if event.type == "position_settled" and event.revision > 1
-        ]
-        before = await self._patiently(lambda: self._store.delivered(settled))
+        before = await self._patiently(partial(self._store.delivered, corrected_positions(batch.events)))
         plan = plan_batch(batch.events, self._balances, before)
         new = Position(batch.last_seq, batch.next_offset, None)
-        await self._patiently(lambda: self._post_once(plan, new))
+        await self._patiently(partial(self._post_once, plan, new))
         self._balances.update(plan.balances)
         metrics.EVENTS.inc(len(batch.events))
         metrics.TRANSFERS.inc(len(plan.transfers))

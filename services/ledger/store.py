@@ -149,16 +149,15 @@ class LedgerStore:
     async def trial_balance(self) -> tuple[int, list[asyncpg.Record], list[asyncpg.Record]]:
         """Returns the cursor's sequence, the totals per asset, and the balances per asset and bucket."""
         async with self._snapshot() as connection:
-            seq, totals = (
-                await connection.fetchval(QUERIES.seq, CONSUMER),
-                await connection.fetch(QUERIES.trial_balance),
-            )
+            seq = await connection.fetchval(QUERIES.seq, CONSUMER)
+            totals = await connection.fetch(QUERIES.trial_balance)
             return seq, totals, await connection.fetch(QUERIES.bucket_totals)
 
     async def audit(self) -> tuple[int, int, list[str]]:
-        """Adds all transfers up again: the sequence, how many there are, and the accounts that differ from their sum."""
+        """Adds all transfers up again: the sequence, their number, and the accounts that differ from their sum."""
         async with self._snapshot() as connection:
-            seq, count = (await connection.fetchval(QUERIES.seq, CONSUMER), await connection.fetchval(QUERIES.count))
+            seq = await connection.fetchval(QUERIES.seq, CONSUMER)
+            count = await connection.fetchval(QUERIES.count)
             return seq, count, ["/".join(row) for row in await connection.fetch(QUERIES.unfolded)]
 
     async def statement(self, owner: str, asset: str | None, before: tuple[int, int, int], lines: int):
