@@ -1,10 +1,11 @@
 """Puts one node together from its configuration file and runs it until it is told to stop."""
 
+import argparse
 import asyncio
 import logging
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -12,9 +13,11 @@ import httpx
 from agents.node.challenge import NumpyBackend
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.config import AgentConfig
-from agents.node.errors import AgentError
+from agents.node.enrol import remembered
+from agents.node.errors import AgentError, BadConfiguration
 from agents.node.identity import Identity
-from agents.node.inventory import NoGpus, Nvml
+from agents.node.inspection import inspect_gpus
+from agents.node.inventory import NoGpus, Nvml, Telemetry
 from agents.node.leases import LeaseBook
 from agents.node.lessor import Lessor
 from agents.node.market import OperatorAccount
@@ -23,6 +26,7 @@ from agents.node.policy import PolicyFile
 from agents.node.proving import Prover
 from agents.node.seller import Seller
 from agents.node.state import StateFolder
+from schemas.nodes import InspectionReply
 
 HTTP_TIMEOUT_S = 10
 BOOK_FRESH_S = 0.5
@@ -34,14 +38,15 @@ log = logging.getLogger("hourbook.agent")
 
 
 def main() -> int:
-    """Runs the agent; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    if len(sys.argv) != 3 or sys.argv[1] != "--config":
-        print("usage: python -m agents.node --config FILE", file=sys.stderr)
-        return 2
+    """Runs the agent, or makes one inspection; returns the exit status."""
+    options = _options()
+    set_up_logs()
     try:
-        asyncio.run(run_agent(AgentConfig.load(Path(sys.argv[2]))))
+        config = AgentConfig.load(options.config)
+        if options.inspect is None:
+            asyncio.run(run_agent(config))
+        else:
+            print(asyncio.run(run_inspection(config, tuple(options.inspect), options.nonce)).model_dump_json())
     except* (AgentError, NoGpus) as errors:
         for error in errors.exceptions:
             log.error("%s", error)
@@ -49,12 +54,16 @@ def main() -> int:
     return 0
 
 
+def set_up_logs() -> None:
+    """Logs to standard error; httpx's line per request stays out."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
 async def run_agent(config: AgentConfig) -> None:
     """Runs one node until SIGINT or SIGTERM."""
     policy = PolicyFile(config.policy)
-    telemetry = Nvml(policy.current.grade)
-    if telemetry.driver.simulated:
-        log.warning(SIMULATED, telemetry.driver.library_sha256[:16])
+    telemetry = open_nvml(policy)
     key = ApiKey.load(config.api_key, config.api_key_file)
     async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
         with ThreadPoolExecutor(max_workers=1) as executor:
@@ -68,8 +77,36 @@ async def run_agent(config: AgentConfig) -> None:
             await node.run()
 
 
+async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str | None) -> InspectionReply:
+    """Inspects GPUs of this node, which is enrolled, and deposits the signed report with the venue."""
+    state = StateFolder(config.state_dir)
+    known = remembered(state)
+    if known is None:
+        raise BadConfiguration("the node is not enrolled, so nobody would know its key")
+    telemetry = open_nvml(PolicyFile(config.policy))
+    async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
+        delivery = DeliveryClient(http, config.venue.delivery_url)
+        nonce = nonce or await delivery.inspection_nonce()
+        report = inspect_gpus(Identity.load_or_make(state), telemetry, known.node_id, nonce, uuids)
+        return await delivery.inspect(report)
+
+
+def open_nvml(policy: PolicyFile) -> Nvml:
+    """Opens NVML, and says loudly where it is not NVIDIA's."""
+    telemetry = Nvml(policy.current.grade)
+    if telemetry.driver.simulated:
+        log.warning(SIMULATED, telemetry.driver.library_sha256[:16])
+    return telemetry
+
+
 def make_node(
-    telemetry, policy: PolicyFile, state: StateFolder, delivery: DeliveryClient, account: OperatorAccount, executor, token
+    telemetry: Telemetry,
+    policy: PolicyFile,
+    state: StateFolder,
+    delivery: DeliveryClient,
+    account: OperatorAccount,
+    executor: Executor,
+    token: str | None,
 ) -> Node:
     """Puts a node together on a machine's own state folder."""
     identity = Identity.load_or_make(state)
@@ -86,3 +123,11 @@ def make_node(
             token=token,
         )
     )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="hourbook-agent", description="The agent of one GPU node.")
+    parser.add_argument("--config", type=Path, required=True, help="the agent's TOML file")
+    parser.add_argument("--inspect", nargs="*", metavar="UUID", help="inspect these GPUs (all by default) and end")
+    parser.add_argument("--nonce", help="bind the inspection to this nonce, not to one of the venue's")
+    return parser.parse_args()

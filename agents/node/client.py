@@ -90,6 +90,11 @@ class DeliveryClient:
         """Deposits an inspection report."""
         return await self._post("/v1/inspections", report, InspectionReply)
 
+    async def inspection_nonce(self) -> str:
+        """Asks for a nonce to bind an inspection to."""
+        request = self._http.build_request("POST", self._url + "/v1/inspections/nonces")
+        return (await _send(self._http, request)).json()["nonce"]
+
     def _challenge_path(self, message: ChallengeCommit | ChallengeOpening, step: str) -> str:
         return f"/v1/nodes/{message.agent}/challenges/{message.challenge_id}/{step}"
 

@@ -1,0 +1,1 @@
+"""Properties of the challenge, the report chain and the posting decisions."""

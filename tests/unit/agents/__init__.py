@@ -1,0 +1,1 @@
+"""Tests of the node agent, its challenge and its stand-in NVML."""
