@@ -16,11 +16,10 @@ from pathlib import Path
 import psutil
 
 from infra import plan, processes
-from infra.genesis import write_genesis
 from infra.keys import make_keys
+from infra.prepare import prepare_log
 from infra.progress import step
 from infra.settings import InfraSettings
-from infra.topics import create_topics
 
 WATCH_EVERY_S = 0.1
 STEADY_AFTER_S = 30.0
@@ -135,12 +134,6 @@ class Supervisor:
             child.restart_at_s = now + child.delay_s
             status = child.process.returncode
             self.say(f"{child.program.name} ended with status {status}; it starts again in {child.delay_s:.1f} s")
-
-
-async def prepare_log(bootstrap: str, keys_dir: Path) -> None:
-    """Create the topics, and write the genesis into a new command log."""
-    await create_topics(bootstrap)
-    await write_genesis(bootstrap, keys_dir)
 
 
 def end_left_over(run_folder: Path) -> None:
