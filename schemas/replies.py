@@ -17,7 +17,7 @@ Decimal = Annotated[str, Field(pattern=r"^-?[0-9]{1,13}\.[0-9]{2,6}$", examples=
 Moment = Annotated[str, Field(examples=["2026-11-22T12:50:00.000000Z"])]
 Nanoseconds = Annotated[str, Field(pattern=r"^[0-9]{1,19}$", examples=["1795351800000000000"])]
 
-OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired", "rejected"]
+OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired"]
 OrderKind = Literal["limit", "market", "block", "capacity"]
 PositionState = Literal["OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROVISIONAL", "SETTLED_FINAL"]
 
@@ -60,10 +60,10 @@ class FillView(Model):
 
 class OrderView(Model):
     """An order with every economic term and how far it came. `qty` counts GPUs; those of a capacity order stand in
-    every period, so its `filled_qty` counts GPU-periods.
+    every period, so its `filled_qty` counts GPU-periods. `remaining_qty` is what still stands; 0 when the order ended.
     """
 
-    order_id: OrderId | None
+    order_id: OrderId
     parent_id: OrderId | None
     client_order_id: ClientOrderId | None
     status: OrderStatus
@@ -94,6 +94,18 @@ class OrderView(Model):
     created_ns: Nanoseconds
     updated: Moment
     updated_ns: Nanoseconds
+
+
+class RefusedView(Model):
+    """An order that the engine refused, with the code of its problem as `reason`."""
+
+    client_order_id: ClientOrderId
+    status: Literal["rejected"] = "rejected"
+    reason: str
+    why_unfilled: WhyUnfilledView | None
+    seq: Count
+    created: Moment
+    created_ns: Nanoseconds
 
 
 class Timing(Model):

@@ -1,0 +1,1 @@
+"""The gateway: API keys, order entry, the caller's own orders, fills, positions and balances, private feeds."""

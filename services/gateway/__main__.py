@@ -1,0 +1,5 @@
+"""Entry for `python -m services.gateway`."""
+
+from services.gateway.app import start
+
+start()

@@ -1,0 +1,71 @@
+"""Plugs the gateway together: settings, PostgreSQL, Kafka, keys, the reader of events, HTTP."""
+
+import asyncio
+from functools import partial
+
+from services.gateway.accounts import Accounts
+from services.gateway.api import build_api, service_key
+from services.gateway.desk import Desk, make_desk
+from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
+from services.gateway.recorder import Recorder
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import Store
+from services.kit.events import EventReader
+from services.kit.http import serve
+from services.kit.key_feed import follow_keys
+from services.kit.keys import load_public_key
+from services.kit.logs import configure_logs
+from services.kit.outbox import Publisher
+from services.kit.process import run_service
+from services.kit.readiness import Readiness
+from services.kit.store import open_pool
+
+ADMIN_KEY_FILE = "admin-api"
+
+
+def start() -> None:
+    """Runs the gateway with the settings of the environment."""
+    settings = GatewaySettings()
+    configure_logs("gateway", settings.log_level)
+    run_service(partial(run, settings))
+
+
+async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
+    """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
+    readiness = Readiness("PostgreSQL", "Kafka", "API keys", "the end of the event log")
+    desk = make_desk(settings, readiness)
+    tasks.create_task(serve(build_api(desk), settings.host, settings.gateway_port))
+    pool = await open_pool(settings, "gateway", "services.gateway")
+    desk.store = Store(pool, settings.shard)
+    readiness.done("PostgreSQL")
+    desk.publisher = Publisher(settings, pool, "gateway")
+    tasks.create_task(desk.publisher.run())
+    for work, condition in ((desk.log.run, "Kafka"), (partial(follow_keys, settings, desk.directory), "API keys")):
+        done = asyncio.Event()
+        tasks.create_task(work(done))
+        tasks.create_task(_note(done, readiness, condition))
+    await _admit_admin(settings, desk)
+    await _follow(settings, desk, tasks)
+
+
+async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGroup) -> None:
+    restored = await desk.store.restore()
+    position = restored.position
+    desk.history.restore(restored.records, restored.products, position.seq)
+    desk.recorder = Recorder(settings, desk.history, desk.store, position)
+    reader = EventReader(settings, position.next_offset, position.seq, EVENTS_PER_BATCH)
+    tasks.create_task(desk.recorder.run())
+    tasks.create_task(follow_events(reader, desk.history, desk.decisions, desk.feeds, desk.recorder))
+    tasks.create_task(_note(reader.caught_up, desk.readiness, "the end of the event log"))
+
+
+async def _admit_admin(settings: GatewaySettings, desk: Desk) -> None:
+    """Registers the operator of the venue, if his key lies in the venue's key folder; only its public half is used."""
+    if (settings.keys_dir / f"{ADMIN_KEY_FILE}.ed25519").exists():
+        accounts = Accounts(desk, service_key(settings.keys_dir))
+        await accounts.bootstrap_admin(load_public_key(settings.keys_dir, ADMIN_KEY_FILE))
+
+
+async def _note(done: asyncio.Event, readiness: Readiness, condition: str) -> None:
+    await done.wait()
+    readiness.done(condition)

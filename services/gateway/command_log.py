@@ -1,0 +1,67 @@
+"""Appends traders' commands to the command log, and replaces a producer that can go on no longer."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.topics import COMMANDS
+from services.gateway.domain import GatewayError
+from services.kit.producer import start_producer
+from services.kit.settings import Settings
+
+STOP_WITHIN_S = 5.0
+
+
+class LogAway(GatewayError):
+    """Kafka does not answer; the command was not sent."""
+
+
+class CommandLog:
+    """One idempotent producer, acknowledged by all, that waits for nothing before it sends."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._broken = asyncio.Event()
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Keeps a working producer for ever; sets `started` with the first."""
+        while True:
+            self._broken.clear()
+            producer = self._producer = await start_producer(self._settings, "gateway")
+            started.set()
+            try:
+                await self._broken.wait()
+            finally:
+                self._producer = None
+                await _stop(producer)
+
+    async def append(self, record: bytes, sent: Callable[[int], None], lost: Callable[[Exception], None]) -> None:
+        """Sends a record; later calls `sent` with its offset, or `lost` if nobody knows. Raises LogAway if not sent."""
+        if self._producer is None:
+            raise LogAway("no producer")
+        try:
+            future = await self._producer.send(COMMANDS.name, record, partition=0)
+        except KafkaError as error:
+            self._broken.set()
+            raise LogAway(str(error)) from error
+        future.add_done_callback(lambda done: self._acknowledged(done, sent, lost))
+
+    def _acknowledged(self, done: asyncio.Future, sent: Callable, lost: Callable) -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is None:
+            return sent(done.result().offset)
+        # An idempotent producer that has lost a record's number cannot go on without a hole in the sequence.
+        structlog.get_logger().warning("a command's fate is unknown, replacing the producer", error=repr(error))
+        self._broken.set()
+        lost(error)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    try:
+        await asyncio.wait_for(producer.stop(), STOP_WITHIN_S)
+    except (TimeoutError, KafkaError) as error:
+        structlog.get_logger().warning("producer did not stop cleanly", error=str(error))

@@ -1,0 +1,118 @@
+"""What every route of the gateway works with, and the checks that they share: ready, signed, within budget."""
+
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from fastapi import Request, Response
+
+from schemas.accounts import Scope
+from services.gateway.command_log import CommandLog
+from services.gateway.decisions import Decisions
+from services.gateway.feeds import Feeds
+from services.gateway.history import History
+from services.gateway.limits import Budget
+from services.gateway.recorder import Recorder
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import Store
+from services.gateway.views import Views
+from services.kit.auth import Authenticator, Caller, KeyDirectory, check_scope
+from services.kit.http import ProblemError
+from services.kit.outbox import Publisher
+from services.kit.readiness import Readiness
+
+
+@dataclass
+class Desk:
+    """The parts of a running gateway. Those that need PostgreSQL come later; `require_ready` guards them."""
+
+    settings: GatewaySettings
+    readiness: Readiness
+    directory: KeyDirectory
+    auth: Authenticator
+    log: CommandLog
+    history: History
+    decisions: Decisions
+    feeds: Feeds
+    views: Views
+    orders: Budget
+    cancels: Budget
+    reads: Budget
+    store: Store | None = None
+    recorder: Recorder | None = None
+    publisher: Publisher | None = None
+    command_ids: itertools.count = field(default_factory=itertools.count)
+    started: str = field(default_factory=lambda: f"g{time.time_ns():x}")
+
+    def next_command_id(self) -> str:
+        """Returns an id that no other command of this or another gateway has."""
+        return f"{self.started}-{next(self.command_ids)}"
+
+    def require_ready(self) -> None:
+        """Raises `unavailable` until everything that the gateway waits for is there."""
+        if waiting := self.readiness.waiting:
+            raise ProblemError(
+                "unavailable",
+                f"the gateway waits for {', '.join(waiting)}",
+                retryable=True,
+                headers={"Retry-After": "1"},
+            )
+
+    def caller_of(self, request: Request, body: bytes) -> Caller:
+        """Checks a request's signature."""
+        self.require_ready()
+        client = request.client.host if request.client else None
+        return self.auth.verify(
+            request.method, request.url.path, request.url.query, body, request.headers, client
+        )
+
+    def caller(self, scope: Scope) -> Callable[[Request, Response], Awaitable[Caller]]:
+        """Returns the dependency of a route that needs `scope` and is paid from the budget of reads."""
+
+        async def caller(request: Request, response: Response) -> Caller:
+            found = self.caller_of(request, await request.body())
+            check_scope(found, scope)
+            response.headers.update(spend(self.reads, found))
+            return found
+
+        caller.declares_scope = True
+        return caller
+
+    def signed(self) -> Callable[[Request], Awaitable[None]]:
+        """Returns the mark of a route that checks the signature and the scope itself."""
+
+        async def signed(request: Request) -> None:
+            self.caller_of(request, await request.body())
+
+        signed.declares_scope = True
+        return signed
+
+
+def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
+    """Builds the parts that need neither Kafka nor PostgreSQL."""
+    directory, history = KeyDirectory(), History()
+    return Desk(
+        settings=settings,
+        readiness=readiness,
+        directory=directory,
+        auth=Authenticator(directory, settings.signature_window_ms),
+        log=CommandLog(settings),
+        history=history,
+        decisions=Decisions(),
+        feeds=Feeds(history),
+        views=Views(history.products),
+        orders=Budget("orders", settings.orders_per_s, settings.burst_s),
+        cancels=Budget("cancels", settings.cancels_per_s, settings.burst_s),
+        reads=Budget("reads", settings.reads_per_s, settings.burst_s),
+    )
+
+
+def spend(budget: Budget, caller: Caller) -> dict[str, str]:
+    """Takes one request off the caller's budget and returns the headers that tell of it. Raises `too_many_requests`."""
+    standing = budget.take(caller.key_id)
+    if not standing.allowed:
+        raise ProblemError(
+            "too_many_requests", "the key's budget is used up for now", retryable=True, headers=standing.headers
+        )
+    return standing.headers

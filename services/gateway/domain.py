@@ -1,0 +1,204 @@
+"""Decisions at the edge: from a form to the engine's command, who may send it, and how a refusal is worded."""
+
+from decimal import Decimal
+
+from pydantic import ValidationError
+
+from schemas.accounts import Scope
+from schemas.events import OrderRejected
+from schemas.ids import AccountId, ClientOrderId, product_of
+from schemas.money import BadDecimal, cost_micros, parse_micros
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.rest import AnyOrderForm, BlockForm, CancelForm, CapacityForm, OrderForm, unix_seconds
+from schemas.venue import DefineProduct
+
+Placing = PlaceOrder | PlaceBlock | PostCapacity
+TraderCommand = Placing | CancelOrder | MassCancel
+
+
+class GatewayError(Exception):
+    """The base of the gateway's errors."""
+
+
+class BadForm(GatewayError):
+    """A form whose fields are right one by one makes no command; `code` is the problem's."""
+
+    def __init__(self, code: str, detail: str):
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+class NoAnswer(GatewayError):
+    """The engine's decision did not come back in time; the command may have been carried out."""
+
+
+class RecordRefused(GatewayError):
+    """The engine could not take the record at all; nothing changed."""
+
+
+class HistoryBehind(GatewayError):
+    """The tables do not hold what the caller has seen already, because PostgreSQL is away or slow."""
+
+
+def command_of(form: AnyOrderForm, account: AccountId, command_id: str, fallback_id: ClientOrderId) -> Placing:
+    """Turns a form into the account's command, named by `fallback_id` where the client gave no id. Raises BadForm."""
+    build = {OrderForm: _place_order, BlockForm: _place_block, CapacityForm: _post_capacity}[type(form)]
+    head = {"command_id": command_id, "account": account, "client_order_id": form.client_order_id or fallback_id}
+    try:
+        return build(form, head)
+    except BadDecimal as error:
+        raise BadForm("bad_decimal", f"{error} is no decimal number with at most six decimals") from error
+    except ValidationError as error:
+        raise BadForm("malformed_request", words_of(error)) from error
+    except ValueError as error:
+        raise BadForm("malformed_request", str(error)) from error
+
+
+def mass_cancel_of(form: CancelForm, account: AccountId, command_id: str) -> MassCancel:
+    """Turns the filters of a mass cancel into the account's command."""
+    return MassCancel(command_id=command_id, account=account, **form.model_dump())
+
+
+def scopes_for(form: AnyOrderForm) -> tuple[Scope, ...]:
+    """Returns the scopes of which one is needed to send this form: asks of a node are an operator's as well."""
+    if isinstance(form, CapacityForm):
+        return ("operate",)
+    return ("trade", "operate") if isinstance(form, OrderForm) and form.node else ("trade",)
+
+
+def notional_micros(command: Placing, terms: DefineProduct | None) -> int:
+    """Returns what an order could cost or bring at most, for the order-size limit of a key."""
+    period_s = terms.period_s if terms else 3600
+    match command:
+        case PlaceOrder(kind="market"):
+            return command.max_cost_micros or 0
+        case PlaceOrder():
+            return command.qty * cost_micros(command.price_micros or 0, period_s)
+        case PlaceBlock():
+            return command.qty * command.periods * cost_micros(command.limit_price_micros, period_s)
+    periods = max(0, -(-(command.to_s - command.from_s) // period_s))
+    price_micros = max(command.floor_curve_micros or (command.floor_price_micros or 0,))
+    return command.gpus * periods * cost_micros(price_micros, period_s)
+
+
+def product_in(command: Placing) -> str:
+    """Returns the product that an order is about."""
+    return product_of(command.contract) if isinstance(command, PlaceOrder) else command.product
+
+
+def same_terms(command: Placing, first: dict) -> bool:
+    """Says whether a repeat asks for what was taken under its client id before; `first` has the command's terms."""
+    return command.model_dump(exclude={"command_id"}) == first
+
+
+def words_of(error: ValidationError) -> str:
+    """Says in one line what is wrong with which field."""
+    return "; ".join(f"{_place_in(item['loc'])}{item['msg']}" for item in error.errors(include_url=False)[:5])
+
+
+def code_of(error: ValidationError) -> str:
+    """Returns `bad_decimal` where the first complaint is about a decimal string's form, else `malformed_request`."""
+    first = error.errors(include_url=False)[0]
+    wrong_number = first["type"] == "string_pattern_mismatch" and _is_number(first["input"])
+    return "bad_decimal" if wrong_number else "malformed_request"
+
+
+def refusal_words(event: OrderRejected) -> str:
+    """Says in plain words why the engine refused."""
+    return REFUSAL_WORDS.get(event.code, event.code.replace("_", " "))
+
+
+def refusal_code(event: OrderRejected) -> tuple[str, int]:
+    """Returns the problem's code and status of an engine's refusal."""
+    if event.command == "cancel_order" and event.code == "not_the_owner":
+        return "not_yours", 403
+    return event.code, {"client_order_id_conflict": 409, "unknown_order": 404}.get(event.code, 422)
+
+
+def _place_order(form: OrderForm, head: dict) -> PlaceOrder:
+    return PlaceOrder(
+        **head,
+        contract=form.contract,
+        side=form.side,
+        kind=form.kind,
+        qty=form.qty,
+        price_micros=_micros(form.price),
+        max_cost_micros=_micros(form.max_cost),
+        tif=_time_in_force(form.tif),
+        post_only=form.post_only,
+        node=form.node,
+        stp=form.stp,
+    )
+
+
+def _place_block(form: BlockForm, head: dict) -> PlaceBlock:
+    return PlaceBlock(
+        **head,
+        product=form.product,
+        start_s=unix_seconds(form.start),
+        periods=form.periods,
+        qty=form.qty,
+        min_qty=form.min_qty or form.qty,
+        limit_price_micros=_micros(form.limit_price),
+        max_cost_micros=_micros(form.max_cost),
+        tif=_time_in_force(form.tif),
+        stp=form.stp,
+    )
+
+
+def _post_capacity(form: CapacityForm, head: dict) -> PostCapacity:
+    return PostCapacity(
+        **head,
+        product=form.product,
+        node=form.node,
+        gpus=form.gpus,
+        from_s=unix_seconds(form.from_),
+        to_s=unix_seconds(form.to),
+        floor_price_micros=_micros(form.floor_price),
+        floor_curve_micros=tuple(map(parse_micros, form.floor_curve)) if form.floor_curve else None,
+    )
+
+
+def _micros(text: str | None) -> int | None:
+    return None if text is None else parse_micros(text)
+
+
+def _time_in_force(requested: str) -> str:
+    return "GTG" if requested == "GTC" else requested
+
+
+def _place_in(location: tuple) -> str:
+    names = [str(part) for part in location if part not in ("limit", "market", "block", "capacity")]
+    return f"{'.'.join(names)}: " if names else ""
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, str) and Decimal(value).is_finite()
+    except ArithmeticError:
+        return False
+
+
+REFUSAL_WORDS = {
+    "unknown_product": "the venue has no such product",
+    "unlisted_contract": "the contract is not listed: its delivery is too far away, or its start is not a period's",
+    "gate_closed": "the contract's gate has closed; nothing can be traded in it any more",
+    "product_closed": "the product is closed for trading",
+    "product_halted": "trading in the product is halted; only cancels are taken",
+    "off_tick": "the price is not a multiple of the product's tick",
+    "off_lot": "the quantity is not a multiple of the product's lot",
+    "bad_quantity": "the quantity is out of bounds",
+    "bad_terms": "the terms do not go together: a limit order needs `price`, a market order is a buy with `max_cost`",
+    "unbacked_ask": "a sell names the node that stands behind it",
+    "unknown_node": "no such node is enrolled",
+    "not_the_owner": "the node belongs to another account",
+    "node_not_alive": "the node's heartbeats are stale, so that it cannot stand behind an ask",
+    "wrong_product_for_node": "the node's grade or hub is not the product's",
+    "insufficient_capacity": "the node has not so many GPUs free in every period asked for",
+    "insufficient_funds": "not enough money is available for what the order could cost, or for its bond",
+    "amount_overflow": "the amounts are too large to be held",
+    "fok_not_filled": "it could not be filled whole at once, so that nothing was done",
+    "client_order_id_conflict": "this client id names another order of the account",
+    "unknown_order": "the account has no such order",
+    "order_closed": "the order has ended already",
+}

@@ -1,0 +1,90 @@
+"""Private feeds: what changed for an account, put once into the queue of each of its sessions that asked for it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+
+from prometheus_client import Gauge
+
+from schemas.events import AnyEvent
+from schemas.ids import AccountId
+from services.gateway import views as show
+from services.gateway.history import History, Record
+from services.gateway.records import Balance, Fill, Order, Position
+from services.gateway.views import Views
+
+CHANNELS = ("orders", "fills", "positions", "balances", "settlements")
+SESSIONS = Gauge("hourbook_gateway_feed_sessions", "Private WebSocket sessions that are logged in")
+
+
+class Session:
+    """One logged-in connection: its channels, the messages on their way to it, and the last `seq` sent."""
+
+    def __init__(self, account: AccountId, queue_max: int):
+        self.account = account
+        self.channels: set[str] = set()
+        self.queue: asyncio.Queue[tuple[int, str]] = asyncio.Queue(queue_max)
+        self.overrun = asyncio.Event()
+        self.sent_seq = 0
+
+    def put(self, seq: int, text: str) -> None:
+        """Queues a message; a session that does not keep up is ended, never fed with holes."""
+        try:
+            self.queue.put_nowait((seq, text))
+        except asyncio.QueueFull:
+            self.overrun.set()
+
+
+class Feeds:
+    """Sessions by account."""
+
+    def __init__(self, history: History):
+        self._views = Views(history.products)
+        self._sessions: dict[AccountId, set[Session]] = defaultdict(set)
+
+    def join(self, session: Session) -> None:
+        """The session gets what happens from now on in the channels that it has."""
+        self._sessions[session.account].add(session)
+        SESSIONS.inc()
+
+    def leave(self, session: Session) -> None:
+        """The session is over."""
+        self._sessions[session.account].discard(session)
+        if not self._sessions[session.account]:
+            del self._sessions[session.account]
+        SESSIONS.dec()
+
+    def publish(self, event: AnyEvent, records: list[Record]) -> None:
+        """Hands what one event changed to the accounts that it concerns."""
+        if not self._sessions:
+            return
+        for account, channel, body in self._messages(event, records):
+            text = f'{{"ch":"{channel}","type":"update","seq":{event.seq},"data":{body}}}'
+            for session in self._sessions[account]:
+                if channel in session.channels:
+                    session.put(event.seq, text)
+
+    def _messages(self, event: AnyEvent, records: list[Record]) -> Iterator[tuple[AccountId, str, str]]:
+        for record in records:
+            for account in _accounts_of(record) & self._sessions.keys():
+                match record:
+                    case Order() if not (record.parent_id and event.type == "order_accepted"):
+                        yield account, "orders", self._views.order(record).model_dump_json()
+                    case Fill():
+                        yield account, "fills", self._views.fill(record, account).model_dump_json()
+                    case Position():
+                        body = self._views.position(record, account).model_dump_json()
+                        yield account, "positions", body
+                        if event.type in ("position_settled", "position_finalized"):
+                            yield account, "settlements", body
+                    case Balance():
+                        yield account, "balances", show.balance(record).model_dump_json()
+
+
+def _accounts_of(record: Record) -> set[AccountId]:
+    match record:
+        case Fill():
+            return {record.buyer, record.seller}
+        case Position():
+            return {record.buyer, record.operator}
+    return {record.account}

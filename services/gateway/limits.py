@@ -1,0 +1,50 @@
+"""Request budgets: a token bucket for each API key and kind of request, and the headers that tell of it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens left at a moment."""
+
+    tokens: float
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a key has left after one request, or how long it has to wait."""
+
+    allowed: bool
+    headers: dict[str, str]
+
+
+class Budget:
+    """One kind of request: so many a second, and `burst_s` seconds' worth at once."""
+
+    def __init__(self, name: str, per_s: int, burst_s: float, clock: Callable[[], float] = monotonic):
+        self._name, self._per_s, self._clock = name, per_s, clock
+        self._capacity = max(1, int(per_s * burst_s))
+        self._buckets: dict[str, Bucket] = {}
+        self._policy = f'"{name}";q={self._capacity};w={max(1, math.ceil(self._capacity / per_s))}'
+
+    def take(self, key_id: str) -> Standing:
+        """Takes one token of the key, if there is one."""
+        now_s = self._clock()
+        bucket = self._buckets.setdefault(key_id, Bucket(self._capacity, now_s))
+        bucket.tokens = min(self._capacity, bucket.tokens + (now_s - bucket.at_s) * self._per_s)
+        bucket.at_s = now_s
+        allowed = bucket.tokens >= 1
+        if allowed:
+            bucket.tokens -= 1
+        full_in_s = math.ceil((self._capacity - bucket.tokens) / self._per_s)
+        headers = {
+            "RateLimit-Policy": self._policy,
+            "RateLimit": f'"{self._name}";r={int(bucket.tokens)};t={full_in_s}',
+        }
+        if not allowed:
+            headers["Retry-After"] = str(max(1, math.ceil((1 - bucket.tokens) / self._per_s)))
+        return Standing(allowed, headers)

@@ -1,0 +1,153 @@
+-- name: save_orders
+insert into orders select * from json_populate_recordset(null::orders, $1::json)
+on conflict (order_id) do update set
+    updated_ms = excluded.updated_ms,
+    last_seq = excluded.last_seq,
+    remaining_qty = excluded.remaining_qty,
+    first_remaining = excluded.first_remaining,
+    status = excluded.status,
+    reason = excluded.reason,
+    filled_qty = excluded.filled_qty,
+    filled_micros = excluded.filled_micros,
+    first_filled_qty = excluded.first_filled_qty,
+    first_filled_micros = excluded.first_filled_micros,
+    why_reason = excluded.why_reason,
+    why_best_micros = excluded.why_best_micros,
+    why_missing = excluded.why_missing,
+    closed_offset = excluded.closed_offset,
+    asks_open = excluded.asks_open;
+
+-- name: save_refusals
+insert into refusals select * from json_populate_recordset(null::refusals, $1::json)
+on conflict (seq) do nothing;
+
+-- name: save_fills
+insert into fills select * from json_populate_recordset(null::fills, $1::json)
+on conflict (trade_id) do nothing;
+
+-- name: save_positions
+insert into positions select * from json_populate_recordset(null::positions, $1::json)
+on conflict (position_id) do update set
+    updated_ms = excluded.updated_ms,
+    last_seq = excluded.last_seq,
+    state = excluded.state,
+    revision = excluded.revision,
+    delivered_gpu_s = excluded.delivered_gpu_s,
+    used_gpu_s = excluded.used_gpu_s,
+    excused_gpu_s = excluded.excused_gpu_s,
+    index_micros = excluded.index_micros,
+    gross_micros = excluded.gross_micros,
+    refund_micros = excluded.refund_micros,
+    damages_micros = excluded.damages_micros,
+    fee_micros = excluded.fee_micros,
+    buyer_micros = excluded.buyer_micros,
+    operator_micros = excluded.operator_micros,
+    meter_digest = excluded.meter_digest;
+
+-- name: save_balances
+insert into balances select * from json_populate_recordset(null::balances, $1::json)
+on conflict (account, asset) do update set
+    available_micros = excluded.available_micros,
+    held_micros = excluded.held_micros,
+    seq = excluded.seq;
+
+-- name: save_products
+insert into products select * from json_populate_recordset(null::products, $1::json)
+on conflict (product) do update set
+    terms = excluded.terms;
+
+-- name: open_orders
+select * from orders where status in ('new', 'partially_filled');
+
+-- name: live_positions
+select * from positions where state <> 'SETTLED_FINAL';
+
+-- name: all_balances
+select * from balances;
+
+-- name: all_products
+select terms from products;
+
+-- name: order_by_id
+select * from orders where account = $1 and order_id = $2;
+
+-- name: order_by_client_id
+select * from orders where account = $1 and client_order_id = $2 order by seq desc limit 1;
+
+-- name: refusal_by_client_id
+select * from refusals where account = $1 and client_order_id = $2 order by seq desc limit 1;
+
+-- name: order_by_offset
+select * from orders where account = $1 and in_offset = $2 and parent_id is null;
+
+-- name: refusal_by_offset
+select * from refusals where account = $1 and in_offset = $2;
+
+-- name: first_fills
+select * from fills
+where in_offset = $1
+  and (buyer_order_id = $2 or seller_order_id = $2
+       or seller_order_id in (select order_id from orders where parent_id = $2))
+order by seq;
+
+-- name: orders_of_account
+select * from orders
+where account = $1 and seq < $2 and parent_id is null
+  and ($4::text is null or status = $4 or ($4 = 'open' and status in ('new', 'partially_filled')))
+  and ($5::text is null or contract = $5) and ($6::text is null or product = $6) and ($7::text is null or side = $7)
+  and $8::bigint is null
+order by seq desc limit $3;
+
+-- name: orders_of_parent
+select * from orders
+where account = $1 and seq < $2 and parent_id = $8::bigint
+  and ($4::text is null or status = $4 or ($4 = 'open' and status in ('new', 'partially_filled')))
+  and ($5::text is null or contract = $5) and ($6::text is null or product = $6) and ($7::text is null or side = $7)
+order by seq desc limit $3;
+
+-- name: fills_of_account
+select * from (
+    (select * from fills where buyer = $1 and seq < $2
+       and ($4::text is null or contract = $4) and ($5::bigint is null or buyer_order_id = $5)
+     order by seq desc limit $3)
+    union
+    (select * from fills where seller = $1 and seq < $2
+       and ($4::text is null or contract = $4) and ($5::bigint is null or seller_order_id = $5)
+     order by seq desc limit $3)
+) as both_sides
+order by seq desc limit $3;
+
+-- name: positions_of_account
+select * from (
+    (select * from positions where buyer = $1 and seq < $2 and ($6::text is null or $6 = 'buyer')
+       and ($4::text is null or contract = $4) and ($5::text is null or state = $5)
+     order by seq desc limit $3)
+    union
+    (select * from positions where operator = $1 and seq < $2 and ($6::text is null or $6 = 'operator')
+       and ($4::text is null or contract = $4) and ($5::text is null or state = $5)
+     order by seq desc limit $3)
+) as both_roles
+order by seq desc limit $3;
+
+-- name: add_account
+insert into accounts (account, created_ms) values ($1, $2) on conflict (account) do nothing returning created_ms;
+
+-- name: account
+select created_ms from accounts where account = $1;
+
+-- name: set_key
+insert into api_keys (key_id, account, key) values ($1, $2, $3::jsonb)
+on conflict (key_id) do update set key = excluded.key, account = excluded.account;
+
+-- name: key
+select key from api_keys where key_id = $1;
+
+-- name: keys
+select key from api_keys where $1::text is null or account = $1 order by key_id;
+
+-- name: add_token
+insert into enrolment_tokens (token_id, account, expires_ms) values ($1, $2, $3)
+on conflict (token_id) do nothing returning expires_ms;
+
+-- name: token
+select expires_ms from enrolment_tokens where token_id = $1;

@@ -1,0 +1,167 @@
+"""Reading: the caller's own orders, fills, positions and balances; lists newest first, page by page."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+
+from schemas.ids import Contract, Product
+from schemas.orders import OrderId, Side
+from schemas.replies import (
+    BalanceView,
+    FillView,
+    OrderStatus,
+    OrderView,
+    Page,
+    PositionState,
+    PositionView,
+    RefusedView,
+)
+from services.gateway import views
+from services.gateway.desk import Desk
+from services.gateway.domain import HistoryBehind
+from services.gateway.records import Refusal
+from services.kit.auth import Caller
+from services.kit.http import ProblemError
+from services.kit.store import DatabaseAway
+
+SEQ_MAX = 2**63 - 1
+Cursor = Annotated[str | None, Query(max_length=64, description="As the last page gave it.")]
+Limit = Annotated[int | None, Query(ge=1, le=10_000, description="Items on a page; the venue's maximum caps it.")]
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """Which page: after which item, how many."""
+
+    cursor: Cursor = None
+    limit: Limit = None
+
+
+class Reading:
+    """Reads what the tables hold, and waits for them where the caller may have seen more in an acknowledgement."""
+
+    def __init__(self, desk: Desk):
+        self._desk = desk
+
+    async def order(self, account: str, order_id: int) -> OrderView:
+        """Finds one order of the account."""
+        order = self._desk.history.orders.get(order_id)
+        if order is None:
+            order = await self._tables(lambda: self._desk.store.order(account, order_id))
+        if order is None or order.account != account:
+            raise ProblemError("not_found", "the account has no such order")
+        return self._desk.views.order(order)
+
+    async def order_by_client_id(self, account: str, client_order_id: str) -> OrderView | RefusedView:
+        """Finds what became of an order that the client named."""
+        found = self._desk.history.order_of_client(account, client_order_id)
+        if found is None or isinstance(found, Refusal):
+            stored = await self._tables(lambda: self._desk.store.order_by_client_id(account, client_order_id))
+            found = found if stored is None or (found and isinstance(stored, Refusal)) else stored
+        if found is None:
+            raise ProblemError("not_found", "the account has no such order")
+        return views.refused(found) if isinstance(found, Refusal) else self._desk.views.order(found)
+
+    async def page(self, read: Callable, show: Callable, caller: Caller, query: PageQuery, **filters: Any) -> Page:
+        """Reads one page with `Store` method `read`, and shows its items."""
+        settings = self._desk.settings
+        limit = min(query.limit or settings.page_size, settings.page_size_max)
+        before_seq, seq = _seq_of(query.cursor), self._desk.history.seq
+        records = await self._tables(lambda: read(caller.account, before_seq, limit + 1, filters), seq)
+        more = len(records) > limit
+        items = tuple(map(show, records[:limit]))
+        return Page(items=items, cursor=_cursor_of(records[limit - 1].seq) if more else None, seq=seq)
+
+    async def _tables(self, read: Callable[[], Awaitable], seq: int | None = None) -> Any:
+        try:
+            await self._desk.recorder.reach(self._desk.history.seq if seq is None else seq)
+            return await read()
+        except (HistoryBehind, DatabaseAway) as error:
+            raise ProblemError("unavailable", f"{error}", retryable=True, headers={"Retry-After": "1"}) from error
+
+
+def make_router(desk: Desk) -> APIRouter:
+    """Returns the routes; every one needs the scope `read`."""
+    router, reading = APIRouter(tags=["reads"]), Reading(desk)
+    Reader = Annotated[Caller, Depends(desk.caller("read"))]
+    Paging = Annotated[PageQuery, Depends()]
+
+    @router.get("/v1/orders")
+    async def list_orders(
+        caller: Reader,
+        query: Paging,
+        status: OrderStatus | Literal["open"] | None = None,
+        contract: Contract | None = None,
+        product: Product | None = None,
+        side: Side | None = None,
+        parent_id: OrderId | None = None,
+    ) -> Page[OrderView]:
+        """The caller's orders; the asks of a capacity order with its id as `parent_id`."""
+        filters = {"status": status, "contract": contract, "product": product, "side": side, "parent_id": parent_id}
+        return await reading.page(desk.store.orders, desk.views.order, caller, query, **filters)
+
+    @router.get("/v1/orders/by-client-id/{client_order_id:path}")
+    async def show_order_of_client(caller: Reader, client_order_id: str) -> OrderView | RefusedView:
+        """What became of an order that the client named."""
+        return await reading.order_by_client_id(caller.account, client_order_id)
+
+    @router.get("/v1/orders/{order_id}")
+    async def show_order(caller: Reader, order_id: OrderId) -> OrderView:
+        """One order as it stands."""
+        return await reading.order(caller.account, order_id)
+
+    @router.get("/v1/fills")
+    async def list_fills(
+        caller: Reader, query: Paging, contract: Contract | None = None, order_id: OrderId | None = None
+    ) -> Page[FillView]:
+        """The trades in which the caller has part."""
+
+        def show(fill):
+            return desk.views.fill(fill, caller.account)
+
+        return await reading.page(desk.store.fills, show, caller, query, contract=contract, order_id=order_id)
+
+    @router.get("/v1/positions")
+    async def list_positions(
+        caller: Reader,
+        query: Paging,
+        contract: Contract | None = None,
+        state: PositionState | None = None,
+        role: Literal["buyer", "operator"] | None = None,
+    ) -> Page[PositionView]:
+        """The caller's positions, bought and served: contracted, delivered, paid, refunded."""
+
+        def show(position):
+            return desk.views.position(position, caller.account)
+
+        filters = {"contract": contract, "state": state, "role": role}
+        return await reading.page(desk.store.positions, show, caller, query, **filters)
+
+    @router.get("/v1/balances")
+    async def list_balances(caller: Reader) -> Page[BalanceView]:
+        """What the caller has, available and held, per asset."""
+        balances = (balance for balance in desk.history.balances.values() if balance.account == caller.account)
+        items = tuple(views.balance(balance) for balance in sorted(balances, key=lambda balance: balance.asset))
+        return Page(items=items, cursor=None, seq=desk.history.seq)
+
+    return router
+
+
+def _cursor_of(seq: int) -> str:
+    return urlsafe_b64encode(f"seq:{seq}".encode()).decode().rstrip("=")
+
+
+def _seq_of(cursor: str | None) -> int:
+    if cursor is None:
+        return SEQ_MAX
+    try:
+        name, _, digits = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")
+        seq = int(digits) if name == "seq" and digits.isdecimal() else 0
+    except ValueError as error:
+        raise ProblemError("malformed_request", "no such cursor") from error
+    if not 0 < seq <= SEQ_MAX:
+        raise ProblemError("malformed_request", "no such cursor")
+    return seq

@@ -1,0 +1,169 @@
+"""What the gateway keeps of the event log: rows of orders, refusals, fills, positions and balances."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Order:
+    """One order as it stands. `in_offset` is its own command's; `first_remaining` is what that command left of it."""
+
+    order_id: int
+    seq: int
+    in_offset: int
+    parent_id: int | None
+    account: str
+    client_order_id: str | None
+    kind: str
+    contract: str | None
+    product: str
+    start_s: int | None
+    end_s: int | None
+    periods: int | None
+    side: str
+    qty: int
+    min_qty: int | None
+    price_micros: int | None
+    floor_curve_micros: list[int] | None
+    max_cost_micros: int | None
+    tif: str
+    post_only: bool
+    node: str | None
+    stp: str | None
+    created_ms: int
+    updated_ms: int
+    last_seq: int
+    remaining_qty: int
+    first_remaining: int
+    status: str = "new"
+    reason: str | None = None
+    filled_qty: int = 0
+    filled_micros: int = 0
+    first_filled_qty: int = 0
+    first_filled_micros: int = 0
+    why_reason: str | None = None
+    why_best_micros: int | None = None
+    why_missing: int | None = None
+    closed_offset: int | None = None
+    asks_open: int = 0
+
+
+@dataclass(slots=True)
+class Refusal:
+    """An order that the engine refused; its terms are not in the log."""
+
+    seq: int
+    in_offset: int
+    account: str
+    client_order_id: str
+    command: str
+    code: str
+    why_reason: str | None
+    why_best_micros: int | None
+    why_missing: int | None
+    ts_ms: int
+
+
+@dataclass(slots=True)
+class Fill:
+    """One trade, with both sides of it."""
+
+    trade_id: int
+    seq: int
+    in_offset: int
+    ts_ms: int
+    position_id: int
+    contract: str
+    price_micros: int
+    qty: int
+    taker_side: str
+    buyer: str
+    seller: str
+    buyer_order_id: int
+    seller_order_id: int
+    block_id: int | None
+    node: str
+    value_micros: int
+    buyer_fee_micros: int
+
+
+@dataclass(slots=True)
+class Position:
+    """One position from its trade to its final settlement."""
+
+    position_id: int
+    seq: int
+    contract: str
+    buyer: str
+    operator: str
+    buyer_order_id: int
+    operator_order_id: int
+    block_id: int | None
+    node: str
+    qty: int
+    price_micros: int
+    escrow_micros: int
+    bond_micros: int
+    period_s: int | None
+    opened_ms: int
+    updated_ms: int
+    last_seq: int
+    state: str = "OPEN"
+    revision: int = 0
+    delivered_gpu_s: int | None = None
+    used_gpu_s: int | None = None
+    excused_gpu_s: int | None = None
+    index_micros: int | None = None
+    gross_micros: int | None = None
+    refund_micros: int | None = None
+    damages_micros: int | None = None
+    fee_micros: int | None = None
+    buyer_micros: int | None = None
+    operator_micros: int | None = None
+    meter_digest: str | None = None
+
+
+@dataclass(slots=True)
+class Balance:
+    """What an account has of one asset after event `seq`."""
+
+    account: str
+    asset: str
+    available_micros: int
+    held_micros: int
+    seq: int
+
+
+def terms_of(order: Order) -> dict:
+    """Returns the terms that the client asked for, in the fields of the order's command but `command_id`."""
+    head = {"account": order.account, "client_order_id": order.client_order_id}
+    if order.kind == "capacity":
+        curve = order.floor_curve_micros
+        return head | {
+            "type": "post_capacity",
+            "product": order.product,
+            "node": order.node,
+            "gpus": order.qty,
+            "from_s": order.start_s,
+            "to_s": order.end_s,
+            "floor_price_micros": order.price_micros,
+            "floor_curve_micros": tuple(curve) if curve else None,
+        }
+    head |= {"qty": order.qty, "max_cost_micros": order.max_cost_micros, "tif": order.tif, "stp": order.stp}
+    if order.kind == "block":
+        return head | {
+            "type": "place_block",
+            "product": order.product,
+            "start_s": order.start_s,
+            "periods": order.periods,
+            "min_qty": order.min_qty,
+            "limit_price_micros": order.price_micros,
+        }
+    return head | {
+        "type": "place_order",
+        "contract": order.contract,
+        "side": order.side,
+        "kind": order.kind,
+        "price_micros": order.price_micros,
+        "post_only": order.post_only,
+        "node": order.node,
+    }

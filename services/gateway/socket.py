@@ -1,0 +1,169 @@
+"""The private WebSocket: one signed login, then a snapshot and every change of the channels asked for."""
+
+import asyncio
+import time
+from typing import Annotated, Literal
+
+from fastapi import WebSocket, WebSocketDisconnect
+from pydantic import Field, TypeAdapter, ValidationError
+
+from schemas import signing
+from schemas.base import Model
+from services.gateway import views as show
+from services.gateway.desk import Desk
+from services.gateway.domain import words_of
+from services.gateway.feeds import Session
+from services.gateway.history import OPEN
+from services.kit.auth import Caller, check_scope
+from services.kit.http import ProblemError
+
+PATH = "/v1/ws"
+CLOSE_MALFORMED, CLOSE_LOGIN, CLOSE_SLOW = 4400, 4401, 4408
+Channel = Literal["orders", "fills", "positions", "balances", "settlements"]
+
+
+class Login(Model):
+    """The first message: what the four headers of a signed `GET /v1/ws` would say."""
+
+    op: Literal["login"]
+    key: str
+    ts_ms: str
+    nonce: str
+    signature: str
+
+
+class Subscribe(Model):
+    """Asks for channels; each answers with a snapshot first."""
+
+    op: Literal["subscribe"]
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
+
+
+class Unsubscribe(Model):
+    """Ends channels."""
+
+    op: Literal["unsubscribe"]
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
+
+
+class Ping(Model):
+    """Asks for a sign of life."""
+
+    op: Literal["ping"]
+
+
+MESSAGE: TypeAdapter = TypeAdapter(Annotated[Subscribe | Unsubscribe | Ping, Field(discriminator="op")])
+
+
+class PrivateSocket:
+    """Serves one connection after the other's login."""
+
+    def __init__(self, desk: Desk):
+        self._desk = desk
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Serves one connection until it ends."""
+        await socket.accept()
+        try:
+            caller = await self._login(socket)
+        except (TimeoutError, ValidationError) as error:
+            return await _refuse(socket, CLOSE_LOGIN, "unsigned_request", f"the first message is a login: {error}")
+        except ProblemError as error:
+            return await _refuse(socket, CLOSE_LOGIN, error.code, error.detail)
+        except WebSocketDisconnect:
+            return
+        session = Session(caller.account, self._desk.settings.feed_queue_max)
+        self._desk.feeds.join(session)
+        try:
+            await self._talk(socket, session)
+        finally:
+            self._desk.feeds.leave(session)
+
+    async def _login(self, socket: WebSocket) -> Caller:
+        async with asyncio.timeout(self._desk.settings.feed_login_s):
+            login = Login.model_validate_json(await socket.receive_text())
+        self._desk.require_ready()
+        headers = {
+            signing.KEY_HEADER: login.key,
+            signing.TIMESTAMP_HEADER: login.ts_ms,
+            signing.NONCE_HEADER: login.nonce,
+            signing.SIGNATURE_HEADER: login.signature,
+        }
+        client = socket.client.host if socket.client else None
+        caller = self._desk.auth.verify("GET", PATH, "", b"", headers, client)
+        check_scope(caller, "read")
+        seq = self._desk.history.seq
+        await socket.send_text(f'{{"op":"login","account":"{caller.account}","seq":{seq}}}')
+        return caller
+
+    async def _talk(self, socket: WebSocket, session: Session) -> None:
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._hear(socket, session), self._tell(socket, session), self._beat(session))
+        ]
+        overrun = asyncio.create_task(session.overrun.wait())
+        try:
+            await asyncio.wait([*tasks, overrun], return_when=asyncio.FIRST_COMPLETED)
+            if overrun.done():
+                await socket.close(CLOSE_SLOW, f"slow_reader seq={session.sent_seq}")
+        finally:
+            for task in (*tasks, overrun):
+                task.cancel()
+            results = await asyncio.gather(*tasks, overrun, return_exceptions=True)
+        # A client may go at any moment; any other end is a programmer's error.
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, RuntimeError)):
+                raise result
+
+    async def _hear(self, socket: WebSocket, session: Session) -> None:
+        while True:
+            try:
+                message = MESSAGE.validate_json(await socket.receive_text())
+            except ValidationError as error:
+                return await _refuse(socket, CLOSE_MALFORMED, "malformed_request", words_of(error))
+            match message:
+                case Subscribe():
+                    self._subscribe(session, message.channels)
+                case Unsubscribe():
+                    session.channels.difference_update(message.channels)
+                    session.put(self._desk.history.seq, '{"op":"unsubscribed"}')
+                case Ping():
+                    session.put(self._desk.history.seq, f'{{"op":"pong","ts_ns":"{time.time_ns()}"}}')
+
+    async def _tell(self, socket: WebSocket, session: Session) -> None:
+        while True:
+            session.sent_seq, text = await session.queue.get()
+            await socket.send_text(text)
+
+    async def _beat(self, session: Session) -> None:
+        while True:
+            seq = self._desk.history.seq
+            session.put(seq, f'{{"ch":"hb","seq":{seq},"ts_ns":"{time.time_ns()}"}}')
+            await asyncio.sleep(self._desk.settings.feed_heartbeat_s)
+
+    def _subscribe(self, session: Session, channels: tuple[Channel, ...]) -> None:
+        # No await between snapshot and subscription: the next message is the first event after `seq`.
+        for channel in channels:
+            seq = self._desk.history.seq
+            items = ",".join(self._snapshot(session.account, channel))
+            session.put(seq, f'{{"ch":"{channel}","type":"snapshot","seq":{seq},"data":[{items}]}}')
+            session.channels.add(channel)
+
+    def _snapshot(self, account: str, channel: Channel) -> list[str]:
+        history, views = self._desk.history, self._desk.views
+        match channel:
+            case "orders":
+                own = (order for order in history.orders.values() if order.account == account and order.status in OPEN)
+                return [views.order(order).model_dump_json() for order in own if not order.parent_id]
+            case "positions":
+                own = (each for each in history.positions.values() if account in (each.buyer, each.operator))
+                return [views.position(each, account).model_dump_json() for each in own]
+            case "balances":
+                own = (each for each in history.balances.values() if each.account == account)
+                return [show.balance(each).model_dump_json() for each in own]
+        return []
+
+
+async def _refuse(socket: WebSocket, close_code: int, code: str, detail: str) -> None:
+    await socket.send_json({"op": "error", "code": code, "detail": detail[:500]})
+    await socket.close(close_code, code)

@@ -1,0 +1,167 @@
+"""The gateway's tables: history written in batches with its cursor, pages read newest first, accounts and keys."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import asyncpg
+import orjson
+
+from schemas.accounts import ApiKeySet
+from schemas.topics import KEYS_EVENTS
+from schemas.venue import DefineProduct
+from services.gateway.history import Changes, Record
+from services.gateway.records import Balance, Fill, Order, Position, Refusal
+from services.kit import store as kit
+
+CONSUMER = "gateway-history"
+QUERIES = kit.load_queries("services.gateway")
+Row = TypeVar("Row", Order, Refusal, Fill, Position, Balance)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Changes encoded as JSON arrays of table rows, so that records may change while they are written."""
+
+    tables: dict[str, str]
+    after: kit.Position
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What is kept in memory, as the tables had it, and where the log goes on."""
+
+    records: list[Record]
+    products: list[DefineProduct]
+    position: kit.Position
+
+
+def rows_of(changes: Changes, after: kit.Position) -> Rows:
+    """Encodes changes for `Store.flush`."""
+    tables = {
+        name: orjson.dumps(list(getattr(changes, name).values())).decode()
+        for name in ("orders", "refusals", "fills", "positions", "balances")
+        if getattr(changes, name)
+    }
+    if changes.products:
+        terms = [{"product": name, "terms": terms.model_dump()} for name, terms in changes.products.items()]
+        tables["products"] = orjson.dumps(terms).decode()
+    return Rows(tables, after)
+
+
+class Store:
+    """Every method raises services.kit.store.DatabaseAway while PostgreSQL does not answer."""
+
+    def __init__(self, pool: kit.Pool, shard: int):
+        self._pool, self._shard = pool, shard
+
+    async def restore(self) -> Restored:
+        """Reads open orders, live positions, balances and products, all as of the cursor."""
+        async with self._connection(isolation="repeatable_read") as connection:
+            position = await kit.read_position(connection, CONSUMER, self._shard)
+            records: list[Record] = []
+            for query, kind in (("open_orders", Order), ("live_positions", Position), ("all_balances", Balance)):
+                records += [kind(**row) for row in await connection.fetch(getattr(QUERIES, query))]
+            terms = await connection.fetch(QUERIES.all_products)
+            return Restored(records, [DefineProduct.model_validate_json(row["terms"]) for row in terms], position)
+
+    async def position(self) -> kit.Position:
+        """Returns up to where the tables hold the log."""
+        async with self._connection() as connection:
+            return await kit.read_position(connection, CONSUMER, self._shard)
+
+    async def flush(self, rows: Rows, before: kit.Position) -> None:
+        """Writes changes and moves the cursor, in one transaction. Raises Fenced if another gateway moved it."""
+        async with self._connection() as connection:
+            # History can be rebuilt from the log, so its commits need not wait for the disk.
+            await connection.execute("set local synchronous_commit = off")
+            for table, text in rows.tables.items():
+                await connection.execute(getattr(QUERIES, f"save_{table}"), text)
+            await kit.advance(connection, CONSUMER, self._shard, before, rows.after)
+
+    async def order(self, account: str, order_id: int) -> Order | None:
+        """Finds the account's order by our id."""
+        return await self._one(Order, QUERIES.order_by_id, account, order_id)
+
+    async def order_by_client_id(self, account: str, client_order_id: str) -> Order | Refusal | None:
+        """Finds the account's latest order under the client's id; a refusal only if none was taken."""
+        order = await self._one(Order, QUERIES.order_by_client_id, account, client_order_id)
+        return order or await self._one(Refusal, QUERIES.refusal_by_client_id, account, client_order_id)
+
+    async def first_result(self, account: str, in_offset: int) -> Order | Refusal | None:
+        """Finds what the account's command at an offset of the log came to."""
+        order = await self._one(Order, QUERIES.order_by_offset, account, in_offset)
+        return order or await self._one(Refusal, QUERIES.refusal_by_offset, account, in_offset)
+
+    async def first_fills(self, order: Order) -> list[Fill]:
+        """Returns the trades that an order's own command made."""
+        return await self._many(Fill, QUERIES.first_fills, order.in_offset, order.order_id)
+
+    async def orders(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Order]:
+        """Returns a page of orders; the asks of a capacity order only when its id is given as `parent_id`."""
+        names = ("status", "contract", "product", "side", "parent_id")
+        values = [filters.get(name) for name in names]
+        query = QUERIES.orders_of_parent if filters.get("parent_id") else QUERIES.orders_of_account
+        return await self._many(Order, query, account, before_seq, limit, *values)
+
+    async def fills(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Fill]:
+        """Returns a page of trades in which the account has part."""
+        values = (filters.get("contract"), filters.get("order_id"))
+        return await self._many(Fill, QUERIES.fills_of_account, account, before_seq, limit, *values)
+
+    async def positions(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Position]:
+        """Returns a page of the account's positions, bought and served."""
+        values = (filters.get("contract"), filters.get("state"), filters.get("role"))
+        return await self._many(Position, QUERIES.positions_of_account, account, before_seq, limit, *values)
+
+    async def add_account(self, account: str, now_ms: int) -> tuple[int, bool]:
+        """Makes an account; returns when it was made, and whether it is new."""
+        async with self._connection() as connection:
+            made = await connection.fetchval(QUERIES.add_account, account, now_ms)
+            return (made, True) if made is not None else (await connection.fetchval(QUERIES.account, account), False)
+
+    async def set_key(self, key: ApiKeySet) -> None:
+        """Keeps a key's newest state and publishes it, in one transaction. Raises KeyError for an unknown account."""
+        try:
+            async with self._connection() as connection:
+                await connection.execute(QUERIES.set_key, key.key_id, key.account, key.canonical().decode())
+                await kit.publish(connection, KEYS_EVENTS.name, key.key_id, key.canonical())
+        except asyncpg.ForeignKeyViolationError as error:
+            raise KeyError(key.account) from error
+
+    async def key(self, key_id: str) -> ApiKeySet | None:
+        """Finds a key by its id."""
+        async with self._connection() as connection:
+            text = await connection.fetchval(QUERIES.key, key_id)
+            return ApiKeySet.model_validate_json(text) if text else None
+
+    async def keys(self, account: str | None) -> list[ApiKeySet]:
+        """Returns the keys of an account, or all."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(QUERIES.keys, account)
+            return [ApiKeySet.model_validate_json(row["key"]) for row in rows]
+
+    async def add_token(self, token_id: str, account: str, expires_ms: int) -> int:
+        """Notes an enrolment token; returns its expiry, which for a repeat is the first one's."""
+        async with self._connection() as connection:
+            added = await connection.fetchval(QUERIES.add_token, token_id, account, expires_ms)
+            return added if added is not None else await connection.fetchval(QUERIES.token, token_id)
+
+    async def _one(self, kind: type[Row], query: str, *values: Any) -> Row | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(query, *values)
+            return kind(**row) if row else None
+
+    async def _many(self, kind: type[Row], query: str, *values: Any) -> list[Row]:
+        async with self._connection() as connection:
+            return [kind(**row) for row in await connection.fetch(query, *values)]
+
+    @asynccontextmanager
+    async def _connection(self, isolation: str = "read_committed") -> AsyncIterator[asyncpg.Connection]:
+        try:
+            async with self._pool.acquire(timeout=5) as connection, connection.transaction(isolation=isolation):
+                yield connection
+        except (*kit.AWAY, TimeoutError) as error:
+            raise kit.DatabaseAway(str(error)) from error
+

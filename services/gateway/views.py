@@ -1,0 +1,188 @@
+"""From records to what a caller reads: decimal strings, RFC 3339 times, and an order as it stood after its command."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from schemas.ids import AccountId
+from schemas.money import format_micros
+from schemas.replies import BalanceView, FillView, OrderView, PositionView, RefusedView, WhyUnfilledView, rfc3339
+from schemas.venue import DefineProduct
+from services.gateway.records import Balance, Fill, Order, Position, Refusal
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+
+class Views:
+    """Makes views of records; the products' terms say their currency."""
+
+    def __init__(self, products: dict[str, DefineProduct]):
+        self._products = products
+
+    def order(self, order: Order) -> OrderView:
+        """Shows an order as it stands."""
+        terms = self._products.get(order.product)
+        return OrderView(
+            order_id=order.order_id,
+            parent_id=order.parent_id,
+            client_order_id=order.client_order_id,
+            status=order.status,
+            reason=order.reason,
+            kind=order.kind,
+            contract=order.contract,
+            product=order.product,
+            start=_at_second(order.start_s),
+            end=_at_second(order.end_s),
+            periods=order.periods,
+            side=order.side,
+            qty=order.qty,
+            min_qty=order.min_qty,
+            price=_decimal(order.price_micros),
+            floor_curve=tuple(map(format_micros, order.floor_curve_micros)) if order.floor_curve_micros else None,
+            max_cost=_decimal(order.max_cost_micros),
+            currency=terms.currency if terms else None,
+            tif=order.tif,
+            post_only=order.post_only,
+            node=order.node,
+            stp=order.stp,
+            filled_qty=order.filled_qty,
+            remaining_qty=order.remaining_qty,
+            filled_value=format_micros(order.filled_micros),
+            why_unfilled=why_unfilled(order),
+            seq=order.last_seq,
+            **_times("created", order.created_ms),
+            **_times("updated", order.updated_ms),
+        )
+
+    def fill(self, fill: Fill, account: AccountId) -> FillView:
+        """Shows a trade as `account` sees it; the buyer, where both sides are the same account."""
+        side = "buy" if fill.buyer == account else "sell"
+        return FillView(
+            trade_id=fill.trade_id,
+            position_id=fill.position_id,
+            seq=fill.seq,
+            order_id=fill.buyer_order_id if side == "buy" else fill.seller_order_id,
+            block_id=fill.block_id if side == "buy" else None,
+            contract=fill.contract,
+            side=side,
+            role="taker" if fill.taker_side == side else "maker",
+            price=format_micros(fill.price_micros),
+            qty=fill.qty,
+            value=format_micros(fill.value_micros),
+            fee=format_micros(fill.buyer_fee_micros if side == "buy" else 0),
+            node=fill.node,
+            **_times("ts", fill.ts_ms),
+        )
+
+    def position(self, position: Position, account: AccountId) -> PositionView:
+        """Shows a position as its buyer or its operator sees it."""
+        buys = position.buyer == account
+        terms = self._products.get(position.contract.rpartition("-")[0])
+        return PositionView(
+            position_id=position.position_id,
+            role="buyer" if buys else "operator",
+            order_id=position.buyer_order_id if buys else position.operator_order_id,
+            block_id=position.block_id if buys else None,
+            contract=position.contract,
+            node=position.node,
+            state=position.state,
+            qty=position.qty,
+            price=format_micros(position.price_micros),
+            currency=terms.currency if terms else None,
+            escrow=format_micros(position.escrow_micros),
+            bond=format_micros(position.bond_micros),
+            contracted_gpu_s=position.qty * position.period_s if position.period_s else None,
+            delivered_gpu_s=position.delivered_gpu_s,
+            used_gpu_s=position.used_gpu_s,
+            excused_gpu_s=position.excused_gpu_s,
+            index=_decimal(position.index_micros),
+            revision=position.revision,
+            gross=_decimal(position.gross_micros),
+            refund=_decimal(position.refund_micros),
+            damages=_decimal(position.damages_micros),
+            fee=_decimal(position.fee_micros),
+            net=_decimal(position.buyer_micros if buys else position.operator_micros),
+            meter_digest=position.meter_digest,
+            seq=position.last_seq,
+            **_times("opened", position.opened_ms),
+            **_times("updated", position.updated_ms),
+        )
+
+
+def refused(refusal: Refusal) -> RefusedView:
+    """Shows a refused order; its terms are not in the log."""
+    return RefusedView(
+        client_order_id=refusal.client_order_id,
+        reason=refusal.code,
+        why_unfilled=why_unfilled(refusal),
+        seq=refusal.seq,
+        **_times("created", refusal.ts_ms),
+    )
+
+
+def balance(record: Balance) -> BalanceView:
+    """Shows a balance."""
+    return BalanceView(
+        asset=record.asset,
+        available=format_micros(record.available_micros),
+        held=format_micros(record.held_micros),
+        total=format_micros(record.available_micros + record.held_micros),
+        seq=record.seq,
+    )
+
+
+def as_first_decided(order: Order) -> Order:
+    """Returns the order as its own command left it, whatever came after."""
+    closed_at_once = order.closed_offset == order.in_offset
+    changes = {
+        "remaining_qty": order.first_remaining,
+        "filled_qty": order.first_filled_qty,
+        "filled_micros": order.first_filled_micros,
+        "updated_ms": order.created_ms,
+    }
+    if not closed_at_once:
+        changes |= {"status": "partially_filled" if order.first_filled_qty else "new", "reason": None}
+        changes |= {"why_reason": None, "why_best_micros": None, "why_missing": None}
+    return replaced(order, changes)
+
+
+def replaced(order: Order, changes: dict[str, Any]) -> Order:
+    """Returns a copy of a record with other values."""
+    fields = {name: getattr(order, name) for name in order.__slots__}
+    return type(order)(**(fields | changes))
+
+
+def why_unfilled(record: Order | Refusal) -> WhyUnfilledView | None:
+    """Says why (the rest of) an order did not trade."""
+    if record.why_reason is None:
+        return None
+    return WhyUnfilledView(
+        reason=record.why_reason,
+        best_price=_decimal(record.why_best_micros),
+        missing_gpus=record.why_missing,
+    )
+
+
+def timing(gateway_in_ns: int, engine_ms: int) -> dict[str, str]:
+    """Returns the three moments of an acknowledgement; the last is now."""
+    moments = {"gateway_in": gateway_in_ns, "engine_ts": engine_ms * NS_PER_MS, "gateway_out": time.time_ns()}
+    texts = {name: rfc3339(ts_ns) for name, ts_ns in moments.items()}
+    return texts | {f"{name}_ns": str(ts_ns) for name, ts_ns in moments.items()}
+
+
+def fills_of(views: Views, fills: Iterable[Fill], account: AccountId) -> tuple[FillView, ...]:
+    """Shows those of the trades that the account has part in."""
+    return tuple(views.fill(fill, account) for fill in fills if account in (fill.buyer, fill.seller))
+
+
+def _decimal(micros: int | None) -> str | None:
+    return None if micros is None else format_micros(micros)
+
+
+def _at_second(unix_s: int | None) -> str | None:
+    return None if unix_s is None else rfc3339(unix_s * NS_PER_S)
+
+
+def _times(name: str, ts_ms: int) -> dict[str, str]:
+    return {name: rfc3339(ts_ms * NS_PER_MS), f"{name}_ns": str(ts_ms * NS_PER_MS)}
