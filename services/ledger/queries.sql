@@ -79,7 +79,8 @@ lines as (
         select t.seq, t.leg, 0 as side, t.ts_ms, t.cause, t.reference, mine.asset, mine.bucket, t.amount
         from mine cross join lateral (
             select * from transfer
-            where debit_account = mine.account_id and seq <= $3 order by seq desc, leg desc limit $6
+            where debit_account = mine.account_id and seq <= $3 and (seq, leg, 0) < ($3, $4, $5)
+            order by seq desc, leg desc limit $6
         ) as t
     )
     union all
@@ -87,11 +88,12 @@ lines as (
         select t.seq, t.leg, 1, t.ts_ms, t.cause, t.reference, mine.asset, mine.bucket, t.amount
         from mine cross join lateral (
             select * from transfer
-            where credit_account = mine.account_id and seq <= $3 order by seq desc, leg desc limit $6
+            where credit_account = mine.account_id and seq <= $3 and (seq, leg, 1) < ($3, $4, $5)
+            order by seq desc, leg desc limit $6
         ) as t
     )
 )
-select * from lines where (seq, leg, side) < ($3, $4, $5) order by seq desc, leg desc, side desc limit $6;
+select * from lines order by seq desc, leg desc, side desc limit $6;
 
 -- name: add_request
 insert into request (transfer_id, caller, idempotency_key, kind, account, asset, amount, number)

@@ -73,13 +73,14 @@ class LedgerStore:
         """
         try:
             async with self._acquire() as connection, connection.transaction():
+                # The cursor comes first: its row is what two writers would meet at.
+                await kit.advance(connection, CONSUMER, self._shard, old, new)
                 if plan.transfers:
                     await connection.execute(QUERIES.post_transfers, self._shard, *_columns(plan.transfers))
                 if plan.delivered:
                     await connection.execute(QUERIES.set_delivered, *_transposed(_delivered_rows(plan)))
                 if plan.outcomes:
                     await connection.execute(QUERIES.close_requests, *_transposed(plan.outcomes))
-                await kit.advance(connection, CONSUMER, self._shard, old, new)
         except asyncpg.CheckViolationError as error:
             raise LedgerMismatch(new.seq, str(error)) from error
 
