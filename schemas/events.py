@@ -201,8 +201,10 @@ class IndexSet(Event):
 
 
 class BalanceDigest(Event):
-    """SHA-256 over all balances (lines `account|asset|available|held\\n`, sorted), every 4,096 offsets, for the
-    ledger to compare.
+    """SHA-256 over all balances, after the records whose offset divides by 4,096, for the ledger to compare.
+
+    One line `account|asset|available|held\\n` for each pair of account and asset that a posting ever named (zeros too),
+    in the byte order of account, then asset. It is the last event of its record.
     """
 
     type: Literal["balance_digest"] = "balance_digest"

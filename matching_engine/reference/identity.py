@@ -1,0 +1,76 @@
+"""Clients' order ids: the same id with the same body is answered with the first result, with another it is refused."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from heapq import heappush
+
+from matching_engine.reference import products
+from matching_engine.reference.market import Market, start_of
+from matching_engine.reference.refusals import Refused
+from matching_engine.reference.state import Binding
+from schemas.events import OrderDuplicate
+from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
+
+NewOrder = PlaceOrder | PlaceBlock | PostCapacity
+
+
+def once(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder], int]) -> None:
+    """Decides a new order, unless its client id is bound. Whatever comes out, accepted or refused, binds the id."""
+    body = body_digest(command)
+    binding = market.state.bindings.get(command.account, {}).get(command.client_order_id)
+    if binding is not None:
+        answer_again(market, command, body, binding)
+        return
+    until_ms = last_gate_ms(market, command)
+    try:
+        order_id = decide(market, command)
+    except Refused:
+        bind(market, command, body, None, until_ms)
+        raise
+    bind(market, command, body, order_id, until_ms)
+
+
+def body_digest(command: NewOrder) -> str:
+    """SHA-256 of the command's canonical bytes without its member `command_id`, which is correlation only."""
+    member = f'"command_id":"{command.command_id}",'.encode()
+    return sha256(command.canonical().replace(member, b"", 1)).hexdigest()
+
+
+def answer_again(market: Market, command: NewOrder, body: str, binding: Binding) -> None:
+    if binding.body != body:
+        raise Refused("client_order_id_conflict", binding.order_id)
+    market.emit(
+        OrderDuplicate,
+        command_id=command.command_id,
+        account=command.account,
+        client_order_id=command.client_order_id,
+        order_id=binding.order_id,
+        first_offset=binding.offset,
+    )
+
+
+def bind(market: Market, command: NewOrder, body: str, order_id: int | None, until_ms: int | None) -> None:
+    """Keeps the answer until the gate of the order's last contract; "rejects for unlisted contracts bind nothing"."""
+    if until_ms is None:
+        return
+    bindings = market.state.bindings.setdefault(command.account, {})
+    bindings[command.client_order_id] = Binding(body, market.offset, order_id, until_ms)
+    heappush(market.expiries, (until_ms, command.account, command.client_order_id))
+
+
+def last_gate_ms(market: Market, command: NewOrder) -> int | None:
+    """The gate of the order's last contract; None where that is not listed or its gate has closed."""
+    name = command.contract.rpartition("-")[0] if isinstance(command, PlaceOrder) else command.product
+    product = market.state.products.get(name)
+    if product is None:
+        return None
+    period_s = product.newest.period_s
+    if isinstance(command, PlaceOrder):
+        start_s = start_of(command.contract)
+    elif isinstance(command, PlaceBlock):
+        start_s = command.start_s + (command.periods - 1) * period_s
+    else:
+        start_s = command.to_s - period_s
+    if start_s is None or not products.is_known_start(product, start_s) or not products.is_open(product, start_s):
+        return None
+    return products.gate_ms(product, start_s)

@@ -1,0 +1,207 @@
+"""How an order meets a book: price-time priority, at the resting order's price, one position for every fill."""
+
+from dataclasses import dataclass
+
+from matching_engine.reference import cancels, counts
+from matching_engine.reference.market import Market
+from matching_engine.reference.money import VENUE, fee_unit_micros, unit_micros
+from matching_engine.reference.state import Order, Position
+from schemas.events import Trade, WhyUnfilled
+from schemas.venue import DefineProduct
+
+
+@dataclass(frozen=True)
+class Fill:
+    """What a fill costs the buyer per GPU."""
+
+    price_micros: int
+    unit_micros: int
+    fee_micros: int
+
+    @property
+    def cost_micros(self) -> int:
+        return self.unit_micros + self.fee_micros
+
+
+def fill_at(terms: DefineProduct, price_micros: int, bps: int) -> Fill:
+    """Returns the buyer's cost per GPU at a price, with the fee of his role."""
+    unit = unit_micros(terms, price_micros)
+    return Fill(price_micros, unit, fee_unit_micros(unit, bps))
+
+
+def match(market: Market, taker: Order) -> str | None:
+    """Trades an arriving order against the book. Returns why it stopped, None where nothing is left of it."""
+    while taker.left:
+        maker = market.best(taker.contract, opposite(taker.side))
+        qty, reason = next_fill(market, taker, maker, taker.left, taker.hold_micros)
+        if not qty:
+            return reason
+        trade(market, maker, taker, qty)
+    return None
+
+
+def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
+    """Walks the book as `match` would, changing nothing. Returns the GPUs that would trade and why it would stop."""
+    left, budget_micros = taker.left, taker.hold_micros
+    for maker in market.resting(taker.contract, opposite(taker.side)):
+        qty, reason = next_fill(market, taker, maker, left, budget_micros)
+        if not qty:
+            return taker.left - left, reason
+        left -= qty
+        budget_micros -= qty * buyer_fill(market, maker, taker).cost_micros
+        if not left:
+            return taker.left, None
+        if qty < maker.left:
+            return taker.left - left, "max_cost"
+    return taker.left - left, "no_liquidity"
+
+
+def next_fill(
+    market: Market, taker: Order, maker: Order | None, left: int, budget_micros: int
+) -> tuple[int, str | None]:
+    """How many GPUs the taker takes from the maker, or why none."""
+    if maker is None:
+        return 0, "no_liquidity"
+    if not crosses(taker, maker):
+        return 0, "price"
+    if maker.account == taker.account:
+        return 0, "self_trade"
+    qty = min(left, maker.left)
+    if taker.kind == "market":
+        lot = market.terms_of(taker.contract).lot
+        affordable = budget_micros // buyer_fill(market, maker, taker).cost_micros
+        qty = min(qty, affordable // lot * lot)
+    return (qty, None) if qty else (0, "max_cost")
+
+
+def opposite(side: str) -> str:
+    return "sell" if side == "buy" else "buy"
+
+
+def crosses(taker: Order, maker: Order) -> bool:
+    if taker.kind == "market":
+        return True
+    if taker.side == "buy":
+        return maker.price_micros <= taker.price_micros
+    return maker.price_micros >= taker.price_micros
+
+
+def buyer_fill(market: Market, maker: Order, taker: Order) -> Fill:
+    terms = market.terms_of(maker.contract)
+    return fill_at(terms, maker.price_micros, terms.taker_fee_bps if taker.side == "buy" else terms.maker_fee_bps)
+
+
+def trade(market: Market, maker: Order, taker: Order, qty: int) -> None:
+    """Fills both orders: escrow and bond move to the position, the buyer's improvement comes back at once."""
+    buyer, seller = (taker, maker) if taker.side == "buy" else (maker, taker)
+    fill = buyer_fill(market, maker, taker)
+    bond_micros = take_ask(market, seller, qty)
+    released_micros = take_bid(buyer, qty, fill)
+    if not maker.left:
+        market.unrest(maker)
+    escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros
+    entry = market.entry(market.terms_of(maker.contract).currency)
+    entry.hold(buyer.account, escrow_micros - released_micros).add(buyer.account, available=-fee_micros)
+    entry.add(VENUE, available=fee_micros)
+    position = open_position(market, seller, buyer.account, qty, fill, bond_micros, None)
+    emit_trade(market, position, maker.id, taker.id, taker.side, fee_micros, maker.left, taker.left, entry.post())
+
+
+def take_ask(market: Market, ask: Order, qty: int) -> int:
+    """Fills an ask: its GPUs are sold now, its bond is the position's. Returns the bond."""
+    bond_micros = qty * ask.hold_unit_micros
+    ask.left -= qty
+    ask.hold_micros -= bond_micros
+    counts.count_sold(market.state.nodes[ask.node], market.state.contracts[ask.contract].start_s, qty)
+    return bond_micros
+
+
+def take_bid(bid: Order, qty: int, fill: Fill) -> int:
+    """Fills a bid. Returns how much of its hold is no longer needed for what is left of it."""
+    bid.left -= qty
+    if bid.kind == "market":
+        needed_micros = bid.hold_micros - qty * fill.cost_micros if bid.left else 0
+    else:
+        needed_micros = bid.left * bid.hold_unit_micros
+    released_micros = bid.hold_micros - needed_micros
+    bid.hold_micros = needed_micros
+    return released_micros
+
+
+def open_position(
+    market: Market, ask: Order, buyer: str, qty: int, fill: Fill, bond_micros: int, block_id: int | None
+) -> Position:
+    """ "Every fill opens one position, never merged with another"."""
+    state = market.state
+    state.last_position_id += 1
+    position = Position(
+        id=state.last_position_id,
+        contract=ask.contract,
+        buyer=buyer,
+        operator=ask.account,
+        node=ask.node,
+        qty=qty,
+        price_micros=fill.price_micros,
+        block_id=block_id,
+        escrow_micros=qty * fill.unit_micros,
+        bond_micros=bond_micros,
+        bond_left_micros=bond_micros,
+    )
+    state.positions[position.id] = position
+    state.contracts[ask.contract].positions.append(position.id)
+    return position
+
+
+def emit_trade(
+    market: Market,
+    position: Position,
+    maker_id: int,
+    taker_id: int,
+    taker_side: str,
+    fee_micros: int,
+    maker_left: int,
+    taker_left: int,
+    postings: tuple,
+) -> None:
+    market.state.last_trade_id += 1
+    market.emit(
+        Trade,
+        trade_id=market.state.last_trade_id,
+        position_id=position.id,
+        contract=position.contract,
+        price_micros=position.price_micros,
+        qty=position.qty,
+        taker_side=taker_side,
+        maker_order_id=maker_id,
+        taker_order_id=taker_id,
+        buyer=position.buyer,
+        seller=position.operator,
+        node=position.node,
+        block_id=position.block_id,
+        escrow_micros=position.escrow_micros,
+        bond_micros=position.bond_micros,
+        buyer_fee_micros=fee_micros,
+        maker_left=maker_left,
+        taker_left=taker_left,
+        postings=postings,
+    )
+
+
+def why_unfilled(market: Market, order: Order, reason: str, missing_gpus: int) -> WhyUnfilled:
+    """What a miss is answered with."""
+    best = market.best(order.contract, opposite(order.side))
+    return WhyUnfilled(reason=reason, best_price_micros=best.price_micros if best else None, missing_gpus=missing_gpus)
+
+
+def settle_remainder(market: Market, order: Order, reason: str | None) -> bool:
+    """Decides what becomes of what did not trade. Returns whether it rests."""
+    if not order.left:
+        return False
+    if reason == "self_trade":
+        cancels.cancel_order(market, order, "stp", why_unfilled(market, order, reason, order.left))
+        return False
+    if order.kind == "market" or order.tif != "GTG":
+        cancels.cancel_order(market, order, "ioc_remainder", why_unfilled(market, order, reason, order.left))
+        return False
+    market.rest(order)
+    return True

@@ -1,0 +1,220 @@
+"""Limit and market orders, and an operator's capacity: checked, held for, matched, and what is left rests."""
+
+from matching_engine.reference import blocks, cancels, counts, identity, products
+from matching_engine.reference.market import Market
+from matching_engine.reference.matching import dry_match, match, settle_remainder, why_unfilled
+from matching_engine.reference.money import RESERVED, bond_unit_micros, hold_unit_micros
+from matching_engine.reference.refusals import Refused, require
+from matching_engine.reference.state import Node, Order
+from schemas.events import CapacityAccepted, OrderAccepted
+from schemas.orders import PlaceOrder, PostCapacity
+from schemas.venue import DefineProduct
+
+
+def place_order(market: Market, command: PlaceOrder) -> None:
+    """Takes a bid or an ask for one contract."""
+    identity.once(market, command, decide_order)
+
+
+def post_capacity(market: Market, command: PostCapacity) -> None:
+    """Takes an ask for every period of a window."""
+    identity.once(market, command, decide_capacity)
+
+
+# -- one contract
+
+
+def decide_order(market: Market, command: PlaceOrder) -> int:
+    start_s, terms = check_order(market, command)
+    order = draft(market, command, terms, start_s)
+    market.accounts.require(command.account, terms.currency, order.hold_micros)
+    if command.tif == "FOK":
+        require_fillable(market, order)
+    crossing = command.post_only and dry_match(market, order)
+    accept(market, order, start_s, command.command_id)
+    if crossing and (crossing[0] or crossing[1] == "self_trade"):
+        cancels.cancel_order(market, order, "post_only_cross")
+    elif settle_remainder(market, order, match(market, order)) and order.side == "sell":
+        blocks.serve_new_asks(market, market.state.contracts[order.contract].product, [start_s])
+    return order.id
+
+
+def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct]:
+    require(command.account not in RESERVED, "not_permitted")
+    start_s = products.find_contract(market, command.contract)
+    product = market.product_of(command.contract)
+    require(products.is_open(product, start_s), "gate_closed")
+    products.require_trading(product)
+    terms = product.terms(start_s)
+    check_terms(command)
+    require(command.qty % terms.lot == 0, "off_lot")
+    require(command.price_micros is None or command.price_micros % terms.tick_micros == 0, "off_tick")
+    if command.side == "sell":
+        node = backing_node(market, command.node, command.account, terms)
+        require_capacity(market, node, start_s, command.qty)
+    return start_s, terms
+
+
+def check_terms(command: PlaceOrder) -> None:
+    """A limit has a price, a market order is a buy with a bound and never rests; a sell names its node, a buy none."""
+    if command.kind == "market":
+        require(command.price_micros is None and command.max_cost_micros is not None, "bad_terms")
+        require(command.side == "buy" and not command.post_only, "bad_terms")
+    else:
+        require(command.price_micros is not None and command.max_cost_micros is None, "bad_terms")
+        require(not command.post_only or command.tif == "GTG", "bad_terms")
+    require(command.side == "sell" or command.node is None, "bad_terms")
+    require(command.side == "buy" or command.node is not None, "unbacked_ask")
+
+
+def backing_node(market: Market, name: str, account: str, terms: DefineProduct) -> Node:
+    """Returns the node behind an ask: the account's own, heartbeat-fresh, of the product's grade and hub."""
+    node = counts.find_node(market, name)
+    require(node.account == account, "not_the_owner")
+    require(node.alive and market.now_ms < node.until_ms, "node_not_alive")
+    require((node.grade, node.hub) == (terms.grade, terms.hub), "wrong_product_for_node")
+    return node
+
+
+def require_capacity(market: Market, node: Node, start_s: int, gpus: int) -> None:
+    """A node never promises more GPUs than it has for rent in a period."""
+    require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market, node), "insufficient_capacity")
+
+
+def draft(market: Market, command: PlaceOrder, terms: DefineProduct, start_s: int) -> Order:
+    """Makes the order and what it will hold; nothing changes yet, its id is given when it is accepted."""
+    unit_micros = 0
+    if command.side == "sell":
+        node = market.state.nodes[command.node]
+        unit_micros = ask_bond_unit(market, terms, node, command.price_micros)
+    elif command.kind == "limit":
+        unit_micros = hold_unit_micros(terms, command.price_micros)
+    return Order(
+        id=0,
+        parent_id=None,
+        account=command.account,
+        client_order_id=command.client_order_id,
+        contract=command.contract,
+        side=command.side,
+        kind=command.kind,
+        price_micros=command.price_micros,
+        max_cost_micros=command.max_cost_micros,
+        qty=command.qty,
+        left=command.qty,
+        tif=command.tif,
+        post_only=command.post_only,
+        node=command.node,
+        hold_unit_micros=unit_micros,
+        hold_micros=command.max_cost_micros if command.kind == "market" else command.qty * unit_micros,
+    )
+
+
+def ask_bond_unit(market: Market, terms: DefineProduct, node: Node, price_micros: int) -> int:
+    last_index_micros = market.state.products[terms.product].last_index_micros
+    return bond_unit_micros(terms, node.level, price_micros, last_index_micros)
+
+
+def require_fillable(market: Market, order: Order) -> None:
+    """FOK: all of it now, or a refusal that says what was missing."""
+    filled, reason = dry_match(market, order)
+    if filled < order.qty:
+        why = why_unfilled(market, order, reason, order.qty - filled)
+        raise Refused("fok_not_filled", why=why)
+
+
+def accept(market: Market, order: Order, start_s: int, command_id: str) -> None:
+    """Gives the order its id and holds its money and its node's capacity."""
+    market.state.last_order_id += 1
+    order.id = market.state.last_order_id
+    market.touch(order.contract)
+    if order.node is not None:
+        counts.commit(market.state.nodes[order.node], start_s, order.qty)
+    entry = market.entry(market.terms_of(order.contract).currency).hold(order.account, order.hold_micros)
+    market.emit(
+        OrderAccepted,
+        order_id=order.id,
+        parent_id=order.parent_id,
+        command_id=command_id,
+        account=order.account,
+        client_order_id=order.client_order_id,
+        contract=order.contract,
+        side=order.side,
+        kind=order.kind,
+        qty=order.qty,
+        price_micros=order.price_micros,
+        max_cost_micros=order.max_cost_micros,
+        tif=order.tif,
+        post_only=order.post_only,
+        node=order.node,
+        stp="cancel_newest",
+        postings=entry.post(),
+    )
+
+
+# -- every period of a window
+
+
+def decide_capacity(market: Market, command: PostCapacity) -> int:
+    contracts, asks = draft_capacity(market, command)
+    terms = market.state.products[command.product].newest
+    market.accounts.require(command.account, terms.currency, sum(ask.hold_micros for ask in asks))
+    market.state.last_order_id += 1
+    capacity_id = market.state.last_order_id
+    market.emit(CapacityAccepted, order_id=capacity_id, **command.model_dump(exclude={"type"}))
+    resting = []
+    for start_s, ask in zip(contracts, asks, strict=True):
+        ask.parent_id = capacity_id
+        accept(market, ask, start_s, command.command_id)
+        if settle_remainder(market, ask, match(market, ask)):
+            resting.append(start_s)
+    blocks.serve_new_asks(market, command.product, resting)
+    return capacity_id
+
+
+def draft_capacity(market: Market, command: PostCapacity) -> tuple[list[int], list[Order]]:
+    """Checks a capacity order and makes its asks. Returns the delivery starts and the asks."""
+    require(command.account not in RESERVED, "not_permitted")
+    product = market.state.products.get(command.product)
+    require(product is not None, "unknown_product")
+    require(command.from_s < command.to_s, "bad_terms")
+    periods, rest = divmod(command.to_s - command.from_s, product.newest.period_s)
+    require(rest == 0, "unlisted_contract")
+    contracts = products.require_open(market, command.product, command.from_s, periods)
+    products.require_trading(product)
+    require((command.floor_price_micros is None) != (command.floor_curve_micros is None), "bad_terms")
+    starts = [command.from_s + step * product.newest.period_s for step in range(periods)]
+    asks = []
+    for start_s, contract in zip(starts, contracts, strict=True):
+        asks.append(draft_ask(market, command, product.terms(start_s), start_s, contract))
+    return starts, asks
+
+
+def draft_ask(market: Market, command: PostCapacity, terms: DefineProduct, start_s: int, contract: str) -> Order:
+    """Makes the ask of one period, at the floor price or the curve's price of its UTC hour."""
+    price_micros = command.floor_price_micros
+    if price_micros is None:
+        price_micros = command.floor_curve_micros[start_s // 3600 % 24]
+    require(command.gpus % terms.lot == 0, "off_lot")
+    prices = command.floor_curve_micros or (price_micros,)
+    require(all(price % terms.tick_micros == 0 for price in prices), "off_tick")
+    node = backing_node(market, command.node, command.account, terms)
+    require_capacity(market, node, start_s, command.gpus)
+    unit_micros = ask_bond_unit(market, terms, node, price_micros)
+    return Order(
+        id=0,
+        parent_id=None,
+        account=command.account,
+        client_order_id=None,
+        contract=contract,
+        side="sell",
+        kind="capacity",
+        price_micros=price_micros,
+        max_cost_micros=None,
+        qty=command.gpus,
+        left=command.gpus,
+        tif="GTG",
+        post_only=False,
+        node=command.node,
+        hold_unit_micros=unit_micros,
+        hold_micros=command.gpus * unit_micros,
+    )

@@ -1,0 +1,155 @@
+"""After delivery: positions settle by MARKET.md's function, are corrected by differences, and become final."""
+
+from matching_engine.reference import claims, timers
+from matching_engine.reference.market import Market
+from matching_engine.reference.money import VENUE, Entry
+from matching_engine.reference.refusals import Refused, require
+from matching_engine.reference.state import Position
+from matching_engine.settlement import BadMeterValues, Outcome, settle
+from schemas.events import PositionFinalized, PositionSettled, Posting
+from schemas.venue import DefineProduct, SettlePosition
+
+
+def settle_position(market: Market, command: SettlePosition) -> None:
+    """Revision 1 settles, a higher one corrects "by the same function on new inputs": only the difference moves."""
+    position = find_position(market, command)
+    known, terms = market.state.contracts[position.contract], market.terms_of(position.contract)
+    require(known.state == "METERED", "not_metered")
+    require(command.revision > position.revision, "already_settled")
+    require(command.revision == position.revision + 1, "wrong_state")
+    require(command.recalled_gpus <= position.qty, "bad_meter_values")
+    index_micros = position.price_micros if known.index_micros is None else known.index_micros
+    outcome = outcome_of(position, terms, index_micros, command)
+    position.revision = command.revision
+    debts, postings = pay(market, position, terms.currency, outcome)
+    emit_settled(market, position, terms, index_micros, command, outcome, postings)
+    for debt in debts:
+        claims.cover(market, position, terms.currency, debt)
+    if command.revision == 1:
+        final_s = known.start_s + terms.period_s + terms.final_after_s
+        market.at(final_s * 1000, timers.FINAL, position.id)
+
+
+def find_position(market: Market, command: SettlePosition) -> Position:
+    position = market.state.positions.get(command.position_id)
+    if position is None:
+        raise Refused("too_late" if command.position_id <= market.state.last_position_id else "unknown_position")
+    return position
+
+
+def reservation_permille(terms: DefineProduct) -> int:
+    """ "F and I: 1000; M: 300" or what the product says."""
+    return terms.reservation_permille if terms.tier == "M" else 1000
+
+
+def outcome_of(position: Position, terms: DefineProduct, index_micros: int, command: SettlePosition) -> Outcome:
+    try:
+        return settle(
+            q=position.qty,
+            T=terms.period_s,
+            P=position.price_micros,
+            I=index_micros,
+            E=command.excused_gpu_s,
+            r=reservation_permille(terms),
+            hi=terms.dead_band_permille,
+            lo=terms.full_damage_permille,
+            bond=position.bond_micros,
+            fee_bps=terms.settlement_fee_bps,
+            D=command.delivered_gpu_s,
+            U=command.used_gpu_s,
+            interruptible=terms.tier == "I",
+            noticed=command.noticed,
+            recalled_gpus=command.recalled_gpus,
+        )
+    except BadMeterValues:
+        raise Refused("bad_meter_values") from None
+
+
+def pay(
+    market: Market, position: Position, asset: str, outcome: Outcome
+) -> tuple[list[claims.Debt], tuple[Posting, ...]]:
+    """Moves the difference to what was paid before. Who owes pays from escrow or bond, then from what is available.
+
+    Returns what debtors could not pay, and the postings. Revision 1 always finds the money in escrow and bond.
+    """
+    entry = market.entry(asset)
+    entry.hold(position.buyer, -position.escrow_micros if position.revision == 1 else 0)
+    parties = (position.buyer, position.operator, VENUE)
+    totals = (outcome.buyer, outcome.operator, outcome.venue)
+    due: dict[str, int] = {}
+    for party, total, before in zip(parties, totals, position.paid, strict=True):
+        due[party] = due.get(party, 0) + total - before
+    position.paid = totals
+    missing = {
+        party: -amount - collect(market, position, entry, party, -amount) for party, amount in due.items() if amount < 0
+    }
+    debts = list(claims.pair(missing, {party: amount for party, amount in due.items() if amount > 0}))
+    for party, amount in due.items():
+        if amount > 0:
+            entry.add(party, available=amount - sum(debt.amount_micros for debt in debts if debt.creditor == party))
+    return debts, entry.post()
+
+
+def collect(market: Market, position: Position, entry: Entry, party: str, amount: int) -> int:
+    """Takes money from a debtor: "draws on the bond, then on what is available". Returns how much there was."""
+    from_bond = min(amount, position.bond_left_micros) if party == position.operator else 0
+    position.bond_left_micros -= from_bond
+    released = entry.deltas.get(party, [0, 0])[0]
+    available = market.accounts.available(party, entry.asset) + released
+    from_available = min(amount - from_bond, available)
+    entry.add(party, available=-from_available, held=-from_bond)
+    return from_bond + from_available
+
+
+def emit_settled(
+    market: Market,
+    position: Position,
+    terms: DefineProduct,
+    index_micros: int,
+    command: SettlePosition,
+    outcome: Outcome,
+    postings: tuple[Posting, ...],
+) -> None:
+    market.emit(
+        PositionSettled,
+        position_id=position.id,
+        revision=command.revision,
+        contract=position.contract,
+        node=position.node,
+        buyer=position.buyer,
+        operator=position.operator,
+        block_id=position.block_id,
+        qty=position.qty,
+        period_s=terms.period_s,
+        price_micros=position.price_micros,
+        index_micros=index_micros,
+        excused_gpu_s=command.excused_gpu_s,
+        delivered_gpu_s=command.delivered_gpu_s,
+        used_gpu_s=command.used_gpu_s,
+        reservation_permille=reservation_permille(terms),
+        dead_band_permille=terms.dead_band_permille,
+        full_damage_permille=terms.full_damage_permille,
+        bond_micros=position.bond_micros,
+        fee_bps=terms.settlement_fee_bps,
+        gross_micros=outcome.gross,
+        damages_micros=outcome.ld,
+        fee_micros=outcome.fee,
+        buyer_micros=outcome.buyer,
+        operator_micros=outcome.operator,
+        venue_micros=outcome.venue,
+        refund_micros=position.escrow_micros - outcome.gross,
+        meter_digest=command.meter_digest,
+        postings=postings,
+    )
+
+
+def finalize(market: Market, position_id: int) -> None:
+    """The time for disputes is over: what is left of the bond is returned, the position is closed."""
+    position = market.state.positions.pop(position_id)
+    entry = market.entry(market.terms_of(position.contract).currency)
+    entry.hold(position.operator, -position.bond_left_micros)
+    market.emit(PositionFinalized, position_id=position_id, postings=entry.post())
+    known = market.state.contracts[position.contract]
+    known.positions.remove(position_id)
+    if not known.positions:
+        del market.state.contracts[position.contract]

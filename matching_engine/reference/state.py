@@ -1,0 +1,205 @@
+"""Everything the engine remembers between two records, as plain data; whatever else it uses is derived from this."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas.events import ContractState
+from schemas.orders import Side, TimeInForce
+from schemas.venue import DefineProduct, Level, ProductState
+
+GENESIS_LINK = "00" * 32
+
+
+@dataclass(slots=True)
+class Balance:
+    """Micro-units of one asset: what its owner may spend, and what is held for orders, positions and escrows."""
+
+    available: int = 0
+    held: int = 0
+
+
+@dataclass(slots=True)
+class Product:
+    """A product: its terms in force from one delivery start on, its trading state, the contracts whose gate is open."""
+
+    state: ProductState
+    versions: list[tuple[int, DefineProduct]]
+    windows: list[tuple[int, int]] = field(default_factory=list)
+    listed_to_s: int = 0
+    last_index_start_s: int = -1
+    last_index_micros: int | None = None
+
+    @property
+    def newest(self) -> DefineProduct:
+        """The terms of the contracts listed last."""
+        return self.versions[-1][1]
+
+    def terms(self, start_s: int) -> DefineProduct:
+        """Returns the terms of the contract that starts at `start_s`."""
+        return next(terms for from_s, terms in reversed(self.versions) if from_s <= start_s)
+
+
+@dataclass(slots=True)
+class Contract:
+    """A contract in which an order was taken, or whose index is fixed."""
+
+    product: str
+    start_s: int
+    state: ContractState = "OPEN"
+    positions: list[int] = field(default_factory=list)
+    index_micros: int | None = None
+
+
+@dataclass(slots=True)
+class Order:
+    """A bid or an ask in the book of one contract. `hold_unit_micros` is held per GPU: cost and fee, or bond."""
+
+    id: int
+    parent_id: int | None
+    account: str
+    client_order_id: str | None
+    contract: str
+    side: Side
+    kind: Literal["limit", "market", "capacity"]
+    price_micros: int | None
+    max_cost_micros: int | None
+    qty: int
+    left: int
+    tif: TimeInForce
+    post_only: bool
+    node: str | None
+    hold_unit_micros: int
+    hold_micros: int
+
+
+@dataclass(slots=True)
+class Block:
+    """A bid for the same GPUs over consecutive periods. `spent_micros` counts escrows and fees of what has filled."""
+
+    id: int
+    account: str
+    client_order_id: str
+    product: str
+    start_s: int
+    periods: int
+    qty: int
+    min_qty: int
+    left: int
+    limit_price_micros: int
+    max_cost_micros: int | None
+    tif: TimeInForce
+    hold_unit_micros: int
+    hold_micros: int
+    spent_micros: int = 0
+
+
+@dataclass(slots=True)
+class Binding:
+    """What became of a client's order id: the body it came with, where the result stands, until when it is kept."""
+
+    body: str
+    offset: int
+    order_id: int | None
+    until_ms: int
+
+
+@dataclass(slots=True)
+class Node:
+    """A machine that stands behind asks: `committed` and `sold` count GPUs per delivery start."""
+
+    account: str
+    grade: str
+    hub: str
+    level: Level
+    gpus: list[str]
+    alive: bool = False
+    until_ms: int = 0
+    committed: dict[int, int] = field(default_factory=dict)
+    sold: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Position:
+    """One fill's claim on delivery and its money. `paid` is what settlement has moved: buyer, operator, venue."""
+
+    id: int
+    contract: str
+    buyer: str
+    operator: str
+    node: str
+    qty: int
+    price_micros: int
+    block_id: int | None
+    escrow_micros: int
+    bond_micros: int
+    bond_left_micros: int
+    gpus: list[str] = field(default_factory=list)
+    revision: int = 0
+    paid: tuple[int, int, int] = (0, 0, 0)
+
+
+@dataclass(slots=True)
+class Claim:
+    """Money that a debtor owes a creditor after a correction; the debtor's next credits pay it."""
+
+    id: int
+    debtor: str
+    creditor: str
+    asset: str
+    left_micros: int
+
+
+@dataclass(slots=True)
+class Listing:
+    """GPUs for sale. A GPU named here is not for rent until the listing ends or its new owner enrols it."""
+
+    account: str
+    gpus: list[str]
+    state: Literal["listed", "in_escrow", "sold", "unlocked"] = "listed"
+
+
+@dataclass(slots=True)
+class Escrow:
+    """The buyer's money for a listing."""
+
+    listing_id: str
+    buyer: str
+    asset: str
+    amount_micros: int
+    fee_micros: int
+    state: Literal["open", "released", "refunded"] = "open"
+
+
+@dataclass(slots=True)
+class State:
+    """The whole engine."""
+
+    shard: int = 0
+    ruleset: int = 0
+    seq: int = 0
+    next_offset: int = 0
+    log_time_ms: int = 0
+    link: str = GENESIS_LINK
+    epoch: int = 0
+    keys: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    last_order_id: int = 0
+    last_trade_id: int = 0
+    last_position_id: int = 0
+    last_claim_id: int = 0
+    timers: list[tuple[int, int, str | int]] = field(default_factory=list)
+    products: dict[str, Product] = field(default_factory=dict)
+    contracts: dict[str, Contract] = field(default_factory=dict)
+    orders: dict[int, Order] = field(default_factory=dict)
+    blocks: dict[int, Block] = field(default_factory=dict)
+    pending_blocks: dict[str, list[int]] = field(default_factory=dict)
+    bindings: dict[str, dict[str, Binding]] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    positions: dict[int, Position] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    balances: dict[str, dict[str, Balance]] = field(default_factory=dict)
+    supply: dict[str, int] = field(default_factory=dict)
+    transfers: dict[str, int] = field(default_factory=dict)
+    listings: dict[str, Listing] = field(default_factory=dict)
+    for_sale: dict[str, str] = field(default_factory=dict)
+    escrows: dict[str, Escrow] = field(default_factory=dict)

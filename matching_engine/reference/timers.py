@@ -1,0 +1,3 @@
+"""The kinds of deadlines; at the same time they happen in this order, and within one kind in the order of their ids."""
+
+LISTING, GATE, DELIVERY, METERED, LIVENESS, FINAL = range(6)
