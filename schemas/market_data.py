@@ -158,6 +158,61 @@ class StatusRow(PublicModel):
     time: Time
 
 
+class ProductList(PublicModel):
+    """GET /v1/products."""
+
+    items: tuple[ProductRow, ...]
+    seq: Seq
+
+
+class ContractPage(PublicModel):
+    """GET /v1/contracts; `cursor` asks for the next page and is absent on the last."""
+
+    items: tuple[ContractRow, ...]
+    cursor: str | None = None
+    seq: Seq
+
+
+class TickerList(PublicModel):
+    """GET /v1/ticker."""
+
+    items: tuple[TickerRow, ...]
+    seq: Seq
+
+
+class Curve(PublicModel):
+    """GET /v1/curve/{product}: earliest period first."""
+
+    product: Product
+    currency: Asset
+    points: tuple[CurvePoint, ...]
+    seq: Seq
+
+
+class TradePage(PublicModel):
+    """GET /v1/trades, newest first."""
+
+    items: tuple[TradeRow, ...]
+    cursor: str | None = None
+    seq: Seq
+
+
+class CandlePage(PublicModel):
+    """GET /v1/candles, newest first."""
+
+    sym: Symbol
+    items: tuple[CandleRow, ...]
+    seq: Seq
+
+
+class IndexPage(PublicModel):
+    """GET /v1/index, latest delivery first."""
+
+    items: tuple[IndexRow, ...]
+    cursor: str | None = None
+    seq: Seq
+
+
 # -- feed: what comes --------------------------------------------------------------------------------------------------
 
 

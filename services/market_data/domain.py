@@ -11,6 +11,7 @@ from schemas.events import (
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
+    OrderReduced,
     ProductDefined,
     ProductStateChanged,
     Trade,
@@ -155,6 +156,9 @@ class Market:
         if event.price_micros is not None and event.kind != "block":
             self._take_off(self._resting(event.order_id, event.seq), event.qty_left, changes)
 
+    def _on_reduced(self, event: OrderReduced, changes: Changes) -> None:
+        self._take_off(self._resting(event.order_id, event.seq), event.qty_off, changes)
+
     def _on_trade(self, event: Trade, changes: Changes) -> None:
         for order_id, left in ((event.maker_order_id, event.maker_left), (event.taker_order_id, event.taker_left)):
             order = self._orders.get(order_id)
@@ -235,6 +239,7 @@ FOLDS = {
     "order_accepted": "_on_accepted",
     "order_canceled": "_on_gone",
     "order_expired": "_on_gone",
+    "order_reduced": "_on_reduced",
     "trade": "_on_trade",
 }
 

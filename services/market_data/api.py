@@ -1,0 +1,175 @@
+"""REST for readers: products, contracts, books, trades, candles, tickers, curves, the index; all of it public."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Query, Response
+
+from schemas.events import ContractState
+from schemas.ids import Contract, Product, contract_start_s
+from schemas.market_data import (
+    BookSnapshot,
+    CandlePage,
+    ContractPage,
+    Curve,
+    IndexPage,
+    Interval,
+    ProductList,
+    PublicModel,
+    TickerList,
+    TradePage,
+)
+from services.kit.auth import public
+from services.kit.http import ProblemError
+from services.kit.store import Pool
+from services.market_data import rows, store
+from services.market_data.candles import intervals_for
+from services.market_data.contracts import ContractView, ProductView
+from services.market_data.domain import Market
+from services.market_data.settings import Settings
+from services.market_data.snapshots import Snapshots
+
+SEQ_MAX = 2**63 - 1
+
+Limit = Annotated[int, Query(ge=1)]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,19}$")]
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the routes read."""
+
+    settings: Settings
+    pool: Pool
+    market: Market
+    snapshots: Snapshots
+
+    def product(self, product: str) -> ProductView:
+        if product not in self.market.products:
+            raise ProblemError("not_found", f"no product {product}")
+        return self.market.products[product]
+
+    def contract(self, contract: str) -> ContractView:
+        if contract not in self.market.contracts:
+            raise ProblemError("not_found", f"no contract {contract}, or it ended a while ago")
+        return self.market.contracts[contract]
+
+    def rows(self, limit: int) -> int:
+        return min(limit, self.settings.market_data_page_rows_max)
+
+
+def add_routes(app: FastAPI, views: Views) -> None:
+    """Adds the REST routes."""
+    router = APIRouter()
+    _add_reference(router, views)
+    _add_books(router, views)
+    _add_history(router, views)
+    app.include_router(router)
+
+
+def answer(model: PublicModel) -> Response:
+    """Returns a model as JSON, without members that would be null."""
+    return Response(model.wire(), media_type="application/json")
+
+
+def _add_reference(router: APIRouter, views: Views) -> None:
+    market = views.market
+
+    @router.get("/v1/products", response_model=ProductList)
+    @public
+    async def products() -> Response:
+        """Every product, its terms and its trading state."""
+        items = tuple(rows.product_row(view) for _, view in sorted(market.products.items()))
+        return answer(ProductList(items=items, seq=market.seq))
+
+    @router.get("/v1/contracts", response_model=ContractPage)
+    @public
+    async def contracts(
+        product: Product | None = None, state: ContractState | None = None, limit: Limit = 500, cursor: Cursor = None
+    ) -> Response:
+        """Contracts that are listed or ended lately, by name; `cursor` goes on where the last page ended."""
+        found = views.product(product).contracts.values() if product else market.contracts.values()
+        chosen = sorted((c for c in found if state in (None, c.state)), key=lambda c: (c.product, c.start_s))
+        first = int(cursor or 0)
+        after = first + views.rows(limit)
+        items = tuple(rows.contract_row(view) for view in chosen[first:after])
+        return answer(ContractPage(items=items, cursor=str(after) if after < len(chosen) else None, seq=market.seq))
+
+
+def _add_books(router: APIRouter, views: Views) -> None:
+    market = views.market
+
+    @router.get("/v1/book/{contract}", response_model=BookSnapshot)
+    @public
+    async def book(contract: Contract, depth: Annotated[int, Query(ge=1, le=10_000)] = 10_000) -> Response:
+        """A contract's book, best level first, with the checksum of its ten best levels."""
+        found = views.contract(contract).book
+        bids, asks = rows.levels(found.bids.levels(depth)), rows.levels(found.asks.levels(depth))
+        return answer(BookSnapshot(sym=contract, seq=found.seq, bids=bids, asks=asks, crc=found.checksum()))
+
+    @router.get("/v1/ticker", response_model=TickerList)
+    @public
+    async def ticker(contract: Contract | None = None, product: Product | None = None) -> Response:
+        """Best prices and trades so far of one contract, or of a product's open contracts."""
+        if (contract is None) == (product is None):
+            raise ProblemError("malformed_request", "name a contract or a product")
+        found = [views.contract(contract)] if contract else views.product(product).listed()
+        return answer(TickerList(items=tuple(map(rows.ticker_row, found)), seq=market.seq))
+
+    @router.get("/v1/curve/{product}", response_model=Curve)
+    @public
+    async def curve(product: Product, periods: Annotated[int, Query(ge=1, le=10_000)] = 10_000) -> Response:
+        """Best bid, best ask and last price of the next periods of a product; `periods=48` is the hour strip."""
+        view = views.product(product)
+        points = tuple(rows.curve_point(c) for c in view.listed()[:periods])
+        return answer(Curve(product=product, currency=view.terms.currency, points=points, seq=market.seq))
+
+
+def _add_history(router: APIRouter, views: Views) -> None:
+    market = views.market
+
+    @router.get("/v1/trades", response_model=TradePage)
+    @public
+    async def trades(
+        contract: Contract | None = None, product: Product | None = None, limit: Limit = 100, cursor: Cursor = None
+    ) -> Response:
+        """Trades, newest first: of a contract, of a product, or all."""
+        count = views.rows(limit)
+        found = await store.trades(views.pool, contract, product, int(cursor or SEQ_MAX), count)
+        following = str(found[-1].seq) if len(found) == count else None
+        return answer(TradePage(items=tuple(map(rows.trade_row, found)), cursor=following, seq=market.seq))
+
+    @router.get("/v1/candles", response_model=CandlePage)
+    @public
+    async def candles(
+        sym: Contract | Product,
+        interval: Interval = "1m",
+        from_: Annotated[datetime | None, Query(alias="from")] = None,
+        to: datetime | None = None,
+        limit: Limit = 500,
+    ) -> Response:
+        """Candles of a contract or a product, newest first, empty ones left out."""
+        period_s = market.period_of(sym)
+        if period_s is not None and interval not in intervals_for(period_s):
+            raise ProblemError("malformed_request", f"intervals are {', '.join(intervals_for(period_s))}")
+        span = (_milliseconds(from_, 0), _milliseconds(to, SEQ_MAX))
+        found = await store.candles(views.pool, sym, interval, *span, views.rows(limit), market.log_ms)
+        return answer(CandlePage(sym=sym, items=tuple(map(rows.candle_row, found)), seq=market.seq))
+
+    @router.get("/v1/index", response_model=IndexPage)
+    @public
+    async def index(product: Product, limit: Limit = 48, cursor: Cursor = None) -> Response:
+        """Values of a product's index by delivery period, latest first, with method and inputs' digest."""
+        count = views.rows(limit)
+        found = await store.indexes(views.pool, product, int(cursor or SEQ_MAX), count)
+        following = str(contract_start_s(found[-1].contract) * 1000) if len(found) == count else None
+        return answer(IndexPage(items=tuple(map(rows.index_row, found)), cursor=following, seq=market.seq))
+
+
+def _milliseconds(moment: datetime | None, otherwise: int) -> int:
+    if moment is None:
+        return otherwise
+    if moment.tzinfo is None:
+        raise ProblemError("malformed_request", "times need a zone, such as Z")
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000

@@ -1,0 +1,117 @@
+"""Plugs the service together: settings → pool → event log and relayed topics → view → HTTP and feed."""
+
+import asyncio
+
+import structlog
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+
+from services.kit.auth import refuse_undeclared_routes
+from services.kit.events import EventReader
+from services.kit.http import make_app, serve
+from services.kit.logs import configure_logs
+from services.kit.outbox import Outbox
+from services.kit.process import run_service
+from services.kit.readiness import Readiness
+from services.kit.store import Pool
+from services.kit.topics import make_broker
+from services.market_data import metrics, store
+from services.market_data.api import Views, add_routes
+from services.market_data.domain import Market
+from services.market_data.feed import Feed, Ring
+from services.market_data.handlers import EventHandler, RelayHandler, subscribe
+from services.market_data.readers import Reader
+from services.market_data.relays import Relays
+from services.market_data.settings import Settings
+from services.market_data.snapshots import Snapshots
+from services.market_data.sockets import add_feed, beat
+
+NAME = "market_data"
+
+
+def main() -> None:
+    """Runs the service until it is told to stop."""
+    settings = Settings()
+    configure_logs(NAME, settings.log_level)
+
+    async def start(tasks: asyncio.TaskGroup) -> None:
+        await MarketData(settings).start(tasks)
+
+    run_service(start)
+
+
+class MarketData:
+    """The parts of the service, made once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.readiness = Readiness("PostgreSQL", "the event log", "listings and delivery")
+        self.market, self.relays = Market(), Relays()
+        self.feed = Feed(Ring(settings.market_data_ring_span_ms, settings.market_data_ring_messages_max))
+        self.snapshots = Snapshots(self.market, self.relays)
+        self.readers: set[Reader] = set()
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Starts everything; what fails later ends the task group."""
+        settings = self.settings
+        app = make_app(NAME, self.readiness, settings.body_bytes_max)
+        tasks.create_task(serve(app, settings.host, settings.market_data_port))
+        pool = await store.open_pool(settings)
+        self.readiness.done("PostgreSQL")
+        add_routes(app, Views(settings, pool, self.market, self.snapshots))
+        add_feed(app, self.readiness, self.new_reader, self.readers)
+        refuse_undeclared_routes(app)
+        tasks.create_task(beat(self.market, self.readers))
+        tasks.create_task(self._follow_events(tasks, pool))
+        tasks.create_task(self._follow_topics(pool))
+
+    def new_reader(self) -> Reader:
+        limits = self.settings
+        return Reader(
+            self.feed,
+            self.snapshots,
+            limits.market_data_reader_messages_max,
+            limits.market_data_reader_streams_max,
+        )
+
+    async def _follow_events(self, tasks: asyncio.TaskGroup, pool: Pool) -> None:
+        position = await store.read_position(pool, self.settings.shard)
+        handler = EventHandler(self.settings, pool, self.market, self.feed, position)
+        outbox = Outbox(self.settings, pool, NAME)
+        tasks.create_task(outbox.run())
+        reader = EventReader(self.settings)
+        watch = tasks.create_task(self._when_caught_up(reader))
+        try:
+            async for batch in reader.batches():
+                if await handler.take(batch):
+                    outbox.wake()
+                metrics.EVENTS.inc(len(batch.events))
+                metrics.SEQ.set(batch.last_seq)
+                # A long replay must leave the other tasks their turn.
+                await asyncio.sleep(0)
+        finally:
+            watch.cancel()
+
+    async def _when_caught_up(self, reader: EventReader) -> None:
+        await reader.caught_up.wait()
+        self.readiness.done("the event log")
+
+    async def _follow_topics(self, pool: Pool) -> None:
+        handler = RelayHandler(pool, self.relays, self.market, self.feed)
+        await handler.restore()
+        broker = make_broker(self.settings)
+        subscribe(broker, f"{NAME}.{await store.generation(pool)}", handler)
+        try:
+            await self._start_broker(broker)
+            self.readiness.done("listings and delivery")
+            await asyncio.Event().wait()
+        finally:
+            await broker.stop()
+
+    async def _start_broker(self, broker: KafkaBroker) -> None:
+        while True:
+            try:
+                return await broker.start()
+            except (KafkaError, OSError) as error:
+                structlog.get_logger().warning("waiting for Kafka", address=self.settings.kafka, error=str(error))
+                await asyncio.sleep(self.settings.reconnect_delay_s)

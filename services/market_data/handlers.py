@@ -1,0 +1,100 @@
+"""Messages in → fold → publish → store: the event log in whole commands, and what listings and delivery publish."""
+
+import time
+from collections.abc import Sequence
+
+from faststream.kafka import KafkaBroker
+from pydantic import TypeAdapter
+
+from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
+from schemas.events import AnyEvent
+from schemas.listings import ListingChanged
+from schemas.topics import DELIVERY_EVENTS, LISTINGS_EVENTS
+from services.kit.events import EventBatch
+from services.kit.store import Pool, Position
+from services.kit.topics import subscribe_batches
+from services.market_data import store
+from services.market_data.domain import Market
+from services.market_data.feed import Feed, Stream
+from services.market_data.history import History
+from services.market_data.publishing import Publishing
+from services.market_data.relays import Relays, delivery_item, listing_item
+from services.market_data.settings import Settings
+
+LISTING: TypeAdapter[ListingChanged] = TypeAdapter(ListingChanged)
+
+
+class EventHandler:
+    """Folds the log from its start, but writes and fixes only what lies after the cursor.
+
+    The events of a command may come in two batches: it counts, whole, at the sequence of its last event.
+    """
+
+    def __init__(self, settings: Settings, pool: Pool, market: Market, feed: Feed, position: Position) -> None:
+        self._settings, self._pool, self._market, self._feed = settings, pool, market, feed
+        self._publishing = Publishing(market, feed)
+        self._position = position
+        self._pending: list[AnyEvent] = []
+        self._publishing_since_ms = time.time_ns() // 1_000_000 - settings.market_data_ring_span_ms
+
+    async def take(self, batch: EventBatch) -> bool:
+        """Takes a batch; returns whether an index is to be fixed."""
+        history = History()
+        for event in batch.events:
+            self._pending.append(event)
+            if event.index + 1 == event.count:
+                self._take_command(self._pending, history)
+                self._pending = []
+        if batch.last_seq <= self._position.seq:
+            return False
+        new = Position(batch.last_seq, batch.next_offset, None)
+        await store.write(self._pool, self._settings.shard, self._position, new, history)
+        self._position = new
+        return bool(history.fixings)
+
+    def _take_command(self, events: Sequence[AnyEvent], history: History) -> None:
+        changes = self._market.fold(events)
+        if changes.ts_ms >= self._publishing_since_ms:
+            self._publishing.publish(changes)
+        else:
+            self._feed.ring.start(changes.seq)
+        if changes.seq > self._position.seq:
+            history.add(changes)
+
+
+class RelayHandler:
+    """Cuts what another service published down to what everyone may see, keeps it, and sends it on."""
+
+    def __init__(self, pool: Pool, relays: Relays, market: Market, feed: Feed) -> None:
+        self._pool, self._relays, self._feed = pool, relays, feed
+        self._publishing = Publishing(market, feed)
+
+    async def on_listings(self, events: list[ListingChanged]) -> None:
+        """The hardware board: the last state of each listing."""
+        await self._take("listings", [(e.listing_id, e.seq, listing_item(e)) for e in events])
+
+    async def on_deliveries(self, events: list[DeliveryEvent]) -> None:
+        """Challenges, leases and meters: each fact once."""
+        items = [(str(e.seq), e.seq, delivery_item(e)) for e in events]
+        await self._take("delivery", [item for item in items if item[2] is not None])
+
+    async def restore(self) -> None:
+        """Fills the channels with what the store has."""
+        for channel, relay in self._relays.items():
+            for key, seq, item in await store.recent_relayed(self._pool, channel, relay.items_max):
+                relay.take(key, seq, item)
+        self._feed.ring.start_stream(Stream("delivery", "*"), self._relays["delivery"].seq)
+
+    async def _take(self, channel: str, items: list[tuple[str, int, dict]]) -> None:
+        if not items:
+            return
+        await store.put_relayed(self._pool, channel, items)
+        for key, seq, item in items:
+            if self._relays[channel].take(key, seq, item):
+                self._publishing.publish_item(channel, seq, item["ts_ms"], item)
+
+
+def subscribe(broker: KafkaBroker, group: str, handler: RelayHandler) -> None:
+    """Subscribes the handlers to their topics."""
+    subscribe_batches(broker, LISTINGS_EVENTS, group, LISTING, handler.on_listings)
+    subscribe_batches(broker, DELIVERY_EVENTS, group, DELIVERY_EVENT, handler.on_deliveries)

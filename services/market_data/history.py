@@ -1,0 +1,61 @@
+"""What goes into the history tables, and what comes out of them."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from schemas.events import IndexSet, Trade
+from schemas.orders import Side
+from schemas.venue import IndexFixed
+from services.market_data.candles import Candle
+from services.market_data.domain import Changes
+from services.market_data.index import METHOD
+
+
+class PastTrade(NamedTuple):
+    """A row of the table `trade`."""
+
+    seq: int
+    ts_ms: int
+    trade_id: int
+    contract: str
+    price_micros: int
+    qty: int
+    taker_side: Side
+
+
+class PastIndex(NamedTuple):
+    """A row of the table `index_value`."""
+
+    contract: str
+    seq: int
+    ts_ms: int
+    index_micros: int
+    level: int
+    method: str
+    inputs_digest: str
+
+
+@dataclass
+class History:
+    """What a batch adds to the tables, and the index values that it is time to fix."""
+
+    trades: list[Trade] = field(default_factory=list)
+    candles: dict[tuple[str, str, int], Candle] = field(default_factory=dict)
+    indexes: list[IndexSet] = field(default_factory=list)
+    fixings: list[IndexFixed] = field(default_factory=list)
+
+    def add(self, changes: Changes) -> None:
+        """Adds what one command changed; of a candle the last state counts."""
+        self.trades += changes.trades
+        self.candles |= changes.candles
+        self.indexes += changes.indexes
+        for contract, value in changes.fixings:
+            self.fixings.append(
+                IndexFixed(
+                    contract=contract.contract,
+                    index_micros=value.index_micros,
+                    level=value.level,
+                    method=METHOD,
+                    inputs_digest=value.inputs_digest,
+                )
+            )

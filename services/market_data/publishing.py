@@ -1,0 +1,105 @@
+"""From what a command changed to the messages of the feed."""
+
+from schemas.ids import product_of
+from schemas.market_data import (
+    BookDelta,
+    CandleUpdate,
+    CurveUpdate,
+    IndexUpdate,
+    PublicModel,
+    RelayUpdate,
+    StatusUpdate,
+    TickerSnapshot,
+    TradeUpdate,
+)
+from services.market_data import rows
+from services.market_data.contracts import ContractView
+from services.market_data.domain import Changes, Market
+from services.market_data.feed import Feed, Stream
+from services.market_data.rows import levels
+
+
+class Publishing:
+    """Sends each change to its streams; books, trades, index and status are kept for those who come back."""
+
+    def __init__(self, market: Market, feed: Feed) -> None:
+        self._market, self._feed = market, feed
+
+    def publish(self, changes: Changes) -> None:
+        """Sends everything that one command changed."""
+        self._books(changes)
+        self._trades(changes)
+        self._candles(changes)
+        self._tickers(changes)
+        self._curves(changes)
+        self._indexes(changes)
+        self._statuses(changes)
+
+    def publish_item(self, ch: str, seq: int, ts_ms: int, item: dict) -> None:
+        """Sends one public fact of listings or delivery, in its own sequence."""
+        stream = Stream(ch, "*")
+        data = RelayUpdate(ch=ch, seq=seq, item=item).wire()
+        if ch == "delivery":
+            self._feed.keep_and_send(stream, seq, ts_ms, data)
+        else:
+            self._feed.send(stream, seq, data)
+
+    def _keep(self, changes: Changes, stream: Stream, message: PublicModel) -> None:
+        self._feed.keep_and_send(stream, changes.seq, changes.ts_ms, message.wire())
+
+    def _books(self, changes: Changes) -> None:
+        for change in changes.books:
+            sym = change.contract.contract
+            delta = BookDelta(
+                sym=sym,
+                prev_seq=change.prev_seq,
+                seq=changes.seq,
+                bids=levels(change.bids),
+                asks=levels(change.asks),
+                crc=change.contract.book.checksum(),
+            )
+            self._keep(changes, Stream("book", sym), delta)
+
+    def _trades(self, changes: Changes) -> None:
+        for trade in changes.trades:
+            row = rows.trade_row(trade)
+            for sym in (trade.contract, self._market.contracts[trade.contract].product):
+                self._keep(changes, Stream("trades", sym), TradeUpdate(sym=sym, seq=changes.seq, trade=row))
+
+    def _candles(self, changes: Changes) -> None:
+        for candle in changes.candles.values():
+            stream = Stream("candles", candle.sym, candle.interval)
+            if self._feed.followed(stream):
+                row = rows.candle_row(candle)
+                update = CandleUpdate(sym=candle.sym, interval=candle.interval, seq=changes.seq, candle=row)
+                self._feed.send(stream, changes.seq, update.wire())
+
+    def _tickers(self, changes: Changes) -> None:
+        for sym, view in changes.quotes.items():
+            stream = Stream("ticker", sym)
+            if self._feed.followed(stream):
+                update = TickerSnapshot(sym=sym, seq=changes.seq, type="update", ticker=rows.ticker_row(view))
+                self._feed.send(stream, changes.seq, update.wire())
+
+    def _curves(self, changes: Changes) -> None:
+        moved: dict[str, list[ContractView]] = {}
+        for view in (*changes.listed, *changes.quotes.values()):
+            moved.setdefault(view.product, []).append(view)
+        for product, views in moved.items():
+            stream = Stream("curve", product)
+            if self._feed.followed(stream):
+                points = tuple(rows.curve_point(view) for view in views)
+                update = CurveUpdate(sym=product, seq=changes.seq, points=points)
+                self._feed.send(stream, changes.seq, update.wire())
+
+    def _indexes(self, changes: Changes) -> None:
+        for event in changes.indexes:
+            product = product_of(event.contract)
+            update = IndexUpdate(sym=product, seq=changes.seq, value=rows.index_row(event))
+            self._keep(changes, Stream("index", product), update)
+
+    def _statuses(self, changes: Changes) -> None:
+        for event in changes.statuses:
+            row = rows.status_row(event)
+            for sym in (row.product, "*"):
+                self._keep(changes, Stream("status", sym), StatusUpdate(sym=sym, seq=changes.seq, status=row))

@@ -1,0 +1,13 @@
+"""What can be set about market_data."""
+
+from services.kit.settings import Settings as KitSettings
+
+
+class Settings(KitSettings):
+    """Besides the shared settings: how far readers may fall behind, and how long the feed remembers."""
+
+    market_data_ring_span_ms: int = 300_000
+    market_data_ring_messages_max: int = 200_000
+    market_data_reader_messages_max: int = 4_096
+    market_data_reader_streams_max: int = 2_000
+    market_data_page_rows_max: int = 1_000

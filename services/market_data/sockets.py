@@ -1,0 +1,150 @@
+"""The feed over WebSocket and over server-sent events: requests in, messages out, a heartbeat every second."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request, WebSocket
+from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from schemas.market_data import Acknowledged, FeedProblem, FeedRequest, Heartbeat
+from services.kit.auth import public
+from services.kit.http import ProblemError
+from services.kit.readiness import Readiness
+from services.market_data.domain import Market
+from services.market_data.readers import Reader, SlowReader, TooManyStreams
+from services.market_data.snapshots import UnknownInterval, UnknownSymbol
+
+HEARTBEAT_S = 1.0
+CLOSE_SLOW_READER = 4008
+CLOSE_TRY_AGAIN_LATER = 1013
+OWN_SEQUENCES = frozenset({"listings", "delivery"})
+PROBLEM_CODES: dict[type[Exception], str] = {
+    UnknownSymbol: "unknown_symbol",
+    UnknownInterval: "unknown_interval",
+    TooManyStreams: "too_many_streams",
+}
+
+StreamNames = Annotated[list[str], Query(alias="stream", min_length=1, max_length=50)]
+
+
+def add_feed(app: FastAPI, readiness: Readiness, new_reader: Callable[[], Reader], readers: set[Reader]) -> None:
+    """Adds `/v1/ws` and `/v1/sse`; `readers` holds everyone who is connected."""
+
+    @app.websocket("/v1/ws")
+    async def feed(socket: WebSocket) -> None:
+        await socket.accept()
+        if readiness.waiting:
+            return await socket.close(CLOSE_TRY_AGAIN_LATER, f"waiting for {', '.join(readiness.waiting)}")
+        reader = new_reader()
+        readers.add(reader)
+        sending = asyncio.create_task(_send(socket, reader))
+        try:
+            await _receive(socket, reader)
+        finally:
+            readers.discard(reader)
+            reader.close()
+            sending.cancel()
+            with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+                await sending
+
+    @app.get("/v1/sse", response_class=StreamingResponse)
+    @public
+    async def events(request: Request, stream: StreamNames) -> StreamingResponse:
+        """The feed as server-sent events: `?stream=book:CONTRACT&stream=candles:CONTRACT:1m`."""
+        reader = new_reader()
+        for wanted in _requests(stream, request.headers.get("last-event-id")):
+            _apply(reader, wanted)
+        readers.add(reader)
+        return StreamingResponse(
+            _events(reader, readers), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+
+async def beat(market: Market, readers: set[Reader]) -> None:
+    """Sends everyone a heartbeat every second, for ever."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        ts_ns = str(time.time_ns())
+        for reader in tuple(readers):
+            seqs = {sym: market.contracts[sym].book.seq for sym in reader.books() if sym in market.contracts}
+            reader.put(None, 0, Heartbeat(seq=seqs, last_seq=market.seq, ts_ns=ts_ns).wire())
+
+
+async def _receive(socket: WebSocket, reader: Reader) -> None:
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        _answer(message.get("text") or message.get("bytes") or "", reader)
+
+
+def _answer(text: str | bytes, reader: Reader) -> None:
+    try:
+        request = FeedRequest.model_validate_json(text)
+    except ValidationError as error:
+        detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        reader.put(None, 0, FeedProblem(code="malformed_request", detail=detail).wire())
+        return
+    try:
+        reader.apply(request)
+    except tuple(PROBLEM_CODES) as error:
+        problem = FeedProblem(id=request.id, code=PROBLEM_CODES[type(error)], detail=str(error))
+        reader.put(None, 0, problem.wire())
+    else:
+        if request.id is not None:
+            reader.put(None, 0, Acknowledged(id=request.id, op=request.op).wire())
+
+
+async def _send(socket: WebSocket, reader: Reader) -> None:
+    try:
+        while True:
+            _, data = await reader.take()
+            await socket.send_text(data.decode())
+    except SlowReader as slow:
+        await socket.close(CLOSE_SLOW_READER, f"slow_reader seq={slow.args[0]}")
+
+
+def _requests(names: list[str], last_event_id: str | None) -> list[FeedRequest]:
+    parts = [name.split(":") for name in names]
+    if len({part[0] if part[0] in OWN_SEQUENCES else "" for part in parts}) > 1:
+        raise ProblemError(
+            "malformed_request", "listings and delivery have sequences of their own: one connection each"
+        )
+    if last_event_id is not None and not last_event_id.isdigit():
+        raise ProblemError("malformed_request", "Last-Event-ID is a sequence number")
+    from_seq = None if last_event_id is None else int(last_event_id)
+    try:
+        return [_request(part, from_seq) for part in parts]
+    except (ValidationError, ValueError) as error:
+        raise ProblemError("malformed_request", f"stream is channel:symbol[:interval]; {error}") from error
+
+
+def _request(part: list[str], from_seq: int | None) -> FeedRequest:
+    ch, sym, interval = (*part, *("*", "1m")[len(part) - 1 :])
+    return FeedRequest(op="subscribe", ch=ch, syms=(sym,), interval=interval, from_seq=from_seq)
+
+
+def _apply(reader: Reader, request: FeedRequest) -> None:
+    try:
+        reader.apply(request)
+    except tuple(PROBLEM_CODES) as error:
+        reader.close()
+        raise ProblemError("not_found", f"{PROBLEM_CODES[type(error)]}: {error}") from error
+
+
+async def _events(reader: Reader, readers: set[Reader]) -> AsyncIterator[bytes]:
+    try:
+        while True:
+            seq, data = await reader.take()
+            yield (b"id: %d\n" % seq if seq else b"") + b"data: " + data + b"\n\n"
+    except SlowReader as slow:
+        problem = FeedProblem(code="slow_reader", detail="took less than it was sent", seq=slow.args[0])
+        yield b"event: error\ndata: " + problem.wire() + b"\n\n"
+    finally:
+        readers.discard(reader)
+        reader.close()

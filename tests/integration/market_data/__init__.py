@@ -1,0 +1,1 @@
+"""market_data on a real broker and a real database."""
