@@ -1,7 +1,6 @@
 """The operator's account at the gateway: what stands and what is sold, read once for all nodes of the account."""
 
 import asyncio
-import logging
 import time
 from datetime import UTC, datetime
 
@@ -11,7 +10,7 @@ from agents.node.posting import Ask, Offer, Terms, price_text, round_up_to_tick
 from schemas.ids import contract_start_s
 from schemas.money import parse_micros
 
-log = logging.getLogger("hourbook.agent")
+PAGE = "500"
 
 
 class OperatorAccount:
@@ -26,21 +25,15 @@ class OperatorAccount:
         self._parts: dict[int, tuple[str, list[Ask]]] = {}
         self._terms: dict[str, Terms] = {}
 
-    async def terms(self, product: str) -> Terms:
-        """Returns a product's terms; raises VenueRefused with the code `not_found` where it is not listed."""
+    async def terms(self, product: str) -> Terms | None:
+        """Returns a product's terms, None where the venue lists no such product."""
         if product not in self._terms:
-            row = await self._gateway.read_market(f"/v1/products/{product}")
-            self._terms[product] = Terms(
-                product=product,
-                period_s=row["period_s"],
-                horizon_periods=row["horizon_periods"],
-                gate_lead_s=row["gate_lead_s"],
-                tick_micros=parse_micros(row["tick"]),
-            )
-        return self._terms[product]
+            rows = (await self._gateway.read_market("/v1/products"))["items"]
+            self._terms = {row["product"]: _terms(row) for row in rows}
+        return self._terms.get(product)
 
     async def book_of(self, node_id: str) -> tuple[tuple[Ask, ...], dict[int, int]]:
-        """Returns a node's standing asks, and how many of its GPUs are sold by period start."""
+        """Returns a node's standing asks, and how many of its GPUs are sold by period start, before the gate."""
         async with self._lock:
             if time.monotonic() - self._read_at >= self._fresh_for_s:
                 await self._read()
@@ -72,8 +65,8 @@ class OperatorAccount:
 
     async def _read(self) -> None:
         orders, positions = await asyncio.gather(
-            self._gateway.pages("/v1/orders", status="open", side="sell"),
-            self._gateway.pages("/v1/positions", role="operator", state="OPEN"),
+            self._gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE),
+            self._gateway.pages("/v1/positions", role="operator", state="OPEN", limit=PAGE),
         )
         capacity = [order for order in orders if order["kind"] == "capacity"]
         self._asks = {}
@@ -90,9 +83,19 @@ class OperatorAccount:
         """Reads the asks of a capacity order, unless it has not changed since the last time."""
         order_id, version = order["order_id"], order["updated_ns"]
         if self._parts.get(order_id, (None,))[0] != version:
-            asks = await self._gateway.pages("/v1/orders", status="open", parent_id=str(order_id))
+            asks = await self._gateway.pages("/v1/orders", status="open", parent_id=str(order_id), limit=PAGE)
             self._parts[order_id] = (version, [_ask(order_id, ask) for ask in asks])
         return self._parts[order_id][1]
+
+
+def _terms(row: dict) -> Terms:
+    return Terms(
+        product=row["product"],
+        period_s=row["period_s"],
+        horizon_periods=row["horizon_periods"],
+        gate_lead_s=row["gate_lead_s"],
+        tick_micros=parse_micros(row["tick"]),
+    )
 
 
 def _ask(order_id: int, ask: dict) -> Ask:

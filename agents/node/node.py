@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from agents.node.client import DeliveryClient
@@ -54,6 +54,7 @@ class Node:
         self._acknowledged_at: float | None = None
         self._venue_sells = False
         self._proving: set[str] = set()
+        self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task] = set()
         self._stop = asyncio.Event()
 
@@ -62,22 +63,26 @@ class Node:
         self._stop.set()
 
     async def run(self) -> None:
-        """Enrols where needed, then works until `stop`."""
+        """Enrols where needed, works until `stop`, and takes the node's capacity out of the books, however it ends."""
         self._enrolment = await self._enrol()
         if self._enrolment is None:
             return
         self._parts.lessor.node_id = self._parts.seller.node_id = self._enrolment.node_id
         self._interval_s = self._enrolment.report_interval_ms / 1000
-        if self._enrolment.challenge:
-            self._prove(self._enrolment.challenge)
         try:
-            async with asyncio.TaskGroup() as loops:
-                loops.create_task(self._repeat(self._report))
-                loops.create_task(self._repeat(self._trade))
+            async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(self._repeat(self._report))
+                self._group.create_task(self._repeat(self._trade))
+                self._group.create_task(self._end_tasks())
+                if self._enrolment.challenge:
+                    self._prove(self._enrolment.challenge)
         finally:
-            for task in self._tasks:
-                task.cancel()
-        await self._leave()
+            await self._leave()
+
+    async def _end_tasks(self) -> None:
+        await self._stop.wait()
+        for task in self._tasks:
+            task.cancel()
 
     async def _enrol(self) -> Enrolment | None:
         known = remembered(self._parts.state)
@@ -96,7 +101,7 @@ class Node:
                 return made
         return None
 
-    async def _repeat(self, step: Coroutine) -> None:
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
         while not self._stop.is_set():
             started = time.monotonic()
             await step()
@@ -214,15 +219,9 @@ class Node:
             log.warning("capacity could not be withdrawn, the venue pulls it when reports stay out: %s", error)
 
     def _spawn(self, work: Coroutine) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._group.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception():
-            log.error("a task of the node failed", exc_info=task.exception())
-            self.stop()
+        task.add_done_callback(self._tasks.discard)
 
 
 def _mono_ms() -> int:

@@ -1,5 +1,6 @@
 """The operator's policy: what the node is sold as, which GPUs count as idle, at what price, and how far ahead."""
 
+import logging
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from schemas.money import DecimalString
 from schemas.nodes import GpuReading
 
 PERIODS_AHEAD_DEFAULT = 48
+log = logging.getLogger("hourbook.agent")
 
 
 class Section(Model):
@@ -65,24 +67,36 @@ class Policy(Section):
 
 
 class PolicyFile:
-    """A policy that follows its file: an edited price takes effect without a restart."""
+    """A policy that follows its file: an edited price takes effect without a restart, a broken edit does not."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = (0, 0)
-        self.current = self.refresh()
+        self._seen = self._version()
+        self.current = self._read()
 
     def refresh(self) -> Policy:
-        """Returns the policy, read again where the file has changed."""
+        """Returns the policy, read again where the file has changed; a file that cannot be read leaves the last one."""
+        try:
+            seen = self._version()
+            if seen != self._seen:
+                self._seen = seen
+                self.current = self._read()
+        except BadConfiguration as error:
+            log.warning("the last good policy stays: %s", error)
+        return self.current
+
+    def _version(self) -> tuple[int, int]:
         try:
             status = self._path.stat()
-            seen = (status.st_mtime_ns, status.st_size)
-            if seen != self._seen:
-                self.current = Policy.model_validate(tomllib.loads(self._path.read_text()))
-                self._seen = seen
+        except OSError as error:
+            raise BadConfiguration(f"policy {self._path}: {error}") from error
+        return status.st_mtime_ns, status.st_size
+
+    def _read(self) -> Policy:
+        try:
+            return Policy.model_validate(tomllib.loads(self._path.read_text()))
         except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
             raise BadConfiguration(f"policy {self._path}: {error}") from error
-        return self.current
 
 
 class IdleWatch:

@@ -7,10 +7,11 @@ import time
 from agents.node.errors import VenueRefused
 from agents.node.market import OperatorAccount
 from agents.node.policy import Policy
-from agents.node.posting import Plan, Terms, make_plan, open_periods, price_at
+from agents.node.posting import Offer, Plan, Terms, make_plan, open_periods, price_at
 from schemas.ids import lot_of
 
 GATE_MARGIN_S = 1
+POOR_PAUSE_S = 15
 log = logging.getLogger("hourbook.agent")
 
 
@@ -21,15 +22,20 @@ class Seller:
         self._account = account
         self.node_id = ""
         self.server_ahead_ms = 0
-        self._refused: dict[tuple, str] = {}
+        self._poor_until = 0.0
+        self._said: dict[object, str] = {}
 
     async def balance(self, policy: Policy, grade: str, gpus: int) -> None:
-        """Brings the books one step nearer to the policy; refusals are said once and tried again at the next change."""
+        """Brings the books one step nearer to the policy. A refusal is said once, and the step tried again later."""
+        product = f"{grade}.{policy.hub}.{policy.tier}"
         try:
-            terms = await self._account.terms(f"{grade}.{policy.hub}.{policy.tier}")
+            terms = await self._account.terms(product)
+            if terms is None:
+                self._say_once("product", f"the venue lists no {product}: nothing can be sold")
+                return
             await self._carry_out(await self._plan(policy, terms, gpus), terms, policy)
         except VenueRefused as refusal:
-            self._say_once("read", refusal)
+            self._say_once("read", str(refusal))
 
     async def withdraw_all(self) -> None:
         """Cancels everything that stands for this node."""
@@ -47,16 +53,30 @@ class Seller:
 
     async def _carry_out(self, plan: Plan, terms: Terms, policy: Policy) -> None:
         for order_id in plan.withdraw:
+            log.info("%s withdraws capacity order %d", self.node_id, order_id)
             await self._account.withdraw(order_id)
-        prices = {"floor": policy.price.floor, "floor_curve": policy.price.floor_curve}
         for offer in plan.offer:
-            name = f"{self.node_id}-{offer.from_s}-{secrets.token_hex(4)}"
-            try:
-                await self._account.post(self.node_id, terms, offer, prices, name)
-            except VenueRefused as refusal:
-                self._say_once((offer.from_s, offer.to_s), refusal)
+            if time.monotonic() >= self._poor_until:
+                await self._post(offer, terms, policy)
 
-    def _say_once(self, about: object, refusal: VenueRefused) -> None:
-        if self._refused.get(about) != refusal.code:
-            self._refused[about] = refusal.code
-            log.warning("%s: %s", self.node_id, refusal)
+    async def _post(self, offer: Offer, terms: Terms, policy: Policy) -> None:
+        """Posts an offer; where the money for its bond is short, as many of its first periods as there is money for."""
+        prices = {"floor": policy.price.floor, "floor_curve": policy.price.floor_curve}
+        periods = (offer.to_s - offer.from_s) // terms.period_s
+        while periods:
+            part = Offer(offer.from_s, offer.from_s + periods * terms.period_s, offer.gpus)
+            try:
+                await self._account.post(self.node_id, terms, part, prices, f"{self.node_id}-{secrets.token_hex(8)}")
+                log.info("%s offers %d GPUs of %s for %d periods", self.node_id, part.gpus, terms.product, periods)
+                return
+            except VenueRefused as refusal:
+                self._say_once("post", str(refusal))
+                if refusal.code != "insufficient_funds":
+                    return
+                self._poor_until = time.monotonic() + POOR_PAUSE_S
+                periods //= 2
+
+    def _say_once(self, about: object, words: str) -> None:
+        if self._said.get(about) != words:
+            self._said[about] = words
+            log.warning("%s: %s", self.node_id or "node", words)
