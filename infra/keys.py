@@ -1,4 +1,4 @@
-"""The services' Ed25519 keys: made once, before anything starts, each readable by its owner alone."""
+"""The services' Ed25519 keys and the venue operator's first API key: made once, each readable by its owner alone."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 OWNERS = ("admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway")
+OPERATOR_API_KEY = "admin-api"
 
 
 def make_keys(folder: Path) -> None:
-    """Write `<owner>.ed25519` (the 32-byte seed in hex, 0600) and `<owner>.pub` for every owner that has none."""
+    """Write `<owner>.ed25519` (the 32-byte seed in hex, 0600) and `<owner>.pub` for every owner that has none, and
+    for the operator of the venue.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    for owner in OWNERS:
+    for owner in (*OWNERS, OPERATOR_API_KEY):
         private = folder / f"{owner}.ed25519"
         if not private.exists():
             write_private(private, Ed25519PrivateKey.generate().private_bytes_raw().hex())

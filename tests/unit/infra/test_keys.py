@@ -3,7 +3,7 @@
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.genesis import genesis_command
-from infra.keys import OWNERS, make_keys
+from infra.keys import OPERATOR_API_KEY, OWNERS, make_keys
 from schemas.commands import read_command
 
 
@@ -13,7 +13,8 @@ def test_keys_are_made_once_and_only_their_owner_can_read_them(tmp_path):
     first = {path.name: path.read_text() for path in folder.iterdir()}
     make_keys(folder)
     assert {path.name: path.read_text() for path in folder.iterdir()} == first
-    assert sorted(first) == sorted(f"{owner}.{kind}" for owner in OWNERS for kind in ("ed25519", "pub"))
+    owners = (*OWNERS, OPERATOR_API_KEY)
+    assert sorted(first) == sorted(f"{owner}.{kind}" for owner in owners for kind in ("ed25519", "pub"))
     assert {path.stat().st_mode & 0o777 for path in folder.glob("*.ed25519")} == {0o600}
 
 
