@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -94,17 +95,17 @@ def plan_batch(
     """
     plan = Plan()
     for event in events:
-        postings = getattr(event, "postings", None)
-        if postings:
+        first_leg = len(plan.transfers)
+        if _moves_money(type(event)) and event.postings:
             plan.transfers += pair_legs(event, money_legs(event))
-            for posting in postings:
+            for posting in event.postings:
                 _check_posting(event, posting, balances, plan.balances)
         match event:
             case PositionSettled():
                 before = plan.delivered.get(event.position_id) or delivered.get(event.position_id)
                 plan.delivered[event.position_id] = now = Delivered(event.delivered_gpu_s, event.excused_gpu_s)
-                first_leg = plan.transfers[-1].leg + 1 if postings and plan.transfers else 0
-                plan.transfers += pair_legs(event, gpu_time_legs(event, before, now), first_leg)
+                legs = gpu_time_legs(event, before, now)
+                plan.transfers += pair_legs(event, legs, len(plan.transfers) - first_leg)
             case Credited() | Debited():
                 plan.outcomes.append(Outcome(event.transfer_id, None, "posted", None, event.seq))
             case CommandRejected(source="ledger"):
@@ -122,9 +123,11 @@ def corrected_positions(events: Iterable[AnyEvent]) -> list[int]:
 def money_legs(event: AnyEvent) -> list[tuple[AccountKey, int]]:
     """Returns an event's changes of money by account; what came in or went out has its counter-leg in `external`."""
     legs = []
-    for posting in event.postings:
-        legs.append((AccountKey(posting.account, posting.asset, "available"), posting.available_delta))
-        legs.append((AccountKey(posting.account, posting.asset, "held"), posting.held_delta))
+    for account, asset, available_delta, held_delta, _, _ in event.postings:
+        if available_delta:
+            legs.append((AccountKey(account, asset, "available"), available_delta))
+        if held_delta:
+            legs.append((AccountKey(account, asset, "held"), held_delta))
     if isinstance(event, Credited | Debited):
         amount = -event.amount_micros if isinstance(event, Credited) else event.amount_micros
         legs.append((AccountKey(EXTERNAL, event.asset, EXTERNAL), amount))
@@ -177,10 +180,18 @@ def digest_balances(balances: Mapping[tuple[str, str], Balance]) -> str:
 
 
 def _reference(event: AnyEvent) -> str:
-    for name in REFERENCES:
-        if hasattr(event, name):
-            return f"{name.removesuffix('_id')}:{getattr(event, name)}"
-    return ""
+    name = _reference_field(type(event))
+    return f"{name.removesuffix('_id')}:{getattr(event, name)}" if name else ""
+
+
+@cache
+def _reference_field(kind: type[AnyEvent]) -> str | None:
+    return next((name for name in REFERENCES if name in kind.model_fields), None)
+
+
+@cache
+def _moves_money(kind: type[AnyEvent]) -> bool:
+    return "postings" in kind.model_fields
 
 
 def _check_posting(
