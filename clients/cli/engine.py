@@ -1,0 +1,122 @@
+"""Commands about the engine alone, without a venue: settle positions from a file, replay a command log from a file."""
+
+import json as json_codec
+from collections.abc import Iterator
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from clients.cli.output import Refused, show
+
+BATCH_RECORDS = 1000
+
+
+def settle(file: Path, *, json: bool = False) -> None:
+    """Settle the positions of FILE, a JSON list of {"in": {q, T, P, I, E, r, hi, lo, bond, fee_bps, D, U}}.
+
+    Tier I also takes interruptible, noticed and recalled_gpus. Prints {"out": …} for each, in the file's order.
+    """
+    cases = read_json(file)
+    if not isinstance(cases, list):
+        raise Refused(f"{file} is not a list of positions")
+    outcomes = [{"out": settle_case(case, place)} for place, case in enumerate(cases, start=1)]
+    show(outcomes if json else [outcome["out"] for outcome in outcomes], json=json)
+
+
+def settle_case(case: Any, place: int) -> dict[str, int]:
+    """Settles one entry of the file; refuses one that is not whole numbers under the function's own names."""
+    from matching_engine import settlement
+
+    parameters = signature(settlement.settle).parameters.values()
+    required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    values = case.get("in") if isinstance(case, dict) else None
+    if not isinstance(values, dict):
+        raise Refused(f'position {place} has no "in"')
+    if missing := required - values.keys():
+        raise Refused(f"position {place} lacks {', '.join(sorted(missing))}")
+    if unknown := values.keys() - {parameter.name for parameter in parameters}:
+        raise Refused(f"position {place} has unknown {', '.join(sorted(unknown))}")
+    if wrong := sorted(name for name, value in values.items() if not is_whole(name, value)):
+        raise Refused(f"position {place}: {', '.join(wrong)} must be whole numbers, none below zero")
+    if values["lo"] >= values["hi"]:
+        raise Refused(f"position {place}: lo must be below hi")
+    try:
+        return settlement.settle(**values)._asdict()
+    except settlement.BadMeterValues as error:
+        raise Refused(f"position {place}: {error}") from error
+
+
+def is_whole(name: str, value: Any) -> bool:
+    if name in ("interruptible", "noticed"):
+        return isinstance(value, bool)
+    return type(value) is int and value >= 0
+
+
+def replay(log: Path, *, events: Path | None = None, json: bool = False) -> None:
+    """Replay LOG, one JSON object {"offset", "ts_ms", "value"} a line, and print where the engine stands.
+
+    With --events FILE (the events, one a line) the replay must give the same bytes.
+    """
+    from matching_engine import ENGINE_NAME, Engine, EngineError
+
+    engine, emitted = Engine(), []
+    try:
+        for batch in batches(log):
+            emitted += engine.apply(batch)
+    except (FileNotFoundError, EngineError) as error:
+        raise Refused(f"{log} cannot be replayed: {error}") from error
+    if events is not None:
+        check_same(emitted, events.read_bytes().splitlines())
+    show(
+        {
+            "engine": ENGINE_NAME,
+            "next_offset": engine.next_offset,
+            "seq": engine.seq,
+            "link": engine.link.hex(),
+            "balance_digest": engine.balance_digest(),
+            "events_verified": len(emitted) if events is not None else 0,
+        },
+        json=json,
+    )
+
+
+def batches(log: Path) -> Iterator[list[tuple[int, int, bytes]]]:
+    """Reads the log's records in the size of a fetch."""
+    batch = []
+    with log.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json_codec.loads(line)
+                batch.append((record["offset"], record["ts_ms"], record["value"].encode("utf-8", "surrogateescape")))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise Refused(f"{log} line {number} is no record of a log: {error!r}") from error
+            if len(batch) == BATCH_RECORDS:
+                yield batch
+                batch = []
+    yield batch
+
+
+def check_same(emitted: list[bytes], logged: list[bytes]) -> None:
+    for seq, (ours, theirs) in enumerate(zip(emitted, logged, strict=False), start=1):
+        if ours != theirs:
+            raise Refused(f"event {seq} differs: replayed {ours!r}, logged {theirs!r}")
+    if len(emitted) != len(logged):
+        raise Refused(f"the replay gives {len(emitted)} events, the file has {len(logged)}")
+
+
+def read_json(file: Path) -> Any:
+    try:
+        return json_codec.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise Refused(f"there is no file {file}") from None
+    except ValueError as error:
+        raise Refused(f"{file} is not JSON: {error}") from error
+
+
+def add_to(app: App) -> None:
+    engine = App(name="engine", help="The engine alone, without a venue.")
+    engine.command(settle)
+    engine.command(replay)
+    app.command(engine)
