@@ -10,9 +10,13 @@ cdef extern from "<assert.h>" nogil:
     void expect "assert"(bint holds)
 
 cdef extern from * nogil:
+    """
+    /* The empty statement keeps GCC from dropping functions that only prefetch: it takes them to have no effect. */
+    static inline void begin_load(const void* address) { __builtin_prefetch(address); __asm__ volatile (""); }
+    """
+    void prefetch "begin_load"(const void* address)
     int trailing_zeros "__builtin_ctzll"(uint64_t bits)
     int leading_zeros "__builtin_clzll"(uint64_t bits)
-    void prefetch "__builtin_prefetch"(const void* address)
     bint unlikely "__builtin_expect"(bint holds, bint usual)
 
 
