@@ -47,9 +47,8 @@ def main() -> int:
             asyncio.run(run_agent(config))
         else:
             print(asyncio.run(run_inspection(config, tuple(options.inspect), options.nonce)).model_dump_json())
-    except* (AgentError, NoGpus) as errors:
-        for error in errors.exceptions:
-            log.error("%s", error)
+    except (AgentError, NoGpus) as error:
+        log.error("%s", error)
         return 1
     return 0
 

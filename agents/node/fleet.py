@@ -130,9 +130,8 @@ async def _run_site(label: str, node: Node, delay_s: float) -> bool:
     await asyncio.sleep(delay_s)
     try:
         await node.run()
-    except* AgentError as errors:
-        for error in errors.exceptions:
-            log.error("site %s ended: %s", label, error)
+    except AgentError as error:
+        log.error("site %s ended: %s", label, error)
         return False
     return True
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agents.node.client import DeliveryClient
 from agents.node.enrol import AGENT_VERSION, Enrolment, enrol, remembered
-from agents.node.errors import ChainBroken, VenueRefused, VenueUnreachable
+from agents.node.errors import AgentError, ChainBroken, VenueRefused, VenueUnreachable
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Telemetry, absent
 from agents.node.lessor import Lessor
@@ -63,7 +63,10 @@ class Node:
         self._stop.set()
 
     async def run(self) -> None:
-        """Enrols where needed, works until `stop`, and takes the node's capacity out of the books, however it ends."""
+        """Enrols where needed, works until `stop`, and takes the capacity out of the books, however it ends.
+
+        Raises AgentError for what the operator must mend.
+        """
         self._enrolment = await self._enrol()
         if self._enrolment is None:
             return
@@ -76,6 +79,11 @@ class Node:
                 self._group.create_task(self._end_tasks())
                 if self._enrolment.challenge:
                     self._prove(self._enrolment.challenge)
+        except ExceptionGroup as failures:
+            expected, bugs = failures.split(AgentError)
+            if bugs:
+                raise
+            raise expected.exceptions[0] from None
         finally:
             await self._leave()
 
@@ -219,6 +227,9 @@ class Node:
             log.warning("capacity could not be withdrawn, the venue pulls it when reports stay out: %s", error)
 
     def _spawn(self, work: Coroutine) -> None:
+        if self._stop.is_set():
+            work.close()
+            return
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

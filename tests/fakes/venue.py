@@ -1,0 +1,315 @@
+"""A venue at the end of the agent's wire: it checks what delivery checks, and shows capacity as the gateway does."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from schemas.challenge import check_chain, draw_opening
+from schemas.ids import contract_name, contract_start_s
+from schemas.nodes import (
+    GENESIS_HASH,
+    Challenge,
+    ChallengeCommit,
+    ChallengeOpening,
+    ChallengeVerdict,
+    EnrolReply,
+    EnrolRequest,
+    GpuVerdict,
+    InspectionReply,
+    InspectionReport,
+    LeaseReply,
+    LeaseResult,
+    LeaseStart,
+    LeaseStop,
+    OpeningRequest,
+    PolicyHint,
+    Report,
+    ReportReply,
+    SignedMessage,
+    message_hash,
+    node_id_of,
+    signing_bytes,
+)
+from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, request_text
+
+GATEWAY, DELIVERY, MARKET_DATA = "http://gateway", "http://delivery", "http://market-data"
+SECRET = b"the venue's own"
+
+
+class FakeVenue:
+    """Set its public attributes to steer it; read them to see what came in."""
+
+    def __init__(self, product: str, api_public_key: str, period_s: int = 3600, interval_ms: int = 20) -> None:
+        self.product, self.api_public_key = product, api_public_key
+        self.period_s, self.interval_ms = period_s, interval_ms
+        self.down = False
+        self.stale_next = False
+        self.sell = True
+        self.starts: list[LeaseStart] = []
+        self.stops: list[LeaseStop] = []
+        self.open_challenges: list[Challenge] = []
+        self.enrolments: list[EnrolRequest] = []
+        self.reports: list[Report] = []
+        self.verdicts: list[ChallengeVerdict] = []
+        self.lease_results: list[LeaseResult] = []
+        self.inspections: list[InspectionReport] = []
+        self.orders: dict[int, dict] = {}
+        self.posted: list[dict] = []
+        self.positions: list[dict] = []
+        self.refusals: list[str] = []
+        self._nonce = secrets.token_hex(32)
+        self._commits: dict[str, ChallengeCommit] = {}
+        self._asked: dict[str, OpeningRequest] = {}
+
+    def client(self) -> httpx.AsyncClient:
+        """Returns a client whose wire ends here."""
+        return httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+
+    def standing(self) -> list[tuple[int, int, str]]:
+        """Returns (start, GPUs, price) of every ask in the books, in order of time."""
+        asks = (ask for order in self.orders.values() for ask in order["asks"])
+        return sorted((contract_start_s(ask["contract"]), ask["remaining_qty"], ask["price"]) for ask in asks)
+
+    # -- the wire ------------------------------------------------------------------------------------------------------
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("the venue is away")
+        handlers = {"delivery": self._deliver, "gateway": self._trade, "market-data": self._show_market}
+        return handlers[request.url.host](request, request.url.path.removeprefix("/v1/").split("/"))
+
+    def _deliver(self, request: httpx.Request, path: list[str]) -> httpx.Response:
+        match path:
+            case ["nodes"]:
+                return self._enrol(EnrolRequest.model_validate_json(request.content))
+            case ["nodes", _, "reports"]:
+                return self._report(Report.model_validate_json(request.content))
+            case ["nodes", _, "challenges", _, "commit"]:
+                return self._commit(ChallengeCommit.model_validate_json(request.content))
+            case ["nodes", _, "challenges", _, "open"]:
+                return self._judge(ChallengeOpening.model_validate_json(request.content))
+            case ["nodes", _, "leases", _]:
+                return self._take_lease_result(LeaseResult.model_validate_json(request.content))
+            case ["inspections", "nonces"]:
+                return httpx.Response(201, json={"nonce": "7" * 64, "expires_ms": 2**40})
+            case ["inspections"]:
+                return self._take_inspection(InspectionReport.model_validate_json(request.content))
+        raise AssertionError(f"delivery has no {request.url.path}")
+
+    def _enrol(self, request: EnrolRequest) -> httpx.Response:
+        self._check(request, request.public_key)
+        self.enrolments.append(request)
+        reply = EnrolReply(
+            node_id=node_id_of(request.public_key),
+            account="operator",
+            level="T0",
+            server_nonce=self._nonce,
+            server_time_ms=_wall_ms(),
+            report_interval_ms=self.interval_ms,
+            challenge=self._new_challenge("enrolment"),
+        )
+        return _model(reply, 201)
+
+    def _report(self, report: Report) -> httpx.Response:
+        self._check(report)
+        last = self.reports[-1] if self.reports else None
+        if last and report.seq == last.seq and message_hash(report) == message_hash(last):
+            return self._reply(report, "duplicate")
+        assert report.seq == (last.seq + 1 if last else 1)
+        assert report.prev_hash == (message_hash(last) if last else GENESIS_HASH)
+        assert last is None or report.mono_start_ms >= last.mono_end_ms
+        if self.stale_next and not report.queued:
+            self.stale_next = False
+            self._nonce = secrets.token_hex(32)
+            return _problem(409, "report_nonce_stale", server_nonce=self._nonce)
+        assert report.queued or report.server_nonce == self._nonce
+        self.reports.append(report)
+        return self._reply(report, "accepted")
+
+    def _reply(self, report: Report, status: str) -> httpx.Response:
+        self._nonce = secrets.token_hex(32)
+        passed = bool(self.verdicts) and self.verdicts[-1].passed
+        reply = ReportReply(
+            status=status,
+            seq=report.seq,
+            next_nonce=self._nonce,
+            server_time_ms=_wall_ms(),
+            report_interval_ms=self.interval_ms,
+            level="T0",
+            node_state="active" if passed else "enrolled",
+            challenges=tuple(self.open_challenges),
+            start_leases=tuple(self.starts),
+            stop_leases=tuple(self.stops),
+            hint=PolicyHint(sell=self.sell, reason="" if self.sell else "told so"),
+        )
+        return _model(reply)
+
+    def _commit(self, commit: ChallengeCommit) -> httpx.Response:
+        self._check(commit)
+        challenge = next(each for each in self.open_challenges if each.challenge_id == commit.challenge_id)
+        gpus = tuple(draw_opening(SECRET, challenge, head.gpu_uuid, 1, 4) for head in commit.heads)
+        self._commits[commit.challenge_id] = commit
+        asked = OpeningRequest(challenge_id=commit.challenge_id, deadline_ms=challenge.deadline_ms, gpus=gpus)
+        self._asked[commit.challenge_id] = asked
+        return _model(asked)
+
+    def _judge(self, opening: ChallengeOpening) -> httpx.Response:
+        self._check(opening)
+        challenge = next(each for each in self.open_challenges if each.challenge_id == opening.challenge_id)
+        heads = {head.gpu_uuid: head.head for head in self._commits[opening.challenge_id].heads}
+        asked = {gpu.gpu_uuid: gpu for gpu in self._asked[opening.challenge_id].gpus}
+        answers = {gpu.gpu_uuid: gpu for gpu in opening.gpus}
+        verdicts = []
+        for uuid in challenge.gpu_uuids:
+            reason = "missing"
+            if uuid in heads:
+                reason = check_chain(challenge, opening.agent, heads[uuid], asked[uuid], answers[uuid], SECRET)
+            verdicts.append(GpuVerdict(gpu_uuid=uuid, passed=not reason, reason=reason, operations_per_s=1))
+        verdict = ChallengeVerdict(
+            challenge_id=challenge.challenge_id,
+            passed=all(each.passed for each in verdicts),
+            judged_ms=_wall_ms(),
+            gpus=tuple(verdicts),
+        )
+        self.verdicts.append(verdict)
+        self.open_challenges.remove(challenge)
+        return _model(verdict)
+
+    def _take_lease_result(self, result: LeaseResult) -> httpx.Response:
+        self._check(result)
+        self.lease_results.append(result)
+        self.starts = [each for each in self.starts if (each.lease_id, "start") != (result.lease_id, result.action)]
+        self.stops = [each for each in self.stops if (each.lease_id, "stop") != (result.lease_id, result.action)]
+        return _model(LeaseReply(lease_id=result.lease_id, recorded=True))
+
+    def _take_inspection(self, report: InspectionReport) -> httpx.Response:
+        self._check(report, report.public_key)
+        self.inspections.append(report)
+        return _model(InspectionReply(inspection_id=message_hash(report), received_ms=_wall_ms()), 201)
+
+    def _new_challenge(self, cause: str) -> Challenge:
+        challenge = Challenge(
+            challenge_id=f"challenge-{secrets.token_hex(4)}",
+            cause=cause,
+            nonce=secrets.token_hex(32),
+            n=32,
+            rounds=2,
+            gpu_uuids=tuple(gpu.uuid for gpu in self.enrolments[-1].gpus),
+            issued_ms=_wall_ms(),
+            deadline_ms=_wall_ms() + 60_000,
+        )
+        self.open_challenges.append(challenge)
+        return challenge
+
+    def _check(self, message: SignedMessage, public_key: str | None = None) -> None:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key or self.enrolments[-1].public_key))
+        key.verify(bytes.fromhex(message.signature), signing_bytes(message))
+
+    # -- the market ----------------------------------------------------------------------------------------------------
+
+    def _show_market(self, request: httpx.Request, path: list[str]) -> httpx.Response:
+        assert path == ["products"]
+        terms = {"period_s": self.period_s, "horizon_periods": 5, "gate_lead_s": 6, "tick": "0.01"}
+        row = {"product": self.product} | terms
+        return httpx.Response(200, json={"items": [row], "seq": 1})
+
+    def _trade(self, request: httpx.Request, path: list[str]) -> httpx.Response:
+        self._check_request(request)
+        query = request.url.params
+        match request.method, path:
+            case "GET", ["orders"] if "parent_id" in query:
+                return _page(self.orders[int(query["parent_id"])]["asks"])
+            case "GET", ["orders"]:
+                return _page([_without(order, "asks") for order in self.orders.values()])
+            case "GET", ["positions"]:
+                return _page(self.positions)
+            case "POST", ["orders"]:
+                return self._post_capacity(json.loads(request.content))
+            case "DELETE", ["orders", order_id]:
+                gone = self.orders.pop(int(order_id), None)
+                return httpx.Response(200, json={}) if gone else _problem(404, "unknown_order")
+        raise AssertionError(f"the gateway has no {request.method} {request.url.path}")
+
+    def _post_capacity(self, form: dict) -> httpx.Response:
+        if self.refusals:
+            return _problem(422, self.refusals.pop(0))
+        start_s, end_s = (int(datetime.fromisoformat(form[name]).timestamp()) for name in ("from", "to"))
+        order_id = len(self.posted) + 1
+        self.posted.append(form)
+        asks = [
+            {
+                "order_id": 1000 * order_id + number,
+                "parent_id": order_id,
+                "contract": contract_name(form["product"], period_start_s, self.period_s),
+                "remaining_qty": form["gpus"],
+                "price": form.get("floor_price") or form["floor_curve"][period_start_s // 3600 % 24],
+                "node": form["node"],
+            }
+            for number, period_start_s in enumerate(range(start_s, end_s, self.period_s))
+        ]
+        self.orders[order_id] = {
+            "order_id": order_id,
+            "kind": "capacity",
+            "node": form["node"],
+            "updated_ns": str(time.time_ns()),
+            "asks": asks,
+        }
+        return httpx.Response(201, json={"order": {"order_id": order_id}})
+
+    def sell_gpus(self, start_s: int, gpus: int) -> None:
+        """Lets a buyer take GPUs of the first ask of a period that has them."""
+        for order in self.orders.values():
+            for ask in order["asks"]:
+                if contract_start_s(ask["contract"]) == start_s and ask["remaining_qty"] >= gpus:
+                    ask["remaining_qty"] -= gpus
+                    order["updated_ns"] = str(time.time_ns())
+                    self.positions.append({"node": ask["node"], "contract": ask["contract"], "qty": gpus})
+                    return
+        raise AssertionError("nothing to buy")
+
+    def _check_request(self, request: httpx.Request) -> None:
+        text = request_text(
+            request.method,
+            request.url.path,
+            request.url.query.decode(),
+            request.content,
+            int(request.headers[TIMESTAMP_HEADER]),
+            request.headers[NONCE_HEADER],
+            request.headers[KEY_HEADER],
+        )
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.api_public_key))
+        key.verify(bytes.fromhex(request.headers[SIGNATURE_HEADER]), text)
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Waits until a condition holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.01)
+
+
+def _model(model, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, content=model.canonical(), headers={"Content-Type": "application/json"})
+
+
+def _page(items: list[dict]) -> httpx.Response:
+    return httpx.Response(200, json={"items": items, "cursor": None, "seq": 1})
+
+
+def _problem(status: int, code: str, **members: object) -> httpx.Response:
+    return httpx.Response(status, json={"code": code, "detail": code, "retryable": False} | members)
+
+
+def _without(document: dict, name: str) -> dict:
+    return {key: value for key, value in document.items() if key != name}
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

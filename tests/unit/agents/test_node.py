@@ -1,0 +1,283 @@
+"""A whole node against a venue at the end of its wire: it enrols, proves, sells and leases out what it can prove."""
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agents.node.app import make_node
+from agents.node.client import ApiKey, DeliveryClient, GatewayClient
+from agents.node.errors import ChainBroken
+from agents.node.fleet import PlayedTelemetry, Site
+from agents.node.inventory import absent
+from agents.node.market import OperatorAccount
+from agents.node.policy import PolicyFile
+from agents.node.state import StateFolder
+from schemas.nodes import LeaseStart, LeaseStop
+from tests.fakes.venue import DELIVERY, GATEWAY, MARKET_DATA, FakeVenue, until
+
+PRODUCT = "H100SXM80.CNE.F"
+POLICY = f"""
+label = "site-a"
+hub = "CNE"
+periods_ahead = 3
+idle.for_ms = 0
+price.floor = "12.84"
+hooks.start = ["{sys.executable}", "-c", "print('{{\\"endpoint\\": \\"ssh://a\\", \\"credential\\": \\"key\\"}}')"]
+hooks.stop = ["{sys.executable}", "-c", "pass"]
+"""
+
+
+class Telemetry(PlayedTelemetry):
+    """Played GPUs of which some can be lost or busy."""
+
+    def __init__(self, policy: Path, gpus: int) -> None:
+        super().__init__(
+            Site(
+                policy=PolicyFile(policy).current,
+                api_key="key",
+                api_key_file="none",
+                token="token",
+                chip_grade="H100SXM80",
+                gpu_name="NVIDIA H100 80GB HBM3",
+                memory_mib=81559,
+                gpus=gpus,
+            )
+        )
+        self.lost: set[str] = set()
+        self.busy: set[str] = set()
+
+    def read(self):
+        return tuple(self._changed(reading) for reading in super().read())
+
+    def _changed(self, reading):
+        if reading.uuid in self.lost:
+            return absent(reading.uuid, (79,))
+        return reading.model_copy(update={"utilisation_percent": 100}) if reading.uuid in self.busy else reading
+
+
+class PlayedSite:
+    """One node, its policy file, its GPUs and its venue."""
+
+    def __init__(self, folder: Path, gpus: int = 4) -> None:
+        self.folder = folder
+        self.policy = folder / "policy.toml"
+        self.policy.write_text(POLICY)
+        self.telemetry = Telemetry(self.policy, gpus)
+        self.uuids = [gpu.uuid for gpu in self.telemetry.inventory()]
+        self.key = ApiKey("operator-key", Ed25519PrivateKey.generate())
+        self.venue = FakeVenue(PRODUCT, self.key.private_key.public_key().public_bytes_raw().hex())
+        self.node = None
+
+    @asynccontextmanager
+    async def running(self, token: str | None = "token"):
+        """Runs the node; stops it at the end, and passes on what ended it before."""
+        async with self.venue.client() as http:
+            with ThreadPoolExecutor(1) as executor:
+                account = OperatorAccount(GatewayClient(http, GATEWAY, MARKET_DATA, self.key), fresh_for_s=0)
+                state = StateFolder(self.folder / "state")
+                delivery = DeliveryClient(http, DELIVERY)
+                policy = PolicyFile(self.policy)
+                self.node = make_node(self.telemetry, policy, state, delivery, account, executor, token)
+                running = asyncio.get_running_loop().create_task(self.node.run())
+                try:
+                    yield running
+                finally:
+                    self.node.stop()
+                    await running
+
+    def gpus_offered(self) -> list[int]:
+        offered: dict[int, int] = {}
+        for start_s, gpus, _ in self.venue.standing():
+            offered[start_s] = offered.get(start_s, 0) + gpus
+        return list(offered.values())
+
+    def lease(self, name: str = "lease-1", gpu: int = 0) -> LeaseStart:
+        return LeaseStart(
+            lease_id=name,
+            position_ids=(1,),
+            contract=f"{PRODUCT}-261122130000",
+            gpu_uuids=(self.uuids[gpu],),
+            starts_ms=1,
+            ends_ms=2,
+            access_reference="ssh-ed25519 AAAA",
+        )
+
+
+@pytest.fixture
+def site(tmp_path) -> PlayedSite:
+    return PlayedSite(tmp_path)
+
+
+async def test_a_node_enrols_proves_itself_and_posts_all_its_idle_hours(site):
+    async with site.running():
+        await until(lambda: len(site.venue.standing()) >= 3)
+        request = site.venue.enrolments[0]
+        assert (request.grade, request.hub, request.token, len(request.gpus)) == ("H100SXM80", "CNE", "token", 4)
+        assert request.nvml_simulated
+        assert [verdict.passed for verdict in site.venue.verdicts] == [True]
+        starts = [start for start, _, _ in site.venue.standing()]
+        assert starts[1] - starts[0] == starts[2] - starts[1] == 3600
+        assert {(gpus, price) for _, gpus, price in site.venue.standing()} == {(4, "12.840000")}
+
+
+async def test_a_node_withdraws_its_capacity_when_it_is_stopped(site):
+    async with site.running():
+        await until(lambda: site.venue.standing())
+    assert site.venue.standing() == []
+
+
+async def test_nothing_is_offered_before_a_challenge_was_passed(site):
+    site.venue.sell = False
+    async with site.running():
+        await until(lambda: len(site.venue.reports) > 5)
+        assert site.venue.posted == []
+        site.venue.sell = True
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+
+
+async def test_a_lost_gpu_is_reported_with_its_xid_and_leaves_the_books(site):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.telemetry.lost = {site.uuids[1]}
+        await until(lambda: site.gpus_offered() == [3, 3, 3])
+        reading = site.venue.reports[-1].gpus[1]
+        assert (reading.uuid, reading.present, reading.healthy, reading.xid) == (site.uuids[1], False, False, (79,))
+
+
+async def test_a_busy_gpu_is_withdrawn_and_comes_back_when_it_is_idle_again(site):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.telemetry.busy = set(site.uuids[:2])
+        await until(lambda: site.gpus_offered() == [2, 2, 2])
+        site.telemetry.busy = set()
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+
+
+async def test_what_is_sold_is_not_offered_again(site):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        middle_s = site.venue.standing()[1][0]
+        site.venue.sell_gpus(middle_s, 3)
+        reports = len(site.venue.reports)
+        await until(lambda: len(site.venue.reports) > reports + 5)
+        assert site.gpus_offered() == [4, 1, 4]
+        assert len(site.venue.posted) == 1
+
+
+async def test_an_edited_price_reprices_what_stands(site):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.policy.write_text(POLICY.replace('"12.84"', '"13.005"'))
+        await until(lambda: {price for _, _, price in site.venue.standing()} == {"13.010000"})
+        assert site.gpus_offered() == [4, 4, 4]
+
+
+async def test_a_broken_policy_edit_leaves_the_last_good_one_at_work(site):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.policy.write_text("label = ")
+        reports = len(site.venue.reports)
+        await until(lambda: len(site.venue.reports) > reports + 3)
+        assert site.gpus_offered() == [4, 4, 4]
+
+
+async def test_where_money_for_the_bond_is_short_the_first_periods_are_offered(site):
+    site.venue.refusals = ["insufficient_funds"]
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4])
+
+
+async def test_reports_of_an_outage_wait_on_disk_and_arrive_in_order_with_their_chain_intact(site):
+    async with site.running():
+        await until(lambda: len(site.venue.reports) >= 3)
+        before = len(site.venue.reports)
+        site.venue.down = True
+        waiting = site.folder / "state" / "reports"
+        await until(lambda: len(list(waiting.glob("*.json"))) >= 4)
+        site.venue.stale_next = True
+        site.venue.down = False
+        await until(lambda: len(site.venue.reports) >= before + 6)
+        queued = [report.queued for report in site.venue.reports[before:]]
+        assert queued[:4] == [True] * 4
+        assert False in queued
+        assert [report.seq for report in site.venue.reports] == list(range(1, len(site.venue.reports) + 1))
+
+
+async def test_a_restarted_node_is_the_same_node_and_goes_on_with_its_chain(site):
+    async with site.running():
+        await until(lambda: len(site.venue.reports) >= 3)
+    async with site.running(token=None):
+        seen = len(site.venue.reports)
+        await until(lambda: len(site.venue.reports) > seen + 2)
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+    assert len(site.venue.enrolments) == 1
+    assert len({report.agent for report in site.venue.reports}) == 1
+
+
+async def test_a_node_whose_chain_the_venue_refuses_for_good_ends_with_its_capacity_withdrawn(site):
+    with pytest.raises(ChainBroken, match="report_forked"):
+        async with site.running() as running:
+            await until(lambda: site.gpus_offered() == [4, 4, 4])
+            site.venue._report = lambda report: _refuse_forked()
+            await asyncio.wait_for(asyncio.shield(running), 20)
+    assert site.venue.standing() == []
+
+
+def _refuse_forked() -> httpx.Response:
+    return httpx.Response(409, json={"code": "report_forked", "detail": "two histories", "retryable": False})
+
+
+async def test_a_lease_is_opened_by_the_hook_reported_while_it_lives_and_closed_by_the_hook(site):
+    lease = site.lease()
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.venue.starts = [lease]
+        await until(lambda: site.venue.lease_results)
+        started = site.venue.lease_results[0]
+        assert (started.action, started.ok, started.endpoint, started.credential) == ("start", True, "ssh://a", "key")
+        await until(lambda: site.venue.reports[-1].lease_ids == ("lease-1",))
+        site.telemetry.busy = {site.uuids[0]}
+        seen = len(site.venue.reports)
+        await until(lambda: len(site.venue.reports) > seen + 3)
+        assert site.gpus_offered() == [4, 4, 4], "the buyer's own work on a leased GPU takes nothing from the books"
+        site.telemetry.busy = set()
+        site.venue.stops = [LeaseStop(lease_id="lease-1", reason="ended")]
+        await until(lambda: len(site.venue.lease_results) == 2)
+        stopped = site.venue.lease_results[1]
+        assert (stopped.action, stopped.ok, stopped.endpoint, stopped.credential) == ("stop", True, "", "")
+        await until(lambda: site.venue.reports[-1].lease_ids == ())
+
+
+async def test_the_next_lease_of_a_gpu_waits_until_the_last_one_is_closed(site):
+    async with site.running():
+        site.venue.starts = [site.lease("lease-1")]
+        await until(lambda: len(site.venue.lease_results) == 1)
+        site.venue.starts = [site.lease("lease-2")]
+        seen = len(site.venue.reports)
+        await until(lambda: len(site.venue.reports) > seen + 3)
+        assert len(site.venue.lease_results) == 1
+        site.venue.stops = [LeaseStop(lease_id="lease-1", reason="ended")]
+        await until(lambda: len(site.venue.lease_results) == 3)
+    assert [(result.lease_id, result.action) for result in site.venue.lease_results] == [
+        ("lease-1", "start"),
+        ("lease-1", "stop"),
+        ("lease-2", "start"),
+    ]
+
+
+async def test_a_lost_gpu_is_not_proven(site):
+    site.telemetry.lost = {site.uuids[2]}
+    async with site.running():
+        await until(lambda: site.venue.verdicts)
+        assert [(gpu.passed, gpu.reason) for gpu in site.venue.verdicts[0].gpus] == [
+            (True, ""),
+            (True, ""),
+            (False, "missing"),
+            (True, ""),
+        ]
