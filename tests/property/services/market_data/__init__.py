@@ -1,0 +1,1 @@
+"""Properties of market_data against the engine."""
