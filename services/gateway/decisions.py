@@ -63,9 +63,9 @@ class Decisions:
     def _decide(self) -> None:
         offset = self._events[0].in_offset
         command_id = self._command_at.pop(offset, None)
-        if self._events[0].type == "record_rejected":
-            self._note_refused(command_id, offset, self._events[0].code)
-            return
+        for event in self._events:
+            if event.type == "record_rejected":
+                return self._note_refused(command_id, offset, event.code)
         for event in self._events:
             if command_id := getattr(event, "command_id", None):
                 break

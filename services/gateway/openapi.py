@@ -31,7 +31,7 @@ def json_of(*models: type) -> dict[str, Any]:
 PLACE = {
     "requestBody": {"required": True, "content": json_of(OrderForm, BlockForm, CapacityForm)},
     "responses": {
-        "200": {"description": "A repeat: the first result, and `Idempotent-Replayed`.", "content": json_of(OrderReply)},
+        "200": {"description": "A repeat: the first result again.", "content": json_of(OrderReply)},
         "201": {"description": "The engine took the order; the event is durable.", "content": json_of(OrderReply)},
         "202": {"description": "No answer in time; the order may be live.", "content": json_of(UnknownReply)},
     },

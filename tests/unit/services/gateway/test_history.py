@@ -1,0 +1,171 @@
+"""What the events make of orders, refusals, fills, positions and balances."""
+
+import pytest
+
+from schemas.venue import SettlePosition
+from services.gateway.history import Changes
+from services.gateway.records import terms_of
+from tests.scenarios.venue import contract_of
+from tests.unit.services.gateway.following import open_venue
+
+
+@pytest.fixture
+def venue():
+    return open_venue()
+
+
+def standing(order) -> tuple:
+    return order.status, order.qty, order.filled_qty, order.remaining_qty, order.filled_micros, order.reason
+
+
+def only_order(venue):
+    return list(venue.history.orders.values())[-1]
+
+
+def test_a_resting_bid_is_new_with_its_terms_and_its_money_held(venue):
+    bid = venue.limit("alice", "buy", 4, 2_000_000)
+    venue.send(bid)
+    order = only_order(venue)
+    assert standing(order) == ("new", 4, 0, 4, 0, None)
+    assert terms_of(order) == bid.model_dump(exclude={"command_id"})
+    balance = venue.history.balances["alice", "CNY"]
+    assert (balance.available_micros, balance.held_micros) == (992_000_000, 8_000_000)
+
+
+def test_a_trade_fills_both_sides_and_opens_a_position(venue):
+    venue.send(venue.limit("op", "sell", 4, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 3, 2_500_000))
+    ask, bid = venue.history.orders.values()
+    assert standing(ask) == ("partially_filled", 4, 3, 1, 6_000_000, None)
+    assert standing(bid) == ("filled", 3, 3, 0, 6_000_000, None)
+    fill = next(iter(venue.history.take_changes().fills.values()))
+    assert (fill.buyer, fill.seller, fill.buyer_order_id, fill.seller_order_id) == ("alice", "op", 2, 1)
+    assert (fill.taker_side, fill.qty, fill.price_micros, fill.value_micros) == ("buy", 3, 2_000_000, 6_000_000)
+    position = venue.history.positions[1]
+    assert (position.state, position.buyer_order_id, position.operator_order_id) == ("OPEN", 2, 1)
+
+
+def test_an_order_remembers_how_its_own_command_left_it(venue):
+    venue.send(venue.limit("op", "sell", 1, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 3, 2_000_000))
+    venue.send(venue.limit("op", "sell", 2, 2_000_000))
+    bid = venue.history.orders[2]
+    assert standing(bid) == ("filled", 3, 3, 0, 6_000_000, None)
+    assert (bid.first_filled_qty, bid.first_remaining, bid.first_filled_micros) == (1, 2, 2_000_000)
+
+
+def test_a_canceled_order_has_nothing_left_and_its_reason(venue):
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    venue.send(venue.cancel("alice", 1))
+    assert standing(only_order(venue)) == ("canceled", 4, 0, 0, 0, "user")
+
+
+def test_an_order_that_misses_says_why(venue):
+    venue.send(venue.limit("op", "sell", 1, 3_000_000))
+    venue.send(venue.limit("alice", "buy", 2, 2_000_000, tif="IOC"))
+    miss = only_order(venue)
+    assert standing(miss) == ("canceled", 2, 0, 0, 0, "ioc_remainder")
+    assert (miss.why_reason, miss.why_best_micros, miss.why_missing) == ("price", 3_000_000, 2)
+
+
+def test_an_order_that_the_gate_closes_on_is_expired(venue):
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    venue.now_ms += 3 * 3_600_000
+    venue.credit("bob", 1)
+    assert standing(only_order(venue)) == ("expired", 4, 0, 0, 0, "gate_closed")
+
+
+def test_a_capacity_order_counts_its_asks(venue):
+    venue.send(venue.capacity("op", 8, 2_000_000))
+    parent, *asks = venue.history.orders.values()
+    assert (standing(parent), parent.asks_open, parent.periods) == (("new", 8, 0, 16, 0, None), 2, 2)
+    venue.send(venue.limit("alice", "buy", 3, 2_000_000))
+    assert standing(parent) == ("partially_filled", 8, 3, 13, 6_000_000, None)
+    venue.send(venue.cancel("op", parent.order_id))
+    assert (standing(parent), parent.asks_open) == (("canceled", 8, 3, 0, 6_000_000, "user"), 0)
+    assert [ask.status for ask in asks] == ["canceled", "canceled"]
+
+
+def test_a_capacity_order_is_filled_when_its_last_ask_is(venue):
+    venue.send(venue.capacity("op", 2, 2_000_000))
+    venue.send(venue.block("alice", 2, 2_000_000))
+    parent, _, _, block = venue.history.orders.values()
+    assert standing(parent) == ("filled", 2, 4, 0, 8_000_000, None)
+    assert standing(block) == ("filled", 2, 2, 0, 8_000_000, None)
+
+
+def test_a_refused_order_is_kept_as_a_refusal_under_its_client_id(venue):
+    venue.send(venue.limit("alice", "buy", 1_000, 2_000_000, client_order_id="big"))
+    refusal = venue.history.order_of_client("alice", "big")
+    assert (refusal.code, refusal.command) == ("insufficient_funds", "place_order")
+    assert venue.history.orders == {}
+
+
+def test_a_conflicting_repeat_and_a_refused_cancel_leave_no_refusal(venue):
+    venue.send(venue.limit("alice", "buy", 1, 2_000_000, client_order_id="mine"))
+    venue.send(venue.limit("alice", "buy", 2, 2_000_000, client_order_id="mine"))
+    venue.send(venue.cancel("bob", 1))
+    assert venue.history.refusals == {}
+    assert venue.history.order_of_client("alice", "mine").qty == 1
+
+
+def test_a_position_goes_through_its_states_to_its_settlement(venue):
+    venue.send(venue.limit("op", "sell", 4, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    position, seen = venue.history.positions[1], []
+    for minutes in (175, 10, 70):
+        venue.now_ms += minutes * 60_000
+        venue.credit("bob", 1)
+        seen.append(position.state)
+    meter = {"excused_gpu_s": 0, "delivered_gpu_s": 14_400, "used_gpu_s": 0, "noticed": False, "recalled_gpus": 0}
+    venue.batch("delivery", SettlePosition(position_id=1, revision=1, meter_digest="0" * 64, **meter))
+    assert seen == ["LOCKED", "DELIVERING", "METERED"]
+    amounts = (position.gross_micros, position.fee_micros, position.buyer_micros, position.operator_micros)
+    assert (position.state, position.revision, amounts) == (
+        "SETTLED_PROVISIONAL",
+        1,
+        (8_000_000, 80_000, -8_000_000, 7_920_000),
+    )
+    venue.now_ms += 86_400_000 * 2
+    venue.credit("bob", 1)
+    assert position.state == "SETTLED_FINAL"
+
+
+def test_changes_are_handed_over_once_and_hold_each_record_as_it_stands(venue):
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    venue.send(venue.cancel("alice", 1))
+    changes = venue.history.take_changes()
+    assert [order.status for order in changes.orders.values()] == ["canceled"]
+    assert set(changes.products) == {"H100SXM80.CNE.F"}
+    assert venue.history.take_changes() == Changes()
+
+
+def test_what_is_over_and_written_is_forgotten_and_what_lives_is_kept(venue):
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000, client_order_id="gone"))
+    venue.send(venue.limit("alice", "buy", 1, 2_000_000, client_order_id="lives"))
+    venue.send(venue.cancel("alice", 1))
+    venue.history.forget(venue.history.take_changes())
+    assert list(venue.history.orders) == [2]
+    assert venue.history.order_of_client("alice", "gone") is None
+    assert venue.history.order_of_client("alice", "lives").order_id == 2
+
+
+def test_what_changed_again_while_it_was_written_is_kept_until_that_is_written_too(venue):
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    changes = venue.history.take_changes()
+    venue.send(venue.cancel("alice", 1))
+    venue.history.forget(changes)
+    assert [order.status for order in venue.history.orders.values()] == ["canceled"]
+
+
+def test_a_restored_history_goes_on_as_if_it_had_never_stopped(venue):
+    venue.send(venue.capacity("op", 8, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 3, 2_000_000))
+    before = venue.history
+    restored = type(before)()
+    records = [*before.orders.values(), *before.positions.values(), *before.balances.values()]
+    restored.restore(records, before.products.values(), before.seq)
+    venue.history = restored
+    venue.send(venue.limit("bob", "buy", 1, 2_000_000))
+    assert standing(restored.orders[1]) == ("partially_filled", 8, 4, 12, 8_000_000, None)
+    assert [position.contract for position in restored.positions.values()] == [contract_of(3)] * 2

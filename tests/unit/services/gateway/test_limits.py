@@ -1,0 +1,39 @@
+"""Request budgets: a burst, then so many a second, each key for itself."""
+
+from services.gateway.limits import Budget
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_key_has_its_burst_and_is_then_told_how_long_to_wait():
+    budget = Budget("orders", per_s=2, burst_s=2, clock=Clock())
+    answers = [budget.take("k") for _ in range(5)]
+    assert [answer.allowed for answer in answers] == [True] * 4 + [False]
+    assert answers[0].headers == {"RateLimit-Policy": '"orders";q=4;w=2', "RateLimit": '"orders";r=3;t=1'}
+    assert answers[4].headers == {
+        "RateLimit-Policy": '"orders";q=4;w=2',
+        "RateLimit": '"orders";r=0;t=2',
+        "Retry-After": "1",
+    }
+
+
+def test_tokens_come_back_with_time_and_never_above_the_burst():
+    clock = Clock()
+    budget = Budget("orders", per_s=2, burst_s=2, clock=clock)
+    for _ in range(4):
+        budget.take("k")
+    clock.now_s += 1
+    assert [budget.take("k").allowed for _ in range(3)] == [True, True, False]
+    clock.now_s += 1_000
+    assert [budget.take("k").allowed for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_one_key_does_not_spend_anothers_budget():
+    budget = Budget("orders", per_s=1, burst_s=1, clock=Clock())
+    assert [budget.take(key).allowed for key in ("a", "a", "b")] == [True, False, True]
