@@ -1,0 +1,152 @@
+"""Events as a trader would say them: one line each, money as decimals, and every account whose balance moved."""
+
+from collections.abc import Callable
+
+from schemas.money import format_micros as money
+
+Event = dict
+
+
+def render(event: Event) -> list[str]:
+    """The event's line, and one line for each posting."""
+    return [PHRASES[event["type"]](event), *(posting(*each) for each in event.get("postings", ()))]
+
+
+def posting(account: str, asset: str, available: int, held: int, available_after: int, held_after: int) -> str:
+    moves = ", ".join(f"{name} {signed(delta)}" for name, delta in (("available", available), ("held", held)) if delta)
+    return f"  {account}: {moves}  = {money(available_after)} + {money(held_after)} {asset}"
+
+
+def signed(micros: int) -> str:
+    return f"{'+' if micros > 0 else ''}{money(micros)}"
+
+
+def hour(contract: str | None) -> str:
+    """A contract by its delivery hour; the product is left out."""
+    return f"{contract[-2:]}h" if contract else "block"
+
+
+def price(event: Event) -> str:
+    return "market" if event["price_micros"] is None else money(event["price_micros"])
+
+
+def accepted(event: Event) -> str:
+    flags = "" if event["tif"] == "GTG" else f" {event['tif']}"
+    flags += " post-only" if event["post_only"] else ""
+    flags += f" from {event['node']}" if event["node"] else ""
+    verb = "bids" if event["side"] == "buy" else "asks"
+    what = f"{hour(event['contract'])} {event['qty']} @ {price(event)}{flags}"
+    return f"#{event['order_id']} {event['account']} {verb} {what}"
+
+
+def block_accepted(event: Event) -> str:
+    most = f", at most {money(event['max_cost_micros'])}" if event["max_cost_micros"] else ""
+    tif = "" if event["tif"] == "GTG" else f" {event['tif']}"
+    size = f"{event['qty']} (at least {event['min_qty']}) × {event['periods']} h"
+    return (
+        f"#{event['order_id']} {event['account']} bids block {size} @ {money(event['limit_price_micros'])}{most}{tif}"
+    )
+
+
+def duplicate(event: Event) -> str:
+    first = f"#{event['order_id']}" if event["order_id"] else "a refusal"
+    return f"duplicate of {first} at offset {event['first_offset']}"
+
+
+def trade(event: Event) -> str:
+    maker, taker = event["maker_order_id"], event["taker_order_id"]
+    what = f"{event['qty']} @ {money(event['price_micros'])} {hour(event['contract'])} on {event['node']}"
+    money_held = f"escrow {money(event['escrow_micros'])}, bond {money(event['bond_micros'])}"
+    left = f"left {event['maker_left']}/{event['taker_left']}"
+    parties = f"{event['buyer']} buys {what} from {event['seller']}"
+    return f"trade {event['trade_id']}: {parties} (#{maker} meets #{taker}, {left}): {money_held}"
+
+
+def gone(verb: str) -> Callable[[Event], str]:
+    def phrase(event: Event) -> str:
+        reason = f", {event['reason']}" if "reason" in event else ""
+        left = (
+            f"{event['qty_left']} left" if "qty_off" not in event else f"by {event['qty_off']} to {event['qty_left']}"
+        )
+        return f"#{event['order_id']} {verb}{reason}: {left}{why(event)}"
+
+    return phrase
+
+
+def why(event: Event) -> str:
+    miss = event.get("why_unfilled")
+    if not miss:
+        return ""
+    best = "none" if miss["best_price_micros"] is None else money(miss["best_price_micros"])
+    return f" ({miss['reason']}; best {best}, missing {miss['missing_gpus']})"
+
+
+def rejected(event: Event) -> str:
+    return f"rejected {event['command']} of {event['account']}: {event['code']}{why(event)}"
+
+
+def settled(event: Event) -> str:
+    parts = ("gross", "damages", "fee", "buyer", "operator", "refund")
+    amounts = ", ".join(f"{part} {money(event[part + '_micros'])}" for part in parts)
+    return f"position {event['position_id']} settled, revision {event['revision']}: {amounts}"
+
+
+def debt(verb: str) -> Callable[[Event], str]:
+    return lambda event: f"{verb}: {event['debtor']} to {event['creditor']} {money(event['amount_micros'])}"
+
+
+def transfer(verb: str) -> Callable[[Event], str]:
+    return lambda event: f"{verb} {event['account']} {money(event['amount_micros'])} {event['asset']}"
+
+
+def escrow(verb: str) -> Callable[[Event], str]:
+    return lambda event: f"escrow {event['escrow_id']} {verb}"
+
+
+PHRASES: dict[str, Callable[[Event], str]] = {
+    "epoch_started": lambda event: f"epoch {event['epoch']}",
+    "product_defined": lambda event: f"{event['terms']['product']} defined",
+    "product_state_changed": lambda event: f"{event['product']} {event['state']}: {event['reason']}",
+    "contracts_listed": lambda event: (
+        f"{1 + (event['last_start_s'] - event['first_start_s']) // event['period_s']} contracts listed"
+    ),
+    "contract_state_changed": lambda event: (
+        f"{hour(event['contract'])} {event['state']}, {event['positions']} positions"
+    ),
+    "index_set": lambda event: f"index of {hour(event['contract'])} is {money(event['index_micros'])}",
+    "record_rejected": lambda event: f"record rejected: {event['code']}",
+    "command_rejected": lambda event: f"rejected {event['command']} of {event['source']}: {event['code']}",
+    "order_accepted": accepted,
+    "block_accepted": block_accepted,
+    "capacity_accepted": lambda event: (
+        f"#{event['order_id']} {event['account']} posts {event['gpus']} of {event['node']}"
+    ),
+    "order_rejected": rejected,
+    "order_duplicate": duplicate,
+    "order_canceled": gone("canceled"),
+    "order_reduced": gone("reduced"),
+    "order_expired": gone("expired"),
+    "cancel_done": lambda event: f"{event['canceled']} canceled",
+    "trade": trade,
+    "credited": transfer("credited"),
+    "debited": transfer("debited"),
+    "node_registered": lambda event: (
+        f"{event['node']} of {event['account']}: {len(event['gpus'])} GPUs, {event['level']}"
+    ),
+    "node_liveness_changed": lambda event: (
+        f"{event['node']} {'alive' if event['alive'] else 'not alive'}: {event['reason']}"
+    ),
+    "gpus_nominated": lambda event: (
+        f"{event['node']} serves {', '.join(str(each['position_id']) for each in event['nominations'])}"
+    ),
+    "position_settled": settled,
+    "position_finalized": lambda event: f"position {event['position_id']} final",
+    "guarantee_drawn": debt("guarantee pays"),
+    "claim_recorded": debt("claim recorded"),
+    "claim_paid": debt("claim paid"),
+    "hardware_locked": lambda event: f"listing {event['listing_id']} locks {len(event['gpus'])} GPUs",
+    "hardware_unlocked": lambda event: f"listing {event['listing_id']} unlocked",
+    "escrow_opened": escrow("opened"),
+    "escrow_released": escrow("released"),
+    "escrow_refunded": escrow("refunded"),
+}

@@ -1,0 +1,355 @@
+"""The language of the scenarios: one command a line, left of the bar; what it leads to stands right of it.
+
+A person's name and a client id are free words; an hour is `13h` after the scenario's midnight.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from schemas.money import format_micros, parse_micros
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.venue import (
+    Debit,
+    Epoch,
+    IndexFixed,
+    LockHardware,
+    NodeDown,
+    NodesAlive,
+    NominateGpus,
+    Nomination,
+    OpenEscrow,
+    RefundEscrow,
+    ReleaseEscrow,
+    SetProductState,
+    SettlePosition,
+    Tick,
+    UnlockHardware,
+)
+from tests.scenarios.rendering import hour as hour_of
+from tests.scenarios.rendering import render
+from tests.scenarios.venue import (
+    MIDNIGHT_MS,
+    PRODUCT,
+    Venue,
+    contract_of,
+    gpu_uuid,
+    hour_start_s,
+    product_terms,
+)
+
+BAR = " | "
+LEFT_WIDTH = 52
+DIGEST = "0" * 64
+
+
+def run(path: Path, engine: Any) -> str:
+    """Plays a scenario and returns its text anew, with what the engine said."""
+    venue, lines = Venue(engine), []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        command, bar, _ = line.partition(BAR)
+        if not command.strip() and bar:
+            continue
+        if not command.strip() or command.startswith("#"):
+            lines.append(line.rstrip())
+            continue
+        answers = play(venue, command.split())
+        shown = [command.rstrip(), *[""] * (len(answers) - 1)]
+        lines += [f"{left:<{LEFT_WIDTH}}{BAR}{right}".rstrip() for left, right in zip(shown, answers, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def play(venue: Venue, words: list[str]) -> list[str]:
+    """Carries one line out. Returns what it led to, a line each."""
+    verb, *rest = words
+    options = dict(word.split("=", 1) for word in rest if "=" in word)
+    plain = [word for word in rest if "=" not in word and word != "@"]
+    answers = VERBS[verb](venue, plain, options)
+    if answers and isinstance(answers[0], dict):
+        answers = [line for event in answers for line in render(event)]
+    return answers or ["-"]
+
+
+# -- words
+
+
+def hour(word: str) -> int:
+    return int(word.removesuffix("h"))
+
+
+def clock_ms(word: str) -> int:
+    """A time of day after the scenario's midnight: 12:50, 12:50:30, 36:00."""
+    hours, minutes, seconds = (*map(int, word.split(":")), 0)[:3]
+    return MIDNIGHT_MS + ((hours * 60 + minutes) * 60 + seconds) * 1000
+
+
+def optional_money(options: dict, name: str) -> int | None:
+    return parse_micros(options[name]) if name in options else None
+
+
+def tif(flags: list[str]) -> str:
+    return next((flag.upper() for flag in flags if flag in ("ioc", "fok")), "GTG")
+
+
+def client_id(venue: Venue, options: dict) -> str:
+    return options.get("id", f"client-{len(venue.records)}")
+
+
+def gpus(word: str) -> tuple[str, ...]:
+    """GPUs of a node by their places: n1:0,1."""
+    node, places = word.split(":")
+    return tuple(gpu_uuid(node, int(place)) for place in places.split(","))
+
+
+def number_or_text(word: str) -> int | str:
+    return int(word) if word.isdigit() else word
+
+
+# -- verbs
+
+
+def place(venue: Venue, account: str, side: str, words: list[str], options: dict, node: str | None) -> list[dict]:
+    contract_hour, qty, price, *flags = words
+    return venue.send(
+        PlaceOrder(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            client_order_id=client_id(venue, options),
+            contract=contract_of(hour(contract_hour), options.get("product", PRODUCT)),
+            side=side,
+            kind="market" if price == "market" else "limit",
+            qty=int(qty),
+            price_micros=None if price == "market" else parse_micros(price),
+            max_cost_micros=optional_money(options, "max"),
+            tif=tif(flags),
+            post_only="post-only" in flags,
+            node=node,
+            stp="cancel_newest",
+        )
+    )
+
+
+def bid(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return place(venue, words[0], "buy", words[1:], options, None)
+
+
+def ask(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return place(venue, words[0], "sell", words[1:], options, options.get("node"))
+
+
+def block(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, start, periods, qty, price, *flags = words
+    return venue.send(
+        PlaceBlock(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            client_order_id=client_id(venue, options),
+            product=options.get("product", PRODUCT),
+            start_s=hour_start_s(hour(start)),
+            periods=int(periods.removesuffix("h")),
+            qty=int(qty),
+            min_qty=int(options.get("least", qty)),
+            limit_price_micros=parse_micros(price),
+            max_cost_micros=optional_money(options, "max"),
+            tif=tif(flags),
+            stp="cancel_newest",
+        )
+    )
+
+
+def capacity(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, node, first, last, qty, *price = words
+    curve = tuple(map(parse_micros, options["curve"].split(","))) if "curve" in options else None
+    return venue.send(
+        PostCapacity(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            client_order_id=client_id(venue, options),
+            product=options.get("product", PRODUCT),
+            node=node,
+            gpus=int(qty),
+            from_s=hour_start_s(hour(first)),
+            to_s=hour_start_s(hour(last)),
+            floor_price_micros=parse_micros(price[0]) if price else None,
+            floor_curve_micros=curve,
+        )
+    )
+
+
+def cancel(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, *order = words
+    return venue.send(
+        CancelOrder(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            order_id=int(order[0].removeprefix("#")) if order else None,
+            client_order_id=options.get("id"),
+        )
+    )
+
+
+def cancel_all(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    contract = contract_of(hour(options["hour"])) if "hour" in options else None
+    filters = {"product": options.get("product"), "contract": contract, "side": options.get("side")}
+    return venue.send(MassCancel(command_id=f"command-{len(venue.records)}", account=words[0], **filters))
+
+
+def pass_time(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    venue.now_ms = clock_ms(words[0])
+    return venue.send(Tick())
+
+
+def wait(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    """Lets the clock go on without a record: the next command is the first to carry the new time."""
+    venue.now_ms = clock_ms(words[0])
+    return []
+
+
+def define(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    product = words[0] if words else PRODUCT
+    changes: dict[str, Any] = {name: number_or_text(value) for name, value in options.items()}
+    return venue.batch("admin", product_terms(product, **changes))
+
+
+def credit(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.credit(words[0], parse_micros(words[1]), *words[2:])
+
+
+def debit(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    transfer_id = options.get("transfer", f"transfer-{len(venue.records)}")
+    amount = parse_micros(words[1])
+    return venue.batch("ledger", Debit(transfer_id=transfer_id, account=words[0], asset="CNY", amount_micros=amount))
+
+
+def node(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    name, account, count = words
+    return venue.node(name, account, int(count), options.get("of", "H100SXM80.CNE"), options.get("level", "T1"))
+
+
+def alive(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("delivery", NodesAlive(nodes=tuple(words), until_ms=clock_ms(options["until"])))
+
+
+def down(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("delivery", NodeDown(node=words[0], reason=words[1]))
+
+
+def product_state(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    product = None if words[0] == "all" else words[0]
+    return venue.batch("admin", SetProductState(product=product, state=words[1], reason="scenario"))
+
+
+def index(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    contract = contract_of(hour(words[0]), options.get("product", PRODUCT))
+    fixed = {"level": 1, "method": "v1", "inputs_digest": DIGEST}
+    return venue.batch("market_data", IndexFixed(contract=contract, index_micros=parse_micros(words[1]), **fixed))
+
+
+def nominate(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    nominations = tuple(Nomination(position_id=int(name), gpus=gpus(value)) for name, value in options.items())
+    contract = contract_of(hour(words[0]))
+    return venue.batch("delivery", NominateGpus(contract=contract, node=words[1], nominations=nominations))
+
+
+def settle(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    meter = {"excused": 0, "delivered": 0, "recalled": 0, "revision": 1} | {
+        name: int(value) for name, value in options.items()
+    }
+    return venue.batch(
+        "delivery",
+        SettlePosition(
+            position_id=int(words[0]),
+            revision=meter["revision"],
+            excused_gpu_s=meter["excused"],
+            delivered_gpu_s=meter["delivered"],
+            used_gpu_s=meter.get("used", meter["delivered"]),
+            noticed="noticed" in words,
+            recalled_gpus=meter["recalled"],
+            meter_digest=DIGEST,
+        ),
+    )
+
+
+def epoch(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("matching", Epoch(epoch=int(words[0])))
+
+
+def lock(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("listings", LockHardware(listing_id=words[0], account=words[1], gpus=gpus(words[2])))
+
+
+def unlock(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("listings", UnlockHardware(listing_id=words[0]))
+
+
+def open_escrow(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    escrow_id, listing_id, buyer, seller, amount, fee = words
+    parties = {"escrow_id": escrow_id, "listing_id": listing_id, "buyer": buyer, "seller": seller, "asset": "CNY"}
+    amounts = {"amount_micros": parse_micros(amount), "fee_micros": parse_micros(fee)}
+    return venue.batch("listings", OpenEscrow(**parties, **amounts))
+
+
+def release(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("listings", ReleaseEscrow(escrow_id=words[0]))
+
+
+def refund(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("listings", RefundEscrow(escrow_id=words[0]))
+
+
+# -- looking
+
+
+def show_book(venue: Venue, words: list[str], options: dict) -> list[str]:
+    """The resting orders of an hour, best first on both sides."""
+    contract = contract_of(hour(words[0]), options.get("product", PRODUCT))
+    live = [order for order in venue.engine.orders() if order["contract"] == contract]
+    asks = sorted(
+        (order for order in live if order["side"] == "sell"), key=lambda each: (each["price_micros"], each["id"])
+    )
+    bids = sorted(
+        (order for order in live if order["side"] == "buy"), key=lambda each: (-each["price_micros"], each["id"])
+    )
+    return [
+        f"{'ask' if order['side'] == 'sell' else 'bid'} {format_micros(order['price_micros'])}"
+        f"  {order['left']} of {order['qty']}  #{order['id']} {order['account']}"
+        for order in [*reversed(asks), *bids]
+    ] or ["empty"]
+
+
+def show_positions(venue: Venue, words: list[str], options: dict) -> list[str]:
+    return [
+        f"{each['id']}: {each['buyer']} has {each['qty']} of {each['node']} in {hour_of(each['contract'])}"
+        f" from {each['operator']}, {each['state']}"
+        for each in venue.engine.positions()
+    ]
+
+
+VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
+    "product": define,
+    "state": product_state,
+    "credit": credit,
+    "debit": debit,
+    "node": node,
+    "alive": alive,
+    "down": down,
+    "time": pass_time,
+    "wait": wait,
+    "epoch": epoch,
+    "bid": bid,
+    "ask": ask,
+    "block": block,
+    "capacity": capacity,
+    "cancel": cancel,
+    "cancel-all": cancel_all,
+    "index": index,
+    "nominate": nominate,
+    "settle": settle,
+    "lock": lock,
+    "unlock": unlock,
+    "escrow": open_escrow,
+    "release": release,
+    "refund": refund,
+    "book": show_book,
+    "positions": show_positions,
+}
