@@ -1,0 +1,295 @@
+"""The demo, chapter by chapter: reference data, agents, orders, delivery, settlement, hardware, the feed, checks."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from clients.demo import hardware, trading
+from clients.demo.actors import Actor, Registry
+from clients.demo.checks import Check, replay, run_checks
+from clients.demo.sites import AgentSite, Sites
+from clients.demo.story import DemoFailed, Story
+from clients.demo.watching import Watcher
+from clients.http import result_of
+from infra.exchange import RunningExchange
+from infra.fake_nvml.scenario import lose_gpu
+from infra.reference.load import load_products
+from infra.reference.offers import load_offers
+from infra.reference.products import Timing
+
+FLEET_PERIODS_AHEAD = 4
+GATE_IN_S = 8
+BLOCK_PERIODS = 3
+
+
+class Demo:
+    """One run on a running exchange; `summary` afterwards holds what the services answered."""
+
+    def __init__(self, exchange: RunningExchange, work: Path, timing: Timing, story: Story):
+        self._exchange, self._timing, self._story = exchange, timing, story
+        self._registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
+        self._sites = Sites(self._registry, work / "sites", exchange.data / "logs")
+        self._watcher: Watcher | None = None
+        self.checks: list[Check] = []
+        self.summary: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Plays every chapter. Raises DemoFailed, or the Refusal of a request that should have been taken."""
+        try:
+            self._reference()
+            self._enrol()
+            self._trade()
+            self._deliver()
+            self._settle()
+            self._sell_hardware()
+            self._watch()
+        finally:
+            self._sites.stop()
+        self._check()
+
+    # -- chapters ------------------------------------------------------------------------------------------------------
+
+    def _reference(self) -> None:
+        with self._story.chapter("reference", "Reference data, and real offers of GPU servers"):
+            products = load_products(self._exchange.addresses["kafka"], self._exchange.data / "keys", self._timing)
+            offers, unmapped = load_offers()
+            self._story.lines(
+                f"{len(products)} products, contracts of {self._timing.period_s} s, "
+                f"{self._timing.horizon_periods} periods listed ahead",
+                f"{len(offers)} real offers become sites with {sum(site.gpus for site in offers)} GPUs; "
+                f"{len(unmapped)} name no hub:",
+                *(f"  row {each.row}: {each.gpu_name} in “{each.place}”" for each in unmapped),
+            )
+
+    def _enrol(self) -> None:
+        with self._story.chapter("enrolment", "Operators' agents enrol, prove their GPUs, and post idle capacity"):
+            east = self._registry.open_account("yangtze-compute", "operate", CNY="200000.00")
+            west = self._registry.open_account("taihu-cloud", "operate", CNY="200000.00")
+            seller = self._registry.open_account("shenzhen-surplus", "operate", "sell_hw", CNY="1000.00")
+            self._north = self._agent(east, "yangtze-01", 8, hub="CNE", price=trading.PRICE_CNY)
+            self._south = self._agent(west, "taihu-01", 8, hub="CNE", price="13.10")
+            self._surplus = self._agent(seller, "surplus-01", 2, hub="CNS", price="13.50", whole=False)
+            if self._sites.simulated:
+                self._story.line("this machine has no GPU: the agents read a scripted libnvidia-ml.so.1, and say so")
+            played = self._sites.start_fleet(FLEET_PERIODS_AHEAD)
+            self._story.wait_for("every site to be proven and active", lambda: self._active(len(played) + 3), 150)
+            for site in (self._north, self._south):
+                node = self._node(site.operator)
+                gpus = f"{len(node['fit_gpus'])} × {node['grade']}"
+                self._story.line(f"{site.label}: {node['node']}, {gpus}, level {node['level']}")
+            self._story.wait_for("asks of both live agents", lambda: self._asks() >= 2, 60)
+            self._story.line(f"{self._open_asks()} asks stand in the hour books, all posted by agents")
+
+    def _agent(self, operator: Actor, label: str, gpus: int, hub: str, price: str, whole: bool = True) -> AgentSite:
+        policy = {
+            "hub": hub,
+            "whole_node": whole,
+            "periods_ahead": self._timing.horizon_periods,
+            "reserve_gpus": 0 if whole else gpus,
+            "price": {"floor": price},
+        }
+        return self._sites.start_agent(operator, label, policy, gpus)
+
+    def _trade(self) -> None:
+        with self._story.chapter("trading", "Traders bid over the public REST API"):
+            for name, deposit in (("alice", "50000.00"), ("bob", "50000.00"), ("carol", "50000.00"), ("dave", "0.05")):
+                self._registry.open_account(name, "trade", CNY=deposit)
+            alice, bob, carol, dave = (self._registry.actors[name] for name in ("alice", "bob", "carol", "dave"))
+            self._periods = self._choose_periods(alice)
+            first = self._periods[0].contract
+            self._watcher = Watcher(self._exchange.addresses["market_data"], first, f"{self._timing.period_s}s")
+            self._watcher.start()
+            rests = trading.place(alice, "alice-1", contract=first, side="buy", qty=8, price="12.50")["order"]
+            trades = trading.place(bob, "bob-1", contract=first, side="buy", qty=8, price=trading.PRICE_CNY)["order"]
+            block = trading.place(
+                carol,
+                "carol-1",
+                kind="block",
+                product=trading.PRODUCT,
+                start=self._periods[0].start.isoformat(),
+                periods=BLOCK_PERIODS,
+                qty=8,
+                limit_price="13.20",
+            )["order"]
+            trading.cancel(alice, rests["order_id"])
+            refusal = trading.refusal_of(dave, "dave-1", contract=first, side="buy", qty=8, price="12.84")
+            if refusal is None or refusal.code != "insufficient_funds":
+                raise DemoFailed(f"dave's order should lack money: {refusal}")
+            self._story.lines(
+                f"alice  {trading.describe(rests)}, then canceled",
+                f"bob    {trading.describe(trades)}",
+                f"carol  {trading.describe(block)}, the same node throughout",
+                f"dave   refused: {refusal}",
+            )
+            if (trades["status"], block["status"]) != ("filled", "filled"):
+                raise DemoFailed("bob's order and carol's block should have traded")
+
+    def _choose_periods(self, actor: Actor) -> list[trading.Period]:
+        """Takes consecutive periods that both live agents already offer, far enough ahead to trade in calm."""
+
+        def offered() -> list[trading.Period] | None:
+            periods = trading.open_periods(actor, trading.PRODUCT, GATE_IN_S)[:BLOCK_PERIODS]
+            asks = [trading.book_of(actor, period.contract)["asks"] for period in periods]
+            return periods if len(periods) == BLOCK_PERIODS and all(len(levels) >= 2 for levels in asks) else None
+
+        return self._story.wait_for("periods that both agents offer", offered, 60)
+
+    def _deliver(self) -> None:
+        with self._story.chapter("delivery", "Gate, nomination, challenge, lease, metered delivery"):
+            bob, carol = self._registry.actors["bob"], self._registry.actors["carol"]
+            first, second = self._periods[0], self._periods[1]
+            self._sleep_until(first.gate, "the gate")
+            self._story.wait_for("the positions to lock", lambda: self._state(bob) not in ("OPEN",), 20)
+            access = self._story.wait_for("bob's access", lambda: self._access(bob), 30)
+            self._story.lines(
+                f"gate closed for {first.contract}: GPUs nominated, challenge passed, lease hook ran",
+                f"bob gets in at {access['endpoint']} on {len(access['gpus'])} GPUs",
+            )
+            self._sleep_until(second.start + (second.end - second.start) / 2, "the middle of the second period")
+            if self._sites.simulated:
+                lose_gpu(self._south.scenario, 3)
+                self._story.line("taihu-01 loses GPU 3 in mid-delivery (XID 79)")
+            self._sleep_until(self._periods[-1].end, "the last period's end")
+            self._story.line(f"{len(trading.positions_of(carol))} periods of carol's block are over")
+
+    def _settle(self) -> None:
+        with self._story.chapter("settlement", "Only what was delivered is paid"):
+            buyers = [self._registry.actors[name] for name in ("bob", "carol")]
+            wanted = 1 + BLOCK_PERIODS
+            within_s = self._timing.grace_s + 60
+            self._story.wait_for("all receipts", lambda: len(self._receipts(buyers)) == wanted, within_s)
+            for receipt in self._receipts(buyers):
+                self._story.line(receipt_line(receipt))
+            partial = [each for each in self._receipts(buyers) if each["delivered_gpu_s"] < each["contracted_gpu_s"]]
+            if self._sites.simulated and not partial:
+                raise DemoFailed("the lost GPU should have shortened a delivery")
+
+    def _sell_hardware(self) -> None:
+        with self._story.chapter("hardware", "Used H100s change hands, the money waits in escrow"):
+            seller = self._registry.actors["shenzhen-surplus"]
+            buyer = self._registry.open_account("hangzhou-lab", "trade", CNY="400000.00")
+            inspection_id = self._sites.inspect(self._surplus)
+            listing = hardware.list_hardware(seller, inspection_id, self._story)
+            listing_id = listing["listing_id"]
+            self._story.line(f"listed: {listing['title']}, condition {listing['condition']}, {listing['price']} CNY")
+            hardware.step(buyer, listing_id, "buy")
+            hardware.wait_state(buyer, listing_id, "FUNDED", self._story)
+            self._story.line("bought: the money is in escrow")
+            hardware.step(seller, listing_id, "ship", {"carrier": "SF Express", "tracking": "SF1020304050"})
+            hardware.step(buyer, listing_id, "receive")
+            hardware.step(buyer, listing_id, "accept")
+            sold = hardware.wait_state(buyer, listing_id, "RELEASED", self._story)
+            self._story.line("shipped, received, accepted: the seller is paid")
+            self.summary["hardware"] = [sold]
+
+    def _watch(self) -> None:
+        with self._story.chapter("feed", "A watcher's feed, and the same by REST"):
+            watcher, contract = self._watcher, self._periods[0].contract
+            watcher.stop()
+            reader = self._registry.admin.market_data
+            trades = result_of(reader.get("/v1/trades", params={"sym": contract}))["items"]
+            if watcher.faults:
+                raise DemoFailed("; ".join(watcher.faults))
+            if [each["trade_id"] for each in reversed(trades)] != [each["trade_id"] for each in watcher.trades]:
+                raise DemoFailed("the feed's trades are not those of REST")
+            self._story.lines(
+                f"snapshot, {watcher.deltas} deltas without a hole, every checksum right, "
+                f"{watcher.heartbeats} heartbeats",
+                f"{len(watcher.trades)} trades, the same by REST; candles: "
+                + "; ".join(candle_line(each) for each in watcher.candles.values()),
+            )
+            self.summary["feed"] = {
+                "contract": contract,
+                "deltas": watcher.deltas,
+                "trades": watcher.trades,
+                "candles": list(watcher.candles.values()),
+                "faults": watcher.faults,
+            }
+
+    def _check(self) -> None:
+        with self._story.chapter("checks", "Checks"):
+            admin = self._registry.admin
+            replayed = replay(self._exchange.environment)
+            self._story.wait_for(
+                "the ledger to reach the replay",
+                lambda: result_of(admin.ledger.get("/v1/ledger/trial-balance"))["seq"] >= replayed["seq"],
+                30,
+            )
+            trial = result_of(admin.ledger.get("/v1/ledger/trial-balance"))
+            self.checks = run_checks(admin, replayed, trial)
+            for check in self.checks:
+                self._story.line(f"{'ok  ' if check.held else 'FAIL'}  {check.name}: {check.figures}")
+            self._summarize(replayed, trial)
+            failed = [check.name for check in self.checks if not check.held]
+            if failed:
+                raise DemoFailed(f"not held: {', '.join(failed)}")
+
+    # -- what the services say -----------------------------------------------------------------------------------------
+
+    def _summarize(self, replayed: dict[str, Any], trial: dict[str, Any]) -> None:
+        traders = [self._registry.actors[name] for name in ("alice", "bob", "carol", "dave")]
+        buyers = traders[1:3]
+        fills = [fill for actor in buyers for fill in result_of(actor.gateway.get("/v1/fills"))["items"]]
+        self.summary |= {
+            "orders": {actor.account: trading.orders_of(actor) for actor in traders},
+            "trades": fills,
+            "positions": self._receipts(buyers),
+            "balances": replayed["balances"],
+            "ledger": trial,
+            "replay": {name: value for name, value in replayed.items() if name != "balances"},
+            "checks": [{"name": each.name, "held": each.held, "figures": each.figures} for each in self.checks],
+            "durations_s": self._story.durations_s,
+        }
+
+    def _receipts(self, buyers: list[Actor]) -> list[dict[str, Any]]:
+        found = [each for actor in buyers for each in result_of(actor.delivery.get("/v1/receipts"))["items"]]
+        return sorted(found, key=lambda receipt: receipt["position_id"])
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        return result_of(self._registry.admin.delivery.get("/v1/nodes"))["items"]
+
+    def _node(self, operator: Actor) -> dict[str, Any]:
+        return next(node for node in self._nodes() if node["account"] == operator.account)
+
+    def _active(self, wanted: int) -> bool:
+        return sum(node["state"] == "active" for node in self._nodes()) >= wanted
+
+    def _asks(self) -> int:
+        periods = trading.open_periods(self._registry.admin, trading.PRODUCT, GATE_IN_S)
+        return len(trading.book_of(self._registry.admin, periods[0].contract)["asks"]) if periods else 0
+
+    def _open_asks(self) -> int:
+        tickers = result_of(self._registry.admin.market_data.get("/v1/ticker"))["items"]
+        return sum("ask" in each for each in tickers)
+
+    def _state(self, actor: Actor) -> str:
+        return trading.positions_of(actor)[-1]["state"]
+
+    def _access(self, actor: Actor) -> dict[str, Any] | None:
+        position_id = trading.positions_of(actor)[-1]["position_id"]
+        response = actor.delivery.get(f"/v1/positions/{position_id}/access")
+        if response.status_code == 404:
+            return None
+        access = result_of(response)
+        return access if access["endpoint"] else None
+
+    def _sleep_until(self, moment: datetime, what: str) -> None:
+        self._story.wait_for(what, lambda: datetime.now(UTC) >= moment, 600)
+
+
+def receipt_line(receipt: dict[str, Any]) -> str:
+    """Puts a receipt into a line."""
+    share = 100 * receipt["delivered_gpu_s"] / receipt["contracted_gpu_s"]
+    paid, refunded, damages = (
+        receipt[name] / 1_000_000 for name in ("paid_micros", "refunded_micros", "damages_micros")
+    )
+    return (
+        f"{receipt['buyer']:<6} {receipt['contract']}  delivered {receipt['delivered_gpu_s']} of "
+        f"{receipt['contracted_gpu_s']} GPU-s ({share:.1f} %), paid {paid:.6f} {receipt['asset']}, "
+        f"refunded {refunded:.6f}, damages {damages:.6f}"
+    )
+
+
+def candle_line(candle: dict[str, Any]) -> str:
+    """Puts a candle into a few words."""
+    return f"{candle['interval']} {candle['start'][11:19]} o {candle['open']} c {candle['close']} qty {candle['qty']}"

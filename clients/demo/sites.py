@@ -1,0 +1,183 @@
+"""Operators' sites: live node agents, each a process over NVML, and the real offers played by one process."""
+
+import ctypes
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clients.demo.actors import Actor, Registry
+from clients.http import result_of
+from infra.fake_nvml.build import build_library, environment
+from infra.fake_nvml.scenario import H100_SXM, GpuModel, scenario_text, write_scenario
+from infra.places import REPOSITORY
+from infra.processes import Program, start, stop
+from infra.reference.offers import Site, load_offers
+from schemas.money import format_micros
+
+IDLE_FOR_MS = 1_000
+BOND_DEPOSIT = "1000000.00"
+
+
+@dataclass
+class AgentSite:
+    """One live agent: its operator, its folder, and the scenario of its GPUs where NVML is the stand-in."""
+
+    label: str
+    operator: Actor
+    folder: Path
+    program: Program
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def scenario(self) -> Path:
+        """The file that scripts the stand-in NVML."""
+        return self.folder / "gpus.scenario"
+
+    @property
+    def node_id(self) -> str | None:
+        """The node's id once it is enrolled."""
+        path = self.folder / "state" / "node.json"
+        return json.loads(path.read_text())["node_id"] if path.exists() else None
+
+
+def has_real_nvml() -> bool:
+    """Says whether this machine has NVIDIA's own library."""
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
+
+
+class Sites:
+    """Starts and stops the demo's agents; everything they keep lies under `folder`."""
+
+    def __init__(self, registry: Registry, folder: Path, logs: Path):
+        self._registry, self._folder, self._logs = registry, folder, logs
+        self._simulated = not has_real_nvml()
+        self._library = build_library(folder / "nvml") if self._simulated else None
+        self._running: list[tuple[Program, subprocess.Popen[bytes]]] = []
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the live agents read the stand-in library."""
+        return self._simulated
+
+    def start_agent(
+        self, operator: Actor, label: str, policy: dict, gpus: int, model: GpuModel = H100_SXM
+    ) -> AgentSite:
+        """Starts one live agent with a policy file, an enrolment token and lease hooks of its own."""
+        folder = self._folder / label
+        folder.mkdir(parents=True)
+        hook = str(REPOSITORY / "clients" / "demo" / "hook.py")
+        hooks = {"start": [sys.executable, hook, "start"], "stop": [sys.executable, hook, "stop"]}
+        policy = {"label": label, "idle": {"for_ms": IDLE_FOR_MS}, "hooks": hooks} | policy
+        (folder / "policy.toml").write_text(to_toml(policy))
+        config = {
+            "state_dir": "state",
+            "policy": "policy.toml",
+            "api_key": operator.credentials.key_id,
+            "api_key_file": str(operator.key_file),
+            "token": enrolment_token(operator),
+            "venue": venue_addresses(operator),
+        }
+        (folder / "agent.toml").write_text(to_toml(config))
+        variables = {}
+        if self._simulated:
+            write_scenario(folder / "gpus.scenario", scenario_text(label, model, gpus))
+            variables = environment(self._library, folder / "gpus.scenario")
+        command = [sys.executable, "-m", "agents.node", "--config", str(folder / "agent.toml")]
+        site = AgentSite(label, operator, folder, self._program(f"agent-{label}", command, variables))
+        site.process = self._start(site.program)
+        return site
+
+    def inspect(self, site: AgentSite) -> str:
+        """Lets a site's agent inspect its GPUs; returns the inspection's id at the venue."""
+        command = [*site.program.command, "--inspect"]
+        variables = {**site.program.environment}
+        done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)["inspection_id"]
+
+    def start_fleet(self, periods_ahead: int) -> list[Site]:
+        """Plays every real offer that has a hub as a site of its provider; returns the sites."""
+        offers, _ = load_offers()
+        operators = {
+            provider: self._registry.open_account(provider, "operate", USD=BOND_DEPOSIT)
+            for provider in sorted({site.name.rpartition("-")[0] for site in offers})
+        }
+        sites = [_played(site, operators[site.name.rpartition("-")[0]], periods_ahead) for site in offers]
+        fleet = {
+            "venue": venue_addresses(next(iter(operators.values()))),
+            "state_dir": str(self._folder / "fleet"),
+            "sites": sites,
+        }
+        path = self._folder / "fleet.json"
+        path.write_text(json.dumps(fleet, indent=1))
+        self._start(self._program("fleet", [sys.executable, "-m", "agents.node.fleet", "--config", str(path)], {}))
+        return offers
+
+    def stop(self) -> None:
+        """Stops every agent."""
+        for program, process in self._running:
+            stop(program, process)
+
+    def _program(self, name: str, command: list[str], variables: dict[str, str]) -> Program:
+        return Program(
+            name=name,
+            command=command,
+            log=self._logs / f"{name}.log",
+            ready=lambda: True,
+            environment=variables,
+            folder=REPOSITORY,
+        )
+
+    def _start(self, program: Program) -> subprocess.Popen[bytes]:
+        process = start(program)
+        self._running.append((program, process))
+        return process
+
+
+def enrolment_token(operator: Actor) -> str:
+    """Gets a one-time token for one node of the operator."""
+    return json.dumps(result_of(operator.gateway.post("/v1/enrolment-tokens", json={})))
+
+
+def venue_addresses(actor: Actor) -> dict[str, str]:
+    """Names the services that an agent talks to."""
+    return {f"{name}_url": actor.addresses[name] for name in ("gateway", "delivery", "market_data")}
+
+
+def _played(site: Site, operator: Actor, periods_ahead: int) -> dict:
+    policy = {
+        "label": site.name,
+        "hub": site.hub,
+        "grade": site.node_grade,
+        "whole_node": site.node_grade != site.grade,
+        "periods_ahead": periods_ahead,
+        "idle": {"for_ms": 0},
+        "price": {"floor": format_micros(site.ask_micros)},
+        "hooks": {"start": ["true"], "stop": ["true"]},
+    }
+    return {
+        "policy": policy,
+        "api_key": operator.credentials.key_id,
+        "api_key_file": str(operator.key_file),
+        "token": enrolment_token(operator),
+        "chip_grade": site.grade,
+        "gpu_name": site.gpu_name,
+        "memory_mib": site.memory_mib,
+        "gpus": site.gpus,
+    }
+
+
+def to_toml(table: dict, name: str = "") -> str:
+    """Writes a table of strings, numbers, truth values, lists and sub-tables as TOML."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    lines = [f"[{name}]"] if name else []
+    lines += [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    inner = [
+        to_toml(value, f"{name}.{key}" if name else key) for key, value in table.items() if isinstance(value, dict)
+    ]
+    return "\n".join([*lines, *inner]) + "\n"
