@@ -14,15 +14,18 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from infra import processes
+from infra import kafka, postgres, processes
 from infra.places import REPOSITORY
 from infra.plan import is_ready
 from infra.ports import free_port
-from infra.postgres import remove_data
 from infra.settings import SERVICES
 from infra.supervisor import AlreadyUp, end_left_over
 
 PORTS = ("kafka", "kafka_controller", "postgres", *SERVICES)
+
+
+class DidNotStop(RuntimeError):
+    """The exchange goes on although it was asked to stop."""
 
 
 def supervisor_of(data: Path) -> psutil.Process | None:
@@ -66,11 +69,15 @@ def memory_mb(process: psutil.Process) -> int:
 
 
 def stop(data: Path, within_s: float = 60.0) -> bool:
-    """Stop the exchange, or what a killed supervisor left of it; answer whether anything ran."""
+    """Stop the exchange, or what a killed supervisor left of it; answer whether anything ran. Raises DidNotStop."""
     supervisor = supervisor_of(data)
     if supervisor is not None:
         supervisor.send_signal(signal.SIGTERM)
-        supervisor.wait(within_s)
+        deadline = time.monotonic() + within_s
+        while supervisor_of(data) is not None:
+            if time.monotonic() > deadline:
+                raise DidNotStop(f"the exchange in {data} did not stop within {within_s:.0f} s")
+            time.sleep(0.05)
         return True
     left = any(row["pid"] for row in describe(data))
     end_left_over(data / "run")
@@ -82,7 +89,7 @@ def reset(data: Path) -> None:
     if supervisor_of(data) is not None:
         raise AlreadyUp(data)
     end_left_over(data / "run")
-    remove_data(data / "postgres")
+    postgres.remove_data(data / "postgres")
     shutil.rmtree(data, ignore_errors=True)
 
 
@@ -152,11 +159,17 @@ class RunningExchange:
         return pid
 
     def wait_ready(self, within_s: float = 60.0) -> None:
-        """Wait until every service says that it is ready. Raises DidNotStart."""
-        waiting = {name: url for name, url in self.addresses.items() if url.startswith("http")}
+        """Wait until the servers answer and every service says that it is ready. Raises DidNotStart."""
+        waiting = dict(self.addresses)
         deadline = time.monotonic() + within_s
         while waiting:
-            waiting = {name: url for name, url in waiting.items() if not is_ready(urlsplit(url).port)}
+            waiting = {name: address for name, address in waiting.items() if not answers(name, address)}
             if waiting and time.monotonic() > deadline:
                 raise processes.DidNotStart(f"not ready within {within_s:.0f} s: {', '.join(waiting)}")
             time.sleep(0.05)
+
+
+def answers(program: str, address: str) -> bool:
+    """Whether the program at the address is ready."""
+    check = {"kafka": kafka.answers, "postgres": postgres.answers}.get(program, is_ready)
+    return check(urlsplit(address if "//" in address else f"//{address}").port)

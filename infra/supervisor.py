@@ -52,6 +52,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.stopping = threading.Event()
         self.run_folder = settings.data / "run"
+        self._state_file = self.run_folder / "exchange.json"
 
     def start(self) -> dict[str, str]:
         """Start servers, topics and services; answer their addresses once every service is ready."""
@@ -72,7 +73,9 @@ class Supervisor:
             self._wait_for(services)
         found = plan.addresses(self.settings, servers, services)
         state = {"supervisor": os.getpid(), "addresses": found}
-        (self.run_folder / "exchange.json").write_text(json.dumps(state, indent=2) + "\n")
+        partial = self._state_file.with_suffix(".partial")
+        partial.write_text(json.dumps(state, indent=2) + "\n")
+        partial.rename(self._state_file)
         return found
 
     def watch(self) -> None:
@@ -83,7 +86,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop the services, then the servers, each group at once."""
-        (self.run_folder / "exchange.json").unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)
         servers = [child for child in self.children if child.program.name in ("kafka", "postgres")]
         services = [child for child in self.children if child not in servers]
         for group in (services, servers):
@@ -105,6 +108,7 @@ class Supervisor:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyUp(self.settings.data) from None
+        self._state_file.unlink(missing_ok=True)  # a killed supervisor's; this one is not ready yet
         processes.write_pid_file(self.run_folder / "supervisor.pid", os.getpid())
 
     def _pid_file(self, program: processes.Program) -> Path:

@@ -11,13 +11,10 @@ HOUR_S = 3600
 
 
 def version(*, json: bool = False) -> None:
-    """Print the version of Hourbook and whether the Cython engine is built."""
-    import importlib.util
+    """Print the version of Hourbook and which engine runs: cython, or reference (plain Python)."""
+    from matching_engine import ENGINE_NAME
 
-    package = importlib.util.find_spec("matching_engine")
-    compiled = package and importlib.util.find_spec("matching_engine.engine")
-    engine = "cython" if compiled and (compiled.origin or "").endswith(".so") else "reference (plain Python)"
-    show({"hourbook": version_of("hourbook-exchange"), "engine": engine}, json=json)
+    show({"hourbook": version_of("hourbook-exchange"), "engine": ENGINE_NAME}, json=json)
 
 
 def now(*, json: bool = False) -> None:

@@ -45,7 +45,10 @@ def down(*, json: bool = False) -> None:
     from infra import exchange
     from infra.places import data_dir
 
-    stopped = exchange.stop(data_dir())
+    try:
+        stopped = exchange.stop(data_dir())
+    except exchange.DidNotStop as error:
+        raise Refused(error) from error
     show({"stopped": stopped} if json else ("stopped" if stopped else "nothing was running"), json=json)
 
 
