@@ -15,6 +15,7 @@ from schemas.nodes import (
 from services.delivery.domain import DeliveryError
 
 LATE = "too_late"
+MISSING = "not_answered"
 
 
 class ChallengeClosed(DeliveryError):
@@ -64,14 +65,22 @@ def make_challenge(
 
 
 def check_heads(challenge: Challenge, commit: ChallengeCommit) -> None:
-    """Raises ChallengeMismatch unless every GPU that was asked commits to exactly one head."""
-    if sorted(head.gpu_uuid for head in commit.heads) != sorted(challenge.gpu_uuids):
-        raise ChallengeMismatch("one head for each GPU that was asked")
+    """Raises ChallengeMismatch for a head of a GPU that was not asked, or two of one; a lost GPU has none."""
+    given = [head.gpu_uuid for head in commit.heads]
+    if len(set(given)) != len(given) or not set(given) <= set(challenge.gpu_uuids):
+        raise ChallengeMismatch("at most one head for each GPU that was asked, and for no other")
 
 
-def draw(challenge: Challenge, secret: bytes, deadline_ms: int, rules: ChallengeRules) -> OpeningRequest:
+def draw(
+    challenge: Challenge, commit: ChallengeCommit, secret: bytes, deadline_ms: int, rules: ChallengeRules
+) -> OpeningRequest:
     """Draws what is to be opened, the same for the same secret; the secret is made after the commit has come."""
-    gpus = (draw_opening(secret, challenge, gpu, rules.open_rounds, rules.open_rows) for gpu in challenge.gpu_uuids)
+    committed = {head.gpu_uuid for head in commit.heads}
+    gpus = (
+        draw_opening(secret, challenge, gpu, rules.open_rounds, rules.open_rows)
+        for gpu in challenge.gpu_uuids
+        if gpu in committed
+    )
     return OpeningRequest(challenge_id=challenge.challenge_id, deadline_ms=deadline_ms, gpus=tuple(gpus))
 
 
@@ -87,15 +96,20 @@ def judge(
     """Judges an opening GPU by GPU; costs processor time, so it does not run in the event loop."""
     heads = {head.gpu_uuid: head.head for head in commit.heads}
     openings = {gpu.gpu_uuid: gpu for gpu in opening.gpus}
+    wanted = {gpu.gpu_uuid: gpu for gpu in asked.gpus}
     late = committed_ms > challenge.deadline_ms or now_ms > asked.deadline_ms
     score = operations_per_s(challenge.n, challenge.rounds, committed_ms - challenge.issued_ms)
     verdicts = []
-    for wanted in asked.gpus:
-        given = openings.get(wanted.gpu_uuid)
-        reason = LATE if late else "wrong_shape" if given is None else ""
-        if not reason:
-            reason = check_chain(challenge, commit.agent, heads[wanted.gpu_uuid], wanted, given, secret)
-        verdicts.append(GpuVerdict(gpu_uuid=wanted.gpu_uuid, passed=not reason, reason=reason, operations_per_s=score))
+    for gpu in challenge.gpu_uuids:
+        if gpu not in wanted:
+            reason = MISSING
+        elif late:
+            reason = LATE
+        elif gpu not in openings:
+            reason = "wrong_shape"
+        else:
+            reason = check_chain(challenge, commit.agent, heads[gpu], wanted[gpu], openings[gpu], secret)
+        verdicts.append(GpuVerdict(gpu_uuid=gpu, passed=not reason, reason=reason, operations_per_s=score))
     return _verdict(challenge, verdicts, now_ms)
 
 
@@ -105,9 +119,19 @@ def late_verdict(challenge: Challenge, now_ms: int) -> ChallengeVerdict:
     return _verdict(challenge, verdicts, now_ms)
 
 
-def is_merely_late(verdict: ChallengeVerdict) -> bool:
-    """Says whether nothing was wrong but the time: no reason for quarantine, only for another try."""
-    return all(gpu.passed or gpu.reason == LATE for gpu in verdict.gpus)
+def is_honest_failure(verdict: ChallengeVerdict) -> bool:
+    """Says whether nothing was wrong, only missing or late: no reason for quarantine, only for another try."""
+    return all(gpu.passed or gpu.reason in (LATE, MISSING) for gpu in verdict.gpus)
+
+
+def may_serve(verdict: ChallengeVerdict) -> bool:
+    """Says whether a lease may start: some GPUs passed, and the others are gone rather than wrong or late."""
+    return any(gpu.passed for gpu in verdict.gpus) and all(g.passed or g.reason == MISSING for g in verdict.gpus)
+
+
+def first_reason(verdict: ChallengeVerdict) -> str:
+    """Returns the first reason for which a GPU failed, or ""."""
+    return next((gpu.reason for gpu in verdict.gpus if not gpu.passed), "")
 
 
 def _verdict(challenge: Challenge, verdicts: Sequence[GpuVerdict], now_ms: int) -> ChallengeVerdict:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from schemas.nodes import LeaseStart, LeaseStop
 
+MIN_REPORT_MS = 250
+HANDOVER_MS = 20
+
 
 @dataclass(frozen=True)
 class SoldPosition:
@@ -34,7 +37,6 @@ class Lease:
     starts_ms: int
     ends_ms: int
     state: str
-    offered_ms: int | None = None
     access_ms: int | None = None
     released_ms: int | None = None
 
@@ -102,3 +104,19 @@ def block_end_ms(position: SoldPosition, same_block: Iterable[SoldPosition]) -> 
         if later.start_ms == end_ms:
             end_ms = later.end_ms
     return end_ms
+
+
+def next_report_ms(leases: Iterable[Lease], stopping: bool, now_ms: int, interval_ms: int) -> int:
+    """Returns when the node should report next: soon while a lease waits for it, and just after the next one ends.
+
+    So a buyer gets in, and the next one after him, without waiting for a whole interval. A lease whose GPUs another
+    buyer still has cannot start before that one's end, which the node is not asked about any sooner.
+    """
+    known = list(leases)
+    running = [lease for lease in known if lease.state == "started" and lease.ends_ms > now_ms]
+    taken = {gpu for lease in running for gpu in lease.gpus}
+    waiting = [lease for lease in known if lease.state in ("pending", "ready") and lease.ends_ms > now_ms]
+    soon_ms = max(MIN_REPORT_MS, interval_ms // 10)
+    if stopping or any(not taken.intersection(lease.gpus) for lease in waiting):
+        return min(interval_ms, soon_ms)
+    return min([interval_ms, *(lease.ends_ms - now_ms + HANDOVER_MS for lease in running)])

@@ -5,18 +5,19 @@ from dataclasses import dataclass, replace
 import pytest
 
 from agents.node.challenge import NumpyBackend, open_chain, run_chain
-from schemas.nodes import ChallengeCommit, ChallengeOpening, GpuCommit
+from schemas.nodes import ChallengeCommit, ChallengeOpening, ChallengeVerdict, GpuCommit
 from services.delivery.challenges import (
     ChallengeMismatch,
     ChallengeRules,
     check_heads,
     draw,
-    is_merely_late,
+    is_honest_failure,
     judge,
     late_verdict,
     make_challenge,
+    may_serve,
 )
-from tests.fixtures.delivery import TestNode
+from tests.fixtures.delivery import TestNode, gpu_uuid
 
 RULES = ChallengeRules(n=32, rounds=4, open_rounds=2, open_rows=4)
 SECRET = b"s" * 32
@@ -33,21 +34,26 @@ class Answer:
 
 
 CHALLENGE = make_challenge("ch-1", "enrolment", "ab" * 32, TestNode().gpus, 1_000, 2_000, RULES)
-ASKED = draw(CHALLENGE, SECRET, 1_900, RULES)
 
 
-def honest_answer() -> Answer:
+def honest_answer(gpus: tuple[str, ...] = CHALLENGE.gpu_uuids) -> Answer:
     node = TestNode()
-    chains = [run_chain(NumpyBackend(), CHALLENGE, node.node_id, gpu) for gpu in CHALLENGE.gpu_uuids]
+    chains = [run_chain(NumpyBackend(), CHALLENGE, node.node_id, gpu) for gpu in gpus]
     heads = tuple(GpuCommit(gpu_uuid=chain.gpu_uuid, head=chain.head.hex()) for chain in chains)
     commit = node.sign(ChallengeCommit, agent=node.node_id, challenge_id="ch-1", backend="numpy", heads=heads)
-    gpus = tuple(open_chain(chain, asked) for chain, asked in zip(chains, ASKED.gpus, strict=True))
-    return Answer(commit, node.sign(ChallengeOpening, agent=node.node_id, challenge_id="ch-1", gpus=gpus))
+    asked = draw(CHALLENGE, commit, SECRET, 1_900, RULES)
+    opened = tuple(open_chain(chain, wanted) for chain, wanted in zip(chains, asked.gpus, strict=True))
+    return Answer(commit, node.sign(ChallengeOpening, agent=node.node_id, challenge_id="ch-1", gpus=opened))
+
+
+def judged(answer: Answer) -> ChallengeVerdict:
+    check_heads(CHALLENGE, answer.commit)
+    asked = draw(CHALLENGE, answer.commit, SECRET, 1_900, RULES)
+    return judge(CHALLENGE, answer.commit, answer.committed_ms, asked, answer.opening, SECRET, answer.opened_ms)
 
 
 def reasons(answer: Answer) -> list[str]:
-    check_heads(CHALLENGE, answer.commit)
-    verdict = judge(CHALLENGE, answer.commit, answer.committed_ms, ASKED, answer.opening, SECRET, answer.opened_ms)
+    verdict = judged(answer)
     assert verdict.passed == all(gpu.passed for gpu in verdict.gpus)
     return [gpu.reason for gpu in verdict.gpus]
 
@@ -60,7 +66,7 @@ def test_a_late_commit_or_a_late_opening_fails_as_late_and_nothing_worse():
     answer = honest_answer()
     assert reasons(replace(answer, committed_ms=2_001)) == ["too_late", "too_late"]
     assert reasons(replace(answer, opened_ms=1_901)) == ["too_late", "too_late"]
-    assert is_merely_late(late_verdict(CHALLENGE, 3_000))
+    assert is_honest_failure(late_verdict(CHALLENGE, 3_000))
 
 
 def test_a_gpu_that_is_left_out_of_the_opening_fails_alone():
@@ -79,7 +85,23 @@ def test_one_gpu_cannot_answer_for_two():
     ]
 
 
-def test_heads_must_be_for_the_gpus_that_were_asked():
+def test_a_lost_gpu_that_claims_nothing_fails_honestly_and_the_rest_may_serve():
+    verdict = judged(honest_answer(CHALLENGE.gpu_uuids[:1]))
+    assert [gpu.reason for gpu in verdict.gpus] == ["", "not_answered"]
+    assert (verdict.passed, is_honest_failure(verdict), may_serve(verdict)) == (False, True, True)
+
+
+def test_wrong_work_is_no_honest_failure_and_may_not_serve():
     answer = honest_answer()
-    with pytest.raises(ChallengeMismatch):
-        check_heads(CHALLENGE, answer.commit.model_copy(update={"heads": answer.commit.heads[:1]}))
+    swapped = answer.opening.model_copy(update={"gpus": answer.opening.gpus[:1]})
+    verdict = judged(replace(answer, opening=swapped))
+    assert (is_honest_failure(verdict), may_serve(verdict)) == (False, False)
+
+
+def test_heads_are_for_the_gpus_that_were_asked_and_one_each():
+    answer = honest_answer()
+    twice = answer.commit.heads[:1] * 2
+    foreign = (answer.commit.heads[0].model_copy(update={"gpu_uuid": gpu_uuid(9)}),)
+    for heads in (twice, foreign):
+        with pytest.raises(ChallengeMismatch):
+            check_heads(CHALLENGE, answer.commit.model_copy(update={"heads": heads}))

@@ -1,4 +1,4 @@
-"""The meter against whole outcomes: honest hours, gaps, lost GPUs, reboots, foreign work, late access, a node's own clock."""
+"""The meter against whole outcomes: gaps, lost GPUs, reboots, foreign work, late access, and a clock of one's own."""
 
 import pytest
 

@@ -1,0 +1,166 @@
+"""HTTP for users: nodes and inspections for everyone; receipts, meter records and access for a position's parties."""
+
+import secrets
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Query, Response
+from pydantic import Field
+
+from schemas.base import Model
+from schemas.delivery import AccessView, InspectionNonce, InspectionView, MeterInputs, MeterOutcome, MeterRecordView
+from schemas.delivery import NodeView as NodeFacts
+from schemas.nodes import InspectionReport, NodeReported, Report
+from services.delivery.credentials import CredentialBox
+from services.delivery.effects import now_ms
+from services.delivery.settings import Settings
+from services.delivery.store import Store, node_of, unpack
+from services.kit.auth import Authenticator, Caller, public
+from services.kit.http import ProblemError
+from services.kit.store import Pool
+
+PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+JSON = "application/json"
+LAST_POSITION = 2**63 - 1
+
+
+def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
+    """Adds what everyone may read."""
+    rows_max = settings.delivery_page_rows_max
+
+    @app.get("/v1/nodes")
+    @public
+    async def list_nodes(
+        cursor: str = "", limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max
+    ) -> dict[str, object]:
+        store = Store(pool)
+        rows = await store.rows("nodes_page", cursor, limit)
+        items = [(await _node_view(store, row)).model_dump(mode="json") for row in rows]
+        return {"items": items, "cursor": rows[-1]["node_id"] if len(rows) == limit else None}
+
+    @app.get("/v1/nodes/{node_id}", response_model=NodeFacts)
+    @public
+    async def show_node(node_id: str) -> Response:
+        store = Store(pool)
+        row = await store.row("find_node", node_id)
+        if row is None:
+            raise ProblemError("not_found", f"there is no node {node_id}")
+        return _json(await _node_view(store, row))
+
+    @app.get("/v1/inspections/{inspection_id}", response_model=InspectionView)
+    @public
+    async def show_inspection(inspection_id: str) -> Response:
+        row = await Store(pool).row("find_inspection", inspection_id)
+        if row is None:
+            raise ProblemError("not_found", f"there is no inspection {inspection_id}")
+        view = InspectionView(
+            inspection_id=inspection_id,
+            account=row["account"],
+            received_ms=row["received_ms"],
+            report=InspectionReport.model_validate_json(row["report"]),
+        )
+        return _json(view)
+
+
+def add_party_routes(
+    app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator, credentials: CredentialBox
+) -> None:
+    """Adds what the parties of a position may read, by their API keys."""
+    read = Annotated[Caller, Depends(authenticator.require("read"))]
+    trade = Annotated[Caller, Depends(authenticator.require("trade"))]
+    rows_max = settings.delivery_page_rows_max
+
+    @app.get("/v1/receipts")
+    async def list_receipts(
+        caller: read,
+        cursor: Annotated[int, Query(ge=1)] = LAST_POSITION,
+        limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max,
+    ) -> Response:
+        rows = await Store(pool).rows("receipts_page", caller.account, cursor, limit)
+        after = str(rows[-1]["position_id"]).encode() if len(rows) == limit else b"null"
+        items = b",".join(row["document"] for row in rows)
+        return Response(b'{"items":[%s],"cursor":%s}' % (items, after), media_type=JSON)
+
+    @app.get("/v1/receipts/{position_id}")
+    async def show_receipt(position_id: PositionId, caller: read) -> Response:
+        row = await Store(pool).row("find_receipt", position_id)
+        if row is None or caller.account not in (row["buyer"], row["operator"]):
+            raise ProblemError("not_found", f"you have no receipt for position {position_id}")
+        return Response(row["document"], media_type=JSON)
+
+    @app.get("/v1/positions/{position_id}/meter", response_model=MeterRecordView)
+    async def show_meter(position_id: PositionId, caller: read) -> Response:
+        return _json(await _meter_record(Store(pool), position_id, caller))
+
+    @app.get("/v1/positions/{position_id}/meter/reports", response_model=list[Report])
+    async def show_reports(position_id: PositionId, caller: read) -> Response:
+        store = Store(pool)
+        inputs = (await _meter_record(store, position_id, caller)).inputs
+        rows = await store.rows("records_by_seq", inputs.node, [report.seq for report in inputs.reports])
+        reports = (NodeReported.model_validate_json(row["record"]).report.canonical() for row in rows)
+        return Response(b"[%s]" % b",".join(reports), media_type=JSON)
+
+    @app.get("/v1/positions/{position_id}/access", response_model=AccessView)
+    async def show_access(position_id: PositionId, caller: trade) -> Response:
+        store = Store(pool)
+        position = await _position(store, position_id, caller, ("buyer",))
+        lease = await store.row("find_lease", position["lease_id"])
+        view = AccessView(
+            position_id=position_id,
+            lease_id=position["lease_id"],
+            state="pending" if lease is None else lease["state"],
+            endpoint="" if lease is None else lease["endpoint"],
+            credential="" if lease is None else credentials.open(lease["lease_id"], lease["credential"]),
+            starts_ms=position["start_ms"],
+            ends_ms=position["end_ms"],
+            gpus=tuple(position["gpus"]),
+        )
+        return Response(view.canonical(), 200, {"Cache-Control": "no-store"}, JSON)
+
+    @app.post("/v1/inspections/nonces", status_code=201, response_model=InspectionNonce)
+    async def give_nonce(caller: read) -> Response:
+        given = InspectionNonce(nonce=secrets.token_hex(32), expires_ms=now_ms() + settings.inspection_nonce_ms)
+        await Store(pool).run("insert_inspection_nonce", given.nonce, caller.account, given.expires_ms)
+        return Response(given.canonical(), 201, media_type=JSON)
+
+
+async def _position(store: Store, position_id: int, caller: Caller, parties: tuple[str, ...]):
+    """Returns a position that the caller is a party of; for anybody else there is none."""
+    row = await store.row("find_position", position_id)
+    if row is None or caller.account not in {row[party] for party in parties}:
+        raise ProblemError("not_found", f"you have no position {position_id}")
+    return row
+
+
+async def _meter_record(store: Store, position_id: int, caller: Caller) -> MeterRecordView:
+    await _position(store, position_id, caller, ("buyer", "operator"))
+    row = await store.row("find_settlement", position_id)
+    if row is None:
+        raise ProblemError("not_found", f"position {position_id} is not metered yet", retryable=True)
+    return MeterRecordView(
+        position_id=position_id,
+        revision=row["revision"],
+        meter_digest=row["digest"],
+        inputs=MeterInputs.model_validate_json(unpack(row["inputs"])),
+        outcome=MeterOutcome.model_validate_json(unpack(row["outcome"])),
+    )
+
+
+async def _node_view(store: Store, row) -> NodeFacts:
+    node, gpus = node_of(row), await store.gpus(row["node_id"])
+    return NodeFacts(
+        node=node.node_id,
+        account=node.account,
+        grade=node.grade,
+        hub=node.hub,
+        level=node.level,
+        state=node.state,
+        reason=node.reason,
+        simulated=node.simulated,
+        gpus=tuple(gpu.uuid for gpu in gpus),
+        fit_gpus=tuple(gpu.uuid for gpu in gpus if not gpu.fitness.fault),
+        last_report_ms=node.last_live_ms,
+    )
+
+
+def _json(view: Model) -> Response:
+    return Response(view.canonical(), media_type=JSON)

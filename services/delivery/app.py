@@ -1,0 +1,114 @@
+"""Plugs the service together: settings → pool → relays → readers → scheduler → HTTP; nothing else knows an address."""
+
+import asyncio
+
+import structlog
+from faststream.kafka import KafkaBroker
+
+from schemas.nodes import METER_RECORD, MeterRecord
+from schemas.topics import METER_REPORTS
+from services.delivery import contracts, handlers, store
+from services.delivery.api import add_party_routes, add_public_routes
+from services.delivery.credentials import CredentialBox
+from services.delivery.edge import Edge
+from services.delivery.edge_api import add_edge_routes, add_error_handlers
+from services.delivery.effects import Effects, PromptPublisher
+from services.delivery.intake import Intake
+from services.delivery.scheduler import Scheduler
+from services.delivery.settings import Settings
+from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
+from services.kit.events import EventReader
+from services.kit.http import make_app, serve
+from services.kit.key_feed import follow_keys
+from services.kit.logs import configure_logs
+from services.kit.outbox import Outbox
+from services.kit.process import run_service
+from services.kit.readiness import Readiness
+from services.kit.store import AWAY, read_position
+from services.kit.topics import make_broker, run_broker, subscribe_batches
+
+NAME = "delivery"
+
+
+def main() -> None:
+    """Runs the service until it is told to stop."""
+    settings = Settings()
+    configure_logs(NAME, settings.log_level)
+    run_service(lambda tasks: start(tasks, settings))
+
+
+async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
+    """Starts every part as a task of the group; returns when agents and users are served."""
+    readiness = Readiness("PostgreSQL", "the event log", "the API keys")
+    app = make_app(NAME, readiness, settings.body_bytes_max)
+    add_error_handlers(app)
+    directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()
+    authenticator = Authenticator(directory, settings.signature_window_ms)
+    tasks.create_task(serve(app, settings.host, settings.delivery_port))
+    pool = await store.open_pool(settings)
+    readiness.done("PostgreSQL")
+    outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
+    effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
+    add_edge_routes(app, Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher))
+    add_public_routes(app, settings, pool)
+    add_party_routes(app, settings, pool, authenticator, credentials)
+    refuse_undeclared_routes(app)
+    for relay in (outbox, publisher):
+        tasks.create_task(relay.run())
+    tasks.create_task(follow_keys(settings, directory, keys_known))
+    tasks.create_task(_follow_events(settings, effects, readiness))
+    tasks.create_task(run_broker(_reports(settings, effects, failed)))
+    tasks.create_task(Scheduler(settings, effects).run())
+    tasks.create_task(_until(failed))
+    await keys_known.wait()
+    readiness.done("the API keys")
+
+
+def _reports(settings: Settings, effects: Effects, failed: asyncio.Future) -> KafkaBroker:
+    broker = make_broker(settings)
+
+    async def take(records: list[MeterRecord]) -> None:
+        try:
+            await handlers.take_records(effects, settings, records)
+        except AWAY as error:
+            structlog.get_logger().warning("the meter waits for PostgreSQL", error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+            raise  # the batch comes again
+        except Exception as error:
+            # Anything else would come again for ever: it ends the process instead.
+            if not failed.done():
+                failed.set_exception(error)
+            raise
+
+    subscribe_batches(broker, METER_REPORTS, NAME, METER_RECORD, take)
+    return broker
+
+
+async def _until(failed: asyncio.Future) -> None:
+    await failed
+
+
+async def _follow_events(settings: Settings, effects: Effects, readiness: Readiness) -> None:
+    while True:
+        try:
+            await _read_events(settings, effects, readiness)
+        except AWAY as error:
+            structlog.get_logger().warning("events wait for PostgreSQL", error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+
+
+async def _read_events(settings: Settings, effects: Effects, readiness: Readiness) -> None:
+    async with effects.pool.acquire() as connection:
+        position = await read_position(connection, contracts.CONSUMER, settings.shard)
+    reader = EventReader(settings, position.next_offset, position.seq)
+    watch = asyncio.create_task(_when_caught_up(reader, readiness))
+    try:
+        async for batch in reader.batches():
+            position = await contracts.take_batch(effects, settings, position, batch)
+    finally:
+        watch.cancel()
+
+
+async def _when_caught_up(reader: EventReader, readiness: Readiness) -> None:
+    await reader.caught_up.wait()
+    readiness.done("the event log")

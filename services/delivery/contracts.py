@@ -1,0 +1,148 @@
+"""What the event log means for delivery: positions from trades, leases at gates, settlements at ends, then receipts.
+
+The cursor moves in the transaction of the effects.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from schemas.delivery import MeterOutcome, Receipt, ReceiptIssued
+from schemas.events import (
+    AnyEvent,
+    CommandRejected,
+    ContractStateChanged,
+    EscrowOpened,
+    EscrowReleased,
+    HardwareLocked,
+    HardwareUnlocked,
+    PositionSettled,
+    ProductDefined,
+    Trade,
+)
+from schemas.ids import contract_start_s, product_of
+from services.delivery.effects import Effects, now_ms
+from services.delivery.gate import open_gate
+from services.delivery.settings import Settings
+from services.delivery.store import Store, unpack
+from services.kit import store as kit
+from services.kit.events import EventBatch
+
+CONSUMER = "delivery"
+
+
+async def take_batch(effects: Effects, settings: Settings, position: kit.Position, batch: EventBatch) -> kit.Position:
+    """Takes a batch of events and moves the cursor with their effects; returns where the reader stands then."""
+    after = kit.Position(batch.last_seq, batch.next_offset, None)
+    async with effects.transaction() as store:
+        for event in batch.events:
+            handle = HANDLERS.get(type(event))
+            if handle is not None:
+                await handle(store, settings, event)
+        await kit.advance(store.connection, CONSUMER, settings.shard, position, after)
+    return after
+
+
+async def on_product(store: Store, settings: Settings, event: ProductDefined) -> None:
+    """Takes a product's terms."""
+    terms = event.terms
+    row = (terms.product, terms.grade, terms.hub, terms.currency, terms.period_s * 1000, terms.gate_lead_s * 1000)
+    await store.run("put_product", *row)
+
+
+async def on_trade(store: Store, settings: Settings, event: Trade) -> None:
+    """Every fill is a position."""
+    product = await store.row("find_product", product_of(event.contract))
+    start_ms = contract_start_s(event.contract) * 1000
+    await store.run(
+        "insert_position",
+        *(event.position_id, event.contract, product["product"], event.node, event.buyer, event.seller, event.qty),
+        *(event.block_id, start_ms, start_ms + product["period_ms"]),
+    )
+
+
+async def on_contract(store: Store, settings: Settings, event: ContractStateChanged) -> None:
+    """At the gate GPUs are nominated and leases prepared; at the end what was delivered is due to be settled."""
+    if event.state == "LOCKED":
+        await open_gate(store, settings, event.contract, now_ms())
+    elif event.state == "METERED":
+        await store.run("note_metered", event.contract, event.ts_ms)
+
+
+async def on_settled(store: Store, settings: Settings, event: PositionSettled) -> None:
+    """Writes the receipt, and says that there is one."""
+    row = await store.row("find_position", event.position_id)
+    product = await store.row("find_product", product_of(event.contract))
+    settlement = await store.row("settlement_revision", event.position_id, event.revision)
+    quality = MeterOutcome.model_validate_json(unpack(settlement["outcome"])).quality_gpu_ms if settlement else {}
+    receipt = Receipt(
+        position_id=event.position_id,
+        revision=event.revision,
+        contract=event.contract,
+        node=event.node,
+        buyer=event.buyer,
+        operator=event.operator,
+        asset=product["currency"],
+        qty=event.qty,
+        period_s=event.period_s,
+        gpus=tuple(row["gpus"]),
+        price_micros=event.price_micros,
+        index_micros=event.index_micros,
+        contracted_gpu_s=event.qty * event.period_s,
+        delivered_gpu_s=event.delivered_gpu_s,
+        excused_gpu_s=event.excused_gpu_s,
+        used_gpu_s=event.used_gpu_s,
+        quality_gpu_ms=quality,
+        paid_micros=event.gross_micros,
+        refunded_micros=event.refund_micros,
+        damages_micros=event.damages_micros,
+        fee_micros=event.fee_micros,
+        operator_micros=event.operator_micros,
+        meter_digest=event.meter_digest,
+        settled_ms=event.ts_ms,
+    )
+    document = (event.position_id, event.revision, event.buyer, event.operator, receipt.canonical())
+    await store.run("insert_receipt", *document)
+    await store.run("set_position_state", event.position_id, "settled")
+    told = {"contract": event.contract, "revision": event.revision, "meter_digest": event.meter_digest}
+    await store.tell(ReceiptIssued, event.node, event.ts_ms, position_id=event.position_id, **told)
+
+
+async def on_rejected(store: Store, settings: Settings, event: CommandRejected) -> None:
+    """A command of ours broke a rule of the engine: somebody has to look."""
+    if event.source == CONSUMER:
+        log = structlog.get_logger()
+        log.error("the engine refused a command", number=event.number, command=event.command, code=event.code)
+
+
+async def on_hardware_locked(store: Store, settings: Settings, event: HardwareLocked) -> None:
+    """GPUs for sale serve no position."""
+    await store.run("list_hardware", event.listing_id, list(event.gpus))
+
+
+async def on_hardware_unlocked(store: Store, settings: Settings, event: HardwareUnlocked) -> None:
+    """GPUs are for rent again."""
+    await store.run("unlist_hardware", event.listing_id)
+
+
+async def on_escrow(store: Store, settings: Settings, event: EscrowOpened) -> None:
+    """Remembers who is buying."""
+    await store.run("open_escrow", event.escrow_id, event.listing_id, event.buyer)
+
+
+async def on_sold(store: Store, settings: Settings, event: EscrowReleased) -> None:
+    """A sold GPU may be enrolled by its new owner."""
+    await store.run("sell_hardware", event.escrow_id)
+
+
+HANDLERS: dict[type, Callable[[Store, Settings, AnyEvent], Awaitable[None]]] = {
+    ProductDefined: on_product,
+    Trade: on_trade,
+    ContractStateChanged: on_contract,
+    PositionSettled: on_settled,
+    CommandRejected: on_rejected,
+    HardwareLocked: on_hardware_locked,
+    HardwareUnlocked: on_hardware_unlocked,
+    EscrowOpened: on_escrow,
+    EscrowReleased: on_sold,
+}

@@ -1,0 +1,289 @@
+"""The agents' edge: what a node says is checked, written, put on `meter.reports`, and only then acknowledged."""
+
+import asyncio
+import secrets
+
+from schemas.nodes import (
+    Challenge,
+    ChallengeCommit,
+    ChallengeJudged,
+    ChallengeOpening,
+    ChallengeVerdict,
+    EnrolReply,
+    EnrolRequest,
+    InspectionReply,
+    InspectionReport,
+    LeaseAnswered,
+    LeaseReply,
+    LeaseResult,
+    NodeEnrolled,
+    NodeInspected,
+    OpeningRequest,
+    SignedMessage,
+    message_hash,
+    node_id_of,
+    signing_bytes,
+)
+from schemas.signing import enrolment_text
+from services.delivery.challenges import ChallengeClosed, check_heads, draw, judge, make_challenge
+from services.delivery.credentials import CredentialBox
+from services.delivery.domain import (
+    NO_SERIAL,
+    BadSignature,
+    BadToken,
+    DeliveryError,
+    GpuElsewhere,
+    NotThisNode,
+    check_plausible,
+    read_token,
+)
+from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.nodes import limits_of
+from services.delivery.reports import first_chain, give_nonce
+from services.delivery.settings import Settings
+from services.delivery.store import Node, Store, transaction
+from services.kit.keys import load_public_key, signature_holds
+from services.kit.store import Pool
+
+
+class NonceUnknown(DeliveryError):
+    """The inspection's nonce was never given out, has expired, or was used for another report."""
+
+    code, status = "inspection_nonce_refused", 409
+
+
+class UnknownLease(DeliveryError):
+    """The node has no lease or challenge with this id."""
+
+    code, status = "not_found", 404
+
+
+def check_signature(message: SignedMessage, public_key: str) -> None:
+    """Raises BadSignature unless the key's owner signed the message."""
+    if not signature_holds(public_key, message.signature, signing_bytes(message)):
+        raise BadSignature(f"the {message.purpose} message is not signed by the node's key")
+
+
+async def signed_node(pool: Pool, node_id: str, message: SignedMessage) -> Node:
+    """Returns the node that signed a message. Raises NotThisNode, UnknownNode or BadSignature."""
+    if message.agent != node_id:
+        raise NotThisNode(f"the path names {node_id}, the message {message.agent}")
+    node = await Store(pool).node(node_id)
+    check_signature(message, node.public_key)
+    return node
+
+
+class Edge:
+    """What agents ask for besides reports: enrolment, challenges, leases' answers, inspections."""
+
+    def __init__(self, settings: Settings, pool: Pool, publisher: PromptPublisher, credentials: CredentialBox):
+        self._settings, self._pool = settings, pool
+        self._publisher, self._credentials = publisher, credentials
+
+    # -- enrolment
+
+    async def enrol(self, request: EnrolRequest) -> tuple[EnrolReply, bool]:
+        """Enrols a node; returns the reply and whether the node is new. A repeat with the same key changes nothing."""
+        token, node_id, received_ms = read_token(request.token), node_id_of(request.public_key), now_ms()
+        check_signature(request, request.public_key)
+        text = enrolment_text(token.account, token.token_id, token.expires_ms)
+        if not signature_holds(load_public_key(self._settings.keys_dir, "gateway"), token.signature, text):
+            raise BadToken("the token is not signed by the gateway")
+        check_plausible(request, self._settings.accept_simulated_nvml)
+        async with transaction(self._pool) as store:
+            await store.run("lock_enrolments")
+            known = await store.row("find_node", node_id)
+            if known is None:
+                if token.expires_ms <= received_ms:
+                    raise BadToken("the token has expired")
+                if await store.value("burn_token", token.token_id, node_id) is None:
+                    raise BadToken("the token was used before")
+                await self._admit(store, node_id, token.account, request, received_ms)
+            elif known["account"] != token.account:
+                raise BadToken("the node belongs to another account")
+            reply = await self._enrolled(store, await store.node(node_id), received_ms)
+        await self._publisher.published()
+        return reply, known is None
+
+    async def _admit(self, store: Store, node_id: str, account: str, request: EnrolRequest, received_ms: int) -> None:
+        serials = [gpu.serial for gpu in request.gpus if gpu.serial != NO_SERIAL]
+        for holder in await store.rows("gpu_holders", [gpu.uuid for gpu in request.gpus], serials):
+            if holder["sold_to"] != account:
+                raise GpuElsewhere(f"{holder['uuid']} stands in the venue already")
+        await store.run(
+            "insert_node",
+            *(node_id, account, request.label, request.hub, request.grade, request.public_key),
+            *(request.nvml_simulated, request.boot_id, received_ms),
+        )
+        for gpu in request.gpus:
+            inventory = gpu.canonical().decode()
+            await store.run("put_gpu", gpu.uuid, node_id, gpu.serial, inventory, request.boot_id)
+        await store.insert_chain(node_id, first_chain(request.boot_id, secrets.token_hex(32), received_ms))
+        deadline_ms = received_ms + self._settings.challenge_deadline_ms
+        await issue_challenge(
+            store, self._settings, node_id, "enrolment", [gpu.uuid for gpu in request.gpus], received_ms, deadline_ms
+        )
+        await store.record(
+            node_id, NodeEnrolled(node_id=node_id, account=account, received_ms=received_ms, request=request)
+        )
+
+    async def _enrolled(self, store: Store, node: Node, received_ms: int) -> EnrolReply:
+        chain = await store.chain(node.node_id)
+        if chain.nonce_issued_ms != received_ms:
+            chain = give_nonce(chain, secrets.token_hex(32), received_ms)
+            await store.save_chain(node.node_id, chain)
+        open_challenge = await store.value("open_challenges", node.node_id, received_ms)
+        limits = await limits_of(store, self._settings, node)
+        return EnrolReply(
+            node_id=node.node_id,
+            account=node.account,
+            level=node.level,
+            server_nonce=chain.nonce,
+            server_time_ms=received_ms,
+            report_interval_ms=limits.interval_ms,
+            challenge=None if open_challenge is None else Challenge.model_validate_json(open_challenge),
+        )
+
+    # -- challenges
+
+    async def commit(self, node_id: str, challenge_id: str, commit: ChallengeCommit) -> OpeningRequest:
+        """Takes the heads of all chains, stops the clock, and only then draws what is to be opened."""
+        await signed_node(self._pool, node_id, commit)
+        received_ms = now_ms()
+        async with transaction(self._pool) as store:
+            row = await _own_challenge(store, node_id, challenge_id, commit.challenge_id)
+            if row["state"] != "issued" and row["commitment"] == commit.canonical():
+                return OpeningRequest.model_validate_json(row["opening"])
+            challenge = Challenge.model_validate_json(row["asked"])
+            if row["state"] != "issued" or received_ms > challenge.deadline_ms:
+                raise ChallengeClosed(f"challenge {challenge_id} is over")
+            check_heads(challenge, commit)
+            secret, deadline_ms = secrets.token_bytes(32), received_ms + self._settings.challenge_deadline_ms
+            asked = draw(challenge, commit, secret, deadline_ms, self._settings.challenge_rules)
+            await store.run(
+                "set_committed",
+                *(challenge_id, received_ms, commit.canonical(), secret, asked.canonical(), deadline_ms),
+            )
+        return asked
+
+    async def open(self, node_id: str, challenge_id: str, opening: ChallengeOpening) -> ChallengeVerdict:
+        """Judges what was opened; the verdict is final, a repeat gets the same."""
+        await signed_node(self._pool, node_id, opening)
+        received_ms = now_ms()
+        async with transaction(self._pool) as store:
+            row = await _own_challenge(store, node_id, challenge_id, opening.challenge_id)
+            if row["state"] in ("judged", "applied"):
+                return ChallengeVerdict.model_validate_json(row["verdict"])
+            if row["state"] != "committed":
+                raise ChallengeClosed("the commit comes first")
+            verdict = await asyncio.to_thread(
+                judge,
+                Challenge.model_validate_json(row["asked"]),
+                ChallengeCommit.model_validate_json(row["commitment"]),
+                row["committed_ms"],
+                OpeningRequest.model_validate_json(row["opening"]),
+                opening,
+                row["secret"],
+                received_ms,
+            )
+            await conclude_challenge(store, row, verdict, received_ms)
+        await self._publisher.published()
+        return verdict
+
+    # -- leases and inspections
+
+    async def answer_lease(self, node_id: str, lease_id: str, result: LeaseResult) -> LeaseReply:
+        """Takes down what the operator's hook did; the credential stays here, sealed."""
+        await signed_node(self._pool, node_id, result)
+        received_ms = now_ms()
+        async with transaction(self._pool) as store:
+            lease = await store.lease(lease_id)
+            if lease is None or lease.node != node_id or result.lease_id != lease_id:
+                raise UnknownLease(f"the node has no lease {lease_id}")
+            if result.action == "start":
+                sealed = self._credentials.seal(lease_id, result.credential)
+                first = await store.value("answer_start", lease_id, received_ms, result.endpoint, sealed)
+            else:
+                first = await store.value("answer_stop", lease_id, received_ms)
+            if first is not None:
+                answered = LeaseAnswered(
+                    node_id=node_id,
+                    received_ms=received_ms,
+                    lease_id=lease_id,
+                    action=result.action,
+                    ok=result.ok,
+                    endpoint=result.endpoint,
+                    detail=result.detail,
+                )
+                await store.record(node_id, answered)
+        await self._publisher.published()
+        return LeaseReply(lease_id=lease_id, recorded=True)
+
+    async def inspect(self, report: InspectionReport) -> InspectionReply:
+        """Takes a signed report of GPUs' condition, bound to the node's last nonces or to one that a user was given."""
+        node = await signed_node(self._pool, report.agent, report)
+        received_ms, inspection_id = now_ms(), message_hash(report)
+        if report.public_key != node.public_key:
+            raise BadSignature("the report names another key than the node's")
+        async with transaction(self._pool) as store:
+            own = {gpu.uuid for gpu in await store.gpus(node.node_id)}
+            if not {gpu.inventory.uuid for gpu in report.gpus} <= own:
+                raise NotThisNode("the report names GPUs that are not this node's")
+            chain = await store.chain(node.node_id)
+            known = report.nonce in chain.recent_nonces
+            if (
+                not known
+                and await store.value("use_inspection_nonce", report.nonce, inspection_id, received_ms) is None
+            ):
+                raise NonceUnknown("the nonce was not given out for this, or not lately")
+            row = (inspection_id, node.account, received_ms, report.canonical())
+            if await store.value("insert_inspection", *row) is not None:
+                inspected = NodeInspected(node_id=node.node_id, received_ms=received_ms, report=report)
+                await store.record(node.node_id, inspected)
+        await self._publisher.published()
+        return InspectionReply(inspection_id=inspection_id, received_ms=received_ms)
+
+
+async def issue_challenge(
+    store: Store,
+    settings: Settings,
+    node_id: str,
+    cause: str,
+    gpus: list[str],
+    issued_ms: int,
+    deadline_ms: int,
+    lease_id: str | None = None,
+) -> None:
+    """Gives out a challenge; the agent gets it with its next reply."""
+    challenge = make_challenge(
+        f"ch-{secrets.token_hex(12)}",
+        cause,
+        secrets.token_hex(32),
+        gpus,
+        issued_ms,
+        deadline_ms,
+        settings.challenge_rules,
+        lease_id,
+    )
+    row = (challenge.challenge_id, node_id, cause, lease_id, issued_ms, deadline_ms, challenge.canonical())
+    await store.run("insert_challenge", *row)
+
+
+async def conclude_challenge(store: Store, row, verdict: ChallengeVerdict, received_ms: int) -> None:
+    """Writes a verdict and puts it on the record; its consequences follow from the record."""
+    await store.run("set_judged", row["challenge_id"], verdict.canonical())
+    judged = ChallengeJudged(
+        node_id=row["node_id"],
+        received_ms=received_ms,
+        cause=row["cause"],
+        lease_id=row["lease_id"],
+        verdict=verdict,
+    )
+    await store.record(row["node_id"], judged)
+
+
+async def _own_challenge(store: Store, node_id: str, challenge_id: str, named: str):
+    row = await store.row("lock_challenge", challenge_id)
+    if row is None or row["node_id"] != node_id or named != challenge_id:
+        raise UnknownLease(f"the node has no challenge {challenge_id}")
+    return row

@@ -1,0 +1,116 @@
+"""HTTP for agents: every body is a signed message of schemas.nodes, so these routes need no API key."""
+
+from typing import TypeVar
+
+from fastapi import FastAPI, Request, Response
+from pydantic import ValidationError
+
+from schemas.base import Model
+from schemas.nodes import (
+    ChallengeCommit,
+    ChallengeOpening,
+    ChallengeVerdict,
+    EnrolReply,
+    EnrolRequest,
+    InspectionReply,
+    InspectionReport,
+    LeaseReply,
+    LeaseResult,
+    OpeningRequest,
+    Report,
+    ReportReply,
+)
+from services.delivery.domain import DeliveryError
+from services.delivery.edge import Edge
+from services.delivery.intake import Intake
+from services.kit.auth import public
+from services.kit.http import ProblemError, problem_response
+from services.kit.store import AWAY
+
+Message = TypeVar("Message", bound=Model)
+JSON = "application/json"
+
+
+def body_of(model: type[Model]) -> dict:
+    """Describes a request body for the OpenAPI document, since the routes read the bytes themselves."""
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": model.model_json_schema()}}}}
+
+
+async def read_body(request: Request, model: type[Message]) -> Message:
+    """Reads a message strictly as JSON. Raises ProblemError `malformed_request`."""
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ProblemError("malformed_request", detail) from error
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Turns delivery's errors into problem documents; a database that is away is 503, to be tried again."""
+
+    @app.exception_handler(DeliveryError)
+    async def on_refused(request: Request, error: DeliveryError) -> Response:
+        members = error.members
+        problem = ProblemError(error.code, error.detail, error.status, retryable=error.retryable, extra=members)
+        return problem_response(problem, request.state.request_id)
+
+    async def on_away(request: Request, error: Exception) -> Response:
+        problem = ProblemError("unavailable", "the database is away", retryable=True)
+        return problem_response(problem, request.state.request_id)
+
+    for kind in AWAY:
+        app.add_exception_handler(kind, on_away)
+
+
+def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake) -> None:
+    """Adds what agents call."""
+
+    @app.post("/v1/nodes", status_code=201, response_model=EnrolReply, openapi_extra=body_of(EnrolRequest))
+    @public
+    async def enrol(request: Request) -> Response:
+        reply, is_new = await edge.enrol(await read_body(request, EnrolRequest))
+        return Response(reply.canonical(), 201 if is_new else 200, {"Location": f"/v1/nodes/{reply.node_id}"}, JSON)
+
+    @app.post("/v1/nodes/{node_id}/reports", response_model=ReportReply, openapi_extra=body_of(Report))
+    @public
+    async def report(node_id: str, request: Request) -> Response:
+        return _json(await intake.take(node_id, await read_body(request, Report)))
+
+    @app.post(
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/commit",
+        response_model=OpeningRequest,
+        openapi_extra=body_of(ChallengeCommit),
+    )
+    @public
+    async def commit(node_id: str, challenge_id: str, request: Request) -> Response:
+        return _json(await edge.commit(node_id, challenge_id, await read_body(request, ChallengeCommit)))
+
+    @app.post(
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/open",
+        response_model=ChallengeVerdict,
+        openapi_extra=body_of(ChallengeOpening),
+    )
+    @public
+    async def open_challenge(node_id: str, challenge_id: str, request: Request) -> Response:
+        return _json(await edge.open(node_id, challenge_id, await read_body(request, ChallengeOpening)))
+
+    @app.post("/v1/nodes/{node_id}/leases/{lease_id}", response_model=LeaseReply, openapi_extra=body_of(LeaseResult))
+    @public
+    async def answer_lease(node_id: str, lease_id: str, request: Request) -> Response:
+        return _json(await edge.answer_lease(node_id, lease_id, await read_body(request, LeaseResult)))
+
+    @app.post(
+        "/v1/inspections",
+        status_code=201,
+        response_model=InspectionReply,
+        openapi_extra=body_of(InspectionReport),
+    )
+    @public
+    async def inspect(request: Request) -> Response:
+        reply = await edge.inspect(await read_body(request, InspectionReport))
+        return Response(reply.canonical(), 201, {"Location": f"/v1/inspections/{reply.inspection_id}"}, JSON)
+
+
+def _json(reply: Model) -> Response:
+    return Response(reply.canonical(), media_type=JSON)

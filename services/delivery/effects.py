@@ -1,0 +1,65 @@
+"""The one writer of delivery's decisions: one transaction at a time, relays woken after each; and the prompt relay."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+
+from services.delivery.store import Store, transaction
+from services.kit.outbox import Publisher, Relay
+from services.kit.settings import Settings
+from services.kit.store import Pool
+
+
+def now_ms() -> int:
+    """The server's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class PromptPublisher(Publisher):
+    """A publisher that can be waited for, so that an agent is answered only when the broker has its report."""
+
+    def __init__(self, settings: Settings, pool: Pool, service: str):
+        super().__init__(settings, pool, service)
+        self._waiting: list[asyncio.Future] = []
+
+    async def published(self) -> None:
+        """Returns when everything that was committed before this call is acknowledged by the broker."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self.wake()
+        await future
+
+    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
+        waiting, self._waiting = self._waiting, []
+        try:
+            more = True
+            while more:
+                more = await super()._send_some(producer)
+        except BaseException:
+            self._waiting = [*waiting, *self._waiting]
+            raise
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        return False
+
+
+class Effects:
+    """Where everything is decided that touches more than one row: consumer, event reader and scheduler take turns.
+
+    They lock nodes, the outbox and the sequence in different orders; taking turns is cheaper than sorting that out.
+    """
+
+    def __init__(self, pool: Pool, relays: Iterable[Relay]):
+        self.pool, self._relays, self._turn = pool, tuple(relays), asyncio.Lock()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Store]:
+        """Yields the statements inside the one transaction that may decide now."""
+        async with self._turn, transaction(self.pool) as store:
+            yield store
+        for relay in self._relays:
+            relay.wake()

@@ -1,0 +1,114 @@
+"""The gate of a contract: GPUs are nominated, leases prepared, and every GPU that is not in use proves itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from schemas.ids import product_of
+from schemas.venue import NominateGpus, Nomination
+from services.delivery.domain import UnknownNode
+from services.delivery.edge import issue_challenge
+from services.delivery.leases import Lease, SoldPosition, block_end_ms, continues, lease_id_of, nominate
+from services.delivery.nodes import BARRED
+from services.delivery.settings import Settings
+from services.delivery.store import Store, lease_of, position_of
+
+
+@dataclass
+class Gate:
+    """One contract's gate on one node: what runs there, and how long its answers may take."""
+
+    node_id: str
+    now_ms: int
+    deadline_ms: int
+    before: dict[int, Lease] = field(default_factory=dict)
+    gpus_in_use: frozenset[str] = frozenset()
+
+
+async def open_gate(store: Store, settings: Settings, contract: str, now_ms: int) -> None:
+    """Prepares delivery of all positions of a locked contract, node by node."""
+    positions = await store.positions(contract)
+    product = await store.row("find_product", product_of(contract))
+    for node_id in sorted({position.node for position in positions}):
+        own = [position for position in positions if position.node == node_id]
+        deadline_ms = answer_deadline_ms(own[0].start_ms, product["gate_ms"], now_ms)
+        try:
+            await _open_on_node(store, settings, own, Gate(node_id, now_ms, deadline_ms))
+        except UnknownNode:
+            structlog.get_logger().error("sold on a node that never enrolled", contract=contract, node=node_id)
+
+
+def answer_deadline_ms(start_ms: int, gate_ms: int, now_ms: int) -> int:
+    """Returns until when a gate's challenge may be answered: the start, unless the venue itself came late."""
+    venue_is_late = now_ms > start_ms - gate_ms // 2
+    return now_ms + gate_ms if venue_is_late else start_ms
+
+
+async def _open_on_node(store: Store, settings: Settings, positions: Sequence[SoldPosition], gate: Gate) -> None:
+    node, gpus = await store.node(gate.node_id, lock=True), await store.gpus(gate.node_id)
+    fit = [gpu.uuid for gpu in gpus if not gpu.fitness.fault and not gpu.is_listed and node.state not in BARRED]
+    gate.before = await _leases_before(store, positions)
+    running = [lease_of(row) for row in await store.rows("leases_to_follow", gate.node_id)]
+    gate.gpus_in_use = frozenset(
+        uuid
+        for lease in running
+        if lease.state in ("pending", "ready", "started") and lease.ends_ms > gate.now_ms
+        for uuid in lease.gpus
+    )
+    served = {position_id: lease.gpus for position_id, lease in gate.before.items()}
+    chosen = nominate(positions, fit, served)
+    # The engine takes a nomination only in full; a position that goes short is leased and metered all the same.
+    full = [Nomination(position_id=p.position_id, gpus=chosen[p.position_id]) for p in positions if _is_full(p, chosen)]
+    if full:
+        contract = positions[0].contract
+        await store.command(NominateGpus(contract=contract, node=gate.node_id, nominations=tuple(full)))
+    for position in positions:
+        if position.position_id in chosen:
+            await _lease_out(store, settings, gate, position, chosen[position.position_id])
+
+
+def _is_full(position: SoldPosition, chosen: dict[int, tuple[str, ...]]) -> bool:
+    return len(chosen.get(position.position_id, ())) == position.qty
+
+
+async def _leases_before(store: Store, positions: Sequence[SoldPosition]) -> dict[int, Lease]:
+    """Returns the leases in which positions' blocks were served in the hour before, each for one position."""
+    before: dict[int, Lease] = {}
+    for position in positions:
+        if position.block_id is None:
+            continue
+        own = [position.position_id for position in positions]
+        rows = await store.rows("lease_of_block", position.block_id, position.node, position.start_ms, own)
+        claimed = {lease.lease_id for lease in before.values()}
+        free = [lease_of(row) for row in rows if row["lease_id"] not in claimed]
+        free.sort(key=lambda lease: (len(lease.gpus) != position.qty, lease.lease_id))
+        if free:
+            before[position.position_id] = free[0]
+    return before
+
+
+async def _lease_out(
+    store: Store, settings: Settings, gate: Gate, position: SoldPosition, gpus: tuple[str, ...]
+) -> None:
+    lease = gate.before.get(position.position_id)
+    if continues(lease, position, gpus):
+        await store.run("extend_lease", lease.lease_id, position.position_id, position.end_ms)
+        offered_ms = min(gate.now_ms, position.start_ms)
+        await store.run("lock_position", position.position_id, list(gpus), lease.lease_id, offered_ms)
+        return
+    lease_id = lease_id_of(position.position_id)
+    block = await store.rows("positions_of_block", position.block_id, position.node)
+    told_ends_ms = block_end_ms(position, map(position_of, block))
+    await store.run(
+        "insert_lease",
+        *(lease_id, position.node, position.contract, position.buyer, position.block_id, list(gpus)),
+        *([position.position_id], position.start_ms, position.end_ms, told_ends_ms),
+    )
+    await store.run("lock_position", position.position_id, list(gpus), lease_id, gate.now_ms)
+    idle = [uuid for uuid in gpus if uuid not in gate.gpus_in_use]
+    if idle:
+        row = (position.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
+        await issue_challenge(store, settings, *row)
+    else:
+        await store.run("set_lease_state", lease_id, "ready", "")

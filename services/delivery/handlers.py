@@ -1,0 +1,152 @@
+"""Agents' facts from `meter.reports`: each checked again, stored for the meter, and followed by what it entails."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from schemas.delivery import ChallengeFailed, ChallengePassed, HardwareInspected, LeaseEnded, LeaseStarted, NodeAdmitted
+from schemas.nodes import (
+    ChallengeJudged,
+    LeaseAnswered,
+    MeterRecord,
+    NodeEnrolled,
+    NodeInspected,
+    NodeReported,
+    message_hash,
+    signing_bytes,
+)
+from services.delivery import nodes
+from services.delivery.challenges import first_reason, is_honest_failure, may_serve
+from services.delivery.domain import UnknownNode
+from services.delivery.effects import Effects
+from services.delivery.leases import Lease
+from services.delivery.settings import Settings
+from services.delivery.store import Store
+from services.kit.keys import signature_holds
+
+
+class Contradiction(Exception):
+    """A record that is well-formed but cannot be true; it goes to the dead letters with this reason."""
+
+
+async def take_records(effects: Effects, settings: Settings, records: Sequence[MeterRecord]) -> None:
+    """Takes a batch in one transaction; every effect is idempotent, because a record may come twice."""
+    async with effects.transaction() as store:
+        for record in records:
+            try:
+                await HANDLERS[type(record)](store, settings, record)
+            except (Contradiction, UnknownNode) as error:
+                reason = str(error) if isinstance(error, Contradiction) else "unknown_node"
+                structlog.get_logger().warning("record to the dead letters", node=record.node_id, reason=reason)
+                await store.bury(record.node_id, record, reason)
+
+
+async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled) -> None:
+    """Tells everyone of a new node, once."""
+    await store.node(record.node_id)
+    if await store.value("set_node_admitted", record.node_id) is not None:
+        request = record.request
+        await store.tell(
+            NodeAdmitted,
+            record.node_id,
+            record.received_ms,
+            account=record.account,
+            grade=request.grade,
+            hub=request.hub,
+            gpus=request.gpus,
+        )
+
+
+async def take_report(store: Store, settings: Settings, record: NodeReported) -> None:
+    """Stores a report for the meter if it is the next of its chain, and takes note of the GPUs' health."""
+    node, report = await store.node(record.node_id, lock=True), record.report
+    if report.agent != node.node_id or not signature_holds(node.public_key, report.signature, signing_bytes(report)):
+        raise Contradiction("bad_signature")
+    end, digest = await store.row("meter_end", node.node_id), message_hash(report)
+    last_seq, last_hash = (end["seq"], end["hash"]) if end else (0, "0" * 64)
+    if report.seq <= last_seq:
+        if await store.value("meter_hash", node.node_id, report.seq) != digest:
+            raise Contradiction("forked_chain")
+        return
+    if report.seq != last_seq + 1 or report.prev_hash != last_hash:
+        raise Contradiction("broken_chain")
+    row = (node.node_id, report.seq, digest, record.received_ms, record.canonical())
+    await store.run("insert_meter_report", *row)
+    live_ms = None if report.queued else record.received_ms
+    await store.run("note_report_of_node", node.node_id, report.boot_id, live_ms)
+    if node.state not in nodes.BARRED:
+        await nodes.take_fitness(store, node, record)
+
+
+async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged) -> None:
+    """A node that passed may sell, or its lease may start; one that failed honestly tries again, a wrong one is out."""
+    node, verdict = await store.node(record.node_id, lock=True), record.verdict
+    if await store.value("set_applied", verdict.challenge_id) is None:
+        return
+    told = {"challenge_id": verdict.challenge_id, "cause": record.cause}
+    if verdict.passed:
+        gpus = tuple(gpu.gpu_uuid for gpu in verdict.gpus)
+        await store.tell(ChallengePassed, node.node_id, record.received_ms, gpus=gpus, **told)
+    else:
+        reason = first_reason(verdict)
+        await store.tell(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **told)
+    if node.state in nodes.BARRED:
+        return
+    if record.lease_id is not None:
+        await _decide_lease(store, record)
+    if not is_honest_failure(verdict):
+        await nodes.take_down(store, node, "quarantined", f"challenge_{first_reason(verdict)}", record.received_ms)
+    elif record.lease_id is not None and not may_serve(verdict):
+        await nodes.take_down(store, node, "enrolled", "gate_challenge_missed", record.received_ms)
+    elif record.lease_id is None and verdict.passed:
+        await nodes.activate(store, settings, node, record.received_ms)
+
+
+async def _decide_lease(store: Store, record: ChallengeJudged) -> None:
+    lease = await store.lease(record.lease_id)
+    if lease is None or lease.state != "pending":
+        return
+    if may_serve(record.verdict):
+        await store.run("set_lease_state", lease.lease_id, "ready", "")
+    else:
+        await fail_lease(store, lease, f"challenge_{first_reason(record.verdict)}", record.received_ms)
+
+
+async def fail_lease(store: Store, lease: Lease, reason: str, now_ms: int) -> None:
+    """Ends a lease that cannot be served; what was delivered until then still counts."""
+    await store.run("set_lease_state", lease.lease_id, "failed", reason)
+    told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": False, "reason": reason}
+    await store.tell(LeaseEnded, lease.node, now_ms, **told)
+
+
+async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswered) -> None:
+    """The buyer is in from now on, or out; a hook that failed to let him in ends the lease."""
+    lease = await store.lease(record.lease_id)
+    if lease is None or lease.node != record.node_id:
+        raise Contradiction("unknown_lease")
+    if record.action == "stop":
+        if lease.released_ms is None:
+            await store.run("close_access", lease.lease_id, record.received_ms)
+    elif lease.state == "ready" and record.ok:
+        await store.run("open_access", lease.lease_id, record.received_ms)
+        told = {"lease_id": lease.lease_id, "contract": lease.contract, "gpus": lease.gpus}
+        await store.tell(LeaseStarted, lease.node, record.received_ms, **told)
+    elif lease.state == "ready":
+        await fail_lease(store, lease, "start_hook_failed", record.received_ms)
+
+
+async def take_inspection(store: Store, settings: Settings, record: NodeInspected) -> None:
+    """Publishes an inspection, once, so that a listing can carry it."""
+    node, inspection_id = await store.node(record.node_id), message_hash(record.report)
+    if await store.value("publish_inspection", inspection_id) is not None:
+        told = {"inspection_id": inspection_id, "account": node.account, "report": record.report}
+        await store.tell(HardwareInspected, node.node_id, record.received_ms, **told)
+
+
+HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {
+    NodeEnrolled: take_enrolment,
+    NodeReported: take_report,
+    ChallengeJudged: take_verdict,
+    LeaseAnswered: take_lease_answer,
+    NodeInspected: take_inspection,
+}

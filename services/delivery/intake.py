@@ -1,0 +1,129 @@
+"""Reports at the edge: each is placed in its node's chain under a lock, acknowledged when the broker has it."""
+
+import secrets
+
+from schemas.nodes import Challenge, NodeReported, PolicyHint, Report, ReportReply, message_hash
+from services.delivery.domain import NodeBarred
+from services.delivery.edge import signed_node
+from services.delivery.effects import Effects, PromptPublisher, now_ms
+from services.delivery.leases import next_report_ms, start_of, stop_of
+from services.delivery.nodes import BARRED, limits_of, take_down
+from services.delivery.reports import (
+    Chain,
+    NonceStale,
+    ReportForked,
+    ReportLimits,
+    TimeInflated,
+    WindowsOverlap,
+    check_nonce,
+    extend_chain,
+    give_nonce,
+    place_report,
+)
+from services.delivery.settings import Settings
+from services.delivery.store import Node, Store, lease_of, transaction
+
+STATUS = {"next": "accepted", "duplicate": "duplicate", "early": "buffered"}
+
+
+class Intake:
+    """Takes reports, one at a time per node."""
+
+    def __init__(self, settings: Settings, effects: Effects, publisher: PromptPublisher):
+        self._settings, self._effects, self._publisher = settings, effects, publisher
+
+    async def take(self, node_id: str, report: Report) -> ReportReply:
+        """Takes a report. Raises a DeliveryError; a forked chain puts the node into quarantine."""
+        node, received_ms = await signed_node(self._effects.pool, node_id, report), now_ms()
+        if node.state in BARRED:
+            raise NodeBarred(f"the node is {node.state}: {node.reason}")
+        try:
+            async with transaction(self._effects.pool) as store:
+                limits = await limits_of(store, self._settings, node)
+                verdict, chain = await self._place(store, report, received_ms, limits)
+        except NonceStale as error:
+            error.members |= await self._renew(node_id, report.server_nonce, received_ms)
+            raise
+        except ReportForked:
+            async with self._effects.transaction() as store:
+                await take_down(store, await store.node(node_id, lock=True), "quarantined", "forked_chain", now_ms())
+            raise
+        await self._publisher.published()
+        return await self._reply(node_id, STATUS[verdict], report.seq, chain.nonce, limits)
+
+    async def _place(self, store: Store, report: Report, received_ms: int, limits: ReportLimits) -> tuple[str, Chain]:
+        chain, digest = await store.chain(report.agent), message_hash(report)
+        known = await store.value("known_hash", report.agent, report.seq)
+        verdict = place_report(chain, report, digest, known, limits)
+        if known is None:
+            check_nonce(chain, report, received_ms, limits)
+            record = NodeReported(
+                node_id=report.agent,
+                received_ms=received_ms,
+                nonce_issued_ms=None if report.queued else chain.nonce_issued_ms,
+                report=report,
+            )
+            if verdict == "early":
+                await store.run("insert_waiting", report.agent, report.seq, digest, record.canonical())
+            else:
+                chain = await self._append(store, chain, record, limits)
+                chain = await self._drain(store, report.agent, chain, limits)
+        chain = give_nonce(chain, secrets.token_hex(32), received_ms, report.server_nonce if report.queued else None)
+        await store.save_chain(report.agent, chain)
+        return verdict, chain
+
+    async def _append(self, store: Store, chain: Chain, record: NodeReported, limits: ReportLimits) -> Chain:
+        digest = message_hash(record.report)
+        chain = extend_chain(chain, record.report, digest, record.received_ms, limits)
+        await store.run("insert_taken", record.node_id, record.report.seq, digest)
+        await store.record(record.node_id, record)
+        return chain
+
+    async def _drain(self, store: Store, node_id: str, chain: Chain, limits: ReportLimits) -> Chain:
+        """Appends the reports that waited for this one; a window among them that cannot be drops the rest."""
+        while row := await store.row("pop_waiting", node_id, chain.seq + 1):
+            record = NodeReported.model_validate_json(row["record"])
+            place_report(chain, record.report, row["hash"], None, limits)
+            try:
+                chain = await self._append(store, chain, record, limits)
+            except (WindowsOverlap, TimeInflated):
+                await store.run("drop_waiting", node_id)
+        return chain
+
+    async def _renew(self, node_id: str, refused_nonce: str, received_ms: int) -> dict:
+        async with transaction(self._effects.pool) as store:
+            chain = give_nonce(await store.chain(node_id), secrets.token_hex(32), received_ms, refused_nonce)
+            await store.save_chain(node_id, chain)
+        return {"server_nonce": chain.nonce, "server_time_ms": received_ms}
+
+    async def _reply(self, node_id: str, status: str, seq: int, nonce: str, limits: ReportLimits) -> ReportReply:
+        store, time_ms = Store(self._effects.pool), now_ms()
+        node: Node = await store.node(node_id)
+        rows = await store.rows("leases_to_follow", node_id)
+        leases = [(lease_of(row), row) for row in rows]
+        starts = [
+            start_of(lease, row["told_ends_ms"])
+            for lease, row in leases
+            if lease.state == "ready" and row["start_answered_ms"] is None and lease.ends_ms > time_ms
+        ]
+        stops = [
+            stop_of(lease)
+            for lease, row in leases
+            if row["start_answered_ms"] is not None
+            and row["stop_answered_ms"] is None
+            and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)
+        ]
+        challenges = await store.rows("open_challenges", node_id, time_ms)
+        return ReportReply(
+            status=status,
+            seq=seq,
+            next_nonce=nonce,
+            server_time_ms=time_ms,
+            report_interval_ms=next_report_ms([lease for lease, _ in leases], bool(stops), time_ms, limits.interval_ms),
+            level=node.level,
+            node_state=node.state,
+            challenges=tuple(Challenge.model_validate_json(row["asked"]) for row in challenges),
+            start_leases=tuple(starts),
+            stop_leases=tuple(stops),
+            hint=PolicyHint(sell=node.state == "active", reason="" if node.state == "active" else node.reason),
+        )

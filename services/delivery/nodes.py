@@ -1,0 +1,74 @@
+"""What becomes of a node: what the engine is told of it, and what everyone is told."""
+
+from schemas.delivery import NodeStateChanged
+from schemas.nodes import NodeReported
+from schemas.venue import NodeDown, NodeGpu, NodesAlive, RegisterNode
+from services.delivery.domain import memory_min_mib, next_fitness, sellable_gpus
+from services.delivery.settings import Settings
+from services.delivery.store import Node, Store, fitness_of
+
+BARRED = ("quarantined", "banned")
+LEVEL_PROVEN = "T1"
+
+
+async def limits_of(store: Store, settings: Settings, node: Node):
+    """Returns how this node's reports are judged: by the shortest period of the products it can serve."""
+    return settings.limits(await store.value("shortest_period", node.grade, node.hub))
+
+
+async def activate(store: Store, settings: Settings, node: Node, now_ms: int) -> None:
+    """The node has proven its fit GPUs: it may sell them, at once if its last report is fresh."""
+    gpus = sellable_gpus(node.grade, fitness_of(await store.gpus(node.node_id)))
+    if not gpus:
+        return
+    level = max(node.level, LEVEL_PROVEN)
+    liveness_ms = settings.liveness_ms(await limits_of(store, settings, node))
+    await _register(store, node, level, gpus, "challenge_passed", now_ms)
+    if node.last_live_ms is not None and now_ms - node.last_live_ms < liveness_ms:
+        await store.command(NodesAlive(nodes=(node.node_id,), until_ms=node.last_live_ms + liveness_ms))
+
+
+async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: int) -> None:
+    """The node may not sell: its asks are pulled by the engine. Whatever it sold before it still has to serve."""
+    level = "T0" if state in BARRED else node.level
+    await store.run("set_node_state", node.node_id, state, level, reason, [])
+    if node.registered_gpus:
+        await store.command(NodeDown(node=node.node_id, reason=reason))
+    if (node.state, node.reason) != (state, reason):
+        await store.tell(NodeStateChanged, node.node_id, now_ms, state=state, level=level, reason=reason, gpus=())
+
+
+async def take_fitness(store: Store, node: Node, record: NodeReported) -> None:
+    """Takes what a report says of the node's GPUs; fewer fit ones leave the market at once, more must prove first."""
+    report = record.report
+    rows = await store.gpus(node.node_id)
+    known = fitness_of(rows)
+    after = next_fitness(known, report.gpus, report.boot_id, memory_min_mib(node.grade))
+    for uuid, fitness in after.items():
+        if fitness != known[uuid]:
+            await store.run("set_gpu_fault", uuid, fitness.fault, fitness.boot_id)
+    sellable = sellable_gpus(node.grade, after)
+    left = tuple(uuid for uuid in node.registered_gpus if uuid in sellable)
+    if node.state != "active" or left == node.registered_gpus:
+        return
+    reason = next(state.fault for state in after.values() if state.fault)
+    if left:
+        await _register(store, node, node.level, left, reason, record.received_ms)
+    else:
+        await take_down(store, node, "lost", reason, record.received_ms)
+
+
+async def _register(store: Store, node: Node, level: str, gpus: tuple[str, ...], reason: str, now_ms: int) -> None:
+    serials = {row.uuid: row.serial for row in await store.gpus(node.node_id)}
+    await store.run("set_node_state", node.node_id, "active", level, reason, list(gpus))
+    await store.command(
+        RegisterNode(
+            node=node.node_id,
+            account=node.account,
+            grade=node.grade,
+            hub=node.hub,
+            level=level,
+            gpus=tuple(NodeGpu(uuid=uuid, serial=serials[uuid]) for uuid in gpus),
+        )
+    )
+    await store.tell(NodeStateChanged, node.node_id, now_ms, state="active", level=level, reason=reason, gpus=gpus)

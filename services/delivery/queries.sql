@@ -1,0 +1,274 @@
+-- name: next_sequence
+update delivery_sequence set seq = seq + 1 returning seq;
+
+-- name: find_node
+select * from node where node_id = $1;
+
+-- name: lock_node
+select * from node where node_id = $1 for update;
+
+-- name: nodes_page
+select * from node where node_id > $1 order by node_id limit $2;
+
+-- name: insert_node
+insert into node (node_id, account, label, hub, grade, public_key, simulated, boot_id, enrolled_ms, level, state,
+                  reason, registered_gpus, beat_live_ms)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'T0', 'enrolled', 'challenge_pending', '{}', 0);
+
+-- name: burn_token
+insert into burnt_token (token_id, node_id) values ($1, $2) on conflict (token_id) do nothing returning node_id;
+
+-- name: lock_enrolments
+select pg_advisory_xact_lock(hashtext('hourbook delivery enrolments'));
+
+-- name: gpu_holders
+select uuid, serial, node_id, sold_to from node_gpu where uuid = any($1::text[]) or serial = any($2::text[]);
+
+-- name: put_gpu
+insert into node_gpu (uuid, node_id, serial, inventory, fault, fault_boot) values ($1, $2, $3, $4, '', $5)
+on conflict (uuid) do update
+set node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.inventory, fault = '',
+    fault_boot = excluded.fault_boot, listing_id = null, sold_to = null;
+
+-- name: gpus_of_node
+select uuid, serial, inventory, fault, fault_boot, listing_id, sold_to from node_gpu where node_id = $1 order by uuid collate "C";
+
+-- name: set_gpu_fault
+update node_gpu set fault = $2, fault_boot = $3 where uuid = $1;
+
+-- name: set_node_state
+update node set state = $2, level = $3, reason = $4, registered_gpus = $5 where node_id = $1;
+
+-- name: set_node_admitted
+update node set admitted = true where node_id = $1 and not admitted returning node_id;
+
+-- name: note_report_of_node
+update node set boot_id = $2, last_live_ms = coalesce($3, last_live_ms) where node_id = $1;
+
+-- name: nodes_to_beat
+select node_id, grade, hub, last_live_ms from node
+where state = 'active' and last_live_ms > beat_live_ms order by node_id for update;
+
+-- name: note_beat
+update node set beat_live_ms = $2 where node_id = $1;
+
+-- name: nodes_to_challenge
+select n.* from node n
+where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
+  and not exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
+  and not exists (select 1 from challenge c where c.node_id = n.node_id
+                  and (c.state <> 'applied' or c.issued_ms > $2))
+  and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
+                            where g.node_id = n.node_id and g.fault = '')
+order by n.node_id for update;
+
+-- name: insert_chain
+insert into chain values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+
+-- name: lock_chain
+select seq, hash, boot_id, mono_end_ms, received_ms, nonce, nonce_issued_ms, recent_nonces, queued_nonce, offset_min_ms
+from chain where node_id = $1 for update;
+
+-- name: save_chain
+update chain set seq = $2, hash = $3, boot_id = $4, mono_end_ms = $5, received_ms = $6, nonce = $7,
+                 nonce_issued_ms = $8, recent_nonces = $9, queued_nonce = $10, offset_min_ms = $11
+where node_id = $1;
+
+-- name: known_hash
+select hash from taken_report where node_id = $1 and seq = $2
+union all
+select hash from waiting_report where node_id = $1 and seq = $2;
+
+-- name: insert_taken
+insert into taken_report (node_id, seq, hash) values ($1, $2, $3);
+
+-- name: insert_waiting
+insert into waiting_report (node_id, seq, hash, record) values ($1, $2, $3, $4);
+
+-- name: pop_waiting
+delete from waiting_report where node_id = $1 and seq = $2 returning hash, record;
+
+-- name: drop_waiting
+delete from waiting_report where node_id = $1;
+
+-- name: meter_end
+select seq, hash from meter_report where node_id = $1 order by seq desc limit 1;
+
+-- name: meter_hash
+select hash from meter_report where node_id = $1 and seq = $2;
+
+-- name: insert_meter_report
+insert into meter_report (node_id, seq, hash, received_ms, record) values ($1, $2, $3, $4, $5);
+
+-- name: meter_records
+select record from meter_report where node_id = $1 and received_ms >= $2 and seq <= $3 order by seq;
+
+-- name: records_by_seq
+select record from meter_report where node_id = $1 and seq = any($2::bigint[]) order by seq;
+
+-- name: insert_challenge
+insert into challenge (challenge_id, node_id, cause, lease_id, issued_ms, deadline_ms, asked, state)
+values ($1, $2, $3, $4, $5, $6, $7, 'issued');
+
+-- name: lock_challenge
+select * from challenge where challenge_id = $1 for update;
+
+-- name: open_challenges
+select asked from challenge where node_id = $1 and state = 'issued' and deadline_ms > $2 order by issued_ms, challenge_id;
+
+-- name: set_committed
+update challenge set state = 'committed', committed_ms = $2, commitment = $3, secret = $4, opening = $5, deadline_ms = $6
+where challenge_id = $1;
+
+-- name: set_judged
+update challenge set state = 'judged', verdict = $2 where challenge_id = $1;
+
+-- name: set_applied
+update challenge set state = 'applied' where challenge_id = $1 and state = 'judged' returning challenge_id;
+
+-- name: late_challenges
+select * from challenge where state in ('issued', 'committed') and deadline_ms < $1 order by challenge_id for update;
+
+-- name: open_challenges_everywhere
+select * from challenge where state in ('issued', 'committed') order by challenge_id for update;
+
+-- name: void_challenge
+update challenge set state = 'applied' where challenge_id = $1;
+
+-- name: offer_anew
+update position p set offered_ms = greatest(offered_ms, $2)
+from lease l where l.lease_id = $1 and l.state = 'pending' and p.lease_id = l.lease_id;
+
+-- name: put_product
+insert into product values ($1, $2, $3, $4, $5, $6)
+on conflict (product) do update set grade = excluded.grade, hub = excluded.hub, currency = excluded.currency,
+    period_ms = excluded.period_ms, gate_ms = excluded.gate_ms;
+
+-- name: find_product
+select * from product where product = $1;
+
+-- name: shortest_period
+select min(period_ms) from product where grade = $1 and hub = $2;
+
+-- name: insert_position
+insert into position (position_id, contract, product, node_id, buyer, operator, qty, block_id, start_ms, end_ms, state,
+                      gpus)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', '{}');
+
+-- name: find_position
+select * from position where position_id = $1;
+
+-- name: positions_of_contract
+select * from position where contract = $1 order by position_id;
+
+-- name: positions_of_block
+select * from position where block_id = $1 and node_id = $2 order by start_ms, position_id;
+
+-- name: lock_position
+update position set state = 'locked', gpus = $2, lease_id = $3, offered_ms = $4 where position_id = $1;
+
+-- name: note_metered
+update position p set state = 'metered', metered_ms = $2, wait_seq = coalesce((select c.seq from chain c
+                      where c.node_id = p.node_id), 0)
+where contract = $1 and state in ('open', 'locked');
+
+-- name: positions_to_settle
+select p.*, n.grade as node_grade, n.last_live_ms,
+       coalesce((select max(r.seq) from meter_report r where r.node_id = p.node_id), 0) as meter_seq
+from position p left join node n using (node_id)
+where p.state = 'metered' order by p.position_id limit $1;
+
+-- name: set_position_state
+update position set state = $2 where position_id = $1;
+
+-- name: insert_lease
+insert into lease (lease_id, node_id, contract, buyer, block_id, gpus, position_ids, starts_ms, ends_ms, told_ends_ms,
+                   state)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending');
+
+-- name: find_lease
+select * from lease where lease_id = $1;
+
+-- name: extend_lease
+update lease set position_ids = position_ids || $2::bigint, ends_ms = $3, told_ends_ms = greatest(told_ends_ms, $3)
+where lease_id = $1;
+
+-- name: lease_of_block
+select * from lease where block_id = $1 and node_id = $2 and ends_ms = $3 and not position_ids && $4::bigint[]
+order by lease_id;
+
+-- name: set_lease_state
+update lease set state = $2, reason = $3 where lease_id = $1;
+
+-- name: answer_start
+update lease set start_answered_ms = $2, endpoint = $3, credential = $4
+where lease_id = $1 and start_answered_ms is null returning lease_id;
+
+-- name: answer_stop
+update lease set stop_answered_ms = $2 where lease_id = $1 and stop_answered_ms is null returning lease_id;
+
+-- name: open_access
+update lease set state = 'started', access_ms = $2 where lease_id = $1;
+
+-- name: close_access
+update lease set released_ms = $2, endpoint = '', credential = null where lease_id = $1;
+
+-- name: leases_to_follow
+select * from lease where node_id = $1
+  and (state in ('pending', 'ready', 'started') or (start_answered_ms is not null and stop_answered_ms is null))
+order by starts_ms, lease_id;
+
+-- name: overdue_leases
+select * from lease where state in ('pending', 'ready', 'started') and ends_ms <= $1 order by lease_id for update;
+
+-- name: silent_leases
+select l.*, n.last_live_ms, n.grade, n.hub from lease l join node n using (node_id)
+where l.state = 'started' and l.starts_ms <= $1 order by l.lease_id for update of l;
+
+-- name: insert_settlement
+insert into settlement values ($1, $2, $3, $4, $5);
+
+-- name: find_settlement
+select * from settlement where position_id = $1 order by revision desc limit 1;
+
+-- name: settlement_revision
+select * from settlement where position_id = $1 and revision = $2;
+
+-- name: insert_receipt
+insert into receipt values ($1, $2, $3, $4, $5) on conflict (position_id, revision) do nothing;
+
+-- name: find_receipt
+select document, buyer, operator from receipt where position_id = $1 order by revision desc limit 1;
+
+-- name: receipts_page
+select distinct on (position_id) position_id, document from receipt
+where (buyer = $1 or operator = $1) and position_id < $2 order by position_id desc, revision desc limit $3;
+
+-- name: list_hardware
+update node_gpu set listing_id = $1 where uuid = any($2::text[]);
+
+-- name: unlist_hardware
+update node_gpu set listing_id = null where listing_id = $1;
+
+-- name: open_escrow
+insert into escrow values ($1, $2, $3) on conflict do nothing;
+
+-- name: sell_hardware
+update node_gpu set sold_to = (select buyer from escrow where escrow_id = $1)
+where listing_id = (select listing_id from escrow where escrow_id = $1);
+
+-- name: insert_inspection
+insert into inspection values ($1, $2, $3, $4) on conflict do nothing returning inspection_id;
+
+-- name: publish_inspection
+update inspection set published = true where inspection_id = $1 and not published returning inspection_id;
+
+-- name: find_inspection
+select * from inspection where inspection_id = $1;
+
+-- name: insert_inspection_nonce
+insert into inspection_nonce (nonce, account, expires_ms) values ($1, $2, $3);
+
+-- name: use_inspection_nonce
+update inspection_nonce set used_by = $2
+where nonce = $1 and expires_ms > $3 and (used_by is null or used_by = $2) returning nonce;

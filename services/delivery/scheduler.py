@@ -1,0 +1,107 @@
+"""What time brings: heartbeats for the engine, challenges given out or up, leases over or silent, settlements due."""
+
+import asyncio
+from itertools import groupby
+
+import structlog
+
+from schemas.delivery import LeaseEnded
+from schemas.nodes import Challenge
+from schemas.venue import NodesAlive
+from services.delivery.challenges import late_verdict
+from services.delivery.domain import sellable_gpus
+from services.delivery.edge import conclude_challenge, issue_challenge
+from services.delivery.effects import Effects, now_ms
+from services.delivery.handlers import fail_lease
+from services.delivery.settings import Settings
+from services.delivery.settling import settle_due
+from services.delivery.store import Store, fitness_of, lease_of, node_of
+from services.kit.store import AWAY
+
+STEPS_PER_BEAT = 3
+
+
+class Scheduler:
+    """Looks at the clock. What touches money waits for the log's own deadlines, not for this one."""
+
+    def __init__(self, settings: Settings, effects: Effects):
+        self._settings, self._effects = settings, effects
+        self._started_ms, self._beaten_ms = now_ms(), 0
+
+    async def run(self) -> None:
+        """Runs for ever; sits out a database that is away."""
+        work = self._recover
+        while True:
+            try:
+                await work(now_ms())
+                work = self._step
+            except AWAY as error:
+                structlog.get_logger().warning("scheduler waits for PostgreSQL", error=str(error))
+            await asyncio.sleep(self._settings.scheduler_interval_s)
+
+    async def _recover(self, time_ms: int) -> None:
+        """Nobody could answer a challenge while we were away: open ones are given out anew, with time to answer."""
+        async with self._effects.transaction() as store:
+            for row in await store.rows("open_challenges_everywhere"):
+                await store.run("void_challenge", row["challenge_id"])
+                asked = Challenge.model_validate_json(row["asked"])
+                deadline_ms = max(asked.deadline_ms, time_ms + self._settings.challenge_restart_ms)
+                target = (row["node_id"], row["cause"], list(asked.gpu_uuids), time_ms, deadline_ms, row["lease_id"])
+                await issue_challenge(store, self._settings, *target)
+                await store.run("offer_anew", row["lease_id"], time_ms)
+
+    async def _step(self, time_ms: int) -> None:
+        async with self._effects.transaction() as store:
+            await self._give_up_late(store, time_ms)
+            await self._end_leases(store, time_ms)
+            await self._challenge_nodes(store, time_ms)
+            if time_ms - self._beaten_ms >= self._settings.liveness_ms_min // STEPS_PER_BEAT:
+                await self._beat(store)
+                self._beaten_ms = time_ms
+        await settle_due(self._effects, self._settings, self._started_ms, time_ms)
+
+    async def _give_up_late(self, store: Store, time_ms: int) -> None:
+        for row in await store.rows("late_challenges", time_ms):
+            verdict = late_verdict(Challenge.model_validate_json(row["asked"]), time_ms)
+            await conclude_challenge(store, row, verdict, time_ms)
+
+    async def _end_leases(self, store: Store, time_ms: int) -> None:
+        for row in await store.rows("overdue_leases", time_ms):
+            lease = lease_of(row)
+            if lease.state != "started":
+                await fail_lease(store, lease, "never_started", time_ms)
+                continue
+            await store.run("set_lease_state", lease.lease_id, "ended", "")
+            told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": True, "reason": "ended"}
+            await store.tell(LeaseEnded, lease.node, time_ms, **told)
+        for row in await store.rows("silent_leases", time_ms):
+            period_ms = await store.value("shortest_period", row["grade"], row["hub"])
+            heard_ms = max(row["last_live_ms"] or 0, self._started_ms)
+            if time_ms - heard_ms > self._settings.limits(period_ms).silence_ms_max:
+                await fail_lease(store, lease_of(row), "silent", time_ms)
+
+    async def _challenge_nodes(self, store: Store, time_ms: int) -> None:
+        """A node with fit GPUs that the engine does not know yet proves them all before it may sell them."""
+        heard_ms = time_ms - self._settings.liveness_ms_max
+        for row in await store.rows("nodes_to_challenge", heard_ms, time_ms - self._settings.challenge_retry_ms):
+            node = node_of(row)
+            fit = sellable_gpus(node.grade, fitness_of(await store.gpus(node.node_id)))
+            if fit and fit != node.registered_gpus:
+                deadline_ms = time_ms + self._settings.challenge_deadline_ms
+                await issue_challenge(store, self._settings, node.node_id, "idle", list(fit), time_ms, deadline_ms)
+
+    async def _beat(self, store: Store) -> None:
+        """Tells the engine which nodes reported since the last beat; no ask outlives its node's silence for long."""
+        rows = await store.rows("nodes_to_beat")
+        timed = []
+        for row in rows:
+            period_ms = await store.value("shortest_period", row["grade"], row["hub"])
+            timed.append((self._settings.liveness_ms(self._settings.limits(period_ms)), row))
+            await store.run("note_beat", row["node_id"], row["last_live_ms"])
+        commands = []
+        for liveness_ms, group in groupby(sorted(timed, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
+            alive = [row for _, row in group]
+            until_ms = min(row["last_live_ms"] for row in alive) + liveness_ms
+            commands.append(NodesAlive(nodes=tuple(row["node_id"] for row in alive), until_ms=until_ms))
+        if commands:
+            await store.command(*commands)

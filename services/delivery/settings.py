@@ -1,0 +1,48 @@
+"""What can be set about delivery."""
+
+from services.delivery.challenges import ChallengeRules
+from services.delivery.reports import ReportLimits
+from services.kit.settings import Settings as KitSettings
+
+
+class Settings(KitSettings):
+    """Besides the shared settings: how often nodes report, how hard challenges are, who may enrol.
+
+    Intervals follow from a product's period, a sixth of it, so that a sandbox with short periods scales by itself;
+    the figures here are their upper and lower bounds.
+    """
+
+    database_connections_max: int = 8
+    body_bytes_max: int = 8_388_608
+    accept_simulated_nvml: bool = True
+    report_interval_ms_max: int = 10_000
+    reports_per_period: int = 6
+    liveness_ms_max: int = 30_000
+    liveness_ms_min: int = 15_000
+    challenge_n: int = 512
+    challenge_rounds: int = 2
+    challenge_open_rounds: int = 1
+    challenge_open_rows: int = 8
+    challenge_deadline_ms: int = 120_000
+    challenge_retry_ms: int = 10_000
+    challenge_restart_ms: int = 15_000
+    throttle_ms_max: int = 60_000
+    inspection_nonce_ms: int = 600_000
+    scheduler_interval_s: float = 0.5
+    delivery_page_rows_max: int = 200
+
+    def limits(self, period_ms: int | None) -> ReportLimits:
+        """Returns how reports are judged for nodes whose shortest product period is this (None: no product yet)."""
+        scaled_ms = self.report_interval_ms_max if period_ms is None else period_ms // self.reports_per_period
+        return ReportLimits(max(1_000, min(self.report_interval_ms_max, scaled_ms)))
+
+    def liveness_ms(self, limits: ReportLimits) -> int:
+        """Returns how long one heartbeat keeps asks alive."""
+        return min(self.liveness_ms_max, max(self.liveness_ms_min, 3 * limits.interval_ms))
+
+    @property
+    def challenge_rules(self) -> ChallengeRules:
+        """The size and sampling of challenges."""
+        return ChallengeRules(
+            self.challenge_n, self.challenge_rounds, self.challenge_open_rounds, self.challenge_open_rows
+        )

@@ -1,0 +1,209 @@
+"""Delivery in PostgreSQL: named statements, the rows that rules need as their own types, and what leaves in order."""
+
+import zlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import astuple, dataclass
+from typing import TypeVar
+
+import asyncpg
+
+from schemas.base import Model
+from schemas.delivery import DeliveryHeader
+from schemas.nodes import GpuInventory
+from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
+from schemas.venue import VenueCommand
+from services.delivery.domain import GpuFitness, UnknownNode
+from services.delivery.leases import Lease, SoldPosition
+from services.delivery.reports import Chain
+from services.delivery.settings import Settings
+from services.kit import store as kit
+
+SCHEMA = "delivery"
+QUERIES = kit.load_queries("services.delivery")
+Event = TypeVar("Event", bound=DeliveryHeader)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as the venue knows it."""
+
+    node_id: str
+    account: str
+    hub: str
+    grade: str
+    public_key: str
+    simulated: bool
+    boot_id: str
+    level: str
+    state: str
+    reason: str
+    registered_gpus: tuple[str, ...]
+    last_live_ms: int | None
+
+
+@dataclass(frozen=True)
+class NodeGpuRow:
+    """One GPU of a node: what enrolment said of it, and whether it may be sold or is for sale itself."""
+
+    uuid: str
+    serial: str
+    inventory: GpuInventory
+    fitness: GpuFitness
+    is_listed: bool
+
+
+async def open_pool(settings: Settings) -> kit.Pool:
+    """Opens the service's pool on its own, migrated schema."""
+    return await kit.open_pool(settings, SCHEMA, "services.delivery")
+
+
+@asynccontextmanager
+async def transaction(pool: kit.Pool) -> AsyncIterator["Store"]:
+    """Yields the statements inside one transaction."""
+    async with pool.acquire() as connection, connection.transaction():
+        yield Store(connection)
+
+
+class Store:
+    """Statements on one connection. `run`, `row`, `rows` and `value` take the name of a query in `queries.sql`."""
+
+    def __init__(self, connection: asyncpg.Connection | asyncpg.Pool):
+        self.connection = connection
+
+    async def run(self, query: str, *args: object) -> None:
+        """Runs a statement."""
+        await self.connection.execute(getattr(QUERIES, query), *args)
+
+    async def row(self, query: str, *args: object) -> asyncpg.Record | None:
+        """Returns the first row, or None."""
+        return await self.connection.fetchrow(getattr(QUERIES, query), *args)
+
+    async def rows(self, query: str, *args: object) -> list[asyncpg.Record]:
+        """Returns all rows."""
+        return await self.connection.fetch(getattr(QUERIES, query), *args)
+
+    async def value(self, query: str, *args: object):
+        """Returns the first column of the first row, or None."""
+        return await self.connection.fetchval(getattr(QUERIES, query), *args)
+
+    # -- what leaves: commands to the engine, agents' facts to meter.reports, events to delivery.events
+
+    async def command(self, *commands: VenueCommand) -> None:
+        """Sends commands to the engine as one signed batch."""
+        await kit.enqueue(self.connection, *commands)
+
+    async def record(self, node_id: str, record: Model) -> None:
+        """Puts an agent's fact on its way to `meter.reports`."""
+        await kit.publish(self.connection, METER_REPORTS.name, node_id, record.canonical())
+
+    async def bury(self, node_id: str, record: Model, reason: str) -> None:
+        """Puts a record that contradicts what is known on its way to the dead letters, with the reason."""
+        letter = b'{"reason":"%s","record":%s}' % (reason.encode(), record.canonical())
+        await kit.publish(self.connection, METER_REPORTS_DEAD.name, node_id, letter)
+
+    async def tell(self, event: type[Event], node_id: str, ts_ms: int, **fields: object) -> None:
+        """Puts an event on its way to `delivery.events`, with the next sequence number."""
+        seq = await self.value("next_sequence")
+        message = event(seq=seq, ts_ms=ts_ms, node=node_id, **fields)
+        await kit.publish(self.connection, DELIVERY_EVENTS.name, node_id, message.canonical())
+
+    # -- rows as the rules know them
+
+    async def node(self, node_id: str, lock: bool = False) -> Node:
+        """Returns a node. Raises UnknownNode."""
+        row = await self.row("lock_node" if lock else "find_node", node_id)
+        if row is None:
+            raise UnknownNode(node_id)
+        return node_of(row)
+
+    async def gpus(self, node_id: str) -> list[NodeGpuRow]:
+        """Returns a node's GPUs in the order of their UUIDs."""
+        return [_gpu_of(row) for row in await self.rows("gpus_of_node", node_id)]
+
+    async def chain(self, node_id: str) -> Chain:
+        """Returns a node's chain, locked until the transaction ends."""
+        row = await self.row("lock_chain", node_id)
+        if row is None:
+            raise UnknownNode(node_id)
+        return Chain(**(dict(row) | {"recent_nonces": tuple(row["recent_nonces"])}))
+
+    async def insert_chain(self, node_id: str, chain: Chain) -> None:
+        """Writes the chain of a new node."""
+        await self.run("insert_chain", node_id, *astuple(chain))
+
+    async def save_chain(self, node_id: str, chain: Chain) -> None:
+        """Writes where the chain stands now."""
+        await self.run("save_chain", node_id, *astuple(chain))
+
+    async def positions(self, contract: str) -> list[SoldPosition]:
+        """Returns a contract's positions."""
+        return [position_of(row) for row in await self.rows("positions_of_contract", contract)]
+
+    async def lease(self, lease_id: str) -> Lease | None:
+        """Returns a lease, or None."""
+        row = await self.row("find_lease", lease_id)
+        return None if row is None else lease_of(row)
+
+
+def node_of(row: asyncpg.Record) -> Node:
+    """Reads a row of `node`."""
+    fields = {name: row[name] for name in Node.__dataclass_fields__}
+    return Node(**(fields | {"registered_gpus": tuple(row["registered_gpus"])}))
+
+
+def position_of(row: asyncpg.Record) -> SoldPosition:
+    """Reads a row of `position`."""
+    return SoldPosition(
+        position_id=row["position_id"],
+        contract=row["contract"],
+        node=row["node_id"],
+        buyer=row["buyer"],
+        operator=row["operator"],
+        qty=row["qty"],
+        block_id=row["block_id"],
+        start_ms=row["start_ms"],
+        end_ms=row["end_ms"],
+    )
+
+
+def lease_of(row: asyncpg.Record) -> Lease:
+    """Reads a row of `lease`."""
+    return Lease(
+        lease_id=row["lease_id"],
+        node=row["node_id"],
+        contract=row["contract"],
+        block_id=row["block_id"],
+        gpus=tuple(row["gpus"]),
+        position_ids=tuple(row["position_ids"]),
+        starts_ms=row["starts_ms"],
+        ends_ms=row["ends_ms"],
+        state=row["state"],
+        access_ms=row["access_ms"],
+        released_ms=row["released_ms"],
+    )
+
+
+def fitness_of(gpus: Iterable[NodeGpuRow]) -> dict[str, GpuFitness]:
+    """Returns the fitness by UUID."""
+    return {gpu.uuid: gpu.fitness for gpu in gpus}
+
+
+def pack(raw: bytes) -> bytes:
+    """Compresses a document that is kept for years and read rarely."""
+    return zlib.compress(raw)
+
+
+def unpack(raw: bytes) -> bytes:
+    """Undoes `pack`."""
+    return zlib.decompress(raw)
+
+
+def _gpu_of(row: asyncpg.Record) -> NodeGpuRow:
+    return NodeGpuRow(
+        uuid=row["uuid"],
+        serial=row["serial"],
+        inventory=GpuInventory.model_validate_json(row["inventory"]),
+        fitness=GpuFitness(row["fault"], row["fault_boot"]),
+        is_listed=row["listing_id"] is not None,
+    )
