@@ -1,0 +1,1 @@
+"""Kill everything, again and again, under load; then ask the clients' own notes what the exchange owes them."""
