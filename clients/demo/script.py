@@ -78,7 +78,7 @@ class Demo:
                 gpus = f"{len(node['fit_gpus'])} × {node['grade']}"
                 self._story.line(f"{site.label}: {node['node']}, {gpus}, level {node['level']}")
             self._story.wait_for("asks of both live agents", lambda: self._asks() >= 2, 60)
-            self._story.line(f"{self._open_asks()} asks stand in the hour books, all posted by agents")
+            self._story.line(f"{self._open_asks()} hour books have asks, all posted by agents")
 
     def _agent(self, operator: Actor, label: str, gpus: int, hub: str, price: str, whole: bool = True) -> AgentSite:
         policy = {
@@ -259,8 +259,10 @@ class Demo:
         return len(trading.book_of(self._registry.admin, periods[0].contract)["asks"]) if periods else 0
 
     def _open_asks(self) -> int:
-        tickers = result_of(self._registry.admin.market_data.get("/v1/ticker"))["items"]
-        return sum("ask" in each for each in tickers)
+        reader, (offers, _) = self._registry.admin.market_data, load_offers()
+        products = {trading.PRODUCT} | {f"{site.node_grade}.{site.hub}.F" for site in offers}
+        curves = [result_of(reader.get(f"/v1/curve/{product}"))["points"] for product in products]
+        return sum("ask" in point for points in curves for point in points)
 
     def _state(self, actor: Actor) -> str:
         return trading.positions_of(actor)[-1]["state"]

@@ -1,4 +1,4 @@
-"""What is checked after the kills: the clients' notes against the event log, and the logs and books against each other."""
+"""What is checked after the kills: the clients' notes against the event log, and the logs against each other."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Traders that never stop: each places and cancels, and writes down what the exchange acknowledged, and nothing else."""
+"""Traders that never stop: each places and cancels, and writes down what the exchange acknowledged."""
 
 import asyncio
 import random

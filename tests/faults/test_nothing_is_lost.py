@@ -1,4 +1,4 @@
-"""Under a steady load of orders, cancels, reports and deliveries everything is killed, and nothing acknowledged is lost."""
+"""Everything is killed under a load of orders, cancels, reports and deliveries; nothing acknowledged is lost."""
 
 import asyncio
 import time
