@@ -17,7 +17,7 @@ from agents.node.enrol import remembered
 from agents.node.errors import AgentError, BadConfiguration
 from agents.node.identity import Identity
 from agents.node.inspection import inspect_gpus
-from agents.node.inventory import NoGpus, Nvml, Telemetry
+from agents.node.inventory import Nvml, Telemetry
 from agents.node.leases import LeaseBook
 from agents.node.lessor import Lessor
 from agents.node.market import OperatorAccount
@@ -47,7 +47,7 @@ def main() -> int:
             asyncio.run(run_agent(config))
         else:
             print(asyncio.run(run_inspection(config, tuple(options.inspect), options.nonce)).model_dump_json())
-    except (AgentError, NoGpus) as error:
+    except AgentError as error:
         log.error("%s", error)
         return 1
     return 0

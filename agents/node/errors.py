@@ -9,6 +9,10 @@ class BadConfiguration(AgentError):
     """The configuration or the policy file says something that cannot be followed."""
 
 
+class NoGpus(AgentError):
+    """NVML is missing or lists no GPU: there is nothing to sell."""
+
+
 class ChainBroken(AgentError):
     """The venue knows a later report of this node than the node does: its state folder is not its own any more."""
 

@@ -86,22 +86,21 @@ class PlayedTelemetry:
         return tuple(_played_reading(gpu, energy_mj) for gpu in self._inventory)
 
 
-async def run_fleet(fleet: Fleet) -> int:
+async def run_fleet(fleet: Fleet, http: httpx.AsyncClient) -> int:
     """Runs all sites until SIGINT or SIGTERM; returns how many ended by an error. One that fails leaves the rest be."""
-    async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
-        with ThreadPoolExecutor(max_workers=1) as executor:
-            nodes = _make_nodes(fleet, http, executor)
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        nodes = _make_nodes(fleet, http, executor)
 
-            def stop() -> None:
-                for node in nodes.values():
-                    node.stop()
+        def stop() -> None:
+            for node in nodes.values():
+                node.stop()
 
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, stop)
-            log.warning("%d sites are PLAYED by this process: no hardware stands behind them", len(nodes))
-            ends = await asyncio.gather(
-                *(_run_site(label, node, START_GAP_S * place) for place, (label, node) in enumerate(nodes.items()))
-            )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        log.warning("%d sites are PLAYED by this process: no hardware stands behind them", len(nodes))
+        ends = await asyncio.gather(
+            *(_run_site(label, node, START_GAP_S * place) for place, (label, node) in enumerate(nodes.items()))
+        )
     return ends.count(False)
 
 
@@ -172,6 +171,11 @@ def _played_reading(gpu: GpuInventory, energy_mj: int) -> GpuReading:
     )
 
 
+async def _run_with_client(fleet: Fleet) -> int:
+    async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
+        return await run_fleet(fleet, http)
+
+
 def main() -> int:
     """Runs the fleet; returns the exit status."""
     parser = argparse.ArgumentParser(prog="hourbook-fleet", description="Plays many sites in one process.")
@@ -180,7 +184,7 @@ def main() -> int:
     set_up_logs()
     try:
         fleet = Fleet.model_validate_json(file.read_bytes())
-        return min(asyncio.run(run_fleet(fleet)), 1)
+        return min(asyncio.run(_run_with_client(fleet)), 1)
     except (OSError, ValidationError, BadConfiguration) as error:
         log.error("%s: %s", file, error)
         return 1

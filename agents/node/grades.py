@@ -1,5 +1,7 @@
 """From the name that NVML gives a GPU to the grade it is sold as; form factor and memory are part of a grade."""
 
+from agents.node.errors import BadConfiguration
+
 CHIP_GRADES = {
     "NVIDIA H100 80GB HBM3": "H100SXM80",
     "NVIDIA H100 PCIe": "H100PCIE80",
@@ -27,22 +29,17 @@ CHIP_GRADES = {
 WHOLE_NODE_GPUS = 8
 
 
-class UnknownGpu(LookupError):
-    """NVML names a GPU that no grade is known for; the policy file can name the grade."""
-
-
 def chip_grade(name: str) -> str:
-    """Returns the grade of one GPU by its NVML name."""
-    try:
-        return CHIP_GRADES[name]
-    except KeyError:
-        raise UnknownGpu(name) from None
+    """Returns the grade of one GPU by its NVML name. Raises BadConfiguration where the policy has to name it."""
+    if name not in CHIP_GRADES:
+        raise BadConfiguration(f"no grade is known for a GPU named {name!r}: name one in the policy (grade = …)")
+    return CHIP_GRADES[name]
 
 
 def node_grade(gpu_grades: tuple[str, ...], whole_node: bool) -> str:
     """Returns what the node is sold as: one grade for all its GPUs, with `X8` where eight go as one."""
     if len(set(gpu_grades)) != 1:
-        raise UnknownGpu(f"one node, several grades: {sorted(set(gpu_grades))}")
+        raise BadConfiguration(f"one node, several grades: {sorted(set(gpu_grades))}")
     if whole_node and len(gpu_grades) != WHOLE_NODE_GPUS:
-        raise UnknownGpu(f"a whole node has {WHOLE_NODE_GPUS} GPUs, this one {len(gpu_grades)}")
+        raise BadConfiguration(f"a whole node has {WHOLE_NODE_GPUS} GPUs, this one {len(gpu_grades)}")
     return gpu_grades[0] + ("X8" if whole_node else "")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pynvml
 
+from agents.node.errors import NoGpus
 from agents.node.grades import chip_grade
 from agents.node.processes import lease_of_process
 from schemas.nodes import FATAL_XIDS, GpuInventory, GpuProcess, GpuReading
@@ -17,10 +18,6 @@ MIB = 1024 * 1024
 STAND_IN_SYMBOL = "hourbook_simulated_nvml"
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 MEMORY_MAPS = Path("/proc/self/maps")
-
-
-class NoGpus(RuntimeError):
-    """NVML is missing or lists no GPU: there is nothing to sell."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""The chain of reports: numbered, linked, signed, on disk before it is sent."""
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agents.node.identity import Identity
+from agents.node.reports import ReportChain
+from agents.node.state import StateFolder
+from schemas.nodes import GENESIS_HASH, Report, message_hash, signing_bytes
+
+FACTS = {
+    "agent": "node-1",
+    "boot_id": "boot-1",
+    "wall_ms": 0,
+    "lease_ids": (),
+    "agent_version": "a",
+    "driver_version": "d",
+    "library_sha256": "0" * 64,
+    "nvml_simulated": True,
+    "gpus": (),
+}
+NONCES = [f"{number:064x}" for number in range(10)]
+
+
+@pytest.fixture
+def state(tmp_path) -> StateFolder:
+    return StateFolder(tmp_path / "state")
+
+
+@pytest.fixture
+def chain(state) -> ReportChain:
+    chain = ReportChain(Identity.load_or_make(state), state)
+    chain.renew_nonce(NONCES[0])
+    return chain
+
+
+def append(chain: ReportChain) -> Report:
+    return chain.append(mono_start_ms=chain.seq, mono_end_ms=chain.seq + 1, **FACTS)
+
+
+def reopened(state: StateFolder) -> ReportChain:
+    return ReportChain(Identity.load_or_make(state), state)
+
+
+def assert_linked(reports: list[Report], before: str) -> None:
+    for report in reports:
+        assert report.prev_hash == before
+        before = message_hash(report)
+
+
+def test_reports_are_numbered_from_one_linked_and_carry_each_nonce_once(chain):
+    first = append(chain)
+    chain.acknowledge(first, NONCES[1])
+    second = append(chain)
+    assert (first.seq, first.server_nonce, first.queued) == (1, NONCES[0], False)
+    assert (second.seq, second.server_nonce, second.queued) == (2, NONCES[1], False)
+    assert_linked([first, second], GENESIS_HASH)
+
+
+def test_without_an_answer_reports_repeat_the_last_nonce_and_say_that_they_queued(chain):
+    reports = [append(chain) for _ in range(3)]
+    assert [(r.server_nonce, r.queued) for r in reports] == [(NONCES[0], False), (NONCES[0], True), (NONCES[0], True)]
+    assert_linked(reports, GENESIS_HASH)
+
+
+def test_every_report_is_signed_by_the_nodes_key_over_its_canonical_bytes(chain, state):
+    report = append(chain)
+    public_key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(Identity.load_or_make(state).public_key))
+    public_key.verify(bytes.fromhex(report.signature), signing_bytes(report))
+
+
+def test_a_restart_finds_what_was_not_acknowledged_and_goes_on_with_the_chain(chain, state):
+    first, second = append(chain), append(chain)
+    chain.acknowledge(first, NONCES[1])
+    again = reopened(state)
+    assert again.waiting == [second]
+    third = append(again)
+    assert (third.seq, third.queued) == (3, True)
+    assert_linked([first, second, third], GENESIS_HASH)
+
+
+def test_a_report_on_disk_counts_even_when_the_crash_came_before_the_chains_end_was_saved(chain, state):
+    end = state.read("chain")
+    report = append(chain)
+    state.write("chain", end)
+    again = reopened(state)
+    assert (again.seq, again.hash) == (1, message_hash(report))
+
+
+def test_a_refusal_as_stale_signs_the_waiting_reports_anew_as_queued_in_the_same_places(chain):
+    acknowledged = append(chain)
+    chain.acknowledge(acknowledged, NONCES[1])
+    refused = [append(chain), append(chain)]
+    chain.queue_refused(NONCES[2])
+    resigned = list(chain.waiting)
+    assert [(r.seq, r.server_nonce, r.queued) for r in resigned] == [(2, NONCES[1], True), (3, NONCES[1], True)]
+    assert [r.mono_end_ms for r in resigned] == [r.mono_end_ms for r in refused]
+    live = append(chain)
+    assert (live.server_nonce, live.queued) == (NONCES[2], False)
+    assert_linked([acknowledged, *resigned, live], GENESIS_HASH)
+
+
+def test_a_crash_in_the_middle_of_signing_anew_is_mended_at_the_next_start(chain, state):
+    old = [append(chain), append(chain), append(chain)]
+    chain.queue_refused(NONCES[1])
+    resigned_first = chain.waiting[0]
+    for report in old[1:]:
+        (state.path / "reports" / f"{report.seq:012d}.json").write_bytes(report.canonical())
+    again = reopened(state)
+    assert again.waiting[0] == resigned_first
+    assert [report.queued for report in again.waiting] == [True, True, True]
+    assert_linked(again.waiting, GENESIS_HASH)
+    assert again.hash == message_hash(again.waiting[-1])
+
+
+def test_the_key_is_made_once_and_only_its_owner_may_read_it(state):
+    first = Identity.load_or_make(state)
+    assert Identity.load_or_make(state).public_key == first.public_key
+    assert (state.path / "node.key").stat().st_mode & 0o777 == 0o600
