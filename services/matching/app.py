@@ -81,6 +81,7 @@ class MatchingService:
         while not granted:
             epoch = self.engine.epoch + 1
             granted = await self.matching.await_epoch(await self.sender.send_epoch(epoch), epoch)
+        await self.writer.flush()
         self.readiness.done("epoch")
         metrics.EPOCH.set(epoch)
         structlog.get_logger().info("matching", epoch=epoch, next_offset=self.engine.next_offset, seq=self.engine.seq)

@@ -62,7 +62,7 @@ class Matching:
 
     def _apply(self, records: Sequence) -> list[bytes]:
         start = time.perf_counter()
-        events = self.engine.apply([(record.offset, record.timestamp, record.value) for record in records])
+        events = self.engine.apply([(record.offset, record.timestamp, record.value or b"") for record in records])
         metrics.APPLY_SECONDS.observe(time.perf_counter() - start)
         metrics.COMMANDS.inc(len(records))
         metrics.EVENTS.inc(len(events))

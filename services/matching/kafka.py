@@ -14,8 +14,8 @@ PARTITION_FETCH_BYTES_MAX = 4_194_304
 STOP_TIMEOUT_S = 5
 
 
-async def open_consumer(settings: MatchingSettings, partition: TopicPartition) -> AIOKafkaConsumer:
-    """Returns a started consumer of the partition; until broker and topic are there it says what it waits for."""
+async def open_consumer(settings: MatchingSettings, partition: TopicPartition, offset: int) -> AIOKafkaConsumer:
+    """Returns a consumer of the partition at `offset`; until broker and topic are there it says what it waits for."""
     while True:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka,
@@ -26,6 +26,8 @@ async def open_consumer(settings: MatchingSettings, partition: TopicPartition) -
         try:
             await consumer.start()
             consumer.assign([partition])
+            # At once: in the first await after `assign` aiokafka begins to look for a position of its own.
+            consumer.seek(partition, offset)
             await consumer.end_offsets([partition])
             return consumer
         except (KafkaError, OSError) as error:
@@ -57,8 +59,8 @@ class LogReader:
     async def open(self) -> None:
         """Connects; until broker and topic are there it says what it waits for."""
         await self.close()
-        self._consumer = await open_consumer(self._settings, self._partition)
-        self.seek(self.next_offset)
+        self._consumer = await open_consumer(self._settings, self._partition, self.next_offset)
+        self._moved_at_s = time.monotonic()
 
     def seek(self, offset: int) -> None:
         """Goes on at `offset`."""
