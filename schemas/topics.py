@@ -31,7 +31,7 @@ COMMANDS = Topic(
 )
 EVENTS = Topic(f"events.{SHARD}", key="none", model="schemas.events:AnyEvent", partitions=1)
 METER_REPORTS = Topic(
-    "meter.reports", key="node", model="schemas.nodes:Report", partitions=4, dead="meter.reports.dead"
+    "meter.reports", key="node", model="schemas.nodes:MeterRecord", partitions=4, dead="meter.reports.dead"
 )
 LISTINGS_EVENTS = Topic(
     "listings.events",
