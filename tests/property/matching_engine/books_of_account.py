@@ -1,0 +1,152 @@
+"""A reader of events that believes nothing: it keeps its own balances, orders and chain, and compares."""
+
+import json
+from collections import Counter, defaultdict
+from hashlib import sha256
+from typing import Any
+
+from schemas.events import EVENT
+
+OUTSIDE = ("credited", "debited")
+HARDWARE = ("escrow_opened", "escrow_released", "escrow_refunded")
+
+
+class Auditor:
+    """Folds the events of one record after the other and checks what must hold after each."""
+
+    def __init__(self) -> None:
+        self.balances: dict[tuple[str, str], list[int]] = {}
+        self.outside: Counter[str] = Counter()
+        self.left: dict[int, int] = {}
+        self.escrows: dict[str, tuple[str, int]] = {}
+        self.gpus: defaultdict[str, set[str]] = defaultdict(set)
+        self.most_gpus: Counter[str] = Counter()
+        self.for_sale: dict[str, str] = {}
+        self.sold: set[str] = set()
+        self.link = b"\0" * 32
+        self.seq = 0
+
+    def read(self, offset: int, events: list[bytes]) -> None:
+        """Takes the events of one record."""
+        for index, raw in enumerate(events):
+            event = EVENT.validate_json(raw)
+            assert event.canonical() == raw
+            self.seq += 1
+            header = (event.seq, event.in_offset, event.index, event.count, event.prev_link)
+            assert header == (self.seq, offset, index, len(events), self.link.hex())
+            self.fold(json.loads(raw))
+        if events:
+            self.link = sha256(self.link + b"".join(events)).digest()
+
+    def fold(self, event: dict) -> None:
+        self.fold_postings(event)
+        self.fold_gpus(event)
+        kind = event["type"]
+        if kind in ("order_accepted", "block_accepted"):
+            self.left[event["order_id"]] = event["qty"]
+        elif kind == "trade":
+            self.left[event["maker_order_id"]] = event["maker_left"]
+            self.left[event["taker_order_id"]] = event["taker_left"]
+        elif kind in ("order_canceled", "order_expired"):
+            assert self.left[event["order_id"]] == event["qty_left"] > 0
+            self.left[event["order_id"]] = 0
+        elif kind == "order_reduced":
+            assert self.left[event["order_id"]] == event["qty_off"] + event["qty_left"]
+            self.left[event["order_id"]] = event["qty_left"]
+        elif kind == "escrow_opened":
+            self.escrows[event["escrow_id"]] = (event["buyer"], event["amount_micros"])
+        elif kind in HARDWARE:
+            del self.escrows[event["escrow_id"]]
+
+    def fold_postings(self, event: dict) -> None:
+        """Debits equal credits in every event, and every posting says what the account has afterwards."""
+        postings = event.get("postings", [])
+        total: Counter[str] = Counter()
+        for account, asset, available, held, available_after, held_after in postings:
+            balance = self.balances.setdefault((account, asset), [0, 0])
+            balance[0] += available
+            balance[1] += held
+            assert balance == [available_after, held_after] and min(balance) >= 0
+            assert available or held
+            total[asset] += available + held
+        keys = [(account, asset) for account, asset, *_ in postings]
+        assert keys == sorted(set(keys))
+        if event["type"] in OUTSIDE:
+            self.outside.update(total)
+        else:
+            assert not any(total.values()), event
+
+    def check(self, engine: Any) -> None:
+        """Compares with the engine: balances, what is held for what, live orders, books, the chain."""
+        rows = sorted((*key, *balance) for key, balance in self.balances.items())
+        assert engine.balances() == rows
+        lines = "".join(f"{account}|{asset}|{available}|{held}\n" for account, asset, available, held in rows)
+        assert engine.balance_digest() == sha256(lines.encode()).hexdigest()
+        assert sum(available + held for _, _, available, held in rows) == sum(self.outside.values())
+        assert (engine.seq, engine.link) == (self.seq, self.link)
+        orders, positions = engine.orders(), engine.positions()
+        assert {order["id"]: order["left"] for order in orders} == {id: left for id, left in self.left.items() if left}
+        self.check_holds(orders, positions, rows)
+        check_books(orders)
+        self.check_capacity(orders, positions)
+
+    def check_capacity(self, orders: list[dict], positions: list[dict]) -> None:
+        """No node promises a GPU twice. Only what was sold before it lost GPUs may exceed what it has."""
+        sold, offered = Counter(), Counter()
+        for position in positions:
+            sold[position["node"], position["contract"][-8:]] += position["qty"]
+        for order in orders:
+            if order["node"] is not None:
+                offered[order["node"], order["contract"][-8:]] += order["left"]
+        for key, gpus in offered.items():
+            assert gpus + sold[key] <= len(self.gpus[key[0]] - self.for_sale.keys()), key
+        for (node, _), gpus in sold.items():
+            assert gpus <= self.most_gpus[node]
+
+    def fold_gpus(self, event: dict) -> None:
+        """Which GPUs every node has, and which of them are for sale."""
+        kind = event["type"]
+        if kind == "node_registered":
+            uuids = {gpu["uuid"] for gpu in event["gpus"]}
+            self.gpus[event["node"]] = uuids
+            self.most_gpus[event["node"]] = max(self.most_gpus[event["node"]], len(uuids))
+            for uuid in uuids & self.sold:
+                self.sold.discard(uuid)
+                del self.for_sale[uuid]
+        elif kind == "hardware_locked":
+            assert not self.for_sale.keys() & set(event["gpus"])
+            self.for_sale |= dict.fromkeys(event["gpus"], event["listing_id"])
+        elif kind in ("hardware_unlocked", "escrow_released"):
+            uuids = {uuid for uuid, listing_id in self.for_sale.items() if listing_id == event["listing_id"]}
+            for uuid in uuids if kind == "hardware_unlocked" else ():
+                del self.for_sale[uuid]
+            if kind == "escrow_released":
+                self.sold |= uuids
+                self.gpus = defaultdict(set, {node: gpus - uuids for node, gpus in self.gpus.items()})
+
+    def check_holds(self, orders: list[dict], positions: list[dict], rows: list[tuple]) -> None:
+        """Every held micro-unit is held for something."""
+        held: defaultdict[str, int] = defaultdict(int)
+        for order in orders:
+            held[order["account"]] += order["hold_micros"]
+        for position in positions:
+            for account, amount in position["held_micros"].items():
+                held[account] += amount
+        for account, amount in self.escrows.values():
+            held[account] += amount
+        assert {account: amount for account, _, _, amount in rows if amount} == {
+            account: amount for account, amount in held.items() if amount
+        }
+
+
+def check_books(orders: list[dict]) -> None:
+    """No book rests crossed."""
+    best: dict[tuple[str, str], int] = {}
+    for order in orders:
+        if order["contract"] is not None:
+            key, price = (order["contract"], order["side"]), order["price_micros"]
+            pick = max if order["side"] == "buy" else min
+            best[key] = pick(best.get(key, price), price)
+    for (contract, side), price in best.items():
+        if side == "buy":
+            assert price < best.get((contract, "sell"), price + 1)

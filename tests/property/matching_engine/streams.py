@@ -1,0 +1,386 @@
+"""Random command logs: small worlds in which orders meet, money runs out, gates close, nodes fail and services err.
+
+A log is drawn as a list of seeds, one for each move, so that a failing log shrinks to the moves that matter; the same
+logs drive every engine.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from hypothesis import strategies as st
+
+from schemas.base import Model
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.venue import (
+    Credit,
+    Debit,
+    Epoch,
+    IndexFixed,
+    LockHardware,
+    NodeDown,
+    NodeGpu,
+    NodesAlive,
+    NominateGpus,
+    Nomination,
+    OpenEscrow,
+    RefundEscrow,
+    RegisterNode,
+    ReleaseEscrow,
+    SetProductState,
+    SettlePosition,
+    Tick,
+    UnlockHardware,
+    VenueCommand,
+)
+from tests.scenarios.venue import (
+    MIDNIGHT_MS,
+    PRODUCT,
+    contract_of,
+    genesis,
+    gpu_uuid,
+    hour_start_s,
+    product_terms,
+    signed,
+)
+
+ACCOUNTS = ("alice", "bob", "op", "operator.2")
+NODES = {"n1": ("op", 4), "n2": ("op", 8), "n3": ("operator.2", 16), "n4": ("alice", 2)}
+PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M")
+PRICES = [1_000_000, 1_100_000, 1_200_000, 1_300_000, 1_400_000]
+DIGEST = "ab" * 32
+HOUR_MS = 3_600_000
+Record = tuple[int, int, bytes]
+
+
+@dataclass
+class Log:
+    """A log being written: moves append records, services number their batches."""
+
+    rng: Random = field(default_factory=lambda: Random(0))
+    now_ms: int = MIDNIGHT_MS
+    records: list[Record] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def append(self, value: Model | bytes) -> None:
+        raw = value if isinstance(value, bytes) else value.canonical()
+        self.records.append((len(self.records), self.now_ms, raw))
+
+    def batch(self, source: str, *commands: VenueCommand) -> None:
+        self.numbers[source] = self.numbers.get(source, 0) + 1
+        self.append(signed(source, self.numbers[source], commands))
+
+    def one_in(self, times: int) -> bool:
+        return self.rng.randrange(times) == 0
+
+    def mostly(self, usual: Any, seldom: Any, times: int = 20) -> Any:
+        """One of the usual values, and once in a while another."""
+        return self.rng.choice(seldom if self.one_in(times) else usual)
+
+    def ids(self) -> dict[str, str]:
+        """A new client id, or one that may have been used before."""
+        number = self.rng.randrange(len(self.records)) if self.one_in(15) else len(self.records)
+        return {"command_id": f"c-{len(self.records)}", "client_order_id": f"id-{number}"}
+
+    def hour(self) -> int:
+        """An hour whose gate is open, more often than not."""
+        soonest = (self.now_ms - MIDNIGHT_MS) // HOUR_MS + 1
+        return soonest + self.mostly([0, 1, 2], [-1, 5, 40])
+
+    def product(self) -> str:
+        return self.mostly([PRODUCT, PRODUCT, *PRODUCTS], ["H20SXM96.CNE.F"])
+
+    def price(self) -> int:
+        return self.mostly(PRICES, [1, 1_000_001, 10**12], 40)
+
+    def gpus(self, product: str) -> int:
+        lot = 8 if "X8" in product and not self.one_in(10) else 1
+        return lot * self.mostly([1, 2, 3] if lot == 1 else [1, 2], [8, 125_000], 30)
+
+    def tif(self) -> str:
+        return self.mostly(["GTG"], ["IOC", "FOK"], 5)
+
+
+def gpus_of(node: str, count: int) -> tuple[NodeGpu, ...]:
+    uuids = [gpu_uuid(node, place) for place in range(count)]
+    return tuple(NodeGpu(uuid=uuid, serial=uuid.removeprefix("GPU-")) for uuid in uuids)
+
+
+def register(node: str, level: str, count: int | None = None, account: str | None = None) -> RegisterNode:
+    owner, gpus = NODES[node]
+    grade = "H100SXM80X8" if node == "n3" else "H100SXM80"
+    entries = gpus_of(node, gpus if count is None else count)
+    return RegisterNode(node=node, account=account or owner, grade=grade, hub="CNE", level=level, gpus=entries)
+
+
+def credit(transfer_id: str, account: str, amount_micros: int) -> Credit:
+    return Credit(transfer_id=transfer_id, account=account, asset="CNY", amount_micros=amount_micros)
+
+
+def open_venue(fee_bps: int, trials: int) -> Log:
+    """A log with products, money and nodes, ready to trade."""
+    log = Log()
+    log.append(Tick())
+    log.append(genesis())
+    terms: dict[str, Any] = {"taker_fee_bps": fee_bps, "maker_fee_bps": fee_bps // 3, "horizon_periods": 6}
+    terms |= {"block_trials_per_command": trials, "final_after_s": 7200, "bond_permille": (1000, 500, 0, 101)}
+    log.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))
+    for place, account in enumerate(ACCOUNTS):
+        log.batch("ledger", credit(f"first-{place}", account, 150_000_000))
+    for place, node in enumerate(NODES):
+        log.batch("delivery", register(node, f"T{place % 4}"))
+    log.batch("delivery", NodesAlive(nodes=tuple(NODES), until_ms=MIDNIGHT_MS + 40 * HOUR_MS))
+    return log
+
+
+# -- moves of traders and operators
+
+
+def place_order(log: Log) -> None:
+    rng, product = log.rng, log.product()
+    side = rng.choice(["buy", "buy", "sell"])
+    market = side == "buy" and log.one_in(6)
+    node = log.mostly(["n3"] if "X8" in product else ["n1", "n2", "n4"], ["n9", "n3", None])
+    account = rng.choice(ACCOUNTS)
+    if side == "sell" and node in NODES and not log.one_in(20):
+        account = NODES[node][0]
+    log.append(
+        PlaceOrder(
+            **log.ids(),
+            account=account,
+            contract=contract_of(log.hour(), product),
+            side=side,
+            kind="market" if market else "limit",
+            qty=log.gpus(product),
+            price_micros=None if market else log.price(),
+            max_cost_micros=rng.choice([1_000_000, 3_000_000, 30_000_000]) if market else None,
+            tif=log.tif(),
+            post_only=log.one_in(12),
+            node=node if side == "sell" else None,
+            stp="cancel_newest",
+        )
+    )
+
+
+def place_block(log: Log) -> None:
+    product = log.product()
+    qty = log.gpus(product)
+    log.append(
+        PlaceBlock(
+            **log.ids(),
+            account=log.rng.choice(ACCOUNTS),
+            product=product,
+            start_s=hour_start_s(log.hour()),
+            periods=log.mostly([1, 2, 3], [9]),
+            qty=qty,
+            min_qty=log.mostly([qty, 8 if "X8" in product else 1], [qty + 1]),
+            limit_price_micros=log.price(),
+            max_cost_micros=log.mostly([None], [1, 4_000_000, 9_000_000], 3),
+            tif=log.tif(),
+            stp="cancel_newest",
+        )
+    )
+
+
+def post_capacity(log: Log) -> None:
+    node, first, curve = log.rng.choice([*NODES]), log.hour(), log.one_in(4)
+    product = PRODUCTS[2] if node == "n3" else log.mostly([PRODUCT, PRODUCT, PRODUCTS[1]], [PRODUCTS[2]])
+    log.append(
+        PostCapacity(
+            **log.ids(),
+            account=log.mostly([NODES[node][0]], ACCOUNTS),
+            product=product,
+            node=node,
+            gpus=log.gpus(product),
+            from_s=hour_start_s(first),
+            to_s=hour_start_s(first + log.mostly([1, 2, 3], [0, 30])),
+            floor_price_micros=None if curve else log.price(),
+            floor_curve_micros=tuple(PRICES[hour % 5] for hour in range(24)) if curve else None,
+        )
+    )
+
+
+def cancel(log: Log) -> None:
+    order = log.rng.randrange(1, len(log.records))
+    by_ours = log.rng.random() < 0.5
+    log.append(
+        CancelOrder(
+            command_id=f"c-{len(log.records)}",
+            account=log.rng.choice(ACCOUNTS),
+            order_id=order if by_ours else None,
+            client_order_id=None if by_ours and not log.one_in(9) else f"id-{order}",
+        )
+    )
+
+
+def mass_cancel(log: Log) -> None:
+    log.append(
+        MassCancel(
+            command_id=f"c-{len(log.records)}",
+            account=log.rng.choice(ACCOUNTS),
+            product=log.mostly([None], [log.product()], 3),
+            contract=log.mostly([None], [contract_of(log.hour())], 3),
+            side=log.rng.choice([None, "buy", "sell"]),
+        )
+    )
+
+
+def pass_time(log: Log) -> None:
+    """Time goes on, mostly with a tick; a broker's clock may also step back."""
+    log.now_ms += log.mostly([1, 250, 60_000, 900_000], [HOUR_MS, HOUR_MS, 2 * HOUR_MS, -5_000], 4)
+    if not log.one_in(5):
+        log.append(Tick())
+
+
+# -- moves of the venue's services
+
+
+def move_money(log: Log) -> None:
+    kind = log.rng.choice([Credit, Debit])
+    log.batch(
+        "ledger",
+        kind(
+            transfer_id=f"transfer-{log.rng.randrange(60)}",
+            account=log.rng.choice([*ACCOUNTS, "venue", "guarantee"]),
+            asset="CNY",
+            amount_micros=log.mostly([1, 2_000_000, 20_000_000, 100_000_000], [4 * 10**18]),
+        ),
+    )
+
+
+def change_node(log: Log) -> None:
+    node, rng = log.rng.choice([*NODES]), log.rng
+    alive = NodesAlive(
+        nodes=(node, "n9"), until_ms=max(0, log.now_ms + log.mostly([12 * HOUR_MS], [0, 250, HOUR_MS], 3))
+    )
+    if log.one_in(3):
+        elsewhere = register("n2", "T1").model_copy(update={"gpus": gpus_of("n1", 2)})
+        usual = register(node, rng.choice(["T0", "T3"]), log.mostly([NODES[node][1]], range(9), 3))
+        log.batch("delivery", log.mostly([usual], [elsewhere, register(node, "T1", account="bob")], 8), alive)
+    elif log.one_in(4):
+        log.batch("delivery", NodeDown(node=log.mostly([node], ["n9"]), reason="gpu_lost"))
+    else:
+        log.batch("delivery", alive)
+
+
+def nominate(log: Log) -> None:
+    """Nominates GPUs of every node for positions of the hour that is due; most of it is refused."""
+    hour = (log.now_ms - MIDNIGHT_MS) // HOUR_MS + log.rng.choice([0, 1])
+    commands = []
+    for _ in range(8):
+        node, position = log.rng.choice([*NODES]), log.rng.randrange(1, 12)
+        places = log.rng.sample(range(NODES[node][1]), log.rng.randrange(1, 3))
+        nominations = (Nomination(position_id=position, gpus=tuple(gpu_uuid(node, place) for place in places)),)
+        contract = contract_of(hour, log.product())
+        commands.append(NominateGpus(contract=contract, node=node, nominations=nominations * log.mostly([1], [0, 2])))
+    log.batch("delivery", *commands)
+
+
+def fix_index(log: Log) -> None:
+    hour = (log.now_ms - MIDNIGHT_MS) // HOUR_MS + log.mostly([0, 1], [-1, 3])
+    contract = contract_of(hour, log.product())
+    fixed = {"level": 1, "method": "v1", "inputs_digest": DIGEST}
+    log.batch("market_data", IndexFixed(contract=contract, index_micros=log.rng.choice(PRICES), **fixed))
+
+
+def settle(log: Log) -> None:
+    """Delivery settles positions in one batch; those that cannot be are refused one by one."""
+    rng, commands = log.rng, []
+    for position in rng.sample(range(1, 16), 8):
+        delivered = log.mostly([rng.randrange(7201), 3600, 3000], [20_000, 0], 8)
+        commands.append(
+            SettlePosition(
+                position_id=position,
+                revision=log.mostly([1, 1, 2], [3]),
+                excused_gpu_s=log.mostly([0], [600], 6),
+                delivered_gpu_s=delivered,
+                used_gpu_s=rng.randrange(delivered + 1) if not log.one_in(20) else delivered + 1,
+                noticed=log.one_in(3),
+                recalled_gpus=log.mostly([0, 1], [9]),
+                meter_digest=DIGEST,
+            )
+        )
+    log.batch("delivery", *commands)
+
+
+def sell_hardware(log: Log) -> None:
+    """A listing's life, step by step; with two of each, most steps find the listing in some state."""
+    rng, node = log.rng, log.rng.choice([*NODES])
+    listing, escrow = f"L{rng.randrange(6)}", f"E{rng.randrange(6)}"
+    uuids = tuple(gpu_uuid(node, place) for place in rng.sample(range(NODES[node][1]), rng.randrange(1, 3)))
+    amounts = {"amount_micros": rng.randrange(1_000_000, 9_000_000), "fee_micros": rng.choice([0, 1_000, 10_000_000])}
+    parties = {"buyer": rng.choice(ACCOUNTS), "seller": NODES[node][0], "asset": "CNY"}
+    commands = [
+        LockHardware(listing_id=listing, account=NODES[node][0], gpus=uuids),
+        LockHardware(listing_id=listing, account=NODES[node][0], gpus=uuids),
+        OpenEscrow(escrow_id=escrow, listing_id=listing, **parties, **amounts),
+        OpenEscrow(escrow_id=escrow, listing_id=listing, **parties, **amounts),
+        UnlockHardware(listing_id=listing),
+        ReleaseEscrow(escrow_id=escrow),
+        RefundEscrow(escrow_id=escrow),
+    ]
+    log.batch("listings", *rng.sample(commands, 3))
+
+
+def govern(log: Log) -> None:
+    rng = log.rng
+    if log.one_in(3):
+        log.batch("matching", Epoch(epoch=rng.randrange(1, 6)))
+    elif log.one_in(2):
+        terms = {"taker_fee_bps": rng.randrange(50), "horizon_periods": rng.choice([6, 8, 10])}
+        log.batch("admin", product_terms(PRODUCT, **terms, lot=log.mostly([1], [2])))
+    else:
+        state = log.mostly(["OPEN"], ["HALTED", "CLOSED", "CANCEL_ONLY", "AUCTION"], 3)
+        opened = SetProductState(product=None, state="OPEN", reason="over")
+        log.batch("admin", SetProductState(product=rng.choice([None, *PRODUCTS]), state=state, reason="test"))
+        place_order(log)
+        log.batch("admin", opened)
+
+
+def err(log: Log) -> None:
+    """Records to be refused: broken bytes, no permission, a repeated or skipped number, a wrong signature."""
+    number = log.numbers.get("ledger", 0)
+    forged = signed("ledger", number + 1, (credit("forged", "alice", 1),))
+    log.append(
+        log.rng.choice(
+            [
+                log.rng.randbytes(20),
+                b' {"type":"tick"}',
+                b'{"type":"tick","more":1}',
+                genesis(),
+                signed("ledger", max(number, 1), (credit("late", "alice", 1),)),
+                signed("ledger", number + 2, (credit("early", "alice", 1),)),
+                forged.model_copy(update={"signature": "00" * 64}),
+            ]
+        )
+    )
+    log.batch("gateway", credit("usurped", "alice", 1))
+
+
+MOVES: dict[Callable[[Log], None], int] = {
+    place_order: 30,
+    place_block: 9,
+    post_capacity: 12,
+    cancel: 4,
+    mass_cancel: 1,
+    pass_time: 14,
+    move_money: 2,
+    change_node: 4,
+    nominate: 3,
+    fix_index: 3,
+    settle: 6,
+    sell_hardware: 4,
+    govern: 2,
+    err: 2,
+}
+
+
+@st.composite
+def command_logs(draw: st.DrawFn, moves_max: int = 160) -> list[Record]:
+    """A whole log, from genesis on."""
+    log = open_venue(draw(st.sampled_from([0, 21])), draw(st.sampled_from([1, 2, 100])))
+    for seed in draw(st.lists(st.integers(0, 2**64 - 1), min_size=moves_max // 2, max_size=moves_max)):
+        log.rng = Random(seed)
+        log.rng.choices([*MOVES], [*MOVES.values()])[0](log)
+    return log.records
