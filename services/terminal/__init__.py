@@ -1,0 +1,1 @@
+"""The terminal: the web page, and where it finds the services."""

@@ -1,0 +1,5 @@
+"""Starts the service: `python -m services.terminal`."""
+
+from services.terminal.app import main
+
+main()
