@@ -15,6 +15,7 @@ from schemas.topics import Topic
 from services.kit.settings import Settings
 
 BATCH_TIMEOUT_MS = 20
+SESSION_TIMEOUT_MS = 6_000  # how long a killed member keeps its partitions; the least that a broker allows by default
 RECONNECT_DELAY_S = 0.5
 
 
@@ -40,7 +41,9 @@ def subscribe_batches(
 
     @broker.subscriber(
         topic.name,
-        group_id=group,
+        group_id=f"{group}.{topic.name}",  # a group of its own: two members of one group delay each other's start
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=SESSION_TIMEOUT_MS // 10,
         batch=True,
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.NACK_ON_ERROR,
