@@ -1,0 +1,75 @@
+"""A snapshot is the whole engine: it goes on as if nothing had happened, and damaged bytes are refused."""
+
+import pytest
+
+from matching_engine import BadSnapshot
+from matching_engine.reference import Engine
+from tests.scenarios.engines import ENGINES
+from tests.scenarios.script import play
+from tests.scenarios.venue import Venue
+
+MORNING = """
+product
+credit alice 1000.00 CNY
+credit op 1000.00 CNY
+node n1 op 8
+capacity op n1 1h 4h 8 @ 2.00
+bid alice 1h 3 @ 2.10
+block alice 2h 2h 9 @ 2.00 id=block
+lock L1 op n1:0
+escrow E1 L1 alice op 10.00 1.00
+"""
+REST_OF_THE_DAY = """
+time 2:05
+settle 1 delivered=3000
+settle 1 delivered=0 revision=2
+release E1
+bid alice 3h 9 @ 2.00
+cancel alice id=block
+time 30:00
+"""
+
+
+def act(venue: Venue, script: str) -> list[bytes]:
+    first = len(venue.events)
+    for line in script.strip().splitlines():
+        play(venue, line.split())
+    return venue.events[first:]
+
+
+@pytest.mark.parametrize("engine_class", ENGINES.values(), ids=ENGINES)
+def test_an_engine_from_a_snapshot_goes_on_to_the_same_bytes(engine_class):
+    venue = Venue(engine_class())
+    act(venue, MORNING)
+    snapshot = venue.engine.snapshot()
+    events = act(venue, REST_OF_THE_DAY)
+    restored = engine_class.restore(snapshot)
+    assert restored.snapshot() == snapshot
+    assert restored.apply(venue.records[restored.next_offset :]) == events
+    assert (restored.seq, restored.link, restored.log_time_ms, restored.balance_digest()) == (
+        venue.engine.seq,
+        venue.engine.link,
+        venue.engine.log_time_ms,
+        venue.engine.balance_digest(),
+    )
+
+
+@pytest.mark.parametrize("engine_class", ENGINES.values(), ids=ENGINES)
+def test_any_damage_to_a_snapshot_is_noticed(engine_class):
+    venue = Venue(engine_class())
+    act(venue, MORNING)
+    good = venue.engine.snapshot()
+    step = max(1, len(good) // 200)
+    for place in range(0, len(good), step):
+        damaged = good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]
+        with pytest.raises(BadSnapshot):
+            engine_class.restore(damaged)
+    for damaged in (b"", good[:-1], good + b" ", good[: len(good) // 2], b"x" * 5000):
+        with pytest.raises(BadSnapshot):
+            engine_class.restore(damaged)
+
+
+def test_a_snapshot_of_another_version_is_refused():
+    good = Engine().snapshot()
+    with pytest.raises(BadSnapshot):
+        Engine.restore(good.replace(b'"version":1', b'"version":2', 1))
