@@ -55,7 +55,7 @@ class History:
                     self._keep_position(record)
                 case Balance():
                     self.balances[record.account, record.asset] = record
-        self.products = {terms.product: terms for terms in products}
+        self.products.update({terms.product: terms for terms in products})
         self.seq = seq
 
     def apply(self, event: ev.AnyEvent) -> list[Record]:

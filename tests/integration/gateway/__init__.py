@@ -1,0 +1,1 @@
+"""The gateway with the matching service on a real broker and PostgreSQL."""
