@@ -57,14 +57,14 @@ def mass_cancel(market: Market, command: MassCancel) -> None:
 
 
 def fits(each: Order | Block, command: MassCancel) -> bool:
-    contract = each.contract if isinstance(each, Order) else None
+    contract = None if isinstance(each, Block) else each.contract
     product = contract.rpartition("-")[0] if contract is not None else each.product
-    side = each.side if isinstance(each, Order) else "buy"
+    side = "buy" if isinstance(each, Block) else each.side
     return command.product in (None, product) and command.contract in (None, contract) and command.side in (None, side)
 
 
 def cancel_any(market: Market, each: Order | Block, reason: CancelReason) -> None:
-    (cancel_order if isinstance(each, Order) else cancel_block)(market, each, reason)
+    (cancel_block if isinstance(each, Block) else cancel_order)(market, each, reason)
 
 
 # -- orders of an hour book
