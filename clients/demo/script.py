@@ -158,8 +158,9 @@ class Demo:
             wanted = 1 + BLOCK_PERIODS
             within_s = self._timing.grace_s + 60
             self._story.wait_for("all receipts", lambda: len(self._receipts(buyers)) == wanted, within_s)
-            for receipt in self._receipts(buyers):
-                self._story.line(receipt_line(receipt))
+            for buyer in buyers:
+                for receipt in self._receipts([buyer]):
+                    self._story.lines(receipt_line(receipt), *self._shortfalls(buyer, receipt))
             partial = [each for each in self._receipts(buyers) if each["delivered_gpu_s"] < each["contracted_gpu_s"]]
             if self._sites.simulated and not partial:
                 raise DemoFailed("the lost GPU should have shortened a delivery")
@@ -244,6 +245,20 @@ class Demo:
     def _receipts(self, buyers: list[Actor]) -> list[dict[str, Any]]:
         found = [each for actor in buyers for each in result_of(actor.delivery.get("/v1/receipts"))["items"]]
         return sorted(found, key=lambda receipt: receipt["position_id"])
+
+    def _shortfalls(self, buyer: Actor, receipt: dict[str, Any]) -> list[str]:
+        """Says from the meter's own record why GPU-seconds are missing."""
+        if receipt["delivered_gpu_s"] == receipt["contracted_gpu_s"]:
+            return []
+        meter = result_of(buyer.delivery.get(f"/v1/positions/{receipt['position_id']}/meter"))
+        missing_ms: dict[str, int] = {}
+        for interval in meter["outcome"]["intervals"]:
+            if not interval["conforming"]:
+                length_ms = interval["end_ms"] - interval["start_ms"]
+                missing_ms[interval["reason"]] = missing_ms.get(interval["reason"], 0) + length_ms
+        if absent := receipt["qty"] - len(receipt["gpus"]):
+            missing_ms[f"{absent} of {receipt['qty']} GPUs not nominated"] = absent * receipt["period_s"] * 1000
+        return [f"       missing {ms / 1000:.1f} GPU-s: {reason}" for reason, ms in missing_ms.items()]
 
     def _nodes(self) -> list[dict[str, Any]]:
         return result_of(self._registry.admin.delivery.get("/v1/nodes"))["items"]

@@ -2,12 +2,14 @@
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.demo.actors import Actor, Registry
+from clients.demo.story import DemoFailed
 from clients.http import result_of
 from infra.fake_nvml.build import build_library, environment
 from infra.fake_nvml.scenario import H100_SXM, GpuModel, scenario_text, write_scenario
@@ -95,9 +97,12 @@ class Sites:
 
     def inspect(self, site: AgentSite) -> str:
         """Lets a site's agent inspect its GPUs; returns the inspection's id at the venue."""
-        command = [*site.program.command, "--inspect"]
-        variables = {**site.program.environment}
-        done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=True)
+        nonce = result_of(site.operator.delivery.post("/v1/inspections/nonces", json={}))["nonce"]
+        command = [*site.program.command, "--nonce", nonce, "--inspect"]
+        variables = os.environ | site.program.environment
+        done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
+        if done.returncode:
+            raise DemoFailed(f"the inspection of {site.label} failed: {done.stderr.strip()[-500:]}")
         return json.loads(done.stdout)["inspection_id"]
 
     def start_fleet(self, periods_ahead: int) -> list[Site]:

@@ -27,6 +27,7 @@ class Story:
         began = time.monotonic()
         yield
         self.durations_s[name] = round(time.monotonic() - began, 3)
+        self.line(f"[dim]{self.durations_s[name]:.1f} s[/dim]")
 
     def line(self, text: str) -> None:
         """Tells one thing."""
