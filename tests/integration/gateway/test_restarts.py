@@ -59,7 +59,7 @@ async def test_orders_go_on_without_postgresql_and_its_reads_come_back_with_it(q
         assert found.json()["items"] == [placed.json()["order"]]
 
 
-async def test_a_gateway_waits_for_the_end_of_the_log_and_says_so(quiet_venue, own_kafka):
+async def test_an_order_sent_while_the_broker_is_down_is_taken_once_when_it_is_repeated(quiet_venue, own_kafka):
     venue = quiet_venue
     async with venue.matching(), venue.gateway() as gateway:
         alice = await venue.join("alice", "read", "trade", money=100_000_000)

@@ -1,0 +1,94 @@
+"""Commands on what an account has: `positions`, `balance`, and its API keys: `keys create|list|revoke`."""
+
+from itertools import islice
+from typing import Literal
+
+from cyclopts import App
+
+from clients.cli.output import Refused, show
+from clients.cli.session import Signer, columns, gateway
+from clients.http import key_file, new_credentials, pages, result_of, save_credentials
+from infra.places import data_dir
+
+POSITION_COLUMNS = columns(
+    "position_id", "role", "contract", "qty", "price", "state", "contracted_gpu_s", "delivered_gpu_s", "net", "damages"
+)
+BALANCE_COLUMNS = columns("asset", "available", "held", "total")
+KEY_COLUMNS = columns("key_id", "account", "scopes", "expires", "revoked")
+Scope = Literal["read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin"]
+
+
+def positions(
+    *,
+    contract: str | None = None,
+    state: str | None = None,
+    role: Literal["buyer", "operator"] | None = None,
+    limit: int = 50,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """List the account's positions, newest first: contracted, delivered, paid."""
+    with gateway(signer) as client:
+        found = list(islice(pages(client, "/v1/positions", contract=contract, state=state, role=role), limit))
+    show(found if json else list(map(POSITION_COLUMNS, found)), json=json)
+
+
+def balance(*, signer: Signer | None = None, json: bool = False) -> None:
+    """Show what the account has, available and held, of every asset."""
+    with gateway(signer) as client:
+        found = list(pages(client, "/v1/balances"))
+    show(found if json else list(map(BALANCE_COLUMNS, found)), json=json)
+
+
+def create_key(
+    account: str,
+    *,
+    key_id: str | None = None,
+    scopes: tuple[Scope, ...] = ("read", "trade"),
+    expires: str | None = None,
+    order_limit: str | None = None,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Open ACCOUNT if it is new, make a key pair for it, and register the public half; the private one stays here."""
+    credentials = new_credentials(key_id or account)
+    keys_dir = data_dir() / "keys"
+    if key_file(keys_dir, credentials.key_id).exists():
+        raise Refused(f"there is a key `{credentials.key_id}` already")
+    form = {
+        "account": account,
+        "public_key": credentials.public_key,
+        "scopes": scopes,
+        "key_id": credentials.key_id,
+        "expires": expires,
+        "order_limit": order_limit,
+    }
+    with gateway(signer) as client:
+        result_of(client.post("/v1/accounts", json={"account": account}))
+        key = result_of(client.post("/v1/keys", json=form))
+    path = save_credentials(keys_dir, credentials)
+    show(key | {"private_key_file": str(path)}, json=json)
+
+
+def list_keys(account: str | None = None, *, signer: Signer | None = None, json: bool = False) -> None:
+    """List the keys of the signer's account; an administrator may name another."""
+    with gateway(signer) as client:
+        found = list(pages(client, "/v1/keys", account=account))
+    show(found if json else list(map(KEY_COLUMNS, found)), json=json)
+
+
+def revoke_key(key_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Revoke a key for good."""
+    with gateway(signer) as client:
+        key = result_of(client.delete(f"/v1/keys/{key_id}"))
+    show(key if json else KEY_COLUMNS(key), json=json)
+
+
+def add_to(app: App) -> None:
+    app.command(positions)
+    app.command(balance)
+    keys = App(name="keys", help="API keys.")
+    keys.command(create_key, name="create")
+    keys.command(list_keys, name="list")
+    keys.command(revoke_key, name="revoke")
+    app.command(keys)

@@ -1,0 +1,69 @@
+"""Where the commands that talk to a running exchange find it, and the API key that signs for them."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import httpx
+from cyclopts import Parameter
+
+from clients.cli.output import Refused
+from clients.http import Refusal, key_file, load_credentials, open_client
+from infra.places import data_dir
+
+DEFAULT_URLS = {"gateway": "http://127.0.0.1:18080", "market_data": "http://127.0.0.1:18081"}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Signer:
+    """Who asks, and whom."""
+
+    key: Annotated[
+        str, Parameter(env_var="HOURBOOK_KEY", help="Id of the API key in the data folder's keys/ that signs.")
+    ] = "admin"
+    url: Annotated[str | None, Parameter(help="Address of the service; default: the running exchange's.")] = None
+
+
+def address_of(service: str, url: str | None = None) -> str:
+    """The address asked for, else HOURBOOK_<SERVICE>_URL, else the running exchange's, else the usual one."""
+    running = data_dir() / "run" / "exchange.json"
+    known = json.loads(running.read_text())["addresses"] if running.exists() else {}
+    return url or os.environ.get(f"HOURBOOK_{service.upper()}_URL") or known.get(service) or DEFAULT_URLS[service]
+
+
+@contextmanager
+def gateway(signer: Signer | None) -> Iterator[httpx.Client]:
+    """A client of the gateway that signs with the signer's key; what goes wrong inside is one clear line."""
+    signer = signer or Signer()
+    keys_dir = data_dir() / "keys"
+    try:
+        credentials = load_credentials(keys_dir, signer.key)
+    except FileNotFoundError:
+        raise Refused(f"there is no key `{signer.key}` ({key_file(keys_dir, signer.key)})") from None
+    with open_client(address_of("gateway", signer.url), credentials) as client:
+        yield from _said_clearly(client)
+
+
+@contextmanager
+def market_data(url: str | None) -> Iterator[httpx.Client]:
+    """A client of the public feed, which needs no key."""
+    with open_client(address_of("market_data", url)) as client:
+        yield from _said_clearly(client)
+
+
+def _said_clearly(client: httpx.Client) -> Iterator[httpx.Client]:
+    try:
+        yield client
+    except Refusal as refusal:
+        raise Refused(str(refusal)) from refusal
+    except httpx.TransportError as error:
+        raise Refused(f"no exchange answers at {client.base_url}: {error}") from error
+
+
+def columns(*names: str) -> Callable[[dict], dict]:
+    """Returns a function that keeps these members of a reply, for a table that a person reads."""
+    return lambda row: {name: "" if row[name] is None else row[name] for name in names}
