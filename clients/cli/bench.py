@@ -56,7 +56,37 @@ def engine(*, stream: Path | None = None, rounds: int = 5, json: bool = False) -
     return 0 if all(row["equal"] for row in rows) else 1
 
 
+def rest(*, orders: int = 4_000, connections: int = 16, json: bool = False) -> None:
+    """Place orders over REST on an exchange of its own, beside a bare double round trip through Kafka.
+
+    Parameters
+    ----------
+    orders
+        how many orders are placed over all connections together
+    connections
+        how many traders place them at once, each over one connection
+    json
+        print one JSON document
+    """
+    import shutil
+    import tempfile
+
+    from benchmarks.machine import describe_machine
+    from benchmarks.rest import WrongAnswer, measure_rest
+
+    work = Path(tempfile.mkdtemp(prefix="hourbook-bench-"))
+    work.chmod(0o755)  # as root, PostgreSQL runs as another user, who must reach its data
+    try:
+        figures = measure_rest(work, orders, connections)
+    except WrongAnswer as error:
+        raise Refused(f"an order was not acknowledged: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    show({"machine": describe_machine()} | figures, json=json)
+
+
 def add_to(app: App) -> None:
     bench = App(name="bench", help="Measure this machine: every figure is a ratio to a floor of the same run.")
     bench.command(engine)
+    bench.command(rest)
     app.command(bench)

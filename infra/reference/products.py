@@ -37,8 +37,11 @@ class Timing:
 
     @classmethod
     def sandbox(cls, period_s: int, horizon_periods: int = 30) -> "Timing":
-        """Scales gates and graces to a short period; what must pass before FINAL is one period."""
-        lead_s = max(4, period_s * 600 // HOUR_S)
+        """Scales gates and graces to a short period; what must pass before FINAL is one period.
+
+        The gate's lead does not shrink with the rest: a challenge and a lease hook take their seconds at any scale.
+        """
+        lead_s = max(10, period_s * 600 // HOUR_S)
         return cls(period_s, horizon_periods, lead_s, max(2, period_s * 300 // HOUR_S), period_s)
 
 
