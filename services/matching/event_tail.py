@@ -42,6 +42,10 @@ class EventTail:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken
 
+    async def extend(self) -> None:
+        """Takes the end that the log has now."""
+        self.end = await self._reader.end()
+
     async def close(self) -> None:
         """Stops reading."""
         await self._reader.close()

@@ -1,0 +1,143 @@
+"""Commands of the venue's administrator: products, trading states, deposits, and the replay that proves the log."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+from cyclopts import App, Parameter
+
+from clients.cli.output import Refused, show
+
+ADMIN_KEY = "admin"
+
+
+def products(
+    file: Path | None = None,
+    *,
+    period_s: Annotated[int | None, Parameter(help="Shorten the venue's own products to a sandbox's period.")] = None,
+    json: bool = False,
+) -> None:
+    """Define the products of FILE, a JSON list of product terms; without FILE the venue's own."""
+    from infra.reference.products import Timing, list_products
+
+    timing = Timing() if period_s is None else Timing.sandbox(period_s)
+    events = send(list_products(timing) if file is None else read_products(file))
+    rows = [event.terms for event in events if event.type == "product_defined"]
+    show(
+        [{"product": terms.product, "currency": terms.currency, "period_s": terms.period_s} for terms in rows],
+        json=json,
+    )
+
+
+def halt(product: str | None = None, *, reason: str = "administrator", json: bool = False) -> None:
+    """Halt trading in PRODUCT; without one, in all products."""
+    set_state(product, "HALTED", reason, json)
+
+
+def resume(product: str | None = None, *, reason: str = "administrator", json: bool = False) -> None:
+    """Open trading again in PRODUCT; without one, in all products."""
+    set_state(product, "OPEN", reason, json)
+
+
+def cancel_only(product: str | None = None, *, reason: str = "administrator", json: bool = False) -> None:
+    """Take cancels but no new orders in PRODUCT; without one, in all products."""
+    set_state(product, "CANCEL_ONLY", reason, json)
+
+
+def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
+    """Check SOURCE's batches with the hex key in the file PUBLIC_KEY from now on."""
+    from schemas.venue import ServiceKey
+
+    try:
+        command = ServiceKey(source=source, public_key=public_key.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise Refused(f"{public_key}: {error}") from error
+    show([{"source": event.source} for event in send([command])], json=json)
+
+
+def deposit(
+    account: str,
+    asset: str,
+    amount: str,
+    *,
+    key: Annotated[str | None, Parameter(help="Idempotency key: the same one again pays nothing in.")] = None,
+    json: bool = False,
+) -> None:
+    """Credit ACCOUNT with AMOUNT (a decimal number) of ASSET that came in from outside."""
+    import httpx
+
+    from clients.http import Refusal, load_credentials, open_client, result_of
+    from infra.settings import InfraSettings
+
+    settings = InfraSettings()
+    form = {"account": account, "asset": asset, "amount": amount}
+    try:
+        credentials = load_credentials(settings.keys_dir, ADMIN_KEY)
+        with open_client(f"http://{settings.host}:{settings.ledger_port}", credentials) as ledger:
+            headers = {"Idempotency-Key": key or uuid4().hex}
+            show(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), json=json)
+    except (Refusal, httpx.TransportError, FileNotFoundError) as error:
+        raise Refused(str(error)) from error
+
+
+def replay(until_offset: int | None = None, *, balances: bool = True, json: bool = False) -> int:
+    """Replay the command log from its start in a fresh engine and compare every event's bytes with the event log.
+
+    UNTIL_OFFSET stops before that record. Exit status 0 only where the logs agree.
+    """
+    from services.kit.logs import configure_logs
+    from services.matching.replay import replay
+    from services.matching.settings import MatchingSettings
+
+    settings = MatchingSettings()
+    configure_logs("replay", settings.log_level)
+    done = asyncio.run(replay(settings, until_offset))
+    summary = done.summary()
+    if not json or not balances:
+        summary.pop("balances")
+    show(summary, json=json)
+    return 0 if done.identical else 1
+
+
+def set_state(product: str | None, state: str, reason: str, json: bool) -> None:
+    from schemas.venue import SetProductState
+
+    try:
+        command = SetProductState(product=product, state=state, reason=reason)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    events = [event for event in send([command]) if event.type == "product_state_changed"]
+    show([{"product": event.product, "state": event.state, "reason": event.reason} for event in events], json=json)
+
+
+def send(commands: list[Any]) -> list[Any]:
+    """Sends signed batches to the engine and returns its events."""
+    from aiokafka.errors import KafkaError
+
+    from infra.admin import AdminError, send_commands
+    from infra.settings import InfraSettings
+
+    settings = InfraSettings()
+    try:
+        return asyncio.run(send_commands(settings.kafka, settings.keys_dir, commands))
+    except (AdminError, KafkaError, FileNotFoundError) as error:
+        raise Refused(str(error)) from error
+
+
+def read_products(file: Path) -> list[Any]:
+    from pydantic import TypeAdapter
+
+    from schemas.venue import DefineProduct
+
+    try:
+        return TypeAdapter(list[DefineProduct]).validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Refused(f"{file}: {error}") from error
+
+
+def add_to(app: App) -> None:
+    admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
+    for command in (products, halt, resume, cancel_only, rotate_key, deposit, replay):
+        admin.command(command)
+    app.command(admin)
