@@ -29,7 +29,7 @@ from agents.node.state import StateFolder
 from schemas.nodes import InspectionReply
 
 HTTP_TIMEOUT_S = 10
-BOOK_FRESH_S = 0.5
+BOOK_FRESH_S = 2
 SIMULATED = (
     "NVML IS SIMULATED: these GPUs come from the stand-in library %s, not from hardware. "
     "Every report says so; only a sandbox takes them."
@@ -85,7 +85,8 @@ async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str
     telemetry = open_nvml(PolicyFile(config.policy))
     async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
         delivery = DeliveryClient(http, config.venue.delivery_url)
-        nonce = nonce or await delivery.inspection_nonce()
+        if nonce is None:
+            nonce = await delivery.inspection_nonce(ApiKey.load(config.api_key, config.api_key_file))
         report = inspect_gpus(Identity.load_or_make(state), telemetry, known.node_id, nonce, uuids)
         return await delivery.inspect(report)
 

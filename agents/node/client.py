@@ -1,5 +1,6 @@
 """The agent's HTTP: to delivery's edge with messages that carry their own signature, to the gateway with an API key."""
 
+import asyncio
 import json
 import secrets
 import time
@@ -31,6 +32,7 @@ from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAM
 
 Reply = TypeVar("Reply", bound=Model)
 JSON_HEADERS = {"Content-Type": "application/json"}
+REQUESTS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,11 @@ class DeliveryClient:
         """Deposits an inspection report."""
         return await self._post("/v1/inspections", report, InspectionReply)
 
-    async def inspection_nonce(self) -> str:
-        """Asks for a nonce to bind an inspection to."""
-        request = self._http.build_request("POST", self._url + "/v1/inspections/nonces")
+    async def inspection_nonce(self, key: ApiKey) -> str:
+        """Asks, as the operator, for a nonce to bind an inspection to."""
+        path = "/v1/inspections/nonces"
+        headers = key.headers("POST", path, "", b"")
+        request = self._http.build_request("POST", self._url + path, headers=headers)
         return (await _send(self._http, request)).json()["nonce"]
 
     def _challenge_path(self, message: ChallengeCommit | ChallengeOpening, step: str) -> str:
@@ -104,18 +108,24 @@ class DeliveryClient:
 
 
 class GatewayClient:
-    """The gateway's REST API, signed; and market_data's, which anyone may read."""
+    """The gateway's REST API, signed; and market_data's, which anyone may read.
+
+    Few requests are under way at once: one that waited in a queue after it was signed would come too late.
+    """
 
     def __init__(self, http: httpx.AsyncClient, gateway_url: str, market_data_url: str, key: ApiKey) -> None:
         self._http, self._key = http, key
         self._gateway_url, self._market_data_url = gateway_url.rstrip("/"), market_data_url.rstrip("/")
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def call(self, method: str, path: str, document: dict | None = None, query: str = "") -> dict:
         """Makes one signed request and returns the JSON of the answer."""
         body = b"" if document is None else json.dumps(document, separators=(",", ":")).encode()
-        headers = self._key.headers(method, path, query, body) | (JSON_HEADERS if body else {})
         url = self._gateway_url + path + (f"?{query}" if query else "")
-        return (await _send(self._http, self._http.build_request(method, url, content=body, headers=headers))).json()
+        async with self._turns:
+            headers = self._key.headers(method, path, query, body) | (JSON_HEADERS if body else {})
+            request = self._http.build_request(method, url, content=body, headers=headers)
+            return (await _send(self._http, request)).json()
 
     async def pages(self, path: str, **filters: str) -> list[dict]:
         """Returns all items of a paged list."""

@@ -31,7 +31,8 @@ from schemas.ids import Grade, Identifier
 from schemas.nodes import GpuInventory, GpuReading
 
 START_GAP_S = 0.02
-BOOK_FRESH_FLEET_S = 4 * BOOK_FRESH_S
+BOOK_FRESH_FLEET_S = 5 * BOOK_FRESH_S
+EXTENSIONS_PER_WINDOW = 6
 IDLE_POWER_MW = 70_000
 log = logging.getLogger("hourbook.fleet")
 
@@ -58,10 +59,11 @@ class Fleet(Section):
 
 
 class FixedPolicy:
-    """A policy that stays as the file had it."""
+    """A policy that stays as the file had it, but for extending in larger steps: many sites, fewer orders."""
 
     def __init__(self, policy: Policy) -> None:
-        self.current = policy
+        steps = max(policy.extend_by, policy.periods_ahead // EXTENSIONS_PER_WINDOW)
+        self.current = policy.model_copy(update={"extend_by": steps})
 
     def refresh(self) -> Policy:
         """Returns the policy."""

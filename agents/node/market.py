@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from agents.node.client import GatewayClient
 from agents.node.errors import VenueRefused
-from agents.node.posting import Ask, Offer, Terms, price_text, round_up_to_tick
+from agents.node.policy import PriceRule
+from agents.node.posting import Ask, Offer, Terms, price_at, price_text, round_up_to_tick
 from schemas.ids import contract_start_s
 from schemas.money import parse_micros
 
@@ -14,7 +15,7 @@ PAGE = "500"
 
 
 class OperatorAccount:
-    """Reads are shared: several nodes that ask within `fresh_for_s` get the same answer, so a fleet stays cheap."""
+    """Reads are shared: nodes that ask within `fresh_for_s` get the same answer, with what they did since worked in."""
 
     def __init__(self, gateway: GatewayClient, fresh_for_s: float) -> None:
         self._gateway, self._fresh_for_s = gateway, fresh_for_s
@@ -40,8 +41,8 @@ class OperatorAccount:
                 self._read_at = time.monotonic()
         return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, {})
 
-    async def post(self, node_id: str, terms: Terms, offer: Offer, prices: dict, name: str) -> None:
-        """Posts a capacity order under a client id; `prices` is `{"floor": …}` or `{"floor_curve": …}`."""
+    async def post(self, node_id: str, terms: Terms, offer: Offer, prices: PriceRule, name: str) -> None:
+        """Posts a capacity order under a client id, its prices rounded up to whole ticks."""
         document = {
             "kind": "capacity",
             "product": terms.product,
@@ -50,28 +51,35 @@ class OperatorAccount:
             "from": _rfc3339(offer.from_s),
             "to": _rfc3339(offer.to_s),
             "client_order_id": name,
-        } | {f"floor_{kind}": value for kind, value in on_tick(prices, terms.tick_micros).items()}
-        await self._gateway.call("POST", "/v1/orders", document)
-        self._read_at = float("-inf")
+        } | _floor(prices, terms.tick_micros)
+        reply = await self._gateway.call("POST", "/v1/orders", document)
+        order = reply.get("order")
+        if order is None or order["filled_qty"]:
+            self._read_at = float("-inf")  # unknown, or sold in part at once: only the venue knows what stands
+            return
+        self._asks.setdefault(node_id, []).extend(
+            Ask(order["order_id"], start_s, offer.gpus, price_at(start_s, prices, terms.tick_micros))
+            for start_s in range(offer.from_s, offer.to_s, terms.period_s)
+        )
 
-    async def withdraw(self, order_id: int) -> None:
+    async def withdraw(self, node_id: str, order_id: int) -> None:
         """Cancels a capacity order; one that is gone already is as good."""
         try:
             await self._gateway.call("DELETE", f"/v1/orders/{order_id}")
         except VenueRefused as refusal:
             if refusal.code not in {"unknown_order", "order_closed"}:
                 raise
-        self._read_at = float("-inf")
+        self._asks[node_id] = [ask for ask in self._asks.get(node_id, ()) if ask.order_id != order_id]
 
     async def _read(self) -> None:
-        orders, positions = await asyncio.gather(
-            self._gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE),
-            self._gateway.pages("/v1/positions", role="operator", state="OPEN", limit=PAGE),
-        )
+        # Positions first: a fill between the two reads then looks like a gap, which the venue refuses to fill twice.
+        positions = await self._gateway.pages("/v1/positions", role="operator", state="OPEN", limit=PAGE)
+        orders = await self._gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE)
         capacity = [order for order in orders if order["kind"] == "capacity"]
-        self._asks = {}
+        asks: dict[str, list[Ask]] = {}
         for order in capacity:
-            self._asks.setdefault(order["node"], []).extend(await self._asks_of(order))
+            asks.setdefault(order["node"], []).extend(await self._asks_of(order))
+        self._asks = asks
         self._parts = {order["order_id"]: self._parts[order["order_id"]] for order in capacity}
         self._sold = {}
         for position in positions:
@@ -102,18 +110,13 @@ def _ask(order_id: int, ask: dict) -> Ask:
     return Ask(order_id, contract_start_s(ask["contract"]), ask["remaining_qty"], parse_micros(ask["price"]))
 
 
-def on_tick(prices: dict, tick_micros: int) -> dict:
-    """Returns the policy's prices in the form of the API, each rounded up to a whole tick."""
-    rounded = {}
-    if prices.get("floor_curve"):
-        rounded["curve"] = [_on_tick(text, tick_micros) for text in prices["floor_curve"]]
-    else:
-        rounded["price"] = _on_tick(prices["floor"], tick_micros)
-    return rounded
+def _floor(prices: PriceRule, tick_micros: int) -> dict:
+    def on_tick(text: str) -> str:
+        return price_text(round_up_to_tick(parse_micros(text), tick_micros))
 
-
-def _on_tick(text: str, tick_micros: int) -> str:
-    return price_text(round_up_to_tick(parse_micros(text), tick_micros))
+    if prices.floor_curve:
+        return {"floor_curve": [on_tick(text) for text in prices.floor_curve]}
+    return {"floor_price": on_tick(prices.floor)}
 
 
 def _rfc3339(moment_s: int) -> str:

@@ -52,7 +52,7 @@ class HookRule(Section):
 
 
 class Policy(Section):
-    """The whole file."""
+    """The whole file. New periods at the far end are posted `extend_by` at a time, so that there are fewer orders."""
 
     label: str
     hub: Hub
@@ -60,6 +60,7 @@ class Policy(Section):
     grade: Grade | None = None
     whole_node: bool = False
     periods_ahead: Annotated[int, Field(ge=1, le=10_000)] = PERIODS_AHEAD_DEFAULT
+    extend_by: Annotated[int, Field(ge=1)] = 1
     reserve_gpus: Annotated[int, Field(ge=0)] = 0
     idle: IdleRule = IdleRule()
     price: PriceRule

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from agents.node.policy import PriceRule
 from schemas.money import MICROS, parse_micros
 
 HOUR_S = 3600
@@ -52,9 +53,18 @@ def open_periods(terms: Terms, now_s: int, periods_ahead: int, margin_s: int) ->
     return range(first_s, min(first_s + periods_ahead * terms.period_s, listed_until_s), terms.period_s)
 
 
-def price_at(start_s: int, floor: str | None, floor_curve: tuple[str, ...] | None, tick_micros: int) -> int:
+def without_small_tail(starts: range, standing: tuple[Ask, ...], extend_by: int) -> range:
+    """Returns the periods to look at: new ones at the far end wait until `extend_by` of them make one order."""
+    last_s = max((ask.start_s for ask in standing), default=None)
+    if last_s is None or len([start_s for start_s in starts if start_s > last_s]) >= extend_by:
+        return starts
+    return range(starts.start, last_s + starts.step, starts.step)
+
+
+def price_at(start_s: int, prices: PriceRule, tick_micros: int) -> int:
     """Returns the least price of a period, rounded up to a whole tick."""
-    text = floor_curve[start_s % (24 * HOUR_S) // HOUR_S] if floor_curve else floor
+    curve = prices.floor_curve
+    text = curve[start_s % (24 * HOUR_S) // HOUR_S] if curve else prices.floor
     return round_up_to_tick(parse_micros(text), tick_micros)
 
 

@@ -7,7 +7,7 @@ import time
 from agents.node.errors import VenueRefused
 from agents.node.market import OperatorAccount
 from agents.node.policy import Policy
-from agents.node.posting import Offer, Plan, Terms, make_plan, open_periods, price_at
+from agents.node.posting import Offer, Plan, Terms, make_plan, open_periods, price_at, without_small_tail
 from schemas.ids import lot_of
 
 GATE_MARGIN_S = 1
@@ -41,32 +41,32 @@ class Seller:
         """Cancels everything that stands for this node."""
         asks, _ = await self._account.book_of(self.node_id)
         for order_id in sorted({ask.order_id for ask in asks}):
-            await self._account.withdraw(order_id)
+            await self._account.withdraw(self.node_id, order_id)
 
     async def _plan(self, policy: Policy, terms: Terms, gpus: int) -> Plan:
         asks, sold = await self._account.book_of(self.node_id)
         now_s = int(time.time() + self.server_ahead_ms / 1000)
         starts = open_periods(terms, now_s, policy.periods_ahead, GATE_MARGIN_S)
-        floor = policy.price
-        prices = {start_s: price_at(start_s, floor.floor, floor.floor_curve, terms.tick_micros) for start_s in starts}
+        starts = without_small_tail(starts, asks, policy.extend_by)
+        prices = {start_s: price_at(start_s, policy.price, terms.tick_micros) for start_s in starts}
         return make_plan(starts, gpus, sold, asks, prices, lot_of(terms.product.partition(".")[0]))
 
     async def _carry_out(self, plan: Plan, terms: Terms, policy: Policy) -> None:
         for order_id in plan.withdraw:
             log.info("%s withdraws capacity order %d", self.node_id, order_id)
-            await self._account.withdraw(order_id)
+            await self._account.withdraw(self.node_id, order_id)
         for offer in plan.offer:
             if time.monotonic() >= self._poor_until:
                 await self._post(offer, terms, policy)
 
     async def _post(self, offer: Offer, terms: Terms, policy: Policy) -> None:
         """Posts an offer; where the money for its bond is short, as many of its first periods as there is money for."""
-        prices = {"floor": policy.price.floor, "floor_curve": policy.price.floor_curve}
         periods = (offer.to_s - offer.from_s) // terms.period_s
         while periods:
             part = Offer(offer.from_s, offer.from_s + periods * terms.period_s, offer.gpus)
+            name = f"{self.node_id}-{secrets.token_hex(8)}"
             try:
-                await self._account.post(self.node_id, terms, part, prices, f"{self.node_id}-{secrets.token_hex(8)}")
+                await self._account.post(self.node_id, terms, part, policy.price, name)
                 log.info("%s offers %d GPUs of %s for %d periods", self.node_id, part.gpus, terms.product, periods)
                 return
             except VenueRefused as refusal:

@@ -260,7 +260,7 @@ class FakeVenue:
             "updated_ns": str(time.time_ns()),
             "asks": asks,
         }
-        return httpx.Response(201, json={"order": {"order_id": order_id}})
+        return httpx.Response(201, json={"order": {"order_id": order_id, "filled_qty": 0}})
 
     def sell_gpus(self, start_s: int, gpus: int) -> None:
         """Lets a buyer take GPUs of the first ask of a period that has them."""

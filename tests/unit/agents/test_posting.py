@@ -2,7 +2,18 @@
 
 import pytest
 
-from agents.node.posting import Ask, Offer, Plan, Terms, make_plan, open_periods, price_at, price_text
+from agents.node.policy import PriceRule
+from agents.node.posting import (
+    Ask,
+    Offer,
+    Plan,
+    Terms,
+    make_plan,
+    open_periods,
+    price_at,
+    price_text,
+    without_small_tail,
+)
 
 TERMS = Terms("H100SXM80.CNE.F", period_s=3600, horizon_periods=336, gate_lead_s=600, tick_micros=10_000)
 STARTS = range(7200, 18_000, 3600)
@@ -75,12 +86,12 @@ def test_open_periods_end_before_the_gate_the_policy_and_the_listing_horizon():
     [("12.84", 10_000, 12_840_000), ("12.841", 10_000, 12_850_000), ("2", 1000, 2_000_000)],
 )
 def test_a_floor_is_rounded_up_to_the_tick(floor, tick_micros, micros):
-    assert price_at(7200, floor, None, tick_micros) == micros
+    assert price_at(7200, PriceRule(floor=floor), tick_micros) == micros
 
 
 def test_a_floor_curve_goes_by_the_hour_of_the_day():
-    curve = tuple(str(hour) for hour in range(1, 25))
-    assert [price_at(start_s, None, curve, 1) for start_s in (0, 3599, 3600, 86_399, 86_400)] == [
+    curve = PriceRule(floor_curve=tuple(str(hour) for hour in range(1, 25)))
+    assert [price_at(start_s, curve, 1) for start_s in (0, 3599, 3600, 86_399, 86_400)] == [
         1_000_000,
         1_000_000,
         2_000_000,
@@ -91,3 +102,11 @@ def test_a_floor_curve_goes_by_the_hour_of_the_day():
 
 def test_prices_are_written_exactly():
     assert [price_text(micros) for micros in (12_840_000, 1, 3_000_000)] == ["12.840000", "0.000001", "3.000000"]
+
+
+def test_new_periods_at_the_far_end_wait_until_there_are_enough_for_one_order():
+    assert without_small_tail(STARTS, (), 2) == STARTS
+    assert without_small_tail(STARTS, (ask(1, 7200, 8),), 2) == STARTS
+    assert without_small_tail(STARTS, (ask(1, 10_800, 8),), 2) == range(7200, 14_400, 3600)
+    assert without_small_tail(STARTS, (ask(1, 10_800, 8),), 1) == STARTS
+    assert without_small_tail(STARTS, (ask(1, 14_400, 8),), 2) == STARTS
