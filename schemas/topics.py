@@ -36,7 +36,7 @@ METER_REPORTS = Topic(
 LISTINGS_EVENTS = Topic(
     "listings.events",
     key="listing_id",
-    model="schemas.listings:ListingEvent",
+    model="schemas.listings:ListingChanged",
     partitions=4,
     dead="listings.events.dead",
 )

@@ -2,10 +2,6 @@
 
 import asyncio
 
-import structlog
-from aiokafka.errors import KafkaError
-from faststream.kafka import KafkaBroker
-
 from services.kit.auth import refuse_undeclared_routes
 from services.kit.events import EventReader
 from services.kit.http import make_app, serve
@@ -14,7 +10,7 @@ from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.store import Pool
-from services.kit.topics import make_broker
+from services.kit.topics import make_broker, run_broker
 from services.market_data import metrics, store
 from services.market_data.api import Views, add_routes
 from services.market_data.domain import Market
@@ -101,17 +97,5 @@ class MarketData:
         await handler.restore()
         broker = make_broker(self.settings)
         subscribe(broker, f"{NAME}.{await store.generation(pool)}", handler)
-        try:
-            await self._start_broker(broker)
-            self.readiness.done("listings and delivery")
-            await asyncio.Event().wait()
-        finally:
-            await broker.stop()
-
-    async def _start_broker(self, broker: KafkaBroker) -> None:
-        while True:
-            try:
-                return await broker.start()
-            except (KafkaError, OSError) as error:
-                structlog.get_logger().warning("waiting for Kafka", address=self.settings.kafka, error=str(error))
-                await asyncio.sleep(self.settings.reconnect_delay_s)
+        self.readiness.done("listings and delivery")
+        await run_broker(broker)
