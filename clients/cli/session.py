@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +14,11 @@ from clients.cli.output import Refused
 from clients.http import Refusal, key_file, load_credentials, open_client
 from infra.places import data_dir
 
-DEFAULT_URLS = {"gateway": "http://127.0.0.1:18080", "market_data": "http://127.0.0.1:18081"}
+DEFAULT_URLS = {
+    "gateway": "http://127.0.0.1:18080",
+    "market_data": "http://127.0.0.1:18081",
+    "listings": "http://127.0.0.1:18083",
+}
 
 
 @Parameter(name="*")
@@ -49,10 +53,15 @@ def gateway(signer: Signer | None) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def market_data(url: str | None) -> Iterator[httpx.Client]:
-    """A client of the public feed, which needs no key."""
-    with open_client(address_of("market_data", url)) as client:
+def public(service: str, url: str | None) -> Iterator[httpx.Client]:
+    """A client for what everyone may read, without a key."""
+    with open_client(address_of(service, url)) as client:
         yield from _said_clearly(client)
+
+
+def market_data(url: str | None) -> AbstractContextManager[httpx.Client]:
+    """A client of the public feed, which needs no key."""
+    return public("market_data", url)
 
 
 def _said_clearly(client: httpx.Client) -> Iterator[httpx.Client]:
