@@ -15,7 +15,21 @@ from cyclopts import App
 
 from clients.cli.output import Refused
 
-GROUPS = ("lifecycle", "demo", "orders", "book", "accounts", "listings", "agent", "tests", "bench", "about", "engine", "admin", "market")
+GROUPS = (
+    "lifecycle",
+    "demo",
+    "orders",
+    "book",
+    "accounts",
+    "listings",
+    "agent",
+    "tests",
+    "bench",
+    "about",
+    "engine",
+    "admin",
+    "market",
+)
 
 
 def build_app() -> App:
