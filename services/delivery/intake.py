@@ -68,7 +68,10 @@ class Intake:
             else:
                 chain = await self._append(store, chain, record, limits)
                 chain = await self._drain(store, report.agent, chain, limits)
-        chain = give_nonce(chain, secrets.token_hex(32), received_ms, report.server_nonce if report.queued else None)
+        is_used = verdict == "next" or (known is None and not report.queued)
+        if is_used or received_ms - chain.nonce_issued_ms > limits.interval_ms:
+            kept = report.server_nonce if report.queued else None
+            chain = give_nonce(chain, secrets.token_hex(32), received_ms, kept)
         await store.save_chain(report.agent, chain)
         return verdict, chain
 

@@ -70,12 +70,15 @@ def nominate(
 
 
 def continues(lease: Lease | None, position: SoldPosition, gpus: Sequence[str]) -> bool:
-    """Says whether a position goes on in the lease of its block's hour before: same GPUs, and no time in between."""
+    """Says whether a position goes on in the lease of its block's hour before, so that the buyer is not interrupted.
+
+    It does with the same GPUs and no time in between, also where some were lost and nothing replaces them.
+    """
     return (
         lease is not None
         and lease.state in ("pending", "ready", "started")
         and lease.ends_ms == position.start_ms
-        and set(lease.gpus) == set(gpus)
+        and set(gpus) <= set(lease.gpus)
     )
 
 

@@ -37,7 +37,7 @@ select uuid, serial, inventory, fault, fault_boot, listing_id, sold_to from node
 update node_gpu set fault = $2, fault_boot = $3 where uuid = $1;
 
 -- name: set_node_state
-update node set state = $2, level = $3, reason = $4, registered_gpus = $5 where node_id = $1;
+update node set state = $2, level = $3, reason = $4, registered_gpus = $5, beat_live_ms = 0 where node_id = $1;
 
 -- name: set_node_admitted
 update node set admitted = true where node_id = $1 and not admitted returning node_id;
@@ -47,7 +47,7 @@ update node set boot_id = $2, last_live_ms = coalesce($3, last_live_ms) where no
 
 -- name: nodes_to_beat
 select node_id, grade, hub, last_live_ms from node
-where state = 'active' and last_live_ms > beat_live_ms order by node_id for update;
+where state = 'active' and last_live_ms > beat_live_ms and (beat_live_ms = 0 or $1) order by node_id for update;
 
 -- name: note_beat
 update node set beat_live_ms = $2 where node_id = $1;

@@ -18,7 +18,7 @@ from services.delivery.settling import settle_due
 from services.delivery.store import Store, fitness_of, lease_of, node_of
 from services.kit.store import AWAY
 
-STEPS_PER_BEAT = 3
+BEATS_PER_LIFE = 3
 
 
 class Scheduler:
@@ -55,9 +55,9 @@ class Scheduler:
             await self._give_up_late(store, time_ms)
             await self._end_leases(store, time_ms)
             await self._challenge_nodes(store, time_ms)
-            if time_ms - self._beaten_ms >= self._settings.liveness_ms_min // STEPS_PER_BEAT:
-                await self._beat(store)
-                self._beaten_ms = time_ms
+            is_time = time_ms - self._beaten_ms >= self._settings.liveness_ms_min // BEATS_PER_LIFE
+            self._beaten_ms = time_ms if is_time else self._beaten_ms
+            await self._beat(store, is_time)
         await settle_due(self._effects, self._settings, self._started_ms, time_ms)
 
     async def _give_up_late(self, store: Store, time_ms: int) -> None:
@@ -90,9 +90,9 @@ class Scheduler:
                 deadline_ms = time_ms + self._settings.challenge_deadline_ms
                 await issue_challenge(store, self._settings, node.node_id, "idle", list(fit), time_ms, deadline_ms)
 
-    async def _beat(self, store: Store) -> None:
-        """Tells the engine which nodes reported since the last beat; no ask outlives its node's silence for long."""
-        rows = await store.rows("nodes_to_beat")
+    async def _beat(self, store: Store, is_time: bool) -> None:
+        """Tells the engine which nodes reported since their last beat; between beats only of those just come up."""
+        rows = await store.rows("nodes_to_beat", is_time)
         timed = []
         for row in rows:
             period_ms = await store.value("shortest_period", row["grade"], row["hub"])

@@ -1,6 +1,6 @@
 """Nominations at the gate: every GPU once, a block keeps its machines, the youngest goes short."""
 
-from services.delivery.leases import Lease, SoldPosition, block_end_ms, continues, nominate
+from services.delivery.leases import Lease, SoldPosition, block_end_ms, continues, next_report_ms, nominate
 from tests.fixtures.delivery import gpu_uuid
 
 GPUS = tuple(gpu_uuid(number) for number in range(4))
@@ -26,17 +26,32 @@ def test_the_youngest_position_goes_short_where_gpus_are_missing():
     assert nominate([sold(1, 2), sold(2, 2), sold(3, 1)], GPUS[:3], {}) == {1: GPUS[:2], 2: (GPUS[2],)}
 
 
-def test_a_lease_goes_on_only_with_the_same_gpus_and_without_a_break():
+def test_a_lease_goes_on_without_a_break_on_its_own_gpus_though_one_was_lost():
     lease = Lease("lease-1", "node-1", "c", 9, GPUS[:2], (1,), 0, 100, "started")
     ended = Lease("lease-1", "node-1", "c", 9, GPUS[:2], (1,), 0, 100, "ended")
     nxt = sold(2, 2, 9, start_ms=100)
     assert [
         continues(lease, nxt, GPUS[1::-1]),
+        continues(lease, nxt, GPUS[:1]),
         continues(lease, nxt, GPUS[1:3]),
         continues(lease, sold(2, 2, 9, start_ms=200), GPUS[:2]),
         continues(ended, nxt, GPUS[:2]),
         continues(None, nxt, GPUS[:2]),
-    ] == [True, False, False, False, False]
+    ] == [True, True, False, False, False, False]
+
+
+def test_the_next_report_is_due_soon_while_a_lease_waits_and_just_after_one_ends():
+    def lease(state: str, gpus: tuple[str, ...], starts_ms: int) -> Lease:
+        return Lease("l", "n", "c", None, gpus, (1,), starts_ms, starts_ms + 60_000, state)
+
+    running, next_buyer = lease("started", GPUS[:2], 0), lease("ready", GPUS[1:3], 60_000)
+    assert [
+        next_report_ms([], False, 50_000, 10_000),
+        next_report_ms([next_buyer], False, 50_000, 10_000),
+        next_report_ms([running], False, 30_000, 10_000),
+        next_report_ms([running, next_buyer], False, 57_000, 10_000),
+        next_report_ms([running, next_buyer], True, 60_010, 10_000),
+    ] == [10_000, 1_000, 10_000, 3_020, 1_000]
 
 
 def test_a_blocks_lease_lasts_to_the_end_of_its_unbroken_hours():

@@ -1,0 +1,245 @@
+"""A delivery service and a matching service in this process, on a broker and a database of the test's own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clients.http import Credentials, new_credentials, open_async_client
+from infra.genesis import genesis_command
+from infra.ports import free_port
+from schemas.accounts import ApiKeySet
+from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
+from schemas.events import EVENT, AnyEvent
+from schemas.ids import contract_name, contract_start_s
+from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
+from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
+from schemas.venue import Credit, SetProductState
+from services.delivery import app as delivery_app
+from services.delivery.settings import Settings
+from services.kit.keys import load_private_key
+from services.matching.app import MatchingService
+from services.matching.settings import MatchingSettings
+from tests.fixtures.command_log import CommandLog, consume, produce
+from tests.fixtures.delivery import TestNode, signed_token
+from tests.fixtures.event_log import PRODUCT, terms
+from tests.fixtures.node_agent import PlayedAgent
+
+PERIOD_S = 6
+TIMES = {"period_s": PERIOD_S, "gate_lead_s": 3, "grace_s": 2, "horizon_periods": 12, "final_after_s": 600}
+PRICE_MICROS = 12_840_000
+RICH_MICROS = 1_000_000_000_000
+
+
+@asynccontextmanager
+async def in_background(run: Callable) -> AsyncIterator[asyncio.Task]:
+    """Runs a service's main coroutine in a task group until the block ends; its own failure is raised."""
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            await run(tasks)
+
+    task = asyncio.create_task(main())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class Venue:
+    """The venue as agents and buyers meet it; orders go straight into the command log."""
+
+    def __init__(self, log: CommandLog, settings: Settings):
+        self.log, self.settings = log, settings
+        self.url = f"http://{settings.host}:{settings.delivery_port}"
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=10)
+        self.keys: dict[str, Credentials] = {}
+        self._orders = 0
+
+    @asynccontextmanager
+    async def delivery(self) -> AsyncIterator[asyncio.Task]:
+        """A running delivery service that is ready."""
+        async with in_background(lambda tasks: delivery_app.start(tasks, self.settings)) as task:
+            await self.wait_for(self.is_ready, task=task)
+            yield task
+
+    async def is_ready(self) -> bool:
+        try:
+            return (await self.http.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def wait_for(self, condition: Callable, within_s: float = 30, task: asyncio.Task | None = None):
+        """Returns what the condition answers once it is true. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while not (answer := await condition()):
+                if task is not None and task.done():
+                    await task
+                await asyncio.sleep(0.1)
+            return answer
+
+    def token(self, account: str, token_id: str, expires_ms: int = 4_000_000_000_000) -> str:
+        """A one-time token as the gateway gives it out."""
+        gateway_key = load_private_key(self.log.keys_dir, "gateway")
+        return signed_token(gateway_key, account, token_id, expires_ms).canonical().decode()
+
+    async def join(self, account: str, *scopes: str) -> httpx.AsyncClient:
+        """Gives an account money and a key that every edge knows; returns its client."""
+        credit = Credit(transfer_id=f"t-{account}", account=account, asset="CNY", amount_micros=RICH_MICROS)
+        await self.log.send("ledger", credit)
+        key = self.keys[account] = new_credentials(f"key-{account}")
+        known = ApiKeySet(
+            key_id=key.key_id,
+            account=account,
+            public_key=key.public_key,
+            scopes=scopes,
+            expires_ms=None,
+            ip_networks=(),
+            order_limit_micros=None,
+            revoked=False,
+        )
+        await produce(self.log.bootstrap, KEYS_EVENTS.name, known.canonical())
+        return open_async_client(self.url, key)
+
+    @asynccontextmanager
+    async def site(self, account: str, node: TestNode) -> AsyncIterator[PlayedAgent]:
+        """An enrolled node that reports and is active."""
+        agent = PlayedAgent(node, self.http)
+        await agent.enrol(self.token(account, f"token-{node.seed}"))
+        task = asyncio.create_task(agent.run())
+        try:
+            await self.wait_for(lambda: self.is_alive(node.node_id))
+            yield agent
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def node(self, node_id: str) -> dict:
+        """What everyone may know of a node."""
+        return (await self.http.get(f"/v1/nodes/{node_id}")).json()
+
+    async def is_alive(self, node_id: str) -> bool:
+        """Whether the engine has heard that the node lives."""
+        events = await self.events("node_liveness_changed")
+        return any(event.node == node_id and event.alive for event in events)
+
+    def contracts(self, periods: int, ahead_s: float = 6) -> list[str]:
+        """Consecutive contracts, the first of which starts at least so many seconds from now."""
+        start_s = (int(time.time() + ahead_s) // PERIOD_S + 1) * PERIOD_S
+        return [contract_name(PRODUCT, start_s + n * PERIOD_S, PERIOD_S) for n in range(periods)]
+
+    async def offer(self, account: str, node: TestNode, contracts: list[str], gpus: int) -> None:
+        """Posts a node's capacity over contracts."""
+        first_s, last_s = contract_start_s(contracts[0]), contract_start_s(contracts[-1])
+        order = PostCapacity(
+            **self._next(account),
+            product=PRODUCT,
+            node=node.node_id,
+            gpus=gpus,
+            from_s=first_s,
+            to_s=last_s + PERIOD_S,
+            floor_price_micros=PRICE_MICROS,
+            floor_curve_micros=None,
+        )
+        await self.log.append(order.canonical())
+
+    async def buy(self, account: str, contract: str, qty: int) -> None:
+        """Buys GPUs of one contract at the operators' price."""
+        order = PlaceOrder(
+            **self._next(account),
+            contract=contract,
+            side="buy",
+            kind="limit",
+            qty=qty,
+            price_micros=PRICE_MICROS,
+            max_cost_micros=None,
+            tif="IOC",
+            post_only=False,
+            node=None,
+            stp="cancel_newest",
+        )
+        await self.log.append(order.canonical())
+
+    async def buy_block(self, account: str, contracts: list[str], qty: int) -> None:
+        """Buys the same GPUs over consecutive contracts."""
+        order = PlaceBlock(
+            **self._next(account),
+            product=PRODUCT,
+            start_s=contract_start_s(contracts[0]),
+            periods=len(contracts),
+            qty=qty,
+            min_qty=qty,
+            limit_price_micros=PRICE_MICROS,
+            max_cost_micros=None,
+            tif="FOK",
+            stp="cancel_newest",
+        )
+        await self.log.append(order.canonical())
+
+    def _next(self, account: str) -> dict:
+        self._orders += 1
+        return {"command_id": f"c-{self._orders}", "account": account, "client_order_id": f"o-{self._orders}"}
+
+    async def events(self, kind: str) -> list[AnyEvent]:
+        """All events of a kind that the engine has written."""
+        mark = f'"type":"{kind}"'.encode()
+        return [EVENT.validate_json(raw) for raw in await self.log.events() if mark in raw]
+
+    async def delivery_events(self) -> list[DeliveryEvent]:
+        """Everything on `delivery.events`."""
+        return [DELIVERY_EVENT.validate_json(raw) for raw in await consume(self.log.bootstrap, DELIVERY_EVENTS.name)]
+
+    async def sleep_until(self, time_s: float) -> None:
+        """Waits for a time of the server's clock."""
+        await asyncio.sleep(max(0, time_s - time.time()))
+
+    async def leased(self, agent: PlayedAgent) -> float:
+        """Waits until the agent has let a buyer in; returns when his time starts, in seconds."""
+
+        async def has_lease() -> bool:
+            return bool(agent.leases)
+
+        await self.wait_for(has_lease, 40)
+        return next(iter(agent.leases.values())).starts_ms / 1000
+
+    async def settled(self, count: int, within_s: float = 60) -> list[AnyEvent]:
+        """Waits until so many positions are settled, and returns their events in the order of their positions."""
+
+        async def enough():
+            found = await self.events("position_settled")
+            return found if len(found) >= count else None
+
+        found = await self.wait_for(enough, within_s)
+        return sorted(found, key=lambda event: event.position_id)
+
+
+@pytest.fixture
+async def quiet_venue(own_kafka, fresh_database, tmp_path: Path) -> AsyncIterator[Venue]:
+    """Servers, logs with a product of short periods, and a matching service; delivery does not run yet."""
+    log = CommandLog(own_kafka.address, tmp_path / "keys")
+    await log.append(genesis_command(log.keys_dir).canonical())
+    await log.send("admin", terms(**TIMES), SetProductState(product=None, state="OPEN", reason="start"))
+    shared = {"kafka": own_kafka.address, "data": tmp_path}
+    settings = Settings(
+        **shared, database_url=fresh_database, delivery_port=free_port(), challenge_n=32, signature_window_ms=60_000
+    )
+    matching = MatchingService(MatchingSettings(**shared, matching_port=free_port()))
+    venue = Venue(log, settings)
+    async with in_background(matching.run):
+        yield venue
+    await venue.http.aclose()
+
+
+@pytest.fixture
+async def venue(quiet_venue: Venue) -> AsyncIterator[Venue]:
+    """A venue with delivery."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(quiet_venue.delivery())
+        yield quiet_venue

@@ -1,0 +1,192 @@
+"""What the edge refuses, with its stable codes, and what becomes of broken records on the topic behind it."""
+
+import json
+
+from schemas.nodes import InspectedGpu, InspectionReport
+from schemas.topics import METER_REPORTS, METER_REPORTS_DEAD
+from tests.fixtures.command_log import consume, produce
+from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
+from tests.fixtures.node_agent import PlayedAgent
+from tests.integration.delivery.conftest import Venue
+
+
+async def enrolled(venue: Venue, node: TestNode) -> PlayedAgent:
+    agent = PlayedAgent(node, venue.http)
+    await agent.enrol(venue.token("ops", f"token-{node.seed}"))
+    return agent
+
+
+async def code(answer) -> tuple[int, str]:
+    answer = await answer
+    return answer.status_code, answer.json()["code"]
+
+
+async def test_a_token_is_the_gateways_in_time_and_for_one_node(venue: Venue):
+    first, second = TestNode(seed=1), TestNode(seed=2, gpus=(gpu_uuid(9),))
+    token = venue.token("ops", "t-1")
+    assert (await venue.http.post("/v1/nodes", content=first.enrolment(token).canonical())).status_code == 201
+    assert (await venue.http.post("/v1/nodes", content=first.enrolment(token).canonical())).status_code == 200
+    forged = token.replace('"ops"', '"eve"')
+    refused = [
+        await code(venue.http.post("/v1/nodes", content=second.enrolment(each).canonical()))
+        for each in (token, forged, venue.token("ops", "t-2", expires_ms=1), "no token")
+    ]
+    assert refused == [(403, "enrolment_token_refused")] * 4
+
+
+async def test_a_gpu_lives_once_in_the_whole_venue(venue: Venue):
+    await enrolled(venue, TestNode(seed=1, gpus=(gpu_uuid(1),)))
+    clone = TestNode(seed=2, gpus=(gpu_uuid(1),)).enrolment(venue.token("eve", "t-2"))
+    assert await code(venue.http.post("/v1/nodes", content=clone.canonical())) == (409, "gpu_enrolled_elsewhere")
+
+
+async def test_broken_unsigned_and_foreign_messages_change_nothing(venue: Venue):
+    node, other = TestNode(seed=1), TestNode(seed=2, gpus=(gpu_uuid(9),))
+    agent = await enrolled(venue, node)
+    report = agent.make_report()
+    path = f"/v1/nodes/{node.node_id}/reports"
+    stolen = other.report(agent.nonce, 0, 1, agent=node.node_id)
+    refused = [
+        await code(venue.http.post(path, content=b"{")),
+        await code(venue.http.post(path, content=b'{"agent":1}')),
+        await code(venue.http.post(path, content=stolen.canonical())),
+        await code(venue.http.post(path, content=report.model_copy(update={"wall_ms": 5}).canonical())),
+        await code(venue.http.post(f"/v1/nodes/{other.node_id}/reports", content=report.canonical())),
+        await code(
+            venue.http.post(f"/v1/nodes/{other.node_id}/reports", content=other.report("a" * 64, 0, 1).canonical())
+        ),
+        await code(venue.http.post(path, content=b"x" * 9_000_000)),
+    ]
+    assert refused == [
+        (400, "malformed_request"),
+        (400, "malformed_request"),
+        (401, "bad_node_signature"),
+        (401, "bad_node_signature"),
+        (403, "not_this_node"),
+        (404, "unknown_node"),
+        (413, "body_too_large"),
+    ]
+    assert (await venue.http.post(path, content=report.canonical())).json()["status"] == "accepted"
+
+
+async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine(venue: Venue):
+    node = TestNode(seed=1)
+    agent = await enrolled(venue, node)
+    path, first_nonce = f"/v1/nodes/{node.node_id}/reports", agent.nonce
+    first = agent.make_report()
+    answers = [(await venue.http.post(path, content=first.canonical())).json()["status"] for _ in range(2)]
+    assert answers == ["accepted", "duplicate"]
+    replayed = node.report(first_nonce, agent.mono_ms, agent.mono_ms + 1)
+    stale = (await venue.http.post(path, content=replayed.canonical())).json()
+    assert (stale["code"], stale["retryable"], len(stale["server_nonce"])) == ("report_nonce_stale", True, 64)
+    twin = TestNode(seed=1)
+    forked = twin.report(first_nonce, 0, 1)
+    assert await code(venue.http.post(path, content=forked.canonical())) == (409, "report_forked")
+    facts = await venue.node(node.node_id)
+    assert (facts["state"], facts["level"], facts["reason"]) == ("quarantined", "T0", "forked_chain")
+    assert await code(venue.http.post(path, content=replayed.canonical())) == (403, "node_barred")
+    down = [(event.node, event.alive, event.reason) for event in await liveness(venue, 1)]
+    assert down[-1] == (node.node_id, False, "forked_chain")
+
+
+async def liveness(venue: Venue, count: int) -> list:
+    async def enough():
+        found = await venue.events("node_liveness_changed")
+        return found if len(found) >= count else None
+
+    return await venue.wait_for(enough)
+
+
+async def test_reports_that_overtake_each_other_are_put_in_order(venue: Venue):
+    node = TestNode(seed=1)
+    agent = await enrolled(venue, node)
+    path, nonce = f"/v1/nodes/{node.node_id}/reports", agent.nonce
+    first, second, third = (node.report(nonce, n * 10, n * 10 + 10, queued=n > 0) for n in range(3))
+    statuses = [
+        (await venue.http.post(path, content=report.canonical())).json()["status"]
+        for report in (third, second, first, third)
+    ]
+    assert statuses == ["buffered", "buffered", "accepted", "duplicate"]
+
+
+async def test_a_node_with_half_the_memory_never_sells(venue: Venue):
+    node = TestNode(seed=1, gpus=(gpu_uuid(1),))
+    half = node.inventory(gpu_uuid(1), 0).model_copy(update={"memory_mib": 40_000})
+    request = node.enrolment(venue.token("ops", "t-1"), gpus=(half,))
+    assert await code(venue.http.post("/v1/nodes", content=request.canonical())) == (422, "implausible_node")
+
+
+async def test_broken_records_go_to_the_dead_letters_and_the_partition_goes_on(venue: Venue):
+    node, stranger = TestNode(seed=1), TestNode(seed=2)
+    async with venue.site("ops", node):
+        forged = stranger.report("a" * 64, 0, 1, agent=node.node_id)
+        bad = [b"not json", reported(stranger.report("a" * 64, 0, 1), 1).canonical(), reported(forged, 1).canonical()]
+        await produce(venue.log.bootstrap, METER_REPORTS.name, *bad)
+
+        async def buried():
+            letters = await consume(venue.log.bootstrap, METER_REPORTS_DEAD.name)
+            return letters if len(letters) >= 3 else None
+
+        letters = await venue.wait_for(buried)
+        assert letters[0] == b"not json"
+        assert [json.loads(letter)["reason"] for letter in letters[1:]] == ["unknown_node", "bad_signature"]
+        before = (await venue.node(node.node_id))["last_report_ms"]
+
+        async def goes_on() -> bool:
+            return (await venue.node(node.node_id))["last_report_ms"] > before
+
+        await venue.wait_for(goes_on)
+
+
+async def test_an_inspection_is_bound_to_a_nonce_and_published_whole(venue: Venue):
+    node = TestNode(seed=1)
+    agent = await enrolled(venue, node)
+    buyer = await venue.join("buyer", "read")
+
+    async def nonce() -> str | None:
+        answer = await buyer.post("/v1/inspections/nonces")
+        return answer.json()["nonce"] if answer.status_code == 201 else None
+
+    def inspection(bound_to: str) -> InspectionReport:
+        gpu = InspectedGpu(inventory=node.inventory(node.gpus[0], 0), reading=reading(node.gpus[0]))
+        return node.sign(
+            InspectionReport,
+            agent=node.node_id,
+            public_key=node.public_key,
+            nonce=bound_to,
+            driver_version="570.86.15",
+            library_sha256="a" * 64,
+            agent_version="0.1.0",
+            nvml_simulated=True,
+            wall_ms=1,
+            gpus=(gpu,),
+        )
+
+    given = inspection(await venue.wait_for(nonce))
+    assert (await agent.post("/v1/inspections", inspection("f" * 64))).status_code == 409
+    answers = [await agent.post("/v1/inspections", given) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    inspection_id = answers[0].json()["inspection_id"]
+
+    async def published():
+        return [event for event in await venue.delivery_events() if event.type == "hardware_inspected"]
+
+    told = await venue.wait_for(published)
+    assert [(each.inspection_id, each.account, each.report) for each in told] == [(inspection_id, "ops", given)]
+    shown = (await venue.http.get(f"/v1/inspections/{inspection_id}")).json()
+    assert shown["report"] == json.loads(given.canonical())
+
+
+async def test_users_see_only_what_is_theirs(venue: Venue):
+    stranger = await venue.join("stranger", "read")
+
+    async def knows_key():
+        answer = await stranger.get("/v1/receipts")
+        return answer if answer.status_code == 200 else None
+
+    assert (await venue.wait_for(knows_key)).json() == {"items": [], "cursor": None}
+    assert await code(venue.http.get("/v1/receipts")) == (401, "unsigned_request")
+    assert await code(stranger.get("/v1/receipts/1")) == (404, "not_found")
+    assert await code(stranger.get("/v1/positions/1/meter")) == (404, "not_found")
+    assert await code(stranger.get("/v1/positions/1/access")) == (403, "scope_missing")
+    assert await code(venue.http.get("/v1/nodes/node-none")) == (404, "not_found")
