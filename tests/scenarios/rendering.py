@@ -92,7 +92,11 @@ def settled(event: Event) -> str:
 
 
 def debt(verb: str) -> Callable[[Event], str]:
-    return lambda event: f"{verb}: {event['debtor']} to {event['creditor']} {money(event['amount_micros'])}"
+    def phrase(event: Event) -> str:
+        left = f", {money(event['left_micros'])} left" if "left_micros" in event else ""
+        return f"{verb}: {event['debtor']} to {event['creditor']} {money(event['amount_micros'])}{left}"
+
+    return phrase
 
 
 def transfer(verb: str) -> Callable[[Event], str]:

@@ -1,5 +1,7 @@
 """A snapshot is the whole engine: it goes on as if nothing had happened, and damaged bytes are refused."""
 
+import json
+
 import pytest
 
 from matching_engine import BadSnapshot
@@ -73,3 +75,13 @@ def test_a_snapshot_of_another_version_is_refused():
     good = Engine().snapshot()
     with pytest.raises(BadSnapshot):
         Engine.restore(good.replace(b'"version":1', b'"version":2', 1))
+
+
+@pytest.mark.parametrize("engine_class", ENGINES.values(), ids=ENGINES)
+def test_the_oldest_of_many_still_comes_first_after_a_restore(engine_class):
+    venue = Venue(engine_class())
+    act(venue, "product\ncredit alice 9000.00 CNY\n" + "block alice 1h 2h 1 @ 1.00\nbid alice 1h 1 @ 1.00\n" * 60)
+    venue.engine = engine_class.restore(venue.engine.snapshot())
+    expired = [event for event in act(venue, "time 0:50") if b'"order_expired"' in event]
+    orders, blocks = list(range(2, 121, 2)), list(range(1, 121, 2))
+    assert [json.loads(event)["order_id"] for event in expired] == orders + blocks
