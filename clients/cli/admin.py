@@ -86,12 +86,15 @@ def replay(until_offset: int | None = None, *, balances: bool = True, json: bool
 
     UNTIL_OFFSET stops before that record. Exit status 0 only where the logs agree.
     """
+    from infra.ports import accepts
     from services.kit.logs import configure_logs
     from services.matching.replay import replay
     from services.matching.settings import MatchingSettings
 
     settings = MatchingSettings()
     configure_logs("replay", settings.log_level)
+    if not accepts(settings.kafka):
+        raise Refused(f"Kafka does not answer at {settings.kafka}")
     done = asyncio.run(replay(settings, until_offset))
     summary = done.summary()
     if not json or not balances:
