@@ -88,6 +88,11 @@ class SnapshotWriter:
         """Whether a snapshot is under way."""
         return self._target is not None
 
+    @property
+    def writing(self) -> bool:
+        """Whether the child is still at it."""
+        return self._child is not None
+
     def start(self, engine: Engine) -> None:
         """Forks a child that writes the engine as it is now; call it between two commands only."""
         self._target = self._file_of(engine)

@@ -60,7 +60,9 @@ def test_a_settlement_pays_refunds_and_fees_and_accounts_for_every_gpu_milliseco
     log = MoneyLog()
     log.credit("alice", 100)
     log.bid("alice", 100)
-    log.settle("alice", "site", delivered=28_000, excused=300, moves=[("alice", 10, -100), ("site", 85, 0), ("venue", 5, 0)])
+    log.settle(
+        "alice", "site", delivered=28_000, excused=300, moves=[("alice", 10, -100), ("site", 85, 0), ("venue", 5, 0)]
+    )
     plan = plan_of(log)
     contracted = gpu_time("site", "contracted")
     cause = (BEFORE_MS, "position_settled", "position:1")
@@ -115,7 +117,9 @@ def test_another_balance_than_the_engines_is_a_mismatch():
     log.credit("alice", 100)
     log.balances["alice", CNY] = (101, 0)
     log.bid("alice", 60)
-    with pytest.raises(LedgerMismatch, match=r"seq 2: alice/CNY: the engine has 41 available and 60 held, the ledger 40"):
+    with pytest.raises(
+        LedgerMismatch, match=r"seq 2: alice/CNY: the engine has 41 available and 60 held, the ledger 40"
+    ):
         plan_of(log)
 
 
