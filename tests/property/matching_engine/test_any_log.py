@@ -25,7 +25,7 @@ def test_money_capacity_and_the_chain_hold_after_every_record(engine_class, log:
 
 @pytest.mark.parametrize("engine_class", ENGINES.values(), ids=ENGINES)
 @SLOW
-@given(log=command_logs(), cuts=st.sets(st.integers(0, 120), max_size=4))
+@given(log=command_logs(moves_max=80), cuts=st.sets(st.integers(0, 50), max_size=4))
 def test_cutting_the_log_and_restoring_from_snapshots_changes_no_byte(engine_class, log: list[Record], cuts: set[int]):
     whole = engine_class()
     events = whole.apply(log)
