@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 
 from schemas.events import AnyEvent, OrderRejected
+from schemas.money import COUNTER_MAX
 from schemas.orders import CancelOrder
 from schemas.replies import CancelReply, OrderReply, UnknownReply, rfc3339
 from schemas.rest import ORDER_FORM, AnyOrderForm, CancelForm
@@ -59,17 +60,19 @@ class OrderEntry:
 
     async def cancel(self, request: Request) -> Response:
         """Cancels one order by our id."""
+        errand, _ = await self._cancel_errand(request)
         order_id = request.path_params["order_id"]
-        if not order_id.isdecimal() or not 0 < int(order_id) < 2**63:
+        if not order_id.isdecimal() or not 0 < int(order_id) <= COUNTER_MAX:
             raise ProblemError("not_found", "order ids are positive numbers")
-        return await self._cancel(request, {"order_id": int(order_id), "client_order_id": None})
+        return await self._cancel(errand, order_id=int(order_id), client_order_id=None)
 
     async def cancel_by_client_id(self, request: Request) -> Response:
         """Cancels one order by the client's id."""
+        errand, _ = await self._cancel_errand(request)
         client_order_id = request.query_params.get("client_order_id")
         if not client_order_id:
             raise ProblemError("malformed_request", "name the order with `client_order_id`, or use cancel-all")
-        return await self._cancel(request, {"order_id": None, "client_order_id": client_order_id})
+        return await self._cancel(errand, order_id=None, client_order_id=client_order_id)
 
     async def cancel_all(self, request: Request) -> Response:
         """Cancels every order of the account that fits the filters given."""
@@ -78,11 +81,9 @@ class OrderEntry:
         command = domain.mass_cancel_of(form, errand.caller.account, self._desk.next_command_id())
         return await self._answer_cancel(errand, command)
 
-    async def _cancel(self, request: Request, named: dict) -> Response:
-        errand, _ = await self._cancel_errand(request)
-        head = {"command_id": self._desk.next_command_id(), "account": errand.caller.account}
-        command = _read(lambda fields: CancelOrder(**fields), head | named)
-        return await self._answer_cancel(errand, command)
+    async def _cancel(self, errand: Errand, **named) -> Response:
+        fields = {"command_id": self._desk.next_command_id(), "account": errand.caller.account} | named
+        return await self._answer_cancel(errand, _read(lambda values: CancelOrder(**values), fields))
 
     async def _cancel_errand(self, request: Request) -> tuple[Errand, bytes]:
         gateway_in_ns, body = time.time_ns(), await request.body()

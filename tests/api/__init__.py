@@ -1,0 +1,1 @@
+"""What the gateway answers to bad input: a problem document with a stable code, and nothing changes."""
