@@ -99,6 +99,7 @@ class Demo:
             first = self._periods[0].contract
             self._watcher = Watcher(self._exchange.addresses["market_data"], first, f"{self._timing.period_s}s")
             self._watcher.start()
+            self._watcher.subscribed.wait(10)
             rests = trading.place(alice, "alice-1", contract=first, side="buy", qty=8, price="12.50")["order"]
             trades = trading.place(bob, "bob-1", contract=first, side="buy", qty=8, price=trading.PRICE_CNY)["order"]
             block = trading.place(

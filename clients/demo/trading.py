@@ -42,7 +42,7 @@ def pages_of_contracts(actor: Actor, product: str) -> Iterator[dict[str, Any]]:
     while True:
         page = result_of(actor.market_data.get("/v1/contracts", params=params))
         yield from page["items"]
-        if "cursor" not in page:
+        if page.get("cursor") is None:
             return
         params["cursor"] = page["cursor"]
 

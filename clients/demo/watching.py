@@ -25,6 +25,8 @@ class Watcher(threading.Thread):
         self.candles: dict[str, dict[str, Any]] = {}
         self.heartbeats = 0
         self.faults: list[str] = []
+        self.subscribed = threading.Event()
+        self._awaited = {"book", "trades", "candles"}
 
     def run(self) -> None:
         """Subscribes and follows until the socket is closed."""
@@ -53,6 +55,10 @@ class Watcher(threading.Thread):
         self._socket.send(json.dumps({"op": "subscribe"} | request))
 
     def _take(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "snapshot":
+            self._awaited.discard(message["ch"])
+            if not self._awaited:
+                self.subscribed.set()
         match message["ch"], message.get("type"):
             case "book", "snapshot":
                 self.book = {side: dict(map(tuple, message[side])) for side in ("bids", "asks")}
