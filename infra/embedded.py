@@ -1,7 +1,7 @@
 """Both embedded servers in one folder, for tests and other short-lived use: start, address, stop."""
 
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from infra import kafka, postgres, processes
@@ -40,7 +40,7 @@ class Running:
 def start_kafka(folder: Path) -> Running:
     """A broker on free ports with its data in the folder; `address` is its bootstrap address."""
     plan = kafka.KafkaPlan(folder / "kafka", folder / "kafka.log", free_port(), free_port())
-    return Running(kafka.prepare(plan), plan.bootstrap)
+    return Running(replace(kafka.prepare(plan), dies_with_parent=True), plan.bootstrap)
 
 
 def start_postgres(folder: Path) -> Running:
@@ -48,4 +48,4 @@ def start_postgres(folder: Path) -> Running:
     plan = postgres.PostgresPlan(
         folder / "postgres", folder / "postgres.log", free_port(), folder / "postgres.password"
     )
-    return Running(postgres.prepare(plan), plan.url())
+    return Running(replace(postgres.prepare(plan), dies_with_parent=True), plan.url())

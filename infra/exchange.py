@@ -128,6 +128,7 @@ class RunningExchange:
             environment=self.environment,
             folder=REPOSITORY,
             stop_within_s=60,
+            dies_with_parent=True,
         )
         self._program, self._process = program, processes.start(program)
         processes.wait_ready(program, self._process, within_s=180)

@@ -1,15 +1,20 @@
 """Child processes: how one is described, started, stopped, and told from a stranger that got its number."""
 
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 import psutil
+
+PR_SET_PDEATHSIG = 1
 
 
 class DidNotStart(RuntimeError):
@@ -22,7 +27,10 @@ class Interrupted(RuntimeError):
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. `ready` answers whether the running program can be used; `user` is for servers that refuse root."""
+    """What to run. `ready` answers whether the running program can be used; `user` is for servers that refuse root.
+
+    `dies_with_parent` (Linux) sends `stop_signal` when the thread that started the program ends, however it ends.
+    """
 
     name: str
     command: list[str]
@@ -33,6 +41,7 @@ class Program:
     user: str | None = None
     stop_signal: int = signal.SIGTERM
     stop_within_s: float = 15.0
+    dies_with_parent: bool = False
 
 
 def start(program: Program) -> subprocess.Popen[bytes]:
@@ -48,8 +57,15 @@ def start(program: Program) -> subprocess.Popen[bytes]:
             cwd=program.folder,
             env={**os.environ, **program.environment},
             start_new_session=True,
+            preexec_fn=partial(follow_parent, program.stop_signal) if program.dies_with_parent else None,
             **identity,
         )
+
+
+def follow_parent(number: int) -> None:
+    """Ask the kernel, in the child before it becomes the program, for this signal when the parent is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def primary_group(user: str) -> int:

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 from threading import Event
 
+import psutil
 import pytest
 
 from infra import processes
+from infra.places import REPOSITORY
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 STUBBORN = [
@@ -71,3 +73,20 @@ def test_a_broken_pid_file_names_nobody(tmp_path, text):
     path = tmp_path / "broken.pid"
     path.write_text(text)
     assert processes.read_pid_file(path) is None
+
+
+def test_a_program_that_follows_its_parent_ends_when_the_parent_is_killed(tmp_path):
+    parent = f"""
+from pathlib import Path
+from infra.processes import Program, start
+import time
+child = start(Program("child", {SLEEP!r}, Path({str(tmp_path / "log")!r}), lambda: True, dies_with_parent=True))
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    child = psutil.Process(int(started.stdout.readline()))
+    started.kill()
+    started.wait()
+    gone, alive = psutil.wait_procs([child], timeout=10)
+    assert (gone, alive) == ([child], [])
