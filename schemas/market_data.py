@@ -1,9 +1,10 @@
 """What market_data tells everyone: the rows of its REST answers, the messages of its feed, a reader's requests.
 
 Prices and quantities are decimal strings, times RFC 3339 with a `ts_ns` integer string beside them. No message names an
-account. Absent means none: a member that would be null is left out.
+account. Absent means none: a member that would be null is left out, but for the `cursor` of a page.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -165,11 +166,21 @@ class ProductList(PublicModel):
     seq: Seq
 
 
-class ContractPage(PublicModel):
-    """GET /v1/contracts; `cursor` asks for the next page and is absent on the last."""
+class PublicPage(PublicModel):
+    """A page of a list: `cursor` asks for the next one and is null on the last, as in every list of the exchange."""
+
+    cursor: str | None
+
+    def wire(self) -> bytes:
+        """Returns the JSON text; of the members that may be null only `cursor` is always there."""
+        shown = self.model_dump(mode="json", exclude_none=True) | {"cursor": self.cursor}
+        return json.dumps(shown, separators=(",", ":")).encode()
+
+
+class ContractPage(PublicPage):
+    """GET /v1/contracts."""
 
     items: tuple[ContractRow, ...]
-    cursor: str | None = None
     seq: Seq
 
 
@@ -189,11 +200,10 @@ class Curve(PublicModel):
     seq: Seq
 
 
-class TradePage(PublicModel):
+class TradePage(PublicPage):
     """GET /v1/trades, newest first."""
 
     items: tuple[TradeRow, ...]
-    cursor: str | None = None
     seq: Seq
 
 
@@ -205,11 +215,10 @@ class CandlePage(PublicModel):
     seq: Seq
 
 
-class IndexPage(PublicModel):
+class IndexPage(PublicPage):
     """GET /v1/index, latest delivery first."""
 
     items: tuple[IndexRow, ...]
-    cursor: str | None = None
     seq: Seq
 
 

@@ -18,7 +18,7 @@ Channels = Annotated[tuple[str, ...], Parameter(help="book trades ticker candles
 def trades(symbol: str, *, limit: int = 20, url: str | None = None, json: bool = False) -> None:
     """Print the last trades of a contract or a product, newest first."""
     with market_data(url) as client:
-        found = result_of(client.get("/v1/trades", params={_kind(symbol): symbol, "limit": limit}))
+        found = result_of(client.get("/v1/trades", params={"sym": symbol, "limit": limit}))
     show(found if json else [{name: row[name] for name in TRADE_COLUMNS} for row in found["items"]], json=json)
 
 
@@ -60,14 +60,10 @@ def watch(
         return
 
 
-def _kind(symbol: str) -> str:
-    return "contract" if "-" in symbol else "product"
-
-
 def _usual_channels(symbol: str) -> tuple[str, ...]:
     if symbol == "*":
         return ("status",)
-    return ("book", "trades") if _kind(symbol) == "contract" else ("curve", "trades")
+    return ("book", "trades") if "-" in symbol else ("curve", "trades")
 
 
 def _line(message: dict[str, Any]) -> str:

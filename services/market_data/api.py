@@ -110,11 +110,9 @@ def _add_books(router: APIRouter, views: Views) -> None:
 
     @router.get("/v1/ticker", response_model=TickerList)
     @public
-    async def ticker(contract: Contract | None = None, product: Product | None = None) -> Response:
+    async def ticker(sym: Contract | Product) -> Response:
         """Best prices and trades so far of one contract, or of a product's open contracts."""
-        if (contract is None) == (product is None):
-            raise ProblemError("malformed_request", "name a contract or a product")
-        found = [views.contract(contract)] if contract else views.product(product).listed()
+        found = views.product(sym).listed() if sym in market.products else [views.contract(sym)]
         return answer(TickerList(items=tuple(map(rows.ticker_row, found)), seq=market.seq))
 
     @router.get("/v1/curve/{product}", response_model=Curve)
@@ -131,12 +129,10 @@ def _add_history(router: APIRouter, views: Views) -> None:
 
     @router.get("/v1/trades", response_model=TradePage)
     @public
-    async def trades(
-        contract: Contract | None = None, product: Product | None = None, limit: Limit = 100, cursor: Cursor = None
-    ) -> Response:
+    async def trades(sym: Contract | Product | None = None, limit: Limit = 100, cursor: Cursor = None) -> Response:
         """Trades, newest first: of a contract, of a product, or all."""
         count = views.rows(limit)
-        found = await store.trades(views.pool, contract, product, int(cursor or SEQ_MAX), count)
+        found = await store.trades(views.pool, sym, int(cursor or SEQ_MAX), count)
         following = str(found[-1].seq) if len(found) == count else None
         return answer(TradePage(items=tuple(map(rows.trade_row, found)), cursor=following, seq=market.seq))
 

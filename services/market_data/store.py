@@ -64,9 +64,10 @@ async def _write(connection: asyncpg.Connection, history: History) -> None:
         await kit.enqueue(connection, fixing)
 
 
-async def trades(pool: Pool, contract: str | None, product: str | None, before: int, limit: int) -> list[PastTrade]:
-    """Returns trades with a sequence below `before`, newest first."""
-    found = await pool.fetch(QUERIES.select_trades, contract, product, before, limit)
+async def trades(pool: Pool, sym: str | None, before: int, limit: int) -> list[PastTrade]:
+    """Returns trades of a contract, a product or all with a sequence below `before`, newest first."""
+    contract = sym if sym and "-" in sym else None
+    found = await pool.fetch(QUERIES.select_trades, contract, None if contract else sym, before, limit)
     return [PastTrade(**row) for row in found]
 
 

@@ -1,0 +1,126 @@
+"""market_data through restarts, kills and the loss of its tables: the log has everything."""
+
+import asyncio
+import json
+import signal
+import time
+
+import asyncpg
+import pytest
+import websockets
+from aiokafka import AIOKafkaConsumer
+
+from schemas.topics import COMMANDS, LISTINGS_EVENTS
+from tests.fixtures.event_log import CONTRACT, PRODUCT, EventLog, accepted, traded
+from tests.fixtures.hardware_events import listing_changed
+
+P = 12_840_000
+NOW_MS = time.time_ns() // 1_000_000
+TABLES = ("trade", "candle", "index_value", "relayed")
+
+
+@pytest.fixture
+def log():
+    log = EventLog(ts_ms=NOW_MS)
+    log.open_market()
+    log.command(accepted(1, "sell", 8, P + 10_000))
+    log.command(accepted(10, "buy", 3, P + 10_000), traded(1, 10, 3, P + 10_000, left=(5, 0)))
+    return log
+
+
+async def first_book_message(service, from_seq):
+    async with websockets.connect(service.ws) as feed:
+        await feed.send(json.dumps({"op": "subscribe", "ch": "book", "syms": [CONTRACT], "from_seq": from_seq}))
+        while True:
+            message = json.loads(await asyncio.wait_for(feed.recv(), 10))
+            if message["ch"] == "book":
+                return message
+
+
+async def drop_schema(url):
+    connection = await asyncpg.connect(url)
+    await connection.execute("drop schema market_data cascade")
+    await connection.close()
+
+
+async def contents(url):
+    connection = await asyncpg.connect(url)
+    rows = {table: sorted(map(tuple, await connection.fetch(f"select * from market_data.{table}"))) for table in TABLES}
+    await connection.close()
+    return rows
+
+
+async def contents_with(url, **counts):
+    """Waits until the tables hold so many rows, and returns them."""
+    async with asyncio.timeout(20):
+        while True:
+            found = await contents(url)
+            if all(len(found[table]) == count for table, count in counts.items()):
+                return found
+            await asyncio.sleep(0.1)
+
+
+async def privileged_batches(kafka, count):
+    consumer = AIOKafkaConsumer(COMMANDS.name, bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        return [json.loads((await asyncio.wait_for(consumer.getone(), 10)).value) for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+async def test_the_ring_is_filled_from_the_log_at_the_start_as_far_as_it_reaches(writer, start_market_data, log):
+    await writer.write(log)
+    async with start_market_data() as service:
+        await service.ready()
+        delta = await first_book_message(service, from_seq=4)
+    async with start_market_data(market_data_ring_span_ms=0) as service:
+        await service.ready()
+        snapshot = await first_book_message(service, from_seq=4)
+    assert (delta["type"], delta["prev_seq"], delta["seq"]) == ("delta", 4, 6)
+    assert (snapshot["type"], snapshot["seq"], snapshot["resync"]) == ("snapshot", 6, True)
+
+
+async def test_the_index_is_fixed_once_at_the_gate_and_a_lost_outbox_numbers_it_alike(
+    writer, start_market_data, log, own_kafka, fresh_database
+):
+    locked = ("ContractStateChanged", {"contract": CONTRACT, "state": "LOCKED", "positions": 1})
+    log.command(locked, ts_ms=NOW_MS + 1000)
+    await writer.write(log)
+    async with start_market_data() as service:
+        await service.ready()
+        (first,) = await privileged_batches(own_kafka.address, 1)
+        await service.stop(signal.SIGKILL)
+    await drop_schema(fresh_database)
+    async with start_market_data() as service:
+        await service.ready()
+        assert await privileged_batches(own_kafka.address, 2) == [first, first]
+    assert (first["source"], first["number"]) == ("market_data", 1)
+    (command,) = first["commands"]
+    fixed = [command[name] for name in ("type", "contract", "index_micros", "level")]
+    assert fixed == ["index_fixed", CONTRACT, P + 10_000, 5]
+
+
+async def test_dropped_tables_are_rebuilt_to_the_same_content(writer, start_market_data, log, fresh_database):
+    for n in range(40):
+        maker, taker, price = 100 + 2 * n, 101 + 2 * n, P + 10_000 * n
+        log.command(accepted(maker, "sell", 2, price), ts_ms=NOW_MS + 7_000 * n)
+        log.command(
+            accepted(taker, "buy", 2, price),
+            traded(maker, taker, 1, price, left=(1, 1)),
+            traded(maker, taker, 1, price, left=(0, 0), trade_id=10**9 + n),
+        )
+    index = {"contract": CONTRACT, "index_micros": P, "level": 5, "method": "HBX-1", "inputs_digest": "0" * 64}
+    log.command(("IndexSet", index))
+    await writer.write(log)
+    await writer.publish(LISTINGS_EVENTS.name, "l1", listing_changed("l1", seq=1).canonical())
+    async with start_market_data() as service:
+        await service.ready()
+        before = await contents_with(fresh_database, trade=81, relayed=1)
+        candles = (await service.get("/v1/candles", sym=PRODUCT, interval="1m"))["items"]
+    await drop_schema(fresh_database)
+    async with start_market_data() as service:
+        await service.ready()
+        assert await contents_with(fresh_database, trade=81, relayed=1) == before
+    assert [candle["final"] for candle in candles] == [False, *[True] * (len(candles) - 1)]
+    assert sum(int(candle["qty"]) for candle in candles) == 83
