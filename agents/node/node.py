@@ -58,6 +58,11 @@ class Node:
         self._tasks: set[asyncio.Task] = set()
         self._stop = asyncio.Event()
 
+    @property
+    def reports_waiting(self) -> int:
+        """How many reports the venue has not acknowledged."""
+        return len(self._chain.waiting)
+
     def stop(self) -> None:
         """Asks the node to withdraw its capacity and end."""
         self._stop.set()

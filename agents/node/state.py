@@ -1,8 +1,9 @@
-"""The agent's memory on disk: small JSON files, each replaced in one step, and the node's private key."""
+"""The agent's memory on disk: small JSON files, each replaced in one step, the node's private key, and a journal."""
 
 import json
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 
 class StateFolder:
@@ -35,6 +36,41 @@ class StateFolder:
         unfinished.replace(target)
         if self.durable:
             _sync_folder(target.parent)
+
+
+class Journal:
+    """A file of lines `kind content`, appended one at a time; the last may have been cut off by a crash."""
+
+    def __init__(self, state: StateFolder, file_name: str) -> None:
+        self._state, self._file_name = state, file_name
+        self._path = state.path / file_name
+        self._file: BinaryIO | None = None
+        self.size_bytes = 0
+
+    def read(self) -> list[tuple[str, bytes]]:
+        """Returns the whole lines."""
+        raw = self._path.read_bytes() if self._path.exists() else b""
+        lines = (line.partition(b" ") for line in raw.split(b"\n")[:-1])
+        return [(kind.decode(), content) for kind, _, content in lines]
+
+    def append(self, kind: str, content: bytes, lasting: bool) -> None:
+        """Adds a line; `lasting` ones are on the disk before this returns."""
+        if self._file is None:
+            self._file = self._path.open("ab", buffering=0)
+        line = b"%s %s\n" % (kind.encode(), content)
+        self._file.write(line)
+        self.size_bytes += len(line)
+        if lasting and self._state.durable:
+            os.fsync(self._file.fileno())
+
+    def rewrite(self, lines: list[tuple[str, bytes]]) -> None:
+        """Replaces the whole file in one step."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        whole = b"".join(b"%s %s\n" % (kind.encode(), content) for kind, content in lines)
+        self._state.write_bytes(self._file_name, whole)
+        self.size_bytes = len(whole)
 
 
 def _sync_folder(folder: Path) -> None:

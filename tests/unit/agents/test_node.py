@@ -198,8 +198,7 @@ async def test_reports_of_an_outage_wait_on_disk_and_arrive_in_order_with_their_
         await until(lambda: len(site.venue.reports) >= 3)
         before = len(site.venue.reports)
         site.venue.down = True
-        waiting = site.folder / "state" / "reports"
-        await until(lambda: len(list(waiting.glob("*.json"))) >= 4)
+        await until(lambda: site.node.reports_waiting >= 4)
         site.venue.stale_next = True
         site.venue.down = False
         await until(lambda: len(site.venue.reports) >= before + 6)

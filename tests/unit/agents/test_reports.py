@@ -3,6 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agents.node import reports
 from agents.node.identity import Identity
 from agents.node.reports import ReportChain
 from agents.node.state import StateFolder
@@ -79,12 +80,25 @@ def test_a_restart_finds_what_was_not_acknowledged_and_goes_on_with_the_chain(ch
     assert_linked([first, second, third], GENESIS_HASH)
 
 
-def test_a_report_on_disk_counts_even_when_the_crash_came_before_the_chains_end_was_saved(chain, state):
-    end = state.read("chain")
-    report = append(chain)
-    state.write("chain", end)
+def test_a_line_that_a_crash_cut_off_was_never_acted_on(chain, state):
+    first = append(chain)
+    journal = state.path / "chain.journal"
+    whole = journal.read_bytes()
+    append(chain)
+    journal.write_bytes(whole + b"report " + first.canonical()[:100])
     again = reopened(state)
-    assert (again.seq, again.hash) == (1, message_hash(report))
+    assert (again.seq, again.waiting) == (1, [first])
+    assert [append(again).seq, reopened(state).seq] == [2, 2]
+
+
+def test_the_journal_is_summed_up_before_it_grows_large_and_loses_nothing(chain, state, monkeypatch):
+    monkeypatch.setattr(reports, "JOURNAL_BYTES_MAX", 2_000)
+    for number in range(20):
+        chain.acknowledge(append(chain), NONCES[number % 10])
+    last = append(chain)
+    assert (state.path / "chain.journal").stat().st_size < 4_000
+    again = reopened(state)
+    assert (again.seq, again.hash, again.waiting, again.nonce) == (21, message_hash(last), [last], NONCES[9])
 
 
 def test_a_refusal_as_stale_signs_the_waiting_reports_anew_as_queued_in_the_same_places(chain):
@@ -100,17 +114,13 @@ def test_a_refusal_as_stale_signs_the_waiting_reports_anew_as_queued_in_the_same
     assert_linked([acknowledged, *resigned, live], GENESIS_HASH)
 
 
-def test_a_crash_in_the_middle_of_signing_anew_is_mended_at_the_next_start(chain, state):
-    old = [append(chain), append(chain), append(chain)]
+def test_reports_signed_anew_survive_a_restart(chain, state):
+    for _ in range(3):
+        append(chain)
     chain.queue_refused(NONCES[1])
-    resigned_first = chain.waiting[0]
-    for report in old[1:]:
-        (state.path / "reports" / f"{report.seq:012d}.json").write_bytes(report.canonical())
     again = reopened(state)
-    assert again.waiting[0] == resigned_first
-    assert [report.queued for report in again.waiting] == [True, True, True]
-    assert_linked(again.waiting, GENESIS_HASH)
-    assert again.hash == message_hash(again.waiting[-1])
+    assert again.waiting == chain.waiting
+    assert (again.seq, again.hash, again.nonce, again.nonce_used) == (3, chain.hash, NONCES[1], False)
 
 
 def test_the_key_is_made_once_and_only_its_owner_may_read_it(state):
