@@ -38,7 +38,6 @@ from services.delivery.domain import (
     read_token,
 )
 from services.delivery.effects import PromptPublisher, now_ms
-from services.delivery.nodes import limits_of
 from services.delivery.reports import first_chain, give_nonce
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store, transaction
@@ -133,7 +132,7 @@ class Edge:
             chain = give_nonce(chain, secrets.token_hex(32), received_ms)
             await store.save_chain(node.node_id, chain)
         open_challenge = await store.value("open_challenges", node.node_id, received_ms)
-        limits = await limits_of(store, self._settings, node)
+        limits = self._settings.limits(node.period_ms)
         return EnrolReply(
             node_id=node.node_id,
             account=node.account,

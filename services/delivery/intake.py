@@ -7,7 +7,7 @@ from services.delivery.domain import NodeBarred
 from services.delivery.edge import signed_node
 from services.delivery.effects import Effects, PromptPublisher, now_ms
 from services.delivery.leases import next_report_ms, start_of, stop_of
-from services.delivery.nodes import BARRED, limits_of, take_down
+from services.delivery.nodes import BARRED, take_down
 from services.delivery.reports import (
     Chain,
     NonceStale,
@@ -37,9 +37,9 @@ class Intake:
         node, received_ms = await signed_node(self._effects.pool, node_id, report), now_ms()
         if node.state in BARRED:
             raise NodeBarred(f"the node is {node.state}: {node.reason}")
+        limits = self._settings.limits(node.period_ms)
         try:
             async with transaction(self._effects.pool) as store:
-                limits = await limits_of(store, self._settings, node)
                 verdict, chain = await self._place(store, report, received_ms, limits)
         except NonceStale as error:
             error.members |= await self._renew(node_id, report.server_nonce, received_ms)
@@ -49,7 +49,7 @@ class Intake:
                 await take_down(store, await store.node(node_id, lock=True), "quarantined", "forked_chain", now_ms())
             raise
         await self._publisher.published()
-        return await self._reply(node_id, STATUS[verdict], report.seq, chain.nonce, limits)
+        return await self._reply(node, STATUS[verdict], report.seq, chain.nonce, limits)
 
     async def _place(self, store: Store, report: Report, received_ms: int, limits: ReportLimits) -> tuple[str, Chain]:
         chain, digest = await store.chain(report.agent), message_hash(report)
@@ -99,11 +99,9 @@ class Intake:
             await store.save_chain(node_id, chain)
         return {"server_nonce": chain.nonce, "server_time_ms": received_ms}
 
-    async def _reply(self, node_id: str, status: str, seq: int, nonce: str, limits: ReportLimits) -> ReportReply:
+    async def _reply(self, node: Node, status: str, seq: int, nonce: str, limits: ReportLimits) -> ReportReply:
         store, time_ms = Store(self._effects.pool), now_ms()
-        node: Node = await store.node(node_id)
-        rows = await store.rows("leases_to_follow", node_id)
-        leases = [(lease_of(row), row) for row in rows]
+        leases = [(lease_of(row), row) for row in await store.rows("leases_to_follow", node.node_id)]
         starts = [
             start_of(lease, row["told_ends_ms"])
             for lease, row in leases
@@ -116,7 +114,7 @@ class Intake:
             and row["stop_answered_ms"] is None
             and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)
         ]
-        challenges = await store.rows("open_challenges", node_id, time_ms)
+        challenges = await store.rows("open_challenges", node.node_id, time_ms)
         return ReportReply(
             status=status,
             seq=seq,

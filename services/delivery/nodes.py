@@ -5,24 +5,19 @@ from schemas.nodes import NodeReported
 from schemas.venue import NodeDown, NodeGpu, NodesAlive, RegisterNode
 from services.delivery.domain import memory_min_mib, next_fitness, sellable_gpus
 from services.delivery.settings import Settings
-from services.delivery.store import Node, Store, fitness_of
+from services.delivery.store import Node, Store
 
 BARRED = ("quarantined", "banned")
 LEVEL_PROVEN = "T1"
 
 
-async def limits_of(store: Store, settings: Settings, node: Node):
-    """Returns how this node's reports are judged: by the shortest period of the products it can serve."""
-    return settings.limits(await store.value("shortest_period", node.grade, node.hub))
-
-
 async def activate(store: Store, settings: Settings, node: Node, now_ms: int) -> None:
     """The node has proven its fit GPUs: it may sell them, at once if its last report is fresh."""
-    gpus = sellable_gpus(node.grade, fitness_of(await store.gpus(node.node_id)))
+    gpus = sellable_gpus(node.grade, await store.fitness(node.node_id))
     if not gpus:
         return
     level = max(node.level, LEVEL_PROVEN)
-    liveness_ms = settings.liveness_ms(await limits_of(store, settings, node))
+    liveness_ms = settings.liveness_ms(settings.limits(node.period_ms))
     await _register(store, node, level, gpus, "challenge_passed", now_ms)
     if node.last_live_ms is not None and now_ms - node.last_live_ms < liveness_ms:
         await store.command(NodesAlive(nodes=(node.node_id,), until_ms=node.last_live_ms + liveness_ms))
@@ -41,8 +36,7 @@ async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: i
 async def take_fitness(store: Store, node: Node, record: NodeReported) -> None:
     """Takes what a report says of the node's GPUs; fewer fit ones leave the market at once, more must prove first."""
     report = record.report
-    rows = await store.gpus(node.node_id)
-    known = fitness_of(rows)
+    known = await store.fitness(node.node_id)
     after = next_fitness(known, report.gpus, report.boot_id, memory_min_mib(node.grade))
     for uuid, fitness in after.items():
         if fitness != known[uuid]:

@@ -2,13 +2,16 @@
 update delivery_sequence set seq = seq + 1 returning seq;
 
 -- name: find_node
-select * from node where node_id = $1;
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n where node_id = $1;
 
 -- name: lock_node
-select * from node where node_id = $1 for update;
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n where node_id = $1 for update;
 
 -- name: nodes_page
-select * from node where node_id > $1 order by node_id limit $2;
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n where node_id > $1 order by node_id limit $2;
 
 -- name: insert_node
 insert into node (node_id, account, label, hub, grade, public_key, simulated, boot_id, enrolled_ms, level, state,
@@ -33,6 +36,9 @@ set node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.i
 -- name: gpus_of_node
 select uuid, serial, inventory, fault, fault_boot, listing_id, sold_to from node_gpu where node_id = $1 order by uuid collate "C";
 
+-- name: fitness_of_node
+select uuid, fault, fault_boot from node_gpu where node_id = $1;
+
 -- name: set_gpu_fault
 update node_gpu set fault = $2, fault_boot = $3 where uuid = $1;
 
@@ -46,14 +52,16 @@ update node set admitted = true where node_id = $1 and not admitted returning no
 update node set boot_id = $2, last_live_ms = coalesce($3, last_live_ms) where node_id = $1;
 
 -- name: nodes_to_beat
-select node_id, grade, hub, last_live_ms from node
+select n.node_id, n.last_live_ms, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n
 where state = 'active' and last_live_ms > beat_live_ms and (beat_live_ms = 0 or $1) order by node_id for update;
 
 -- name: note_beat
 update node set beat_live_ms = $2 where node_id = $1;
 
 -- name: nodes_to_challenge
-select n.* from node n
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n
 where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
   and not exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
   and not exists (select 1 from challenge c where c.node_id = n.node_id
@@ -147,9 +155,6 @@ on conflict (product) do update set grade = excluded.grade, hub = excluded.hub, 
 -- name: find_product
 select * from product where product = $1;
 
--- name: shortest_period
-select min(period_ms) from product where grade = $1 and hub = $2;
-
 -- name: insert_position
 insert into position (position_id, contract, product, node_id, buyer, operator, qty, block_id, start_ms, end_ms, state,
                       gpus)
@@ -222,7 +227,8 @@ order by starts_ms, lease_id;
 select * from lease where state in ('pending', 'ready', 'started') and ends_ms <= $1 order by lease_id for update;
 
 -- name: silent_leases
-select l.*, n.last_live_ms, n.grade, n.hub from lease l join node n using (node_id)
+select l.*, n.last_live_ms, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from lease l join node n using (node_id)
 where l.state = 'started' and l.starts_ms <= $1 order by l.lease_id for update of l;
 
 -- name: insert_settlement

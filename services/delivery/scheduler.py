@@ -15,7 +15,7 @@ from services.delivery.effects import Effects, now_ms
 from services.delivery.handlers import fail_lease
 from services.delivery.settings import Settings
 from services.delivery.settling import settle_due
-from services.delivery.store import Store, fitness_of, lease_of, node_of
+from services.delivery.store import Store, lease_of, node_of
 from services.kit.store import AWAY
 
 BEATS_PER_LIFE = 3
@@ -75,9 +75,8 @@ class Scheduler:
             told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": True, "reason": "ended"}
             await store.tell(LeaseEnded, lease.node, time_ms, **told)
         for row in await store.rows("silent_leases", time_ms):
-            period_ms = await store.value("shortest_period", row["grade"], row["hub"])
             heard_ms = max(row["last_live_ms"] or 0, self._started_ms)
-            if time_ms - heard_ms > self._settings.limits(period_ms).silence_ms_max:
+            if time_ms - heard_ms > self._settings.limits(row["period_ms"]).silence_ms_max:
                 await fail_lease(store, lease_of(row), "silent", time_ms)
 
     async def _challenge_nodes(self, store: Store, time_ms: int) -> None:
@@ -85,7 +84,7 @@ class Scheduler:
         heard_ms = time_ms - self._settings.liveness_ms_max
         for row in await store.rows("nodes_to_challenge", heard_ms, time_ms - self._settings.challenge_retry_ms):
             node = node_of(row)
-            fit = sellable_gpus(node.grade, fitness_of(await store.gpus(node.node_id)))
+            fit = sellable_gpus(node.grade, await store.fitness(node.node_id))
             if fit and fit != node.registered_gpus:
                 deadline_ms = time_ms + self._settings.challenge_deadline_ms
                 await issue_challenge(store, self._settings, node.node_id, "idle", list(fit), time_ms, deadline_ms)
@@ -95,8 +94,7 @@ class Scheduler:
         rows = await store.rows("nodes_to_beat", is_time)
         timed = []
         for row in rows:
-            period_ms = await store.value("shortest_period", row["grade"], row["hub"])
-            timed.append((self._settings.liveness_ms(self._settings.limits(period_ms)), row))
+            timed.append((self._settings.liveness_ms(self._settings.limits(row["period_ms"])), row))
             await store.run("note_beat", row["node_id"], row["last_live_ms"])
         commands = []
         for liveness_ms, group in groupby(sorted(timed, key=lambda pair: pair[0]), key=lambda pair: pair[0]):

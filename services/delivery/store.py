@@ -1,7 +1,7 @@
 """Delivery in PostgreSQL: named statements, the rows that rules need as their own types, and what leaves in order."""
 
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
 from typing import TypeVar
@@ -26,7 +26,7 @@ Event = TypeVar("Event", bound=DeliveryHeader)
 
 @dataclass(frozen=True)
 class Node:
-    """A node as the venue knows it."""
+    """A node as the venue knows it; `period_ms` is the shortest period of the products that it can serve."""
 
     node_id: str
     account: str
@@ -40,6 +40,7 @@ class Node:
     reason: str
     registered_gpus: tuple[str, ...]
     last_live_ms: int | None
+    period_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ class Store:
         """Returns a node's GPUs in the order of their UUIDs."""
         return [_gpu_of(row) for row in await self.rows("gpus_of_node", node_id)]
 
+    async def fitness(self, node_id: str) -> dict[str, GpuFitness]:
+        """Returns the fitness of a node's GPUs by UUID."""
+        rows = await self.rows("fitness_of_node", node_id)
+        return {row["uuid"]: GpuFitness(row["fault"], row["fault_boot"]) for row in rows}
+
     async def chain(self, node_id: str) -> Chain:
         """Returns a node's chain, locked until the transaction ends."""
         row = await self.row("lock_chain", node_id)
@@ -182,11 +188,6 @@ def lease_of(row: asyncpg.Record) -> Lease:
         access_ms=row["access_ms"],
         released_ms=row["released_ms"],
     )
-
-
-def fitness_of(gpus: Iterable[NodeGpuRow]) -> dict[str, GpuFitness]:
-    """Returns the fitness by UUID."""
-    return {gpu.uuid: gpu.fitness for gpu in gpus}
 
 
 def pack(raw: bytes) -> bytes:

@@ -25,10 +25,10 @@ async def test_a_block_is_delivered_whole_by_one_lease_and_its_receipts_can_be_r
 
         async def access() -> dict | None:
             answer = await alice.get("/v1/positions/1/access")
-            return answer.json() if answer.status_code == 200 and answer.json()["endpoint"] else None
+            return answer.json() if answer.status_code == 200 and answer.json()["state"] == "started" else None
 
         opened = await venue.wait_for(access, 40)
-        assert (opened["state"], opened["credential"]) == ("started", "secret-of-lease-1")
+        assert (opened["endpoint"], opened["credential"]) == (f"ssh://{node.node_id}.test:22", "secret-of-lease-1")
         assert (await ops.get("/v1/positions/1/access")).status_code == 403
         settled = await venue.settled(2)
         await venue.wait_for(lambda: has_receipts(alice, 2))

@@ -1,0 +1,71 @@
+"""Intervals scale with the period; a gate that comes late is the venue's fault; a settlement waits for its reports."""
+
+import pytest
+from cryptography.exceptions import InvalidTag
+
+from services.delivery.credentials import CredentialBox
+from services.delivery.gate import answer_deadline_ms
+from services.delivery.settings import Settings
+from services.delivery.settling import may_settle
+
+
+@pytest.mark.parametrize(
+    ("period_ms", "figures"),
+    [
+        (None, (10_000, 30_000, 60_000, 30_000)),
+        (3_600_000, (10_000, 30_000, 60_000, 30_000)),
+        (20_000, (3_333, 9_999, 19_998, 15_000)),
+        (3_000, (1_000, 3_000, 6_000, 15_000)),
+    ],
+)
+def test_intervals_scale_with_the_period(period_ms, figures):
+    settings = Settings()
+    limits = settings.limits(period_ms)
+    liveness_ms = settings.liveness_ms(limits)
+    assert (limits.interval_ms, limits.nonce_ms_max, limits.silence_ms_max, liveness_ms) == figures
+
+
+def test_a_challenge_is_due_at_the_start_unless_the_venue_came_late():
+    assert answer_deadline_ms(start_ms=100_000, gate_ms=10_000, now_ms=90_300) == 100_000
+    assert answer_deadline_ms(start_ms=100_000, gate_ms=10_000, now_ms=95_001) == 105_001
+    assert answer_deadline_ms(start_ms=100_000, gate_ms=10_000, now_ms=130_000) == 140_000
+
+
+METERED = {
+    "gpus": ["GPU-00000001"],
+    "meter_seq": 10,
+    "wait_seq": 10,
+    "last_live_ms": 100_000,
+    "end_ms": 100_000,
+    "metered_ms": 110_000,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "now_ms", "settles"),
+    [
+        ({}, 110_000, True),
+        ({"meter_seq": 9}, 999_000, False),
+        ({"last_live_ms": 99_999}, 119_999, False),
+        ({"last_live_ms": 99_999}, 120_000, True),
+        ({"last_live_ms": None}, 120_000, True),
+        ({"gpus": [], "meter_seq": 0}, 110_000, True),
+    ],
+)
+def test_a_position_settles_when_its_reports_are_in_or_the_node_stays_away(changes, now_ms, settles):
+    assert may_settle(METERED | changes, started_ms=0, now_ms=now_ms, hold_ms=10_000) is settles
+
+
+def test_after_our_own_restart_silent_nodes_get_time_to_bring_their_reports():
+    silent = METERED | {"last_live_ms": 50_000}
+    assert [may_settle(silent, 200_000, now_ms, 10_000) for now_ms in (209_999, 210_000)] == [False, True]
+
+
+def test_a_credential_opens_for_its_own_lease_alone(tmp_path):
+    box = CredentialBox.load(tmp_path / "keys")
+    sealed = box.seal("lease-1", "secret")
+    again = CredentialBox.load(tmp_path / "keys")
+    assert (again.open("lease-1", sealed), again.open("lease-1", None)) == ("secret", "")
+    assert b"secret" not in sealed
+    with pytest.raises(InvalidTag):
+        again.open("lease-2", sealed)
