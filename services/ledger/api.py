@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Query, Response
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
 
 from schemas.ids import AccountId, Asset
 from schemas.money import DecimalString
 from schemas.rest import Form
 from services.kit.auth import Authenticator, Caller, public, refuse_undeclared_routes
-from services.kit.http import make_app
+from services.kit.http import ProblemError, make_app, problem_response
 from services.kit.readiness import Readiness
+from services.kit.store import DatabaseAway
 from services.ledger.requests import Requests
 from services.ledger.views import Views
 
@@ -37,6 +38,12 @@ def make_ledger_app(
 ) -> FastAPI:
     """Returns the ledger's application."""
     app = make_app("ledger", readiness, body_bytes_max)
+
+    @app.exception_handler(DatabaseAway)
+    async def on_database_away(request: Request, error: DatabaseAway) -> Response:
+        problem = ProblemError("unavailable", "PostgreSQL does not answer", retryable=True)
+        return problem_response(problem, request.state.request_id)
+
     add_transfer_routes(app, authenticator, requests)
     add_reading_routes(app, authenticator, views)
     refuse_undeclared_routes(app)

@@ -1,8 +1,10 @@
 """Plugs the ledger together: PostgreSQL, the event log, the outbox, HTTP."""
 
 import asyncio
+from functools import partial
 
 import structlog
+from fastapi import FastAPI
 
 from services.kit.auth import Authenticator, KeyDirectory
 from services.kit.http import serve
@@ -11,6 +13,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.store import Pool
 from services.ledger.api import make_ledger_app
 from services.ledger.handlers import CAUGHT_UP, Poster
 from services.ledger.requests import Requests
@@ -18,37 +21,67 @@ from services.ledger.settings import LedgerSettings
 from services.ledger.store import LedgerStore
 from services.ledger.views import Views
 
-KEYS = "the API keys"
+POSTGRESQL, KEYS = "PostgreSQL", "the API keys"
+POOL_CLOSES_WITHIN_S = 3.0
 
 
-async def run_ledger(tasks: asyncio.TaskGroup, settings: LedgerSettings, rebuild: bool = False) -> None:
-    """Starts everything in the task group."""
-    readiness = Readiness("postgresql", KEYS, CAUGHT_UP)
-    store = await LedgerStore.open(settings)
-    readiness.done("postgresql")
-    if rebuild:
-        await store.forget_postings()
-        structlog.get_logger().warning("postings dropped, reading all events again")
-    outbox = Outbox(settings, store.pool, "ledger")
-    poster = Poster(settings, store, readiness, outbox.wake)
-    keys, keys_read = KeyDirectory(), asyncio.Event()
-    app = make_ledger_app(
-        readiness,
-        Authenticator(keys, settings.signature_window_ms),
-        Requests(settings, store, poster, outbox),
-        Views(settings, store, poster),
-        settings.body_bytes_max,
-    )
-    tasks.create_task(serve(app, settings.host, settings.ledger_port))
-    tasks.create_task(follow_keys(settings, keys, keys_read))
-    tasks.create_task(outbox.run())
-    tasks.create_task(poster.run())
-    await keys_read.wait()
-    readiness.done(KEYS)
+class LedgerService:
+    """One run of the ledger: it serves at once, and is ready when PostgreSQL, keys and all events are there."""
+
+    def __init__(self, settings: LedgerSettings):
+        self._settings = settings
+        self._readiness = Readiness(POSTGRESQL, KEYS, CAUGHT_UP)
+        self._store = LedgerStore(settings)
+        self._outbox: Outbox | None = None
+        self._keys = KeyDirectory()
+        self._poster = Poster(settings, self._store, self._readiness, self.wake_outbox)
+
+    async def run(self, tasks: asyncio.TaskGroup, rebuild: bool = False) -> None:
+        """Starts everything in the task group; `rebuild` first drops what the events can bring back."""
+        settings, keys_read = self._settings, asyncio.Event()
+        tasks.create_task(serve(self.application(), settings.host, settings.ledger_port))
+        tasks.create_task(follow_keys(settings, self._keys, keys_read))
+        pool = await self._store.open()
+        tasks.create_task(close_at_the_end(pool))
+        self._readiness.done(POSTGRESQL)
+        if rebuild:
+            await self._store.forget_postings()
+            structlog.get_logger().warning("postings dropped, reading all events again")
+        self._outbox = Outbox(settings, pool, "ledger")
+        tasks.create_task(self._outbox.run())
+        tasks.create_task(self._poster.run())
+        await keys_read.wait()
+        self._readiness.done(KEYS)
+
+    def application(self) -> FastAPI:
+        """Returns the HTTP side."""
+        return make_ledger_app(
+            self._readiness,
+            Authenticator(self._keys, self._settings.signature_window_ms),
+            Requests(self._settings, self._store, self._poster, self.wake_outbox),
+            Views(self._settings, self._store, self._poster),
+            self._settings.body_bytes_max,
+        )
+
+    def wake_outbox(self) -> None:
+        """Says that the outbox has something to send."""
+        if self._outbox is not None:
+            self._outbox.wake()
+
+
+async def close_at_the_end(pool: Pool) -> None:
+    """Closes the pool when the service stops."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), POOL_CLOSES_WITHIN_S)
+        except TimeoutError:
+            pool.terminate()
 
 
 def run(rebuild: bool = False) -> None:
     """Runs the service in this process."""
     settings = LedgerSettings()
     configure_logs("ledger", settings.log_level)
-    run_service(lambda tasks: run_ledger(tasks, settings, rebuild))
+    run_service(partial(LedgerService(settings).run, rebuild=rebuild))

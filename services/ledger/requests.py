@@ -1,13 +1,13 @@
 """Deposits and withdrawals: sent to the engine once per idempotency key, answered with what became of them."""
 
 import asyncio
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 from schemas.money import AMOUNT_MAX_MICROS, format_micros, parse_micros
 from schemas.venue import Credit, Debit
 from services.kit.http import ProblemError
-from services.kit.outbox import Outbox
 from services.ledger.handlers import Poster
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import LedgerStore, OtherRequest, Request
@@ -16,8 +16,8 @@ from services.ledger.store import LedgerStore, OtherRequest, Request
 class Requests:
     """Money in and out on request."""
 
-    def __init__(self, settings: LedgerSettings, store: LedgerStore, poster: Poster, outbox: Outbox):
-        self._settings, self._store, self._poster, self._outbox = settings, store, poster, outbox
+    def __init__(self, settings: LedgerSettings, store: LedgerStore, poster: Poster, wake_outbox: Callable[[], None]):
+        self._settings, self._store, self._poster, self._wake_outbox = settings, store, poster, wake_outbox
 
     async def transfer(
         self, caller: str, key: str, kind: str, account: str, asset: str, amount: str
@@ -33,7 +33,7 @@ class Requests:
             asked, fresh = await self._store.ask(caller, key, kind, command)
         except OtherRequest as error:
             raise ProblemError("conflict", "this Idempotency-Key was used for another request") from error
-        self._outbox.wake()
+        self._wake_outbox()
         if asked.state == "pending":
             asked = await self._await_outcome(caller, key)
         if asked.state == "refused":

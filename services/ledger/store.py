@@ -36,19 +36,15 @@ class Request:
 
 
 class LedgerStore:
-    """All reading and writing of the ledger's tables."""
+    """All reading and writing of the ledger's tables. Every method raises DatabaseAway while PostgreSQL is away."""
 
-    def __init__(self, pool: kit.Pool, shard: int):
-        self._pool, self._shard = pool, shard
+    def __init__(self, settings: LedgerSettings, schema: str = SCHEMA):
+        self._settings, self._schema, self._shard = settings, schema, settings.shard
+        self._pool: kit.Pool | None = None
 
-    @classmethod
-    async def open(cls, settings: LedgerSettings, schema: str = SCHEMA) -> "LedgerStore":
-        """Waits for PostgreSQL, migrates, connects."""
-        return cls(await kit.open_pool(settings, schema, PACKAGE), settings.shard)
-
-    @property
-    def pool(self) -> kit.Pool:
-        """The pool, for the outbox."""
+    async def open(self) -> kit.Pool:
+        """Waits for PostgreSQL, migrates, connects; nothing else works before. Returns the pool, for the outbox."""
+        self._pool = await kit.open_pool(self._settings, self._schema, PACKAGE)
         return self._pool
 
     # -- posting -------------------------------------------------------------------------------------------------------

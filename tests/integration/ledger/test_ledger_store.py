@@ -15,10 +15,18 @@ START = Position(0, 0, None)
 
 @pytest.fixture
 async def store(fresh_database: str):
-    opened = await LedgerStore.open(LedgerSettings(database_url=fresh_database))
+    opened = LedgerStore(LedgerSettings(database_url=fresh_database))
+    pool = await opened.open()
     await opened.position()
     yield opened
-    await opened.pool.close()
+    await pool.close()
+
+
+@pytest.fixture
+async def database(fresh_database: str):
+    connection = await asyncpg.connect(fresh_database, server_settings={"search_path": "ledger"})
+    yield connection
+    await connection.close()
 
 
 async def post(store: LedgerStore, log: MoneyLog, old: Position = START) -> Position:
@@ -74,7 +82,7 @@ async def test_a_batch_that_fails_leaves_nothing_behind(store: LedgerStore):
     assert await store.position() == old
 
 
-async def test_only_the_posting_function_writes_the_books(store: LedgerStore):
+async def test_only_the_posting_function_writes_the_books(store: LedgerStore, database):
     await post(store, busy_log())
     for statement in (
         "update account set credits_posted = credits_posted + 1",
@@ -83,7 +91,7 @@ async def test_only_the_posting_function_writes_the_books(store: LedgerStore):
         "truncate transfer",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await store.pool.execute(statement)
+            await database.execute(statement)
 
 
 async def test_dropped_postings_are_rebuilt_from_the_events_to_the_same_balances(store: LedgerStore):
@@ -97,17 +105,17 @@ async def test_dropped_postings_are_rebuilt_from_the_events_to_the_same_balances
     assert (await store.balances(), await store.audit()) == before
 
 
-async def test_the_halt_is_sent_once_for_the_first_mismatch(store: LedgerStore):
+async def test_the_halt_is_sent_once_for_the_first_mismatch(store: LedgerStore, database):
     assert await store.halt(LedgerMismatch(7, "first"))
     assert not await store.halt(LedgerMismatch(9, "second"))
-    rows = await store.pool.fetch("select number, commands from outbox")
+    rows = await database.fetch("select number, commands from outbox")
     assert [tuple(row) for row in rows] == [
         (1, '[{"type":"set_product_state","product":null,"state":"HALTED","reason":"ledger_mismatch"}]')
     ]
     assert (await store.mismatch()).args == ("seq 7: first",)
 
 
-async def test_a_request_is_sent_once_and_closed_by_its_outcome(store: LedgerStore):
+async def test_a_request_is_sent_once_and_closed_by_its_outcome(store: LedgerStore, database):
     command = Credit(transfer_id="d1", account="alice", asset=CNY, amount_micros=5)
     first, fresh = await store.ask("admin", "key", "deposit", command)
     assert (first.state, fresh) == ("pending", True)
@@ -122,7 +130,7 @@ async def test_a_request_is_sent_once_and_closed_by_its_outcome(store: LedgerSto
         ("posted", None, 3),
         ("refused", "transfer_exists", 4),
     ]
-    assert await store.pool.fetchval("select count(*) from outbox") == 2
+    assert await database.fetchval("select count(*) from outbox") == 2
 
 
 async def test_a_statement_has_every_line_of_its_owner_once_newest_first(store: LedgerStore):

@@ -1,0 +1,243 @@
+"""The ledger as a service beside real logs: it posts each event once, answers over HTTP, and halts on a difference."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clients.http import Credentials, new_credentials, open_async_client
+from infra.embedded import Running
+from infra.keys import make_keys
+from infra.ports import free_port
+from schemas.accounts import ApiKeySet
+from schemas.commands import read_command
+from schemas.topics import COMMANDS, EVENTS, KEYS_EVENTS
+from schemas.venue import Credit, Debit, SetProductState, VenueCommand
+from services.ledger.app import LedgerService
+from services.ledger.domain import Balance, digest_balances
+from services.ledger.settings import LedgerSettings
+from tests.fixtures.command_log import consume, produce
+from tests.fixtures.money_log import CNY, MoneyLog
+
+ADMIN, ALICE = new_credentials("admin"), new_credentials("alice")
+
+
+@dataclass
+class Venue:
+    """A broker, a database, keys, and the events that an engine would have written."""
+
+    settings: LedgerSettings
+    log: MoneyLog
+    written: int = 0
+
+    async def write(self) -> int:
+        """Appends the log's new events to the topic; returns the last sequence."""
+        fresh = [event.canonical() for event in self.log.events[self.written :]]
+        self.written = len(self.log.events)
+        await produce(self.settings.kafka, EVENTS.name, *fresh)
+        return self.written
+
+    async def commands(self) -> list[VenueCommand]:
+        """What the ledger sent to the engine."""
+        records = await consume(self.settings.kafka, COMMANDS.name)
+        return [command for record in records for command in read_command(record).commands]
+
+    async def commanded(self, count: int) -> list[VenueCommand]:
+        """Waits for that many commands."""
+        async with asyncio.timeout(20):
+            while len(commands := await self.commands()) < count:
+                await asyncio.sleep(0.05)
+        return commands
+
+
+@pytest.fixture
+async def venue(own_kafka: Running, fresh_database: str, tmp_path: Path) -> Venue:
+    make_keys(tmp_path / "keys")
+    for credentials, account, scopes in ((ADMIN, "venue-admin", ("admin",)), (ALICE, "alice", ("read", "withdraw"))):
+        key = ApiKeySet(
+            key_id=credentials.key_id, account=account, public_key=credentials.public_key, scopes=scopes,
+            expires_ms=None, ip_networks=(), order_limit_micros=None, revoked=False,
+        )  # fmt: skip
+        await produce(own_kafka.address, KEYS_EVENTS.name, key.canonical())
+    settings = LedgerSettings(
+        kafka=own_kafka.address, database_url=fresh_database, data=tmp_path, ledger_port=free_port()
+    )
+    return Venue(settings, MoneyLog())
+
+
+@asynccontextmanager
+async def serving(venue: Venue, rebuild: bool = False) -> AsyncIterator["Client"]:
+    task = asyncio.create_task(run(venue, rebuild))
+    client = Client(f"http://127.0.0.1:{venue.settings.ledger_port}")
+    try:
+        await client.until(lambda answer: task.done() or answer.status_code == 200, "/readyz")
+        yield client
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class Client:
+    """Asks one ledger, as someone or as nobody."""
+
+    def __init__(self, url: str):
+        self._url = url
+
+    async def ask(self, method: str, path: str, who: Credentials | None = None, **rest) -> httpx.Response:
+        async with open_async_client(self._url, who) as client:
+            return await client.request(method, path, **rest)
+
+    async def until(self, holds, path: str, who: Credentials | None = None) -> httpx.Response:
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(httpx.TransportError):
+                    if holds(answer := await self.ask("GET", path, who)):
+                        return answer
+                await asyncio.sleep(0.05)
+
+    async def deposit(self, amount: str, key: str = "key", who: Credentials | None = ADMIN) -> httpx.Response:
+        form = {"account": "alice", "asset": CNY, "amount": amount}
+        return await self.ask("POST", "/v1/deposits", who, json=form, headers={"Idempotency-Key": key})
+
+    async def balances(self, seq: int) -> tuple[int, dict[tuple[str, str], Balance], str]:
+        answer = (await self.ask("GET", "/v1/ledger/balances", ADMIN, params={"seq": seq})).json()
+        rows = {(row["account"], row["asset"]): row for row in answer["balances"]}
+        held = {key: Balance(row["available_micros"], row["held_micros"]) for key, row in rows.items()}
+        return answer["seq"], held, answer["balance_digest"]
+
+
+def truth(venue: Venue) -> tuple[int, dict[tuple[str, str], Balance], str]:
+    balances = {key: Balance(*held) for key, held in venue.log.balances.items()}
+    return len(venue.log.events), balances, digest_balances(balances)
+
+
+async def test_a_deposit_is_commanded_once_and_answered_when_it_is_posted(venue: Venue):
+    async with serving(venue) as client:
+        asking = asyncio.create_task(client.deposit("12.5"))
+        [credit] = await venue.commanded(1)
+        assert (type(credit), credit.account, credit.asset, credit.amount_micros) == (Credit, "alice", CNY, 12_500_000)
+        venue.log.credit("alice", 12_500_000, credit.transfer_id)
+        await venue.write()
+        first = await asking
+        body = {"transfer_id": credit.transfer_id, "kind": "deposit", "account": "alice", "asset": CNY,
+                "amount": "12.50", "state": "posted", "seq": 1}  # fmt: skip
+        assert (first.status_code, first.json()) == (201, body)
+        again = await client.deposit("12.5")
+        assert (again.status_code, again.json(), again.headers["Idempotent-Replayed"]) == (200, body, "true")
+        assert (await client.deposit("13")).json()["code"] == "conflict"
+        assert await venue.commands() == [credit]
+        assert await client.balances(1) == truth(venue)
+
+
+async def test_a_withdrawal_beyond_what_is_available_is_refused_with_the_engines_reason(venue: Venue):
+    async with serving(venue) as client:
+        form = {"asset": CNY, "amount": "7"}
+        headers = {"Idempotency-Key": "w"}
+        asking = asyncio.create_task(client.ask("POST", "/v1/withdrawals", ALICE, json=form, headers=headers))
+        [debit] = await venue.commanded(1)
+        assert (type(debit), debit.account, debit.amount_micros) == (Debit, "alice", 7_000_000)
+        venue.log.refusal(1, "insufficient_funds")
+        await venue.write()
+        answer = await asking
+        assert (answer.status_code, answer.json()["code"]) == (422, "insufficient_funds")
+
+
+async def test_an_unanswered_deposit_is_pending_and_not_refused(venue: Venue):
+    venue.settings = venue.settings.model_copy(update={"ledger_answer_wait_s": 0.2})
+    async with serving(venue) as client:
+        answer = await client.deposit("1")
+        assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+
+
+async def test_what_is_not_allowed_or_malformed_changes_nothing(venue: Venue):
+    async with serving(venue) as client:
+        answers = [
+            await client.deposit("1", who=None),
+            await client.deposit("1", who=ALICE),
+            await client.deposit("0"),
+            await client.deposit("1.1234567"),
+            await client.deposit("-1"),
+            await client.deposit("4000000000001"),
+            await client.ask("POST", "/v1/deposits", ADMIN, json={"account": "a", "asset": CNY, "amount": "1"}),
+            await client.ask("GET", "/v1/statements", ALICE, params={"cursor": "x"}),
+            await client.ask("GET", "/v1/statements", ALICE, params={"limit": "0"}),
+            await client.ask("GET", "/v1/ledger/balances", ALICE),
+        ]
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+            (401, "unsigned_request"),
+            (403, "scope_missing"),
+            *[(400, "malformed_request")] * 7,
+            (403, "scope_missing"),
+        ]
+        assert await venue.commands() == []
+
+
+async def test_a_restarted_ledger_posts_what_it_missed_once_though_events_stand_twice_in_the_log(venue: Venue):
+    venue.log.credit("alice", 100)
+    venue.log.bid("alice", 60)
+    await venue.write()
+    async with serving(venue) as client:
+        assert await client.balances(2) == truth(venue)
+    venue.log.credit("bob", 7, "t2")
+    await produce(venue.settings.kafka, EVENTS.name, *(event.canonical() for event in venue.log.events[1:]))
+    venue.log.bid("bob", 3)
+    venue.written = 3
+    await venue.write()
+    async with serving(venue) as client:
+        assert await client.balances(4) == truth(venue)
+        audit = (await client.ask("GET", "/v1/ledger/audit", ADMIN)).json()
+    assert audit == {"seq": 4, "transfers": 4, "differing_accounts": [], "mismatch": None}
+
+
+async def test_a_rebuilt_ledger_has_the_same_books(venue: Venue):
+    venue.log.credit("alice", 1_000)
+    venue.log.bid("alice", 600)
+    venue.log.settle("alice", "site", 28_000, moves=[("alice", 10, -600), ("site", 590, 0)])
+    seq = await venue.write()
+    answers = []
+    for rebuild in (False, True):
+        async with serving(venue, rebuild) as client:
+            totals = (await client.ask("GET", "/v1/ledger/trial-balance")).json()
+            statement = (await client.ask("GET", "/v1/statements", ALICE)).json()
+            answers.append((await client.balances(seq), totals, statement))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == truth(venue)
+    assert answers[0][1]["balanced"] and [row["asset"] for row in answers[0][1]["assets"]] == [CNY, "GPU.MS"]
+
+
+async def test_a_difference_halts_the_market_once_and_stops_posting_for_good(venue: Venue):
+    venue.log.credit("alice", 100)
+    await venue.write()
+    async with serving(venue) as client:
+        assert await client.balances(1) == truth(venue)
+        venue.log.balances["alice", CNY] = (99, 0)
+        venue.log.bid("alice", 60)
+        await venue.write()
+        halt = SetProductState(product=None, state="HALTED", reason="ledger_mismatch")
+        assert await venue.commanded(1) == [halt]
+        stopped = await client.until(lambda answer: answer.status_code == 503, "/readyz")
+        assert stopped.json()["waiting_for"] == ["agreement with the engine"]
+    assert await unready(venue) == ["agreement with the engine"]
+    assert await venue.commands() == [halt]
+
+
+async def unready(venue: Venue) -> list[str]:
+    """Starts a ledger that must not become ready; returns what it waits for in the end."""
+    task = asyncio.create_task(run(venue))
+    client = Client(f"http://127.0.0.1:{venue.settings.ledger_port}")
+    try:
+        return (await client.until(lambda answer: "agreement" in answer.text, "/readyz")).json()["waiting_for"][-1:]
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def run(venue: Venue, rebuild: bool = False) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        await LedgerService(venue.settings).run(tasks, rebuild)
