@@ -169,9 +169,9 @@ class Node:
 
     def _survive(self, refusal: VenueRefused, queued: bool) -> bool:
         """Returns whether sending goes on after a refusal. Raises ChainBroken where it never can."""
-        if refusal.code == "report_nonce_stale" and not queued:
+        if refusal.code == "report_nonce_stale":
             self._chain.queue_refused(refusal.members["server_nonce"])
-            return True
+            return not queued
         if refusal.members.get("retryable"):
             log.warning("report refused for now: %s", refusal)
             return False

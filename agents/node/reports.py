@@ -54,11 +54,15 @@ class ReportChain:
     def queue_refused(self, nonce: str) -> None:
         """Signs the waiting reports anew as queued ones: the venue has said that it took none of them, as stale.
 
-        They repeat the nonce that they had; the nonce in the refusal is for the next live report.
+        They repeat the nonce that they had; the nonce in the refusal is for the next live report. Where they were
+        queued ones before, the venue does not know that nonce any more, and they take the new one.
         """
         previous, again = self.waiting[0].prev_hash, []
+        forgotten = self.waiting[0].queued
         for report in self.waiting:
             fields = dict(report) | {"prev_hash": previous, "queued": True}
+            if forgotten:
+                fields["server_nonce"] = nonce
             del fields["signature"]
             again.append(self._identity.sign(Report, **fields))
             previous = message_hash(again[-1])

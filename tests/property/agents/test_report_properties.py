@@ -75,7 +75,7 @@ def append(chain: ReportChain, number: int) -> None:
 def act(step: str, chain: ReportChain, server: Server) -> None:
     report = chain.waiting[0]
     taken = bool(server.reports) and server.reports[-1].seq == report.seq
-    if step == "refuse_stale" and not report.queued and not taken:
+    if step == "refuse_stale" and not taken:
         chain.queue_refused(server.nonce())
     elif step == "lose_answer":
         server.take(report)

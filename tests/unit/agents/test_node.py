@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.node.app import make_node
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
-from agents.node.errors import ChainBroken
+from agents.node.errors import BadConfiguration, ChainBroken
 from agents.node.fleet import PlayedTelemetry, Site
 from agents.node.inventory import absent
 from agents.node.market import OperatorAccount
@@ -251,6 +251,37 @@ async def test_a_lease_is_opened_by_the_hook_reported_while_it_lives_and_closed_
         stopped = site.venue.lease_results[1]
         assert (stopped.action, stopped.ok, stopped.endpoint, stopped.credential) == ("stop", True, "", "")
         await until(lambda: site.venue.reports[-1].lease_ids == ())
+
+
+async def test_an_answer_on_a_lease_that_was_lost_is_sent_again_without_running_the_hook_again(site):
+    count = site.folder / "hook-runs"
+    hook = f"echo up >> {count}; echo '{{\\\"endpoint\\\": \\\"a\\\", \\\"credential\\\": \\\"b\\\"}}'"
+    lines = [line for line in POLICY.splitlines() if not line.startswith("hooks.start")]
+    site.policy.write_text("\n".join([*lines, f'hooks.start = ["sh", "-c", "{hook}"]', ""]))
+    answer = site.venue._take_lease_result
+    site.venue._take_lease_result = lambda result: httpx.Response(503)
+    async with site.running():
+        site.venue.starts = [site.lease()]
+        await until(lambda: site.venue.reports and site.venue.reports[-1].lease_ids == ("lease-1",))
+        site.venue._take_lease_result = answer
+        await until(lambda: site.venue.lease_results)
+        assert (site.venue.lease_results[0].ok, site.venue.lease_results[0].endpoint) == (True, "a")
+    assert count.read_text() == "up\n"
+
+
+async def test_a_node_waits_for_the_venue_before_it_enrols(site):
+    site.venue.down = True
+    async with site.running():
+        await asyncio.sleep(0.1)
+        assert site.venue.enrolments == []
+        site.venue.down = False
+        await until(lambda: site.venue.reports)
+
+
+async def test_a_node_without_a_token_says_that_it_needs_one(site):
+    with pytest.raises(BadConfiguration, match="there is no token"):
+        async with site.running(token=None) as running:
+            await asyncio.wait_for(asyncio.shield(running), 20)
 
 
 async def test_the_next_lease_of_a_gpu_waits_until_the_last_one_is_closed(site):

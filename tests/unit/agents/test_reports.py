@@ -116,6 +116,14 @@ def test_a_refusal_as_stale_signs_the_waiting_reports_anew_as_queued_in_the_same
     assert_linked([acknowledged, *resigned, live], GENESIS_HASH)
 
 
+def test_queued_reports_whose_nonce_the_venue_has_forgotten_take_the_new_one(chain):
+    append(chain), append(chain)
+    chain.queue_refused(NONCES[1])
+    chain.queue_refused(NONCES[2])
+    assert [(r.server_nonce, r.queued) for r in chain.waiting] == [(NONCES[2], True), (NONCES[2], True)]
+    assert_linked(chain.waiting, GENESIS_HASH)
+
+
 def test_reports_signed_anew_survive_a_restart(chain, state):
     for _ in range(3):
         append(chain)
