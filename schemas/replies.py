@@ -3,6 +3,7 @@ as RFC 3339 and as nanoseconds.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
@@ -24,8 +25,13 @@ PositionState = Literal["OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROV
 
 def rfc3339(ts_ns: int) -> str:
     """Writes a time in UTC to the microsecond: '2026-11-22T12:50:00.000000Z'."""
-    seconds, part_ns = divmod(ts_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{part_ns // 1_000:06d}Z"
+    unix_s, part_ns = divmod(ts_ns, 1_000_000_000)
+    return f"{_whole_second(unix_s)}.{part_ns // 1_000:06d}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _whole_second(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 class WhyUnfilledView(Model):

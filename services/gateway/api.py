@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
+from starlette.routing import Route
 
 from services.gateway import accounts, openapi, reading
 from services.gateway.desk import Desk
-from services.gateway.openapi import BareRoute
 from services.gateway.order_entry import OrderEntry
 from services.gateway.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
@@ -22,28 +22,21 @@ SERVICE_KEY = "gateway"
 def build_api(desk: Desk) -> FastAPI:
     """Returns the application; fails where a route declares no scope."""
     app = make_app("gateway", desk.readiness, desk.settings.body_bytes_max)
-    app.include_router(order_router(desk))
     app.include_router(reading.make_router(desk))
     app.include_router(accounts.make_router(desk, service_key(desk.settings.keys_dir)))
     app.add_api_websocket_route(PATH, PrivateSocket(desk).serve)
+    app.router.routes[:0] = bare_routes(OrderEntry(desk))
     app.openapi = partial(openapi.document, app)
     refuse_undeclared_routes(app)
     return app
 
 
-def order_router(desk: Desk) -> APIRouter:
-    """Returns the routes that write to the command log."""
-    entry, signed = OrderEntry(desk), [Depends(desk.signed())]
-    router = APIRouter(route_class=BareRoute, tags=["order entry"], dependencies=signed)
-    routes = (
-        ("POST", "/v1/orders", entry.place, 201, openapi.PLACE),
-        ("POST", "/v1/orders/cancel-all", entry.cancel_all, 200, openapi.CANCEL_ALL),
-        ("DELETE", "/v1/orders", entry.cancel_by_client_id, 200, openapi.CANCEL_ONE_BY_CLIENT_ID),
-        ("DELETE", "/v1/orders/{order_id}", entry.cancel, 200, openapi.CANCEL_ONE_BY_ID),
-    )
-    for method, path, endpoint, status, described in routes:
-        router.add_api_route(path, endpoint, methods=[method], status_code=status, openapi_extra=described)
-    return router
+def bare_routes(entry: OrderEntry) -> list[Route]:
+    """Returns the routes of order entry, to stand before all others; each checks signature and scope itself."""
+    return [
+        Route(operation.path, getattr(entry, operation.endpoint), methods=[operation.method])
+        for operation in openapi.BARE_OPERATIONS
+    ]
 
 
 def service_key(keys_dir: Path) -> Callable[[], Ed25519PrivateKey]:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import OrderedDict
-from copy import copy
 from dataclasses import dataclass
 
 from schemas.events import AnyEvent
 from services.gateway.domain import RecordRefused
-from services.gateway.records import Balance, Fill, Order, Position, Refusal
+from services.gateway.records import Balance, Fill, Order, Position, Refusal, copy_of
 
 REFUSED_OFFSETS_KEPT = 1_000
 
@@ -71,7 +70,7 @@ class Decisions:
                 break
         future = self._waiting.pop(command_id, None) if command_id else None
         if future and not future.done():
-            orders = {record.order_id: copy(record) for record in self._records if isinstance(record, Order)}
+            orders = {record.order_id: copy_of(record) for record in self._records if isinstance(record, Order)}
             fills = tuple(record for record in self._records if isinstance(record, Fill))
             future.set_result(Decision(tuple(self._events), orders, fills))
 

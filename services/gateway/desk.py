@@ -79,15 +79,6 @@ class Desk:
         caller.declares_scope = True
         return caller
 
-    def signed(self) -> Callable[[Request], Awaitable[None]]:
-        """Returns the mark of a route that checks the signature and the scope itself."""
-
-        async def signed(request: Request) -> None:
-            self.caller_of(request, await request.body())
-
-        signed.declares_scope = True
-        return signed
-
 
 def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
     """Builds the parts that need neither Kafka nor PostgreSQL."""

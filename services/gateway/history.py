@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from schemas import events as ev
 from schemas.ids import contract_start_s, product_of
@@ -11,6 +12,7 @@ from services.gateway.records import Balance, Fill, Order, Position, Refusal
 
 PLACING = frozenset({"place_order", "place_block", "post_capacity"})
 OPEN = frozenset({"new", "partially_filled"})
+start_of = lru_cache(maxsize=65_536)(contract_start_s)
 Record = Order | Refusal | Fill | Position | Balance
 
 
@@ -102,7 +104,7 @@ class History:
     def on_order_accepted(self, event: ev.OrderAccepted) -> None:
         product = product_of(event.contract)
         terms = self.products.get(product)
-        start_s = contract_start_s(event.contract)
+        start_s = start_of(event.contract)
         order = Order(
             **_identity(event),
             parent_id=event.parent_id,
@@ -356,7 +358,7 @@ class History:
             self._changes.positions[record.position_id] = record
         else:
             if record.in_offset == event.in_offset:
-                record.first_remaining = record.remaining_qty
+                record.first_remaining, record.first_seq = record.remaining_qty, event.seq
                 record.first_filled_qty, record.first_filled_micros = record.filled_qty, record.filled_micros
             self._changes.orders[record.order_id] = record
         if not any(record is touched for touched in self._touched):
@@ -373,6 +375,7 @@ def _identity(event: ev.OrderAccepted | ev.BlockAccepted | ev.CapacityAccepted) 
         "created_ms": event.ts_ms,
         "updated_ms": event.ts_ms,
         "last_seq": event.seq,
+        "first_seq": event.seq,
     }
 
 

@@ -1,10 +1,10 @@
-"""The OpenAPI 3.1 document: FastAPI's, with the bodies and answers of the bare routes, problems and signatures."""
+"""The OpenAPI 3.1 document: FastAPI's own, with the bare routes, the problems and the signature put in."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from schemas import signing
@@ -22,34 +22,81 @@ SECURITY = {
 BARE_MODELS = (OrderForm, BlockForm, CapacityForm, CancelForm, OrderReply, CancelReply, UnknownReply, Problem)
 
 
+@dataclass(frozen=True)
+class BareOperation:
+    """A route that FastAPI does not handle, because its handling costs more than the whole work, and its description.
+
+    `endpoint` names the method of OrderEntry that serves it.
+    """
+
+    method: str
+    path: str
+    endpoint: str
+    summary: str
+    answers: dict[str, tuple[str, type]]
+    forms: tuple[type, ...] = ()
+    form_required: bool = True
+    parameters: tuple[dict[str, Any], ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the operation object."""
+        operation = {
+            "tags": ["order entry"],
+            "summary": self.summary,
+            "operationId": self.endpoint,
+            "responses": {
+                status: {"description": words, "content": json_of(model)}
+                for status, (words, model) in self.answers.items()
+            },
+        }
+        if self.parameters:
+            operation["parameters"] = list(self.parameters)
+        if self.forms:
+            operation["requestBody"] = {"required": self.form_required, "content": json_of(*self.forms)}
+        return operation
+
+
 def json_of(*models: type) -> dict[str, Any]:
     """Returns the `content` of a body or answer in JSON: one of the models."""
     references = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
     return {"application/json": {"schema": references[0] if len(references) == 1 else {"oneOf": references}}}
 
 
-PLACE = {
-    "requestBody": {"required": True, "content": json_of(OrderForm, BlockForm, CapacityForm)},
-    "responses": {
-        "200": {"description": "A repeat: the first result again.", "content": json_of(OrderReply)},
-        "201": {"description": "The engine took the order; the event is durable.", "content": json_of(OrderReply)},
-        "202": {"description": "No answer in time; the order may be live.", "content": json_of(UnknownReply)},
-    },
+PLACED = {
+    "200": ("The same order again: its first result, `Idempotent-Replayed: true`.", OrderReply),
+    "201": ("The engine took the order; the event is durable.", OrderReply),
+    "202": ("No answer in time; the order may be live.", UnknownReply),
 }
-CANCEL_ANSWERS = {
-    "200": {"description": "The engine carried the cancel out.", "content": json_of(CancelReply)},
-    "202": {"description": "No answer in time; the cancel may be done.", "content": json_of(UnknownReply)},
+CANCELED = {
+    "200": ("The engine carried the cancel out.", CancelReply),
+    "202": ("No answer in time; the cancel may be done.", UnknownReply),
 }
-CANCEL_ONE = {"responses": CANCEL_ANSWERS}
-CANCEL_ONE_BY_ID = CANCEL_ONE | {
-    "parameters": [{"name": "order_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}]
-}
-CANCEL_ONE_BY_CLIENT_ID = CANCEL_ONE | {
-    "parameters": [
-        {"name": "client_order_id", "in": "query", "required": True, "schema": {"type": "string", "maxLength": 64}}
-    ]
-}
-CANCEL_ALL = {"requestBody": {"required": False, "content": json_of(CancelForm)}, "responses": CANCEL_ANSWERS}
+ORDER_ID = {"name": "order_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
+CLIENT_ID = {"name": "client_order_id", "in": "query", "required": True, "schema": {"type": "string", "maxLength": 64}}
+ORDER_FORMS = (OrderForm, BlockForm, CapacityForm)
+BARE_OPERATIONS = (
+    BareOperation("POST", "/v1/orders", "place", "Place a limit, market, block or capacity order", PLACED, ORDER_FORMS),
+    BareOperation(
+        "DELETE", "/v1/orders/{order_id}", "cancel", "Cancel one order by our id", CANCELED, parameters=(ORDER_ID,)
+    ),
+    BareOperation(
+        "DELETE",
+        "/v1/orders",
+        "cancel_by_client_id",
+        "Cancel one order by the client's id",
+        CANCELED,
+        parameters=(CLIENT_ID,),
+    ),
+    BareOperation(
+        "POST",
+        "/v1/orders/cancel-all",
+        "cancel_all",
+        "Cancel every order that fits the filters",
+        CANCELED,
+        (CancelForm,),
+        form_required=False,
+    ),
+)
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -61,20 +108,25 @@ def document(app: FastAPI) -> dict[str, Any]:
             summary="Orders, accounts and keys of an exchange for GPU-hours",
             routes=app.routes,
         )
-        components = text.setdefault("components", {})
-        models = [(model, "validation") for model in BARE_MODELS]
-        components.setdefault("schemas", {}).update(models_json_schema(models, ref_template=REFERENCE)[1]["$defs"])
-        components["securitySchemes"] = {
-            name: {"type": "apiKey", "in": "header", "name": header, "description": words}
-            for name, (header, words) in SECURITY.items()
-        }
+        for operation in BARE_OPERATIONS:
+            text["paths"].setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
         for path in text["paths"].values():
             for operation in path.values():
                 _complete(operation)
-        components["schemas"].pop("HTTPValidationError", None)
-        components["schemas"].pop("ValidationError", None)
+        text["components"] = _components(text.get("components", {}).get("schemas", {}))
         app.openapi_schema = text
     return app.openapi_schema
+
+
+def _components(schemas: dict[str, Any]) -> dict[str, Any]:
+    models = [(model, "validation") for model in BARE_MODELS]
+    known = schemas | models_json_schema(models, ref_template=REFERENCE)[1]["$defs"]
+    headers = {
+        name: {"type": "apiKey", "in": "header", "name": header, "description": words}
+        for name, (header, words) in SECURITY.items()
+    }
+    unused = ("HTTPValidationError", "ValidationError")
+    return {"schemas": {name: known[name] for name in known if name not in unused}, "securitySchemes": headers}
 
 
 def _complete(operation: dict[str, Any]) -> None:
@@ -84,11 +136,3 @@ def _complete(operation: dict[str, Any]) -> None:
     problem = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
     for status in sorted({*EDGE_CODES.values(), 422}):
         answers.setdefault(str(status), {"description": "A problem document.", "content": problem})
-
-
-class BareRoute(APIRoute):
-    """A route whose endpoint takes the bare request, because FastAPI's own handling costs more than the whole work."""
-
-    def get_route_handler(self):
-        """Returns the endpoint itself; it checks the signature and the scope."""
-        return self.endpoint

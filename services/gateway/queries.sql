@@ -5,6 +5,7 @@ on conflict (order_id) do update set
     last_seq = excluded.last_seq,
     remaining_qty = excluded.remaining_qty,
     first_remaining = excluded.first_remaining,
+    first_seq = excluded.first_seq,
     status = excluded.status,
     reason = excluded.reason,
     filled_qty = excluded.filled_qty,

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from schemas.ids import AccountId
 from schemas.money import format_micros
 from schemas.replies import BalanceView, FillView, OrderView, PositionView, RefusedView, WhyUnfilledView, rfc3339
 from schemas.venue import DefineProduct
-from services.gateway.records import Balance, Fill, Order, Position, Refusal
+from services.gateway.records import Balance, Fill, Order, Position, Refusal, copy_of
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -134,23 +133,13 @@ def balance(record: Balance) -> BalanceView:
 
 def as_first_decided(order: Order) -> Order:
     """Returns the order as its own command left it, whatever came after."""
-    closed_at_once = order.closed_offset == order.in_offset
-    changes = {
-        "remaining_qty": order.first_remaining,
-        "filled_qty": order.first_filled_qty,
-        "filled_micros": order.first_filled_micros,
-        "updated_ms": order.created_ms,
-    }
-    if not closed_at_once:
-        changes |= {"status": "partially_filled" if order.first_filled_qty else "new", "reason": None}
-        changes |= {"why_reason": None, "why_best_micros": None, "why_missing": None}
-    return replaced(order, changes)
-
-
-def replaced(order: Order, changes: dict[str, Any]) -> Order:
-    """Returns a copy of a record with other values."""
-    fields = {name: getattr(order, name) for name in order.__slots__}
-    return type(order)(**(fields | changes))
+    first = copy_of(order)
+    first.remaining_qty, first.filled_qty = order.first_remaining, order.first_filled_qty
+    first.filled_micros, first.updated_ms, first.last_seq = order.first_filled_micros, order.created_ms, order.first_seq
+    if order.closed_offset != order.in_offset:
+        first.status, first.reason = "partially_filled" if order.first_filled_qty else "new", None
+        first.why_reason = first.why_best_micros = first.why_missing = None
+    return first
 
 
 def why_unfilled(record: Order | Refusal) -> WhyUnfilledView | None:

@@ -27,6 +27,7 @@ create table orders (
     last_seq            bigint not null,
     remaining_qty       bigint not null,
     first_remaining     bigint not null,
+    first_seq           bigint not null,
     status              text not null check (status in ('new', 'partially_filled', 'filled', 'canceled', 'expired')),
     reason              text,
     filled_qty          bigint not null,
