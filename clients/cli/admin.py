@@ -92,6 +92,7 @@ def replay(until_offset: int | None = None, *, balances: bool = True, json: bool
     from services.matching.settings import MatchingSettings
 
     settings = MatchingSettings()
+    settings = settings.model_copy(update={"kafka": kafka_address(settings.data, settings.kafka)})
     configure_logs("replay", settings.log_level)
     if not accepts(settings.kafka):
         raise Refused(f"Kafka does not answer at {settings.kafka}")
@@ -101,6 +102,13 @@ def replay(until_offset: int | None = None, *, balances: bool = True, json: bool
         summary.pop("balances")
     show(summary, json=json)
     return 0 if done.identical else 1
+
+
+def kafka_address(data: Path, configured: str) -> str:
+    """The broker of the exchange that runs in this data folder, else the configured one."""
+    from infra import exchange
+
+    return (exchange.addresses(data) or {}).get("kafka", configured)
 
 
 def set_state(product: str | None, state: str, reason: str, json: bool) -> None:
@@ -123,7 +131,8 @@ def send(commands: list[Any]) -> list[Any]:
 
     settings = InfraSettings()
     try:
-        return asyncio.run(send_commands(settings.kafka, settings.keys_dir, commands))
+        kafka = kafka_address(settings.data, settings.kafka)
+        return asyncio.run(send_commands(kafka, settings.keys_dir, commands))
     except (AdminError, KafkaError, FileNotFoundError) as error:
         raise Refused(str(error)) from error
 
