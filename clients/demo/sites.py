@@ -73,9 +73,7 @@ class Sites:
         """Starts one live agent with a policy file, an enrolment token and lease hooks of its own."""
         folder = self._folder / label
         folder.mkdir(parents=True)
-        hook = str(REPOSITORY / "clients" / "demo" / "hook.py")
-        hooks = {"start": [sys.executable, hook, "start"], "stop": [sys.executable, hook, "stop"]}
-        policy = {"label": label, "idle": {"for_ms": IDLE_FOR_MS}, "hooks": hooks} | policy
+        policy = {"label": label, "idle": {"for_ms": IDLE_FOR_MS}, "hooks": lease_hooks()} | policy
         (folder / "policy.toml").write_text(to_toml(policy))
         config = {
             "state_dir": "state",
@@ -144,6 +142,12 @@ class Sites:
         return process
 
 
+def lease_hooks() -> dict[str, list[str]]:
+    """Returns the commands that an agent runs at the start and the end of a lease."""
+    hook = str(REPOSITORY / "clients" / "demo" / "hook.py")
+    return {action: [sys.executable, hook, action] for action in ("start", "stop")}
+
+
 def enrolment_token(operator: Actor) -> str:
     """Gets a one-time token for one node of the operator."""
     return json.dumps(result_of(operator.gateway.post("/v1/enrolment-tokens", json={})))
@@ -163,7 +167,7 @@ def _played(site: Site, operator: Actor, periods_ahead: int) -> dict:
         "periods_ahead": periods_ahead,
         "idle": {"for_ms": 0},
         "price": {"floor": format_micros(site.ask_micros)},
-        "hooks": {"start": ["true"], "stop": ["true"]},
+        "hooks": lease_hooks(),
     }
     return {
         "policy": policy,
