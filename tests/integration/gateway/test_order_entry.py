@@ -1,6 +1,10 @@
 """Order entry over HTTP on a real log: answers are the engine's decisions, and repeats change nothing."""
 
-from tests.fixtures.event_log import PRODUCT
+import asyncio
+import time
+
+from schemas.ids import contract_name
+from tests.fixtures.event_log import PRODUCT, terms
 from tests.integration.gateway.conftest import contract_in
 
 
@@ -106,3 +110,40 @@ async def test_cancel_all_takes_what_fits_its_filters_and_nothing_else(venue):
     assert (rest["canceled"], rest["orders"][0]["reason"]) == (1, "mass")
     open_orders = (await bob.get("/v1/orders", params={"status": "open"})).json()["items"]
     assert len(open_orders) == 2
+
+
+async def test_a_key_that_spends_its_budget_is_told_when_to_come_back_and_can_still_cancel(quiet_venue):
+    venue = quiet_venue
+    venue.settings = venue.settings.model_copy(update={"orders_per_s": 1, "burst_s": 2.0})
+    async with venue.matching(), venue.gateway():
+        alice = await venue.join("alice", "read", "trade", money=100_000_000)
+        answers = [await alice.post("/v1/orders", json=bid()) for _ in range(8)]
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert (refused.json()["code"], refused.json()["retryable"]) == ("too_many_requests", True)
+        assert refused.headers["ratelimit-policy"] == '"orders";q=2;w=2'
+        assert refused.headers["ratelimit"].startswith('"orders";r=0;')
+        assert int(refused.headers["retry-after"]) >= 1
+        canceled = await alice.post("/v1/orders/cancel-all")
+        taken = [answer for answer in answers if answer.status_code == 201]
+        assert (canceled.status_code, canceled.json()["canceled"]) == (200, len(taken))
+
+
+async def test_a_repeat_after_the_gate_is_answered_from_history_and_another_order_is_a_conflict(venue):
+    alice = await venue.join("alice", "read", "trade", money=100_000_000)
+    short = terms("SHORT80.CNE.F", period_s=5, gate_lead_s=1, grace_s=1, final_after_s=5, horizon_periods=4)
+    await venue.log.send("admin", short)
+    start_s = (int(time.time()) // 5 + 2) * 5
+    form = bid(contract=contract_name("SHORT80.CNE.F", start_s, 5), client_order_id="soon")
+    async with asyncio.timeout(10):
+        while (first := await alice.post("/v1/orders", json=form)).status_code != 201:
+            form["client_order_id"] += "+"
+    async with asyncio.timeout(30):
+        while (await alice.get(f"/v1/orders/by-client-id/{form['client_order_id']}")).json()["status"] != "expired":
+            await asyncio.sleep(0.2)
+    again = await alice.post("/v1/orders", json=form)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true")
+    assert again.json()["order"] == first.json()["order"]
+    other = await alice.post("/v1/orders", json=form | {"qty": 2})
+    assert (other.status_code, other.json()["code"]) == (409, "client_order_id_conflict")
+    new = await alice.post("/v1/orders", json=form | {"client_order_id": "too-late"})
+    assert (new.status_code, new.json()["code"]) == (422, "gate_closed")
