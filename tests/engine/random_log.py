@@ -1,0 +1,375 @@
+"""Endless command logs from a seed: all kinds of records, mostly sensible, some wrong, some broken.
+
+It writes slice by slice and looks at an engine in between, so that it can name orders and positions that exist.
+"""
+
+import random
+from collections.abc import Callable
+
+from matching_engine.reference import Engine
+from schemas.base import Model
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.venue import (
+    Credit,
+    Debit,
+    Epoch,
+    IndexFixed,
+    LockHardware,
+    NodeDown,
+    NodeGpu,
+    NodesAlive,
+    NominateGpus,
+    Nomination,
+    OpenEscrow,
+    RefundEscrow,
+    RegisterNode,
+    ReleaseEscrow,
+    SetProductState,
+    SettlePosition,
+    Tick,
+    UnlockHardware,
+    VenueCommand,
+)
+from tests.scenarios.venue import (
+    MIDNIGHT_MS,
+    PRODUCT,
+    contract_of,
+    genesis,
+    gpu_uuid,
+    hour_start_s,
+    product_terms,
+    signed,
+)
+
+ACCOUNTS = ("alice", "bob", "op", "operator.2")
+NODES = {"n1": ("op", 16), "n2": ("op", 48), "n3": ("operator.2", 64), "n4": ("alice", 4)}
+PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M")
+DIGEST = "ab" * 32
+Record = tuple[int, int, bytes]
+HOUR_MS = 3_600_000
+TIFS = ("GTG", "GTG", "GTG", "GTG", "IOC", "FOK")
+
+
+class RandomLog:
+    """A log that goes on for ever; the same seed and the same engine give the same records."""
+
+    def __init__(self, seed: int):
+        self.random = random.Random(seed)
+        self.now_ms = MIDNIGHT_MS
+        self.offset = 0
+        self.records: list[Record] = []
+        self.numbers: dict[str, int] = {}
+        self.last_position_id = 0
+        self.live: list[tuple[str, int]] = []
+        self.epoch = 0
+        self.moves, self.weights = zip(*MOVES, strict=True)
+        self.open_venue()
+
+    def open_venue(self) -> None:
+        """Products, money and nodes, ready to trade."""
+        self.append(genesis())
+        terms = {"taker_fee_bps": self.pick(0, 20), "maker_fee_bps": 7, "horizon_periods": 9, "final_after_s": 7200}
+        terms |= {"block_trials_per_command": self.pick(1, 3, 100), "bond_permille": (1000, 500, 0, 101)}
+        self.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))
+        accounts = (*ACCOUNTS, "guarantee")
+        self.batch("ledger", *(credit(f"first-{account}", account, 400_000_000) for account in accounts))
+        self.batch("delivery", *(register(node, f"T{place % 4}") for place, node in enumerate(NODES)))
+
+    def take(self, commands: int) -> list[Record]:
+        """Returns the next records, at least as many as asked for."""
+        while len(self.records) < commands:
+            self.random.choices(self.moves, self.weights)[0](self)
+        taken, self.records = self.records, []
+        return taken
+
+    def append(self, value: Model | bytes) -> None:
+        self.records.append((self.offset, self.now_ms, value if isinstance(value, bytes) else value.canonical()))
+        self.offset += 1
+
+    def batch(self, source: str, *commands: VenueCommand) -> None:
+        self.numbers[source] = self.numbers.get(source, 0) + 1
+        self.append(signed(source, self.numbers[source], commands))
+
+    def look(self, engine: Engine) -> None:
+        """Takes notice of what exists by now."""
+        self.last_position_id = engine.state.last_position_id
+        self.live = [(order.account, order.id) for order in engine.state.orders.values()]
+
+    # -- picking
+
+    def pick(self, *choices: object) -> object:
+        return self.random.choice(choices)
+
+    def mostly(self, usual: tuple, rare: tuple, one_in: int) -> object:
+        """One of the usual values, and once in a while a rare one."""
+        return self.random.choice(rare if self.seldom(one_in) else usual)
+
+    def seldom(self, one_in: int) -> bool:
+        return self.random.randrange(one_in) == 0
+
+    def hour(self) -> int:
+        """An hour from the one in which the log stands on; mostly one that is listed."""
+        return (self.now_ms - MIDNIGHT_MS) // HOUR_MS + self.mostly((1, 1, 2, 2, 3, 4), (-1, 0, 6, 9, 12), 12)
+
+    def price(self) -> int:
+        if self.seldom(40):
+            return self.pick(1, 1_000_001, 10**12)
+        return 1_000_000 + 10_000 * self.random.randrange(100)
+
+    def qty(self, lot: int = 1) -> int:
+        return self.mostly((1, 1, 2, 2, 3, 4), (125_000, 64, 8), 30) * self.mostly((lot,), (1,), 30)
+
+    def client_id(self) -> str:
+        return f"id-{self.offset if not self.seldom(12) else self.random.randrange(1, self.offset + 1)}"
+
+    def command_id(self) -> str:
+        return f"c-{self.offset}"
+
+    def recent(self, last: int, reach: int) -> int:
+        return max(1, last - self.random.randrange(reach) + 2)
+
+    # -- orders
+
+    def place_order(self) -> None:
+        node = self.pick("n1", "n2", "n2", "n3", "n4")
+        sells = self.seldom(2)
+        market = not sells and self.seldom(6)
+        order = PlaceOrder(
+            command_id=self.command_id(),
+            account=NODES[node][0] if sells and not self.seldom(30) else self.pick(*ACCOUNTS),
+            client_order_id=self.client_id(),
+            contract=contract_of(self.hour(), PRODUCTS[2] if node == "n3" else self.mostly(PRODUCTS[:1], PRODUCTS, 4)),
+            side="sell" if sells else "buy",
+            kind="market" if market else "limit",
+            qty=self.qty(8 if node == "n3" else 1),
+            price_micros=None if market else self.price(),
+            max_cost_micros=self.random.randrange(1, 50_000_000) if market or self.seldom(60) else None,
+            tif=self.pick(*TIFS),
+            post_only=self.seldom(20),
+            node=node if sells or self.seldom(60) else None,
+            stp="cancel_newest",
+        )
+        self.append(order)
+        if self.seldom(20):
+            change = {"command_id": self.command_id()} | ({"qty": self.qty()} if self.seldom(3) else {})
+            self.append(order.model_copy(update=change))
+
+    def place_block(self) -> None:
+        product = self.pick(*PRODUCTS)
+        lot = 8 if product == PRODUCTS[2] else 1
+        qty = self.qty(lot)
+        self.append(
+            PlaceBlock(
+                command_id=self.command_id(),
+                account=self.pick(*ACCOUNTS),
+                client_order_id=self.client_id(),
+                product=product,
+                start_s=hour_start_s(self.hour()),
+                periods=self.random.randint(1, 4),
+                qty=qty,
+                min_qty=self.mostly((lot, qty), (1, 1_000_000), 20),
+                limit_price_micros=self.price(),
+                max_cost_micros=self.pick(None, None, self.random.randrange(1, 50_000_000)),
+                tif=self.pick(*TIFS),
+                stp="cancel_newest",
+            )
+        )
+
+    def post_capacity(self) -> None:
+        node, first = self.pick(*NODES), self.hour()
+        curve = tuple(1_000_000 + 250_000 * (hour % 5) for hour in range(24)) if self.seldom(4) else None
+        self.append(
+            PostCapacity(
+                command_id=self.command_id(),
+                account=NODES[node][0],
+                client_order_id=self.client_id(),
+                product=PRODUCTS[2] if node == "n3" else self.mostly(PRODUCTS[:2], PRODUCTS, 20),
+                node=node,
+                gpus=self.pick(8, 16) if node == "n3" else self.pick(1, 2, 4, 8),
+                from_s=hour_start_s(first),
+                to_s=hour_start_s(first + self.random.randrange(5)),
+                floor_price_micros=self.price() if curve is None else None,
+                floor_curve_micros=curve,
+            )
+        )
+
+    def cancel(self) -> None:
+        account, order_id = self.pick(*self.live) if self.live and not self.seldom(4) else (self.pick(*ACCOUNTS), 17)
+        by_ours = not self.seldom(5)
+        self.append(
+            CancelOrder(
+                command_id=self.command_id(),
+                account=self.mostly((account,), ACCOUNTS, 20),
+                order_id=order_id if by_ours else None,
+                client_order_id=self.client_id() if not by_ours or self.seldom(50) else None,
+            )
+        )
+
+    def mass_cancel(self) -> None:
+        self.append(
+            MassCancel(
+                command_id=self.command_id(),
+                account=self.pick(*ACCOUNTS),
+                product=self.pick(None, *PRODUCTS),
+                contract=self.pick(None, contract_of(self.hour())),
+                side=self.pick(None, "buy", "sell"),
+            )
+        )
+
+    # -- time and services
+
+    def pass_time(self) -> None:
+        self.now_ms += self.random.choice([1, 250, 250, 250, 1_000, 5_000, 60_000, -500])
+        if self.seldom(40):
+            self.now_ms += HOUR_MS // self.pick(1, 2, 6)
+        if not self.seldom(3):
+            self.append(Tick())
+
+    def heartbeats(self) -> None:
+        nodes = tuple(NODES) if not self.seldom(10) else (self.pick(*NODES), "n9")
+        commands: list[VenueCommand] = [NodesAlive(nodes=nodes, until_ms=self.now_ms + self.pick(90_000, 2 * HOUR_MS))]
+        if self.seldom(8):
+            commands.append(NodeDown(node=self.pick(*NODES), reason="gpu_lost"))
+        if self.seldom(6):
+            commands.append(
+                register(self.pick(*NODES), self.pick("T0", "T1", "T3"), self.mostly((None,), (1, 5, 9), 4))
+            )
+        self.batch("delivery", *commands)
+
+    def move_money(self) -> None:
+        kind, account = self.pick(Credit, Credit, Debit), self.pick(*ACCOUNTS, "venue", "guarantee")
+        amount = 4 * 10**18 if self.seldom(30) else self.random.randrange(1, 90_000_000)
+        transfer_id = f"transfer-{self.offset // self.pick(1, 1, 300)}"
+        self.batch("ledger", kind(transfer_id=transfer_id, account=account, asset="CNY", amount_micros=amount))
+
+    def settle(self) -> None:
+        """Delivery settles many positions in one batch; those that cannot be are refused one by one."""
+        delivered = self.random.choice([0, 3600, 3600, 5000, 7200, 14_400])
+        meter = {"excused_gpu_s": self.pick(0, 0, 60), "delivered_gpu_s": delivered, "used_gpu_s": delivered // 2}
+        first, revision = self.recent(self.last_position_id, 60), self.pick(1, 1, 2)
+        commands = (
+            SettlePosition(
+                position_id=position,
+                revision=revision,
+                noticed=self.seldom(2),
+                recalled_gpus=self.random.randrange(2),
+                meter_digest=DIGEST,
+                **meter,
+            )
+            for position in range(first, first + 12)
+        )
+        self.batch("delivery", *commands)
+
+    def nominate(self) -> None:
+        node, position = self.pick(*NODES), self.recent(self.last_position_id, 30)
+        uuids = tuple(gpu_uuid(node, self.random.randrange(NODES[node][1])) for _ in range(self.random.randint(1, 3)))
+        contract = contract_of(self.hour() - 1, self.pick(*PRODUCTS))
+        nominations = (Nomination(position_id=position, gpus=uuids),)
+        self.batch("delivery", NominateGpus(contract=contract, node=node, nominations=nominations))
+
+    def fix_index(self) -> None:
+        contract = contract_of(self.hour() - 1, self.pick(*PRODUCTS))
+        index = IndexFixed(contract=contract, index_micros=self.price(), level=1, method="v1", inputs_digest=DIGEST)
+        self.batch("market_data", index)
+
+    def sell_hardware(self) -> None:
+        listing_id, escrow_id = f"L{self.random.randrange(400)}", f"E{self.random.randrange(400)}"
+        node = self.pick(*NODES)
+        seller, buyer = NODES[node][0], self.pick(*ACCOUNTS)
+        opening = OpenEscrow(
+            escrow_id=escrow_id,
+            listing_id=listing_id,
+            buyer=buyer,
+            seller=seller,
+            asset="CNY",
+            amount_micros=self.random.randrange(1_000_000, 50_000_000),
+            fee_micros=self.random.randrange(1_000_000),
+        )
+        locking = LockHardware(
+            listing_id=listing_id, account=seller, gpus=(gpu_uuid(node, self.random.randrange(NODES[node][1])),)
+        )
+        ends = (
+            UnlockHardware(listing_id=listing_id),
+            ReleaseEscrow(escrow_id=escrow_id),
+            RefundEscrow(escrow_id=escrow_id),
+        )
+        self.batch("listings", *self.pick((locking,), (locking, opening), (locking, opening, self.pick(*ends)), ends))
+
+    def govern(self) -> None:
+        state = self.pick("HALTED", "CLOSED", "CANCEL_ONLY", "AUCTION")
+        product = self.mostly(PRODUCTS, (None,), 4)
+        self.batch("admin", SetProductState(product=product, state=state, reason="test"))
+        if self.seldom(2):
+            fees = {"taker_fee_bps": self.random.randrange(50), "maker_fee_bps": self.random.randrange(20)}
+            self.batch("admin", product_terms(PRODUCT, horizon_periods=self.random.randint(6, 12), **fees))
+        if self.seldom(4):
+            self.epoch += self.pick(0, 1)
+            self.batch("matching", Epoch(epoch=max(1, self.epoch)))
+
+    def reopen(self) -> None:
+        self.batch("ledger", SetProductState(product=None, state="OPEN", reason="test"))
+
+    def err(self) -> None:
+        """Records to be refused: broken bytes, no permission, a repeated or skipped number, a wrong signature."""
+        number = self.numbers.get("ledger", 0)
+        usurped = (credit("usurped", "alice", 1),)
+        forged = signed("ledger", number + 1, usurped).model_copy(update={"signature": "00" * 64})
+        values = (genesis(), signed("ledger", max(number, 1), usurped), signed("ledger", number + 2, usurped), forged)
+        self.append(self.pick(*values, self.broken(), self.broken(), self.broken()))
+        self.batch("gateway", *usurped)
+
+    def broken(self) -> bytes:
+        """A good order with one byte changed, doubled or lost."""
+        raw = bytearray(
+            PlaceOrder(
+                command_id="c-0",
+                account="alice",
+                client_order_id=self.client_id(),
+                contract=contract_of(self.hour()),
+                side="buy",
+                kind="limit",
+                qty=1,
+                price_micros=self.price(),
+                max_cost_micros=None,
+                tif="GTG",
+                post_only=False,
+                node=None,
+                stp="cancel_newest",
+            ).canonical()
+        )
+        place = self.random.randrange(len(raw))
+        raw[place : place + 1] = self.pick(
+            b"", b"  ", b"0", b"-", b'"', b"\\", b"\x00", b"\xff", raw[place : place + 1] * 2
+        )
+        return bytes(raw)
+
+
+def register(node: str, level: str, count: int | None = None) -> RegisterNode:
+    account, gpus = NODES[node]
+    uuids = [gpu_uuid(node, place) for place in range(gpus if count is None else count)]
+    entries = tuple(NodeGpu(uuid=uuid, serial=uuid.removeprefix("GPU-")) for uuid in uuids)
+    grade = "H100SXM80X8" if node == "n3" else "H100SXM80"
+    return RegisterNode(node=node, account=account, grade=grade, hub="CNE", level=level, gpus=entries)
+
+
+def credit(transfer_id: str, account: str, amount_micros: int) -> Credit:
+    return Credit(transfer_id=transfer_id, account=account, asset="CNY", amount_micros=amount_micros)
+
+
+MOVES: tuple[tuple[Callable[[RandomLog], None], int], ...] = (
+    (RandomLog.place_order, 500),
+    (RandomLog.cancel, 200),
+    (RandomLog.place_block, 30),
+    (RandomLog.post_capacity, 40),
+    (RandomLog.mass_cancel, 3),
+    (RandomLog.pass_time, 60),
+    (RandomLog.heartbeats, 30),
+    (RandomLog.move_money, 20),
+    (RandomLog.settle, 10),
+    (RandomLog.nominate, 8),
+    (RandomLog.fix_index, 3),
+    (RandomLog.sell_hardware, 5),
+    (RandomLog.govern, 2),
+    (RandomLog.reopen, 10),
+    (RandomLog.err, 10),
+)
