@@ -15,6 +15,7 @@ from threading import Event
 import psutil
 
 PR_SET_PDEATHSIG = 1
+LINE_MAX = 1_000
 
 
 class DidNotStart(RuntimeError):
@@ -106,7 +107,8 @@ def end_of(log: Path, lines: int = 15) -> str:
     """The last lines of a log file."""
     if not log.exists():
         return "(no log)"
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    shown = log.read_text(errors="replace").splitlines()[-lines:]
+    return "\n".join(line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]} …" for line in shown)
 
 
 def write_pid_file(path: Path, pid: int) -> None:

@@ -6,6 +6,9 @@ import sys
 import orjson
 import structlog
 
+# Local variables hold keys and passwords; a log is read by more people than those.
+WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 
 def configure_logs(service: str, level: str = "info") -> structlog.BoundLogger:
     """Sets up structlog for this process and returns its logger."""
@@ -14,7 +17,7 @@ def configure_logs(service: str, level: str = "info") -> structlog.BoundLogger:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(WITHOUT_LOCALS),
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

@@ -1,0 +1,27 @@
+"""Logs: what an error shows, and what it must not."""
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import structlog
+from services.kit.logs import configure_logs
+
+def connect(database_url):
+    raise ConnectionError("no server")
+
+log = configure_logs("ledger")
+try:
+    connect("postgresql://hourbook:SECRET@127.0.0.1/hourbook")
+except ConnectionError:
+    log.error("ended by an error", exc_info=True)
+"""
+
+
+def test_an_error_is_logged_with_its_cause_but_without_local_variables_which_hold_secrets():
+    output = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stderr
+    entry = json.loads(output)
+    assert (entry["service"], entry["level"], entry["event"]) == ("ledger", "error", "ended by an error")
+    assert (entry["exception"][0]["exc_type"], entry["exception"][0]["exc_value"]) == ("ConnectionError", "no server")
+    assert "SECRET" not in output
