@@ -215,7 +215,7 @@ async def test_lists_come_in_pages_with_a_cursor_that_ends_in_null(corner, ask):
     assert older["cursor"] is None
 
 
-async def flood(corner, orders=5_000):
+async def flood(corner, orders=3_000):
     for n in range(orders):
         corner.rest("buy", 1, corner.P - 10_000 * (n % 400 + 1))
     await corner.write()

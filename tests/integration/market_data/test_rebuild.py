@@ -71,10 +71,10 @@ async def privileged_batches(kafka, count):
 
 async def test_the_ring_is_filled_from_the_log_at_the_start_as_far_as_it_reaches(writer, start_market_data, log):
     await writer.write(log)
-    async with start_market_data() as service:
+    with start_market_data() as service:
         await service.ready()
         delta = await first_book_message(service, from_seq=4)
-    async with start_market_data(market_data_ring_span_ms=0) as service:
+    with start_market_data(market_data_ring_span_ms=0) as service:
         await service.ready()
         snapshot = await first_book_message(service, from_seq=4)
     assert (delta["type"], delta["prev_seq"], delta["seq"]) == ("delta", 4, 6)
@@ -87,12 +87,12 @@ async def test_the_index_is_fixed_once_at_the_gate_and_a_lost_outbox_numbers_it_
     locked = ("ContractStateChanged", {"contract": CONTRACT, "state": "LOCKED", "positions": 1})
     log.command(locked, ts_ms=NOW_MS + 1000)
     await writer.write(log)
-    async with start_market_data() as service:
+    with start_market_data() as service:
         await service.ready()
         (first,) = await privileged_batches(own_kafka.address, 1)
-        await service.stop(signal.SIGKILL)
+        service.stop(signal.SIGKILL)
     await drop_schema(fresh_database)
-    async with start_market_data() as service:
+    with start_market_data() as service:
         await service.ready()
         assert await privileged_batches(own_kafka.address, 2) == [first, first]
     assert (first["source"], first["number"]) == ("market_data", 1)
@@ -114,12 +114,12 @@ async def test_dropped_tables_are_rebuilt_to_the_same_content(writer, start_mark
     log.command(("IndexSet", index))
     await writer.write(log)
     await writer.publish(LISTINGS_EVENTS.name, "l1", listing_changed("l1", seq=1).canonical())
-    async with start_market_data() as service:
+    with start_market_data() as service:
         await service.ready()
         before = await contents_with(fresh_database, trade=81, relayed=1)
         candles = (await service.get("/v1/candles", sym=PRODUCT, interval="1m"))["items"]
     await drop_schema(fresh_database)
-    async with start_market_data() as service:
+    with start_market_data() as service:
         await service.ready()
         assert await contents_with(fresh_database, trade=81, relayed=1) == before
     assert [candle["final"] for candle in candles] == [False, *[True] * (len(candles) - 1)]

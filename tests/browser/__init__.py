@@ -1,0 +1,1 @@
+"""The terminal page in a real browser."""
