@@ -32,7 +32,7 @@ def demo(
     work.chmod(0o755)  # as root, PostgreSQL runs as another user, who must reach its data
     story = Story(to_stderr=json)
     timing = Timing.sandbox(period_s)
-    environment = free_ports() | {"HOURBOOK_PERIOD_S": str(period_s)}
+    environment = free_ports()
     try:
         with ExitStack() as stack:
             with story.chapter("start", "Starting Kafka, PostgreSQL and the services"):

@@ -1,8 +1,8 @@
 """Commands that run the exchange: `up`, `down`, `status`, `logs`, `reset`."""
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -12,10 +12,10 @@ from clients.cli.output import Refused, show
 
 def up(
     *,
-    period_s: Annotated[int | None, Parameter(help="Delivery period of the products, in seconds.")] = None,
+    period_s: Annotated[int, Parameter(help="Delivery period of a new exchange's products, in seconds.")] = 3_600,
     json: bool = False,
 ) -> None:
-    """Start the exchange and stay until Ctrl-C; its data stays in the data folder."""
+    """Start the exchange and stay until Ctrl-C; its data stays in the data folder. A new one is given its products."""
     from infra.kafka_jars import WrongJar
     from infra.plan import NoAnswer
     from infra.ports import PortTaken
@@ -24,20 +24,34 @@ def up(
     from infra.settings import InfraSettings
     from infra.supervisor import AlreadyUp, run
 
+    settings = InfraSettings()
+
     def tell(addresses: dict[str, str], seconds: float) -> None:
+        products = list_products_once(addresses, settings.keys_dir, period_s)
         if json:
-            show({"addresses": addresses, "seconds": round(seconds, 3)}, json=True)
+            show({"addresses": addresses, "seconds": round(seconds, 3), "products": products}, json=True)
         else:
             show({f"  {name}": address for name, address in addresses.items()}, json=False)
-            show(f"up after {seconds:.1f} s; Ctrl-C stops it", json=False)
+            show(f"up after {seconds:.1f} s with {products} products; Ctrl-C stops it", json=False)
         sys.stdout.flush()
 
-    if period_s is not None:
-        os.environ["HOURBOOK_PERIOD_S"] = str(period_s)
     try:
-        run(InfraSettings(), tell, lambda line: print(line, file=sys.stderr, flush=True))
+        run(settings, tell, lambda line: print(line, file=sys.stderr, flush=True))
     except (AlreadyUp, DidNotStart, NoAnswer, NoPostgres, PortTaken, WrongJar) as error:
         raise Refused(error) from error
+
+
+def list_products_once(addresses: dict[str, str], keys_dir: Path, period_s: int) -> int:
+    """Defines the venue's products where the exchange has none; returns how many it has."""
+    from clients.http import open_client, result_of
+    from infra.reference.load import load_products
+    from infra.reference.products import HOUR_S, Timing
+
+    with open_client(addresses["market_data"]) as client:
+        if known := result_of(client.get("/v1/products"))["items"]:
+            return len(known)
+    timing = Timing() if period_s == HOUR_S else Timing.sandbox(period_s)
+    return len(load_products(addresses["kafka"], keys_dir, timing))
 
 
 def down(*, json: bool = False) -> None:
