@@ -1,0 +1,85 @@
+"""The command line itself: what it offers, how it refuses, and that a missing browser cannot be overlooked."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from clients.cli import tests as suites
+from clients.cli.main import build_app
+from clients.cli.output import Refused, show
+from infra.places import REPOSITORY
+
+
+def hourbook(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "clients.cli", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+
+
+def test_every_command_that_the_readme_promises_is_there():
+    promised = {"up", "down", "status", "logs", "reset", "demo", "test", "bench", "engine"}
+    promised |= {"book", "order", "positions", "balance", "listings", "agent", "version", "now"}
+    assert promised <= set(build_app())
+
+
+def test_a_moment_is_printed_as_one_json_document():
+    shown = json.loads(hourbook("now", "--json").stdout)
+    assert shown["now_ms"] == shown["hour"] * 3_600_000 + shown["into_hour_ms"]
+    assert 0 <= shown["into_hour_ms"] < 3_600_000
+
+
+def test_a_refusal_is_one_line_on_stderr_and_status_1():
+    refused = hourbook("logs", "no-such-service")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("hourbook: no log of 'no-such-service'; there are: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def pytest_runs(monkeypatch) -> list[list[str]]:
+    """Takes down the pytest commands that would be run, and runs none."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **settings: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command[3:])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(suites.subprocess, "run", run)
+    return commands
+
+
+def test_a_suite_is_run_by_name_and_the_rest_goes_to_pytest(pytest_runs):
+    assert suites.test("engine", "-k", "cancel") == 0
+    assert pytest_runs == [["tests/engine", "-k", "cancel"]]
+
+
+def test_without_a_browser_the_page_is_left_out_and_that_is_said_loudly(pytest_runs, monkeypatch, capsys):
+    monkeypatch.setattr(suites, "find_browser", lambda: None)
+    assert suites.test() == 0
+    assert "tests/browser" not in pytest_runs[0]
+    assert capsys.readouterr().err.count("NO BROWSER FOUND: the terminal page is NOT tested.") == 2
+
+
+def test_with_a_browser_the_page_is_tested(pytest_runs, monkeypatch, capsys):
+    monkeypatch.setattr(suites, "find_browser", lambda: "/usr/bin/chromium")
+    monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "browser": ("tests/unit",)})
+    suites.test("browser")
+    assert (pytest_runs, capsys.readouterr().err) == ([["tests/unit"]], "")
+
+
+def test_a_suite_without_tests_is_refused(pytest_runs, monkeypatch):
+    monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "delivery": ("tests/nowhere",)})
+    with pytest.raises(Refused, match="no tests to run for delivery"):
+        suites.test("delivery")
+    assert pytest_runs == []
+
+
+def test_rows_are_printed_as_a_table_or_as_json(capsys):
+    rows = [{"bid": "12.84", "gpus": 40}]
+    show(rows, json=True)
+    assert json.loads(capsys.readouterr().out) == rows
+    show(rows, json=False)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["bid", "gpus"], ["12.84", "40"]]
+    show([], json=False)
+    assert capsys.readouterr().out == "nothing to show\n"
