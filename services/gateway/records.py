@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from operator import attrgetter
 
+OPEN = frozenset({"new", "partially_filled"})
+
 
 @dataclass(slots=True)
 class Order:

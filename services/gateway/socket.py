@@ -13,7 +13,7 @@ from services.gateway import views as show
 from services.gateway.desk import Desk
 from services.gateway.domain import words_of
 from services.gateway.feeds import Session
-from services.gateway.history import OPEN
+from services.gateway.records import OPEN
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
 

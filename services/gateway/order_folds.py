@@ -1,0 +1,213 @@
+"""How events change orders: taken, refused, reduced, canceled, expired, filled; a capacity order adds up its asks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from schemas import events as ev
+from schemas.ids import contract_start_s, product_of
+from services.gateway.records import OPEN, Order, Refusal
+
+if TYPE_CHECKING:
+    from services.gateway.history import History
+
+PLACING = frozenset({"place_order", "place_block", "post_capacity"})
+start_of = lru_cache(maxsize=65_536)(contract_start_s)
+
+
+def on_order_accepted(history: History, event: ev.OrderAccepted) -> None:
+    product = product_of(event.contract)
+    terms = history.products.get(product)
+    start_s = start_of(event.contract)
+    order = Order(
+        **_identity(event),
+        parent_id=event.parent_id,
+        kind=event.kind,
+        contract=event.contract,
+        product=product,
+        start_s=start_s,
+        end_s=start_s + terms.period_s if terms else None,
+        periods=1,
+        side=event.side,
+        qty=event.qty,
+        min_qty=None,
+        price_micros=event.price_micros,
+        floor_curve_micros=None,
+        max_cost_micros=event.max_cost_micros,
+        tif=event.tif,
+        post_only=event.post_only,
+        node=event.node,
+        stp=event.stp,
+        remaining_qty=event.qty,
+        first_remaining=event.qty,
+    )
+    history.add_order(order)
+    if parent := history.orders.get(event.parent_id):
+        parent.asks_open += 1
+        parent.remaining_qty += event.qty
+        parent.status, parent.reason, parent.closed_offset = _standing(parent), None, None
+        history.changed(parent, event)
+
+
+def on_block_accepted(history: History, event: ev.BlockAccepted) -> None:
+    terms = history.products.get(event.product)
+    order = Order(
+        **_identity(event),
+        parent_id=None,
+        kind="block",
+        contract=None,
+        product=event.product,
+        start_s=event.start_s,
+        end_s=event.start_s + event.periods * terms.period_s if terms else None,
+        periods=event.periods,
+        side="buy",
+        qty=event.qty,
+        min_qty=event.min_qty,
+        price_micros=event.limit_price_micros,
+        floor_curve_micros=None,
+        max_cost_micros=event.max_cost_micros,
+        tif=event.tif,
+        post_only=False,
+        node=None,
+        stp=event.stp,
+        remaining_qty=event.qty,
+        first_remaining=event.qty,
+    )
+    history.add_order(order)
+
+
+def on_capacity_accepted(history: History, event: ev.CapacityAccepted) -> None:
+    terms = history.products.get(event.product)
+    curve = event.floor_curve_micros
+    order = Order(
+        **_identity(event),
+        parent_id=None,
+        kind="capacity",
+        contract=None,
+        product=event.product,
+        start_s=event.from_s,
+        end_s=event.to_s,
+        periods=-(-(event.to_s - event.from_s) // terms.period_s) if terms else None,
+        side="sell",
+        qty=event.gpus,
+        min_qty=None,
+        price_micros=event.floor_price_micros,
+        floor_curve_micros=list(curve) if curve else None,
+        max_cost_micros=None,
+        tif="GTG",
+        post_only=False,
+        node=event.node,
+        stp=None,
+        remaining_qty=0,
+        first_remaining=0,
+    )
+    history.add_order(order)
+
+
+def on_order_rejected(history: History, event: ev.OrderRejected) -> None:
+    if event.command not in PLACING or not event.client_order_id or event.code == "client_order_id_conflict":
+        return
+    refusal = Refusal(
+        seq=event.seq,
+        in_offset=event.in_offset,
+        account=event.account,
+        client_order_id=event.client_order_id,
+        command=event.command,
+        code=event.code,
+        ts_ms=event.ts_ms,
+        **_why(event.why_unfilled),
+    )
+    history.refusals[event.account, event.client_order_id] = refusal
+    history.changes.refusals[event.account, event.client_order_id] = refusal
+    history.touched.append(refusal)
+
+
+def on_order_canceled(history: History, event: ev.OrderCanceled) -> None:
+    _end_order(history, event, "canceled", event.reason, event.why_unfilled)
+
+
+def on_order_expired(history: History, event: ev.OrderExpired) -> None:
+    _end_order(history, event, "expired", "gate_closed", None)
+
+
+def on_order_reduced(history: History, event: ev.OrderReduced) -> None:
+    order = history.orders[event.order_id]
+    order.remaining_qty, order.reason = event.qty_left, event.reason
+    if parent := history.orders.get(order.parent_id):
+        parent.remaining_qty -= event.qty_off
+        history.changed(parent, event)
+    history.changed(order, event)
+
+
+def _end_order(history: History, event: ev.OrderCanceled | ev.OrderExpired, status: str, reason: str, why) -> None:
+    order = history.orders[event.order_id]
+    if parent := history.orders.get(order.parent_id):
+        parent.remaining_qty -= event.qty_left
+        _ask_ended(history, parent, event, status, reason)
+    order.status, order.reason, order.closed_offset = status, reason, event.in_offset
+    order.remaining_qty = 0
+    for name, value in _why(why).items():
+        setattr(order, name, value)
+    history.changed(order, event)
+
+
+def _ask_ended(history: History, parent: Order, event: ev.Event, status: str, reason: str | None) -> None:
+    parent.asks_open -= 1
+    if parent.asks_open == 0 and parent.status in OPEN:
+        parent.status, parent.reason, parent.closed_offset = status, reason, event.in_offset
+    history.changed(parent, event)
+
+
+def fill_order(history: History, order_id: int, event: ev.Trade, left: int) -> None:
+    order = history.orders[order_id]
+    order.remaining_qty = left
+    order.filled_qty = order.qty - left if order.kind == "block" else order.filled_qty + event.qty
+    order.filled_micros += event.escrow_micros
+    order.status = "filled" if left == 0 else "partially_filled"
+    if left == 0:
+        order.closed_offset = event.in_offset
+    if parent := history.orders.get(order.parent_id):
+        parent.remaining_qty -= event.qty
+        parent.filled_qty += event.qty
+        parent.filled_micros += event.escrow_micros
+        parent.status = _standing(parent)
+        history.changed(parent, event)
+        if left == 0:
+            _ask_ended(history, parent, event, "filled", None)
+    history.changed(order, event)
+
+
+def _identity(event: ev.OrderAccepted | ev.BlockAccepted | ev.CapacityAccepted) -> dict:
+    return {
+        "order_id": event.order_id,
+        "seq": event.seq,
+        "in_offset": event.in_offset,
+        "account": event.account,
+        "client_order_id": event.client_order_id,
+        "created_ms": event.ts_ms,
+        "updated_ms": event.ts_ms,
+        "last_seq": event.seq,
+        "first_seq": event.seq,
+    }
+
+
+def _standing(order: Order) -> str:
+    return "partially_filled" if order.filled_qty else "new"
+
+
+def _why(why: ev.WhyUnfilled | None) -> dict:
+    names = ("why_reason", "why_best_micros", "why_missing")
+    values = (why.reason, why.best_price_micros, why.missing_gpus) if why else (None, None, None)
+    return dict(zip(names, values, strict=True))
+
+
+FOLDS = {
+    "order_accepted": on_order_accepted,
+    "block_accepted": on_block_accepted,
+    "capacity_accepted": on_capacity_accepted,
+    "order_rejected": on_order_rejected,
+    "order_canceled": on_order_canceled,
+    "order_expired": on_order_expired,
+    "order_reduced": on_order_reduced,
+}
