@@ -224,7 +224,7 @@ async def flood(corner, orders=3_000):
 async def slow_connection(corner):
     """A socket whose buffers are so small that the service soon notices that nobody reads."""
     narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
     narrow.connect(("127.0.0.1", corner.service.port))
     return await websockets.connect(corner.service.ws, sock=narrow, max_queue=1, compression=None)
 
