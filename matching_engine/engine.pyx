@@ -1,6 +1,7 @@
 """The compiled engine: ordinary orders and cancels in C, every other command by the reference's rules on its records."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp, strlen
 
 from matching_engine.market cimport CompiledMarket
@@ -28,19 +29,21 @@ class Engine(ReferenceEngine):
         """Applies records (offset, broker's timestamp in ms, value). Raises OffsetGap where one is not the next."""
         cdef CompiledMarket market = self.market
         cdef list events = []
-        next_offset = self.state.next_offset
+        cdef int64_t next_offset = self.state.next_offset
+        cdef int64_t ts_ms
         try:
             for offset, ts_ms, value in records:
                 if offset != next_offset:
                     raise OffsetGap(f"offset {offset} where {next_offset} is next")
-                next_offset = self.state.next_offset = offset + 1
-                market.offset = offset
+                market.offset = next_offset
+                next_offset += 1
                 if not (type(value) is bytes and apply_order(market, ts_ms, value)):
                     self.apply_other(ts_ms, value)
                 if market.ruleset and market.offset % DIGEST_EVERY_OFFSETS == 0:
                     market.emit(BalanceDigest, digest=self.balance_digest())
                 market.seal(events)
         finally:
+            self.state.next_offset = next_offset
             market.store()
         return events
 
@@ -60,7 +63,7 @@ class Engine(ReferenceEngine):
         return snapshot.write(plain_state(self.state))
 
 
-cdef bint apply_order(CompiledMarket market, ts_ms, bytes record) except -1:
+cdef bint apply_order(CompiledMarket market, int64_t ts_ms, bytes record) except -1:
     """Whether the record was an order or a cancel that could be applied in C."""
     cdef bint places = is_type(record, b'{"type":"place_order"')
     if not market.ruleset or not (places or is_type(record, b'{"type":"cancel_order"')):

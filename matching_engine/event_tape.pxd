@@ -31,4 +31,4 @@ cdef class EventTape:
     cdef int seal(self, Header* header, list events) except -1
     cdef int set_link(self, str link_hex) except -1
     cdef char* put_header(self, char* at, const Header* header, size_t index) noexcept
-    cdef int advance(self, bytes linked) except -1
+    cdef int advance(self, size_t size) except -1

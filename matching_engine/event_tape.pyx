@@ -1,11 +1,10 @@
 """The events of the record in hand as bytes: bodies first, their headers when the record is sealed."""
 
-from hashlib import sha256
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from matching_engine.digest cimport sha256_of
 from matching_engine.wire cimport put_bytes, put_int, put_literal, size_of, text_of
 from schemas.base import Model
 from schemas.events import Event
@@ -99,7 +98,7 @@ cdef class EventTape:
             at = put_literal(at, b"}")
             begin = self.marks[index].end
             events.append(PyBytes_FromStringAndSize(first, at - first))
-        self.advance(PyBytes_FromStringAndSize(self.sealed, at - self.sealed))
+        self.advance(at - self.sealed)
         self.count = 0
         self.bodies_used = 0
         return 0
@@ -116,11 +115,10 @@ cdef class EventTape:
         at = put_bytes(put_literal(at, b',"prev_link":"'), self.link_hex, 64)
         return put_literal(at, b'"')
 
-    cdef int advance(self, bytes linked) except -1:
+    cdef int advance(self, size_t size) except -1:
         """The next link: SHA-256 of the previous one and the bytes of the events."""
-        cdef bytes link = sha256(linked).digest()
-        cdef Py_ssize_t place
-        memcpy(self.link, PyBytes_AS_STRING(link), 32)
+        cdef int place
+        sha256_of(<uint8_t*>self.sealed, size, self.link)
         for place in range(32):
             self.link_hex[2 * place] = DIGITS[self.link[place] >> 4]
             self.link_hex[2 * place + 1] = DIGITS[self.link[place] & 15]

@@ -25,8 +25,8 @@ cdef class CompiledMarket:
     cdef int64_t shard, ruleset, seq, now, last_order_id, last_trade_id, last_position_id
 
     cdef ContractBook book_of(self, str contract)
-    cdef ContractBook ruled_book(self, str contract)
     cdef ContractBook open_book(self, str contract)
+    cdef int refresh(self, ContractBook book) except -1
     cdef int read_rules(self, ContractBook book) except -1
     cdef NodeDesk desk_of(self, str node)
     cdef Order best_order(self, ContractBook book, bint asks)

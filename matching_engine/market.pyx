@@ -104,15 +104,13 @@ cdef class CompiledMarket:
                 return None
             if contract_name(name, start_s, product.newest.period_s) != contract:
                 return None
-        book = self.ruled_book(contract)
+            book = self.book_of(contract)
+        self.refresh(book)
         return book if book.trading else None
 
-    cdef ContractBook ruled_book(self, str contract):
-        """The book of a contract that was listed, by its rules of today."""
-        cdef ContractBook book = self.book_of(contract)
-        if book.version != self.version:
-            self.read_rules(book)
-        return book
+    cdef int refresh(self, ContractBook book) except -1:
+        """Reads a contract's rules again where anything may have changed them."""
+        return self.read_rules(book) if book.version != self.version else 0
 
     cdef int read_rules(self, ContractBook book) except -1:
         product = self.state.products[book.name.rpartition("-")[0]]
@@ -156,6 +154,7 @@ cdef class CompiledMarket:
         """Books keep the priority; how much is left of an order stands in its record alone."""
         if not reserve(&self.book_set.books):
             raise MemoryError
+        order.book = book
         rest_order(&self.book_set.books, book.asks if order.sells else book.bids, order.price, 1, order.id, 0)
         if order.node is not None:
             self.node_orders.setdefault(order.node, set()).add(order.id)

@@ -4,16 +4,15 @@ Both functions say whether they did it. Where they did not, nothing has changed,
 on the same records: it has the refusals, and the orders that rarely come.
 """
 
-from hashlib import sha256
-
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy, strlen
 
 from matching_engine.command_text cimport (
     AMOUNT_MAX_MICROS, FOK, GTG, Cancel, Place, read_cancel, read_place,
 )
+from matching_engine.digest cimport sha256_of
 from matching_engine.event_tape cimport BODY_SIZE_MAX
 from matching_engine.event_text cimport put_accepted, put_cancel_done, put_duplicate
 from matching_engine.records cimport (
@@ -22,14 +21,20 @@ from matching_engine.records cimport (
 from matching_engine.trading cimport (
     FILLED, SELF_TRADE, Stop, cancel, change_count, crosses, fee_micros, match, post, unit_micros,
 )
-from matching_engine.wire cimport put_literal, str_of
+from matching_engine.wire cimport is_word, put_literal, str_of
 
 from matching_engine.reference import blocks
-from matching_engine.reference.money import RESERVED
+from matching_engine.reference.money import GUARANTEE as GUARANTEE_NAME
+from matching_engine.reference.money import VENUE as VENUE_NAME
+
+cdef enum:
+    RECORD_SIZE_MAX = 1024    # more than words of 64 characters can make a canonical order need
 
 cdef extern from *:
     ctypedef long long wide "__int128"
 
+cdef str VENUE = VENUE_NAME
+cdef str GUARANTEE = GUARANTEE_NAME
 cdef const char* TYPE = b'{"type":"place_order",'
 
 
@@ -42,7 +47,7 @@ cdef bint place_order(CompiledMarket market, bytes record) except -1:
         return False
     cdef ContractBook book = market.open_book(str_of(&place.contract))
     cdef str account = str_of(&place.account)
-    if book is None or account in RESERVED:
+    if book is None or account == VENUE or account == GUARANTEE:
         return False
     cdef uint8_t[32] digest
     digest_body(record, place.command_id.size, digest)
@@ -65,12 +70,10 @@ cdef int digest_body(bytes record, Py_ssize_t command_id_size, uint8_t* digest) 
     cdef size_t head = strlen(TYPE)
     cdef size_t gap = strlen(b'"command_id":"",') + command_id_size
     cdef size_t size = PyBytes_GET_SIZE(record) - gap
-    cdef bytes body = PyBytes_FromStringAndSize(NULL, size)
-    memcpy(PyBytes_AS_STRING(body), text, head)
-    memcpy(PyBytes_AS_STRING(body) + head, text + head + gap, size - head)
-    cdef bytes digested = sha256(body).digest()
-    memcpy(digest, PyBytes_AS_STRING(digested), 32)
-    return 0
+    cdef uint8_t[RECORD_SIZE_MAX] body
+    memcpy(body, text, head)
+    memcpy(body + head, text + head + gap, size - head)
+    return sha256_of(body, size, digest)
 
 
 cdef bint answer_again(
@@ -222,19 +225,19 @@ cdef bint cancel_order(CompiledMarket market, bytes record) except -1:
         return False
     if (command.order_id != 0) == command.has_client_order_id:
         return False
-    cdef str account = str_of(&command.account)
-    cdef Order order = find_order(market, &command, account)
-    if order is None or order.account != account:
+    cdef Order order = find_order(market, &command)
+    if order is None or not is_word(order.account, &command.account):
         return False
-    cancel(market, market.ruled_book(order.contract), order, b"user", FILLED)
-    at = put_cancel_done(market.tape.open(BODY_SIZE_MAX), &command.command_id, account, 1)
+    market.refresh(order.book)
+    cancel(market, order.book, order, b"user", FILLED)
+    at = put_cancel_done(market.tape.open(BODY_SIZE_MAX), &command.command_id, order.account, 1)
     market.tape.close(b"cancel_done", 11, at)
     return True
 
 
-cdef Order find_order(CompiledMarket market, const Cancel* command, str account):
+cdef Order find_order(CompiledMarket market, const Cancel* command):
     if command.order_id:
         return market.orders.get(command.order_id)
-    bound = market.bindings.get(account)
+    cdef dict bound = market.bindings.get(str_of(&command.account))
     binding = None if bound is None else bound.get(str_of(&command.client_order_id))
     return None if binding is None else market.orders.get(binding.order_id)

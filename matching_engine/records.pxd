@@ -28,18 +28,6 @@ cdef class Position:
     cdef public tuple paid
 
 
-cdef class Order:
-    cdef public int64_t id, qty, left, hold_unit_micros, hold_micros
-    cdef public str account, client_order_id, contract, node
-    cdef public object parent_id
-    cdef public bint post_only
-    cdef int64_t price, max_cost           # 0: none
-    cdef bint sells
-    cdef Kind what
-    cdef TimeInForce until
-    cdef Balance balance                   # of the account in the contract's currency, once there is one
-
-
 cdef class ContractBook:
     """A contract with an open gate: its book, and its rules as they stood at a version of the venue's."""
 
@@ -56,6 +44,19 @@ cdef class ContractBook:
     cdef int64_t tick, lot, period_s, maker_fee_bps, taker_fee_bps, gate_ms, last_index
     cdef int64_t[4] bond_permille
     cdef list expiring                     # account and client id of bindings that end at the gate
+
+
+cdef class Order:
+    cdef public int64_t id, qty, left, hold_unit_micros, hold_micros
+    cdef public str account, client_order_id, contract, node
+    cdef public object parent_id
+    cdef public bint post_only
+    cdef int64_t price, max_cost           # 0: none
+    cdef bint sells
+    cdef Kind what
+    cdef TimeInForce until
+    cdef Balance balance                   # of the account in the contract's currency, once there is one
+    cdef ContractBook book                 # in which it rests
 
 
 cdef class NodeDesk:

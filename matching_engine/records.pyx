@@ -7,6 +7,8 @@ from libc.string cimport memcpy
 from matching_engine.command_text cimport FOK, GTG, IOC
 from matching_engine.reference import state as plain
 
+# None of these records can be part of a cycle, so the garbage collector need not look at them.
+
 KINDS = ("limit", "market", "capacity")
 TIFS = ("GTG", "IOC", "FOK")
 
@@ -17,6 +19,7 @@ cdef class Balance:
         self.held = held
 
 
+@cython.no_gc
 cdef class Binding:
     def __init__(self, str body, int64_t offset, object order_id, int64_t until_ms):
         cdef bytes digest = bytes.fromhex(body)
@@ -30,13 +33,14 @@ cdef class Binding:
         return PyBytes_FromStringAndSize(<char*>self.digest, 32).hex()
 
 
-@cython.freelist(64)
+@cython.no_gc
 cdef class Position:
     def __init__(self, **fields):
         for name, value in fields.items():
             setattr(self, name, value)
 
 
+@cython.no_gc
 @cython.freelist(256)
 cdef class Order:
     @property

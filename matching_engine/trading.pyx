@@ -200,7 +200,7 @@ cdef int cancel(CompiledMarket market, ContractBook book, Order order, const cha
     order.hold_micros = 0
     if order.node is not None:
         change_count(market.desk_of(order.node).committed, book.start_key, -order.left)
-    if order.id in market.orders:
+    if order.book is not None:
         market.take_out(order)
     order.left = 0
     at = post(put_literal(at, b',"postings":['), market, order, book.currency, released, -released)

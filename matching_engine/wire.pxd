@@ -128,3 +128,7 @@ cdef inline bint read_choice(Scanner* scanner, const char* no, const char* yes, 
 
 cdef inline str str_of(const Word* word):
     return PyUnicode_DecodeASCII(word.text, word.size, NULL)
+
+
+cdef inline bint is_word(str text, const Word* word):
+    return size_of(text) == word.size and memcmp(text_of(text), word.text, word.size) == 0
