@@ -25,7 +25,14 @@ NOT_THERE_YET = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidCatalogNameError,
 )
-AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)
+# A connection that dies between two steps of one statement shows as an InternalClientError.
+AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+)
 
 
 class StoreError(Exception):
