@@ -23,6 +23,7 @@ from services.ledger.settings import LedgerSettings
 from tests.fixtures.command_log import consume, produce
 from tests.fixtures.money_log import CNY, MoneyLog
 
+TRIAL_BALANCE = "/v1/ledger/trial-balance"
 ADMIN, ALICE = new_credentials("admin"), new_credentials("alice")
 
 
@@ -202,12 +203,42 @@ async def test_a_rebuilt_ledger_has_the_same_books(venue: Venue):
     answers = []
     for rebuild in (False, True):
         async with serving(venue, rebuild) as client:
-            totals = (await client.ask("GET", "/v1/ledger/trial-balance")).json()
+            totals = (await client.ask("GET", TRIAL_BALANCE)).json()
             statement = (await client.ask("GET", "/v1/statements", ALICE)).json()
             answers.append((await client.balances(seq), totals, statement))
     assert answers[0] == answers[1]
     assert answers[0][0] == truth(venue)
     assert answers[0][1]["balanced"] and [row["asset"] for row in answers[0][1]["assets"]] == [CNY, "GPU.MS"]
+
+
+async def test_a_killed_database_costs_no_posting_and_posts_none_twice(venue: Venue, own_postgres: Running):
+    venue.settings = venue.settings.model_copy(update={"database_url": own_postgres.address})
+    async with serving(venue) as client:
+        for round_ in range(2):
+            venue.log.credit("alice", 100, f"t{round_}")
+            await venue.write()
+            await asyncio.to_thread(own_postgres.kill)
+            venue.log.bid("alice", 60)
+            await venue.write()
+            assert (await client.ask("GET", TRIAL_BALANCE)).json()["code"] == "unavailable"
+            await asyncio.to_thread(own_postgres.start)
+            await client.until(lambda answer, seq=venue.written: answer.json().get("seq") == seq, TRIAL_BALANCE)
+        assert await client.balances(4) == truth(venue)
+        assert (await client.ask("GET", "/v1/ledger/audit", ADMIN)).json()["transfers"] == 4
+
+
+async def test_it_answers_what_it_waits_for_until_postgresql_comes(venue: Venue, own_postgres: Running):
+    venue.settings = venue.settings.model_copy(update={"database_url": own_postgres.address})
+    await asyncio.to_thread(own_postgres.kill)
+    task = asyncio.create_task(run(venue))
+    client = Client(f"http://127.0.0.1:{venue.settings.ledger_port}")
+    waiting = await client.until(lambda answer: answer.status_code == 503, "/readyz")
+    assert waiting.json()["waiting_for"][0] == "PostgreSQL"
+    await asyncio.to_thread(own_postgres.start)
+    await client.until(lambda answer: answer.status_code == 200, "/readyz")
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def test_a_difference_halts_the_market_once_and_stops_posting_for_good(venue: Venue):
