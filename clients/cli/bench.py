@@ -85,8 +85,30 @@ def rest(*, orders: int = 4_000, connections: int = 16, json: bool = False) -> N
     show({"machine": describe_machine()} | figures, json=json)
 
 
+def kafka(*, commands: int = 300_000, json: bool = False) -> None:
+    """Run the matching process from Kafka to Kafka over one log of orders, beside its own client echoing the records.
+
+    Parameters
+    ----------
+    commands
+        how many orders and cancels the log holds
+    json
+        print one JSON document
+    """
+    from benchmarks.kafka_to_kafka import BenchmarkFailed, measure
+
+    if commands < 1_000:
+        raise Refused("under 1,000 commands nothing can be measured")
+    try:
+        figures = measure(commands)
+    except BenchmarkFailed as error:
+        raise Refused(str(error)) from error
+    show(figures if json else figures.pop("machine") | figures, json=json)
+
+
 def add_to(app: App) -> None:
     bench = App(name="bench", help="Measure this machine: every figure is a ratio to a floor of the same run.")
     bench.command(engine)
     bench.command(rest)
+    bench.command(kafka)
     app.command(bench)
