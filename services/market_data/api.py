@@ -1,8 +1,9 @@
 """REST for readers: products, contracts, books, trades, candles, tickers, curves, the index; all of it public."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Response
 
@@ -22,13 +23,13 @@ from schemas.market_data import (
 )
 from services.kit.auth import public
 from services.kit.http import ProblemError
-from services.kit.store import Pool
+from services.kit.store import DatabaseAway, Pool
 from services.market_data import rows, store
 from services.market_data.candles import intervals_for
 from services.market_data.contracts import ContractView, ProductView
 from services.market_data.domain import Market
+from services.market_data.history import HistoryBehind, Stored
 from services.market_data.settings import Settings
-from services.market_data.snapshots import Snapshots
 
 SEQ_MAX = 2**63 - 1
 
@@ -43,7 +44,7 @@ class Views:
     settings: Settings
     pool: Pool
     market: Market
-    snapshots: Snapshots
+    stored: Stored
 
     def product(self, product: str) -> ProductView:
         if product not in self.market.products:
@@ -54,6 +55,15 @@ class Views:
         if contract not in self.market.contracts:
             raise ProblemError("not_found", f"no contract {contract}, or it ended a while ago")
         return self.market.contracts[contract]
+
+    async def history(self, read: Callable[..., Awaitable[list]], *arguments: Any) -> tuple[list, int]:
+        """Reads tables when they have everything that the feed has shown so far; returns rows and that sequence."""
+        seq = self.market.seq
+        try:
+            await self.stored.reach(seq)
+            return await read(self.pool, *arguments), seq
+        except (HistoryBehind, DatabaseAway) as error:
+            raise ProblemError("unavailable", str(error), retryable=True, headers={"Retry-After": "1"}) from error
 
     def rows(self, limit: int) -> int:
         return min(limit, self.settings.market_data_page_rows_max)
@@ -132,9 +142,9 @@ def _add_history(router: APIRouter, views: Views) -> None:
     async def trades(sym: Contract | Product | None = None, limit: Limit = 100, cursor: Cursor = None) -> Response:
         """Trades, newest first: of a contract, of a product, or all."""
         count = views.rows(limit)
-        found = await store.trades(views.pool, sym, int(cursor or SEQ_MAX), count)
+        found, seq = await views.history(store.trades, sym, int(cursor or SEQ_MAX), count)
         following = str(found[-1].seq) if len(found) == count else None
-        return answer(TradePage(items=tuple(map(rows.trade_row, found)), cursor=following, seq=market.seq))
+        return answer(TradePage(items=tuple(map(rows.trade_row, found)), cursor=following, seq=seq))
 
     @router.get("/v1/candles", response_model=CandlePage)
     @public
@@ -150,17 +160,17 @@ def _add_history(router: APIRouter, views: Views) -> None:
         if period_s is not None and interval not in intervals_for(period_s):
             raise ProblemError("malformed_request", f"intervals are {', '.join(intervals_for(period_s))}")
         span = (_milliseconds(from_, 0), _milliseconds(to, SEQ_MAX))
-        found = await store.candles(views.pool, sym, interval, *span, views.rows(limit), market.log_ms)
-        return answer(CandlePage(sym=sym, items=tuple(map(rows.candle_row, found)), seq=market.seq))
+        found, seq = await views.history(store.candles, sym, interval, *span, views.rows(limit), market.log_ms)
+        return answer(CandlePage(sym=sym, items=tuple(map(rows.candle_row, found)), seq=seq))
 
     @router.get("/v1/index", response_model=IndexPage)
     @public
     async def index(product: Product, limit: Limit = 48, cursor: Cursor = None) -> Response:
         """Values of a product's index by delivery period, latest first, with method and inputs' digest."""
         count = views.rows(limit)
-        found = await store.indexes(views.pool, product, int(cursor or SEQ_MAX), count)
+        found, seq = await views.history(store.indexes, product, int(cursor or SEQ_MAX), count)
         following = str(contract_start_s(found[-1].contract) * 1000) if len(found) == count else None
-        return answer(IndexPage(items=tuple(map(rows.index_row, found)), cursor=following, seq=market.seq))
+        return answer(IndexPage(items=tuple(map(rows.index_row, found)), cursor=following, seq=seq))
 
 
 def _milliseconds(moment: datetime | None, otherwise: int) -> int:

@@ -16,6 +16,7 @@ from services.market_data.api import Views, add_routes
 from services.market_data.domain import Market
 from services.market_data.feed import Feed, Ring
 from services.market_data.handlers import EventHandler, RelayHandler, subscribe
+from services.market_data.history import Stored
 from services.market_data.readers import Reader
 from services.market_data.relays import Relays
 from services.market_data.settings import Settings
@@ -46,6 +47,7 @@ class MarketData:
         self.feed = Feed(Ring(settings.market_data_ring_span_ms, settings.market_data_ring_messages_max))
         self.snapshots = Snapshots(self.market, self.relays)
         self.readers: set[Reader] = set()
+        self.stored = Stored()
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Starts everything; what fails later ends the task group."""
@@ -54,7 +56,7 @@ class MarketData:
         tasks.create_task(serve(app, settings.host, settings.market_data_port))
         pool = await store.open_pool(settings)
         self.readiness.done("PostgreSQL")
-        add_routes(app, Views(settings, pool, self.market, self.snapshots))
+        add_routes(app, Views(settings, pool, self.market, self.stored))
         add_feed(app, self.readiness, self.new_reader, self.readers)
         refuse_undeclared_routes(app)
         tasks.create_task(beat(self.market, self.readers))
@@ -72,7 +74,7 @@ class MarketData:
 
     async def _follow_events(self, tasks: asyncio.TaskGroup, pool: Pool) -> None:
         position = await store.read_position(pool, self.settings.shard)
-        handler = EventHandler(self.settings, pool, self.market, self.feed, position)
+        handler = EventHandler(self.settings, pool, self.market, self.feed, position, self.stored)
         outbox = Outbox(self.settings, pool, NAME)
         tasks.create_task(outbox.run())
         reader = EventReader(self.settings)

@@ -16,7 +16,7 @@ from services.kit.topics import subscribe_batches
 from services.market_data import store
 from services.market_data.domain import Market
 from services.market_data.feed import Feed, Stream
-from services.market_data.history import History
+from services.market_data.history import History, Stored
 from services.market_data.publishing import Publishing
 from services.market_data.relays import Relays, delivery_item, listing_item
 from services.market_data.settings import Settings
@@ -30,8 +30,10 @@ class EventHandler:
     The events of a command may come in two batches: it counts, whole, at the sequence of its last event.
     """
 
-    def __init__(self, settings: Settings, pool: Pool, market: Market, feed: Feed, position: Position) -> None:
-        self._settings, self._pool, self._market, self._feed = settings, pool, market, feed
+    def __init__(
+        self, settings: Settings, pool: Pool, market: Market, feed: Feed, position: Position, stored: Stored
+    ) -> None:
+        self._settings, self._pool, self._market, self._feed, self._stored = settings, pool, market, feed, stored
         self._publishing = Publishing(market, feed)
         self._position = position
         self._pending: list[AnyEvent] = []
@@ -46,10 +48,12 @@ class EventHandler:
                 self._take_command(self._pending, history)
                 self._pending = []
         if batch.last_seq <= self._position.seq:
+            self._stored.move(batch.last_seq)
             return False
         new = Position(batch.last_seq, batch.next_offset, None)
         await store.write(self._pool, self._settings.shard, self._position, new, history)
         self._position = new
+        self._stored.move(new.seq)
         return bool(history.fixings)
 
     def _take_command(self, events: Sequence[AnyEvent], history: History) -> None:

@@ -1,5 +1,6 @@
 """What goes into the history tables, and what comes out of them."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +10,35 @@ from schemas.venue import IndexFixed
 from services.market_data.candles import Candle
 from services.market_data.domain import Changes
 from services.market_data.index import METHOD
+
+REACH_TIMEOUT_S = 2.0
+
+
+class HistoryBehind(Exception):
+    """The tables do not have yet what the feed has shown."""
+
+
+class Stored:
+    """How far the tables are: a reader who saw a trade in the feed finds it here, or is told to ask again."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._moved = asyncio.Event()
+
+    def move(self, seq: int) -> None:
+        """Says that everything up to `seq` is written."""
+        self.seq = seq
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def reach(self, seq: int) -> None:
+        """Waits until everything up to `seq` is written. Raises HistoryBehind after two seconds."""
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT_S):
+                while self.seq < seq:
+                    await self._moved.wait()
+        except TimeoutError as error:
+            raise HistoryBehind(f"written up to {self.seq}, seen up to {seq}") from error
 
 
 class PastTrade(NamedTuple):

@@ -67,7 +67,7 @@ async def _write(connection: asyncpg.Connection, history: History) -> None:
 async def trades(pool: Pool, sym: str | None, before: int, limit: int) -> list[PastTrade]:
     """Returns trades of a contract, a product or all with a sequence below `before`, newest first."""
     contract = sym if sym and "-" in sym else None
-    found = await pool.fetch(QUERIES.select_trades, contract, None if contract else sym, before, limit)
+    found = await _fetch(pool, QUERIES.select_trades, contract, None if contract else sym, before, limit)
     return [PastTrade(**row) for row in found]
 
 
@@ -75,7 +75,7 @@ async def candles(
     pool: Pool, sym: str, interval: str, from_ms: int, to_ms: int, limit: int, log_ms: int
 ) -> list[Candle]:
     """Returns the candles that start in [from_ms, to_ms), newest first; final are those that log time has passed."""
-    rows = await pool.fetch(QUERIES.select_candles, sym, interval, from_ms, to_ms, limit)
+    rows = await _fetch(pool, QUERIES.select_candles, sym, interval, from_ms, to_ms, limit)
     found = []
     for row in rows:
         members = dict(row)
@@ -86,7 +86,7 @@ async def candles(
 
 async def indexes(pool: Pool, product: str, before_ms: int, limit: int) -> list[PastIndex]:
     """Returns the index values of deliveries that start before a time, latest first."""
-    found = await pool.fetch(QUERIES.select_indexes, product, before_ms, limit)
+    found = await _fetch(pool, QUERIES.select_indexes, product, before_ms, limit)
     return [PastIndex(**row) for row in found]
 
 
@@ -105,6 +105,14 @@ async def recent_relayed(pool: Pool, channel: str, limit: int) -> list[tuple[str
 async def generation(pool: Pool) -> str:
     """Returns the name of this life of the schema; a rebuilt one has another."""
     return await pool.fetchval(QUERIES.generation)
+
+
+async def _fetch(pool: Pool, query: str, *arguments: Any) -> list[asyncpg.Record]:
+    """Reads rows. Raises kit's DatabaseAway where PostgreSQL does not answer."""
+    try:
+        return await pool.fetch(query, *arguments)
+    except kit.AWAY as error:
+        raise kit.DatabaseAway(str(error)) from error
 
 
 def _columns(rows: Sequence[tuple]) -> list[list]:

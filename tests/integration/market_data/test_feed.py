@@ -226,7 +226,7 @@ async def slow_connection(corner):
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
     narrow.connect(("127.0.0.1", corner.service.port))
-    return await websockets.connect(corner.service.ws, sock=narrow, max_queue=1, compression=None)
+    return await websockets.connect(corner.service.ws, sock=narrow, max_queue=1, compression=None, close_timeout=0.5)
 
 
 async def test_a_slow_reader_is_closed_with_a_code_and_its_last_sequence(corner):

@@ -6,6 +6,7 @@ import signal
 import time
 
 import asyncpg
+import httpx
 import pytest
 import websockets
 from aiokafka import AIOKafkaConsumer
@@ -13,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from schemas.topics import COMMANDS, LISTINGS_EVENTS
 from tests.fixtures.event_log import CONTRACT, PRODUCT, EventLog, accepted, traded
 from tests.fixtures.hardware_events import listing_changed
+from tests.fixtures.market_data import running_service
 
 P = 12_840_000
 NOW_MS = time.time_ns() // 1_000_000
@@ -99,6 +101,36 @@ async def test_the_index_is_fixed_once_at_the_gate_and_a_lost_outbox_numbers_it_
     (command,) = first["commands"]
     fixed = [command[name] for name in ("type", "contract", "index_micros", "level")]
     assert fixed == ["index_fixed", CONTRACT, P + 10_000, 5]
+
+
+async def test_the_feed_goes_on_while_the_database_is_away_and_history_follows(
+    writer, own_kafka, own_postgres, tmp_path, log
+):
+    await writer.write(log)
+    addresses = {"kafka": own_kafka.address, "database_url": own_postgres.address}
+    with running_service("market_data", tmp_path, **addresses) as service:
+        await service.ready()
+        own_postgres.kill()
+        log.command(accepted(20, "buy", 2, P + 10_000), traded(1, 20, 2, P + 10_000, left=(3, 0)))
+        await writer.write(log)
+        delta = await first_book_message(service, from_seq=6)
+        with pytest.raises(httpx.HTTPStatusError) as refused:
+            await service.get("/v1/trades", sym=CONTRACT)
+        own_postgres.start()
+        async with asyncio.timeout(20):
+            while (trades := await trades_of(service)) is None:
+                await asyncio.sleep(0.2)
+    assert (delta["prev_seq"], delta["seq"]) == (6, 8)
+    problem = refused.value.response.json()
+    assert (problem["status"], problem["code"], problem["retryable"]) == (503, "unavailable", True)
+    assert [trade["seq"] for trade in trades] == [8, 6]
+
+
+async def trades_of(service):
+    try:
+        return (await service.get("/v1/trades", sym=CONTRACT))["items"]
+    except httpx.HTTPStatusError:
+        return None
 
 
 async def test_dropped_tables_are_rebuilt_to_the_same_content(writer, start_market_data, log, fresh_database):
