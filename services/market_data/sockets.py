@@ -15,6 +15,7 @@ from schemas.market_data import Acknowledged, FeedProblem, FeedRequest, Heartbea
 from services.kit.auth import public
 from services.kit.http import ProblemError
 from services.kit.readiness import Readiness
+from services.market_data import metrics
 from services.market_data.domain import Market
 from services.market_data.readers import Reader, SlowReader, TooManyStreams
 from services.market_data.snapshots import UnknownInterval, UnknownSymbol
@@ -70,6 +71,7 @@ async def beat(market: Market, readers: set[Reader]) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_S)
         ts_ns = str(time.time_ns())
+        metrics.READERS.set(len(readers))
         for reader in tuple(readers):
             seqs = {sym: market.contracts[sym].book.seq for sym in reader.books() if sym in market.contracts}
             reader.put(None, 0, Heartbeat(seq=seqs, last_seq=market.seq, ts_ns=ts_ns).wire())
@@ -106,6 +108,7 @@ async def _send(socket: WebSocket, reader: Reader) -> None:
             _, data = await reader.take()
             await socket.send_text(data.decode())
     except SlowReader as slow:
+        metrics.SLOW_READERS.inc()
         await socket.close(CLOSE_SLOW_READER, f"slow_reader seq={slow.args[0]}")
 
 
@@ -143,6 +146,7 @@ async def _events(reader: Reader, readers: set[Reader]) -> AsyncIterator[bytes]:
             seq, data = await reader.take()
             yield (b"id: %d\n" % seq if seq else b"") + b"data: " + data + b"\n\n"
     except SlowReader as slow:
+        metrics.SLOW_READERS.inc()
         problem = FeedProblem(code="slow_reader", detail="took less than it was sent", seq=slow.args[0])
         yield b"event: error\ndata: " + problem.wire() + b"\n\n"
     finally:
