@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: order entry on bare routes, everything else on plain ones, and the private WebSocket."""
+"""The gateway's HTTP side: reads, accounts and keys on FastAPI, the private WebSocket, order entry before them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
-from starlette.routing import Route
 
 from services.gateway import accounts, openapi, reading
 from services.gateway.desk import Desk
+from services.gateway.front import Front
 from services.gateway.order_entry import OrderEntry
 from services.gateway.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
@@ -25,18 +25,14 @@ def build_api(desk: Desk) -> FastAPI:
     app.include_router(reading.make_router(desk))
     app.include_router(accounts.make_router(desk, service_key(desk.settings.keys_dir)))
     app.add_api_websocket_route(PATH, PrivateSocket(desk).serve)
-    app.router.routes[:0] = bare_routes(OrderEntry(desk))
     app.openapi = partial(openapi.document, app)
     refuse_undeclared_routes(app)
     return app
 
 
-def bare_routes(entry: OrderEntry) -> list[Route]:
-    """Returns the routes of order entry, to stand before all others; each checks signature and scope itself."""
-    return [
-        Route(operation.path, getattr(entry, operation.endpoint), methods=[operation.method])
-        for operation in openapi.BARE_OPERATIONS
-    ]
+def build_front(desk: Desk) -> Front:
+    """Returns what the server serves: order entry before the application."""
+    return Front(build_api(desk), OrderEntry(desk), desk.settings.body_bytes_max, desk.readiness)
 
 
 def service_key(keys_dir: Path) -> Callable[[], Ed25519PrivateKey]:

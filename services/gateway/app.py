@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from services.gateway.accounts import Accounts
-from services.gateway.api import build_api, service_key
+from services.gateway.api import build_front, service_key
 from services.gateway.desk import Desk, make_desk
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
 from services.gateway.recorder import Recorder
@@ -35,7 +35,7 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
     readiness = Readiness("PostgreSQL", "Kafka", "API keys", "the end of the event log")
     desk = make_desk(settings, readiness)
-    tasks.create_task(serve(build_api(desk), settings.host, settings.gateway_port))
+    tasks.create_task(serve(build_front(desk), settings.host, settings.gateway_port))
     pool = await open_pool(settings, "gateway", "services.gateway")
     tasks.create_task(_close_at_the_end(pool))
     desk.store = Store(pool, settings.shard)

@@ -1,4 +1,4 @@
-"""What every route of the gateway works with, and the checks that they share: ready, signed, within budget."""
+"""What every route of the gateway works with, and the checks that they share: signed, within budget."""
 
 import itertools
 import time
@@ -25,7 +25,7 @@ from services.kit.readiness import Readiness
 
 @dataclass
 class Desk:
-    """The parts of a running gateway. Those that need PostgreSQL come later; `require_ready` guards them."""
+    """The parts of a running gateway. Those that need PostgreSQL come later; nothing is served before `readiness`."""
 
     settings: GatewaySettings
     readiness: Readiness
@@ -49,23 +49,11 @@ class Desk:
         """Returns an id that no other command of this or another gateway has."""
         return f"{self.started}-{next(self.command_ids)}"
 
-    def require_ready(self) -> None:
-        """Raises `unavailable` until everything that the gateway waits for is there."""
-        if waiting := self.readiness.waiting:
-            raise ProblemError(
-                "unavailable",
-                f"the gateway waits for {', '.join(waiting)}",
-                retryable=True,
-                headers={"Retry-After": "1"},
-            )
-
     def caller_of(self, request: Request, body: bytes) -> Caller:
         """Checks a request's signature."""
-        self.require_ready()
-        client = request.client.host if request.client else None
-        return self.auth.verify(
-            request.method, request.url.path, request.url.query, body, request.headers, client
-        )
+        scope, client = request.scope, request.client
+        query, address = scope["query_string"].decode("latin-1"), client.host if client else None
+        return self.auth.verify(scope["method"], scope["path"], query, body, request.headers, address)
 
     def caller(self, scope: Scope) -> Callable[[Request, Response], Awaitable[Caller]]:
         """Returns the dependency of a route that needs `scope` and is paid from the budget of reads."""

@@ -24,10 +24,7 @@ BARE_MODELS = (OrderForm, BlockForm, CapacityForm, CancelForm, OrderReply, Cance
 
 @dataclass(frozen=True)
 class BareOperation:
-    """A route that FastAPI does not handle, because its handling costs more than the whole work, and its description.
-
-    `endpoint` names the method of OrderEntry that serves it.
-    """
+    """A route that FastAPI does not handle (see front.py), and its description; `endpoint` is OrderEntry's method."""
 
     method: str
     path: str

@@ -82,7 +82,8 @@ class PrivateSocket:
     async def _login(self, socket: WebSocket) -> Caller:
         async with asyncio.timeout(self._desk.settings.feed_login_s):
             login = Login.model_validate_json(await socket.receive_text())
-        self._desk.require_ready()
+        if waiting := self._desk.readiness.waiting:
+            raise ProblemError("unavailable", f"the gateway waits for {', '.join(waiting)}", retryable=True)
         headers = {
             signing.KEY_HEADER: login.key,
             signing.TIMESTAMP_HEADER: login.ts_ms,

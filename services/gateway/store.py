@@ -164,4 +164,3 @@ class Store:
                 yield connection
         except (*kit.AWAY, TimeoutError) as error:
             raise kit.DatabaseAway(str(error)) from error
-
