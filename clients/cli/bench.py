@@ -10,7 +10,7 @@ from clients.cli.output import Refused, show
 SHOWN = ("stream", "trades", "live", "equal", "book_ns", "floor_ns", "ratio", "commands_per_s")
 
 
-def engine(*, stream: Path | None = None, rounds: int = 5, json: bool = False) -> int:
+def engine(*, stream: Path | None = None, rounds: int = 5, whole: bool = False, json: bool = False) -> int:
     """Run command streams through the order book, beside the floor program.
 
     Parameters
@@ -19,9 +19,13 @@ def engine(*, stream: Path | None = None, rounds: int = 5, json: bool = False) -
         a stream file; left out, the fixed streams w1, w1s, w2, w3 and w4, made on first use
     rounds
         interleaved rounds of floor and book, of which the medians are printed
+    whole
+        run orders and cancels through the whole engine instead, from bytes to bytes, beside the reference engine
     json
         print one JSON document
     """
+    if whole:
+        return whole_engine(rounds, json)
     try:
         from benchmarks.engine import FIXED_STREAMS, measure_stream
     except ModuleNotFoundError as error:
@@ -54,6 +58,15 @@ def engine(*, stream: Path | None = None, rounds: int = 5, json: bool = False) -
         show(machine, json=False)
         show([{name: row[name] for name in SHOWN if name in row} for row in rows], json=False)
     return 0 if all(row["equal"] for row in rows) else 1
+
+
+def whole_engine(rounds: int, json: bool) -> int:
+    from benchmarks.machine import describe_machine
+    from benchmarks.whole_engine import measure_whole
+
+    figures = {"machine": describe_machine(), "rounds": rounds} | measure_whole(200_000, rounds)
+    show(figures, json=json)
+    return 0 if figures["equal"] else 1
 
 
 def rest(*, orders: int = 4_000, connections: int = 16, json: bool = False) -> None:
