@@ -41,4 +41,4 @@ def engine_extensions() -> list[Extension]:
     return cythonize(extensions, compiler_directives=DIRECTIVES, force=CHECKED, quiet=True)
 
 
-setup(ext_modules=engine_extensions())
+setup(ext_modules=engine_extensions(), options={"build_ext": {"parallel": os.cpu_count() or 1}})
