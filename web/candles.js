@@ -20,7 +20,7 @@ function chart(candles, decimals, { width, height }) {
   const last = candles.at(-1);
   const title = `Candles from ${day(candles[0].start)} to ${day(last.start)} UTC, last close ${decimal(last.close)}. The table below has all values.`;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": title });
-  const scale = priceScale(candles, width, height);
+  const scale = priceScale(candles, width, height, decimals);
   for (const value of scale.ticks) svg.append(...gridLine(value, scale, decimals));
   const step = (width - PLOT.left - PLOT.right) / Math.max(candles.length, 24);
   const most = Math.max(...candles.map((candle) => Number(candle.qty)));
@@ -29,22 +29,22 @@ function chart(candles, decimals, { width, height }) {
   return svg;
 }
 
-function priceScale(candles, width, height) {
+function priceScale(candles, width, height, decimals) {
   const low = Math.min(...candles.map((candle) => micros(candle.low)));
   const high = Math.max(...candles.map((candle) => micros(candle.high)));
-  const margin = Math.max((high - low) * 0.08, 10_000);
+  const margin = Math.max((high - low) * 0.08, 2 * 10 ** (6 - decimals));
   const [from, to] = [low - margin, high + margin];
   const bottom = height - PLOT.bottom;
   const y = (value) => PLOT.top + ((to - value) / (to - from)) * (bottom - PLOT.top);
-  const interval = niceStep((to - from) / 5);
+  const interval = niceStep((to - from) / 5, 10 ** (6 - decimals));
   const ticks = [];
   for (let value = Math.ceil(from / interval) * interval; value <= to; value += interval) ticks.push(value);
   return { y, ticks, right: width - PLOT.right, height };
 }
 
-function niceStep(rough) {
+function niceStep(rough, least) {
   const power = 10 ** Math.floor(Math.log10(rough));
-  return Math.max(1000, power * (STEPS.find((step) => step * power >= rough) ?? 10));
+  return Math.max(least, power * (STEPS.find((step) => step * power >= rough) ?? 10));
 }
 
 function gridLine(value, scale, decimals) {

@@ -27,6 +27,11 @@ export function group(value) {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** (1, "trade") → '1 trade', (2, "trade") → '2 trades'. */
+export function count(value, noun) {
+  return `${group(value)} ${noun}${Number(value) === 1 ? "" : "s"}`;
+}
+
 /** A decimal string as it came, with groups. */
 export function decimal(text) {
   const [whole, part] = text.split(".");

@@ -1,6 +1,6 @@
 // The book as a ladder: asks above, bids below, the depth so far as a bar behind each row.
 import { at, make, write } from "./dom.js";
-import { group, price } from "./format.js";
+import { count, group, price } from "./format.js";
 
 const LEVELS = 10;
 
@@ -12,7 +12,7 @@ export function showLadder(book, decimals) {
   at("bids").replaceChildren(...bids.map((row) => line("Bid", row, deepest, decimals)), ...blank(bids));
   write("mid", middle(book, decimals));
   const sum = (levels) => levels.reduce((all, { qty }) => all + qty, 0);
-  write("book-hint", `${group(sum(book.bids))} GPUs bid, ${group(sum(book.asks))} offered`);
+  write("book-hint", `${count(sum(book.bids), "GPU")} bid, ${group(sum(book.asks))} offered`);
 }
 
 function totals(levels) {

@@ -3,7 +3,7 @@ import { Book } from "./book.js";
 import { showCandles } from "./candles.js";
 import { at, make, write } from "./dom.js";
 import { Feed } from "./feed.js";
-import { clock, day, decimal, decimalsOf, duration, group, micros, price, words } from "./format.js";
+import { clock, count, day, decimal, decimalsOf, duration, group, micros, price, words } from "./format.js";
 import { showLadder } from "./ladder.js";
 import { Strip } from "./strip.js";
 import { listing, showBoard, showIndex, showTape } from "./tables.js";
@@ -46,6 +46,7 @@ async function start() {
   bind();
   feed.subscribe("status", "*");
   feed.subscribe("listings", "*");
+  state.busiest = await lastTraded();
   feed.open();
   fetchBoard();
   setInterval(fetchBoard, BOARD_POLL_MS);
@@ -143,12 +144,24 @@ async function fetchBoard() {
   }
 }
 
+/** The product that was traded last: what someone who asked for nothing may want to see. */
+async function lastTraded() {
+  try {
+    const answer = await fetch(`${config.market_data}/v1/trades?limit=1`);
+    const contract = answer.ok ? (await answer.json()).items[0]?.contract : undefined;
+    return contract?.slice(0, contract.lastIndexOf("-"));
+  } catch {
+    return undefined; // Market data is away; the feed will say so.
+  }
+}
+
 // -- what is chosen
 
 function wanted() {
   const hash = decodeURIComponent(location.hash.slice(1));
   const product = hash.includes("-") ? hash.slice(0, hash.lastIndexOf("-")) : hash;
   if (state.products.has(product)) return product;
+  if (state.products.has(state.busiest)) return state.busiest;
   const open = [...state.products.values()].find((row) => row.state === "OPEN");
   return open?.product ?? state.products.keys().next().value;
 }
@@ -157,10 +170,16 @@ function chooseProduct(product) {
   if (!product || product === state.product) return;
   if (state.product) for (const ch of ["curve", "index"]) feed.unsubscribe(ch, state.product);
   leaveContract();
-  Object.assign(state, { product, points: [], indexes: [] });
+  Object.assign(state, { product, points: [], indexes: [], interval: usualInterval(product) });
   feed.subscribe("curve", product);
   feed.subscribe("index", product);
   mark("products", "strip", "index");
+}
+
+/** A sandbox's own short period, else a minute. */
+function usualInterval(product) {
+  const periodS = state.products.get(product).period_s;
+  return periodS < 60 ? `${periodS}s` : "1m";
 }
 
 function keepChoice() {
@@ -260,7 +279,7 @@ const SHOW = {
     write("unit", `${currency} per GPU-hour`);
     showLast(ticker, decimals);
     for (const name of ["high", "low", "index"]) write(name, ticker?.[name] ? decimal(ticker[name]) : "–");
-    write("volume", ticker ? `${group(ticker.qty)} GPUs · ${group(ticker.trades)} trades` : "–");
+    write("volume", ticker ? `${count(ticker.qty, "GPU")} · ${count(ticker.trades, "trade")}` : "–");
     write("state", ticker ? words(ticker.state) : "–");
     document.title = ticker?.last ? `${ticker.last} · ${state.contract} · Hourbook` : "Hourbook";
   },

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.fixtures.market_data import Corner, Service, SharedMarket, log_writer, running_service, shared_market
 
@@ -24,6 +24,7 @@ FLAGS = [
     "--disable-sync",
 ]
 HOUR_S = 3600
+expect.set_options(timeout=15_000)
 
 
 def browser_path() -> str | None:
