@@ -15,7 +15,13 @@ SUITES = {
     "engine": ("tests/engine",),
     "api": ("tests/api",),
     "faults": ("tests/faults",),
-    "delivery": ("tests/delivery",),
+    "delivery": (
+        "tests/unit/agents",
+        "tests/unit/services/delivery",
+        "tests/property/agents",
+        "tests/integration/agents",
+        "tests/integration/delivery",
+    ),
     "browser": ("tests/browser",),
 }
 DEFAULT = ("core", "delivery", "browser")
@@ -41,7 +47,7 @@ def test(
     if without_browser:
         names.remove("browser")
         say_no_browser()
-    paths = [path for name in names for path in SUITES[name] if (REPOSITORY / path).is_dir()]
+    paths = without_parts([path for name in names for path in SUITES[name] if (REPOSITORY / path).is_dir()])
     if not paths:
         raise Refused(f"no tests to run for {suite or 'the default suites'}")
     command = [sys.executable, "-m", "pytest", *paths, *arguments]
@@ -49,6 +55,11 @@ def test(
     if without_browser:
         say_no_browser()
     return status
+
+
+def without_parts(paths: list[str]) -> list[str]:
+    """The folders less those that lie in another of them: core holds delivery's tests too."""
+    return [path for path in paths if not any(path.startswith(f"{other}/") for other in paths)]
 
 
 def say_no_browser() -> None:

@@ -68,6 +68,14 @@ def test_with_a_browser_the_page_is_tested(pytest_runs, monkeypatch, capsys):
     assert (pytest_runs, capsys.readouterr().err) == ([["tests/unit"]], "")
 
 
+def test_the_tests_of_delivery_are_run_alone_by_name_and_once_among_all(pytest_runs, monkeypatch):
+    monkeypatch.setattr(suites, "find_browser", lambda: None)
+    suites.test("delivery")
+    suites.test()
+    assert "tests/unit/agents" in pytest_runs[0]
+    assert [path for path in pytest_runs[1] if path.startswith("tests/unit")] == ["tests/unit"]
+
+
 def test_a_suite_without_tests_is_refused(pytest_runs, monkeypatch):
     monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "delivery": ("tests/nowhere",)})
     with pytest.raises(Refused, match="no tests to run for delivery"):
