@@ -24,7 +24,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
-from services.kit.store import AWAY, Pool, read_position
+from services.kit.store import AWAY, read_position
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 
 NAME = "delivery"
@@ -46,7 +46,6 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     authenticator = Authenticator(directory, settings.signature_window_ms)
     tasks.create_task(serve(app, settings.host, settings.delivery_port))
     pool = await store.open_pool(settings)
-    tasks.create_task(_hold(pool))
     readiness.done("PostgreSQL")
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
@@ -83,13 +82,6 @@ def _reports(settings: Settings, effects: Effects, failed: asyncio.Future) -> Ka
 
     subscribe_batches(broker, METER_REPORTS, NAME, METER_RECORD, take)
     return broker
-
-
-async def _hold(pool: Pool) -> None:
-    try:
-        await asyncio.Event().wait()
-    finally:
-        pool.terminate()
 
 
 async def _until(failed: asyncio.Future) -> None:

@@ -59,23 +59,22 @@ async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled)
 
 async def take_report(store: Store, settings: Settings, record: NodeReported) -> None:
     """Stores a report for the meter if it is the next of its chain, and takes note of the GPUs' health."""
-    node, report = await store.node(record.node_id, lock=True), record.report
+    known, report = await store.node_for_record(record.node_id), record.report
+    node = known.node
     if report.agent != node.node_id or not signature_holds(node.public_key, report.signature, signing_bytes(report)):
         raise Contradiction("bad_signature")
-    end, digest = await store.row("meter_end", node.node_id), message_hash(report)
-    last_seq, last_hash = (end["seq"], end["hash"]) if end else (0, "0" * 64)
-    if report.seq <= last_seq:
+    digest = message_hash(report)
+    if report.seq <= known.meter_seq:
         if await store.value("meter_hash", node.node_id, report.seq) != digest:
             raise Contradiction("forked_chain")
         return
-    if report.seq != last_seq + 1 or report.prev_hash != last_hash:
+    if report.seq != known.meter_seq + 1 or report.prev_hash != known.meter_hash:
         raise Contradiction("broken_chain")
     row = (node.node_id, report.seq, digest, record.received_ms, record.canonical())
-    await store.run("insert_meter_report", *row)
     live_ms = None if report.queued else record.received_ms
-    await store.run("note_report_of_node", node.node_id, report.boot_id, live_ms)
+    await store.run("insert_meter_report", *row, report.boot_id, live_ms)
     if node.state not in nodes.BARRED:
-        await nodes.take_fitness(store, node, record)
+        await nodes.take_fitness(store, node, known.fitness, record)
 
 
 async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged) -> None:

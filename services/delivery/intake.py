@@ -3,10 +3,10 @@
 import secrets
 
 from schemas.nodes import Challenge, NodeReported, PolicyHint, Report, ReportReply, message_hash
-from services.delivery.domain import NodeBarred
-from services.delivery.edge import signed_node
+from services.delivery.domain import NodeBarred, NotThisNode
+from services.delivery.edge import check_signature
 from services.delivery.effects import Effects, PromptPublisher, now_ms
-from services.delivery.leases import next_report_ms, start_of, stop_of
+from services.delivery.leases import Lease, next_report_ms, start_of, stop_of
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.reports import (
     Chain,
@@ -21,7 +21,7 @@ from services.delivery.reports import (
     place_report,
 )
 from services.delivery.settings import Settings
-from services.delivery.store import Node, Store, lease_of, transaction
+from services.delivery.store import ChainForReport, Store, lease_of, transaction
 
 STATUS = {"next": "accepted", "duplicate": "duplicate", "early": "buffered"}
 
@@ -34,13 +34,18 @@ class Intake:
 
     async def take(self, node_id: str, report: Report) -> ReportReply:
         """Takes a report. Raises a DeliveryError; a forked chain puts the node into quarantine."""
-        node, received_ms = await signed_node(self._effects.pool, node_id, report), now_ms()
-        if node.state in BARRED:
-            raise NodeBarred(f"the node is {node.state}: {node.reason}")
-        limits = self._settings.limits(node.period_ms)
+        if report.agent != node_id:
+            raise NotThisNode(f"the path names {node_id}, the report {report.agent}")
+        received_ms = now_ms()
         try:
             async with transaction(self._effects.pool) as store:
-                verdict, chain = await self._place(store, report, received_ms, limits)
+                known = await store.chain_for_report(node_id, report.seq)
+                check_signature(report, known.node.public_key)
+                if known.node.state in BARRED:
+                    raise NodeBarred(f"the node is {known.node.state}: {known.node.reason}")
+                limits = self._settings.limits(known.node.period_ms)
+                verdict, chain = await self._place(store, known, report, received_ms, limits)
+                reply = await self._reply(store, known, STATUS[verdict], report.seq, chain.nonce, limits)
         except NonceStale as error:
             error.members |= await self._renew(node_id, report.server_nonce, received_ms)
             raise
@@ -49,26 +54,26 @@ class Intake:
                 await take_down(store, await store.node(node_id, lock=True), "quarantined", "forked_chain", now_ms())
             raise
         await self._publisher.published()
-        return await self._reply(node, STATUS[verdict], report.seq, chain.nonce, limits)
+        return reply
 
-    async def _place(self, store: Store, report: Report, received_ms: int, limits: ReportLimits) -> tuple[str, Chain]:
-        chain, digest = await store.chain(report.agent), message_hash(report)
-        known = await store.value("known_hash", report.agent, report.seq)
-        verdict = place_report(chain, report, digest, known, limits)
-        if known is None:
+    async def _place(
+        self, store: Store, known: ChainForReport, report: Report, received_ms: int, limits: ReportLimits
+    ) -> tuple[str, Chain]:
+        chain, digest = known.chain, message_hash(report)
+        verdict = place_report(chain, report, digest, known.known_hash, limits)
+        is_new = known.known_hash is None
+        if is_new:
             check_nonce(chain, report, received_ms, limits)
+            issued_ms = None if report.queued else chain.nonce_issued_ms
             record = NodeReported(
-                node_id=report.agent,
-                received_ms=received_ms,
-                nonce_issued_ms=None if report.queued else chain.nonce_issued_ms,
-                report=report,
+                node_id=report.agent, received_ms=received_ms, nonce_issued_ms=issued_ms, report=report
             )
             if verdict == "early":
                 await store.run("insert_waiting", report.agent, report.seq, digest, record.canonical())
             else:
                 chain = await self._append(store, chain, record, limits)
                 chain = await self._drain(store, report.agent, chain, limits)
-        is_used = verdict == "next" or (known is None and not report.queued)
+        is_used = verdict == "next" or (is_new and not report.queued)
         if is_used or received_ms - chain.nonce_issued_ms > limits.interval_ms:
             kept = report.server_nonce if report.queued else None
             chain = give_nonce(chain, secrets.token_hex(32), received_ms, kept)
@@ -99,22 +104,15 @@ class Intake:
             await store.save_chain(node_id, chain)
         return {"server_nonce": chain.nonce, "server_time_ms": received_ms}
 
-    async def _reply(self, node: Node, status: str, seq: int, nonce: str, limits: ReportLimits) -> ReportReply:
-        store, time_ms = Store(self._effects.pool), now_ms()
-        leases = [(lease_of(row), row) for row in await store.rows("leases_to_follow", node.node_id)]
-        starts = [
-            start_of(lease, row["told_ends_ms"])
-            for lease, row in leases
-            if lease.state == "ready" and row["start_answered_ms"] is None and lease.ends_ms > time_ms
-        ]
-        stops = [
-            stop_of(lease)
-            for lease, row in leases
-            if row["start_answered_ms"] is not None
-            and row["stop_answered_ms"] is None
-            and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)
-        ]
-        challenges = await store.rows("open_challenges", node.node_id, time_ms)
+    async def _reply(
+        self, store: Store, known: ChainForReport, status: str, seq: int, nonce: str, limits: ReportLimits
+    ) -> ReportReply:
+        node, time_ms = known.node, now_ms()
+        rows = await store.rows("leases_to_follow", node.node_id) if known.is_leased else []
+        asked = await store.rows("open_challenges", node.node_id, time_ms) if known.is_challenged else []
+        leases = [(lease_of(row), row) for row in rows]
+        starts = [start_of(lease, row["told_ends_ms"]) for lease, row in leases if _may_start(lease, row, time_ms)]
+        stops = [stop_of(lease) for lease, row in leases if _must_stop(lease, row, time_ms)]
         return ReportReply(
             status=status,
             seq=seq,
@@ -123,8 +121,17 @@ class Intake:
             report_interval_ms=next_report_ms([lease for lease, _ in leases], bool(stops), time_ms, limits.interval_ms),
             level=node.level,
             node_state=node.state,
-            challenges=tuple(Challenge.model_validate_json(row["asked"]) for row in challenges),
+            challenges=tuple(Challenge.model_validate_json(row["asked"]) for row in asked),
             start_leases=tuple(starts),
             stop_leases=tuple(stops),
             hint=PolicyHint(sell=node.state == "active", reason="" if node.state == "active" else node.reason),
         )
+
+
+def _may_start(lease: Lease, row, time_ms: int) -> bool:
+    return lease.state == "ready" and row["start_answered_ms"] is None and lease.ends_ms > time_ms
+
+
+def _must_stop(lease: Lease, row, time_ms: int) -> bool:
+    is_open = row["start_answered_ms"] is not None and row["stop_answered_ms"] is None
+    return is_open and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)

@@ -3,7 +3,7 @@
 from schemas.delivery import NodeStateChanged
 from schemas.nodes import NodeReported
 from schemas.venue import NodeDown, NodeGpu, NodesAlive, RegisterNode
-from services.delivery.domain import memory_min_mib, next_fitness, sellable_gpus
+from services.delivery.domain import GpuFitness, memory_min_mib, next_fitness, sellable_gpus
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
 
@@ -33,10 +33,9 @@ async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: i
         await store.tell(NodeStateChanged, node.node_id, now_ms, state=state, level=level, reason=reason, gpus=())
 
 
-async def take_fitness(store: Store, node: Node, record: NodeReported) -> None:
+async def take_fitness(store: Store, node: Node, known: dict[str, GpuFitness], record: NodeReported) -> None:
     """Takes what a report says of the node's GPUs; fewer fit ones leave the market at once, more must prove first."""
     report = record.report
-    known = await store.fitness(node.node_id)
     after = next_fitness(known, report.gpus, report.boot_id, memory_min_mib(node.grade))
     for uuid, fitness in after.items():
         if fitness != known[uuid]:

@@ -48,9 +48,6 @@ update node set state = $2, level = $3, reason = $4, registered_gpus = $5, beat_
 -- name: set_node_admitted
 update node set admitted = true where node_id = $1 and not admitted returning node_id;
 
--- name: note_report_of_node
-update node set boot_id = $2, last_live_ms = coalesce($3, last_live_ms) where node_id = $1;
-
 -- name: nodes_to_beat
 select n.node_id, n.last_live_ms, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
 from node n
@@ -82,10 +79,19 @@ update chain set seq = $2, hash = $3, boot_id = $4, mono_end_ms = $5, received_m
                  nonce_issued_ms = $8, recent_nonces = $9, queued_nonce = $10, offset_min_ms = $11
 where node_id = $1;
 
--- name: known_hash
-select hash from taken_report where node_id = $1 and seq = $2
-union all
-select hash from waiting_report where node_id = $1 and seq = $2;
+-- name: chain_for_report
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms,
+    (select hash from taken_report t where t.node_id = n.node_id and t.seq = $2
+     union all
+     select hash from waiting_report w where w.node_id = n.node_id and w.seq = $2) as known_hash,
+    exists (select 1 from challenge h where h.node_id = n.node_id and h.state = 'issued') as is_challenged,
+    exists (select 1 from lease l where l.node_id = n.node_id
+            and (l.state in ('pending', 'ready', 'started')
+                 or (l.start_answered_ms is not null and l.stop_answered_ms is null))) as is_leased,
+    c.seq as chain_seq, c.hash as chain_hash, c.boot_id as chain_boot_id, c.mono_end_ms, c.received_ms, c.nonce,
+    c.nonce_issued_ms, c.recent_nonces, c.queued_nonce, c.offset_min_ms
+from node n join chain c using (node_id)
+where n.node_id = $1 for update of c;
 
 -- name: insert_taken
 insert into taken_report (node_id, seq, hash) values ($1, $2, $3);
@@ -99,14 +105,20 @@ delete from waiting_report where node_id = $1 and seq = $2 returning hash, recor
 -- name: drop_waiting
 delete from waiting_report where node_id = $1;
 
--- name: meter_end
-select seq, hash from meter_report where node_id = $1 order by seq desc limit 1;
+-- name: node_for_record
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms, r.seq as meter_seq, r.hash as meter_hash,
+    (select json_object_agg(g.uuid, json_build_array(g.fault, g.fault_boot)) from node_gpu g
+     where g.node_id = n.node_id)::text as fitness
+from node n left join lateral (select seq, hash from meter_report m where m.node_id = n.node_id
+                               order by seq desc limit 1) r on true
+where n.node_id = $1 for update of n;
 
 -- name: meter_hash
 select hash from meter_report where node_id = $1 and seq = $2;
 
 -- name: insert_meter_report
-insert into meter_report (node_id, seq, hash, received_ms, record) values ($1, $2, $3, $4, $5);
+with kept as (insert into meter_report (node_id, seq, hash, received_ms, record) values ($1, $2, $3, $4, $5))
+update node set boot_id = $6, last_live_ms = coalesce($7, last_live_ms) where node_id = $1;
 
 -- name: meter_records
 select record from meter_report where node_id = $1 and received_ms >= $2 and seq <= $3 order by seq;

@@ -1,5 +1,6 @@
 """Delivery in PostgreSQL: named statements, the rows that rules need as their own types, and what leaves in order."""
 
+import json
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import asyncpg
 
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader
-from schemas.nodes import GpuInventory
+from schemas.nodes import GENESIS_HASH, GpuInventory
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import GpuFitness, UnknownNode
@@ -20,6 +21,7 @@ from services.delivery.settings import Settings
 from services.kit import store as kit
 
 SCHEMA = "delivery"
+CHAIN_COLUMNS = {"seq": "chain_seq", "hash": "chain_hash", "boot_id": "chain_boot_id"}
 QUERIES = kit.load_queries("services.delivery")
 Event = TypeVar("Event", bound=DeliveryHeader)
 
@@ -52,6 +54,27 @@ class NodeGpuRow:
     inventory: GpuInventory
     fitness: GpuFitness
     is_listed: bool
+
+
+@dataclass(frozen=True)
+class ChainForReport:
+    """A node and its chain, the hash of the report with the same number, and whether the reply has more to say."""
+
+    node: Node
+    chain: Chain
+    known_hash: str | None
+    is_challenged: bool
+    is_leased: bool
+
+
+@dataclass(frozen=True)
+class NodeForRecord:
+    """A node, the end of its chain as the meter has it, and its GPUs' fitness."""
+
+    node: Node
+    meter_seq: int
+    meter_hash: str
+    fitness: dict[str, GpuFitness]
 
 
 async def open_pool(settings: Settings) -> kit.Pool:
@@ -133,6 +156,24 @@ class Store:
         if row is None:
             raise UnknownNode(node_id)
         return Chain(**(dict(row) | {"recent_nonces": tuple(row["recent_nonces"])}))
+
+    async def chain_for_report(self, node_id: str, seq: int) -> "ChainForReport":
+        """Returns all that placing a report needs, the chain locked until the transaction ends. Raises UnknownNode."""
+        row = await self.row("chain_for_report", node_id, seq)
+        if row is None:
+            raise UnknownNode(node_id)
+        fields = {name: row[name] for name in Chain.__dataclass_fields__ if name not in CHAIN_COLUMNS}
+        fields |= {name: row[column] for name, column in CHAIN_COLUMNS.items()}
+        chain = Chain(**(fields | {"recent_nonces": tuple(row["recent_nonces"])}))
+        return ChainForReport(node_of(row), chain, row["known_hash"], row["is_challenged"], row["is_leased"])
+
+    async def node_for_record(self, node_id: str) -> "NodeForRecord":
+        """Returns all that taking a report's record needs, the node locked. Raises UnknownNode."""
+        row = await self.row("node_for_record", node_id)
+        if row is None:
+            raise UnknownNode(node_id)
+        fitness = {uuid: GpuFitness(*facts) for uuid, facts in json.loads(row["fitness"] or "{}").items()}
+        return NodeForRecord(node_of(row), row["meter_seq"] or 0, row["meter_hash"] or GENESIS_HASH, fitness)
 
     async def insert_chain(self, node_id: str, chain: Chain) -> None:
         """Writes the chain of a new node."""

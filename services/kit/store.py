@@ -95,7 +95,12 @@ async def open_pool(settings: Settings, schema: str, package: str | None = None)
         min_size=1,
         max_size=settings.database_connections_max,
         server_settings={"search_path": schema, "application_name": f"hourbook-{schema}"},
+        reset=_leave_as_it_is,
     )
+
+
+async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
+    """Nothing of ours outlives a transaction on a connection, so giving it back needs no statement of its own."""
 
 
 async def _migrate(connection: asyncpg.Connection, package: str) -> None:

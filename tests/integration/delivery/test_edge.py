@@ -76,6 +76,7 @@ async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine
     first = agent.make_report()
     answers = [(await venue.http.post(path, content=first.canonical())).json()["status"] for _ in range(2)]
     assert answers == ["accepted", "duplicate"]
+    await venue.wait_for(lambda: venue.is_alive(node.node_id))
     replayed = node.report(first_nonce, agent.mono_ms, agent.mono_ms + 1)
     stale = (await venue.http.post(path, content=replayed.canonical())).json()
     assert (stale["code"], stale["retryable"], len(stale["server_nonce"])) == ("report_nonce_stale", True, 64)
@@ -85,16 +86,12 @@ async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine
     facts = await venue.node(node.node_id)
     assert (facts["state"], facts["level"], facts["reason"]) == ("quarantined", "T0", "forked_chain")
     assert await code(venue.http.post(path, content=replayed.canonical())) == (403, "node_barred")
-    down = [(event.node, event.alive, event.reason) for event in await liveness(venue, 1)]
-    assert down[-1] == (node.node_id, False, "forked_chain")
 
+    async def is_down() -> bool:
+        events = await venue.events("node_liveness_changed")
+        return (events[-1].node, events[-1].alive, events[-1].reason) == (node.node_id, False, "forked_chain")
 
-async def liveness(venue: Venue, count: int) -> list:
-    async def enough():
-        found = await venue.events("node_liveness_changed")
-        return found if len(found) >= count else None
-
-    return await venue.wait_for(enough)
+    await venue.wait_for(is_down)
 
 
 async def test_reports_that_overtake_each_other_are_put_in_order(venue: Venue):
