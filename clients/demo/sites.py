@@ -56,9 +56,9 @@ def has_real_nvml() -> bool:
 class Sites:
     """Starts and stops the demo's agents; everything they keep lies under `folder`."""
 
-    def __init__(self, registry: Registry, folder: Path, logs: Path):
+    def __init__(self, registry: Registry, folder: Path, logs: Path, use_real_nvml: bool = True):
         self._registry, self._folder, self._logs = registry, folder, logs
-        self._simulated = not has_real_nvml()
+        self._simulated = not (use_real_nvml and has_real_nvml())
         self._library = build_library(folder / "nvml") if self._simulated else None
         self._running: list[tuple[Program, subprocess.Popen[bytes]]] = []
 

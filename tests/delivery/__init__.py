@@ -1,0 +1,1 @@
+"""Delivery from end to end on a whole exchange: agents, gate, lease, meter, settlement."""

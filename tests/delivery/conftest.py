@@ -1,0 +1,48 @@
+"""One exchange with short periods, two live agents over the stand-in NVML, and two buyers for the whole suite."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from clients.demo.actors import Actor, Registry
+from clients.demo.sites import AgentSite, Sites
+from infra.exchange import RunningExchange, free_ports, running
+from infra.reference.load import load_products
+from infra.reference.products import Timing
+
+PERIOD_S = 20
+TIMING = Timing.sandbox(PERIOD_S)
+PRODUCT = "H100SXM80.CNE.F"
+PRICES = {"sound": "12.50", "faulty": "12.60"}
+
+
+@dataclass(frozen=True)
+class Market:
+    """The running exchange and who trades on it."""
+
+    exchange: RunningExchange
+    registry: Registry
+    sites: dict[str, AgentSite]
+    buyers: dict[str, Actor]
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    work = tmp_path_factory.mktemp("delivery")
+    for folder in (work, *work.parents[:2]):
+        folder.chmod(0o755)  # as root, PostgreSQL runs as another user, who must reach its data
+    with running(work / "data", **free_ports()) as exchange:
+        load_products(exchange.addresses["kafka"], exchange.data / "keys", TIMING)
+        registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
+        agents = Sites(registry, work / "sites", exchange.data / "logs", use_real_nvml=False)
+        sites = {}
+        for label, price in PRICES.items():
+            operator = registry.open_account(label, "operate", CNY="100000.00")
+            policy = {"hub": "CNE", "periods_ahead": 8, "price": {"floor": price}}
+            sites[label] = agents.start_agent(operator, label, policy, gpus=8)
+        buyers = {name: registry.open_account(name, "trade", CNY="1000.00") for name in ("ann", "ben")}
+        try:
+            yield Market(exchange, registry, sites, buyers)
+        finally:
+            agents.stop()
