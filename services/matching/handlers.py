@@ -28,7 +28,7 @@ class Matching:
     ):
         self._settings, self.engine = settings, engine
         self._commands, self._tail, self._writer, self._snapshots = commands, tail, writer, snapshots
-        self._snapshot_offset = engine.next_offset
+        self._snapshot_offset, self._snapshot_at_s = engine.next_offset, time.monotonic()
         self.own_epoch: int | None = None
 
     async def step(self) -> list[bytes]:
@@ -84,9 +84,10 @@ class Matching:
         if published:
             metrics.SNAPSHOT_OFFSET.set(published.next_offset)
             structlog.get_logger().info("snapshot written", next_offset=published.next_offset, seq=published.seq)
-        due = self.engine.next_offset - self._snapshot_offset >= self._settings.snapshot_every_offsets
-        if due and not self._snapshots.busy:
-            start = time.perf_counter()
+        if self.engine.next_offset - self._snapshot_offset < self._settings.snapshot_every_offsets:
+            return
+        start = time.monotonic()
+        if start - self._snapshot_at_s >= self._settings.snapshot_pause_s and not self._snapshots.busy:
             self._snapshots.start(self.engine)
-            metrics.FORK_SECONDS.set(time.perf_counter() - start)
-            self._snapshot_offset = self.engine.next_offset
+            metrics.FORK_SECONDS.set(time.monotonic() - start)
+            self._snapshot_offset, self._snapshot_at_s = self.engine.next_offset, start

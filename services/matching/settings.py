@@ -10,6 +10,7 @@ class MatchingSettings(Settings):
 
     tick_interval_ms: int = 250
     snapshot_every_offsets: int = 20_000
+    snapshot_pause_s: float = 10.0
     snapshots_kept: int = 3
     fetch_records_max: int = 5_000
     fetch_wait_ms: int = 500

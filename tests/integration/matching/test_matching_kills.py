@@ -29,6 +29,7 @@ def process(settings: MatchingSettings) -> Iterator[subprocess.Popen]:
         "HOURBOOK_DATA": str(settings.data),
         "HOURBOOK_MATCHING_PORT": str(free_port()),
         "HOURBOOK_SNAPSHOT_EVERY_OFFSETS": str(settings.snapshot_every_offsets),
+        "HOURBOOK_SNAPSHOT_PAUSE_S": "0",
         "HOURBOOK_TICK_INTERVAL_MS": "20",
     }
     child = subprocess.Popen([sys.executable, "-m", "services.matching"], env=environment, stderr=subprocess.DEVNULL)
