@@ -1,6 +1,7 @@
 """What the view knows of one product and of one contract."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from schemas.events import ContractState, IndexSet, Trade
@@ -10,12 +11,16 @@ from services.market_data.index import Fill, LastIndex
 
 RECENT_TRADES = 50
 RECENT_INDEXES = 48
+EMPTY_BOOK = Book()
 ENDED: frozenset[ContractState] = frozenset({"EXPIRED", "METERED"})
 
 
 @dataclass(slots=True)
 class ContractView:
-    """A contract: its book, its trades in figures, and the fills that its index and its neighbours' may need."""
+    """A contract: its book, its trades in figures, and the fills that its index and its neighbours' may need.
+
+    Tens of thousands are listed and few ever trade, so one without orders has no book of its own yet.
+    """
 
     contract: str
     product: str
@@ -24,15 +29,26 @@ class ContractView:
     gate_lead_s: int
     state: ContractState = "OPEN"
     positions: int = 0
-    book: Book = field(default_factory=Book)
-    fills: list[Fill] = field(default_factory=list)
-    recent: deque[Trade] = field(default_factory=lambda: deque(maxlen=RECENT_TRADES))
+    own_book: Book | None = None
+    fills: Sequence[Fill] = ()
+    recent: Sequence[Trade] = ()
     open_micros: int | None = None
     high_micros: int | None = None
     low_micros: int | None = None
     qty: int = 0
     trades: int = 0
     index: IndexSet | None = None
+
+    @property
+    def book(self) -> Book:
+        """The book, to look at; `open_book` is the one to change."""
+        return self.own_book or EMPTY_BOOK
+
+    def open_book(self) -> Book:
+        """Returns the contract's own book, made when it is needed first."""
+        if self.own_book is None:
+            self.own_book = Book()
+        return self.own_book
 
     @property
     def gate_ms(self) -> int:
@@ -54,6 +70,8 @@ class ContractView:
         self.low_micros = min(self.low_micros or price_micros, price_micros)
         self.qty += trade.qty
         self.trades += 1
+        if not self.fills:
+            self.fills, self.recent = [], deque(maxlen=RECENT_TRADES)
         self.recent.append(trade)
         self.fills.append(Fill(trade.seq, trade.ts_ms, price_micros, trade.qty, trade.buyer, trade.seller))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from schemas.events import (
     AnyEvent,
@@ -121,7 +122,7 @@ class Market:
         product = self.products[event.product]
         self._forget_ended(product)
         for start_s in range(event.first_start_s, event.last_start_s + 1, event.period_s):
-            name = contract_name(event.product, start_s, event.period_s)
+            name = event.product + name_ending(start_s, event.period_s)
             view = ContractView(name, event.product, start_s, event.period_s, product.terms.gate_lead_s)
             self.contracts[name] = product.contracts[start_s] = view
             changes.listed.append(view)
@@ -149,7 +150,7 @@ class Market:
             return
         contract = self.contracts[event.contract]
         self._orders[event.order_id] = RestingOrder(event.order_id, contract, event.side, event.price_micros, event.qty)
-        contract.book.change(event.side, event.price_micros, event.qty)
+        contract.open_book().change(event.side, event.price_micros, event.qty)
         changes.quotes[event.contract] = contract
 
     def _on_gone(self, event: OrderCanceled | OrderExpired, changes: Changes) -> None:
@@ -191,7 +192,7 @@ class Market:
 
     def _take_off(self, order: RestingOrder, qty: int, changes: Changes) -> None:
         order.qty -= qty
-        order.contract.book.change(order.side, order.price_micros, -qty)
+        order.contract.open_book().change(order.side, order.price_micros, -qty)
         if order.qty == 0:
             del self._orders[order.order_id]
         changes.quotes[order.contract.contract] = order.contract
@@ -216,10 +217,11 @@ class Market:
 
     def _close_books(self, changes: Changes) -> None:
         for contract in changes.quotes.values():
-            bids, asks = contract.book.take_changes()
+            book = contract.own_book
+            bids, asks = book.take_changes() if book else ((), ())
             if bids or asks:
-                changes.books.append(BookChange(contract, contract.book.seq, bids, asks))
-                contract.book.seq = changes.seq
+                changes.books.append(BookChange(contract, book.seq, bids, asks))
+                book.seq = changes.seq
 
     def _forget_ended(self, product: ProductView) -> None:
         """Drops contracts that ended a while ago; their history stays in the store."""
@@ -242,6 +244,12 @@ FOLDS = {
     "order_reduced": "_on_reduced",
     "trade": "_on_trade",
 }
+
+
+@lru_cache(maxsize=8_192)
+def name_ending(start_s: int, period_s: int) -> str:
+    """Returns what the names of all products' contracts of one period end in; hundreds of products share it."""
+    return contract_name("", start_s, period_s)
 
 
 def _touch(changes: Changes, candle: Candle) -> None:
