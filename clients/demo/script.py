@@ -72,7 +72,7 @@ class Demo:
             if self._sites.simulated:
                 self._story.line("this machine has no GPU: the agents read a scripted libnvidia-ml.so.1, and say so")
             played = self._sites.start_fleet(FLEET_PERIODS_AHEAD)
-            self._story.wait_for("every site to be proven and active", lambda: self._active(len(played) + 3), 150)
+            self._story.wait_for("every site to be proven and active", lambda: self._active(len(played) + 3), 300)
             for site in (self._north, self._south):
                 node = self._node(site.operator)
                 gpus = f"{len(node['fit_gpus'])} × {node['grade']}"
@@ -140,8 +140,8 @@ class Demo:
             bob, carol = self._registry.actors["bob"], self._registry.actors["carol"]
             first, second = self._periods[0], self._periods[1]
             self._sleep_until(first.gate, "the gate")
-            self._story.wait_for("the positions to lock", lambda: self._state(bob) not in ("OPEN",), 20)
-            access = self._story.wait_for("bob's access", lambda: self._access(bob), 30)
+            self._story.wait_for("the positions to lock", lambda: self._state(bob) != "OPEN", 60)
+            access = self._story.wait_for("bob's access", lambda: self._access(bob), 60)
             self._story.lines(
                 f"gate closed for {first.contract}: GPUs nominated, challenge passed, lease hook ran",
                 f"bob gets in at {access['endpoint']} on {len(access['gpus'])} GPUs",
