@@ -2,22 +2,27 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 
 from clients.http import Credentials, new_credentials, open_async_client
+from infra.embedded import start_kafka
 from infra.genesis import genesis_command
 from infra.ports import free_port
+from infra.topics import create_topics
 from schemas.accounts import ApiKeySet
 from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.events import EVENT, AnyEvent
 from schemas.ids import contract_name, contract_start_s
 from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
-from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
+from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, TOPICS
 from schemas.venue import Credit, SetProductState
 from services.delivery import app as delivery_app
 from services.delivery.settings import Settings
@@ -111,7 +116,7 @@ class Venue:
     async def site(self, account: str, node: TestNode) -> AsyncIterator[PlayedAgent]:
         """An enrolled node that reports and is active."""
         agent = PlayedAgent(node, self.http)
-        await agent.enrol(self.token(account, f"token-{node.seed}"))
+        await agent.enrol(self.token(account, f"token-{account}-{node.seed}"))
         task = asyncio.create_task(agent.run())
         try:
             await self.wait_for(lambda: self.is_alive(node.node_id))
@@ -193,7 +198,7 @@ class Venue:
         return [EVENT.validate_json(raw) for raw in await self.log.events() if mark in raw]
 
     async def delivery_events(self) -> list[DeliveryEvent]:
-        """Everything on `delivery.events`."""
+        """Everything on `delivery.events` so far."""
         return [DELIVERY_EVENT.validate_json(raw) for raw in await consume(self.log.bootstrap, DELIVERY_EVENTS.name)]
 
     async def sleep_until(self, time_s: float) -> None:
@@ -209,26 +214,26 @@ class Venue:
         await self.wait_for(has_lease, 40)
         return next(iter(agent.leases.values())).starts_ms / 1000
 
-    async def settled(self, count: int, within_s: float = 60) -> list[AnyEvent]:
-        """Waits until so many positions are settled, and returns their events in the order of their positions."""
+    async def settled(self, buyer: str, count: int, within_s: float = 60) -> list[AnyEvent]:
+        """Waits until so many positions of a buyer are settled; returns their events in the order of positions."""
 
         async def enough():
-            found = await self.events("position_settled")
+            found = [event for event in await self.events("position_settled") if event.buyer == buyer]
             return found if len(found) >= count else None
 
         found = await self.wait_for(enough, within_s)
         return sorted(found, key=lambda event: event.position_id)
 
 
-@pytest.fixture
-async def quiet_venue(own_kafka, fresh_database, tmp_path: Path) -> AsyncIterator[Venue]:
-    """Servers, logs with a product of short periods, and a matching service; delivery does not run yet."""
-    log = CommandLog(own_kafka.address, tmp_path / "keys")
+@asynccontextmanager
+async def open_venue(kafka: str, database_url: str, folder: Path) -> AsyncIterator[Venue]:
+    """Logs with a product of short periods, and a matching service; delivery does not run yet."""
+    log = CommandLog(kafka, folder / "keys")
     await log.append(genesis_command(log.keys_dir).canonical())
     await log.send("admin", terms(**TIMES), SetProductState(product=None, state="OPEN", reason="start"))
-    shared = {"kafka": own_kafka.address, "data": tmp_path}
+    shared = {"kafka": kafka, "data": folder}
     settings = Settings(
-        **shared, database_url=fresh_database, delivery_port=free_port(), challenge_n=32, signature_window_ms=60_000
+        **shared, database_url=database_url, delivery_port=free_port(), challenge_n=32, signature_window_ms=60_000
     )
     matching = MatchingService(MatchingSettings(**shared, matching_port=free_port()))
     venue = Venue(log, settings)
@@ -238,8 +243,28 @@ async def quiet_venue(own_kafka, fresh_database, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.fixture
-async def venue(quiet_venue: Venue) -> AsyncIterator[Venue]:
-    """A venue with delivery."""
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(quiet_venue.delivery())
-        yield quiet_venue
+async def quiet_venue(own_kafka, fresh_database, tmp_path: Path) -> AsyncIterator[Venue]:
+    """A venue of the test's own, in which it starts delivery itself."""
+    async with open_venue(own_kafka.address, fresh_database, tmp_path) as venue:
+        yield venue
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def venue(servers_folder: Path, database_url: str) -> AsyncIterator[Venue]:
+    """A venue with delivery that a module's tests share; each has accounts, nodes and GPUs of its own."""
+    folder = servers_folder / uuid.uuid4().hex[:8]
+    kafka = start_kafka(folder)
+    await create_topics(kafka.address, TOPICS)
+    url = await make_database(database_url)
+    async with open_venue(kafka.address, url, folder) as venue, venue.delivery():
+        yield venue
+    kafka.stop()
+
+
+async def make_database(server_url: str) -> str:
+    """Makes an empty database on the session's server."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f"create database {name}")
+    await connection.close()
+    return f"{server_url.rpartition('/')[0]}/{name}"

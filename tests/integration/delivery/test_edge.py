@@ -2,12 +2,21 @@
 
 import json
 
+import pytest
+
 from schemas.nodes import InspectedGpu, InspectionReport
 from schemas.topics import METER_REPORTS, METER_REPORTS_DEAD
 from tests.fixtures.command_log import consume, produce
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
 from tests.fixtures.node_agent import PlayedAgent
 from tests.integration.delivery.conftest import Venue
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def node_of(seed: int) -> TestNode:
+    """A node with two GPUs of its own."""
+    return TestNode(seed=seed, gpus=(gpu_uuid(2 * seed), gpu_uuid(2 * seed + 1)))
 
 
 async def enrolled(venue: Venue, node: TestNode) -> PlayedAgent:
@@ -22,26 +31,27 @@ async def code(answer) -> tuple[int, str]:
 
 
 async def test_a_token_is_the_gateways_in_time_and_for_one_node(venue: Venue):
-    first, second = TestNode(seed=1), TestNode(seed=2, gpus=(gpu_uuid(9),))
+    first, second = node_of(1), node_of(2)
     token = venue.token("ops", "t-1")
     assert (await venue.http.post("/v1/nodes", content=first.enrolment(token).canonical())).status_code == 201
     assert (await venue.http.post("/v1/nodes", content=first.enrolment(token).canonical())).status_code == 200
     forged = token.replace('"ops"', '"eve"')
     refused = [
         await code(venue.http.post("/v1/nodes", content=second.enrolment(each).canonical()))
-        for each in (token, forged, venue.token("ops", "t-2", expires_ms=1), "no token")
+        for each in (token, forged, venue.token("ops", "t-late", expires_ms=1), "no token")
     ]
     assert refused == [(403, "enrolment_token_refused")] * 4
 
 
 async def test_a_gpu_lives_once_in_the_whole_venue(venue: Venue):
-    await enrolled(venue, TestNode(seed=1, gpus=(gpu_uuid(1),)))
-    clone = TestNode(seed=2, gpus=(gpu_uuid(1),)).enrolment(venue.token("eve", "t-2"))
+    original = node_of(3)
+    await enrolled(venue, original)
+    clone = TestNode(seed=4, gpus=original.gpus).enrolment(venue.token("eve", "t-clone"))
     assert await code(venue.http.post("/v1/nodes", content=clone.canonical())) == (409, "gpu_enrolled_elsewhere")
 
 
 async def test_broken_unsigned_and_foreign_messages_change_nothing(venue: Venue):
-    node, other = TestNode(seed=1), TestNode(seed=2, gpus=(gpu_uuid(9),))
+    node, other = node_of(5), node_of(6)
     agent = await enrolled(venue, node)
     report = agent.make_report()
     path = f"/v1/nodes/{node.node_id}/reports"
@@ -70,7 +80,7 @@ async def test_broken_unsigned_and_foreign_messages_change_nothing(venue: Venue)
 
 
 async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine(venue: Venue):
-    node = TestNode(seed=1)
+    node = node_of(7)
     agent = await enrolled(venue, node)
     path, first_nonce = f"/v1/nodes/{node.node_id}/reports", agent.nonce
     first = agent.make_report()
@@ -80,7 +90,7 @@ async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine
     replayed = node.report(first_nonce, agent.mono_ms, agent.mono_ms + 1)
     stale = (await venue.http.post(path, content=replayed.canonical())).json()
     assert (stale["code"], stale["retryable"], len(stale["server_nonce"])) == ("report_nonce_stale", True, 64)
-    twin = TestNode(seed=1)
+    twin = node_of(7)
     forked = twin.report(first_nonce, 0, 1)
     assert await code(venue.http.post(path, content=forked.canonical())) == (409, "report_forked")
     facts = await venue.node(node.node_id)
@@ -88,14 +98,14 @@ async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine
     assert await code(venue.http.post(path, content=replayed.canonical())) == (403, "node_barred")
 
     async def is_down() -> bool:
-        events = await venue.events("node_liveness_changed")
-        return (events[-1].node, events[-1].alive, events[-1].reason) == (node.node_id, False, "forked_chain")
+        events = [event for event in await venue.events("node_liveness_changed") if event.node == node.node_id]
+        return (events[-1].alive, events[-1].reason) == (False, "forked_chain")
 
     await venue.wait_for(is_down)
 
 
 async def test_reports_that_overtake_each_other_are_put_in_order(venue: Venue):
-    node = TestNode(seed=1)
+    node = node_of(8)
     agent = await enrolled(venue, node)
     path, nonce = f"/v1/nodes/{node.node_id}/reports", agent.nonce
     first, second, third = (node.report(nonce, n * 10, n * 10 + 10, queued=n > 0) for n in range(3))
@@ -107,14 +117,14 @@ async def test_reports_that_overtake_each_other_are_put_in_order(venue: Venue):
 
 
 async def test_a_node_with_half_the_memory_never_sells(venue: Venue):
-    node = TestNode(seed=1, gpus=(gpu_uuid(1),))
-    half = node.inventory(gpu_uuid(1), 0).model_copy(update={"memory_mib": 40_000})
-    request = node.enrolment(venue.token("ops", "t-1"), gpus=(half,))
+    node = node_of(9)
+    half = node.inventory(node.gpus[0], 0).model_copy(update={"memory_mib": 40_000})
+    request = node.enrolment(venue.token("ops", "t-half"), gpus=(half,))
     assert await code(venue.http.post("/v1/nodes", content=request.canonical())) == (422, "implausible_node")
 
 
 async def test_broken_records_go_to_the_dead_letters_and_the_partition_goes_on(venue: Venue):
-    node, stranger = TestNode(seed=1), TestNode(seed=2)
+    node, stranger = node_of(10), node_of(11)
     async with venue.site("ops", node):
         forged = stranger.report("a" * 64, 0, 1, agent=node.node_id)
         bad = [b"not json", reported(stranger.report("a" * 64, 0, 1), 1).canonical(), reported(forged, 1).canonical()]
@@ -136,7 +146,7 @@ async def test_broken_records_go_to_the_dead_letters_and_the_partition_goes_on(v
 
 
 async def test_an_inspection_is_bound_to_a_nonce_and_published_whole(venue: Venue):
-    node = TestNode(seed=1)
+    node = node_of(12)
     agent = await enrolled(venue, node)
     buyer = await venue.join("buyer", "read")
 
