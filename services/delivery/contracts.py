@@ -3,6 +3,7 @@
 The cursor moves in the transaction of the effects.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -23,6 +24,7 @@ from schemas.events import (
 from schemas.ids import contract_start_s, product_of
 from services.delivery.effects import Effects, now_ms
 from services.delivery.gate import open_gate
+from services.delivery.nodes import take_down, withdraw_gpus
 from services.delivery.settings import Settings
 from services.delivery.store import Store, unpack
 from services.kit import store as kit
@@ -109,10 +111,15 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
 
 
 async def on_rejected(store: Store, settings: Settings, event: CommandRejected) -> None:
-    """A command of ours broke a rule of the engine: somebody has to look."""
-    if event.source == CONSUMER:
-        log = structlog.get_logger()
-        log.error("the engine refused a command", number=event.number, command=event.command, code=event.code)
+    """A command of ours broke a rule of the engine: somebody has to look. A node that it did not take sells nothing."""
+    if event.source != CONSUMER:
+        return
+    log = structlog.get_logger()
+    log.error("the engine refused a command", number=event.number, command=event.command, code=event.code)
+    command = json.loads(await store.value("command_of_batch", event.number))[event.position]
+    if command["type"] == "register_node":
+        node = await store.node(command["node"], lock=True)
+        await take_down(store, node, "lost", f"engine_{event.code}", event.ts_ms)
 
 
 async def on_hardware_locked(store: Store, settings: Settings, event: HardwareLocked) -> None:
@@ -131,8 +138,11 @@ async def on_escrow(store: Store, settings: Settings, event: EscrowOpened) -> No
 
 
 async def on_sold(store: Store, settings: Settings, event: EscrowReleased) -> None:
-    """A sold GPU may be enrolled by its new owner."""
-    await store.run("sell_hardware", event.escrow_id)
+    """A sold GPU may be enrolled by its new owner; its old node does without."""
+    sold = await store.rows("sell_hardware", event.escrow_id)
+    for node_id in sorted({row["node_id"] for row in sold}):
+        node = await store.node(node_id, lock=True)
+        await withdraw_gpus(store, node, {row["uuid"] for row in sold}, "sold", event.ts_ms)
 
 
 HANDLERS: dict[type, Callable[[Store, Settings, AnyEvent], Awaitable[None]]] = {

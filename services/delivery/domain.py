@@ -173,4 +173,5 @@ def next_fitness(
 def sellable_gpus(grade: str, fitness: Mapping[str, GpuFitness]) -> tuple[str, ...]:
     """Returns the GPUs a node may stand behind asks with: the fit ones; a whole-node grade needs them all."""
     fit = tuple(sorted(uuid for uuid, state in fitness.items() if not state.fault))
-    return fit if lot_of(grade) == 1 or len(fit) == len(fitness) else ()
+    lot = lot_of(grade)
+    return fit if lot == 1 or (len(fit) == len(fitness) and len(fit) % lot == 0) else ()

@@ -33,6 +33,17 @@ async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: i
         await store.tell(NodeStateChanged, node.node_id, now_ms, state=state, level=level, reason=reason, gpus=())
 
 
+async def withdraw_gpus(store: Store, node: Node, gone: set[str], reason: str, now_ms: int) -> None:
+    """Takes GPUs that are gone for good out of what the node sells; the engine knows of them already."""
+    left = tuple(uuid for uuid in node.registered_gpus if uuid not in gone)
+    if left == node.registered_gpus:
+        return
+    if left and sellable_gpus(node.grade, await store.fitness(node.node_id)):
+        await _register(store, node, node.level, left, reason, now_ms)
+    else:
+        await take_down(store, node, "lost", reason, now_ms)
+
+
 async def take_fitness(store: Store, node: Node, known: dict[str, GpuFitness], record: NodeReported) -> None:
     """Takes what a report says of the node's GPUs; fewer fit ones leave the market at once, more must prove first."""
     report = record.report

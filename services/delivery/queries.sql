@@ -37,7 +37,7 @@ set node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.i
 select uuid, serial, inventory, fault, fault_boot, listing_id, sold_to from node_gpu where node_id = $1 order by uuid collate "C";
 
 -- name: fitness_of_node
-select uuid, fault, fault_boot from node_gpu where node_id = $1;
+select uuid, fault, fault_boot from node_gpu where node_id = $1 and sold_to is null;
 
 -- name: set_gpu_fault
 update node_gpu set fault = $2, fault_boot = $3 where uuid = $1;
@@ -64,7 +64,7 @@ where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
   and not exists (select 1 from challenge c where c.node_id = n.node_id
                   and (c.state <> 'applied' or c.issued_ms > $2))
   and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
-                            where g.node_id = n.node_id and g.fault = '')
+                            where g.node_id = n.node_id and g.fault = '' and g.sold_to is null)
 order by n.node_id for update;
 
 -- name: insert_chain
@@ -108,7 +108,7 @@ delete from waiting_report where node_id = $1;
 -- name: node_for_record
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms, r.seq as meter_seq, r.hash as meter_hash,
     (select json_object_agg(g.uuid, json_build_array(g.fault, g.fault_boot)) from node_gpu g
-     where g.node_id = n.node_id)::text as fitness
+     where g.node_id = n.node_id and g.sold_to is null)::text as fitness
 from node n left join lateral (select seq, hash from meter_report m where m.node_id = n.node_id
                                order by seq desc limit 1) r on true
 where n.node_id = $1 for update of n;
@@ -273,7 +273,11 @@ insert into escrow values ($1, $2, $3) on conflict do nothing;
 
 -- name: sell_hardware
 update node_gpu set sold_to = (select buyer from escrow where escrow_id = $1)
-where listing_id = (select listing_id from escrow where escrow_id = $1);
+where listing_id = (select listing_id from escrow where escrow_id = $1)
+returning uuid, node_id;
+
+-- name: command_of_batch
+select commands from outbox where number = $1;
 
 -- name: insert_inspection
 insert into inspection values ($1, $2, $3, $4) on conflict do nothing returning inspection_id;
