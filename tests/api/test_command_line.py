@@ -1,0 +1,46 @@
+"""The command line against a running exchange: what it prints is what the gateway answers."""
+
+import json
+import os
+import subprocess
+import sys
+from uuid import uuid4
+
+import pytest
+
+from tests.api.conftest import contract_in
+
+
+@pytest.fixture
+def hourbook(exchange, users):
+    """Runs a command; returns its status, its output and what it said on standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "clients.cli", *arguments]
+        environment = os.environ | {"HOURBOOK_DATA": str(exchange.data)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_a_new_account_gets_a_key_and_is_refused_an_order_that_it_cannot_pay(hourbook):
+    account = f"cli-{uuid4().hex[:6]}"
+    status, output, _ = hourbook("keys", "create", account, "--json")
+    assert (status, json.loads(output)["scopes"]) == (0, ["read", "trade"])
+    order = ("order", "place", contract_in(30), "buy", "1", "--price", "0.50", "--key", account)
+    status, output, words = hourbook(*order)
+    assert (status, output) == (1, "")
+    assert words.startswith("hourbook: insufficient_funds: not enough money is available")
+    assert hourbook("order", "list", "--key", account, "--json")[1].strip() == "[]"
+    assert hourbook("balance", "--key", account)[1].strip() == "nothing to show"
+
+
+def test_a_key_that_is_not_in_the_data_folder_is_said_so(hourbook):
+    status, _, words = hourbook("positions", "--key", "nobody")
+    assert (status, words.startswith("hourbook: there is no key `nobody`")) == (1, True)
+
+
+def test_a_cancel_names_one_order_or_says_all(hourbook):
+    status, _, words = hourbook("order", "cancel")
+    assert (status, words.strip()) == (1, "hourbook: name one order, or say --all")
