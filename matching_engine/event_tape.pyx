@@ -5,7 +5,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from matching_engine.digest cimport sha256_of
-from matching_engine.wire cimport put_bytes, put_int, put_literal, size_of, text_of
+from matching_engine.wire cimport put_bytes, put_int, put_literal, size_of, span, text_of
 from schemas.base import Model
 from schemas.events import Event
 
@@ -55,7 +55,7 @@ cdef class EventTape:
         if self.count == self.marks_capacity:
             self.marks = <Mark*>regrow(self.marks, (2 * self.count + 64) * sizeof(Mark))
             self.marks_capacity = 2 * self.count + 64
-        self.bodies_used = end - self.bodies
+        self.bodies_used = span(self.bodies, end)
         self.marks[self.count] = Mark(name, name_size, self.bodies_used)
         self.count += 1
         return 0
@@ -97,8 +97,8 @@ cdef class EventTape:
             at = put_bytes(at, self.bodies + begin, self.marks[index].end - begin)
             at = put_literal(at, b"}")
             begin = self.marks[index].end
-            events.append(PyBytes_FromStringAndSize(first, at - first))
-        self.advance(at - self.sealed)
+            events.append(PyBytes_FromStringAndSize(first, span(first, at)))
+        self.advance(span(self.sealed, at))
         self.count = 0
         self.bodies_used = 0
         return 0

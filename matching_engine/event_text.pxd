@@ -86,3 +86,18 @@ cdef inline char* put_duplicate(
     at = put_quoted(put_literal(at, b',"client_order_id":'), client_order_id)
     at = put_optional(put_literal(at, b',"order_id":'), order_id)
     return put_int(put_literal(at, b',"first_offset":'), first_offset)
+
+
+cdef inline char* put_rejected(
+    char* at, const char* command, const Word* command_id, const Word* account, const Word* client_order_id,
+    int64_t order_id, const char* code
+) noexcept nogil:
+    at = put_word(put_literal(at, b',"command_id":"'), command_id)
+    at = put_literal(put_literal(put_literal(at, b',"command":"'), command), b'"')
+    at = put_word(put_literal(at, b',"account":"'), account)
+    if client_order_id.size:
+        at = put_word(put_literal(at, b',"client_order_id":"'), client_order_id)
+    else:
+        at = put_literal(at, b',"client_order_id":null')
+    at = put_optional(put_literal(at, b',"order_id":'), order_id)
+    return put_literal(put_literal(put_literal(at, b',"code":"'), code), b'","why_unfilled":null')

@@ -1,7 +1,7 @@
 """The way of an order and of a cancel through the compiled engine; what is out of the ordinary goes to the reference.
 
 Both functions say whether they did it. Where they did not, nothing has changed, and the reference's own rule decides
-on the same records: it has the refusals, and the orders that rarely come.
+on the same records.
 """
 
 cimport cython
@@ -14,14 +14,14 @@ from matching_engine.command_text cimport (
 )
 from matching_engine.digest cimport sha256_of
 from matching_engine.event_tape cimport BODY_SIZE_MAX
-from matching_engine.event_text cimport put_accepted, put_cancel_done, put_duplicate
+from matching_engine.event_text cimport put_accepted, put_cancel_done, put_duplicate, put_rejected
 from matching_engine.records cimport (
     LIMIT, MARKET, Balance, Binding, ContractBook, NodeDesk, Order,
 )
 from matching_engine.trading cimport (
     FILLED, SELF_TRADE, Stop, cancel, change_count, crosses, fee_micros, match, post, unit_micros,
 )
-from matching_engine.wire cimport is_word, put_literal, str_of
+from matching_engine.wire cimport Word, is_word, put_literal, str_of
 
 from matching_engine.reference import blocks
 from matching_engine.reference.money import GUARANTEE as GUARANTEE_NAME
@@ -55,12 +55,27 @@ cdef bint place_order(CompiledMarket market, bytes record) except -1:
     cdef dict bound = market.bindings.get(account)
     if bound is not None and client_order_id in bound:
         return answer_again(market, &place, account, client_order_id, bound[client_order_id], digest)
-    cdef Order order = draft(market, book, &place, account, client_order_id)
-    if order is None:
+    cdef NodeDesk desk = market.desk_of(str_of(&place.node)) if place.has_node else None
+    cdef Balance balance = None
+    cdef wide hold = 0
+    cdef const char* code = broken_terms(book, &place)
+    if code == NULL and place.sells:
+        code = broken_backing(market, book, desk, &place, account)
+    if code == NULL:
+        hold = hold_of(book, desk, &place)
+        balance = market.find_balance(account, book.currency)
+        code = broken_funds(balance, hold)
+    if code != NULL:
+        bind(market, book, account, client_order_id, None, digest)
+        refuse(market, b"place_order", &place.command_id, &place.account, &place.client_order_id, 0, code)
+        return True
+    cdef Order order = draft(book, &place, account, client_order_id, <int64_t>hold)
+    order.balance = balance
+    if place.tif == FOK or (order.post_only and would_cross(market, book, order)):
         return False
     accept(market, book, order, &place)
     trade_or_rest(market, book, order)
-    bind(market, book, order, digest)
+    bind(market, book, account, client_order_id, order.id, digest)
     return True
 
 
@@ -93,25 +108,69 @@ cdef bint answer_again(
     return True
 
 
-cdef Order draft(
-    CompiledMarket market, ContractBook book, const Place* place, str account, str client_order_id
-):
-    """The order with its hold, if it keeps every rule and its money is there; else None."""
-    cdef NodeDesk desk = None
-    if not keeps_terms(book, place):
-        return None
-    if place.sells:
-        desk = backing_desk(market, book, place, account)
-        if desk is None:
-            return None
-    cdef int64_t unit = 0
-    cdef wide hold = place.max_cost_micros
-    if not place.at_market:
-        unit = ask_unit(book, desk, place.price_micros) if place.sells else bid_unit(book, place.price_micros)
-        hold = <wide>place.qty * unit
-    cdef Balance balance = market.find_balance(account, book.currency)
-    if hold > AMOUNT_MAX_MICROS or hold > (0 if balance is None else balance.available):
-        return None
+# -- the rules that an order must keep, in the reference's order; each gives the code of the first one broken, or NULL
+
+
+cdef const char* broken_terms(ContractBook book, const Place* place) noexcept:
+    """A limit has a price, a market order is a buy with a bound and never rests; a sell names its node, a buy none."""
+    cdef bint priced = place.price_micros != 0
+    cdef bint bounded = place.max_cost_micros != 0
+    if priced == place.at_market or bounded != place.at_market:
+        return b"bad_terms"
+    if place.at_market and (place.sells or place.post_only):
+        return b"bad_terms"
+    if (place.post_only and place.tif != GTG) or (place.has_node and not place.sells):
+        return b"bad_terms"
+    if place.sells and not place.has_node:
+        return b"unbacked_ask"
+    if place.qty % book.lot:
+        return b"off_lot"
+    if place.price_micros % book.tick:
+        return b"off_tick"
+    return NULL
+
+
+cdef const char* broken_backing(
+    CompiledMarket market, ContractBook book, NodeDesk desk, const Place* place, str account
+) except? NULL:
+    """An ask's node is the account's own, heartbeat-fresh, of the product's grade and hub, and has the GPUs."""
+    cdef int64_t committed
+    if desk is None:
+        return b"unknown_node"
+    if desk.account != account:
+        return b"not_the_owner"
+    if not desk.alive or market.now >= desk.until_ms:
+        return b"node_not_alive"
+    if desk.grade != book.grade or desk.hub != book.hub:
+        return b"wrong_product_for_node"
+    committed = desk.committed.get(book.start_key, 0)
+    if committed + place.qty > desk.rentable:
+        return b"insufficient_capacity"
+    return NULL
+
+
+cdef const char* broken_funds(Balance balance, wide hold) noexcept:
+    """Money is there before the order."""
+    if hold > AMOUNT_MAX_MICROS:
+        return b"amount_overflow"
+    if hold > (0 if balance is None else balance.available):
+        return b"insufficient_funds"
+    return NULL
+
+
+cdef int refuse(
+    CompiledMarket market, const char* command, const Word* command_id, const Word* account,
+    const Word* client_order_id, int64_t order_id, const char* code
+) except -1:
+    at = market.tape.open(BODY_SIZE_MAX)
+    at = put_rejected(at, command, command_id, account, client_order_id, order_id, code)
+    return market.tape.close(b"order_rejected", 14, at)
+
+
+# -- the order and what it holds
+
+
+cdef Order draft(ContractBook book, const Place* place, str account, str client_order_id, int64_t hold):
     cdef Order order = Order.__new__(Order)
     order.account = account
     order.client_order_id = client_order_id
@@ -120,37 +179,21 @@ cdef Order draft(
     order.qty = order.left = place.qty
     order.price = place.price_micros
     order.max_cost = place.max_cost_micros
-    order.hold_unit_micros = unit
-    order.hold_micros = <int64_t>hold
+    order.hold_unit_micros = 0 if place.at_market else hold // place.qty
+    order.hold_micros = hold
     order.sells = place.sells
     order.what = MARKET if place.at_market else LIMIT
     order.until = place.tif
     order.post_only = place.post_only
-    order.balance = balance
-    return None if order.post_only and would_cross(market, book, order) else order
+    return order
 
 
-cdef bint keeps_terms(ContractBook book, const Place* place) noexcept:
-    """A limit has a price, a market order is a buy with a bound; a sell names its node. FOK is the reference's."""
-    if place.tif == FOK or place.sells != place.has_node or place.qty % book.lot:
-        return False
+@cython.overflowcheck(False)
+cdef wide hold_of(ContractBook book, NodeDesk desk, const Place* place) noexcept:
     if place.at_market:
-        return place.price_micros == 0 and place.max_cost_micros != 0 and not place.sells and not place.post_only
-    if place.price_micros == 0 or place.max_cost_micros != 0 or place.price_micros % book.tick:
-        return False
-    return not place.post_only or place.tif == GTG
-
-
-cdef NodeDesk backing_desk(CompiledMarket market, ContractBook book, const Place* place, str account):
-    """The node behind an ask, if it may stand there and has the GPUs."""
-    cdef NodeDesk desk = market.desk_of(str_of(&place.node))
-    cdef int64_t committed
-    if desk is None or desk.account != account or not desk.alive or market.now >= desk.until_ms:
-        return None
-    if desk.grade != book.grade or desk.hub != book.hub:
-        return None
-    committed = desk.committed.get(book.start_key, 0)
-    return desk if committed + place.qty <= desk.rentable else None
+        return place.max_cost_micros
+    cdef int64_t price = place.price_micros
+    return <wide>place.qty * (ask_unit(book, desk, price) if place.sells else bid_unit(book, price))
 
 
 cdef int64_t bid_unit(ContractBook book, int64_t price) noexcept:
@@ -201,18 +244,20 @@ cdef int trade_or_rest(CompiledMarket market, ContractBook book, Order order) ex
     return 0
 
 
-cdef int bind(CompiledMarket market, ContractBook book, Order order, const uint8_t* digest) except -1:
+cdef int bind(
+    CompiledMarket market, ContractBook book, str account, str client_order_id, object order_id, const uint8_t* digest
+) except -1:
     """Keeps the answer until the contract's gate."""
     cdef Binding binding = Binding.__new__(Binding)
     memcpy(binding.digest, digest, 32)
     binding.offset = market.offset
-    binding.order_id = order.id
+    binding.order_id = order_id
     binding.until_ms = book.gate_ms
-    cdef dict bound = market.bindings.get(order.account)
+    cdef dict bound = market.bindings.get(account)
     if bound is None:
-        bound = market.bindings[order.account] = {}
-    bound[order.client_order_id] = binding
-    return market.keep_until_gate(book, order.account, order.client_order_id)
+        bound = market.bindings[account] = {}
+    bound[client_order_id] = binding
+    return market.keep_until_gate(book, account, client_order_id)
 
 
 # -- cancels
@@ -224,10 +269,19 @@ cdef bint cancel_order(CompiledMarket market, bytes record) except -1:
     if not read_cancel(PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), &command):
         return False
     if (command.order_id != 0) == command.has_client_order_id:
-        return False
-    cdef Order order = find_order(market, &command)
-    if order is None or not is_word(order.account, &command.account):
-        return False
+        return refuse_cancel(market, &command, 0, b"bad_terms")
+    cdef int64_t order_id = command.order_id or bound_order(market, &command)
+    if not order_id:
+        return refuse_cancel(market, &command, 0, b"unknown_order")
+    cdef Order order = market.orders.get(order_id)
+    if order is None:
+        if order_id in market.blocks or order_id in market.capacity_orders:
+            return False
+        if order_id > market.last_order_id:
+            return refuse_cancel(market, &command, order_id, b"unknown_order")
+        return refuse_cancel(market, &command, order_id, b"order_closed")
+    if not is_word(order.account, &command.account):
+        return refuse_cancel(market, &command, order_id, b"not_the_owner")
     market.refresh(order.book)
     cancel(market, order.book, order, b"user", FILLED)
     at = put_cancel_done(market.tape.open(BODY_SIZE_MAX), &command.command_id, order.account, 1)
@@ -235,9 +289,14 @@ cdef bint cancel_order(CompiledMarket market, bytes record) except -1:
     return True
 
 
-cdef Order find_order(CompiledMarket market, const Cancel* command):
-    if command.order_id:
-        return market.orders.get(command.order_id)
+cdef bint refuse_cancel(CompiledMarket market, const Cancel* command, int64_t order_id, const char* code) except -1:
+    cdef const Word* account = &command.account
+    refuse(market, b"cancel_order", &command.command_id, account, &command.client_order_id, order_id, code)
+    return True
+
+
+cdef int64_t bound_order(CompiledMarket market, const Cancel* command) except -1:
+    """The order that the client's id is bound to, or 0."""
     cdef dict bound = market.bindings.get(str_of(&command.account))
     binding = None if bound is None else bound.get(str_of(&command.client_order_id))
-    return None if binding is None else market.orders.get(binding.order_id)
+    return 0 if binding is None else binding.order_id or 0

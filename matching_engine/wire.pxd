@@ -81,12 +81,17 @@ cdef inline char* put_optional(char* at, int64_t value) noexcept nogil:
     return put_int(at, value) if value else put_literal(at, b"null")
 
 
+cdef inline size_t span(const char* first, const char* end) noexcept nogil:
+    """The bytes from one place to another."""
+    return <size_t>end - <size_t>first
+
+
 # -- reading; every function says whether the text goes on as expected
 
 
 cdef inline bint skip(Scanner* scanner, const char* text) noexcept nogil:
     cdef size_t size = strlen(text)
-    if <size_t>(scanner.end - scanner.at) < size or memcmp(scanner.at, text, size) != 0:
+    if span(scanner.at, scanner.end) < size or memcmp(scanner.at, text, size) != 0:
         return False
     scanner.at += size
     return True
@@ -97,7 +102,7 @@ cdef inline bint read_word(Scanner* scanner, Word* word, uint8_t characters) noe
     word.text = scanner.at
     while scanner.at < scanner.end and WORD_CHARACTERS[<uint8_t>scanner.at[0]] & characters:
         scanner.at += 1
-    word.size = scanner.at - word.text
+    word.size = span(word.text, scanner.at)
     return 1 <= word.size <= WORD_SIZE_MAX and skip(scanner, b'"')
 
 
@@ -105,7 +110,7 @@ cdef inline bint read_number(Scanner* scanner, int64_t* value, int64_t at_most) 
     """A positive number in its shortest form."""
     cdef const char* first = scanner.at
     cdef uint64_t read = 0
-    while scanner.at < scanner.end and c"0" <= scanner.at[0] <= c"9" and scanner.at - first < DIGITS_MAX:
+    while scanner.at < scanner.end and c"0" <= scanner.at[0] <= c"9" and span(first, scanner.at) < DIGITS_MAX:
         read = 10 * read + (scanner.at[0] - c"0")
         scanner.at += 1
     if scanner.at == first or first[0] == c"0" or read > <uint64_t>at_most:
