@@ -1,12 +1,13 @@
 """From what a command changed to the messages of the feed."""
 
+from collections.abc import Iterator
+
 from schemas.ids import product_of
 from schemas.market_data import (
     BookDelta,
     CandleUpdate,
     CurveUpdate,
     IndexUpdate,
-    PublicModel,
     RelayUpdate,
     StatusUpdate,
     TickerSnapshot,
@@ -18,6 +19,8 @@ from services.market_data.domain import Changes, Market
 from services.market_data.feed import Feed, Stream
 from services.market_data.rows import levels
 
+Kept = tuple[Stream, BookDelta | TradeUpdate | IndexUpdate | StatusUpdate]
+
 
 class Publishing:
     """Sends each change to its streams; books, trades, index and status are kept for those who come back."""
@@ -26,14 +29,17 @@ class Publishing:
         self._market, self._feed = market, feed
 
     def publish(self, changes: Changes) -> None:
-        """Sends everything that one command changed."""
-        self._books(changes)
-        self._trades(changes)
+        """Sends everything that one command changed.
+
+        A kept message stands at the `seq` of its own event, a book's at the command's last: no two messages of a
+        stream share one, so a reader who was cut off between them misses none.
+        """
+        kept = (*self._trades(changes), *self._indexes(changes), *self._statuses(changes), *self._books(changes))
+        for stream, message in sorted(kept, key=lambda pair: pair[1].seq):
+            self._feed.keep_and_send(stream, message.seq, changes.ts_ms, message.wire())
         self._candles(changes)
         self._tickers(changes)
         self._curves(changes)
-        self._indexes(changes)
-        self._statuses(changes)
 
     def publish_item(self, ch: str, seq: int, ts_ms: int, item: dict) -> None:
         """Sends one public fact of listings or delivery, in its own sequence."""
@@ -44,27 +50,26 @@ class Publishing:
         else:
             self._feed.send(stream, seq, data)
 
-    def _keep(self, changes: Changes, stream: Stream, message: PublicModel) -> None:
-        self._feed.keep_and_send(stream, changes.seq, changes.ts_ms, message.wire())
-
-    def _books(self, changes: Changes) -> None:
+    def _books(self, changes: Changes) -> Iterator[Kept]:
         for change in changes.books:
             sym = change.contract.contract
-            delta = BookDelta(
-                sym=sym,
-                prev_seq=change.prev_seq,
-                seq=changes.seq,
-                bids=levels(change.bids),
-                asks=levels(change.asks),
-                crc=change.contract.book.checksum(),
+            yield (
+                Stream("book", sym),
+                BookDelta(
+                    sym=sym,
+                    prev_seq=change.prev_seq,
+                    seq=changes.seq,
+                    bids=levels(change.bids),
+                    asks=levels(change.asks),
+                    crc=change.contract.book.checksum(),
+                ),
             )
-            self._keep(changes, Stream("book", sym), delta)
 
-    def _trades(self, changes: Changes) -> None:
+    def _trades(self, changes: Changes) -> Iterator[Kept]:
         for trade in changes.trades:
             row = rows.trade_row(trade)
             for sym in (trade.contract, self._market.contracts[trade.contract].product):
-                self._keep(changes, Stream("trades", sym), TradeUpdate(sym=sym, seq=changes.seq, trade=row))
+                yield Stream("trades", sym), TradeUpdate(sym=sym, seq=trade.seq, trade=row)
 
     def _candles(self, changes: Changes) -> None:
         for candle in changes.candles.values():
@@ -92,14 +97,13 @@ class Publishing:
                 update = CurveUpdate(sym=product, seq=changes.seq, points=points)
                 self._feed.send(stream, changes.seq, update.wire())
 
-    def _indexes(self, changes: Changes) -> None:
+    def _indexes(self, changes: Changes) -> Iterator[Kept]:
         for event in changes.indexes:
             product = product_of(event.contract)
-            update = IndexUpdate(sym=product, seq=changes.seq, value=rows.index_row(event))
-            self._keep(changes, Stream("index", product), update)
+            yield Stream("index", product), IndexUpdate(sym=product, seq=event.seq, value=rows.index_row(event))
 
-    def _statuses(self, changes: Changes) -> None:
+    def _statuses(self, changes: Changes) -> Iterator[Kept]:
         for event in changes.statuses:
             row = rows.status_row(event)
             for sym in (row.product, "*"):
-                self._keep(changes, Stream("status", sym), StatusUpdate(sym=sym, seq=changes.seq, status=row))
+                yield Stream("status", sym), StatusUpdate(sym=sym, seq=event.seq, status=row)

@@ -11,7 +11,7 @@ from services.market_data.publishing import Publishing
 from services.market_data.readers import Reader, SlowReader, TooManyStreams
 from services.market_data.relays import Relays
 from services.market_data.snapshots import Snapshots, UnknownInterval, UnknownSymbol
-from tests.fixtures.event_log import BEFORE_MS, CONTRACT, PRODUCT, EventLog, accepted
+from tests.fixtures.event_log import BEFORE_MS, CONTRACT, PRODUCT, EventLog, accepted, traded
 
 BOOK = Stream("book", CONTRACT)
 P = 12_840_000
@@ -103,6 +103,22 @@ async def test_resuming_and_a_snapshot_tell_the_same_book():
         ("delta", seq, seq + 1),
         ("delta", seq + 1, seq + 2),
     ]
+
+
+async def test_a_reader_cut_off_between_two_trades_of_one_command_gets_the_second():
+    venue = Venue()
+    for maker in (1, 2):
+        venue.log.command(accepted(maker, "sell", 1, P))
+    trades = (traded(1, 3, 1, P, (0, 1)), traded(2, 3, 1, P, (0, 0)))
+    first, second = venue.log.command(accepted(3, "buy", 2, P), *trades)[1:]
+    reader = venue.reader()
+    reader.apply(subscribe(ch="trades", syms=(PRODUCT,), from_seq=venue.market.seq))
+    venue.advance()
+    got = [await take(reader) for _ in range(2)]
+    assert [(seq, m["trade"]["trade_id"]) for seq, m in got] == [(first.seq, 1003), (second.seq, 2003)]
+    again = venue.reader()
+    again.apply(subscribe(ch="trades", syms=(PRODUCT,), from_seq=first.seq))
+    assert (await take(again))[1] == got[1][1]
 
 
 async def test_a_reader_who_is_too_slow_is_told_the_last_sequence_he_took():
