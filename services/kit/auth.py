@@ -110,7 +110,7 @@ class Authenticator:
         async def caller(request: Request) -> Caller:
             client = request.client.host if request.client else None
             found = self.verify(
-                request.method, request.url.path, request.url.query, await request.body(), request.headers, client
+                request.method, request.scope["path"], request.url.query, await request.body(), request.headers, client
             )
             check_scope(found, scope)
             return found

@@ -148,6 +148,7 @@ async def serve(app: FastAPI, host: str, port: int) -> None:
         access_log=False,
         ws="websockets-sansio",
         lifespan="off",
+        proxy_headers=False,  # a client's own header must not choose the address that a key's list is checked with
         timeout_graceful_shutdown=2,
     )
     server = _Server(config)

@@ -13,20 +13,24 @@ from services.kit.settings import Settings
 
 
 async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: asyncio.Event) -> None:
-    """Feeds the directory for ever; sets `caught_up` when the end of the topic was reached once."""
-    partition = TopicPartition(KEYS_EVENTS.name, 0)
+    """Feeds the directory for ever; sets `caught_up` when the end of the topic was reached once.
+
+    After an interruption it goes on where it was: reading again from the start would revive revoked keys for a moment.
+    """
+    partition, next_offset = TopicPartition(KEYS_EVENTS.name, 0), 0
     while True:
         consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
         try:
             await consumer.start()
             consumer.assign([partition])
-            await consumer.seek_to_beginning(partition)
+            consumer.seek(partition, next_offset)
             end = (await consumer.end_offsets([partition]))[partition]
             while True:
                 if await consumer.position(partition) >= end:
                     caught_up.set()
                 for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, ()):
                     directory.put(ApiKeySet.model_validate_json(record.value))
+                    next_offset = record.offset + 1
         except (KafkaError, OSError) as error:
             structlog.get_logger().warning("waiting for Kafka", topic=KEYS_EVENTS.name, error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
