@@ -247,6 +247,13 @@ class NodeView(Model):
     last_report_ms: Milliseconds | None
 
 
+class NodeReview(Model):
+    """POST /v1/nodes/{id}/review (scope `admin`): a released node proves itself anew, a banned one is out for good."""
+
+    decision: Literal["release", "ban"]
+    reason: Identifier
+
+
 class AccessView(Model):
     """GET /v1/positions/{id}/access: how the buyer gets in; for the buyer alone."""
 

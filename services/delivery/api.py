@@ -7,11 +7,20 @@ from fastapi import Depends, FastAPI, Query, Response
 from pydantic import Field
 
 from schemas.base import Model
-from schemas.delivery import AccessView, InspectionNonce, InspectionView, MeterInputs, MeterOutcome, MeterRecordView
+from schemas.delivery import (
+    AccessView,
+    InspectionNonce,
+    InspectionView,
+    MeterInputs,
+    MeterOutcome,
+    MeterRecordView,
+    NodeReview,
+)
 from schemas.delivery import NodeView as NodeFacts
 from schemas.nodes import InspectionReport, NodeReported, Report
 from services.delivery.credentials import CredentialBox
-from services.delivery.effects import now_ms
+from services.delivery.effects import Effects, now_ms
+from services.delivery.nodes import BARRED, take_down
 from services.delivery.settings import Settings
 from services.delivery.store import Store, node_of, unpack
 from services.kit.auth import Authenticator, Caller, public
@@ -121,6 +130,21 @@ def add_party_routes(
         given = InspectionNonce(nonce=secrets.token_hex(32), expires_ms=now_ms() + settings.inspection_nonce_ms)
         await Store(pool).run("insert_inspection_nonce", given.nonce, caller.account, given.expires_ms)
         return Response(given.canonical(), 201, media_type=JSON)
+
+
+def add_admin_routes(app: FastAPI, effects: Effects, authenticator: Authenticator) -> None:
+    """Adds what only a person of the venue may decide."""
+    admin = Annotated[Caller, Depends(authenticator.require("admin"))]
+
+    @app.post("/v1/nodes/{node_id}/review", response_model=NodeFacts)
+    async def review(node_id: str, form: NodeReview, caller: admin) -> Response:
+        async with effects.transaction() as store:
+            node = await store.node(node_id, lock=True)
+            if form.decision == "release" and node.state not in BARRED:
+                raise ProblemError("conflict", f"the node is {node.state}, there is nothing to release")
+            state = "enrolled" if form.decision == "release" else "banned"
+            await take_down(store, node, state, form.reason, now_ms())
+        return _json(await _node_view(Store(effects.pool), await Store(effects.pool).row("find_node", node_id)))
 
 
 async def _position(store: Store, position_id: int, caller: Caller, parties: tuple[str, ...]):

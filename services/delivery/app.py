@@ -8,7 +8,7 @@ from faststream.kafka import KafkaBroker
 from schemas.nodes import METER_RECORD, MeterRecord
 from schemas.topics import METER_REPORTS
 from services.delivery import contracts, handlers, store
-from services.delivery.api import add_party_routes, add_public_routes
+from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes
 from services.delivery.credentials import CredentialBox
 from services.delivery.edge import Edge
 from services.delivery.edge_api import add_edge_routes, add_error_handlers
@@ -52,6 +52,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_edge_routes(app, Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher))
     add_public_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator, credentials)
+    add_admin_routes(app, effects, authenticator)
     refuse_undeclared_routes(app)
     for relay in (outbox, publisher):
         tasks.create_task(relay.run())

@@ -24,6 +24,7 @@ from schemas.events import (
 from schemas.ids import contract_start_s, product_of
 from services.delivery.effects import Effects, now_ms
 from services.delivery.gate import open_gate
+from services.delivery.metrics import METERED_GPU_S
 from services.delivery.nodes import take_down, withdraw_gpus
 from services.delivery.settings import Settings
 from services.delivery.store import Store, unpack
@@ -106,6 +107,8 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
     document = (event.position_id, event.revision, event.buyer, event.operator, receipt.canonical())
     await store.run("insert_receipt", *document)
     await store.run("set_position_state", event.position_id, "settled")
+    METERED_GPU_S.labels("contracted").inc(receipt.contracted_gpu_s)
+    METERED_GPU_S.labels("delivered").inc(receipt.delivered_gpu_s)
     told = {"contract": event.contract, "revision": event.revision, "meter_digest": event.meter_digest}
     await store.tell(ReceiptIssued, event.node, event.ts_ms, position_id=event.position_id, **told)
 

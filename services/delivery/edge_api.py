@@ -23,6 +23,7 @@ from schemas.nodes import (
 from services.delivery.domain import DeliveryError
 from services.delivery.edge import Edge
 from services.delivery.intake import Intake
+from services.delivery.metrics import REFUSALS
 from services.kit.auth import public
 from services.kit.http import ProblemError, problem_response
 from services.kit.store import AWAY
@@ -51,6 +52,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(DeliveryError)
     async def on_refused(request: Request, error: DeliveryError) -> Response:
+        REFUSALS.labels(error.code).inc()
         members = error.members
         problem = ProblemError(error.code, error.detail, error.status, retryable=error.retryable, extra=members)
         return problem_response(problem, request.state.request_id)

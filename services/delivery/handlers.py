@@ -20,6 +20,7 @@ from services.delivery.challenges import first_reason, is_honest_failure, may_se
 from services.delivery.domain import UnknownNode
 from services.delivery.effects import Effects
 from services.delivery.leases import Lease
+from services.delivery.metrics import CHALLENGES
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.keys import signature_holds
@@ -82,6 +83,7 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
     node, verdict = await store.node(record.node_id, lock=True), record.verdict
     if await store.value("set_applied", verdict.challenge_id) is None:
         return
+    CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()
     told = {"challenge_id": verdict.challenge_id, "cause": record.cause}
     if verdict.passed:
         gpus = tuple(gpu.gpu_uuid for gpu in verdict.gpus)

@@ -7,6 +7,7 @@ from services.delivery.domain import NodeBarred, NotThisNode
 from services.delivery.edge import check_signature
 from services.delivery.effects import Effects, PromptPublisher, now_ms
 from services.delivery.leases import Lease, next_report_ms, start_of, stop_of
+from services.delivery.metrics import REPORTS
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.reports import (
     Chain,
@@ -54,6 +55,7 @@ class Intake:
                 await take_down(store, await store.node(node_id, lock=True), "quarantined", "forked_chain", now_ms())
             raise
         await self._publisher.published()
+        REPORTS.labels(reply.status).inc()
         return reply
 
     async def _place(

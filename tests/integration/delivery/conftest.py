@@ -35,7 +35,7 @@ from tests.fixtures.event_log import PRODUCT, terms
 from tests.fixtures.node_agent import PlayedAgent
 
 PERIOD_S = 6
-TIMES = {"period_s": PERIOD_S, "gate_lead_s": 3, "grace_s": 2, "horizon_periods": 12, "final_after_s": 600}
+TIMES = {"period_s": PERIOD_S, "gate_lead_s": 6, "grace_s": 2, "horizon_periods": 12, "final_after_s": 600}
 PRICE_MICROS = 12_840_000
 RICH_MICROS = 1_000_000_000_000
 
@@ -135,7 +135,7 @@ class Venue:
         events = await self.events("node_liveness_changed")
         return any(event.node == node_id and event.alive for event in events)
 
-    def contracts(self, periods: int, ahead_s: float = 6) -> list[str]:
+    def contracts(self, periods: int, ahead_s: float = 8) -> list[str]:
         """Consecutive contracts, the first of which starts at least so many seconds from now."""
         start_s = (int(time.time() + ahead_s) // PERIOD_S + 1) * PERIOD_S
         return [contract_name(PRODUCT, start_s + n * PERIOD_S, PERIOD_S) for n in range(periods)]

@@ -104,6 +104,23 @@ async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine
     await venue.wait_for(is_down)
 
 
+async def test_a_quarantined_node_sells_again_only_after_a_person_released_it_and_it_proved_itself(venue: Venue):
+    admin, node = await venue.join("admin", "admin"), node_of(13)
+    async with venue.site("ops", node) as agent:
+        forked = node_of(13).report("a" * 64, 0, 1)
+        assert (await agent.post(f"/v1/nodes/{node.node_id}/reports", forked)).status_code == 409
+        path, form = f"/v1/nodes/{node.node_id}/review", {"decision": "release", "reason": "ticket-7"}
+        assert await code(venue.http.post(path, json=form)) == (401, "unsigned_request")
+        released = (await admin.post(path, json=form)).json()
+        assert (released["state"], released["level"], released["reason"]) == ("enrolled", "T0", "ticket-7")
+        assert await code(admin.post(path, json=form)) == (409, "conflict")
+
+        async def is_back() -> bool:
+            return (await venue.node(node.node_id))["state"] == "active"
+
+        await venue.wait_for(is_back)
+
+
 async def test_reports_that_overtake_each_other_are_put_in_order(venue: Venue):
     node = node_of(8)
     agent = await enrolled(venue, node)
