@@ -12,10 +12,10 @@ class MatchingSettings(Settings):
     snapshot_every_offsets: int = 20_000
     snapshot_pause_s: float = 10.0
     snapshots_kept: int = 3
-    fetch_records_max: int = 5_000
+    fetch_records_max: int = 2_000
     fetch_wait_ms: int = 500
     stalled_after_s: float = 5.0
-    send_batch_bytes: int = 262_144
+    send_batch_bytes: int = 983_040
     events_waiting_max: int = 100_000
 
     @property
