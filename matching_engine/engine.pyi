@@ -1,4 +1,4 @@
-"""The compiled engine: ordinary orders and cancels in C, every other command by the reference's rules on its records."""
+"""The compiled engine: ordinary orders and cancels in C, all other commands by the reference's rules."""
 
 from matching_engine.reference import Engine as ReferenceEngine
 

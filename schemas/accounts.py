@@ -1,4 +1,4 @@
-"""API keys as the edges share them: the gateway publishes public keys, every edge that takes signed requests follows."""
+"""API keys as the edges share them: the gateway publishes public keys, every edge with signed requests follows."""
 
 from typing import Annotated, Literal
 

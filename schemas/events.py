@@ -86,8 +86,8 @@ RejectCode = Literal[
 class Posting(NamedTuple):
     """One account's money movement in micro-units, and what it has afterwards. On the wire: an array in this order.
 
-    An event has at most one for each account and asset (the net of what moved), none without a movement, in the byte order
-    of account, then asset.
+    An event has at most one for each account and asset (the net of what moved), none without a movement, in the
+    byte order of account, then asset.
 
     The deltas of an event sum to zero per asset, except in `credited` and `debited`, whose counter-leg is outside the
     engine.
@@ -113,7 +113,7 @@ class Event(Model):
     """The header of every event. `seq` has no holes; `index` of `count` tells a reader when it has seen all events of
     a command.
 
-    `prev_link` is the chain before this command; after it: SHA-256(prev_link's 32 bytes ‖ the bytes of the command's events).
+    `prev_link` is the chain before this command; after it: SHA-256(prev_link's 32 bytes ‖ the command's event bytes).
     """
 
     type: str
@@ -345,7 +345,9 @@ class OrderCanceled(Event):
 
 
 class OrderReduced(Event):
-    """An ask keeps its id and priority but stands for fewer GPUs, because its node has fewer to rent out; bond is returned."""
+    """An ask keeps its id and priority but stands for fewer GPUs, because its node has fewer to rent out; bond is
+    returned.
+    """
 
     type: Literal["order_reduced"] = "order_reduced"
     order_id: OrderId

@@ -205,13 +205,21 @@ class Venue:
         """Waits for a time of the server's clock."""
         await asyncio.sleep(max(0, time_s - time.time()))
 
+    async def dump(self):
+        for raw in (await self.log.events())[5:]:
+            if b'"tick' not in raw: print("EV", raw.decode()[:60], raw.decode()[-420:])
+        for e in await self.delivery_events(): print("DE", str(e.model_dump())[:300])
+
     async def leased(self, agent: PlayedAgent) -> float:
         """Waits until the agent has let a buyer in; returns when his time starts, in seconds."""
 
         async def has_lease() -> bool:
             return bool(agent.leases)
 
-        await self.wait_for(has_lease, 40)
+        try:
+            await self.wait_for(has_lease, 40)
+        except TimeoutError:
+            await self.dump(); print(agent.refusals, agent.waiting, agent.interval_s); raise
         return next(iter(agent.leases.values())).starts_ms / 1000
 
     async def settled(self, buyer: str, count: int, within_s: float = 60) -> list[AnyEvent]:
