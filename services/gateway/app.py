@@ -55,7 +55,7 @@ async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGrou
     position = restored.position
     desk.history.restore(restored.records, restored.products, position.seq)
     desk.recorder = Recorder(settings, desk.history, desk.store, position)
-    reader = EventReader(settings, position.next_offset, position.seq, EVENTS_PER_BATCH)
+    reader = EventReader(settings, position.next_offset, position.seq, EVENTS_PER_BATCH, linger_s=0)
     tasks.create_task(desk.recorder.run())
     tasks.create_task(follow_events(reader, desk.history, desk.decisions, desk.feeds, desk.recorder))
     tasks.create_task(_note(reader.caught_up, desk.readiness, "the end of the event log"))

@@ -42,10 +42,21 @@ class EventBatch:
 class EventReader:
     """Reads events after `seq` from `offset` on. Records with a sequence not above the last (a restarted engine's)
     are dropped.
+
+    After each batch it waits `linger_s` (default: the setting), so that a busy log costs a reader few transactions;
+    whoever answers somebody passes 0.
     """
 
-    def __init__(self, settings: Settings, offset: int = 0, seq: int = 0, records_max: int = 2_000):
+    def __init__(
+        self,
+        settings: Settings,
+        offset: int = 0,
+        seq: int = 0,
+        records_max: int = 2_000,
+        linger_s: float | None = None,
+    ):
         self._settings, self._records_max = settings, records_max
+        self._linger_s = settings.event_linger_s if linger_s is None else linger_s
         self._offset, self._seq = offset, seq
         self._partition = TopicPartition(EVENTS.name, 0)
         self._end_offset: int | None = None
@@ -103,6 +114,7 @@ class EventReader:
                 if batch.events:
                     yield batch
                 self._check_caught_up()
+                await asyncio.sleep(self._linger_s)
             elif loop.time() - moved_at > STALLED_AFTER_S:
                 # aiokafka can hang after a broker restart, so silence is checked against the log's end.
                 end = (await consumer.end_offsets([self._partition]))[self._partition]
