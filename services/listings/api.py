@@ -15,7 +15,7 @@ from schemas.listings import (
 from schemas.money import format_micros
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError, problem_response
-from services.kit.store import Pool
+from services.kit.store import AWAY, Pool
 from services.listings.domain import ListingError
 from services.listings.sales import Sales
 from services.listings.settings import Settings
@@ -113,6 +113,13 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(UnknownListing)
     async def on_unknown(request: Request, error: UnknownListing) -> Response:
         return problem_response(ProblemError("not_found", f"no listing {error}"), request.state.request_id)
+
+    async def on_away(request: Request, error: Exception) -> Response:
+        problem = ProblemError("unavailable", "the database is away, try again", retryable=True)
+        return problem_response(problem, request.state.request_id)
+
+    for kind in AWAY:
+        app.add_exception_handler(kind, on_away)
 
 
 def view(listing: Listing, account: str | None = None) -> ListingView:

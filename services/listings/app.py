@@ -1,11 +1,11 @@
 """Plugs the service together: settings → pool → relays → event reader → HTTP; nothing else knows an address."""
 
 import asyncio
-from functools import partial
 
+import structlog
 from faststream.kafka import KafkaBroker
 
-from schemas.delivery import DELIVERY_EVENT
+from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.topics import DELIVERY_EVENTS
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
@@ -15,7 +15,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox, Publisher, Relay
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
-from services.kit.store import Pool
+from services.kit.store import AWAY, Pool
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 from services.listings import handlers, store
 from services.listings.api import add_error_handlers, add_routes
@@ -55,11 +55,29 @@ def main() -> None:
 
 def _inspections(settings: Settings, pool: Pool) -> KafkaBroker:
     broker = make_broker(settings)
-    subscribe_batches(broker, DELIVERY_EVENTS, NAME, DELIVERY_EVENT, partial(handlers.take_inspections, pool))
+
+    async def take(events: list[DeliveryEvent]) -> None:
+        try:
+            await handlers.take_inspections(pool, events)
+        except AWAY as error:
+            structlog.get_logger().warning("inspections wait for PostgreSQL", error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+            raise  # the batch comes again
+
+    subscribe_batches(broker, DELIVERY_EVENTS, NAME, DELIVERY_EVENT, take)
     return broker
 
 
 async def _follow_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...], readiness: Readiness) -> None:
+    while True:
+        try:
+            await _read_events(settings, pool, relays, readiness)
+        except AWAY as error:
+            structlog.get_logger().warning("events wait for PostgreSQL", error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+
+
+async def _read_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...], readiness: Readiness) -> None:
     position = await store.read_position(pool, settings.shard)
     reader = EventReader(settings, position.next_offset, position.seq)
     watch = asyncio.create_task(_when_caught_up(reader, readiness))
