@@ -74,8 +74,7 @@ class Store:
     async def flush(self, rows: Rows, before: kit.Position) -> None:
         """Writes changes and moves the cursor, in one transaction. Raises Fenced if another gateway moved it."""
         async with self._connection() as connection:
-            # History can be rebuilt from the log, so its commits need not wait for the disk.
-            await connection.execute("set local synchronous_commit = off")
+            # The commit waits for the disk: what `forget` drops from memory afterwards is only here.
             for table, text in rows.tables.items():
                 await connection.execute(getattr(QUERIES, f"save_{table}"), text)
             await kit.advance(connection, CONSUMER, self._shard, before, rows.after)
