@@ -1,4 +1,4 @@
-"""The killer: every program in turn, then at random, each with SIGKILL; now and then two, before the first is back."""
+"""The killer: every program in turn, then at random, each with SIGKILL; now and then two at once, and all of them."""
 
 import asyncio
 import random
@@ -7,7 +7,8 @@ import time
 from infra.exchange import RunningExchange
 from infra.settings import SERVICES
 
-TARGETS = (*SERVICES, "kafka", "postgres")
+PROGRAMS = (*SERVICES, "kafka", "postgres")
+TARGETS = {name: (name,) for name in PROGRAMS} | {"everything": PROGRAMS}
 BACK_WITHIN_S = 120
 HASTE = 0.25
 
@@ -19,7 +20,7 @@ class Killer:
         self._exchange, self._random, self._calm_s = exchange, random.Random(seed), calm_s
         first = list(TARGETS)
         self._random.shuffle(first)
-        self._victims = (first + self._random.choices(TARGETS, k=kills))[:kills]
+        self._victims = (first + self._random.choices(first, k=kills))[:kills]
 
     async def run(self) -> None:
         """Kills, waits until all is ready (or, in haste, does not), lets the load run for a while, and goes on."""
@@ -36,13 +37,17 @@ class Killer:
         await asyncio.to_thread(self._exchange.wait_ready, BACK_WITHIN_S)
 
     def _kill(self, victim: str) -> None:
-        """Kills a program, which may be on its way back from the last time, and waits for the next process."""
-        self._await_process(victim, not_pid=None)
-        self._await_process(victim, not_pid=self._exchange.kill_program(victim))
+        """Kills what may be on its way back from the last time, and waits for the next processes."""
+        programs = TARGETS[victim]
+        for program in programs:
+            self._await_process(program, not_pid=None)
+        killed = {program: self._exchange.kill_program(program) for program in programs}
+        for program, pid in killed.items():
+            self._await_process(program, not_pid=pid)
 
-    def _await_process(self, victim: str, not_pid: int | None) -> None:
+    def _await_process(self, program: str, not_pid: int | None) -> None:
         deadline = time.monotonic() + BACK_WITHIN_S
-        while self._exchange.pid_of(victim) in (not_pid, None):
+        while self._exchange.pid_of(program) in (not_pid, None):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{victim} was not started again; its log is in {self._exchange.data / 'logs'}")
+                raise TimeoutError(f"{program} was not started again; its log is in {self._exchange.data / 'logs'}")
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Traders: each places, repeats and cancels orders, and writes down what the exchange acknowledged."""
+"""Traders: each places, repeats, cancels and looks up orders, and writes down what the exchange acknowledged."""
 
 import asyncio
 import random
@@ -13,6 +13,7 @@ from tests.faults.load.contracts import Contracts
 PRICES = ("12.40", "12.60", "12.84", "13.00", "13.20")
 FIRST_ANSWER = ("order_id", "status", "qty", "filled_qty", "remaining_qty", "filled_value")
 GONE = ("unknown_order", "order_closed")
+ENDED = ("filled", "canceled", "expired")
 
 
 @dataclass
@@ -35,12 +36,13 @@ class Trader:
         self.actor, self.notes = actor, Notes()
         self._contracts, self._random, self._pause_s = contracts, random.Random(seed), pause_s
         self._client = open_async_client(actor.addresses["gateway"], actor.credentials, timeout_s=5)
+        self._seen: dict[int, dict[str, Any]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Trades until told to stop."""
-        steps = (self._place, self._cancel, self._cancel_contract, self._repeat)
+        steps = (self._place, self._cancel, self._cancel_contract, self._repeat, self._look)
         while not stop.is_set():
-            await self._random.choices(steps, (60, 25, 3, 12))[0]()
+            await self._random.choices(steps, (55, 23, 2, 10, 10))[0]()
             await asyncio.sleep(self._pause_s)
 
     async def resolve(self, within_s: float) -> None:
@@ -74,6 +76,22 @@ class Trader:
         if self.notes.orders:
             self.notes.repeats += 1
             await self._send(self._random.choice(list(self.notes.orders)))
+
+    async def _look(self) -> None:
+        """What was acknowledged can be read, and what was read once is never taken back."""
+        if not self.notes.orders:
+            return
+        first = self.notes.orders[self._random.choice(list(self.notes.orders)[-100:])]
+        order_id = first["order_id"]
+        response = await ask(self._client, "GET", f"/v1/orders/{order_id}")
+        if response is None:
+            return
+        before, now = self._seen.get(order_id, first), response.json()
+        canceled = order_id in self.notes.canceled and now.get("status") != "canceled"
+        taken_back = before["status"] in ENDED and now.get("status") != before["status"]
+        if response.is_error or now["filled_qty"] < before["filled_qty"] or canceled or taken_back:
+            self.notes.contradictions.append(f"order {order_id}: {before}, then {now}")
+        self._seen[order_id] = now
 
     async def _send(self, client_order_id: str) -> None:
         notes = self.notes
