@@ -43,14 +43,18 @@ class TimeInflated(DeliveryError):
 
 @dataclass(frozen=True)
 class ReportLimits:
-    """How reports are judged; all follow from the interval, and that from the product's period."""
+    """How reports are judged. The interval follows from the product's period, what hangs on it scales with it.
+
+    A nonce's age does not: its report comes when the reply before told the node to, maybe by another interval.
+    """
 
     interval_ms: int
+    nonce_ms_max: int = 30_000
     buffer_max: int = 64
 
     @property
-    def nonce_ms_max(self) -> int:
-        """How old a live report's nonce may be; also the longest gap that is estimated as delivered."""
+    def gap_ms_max(self) -> int:
+        """The longest gap that is estimated as delivered, and by how much a node's clock may seem to run ahead."""
         return 3 * self.interval_ms
 
     @property
@@ -135,7 +139,7 @@ def extend_chain(chain: Chain, report: Report, digest: str, now_ms: int, limits:
     if report.mono_end_ms < report.mono_start_ms or (same_boot and report.mono_start_ms < chain.mono_end_ms):
         raise WindowsOverlap(f"window {report.mono_start_ms}–{report.mono_end_ms} after {chain.mono_end_ms}")
     offset_min_ms = _offset_min(chain, report, now_ms) if same_boot else None
-    if offset_min_ms is not None and now_ms - report.mono_end_ms < offset_min_ms - limits.nonce_ms_max:
+    if offset_min_ms is not None and now_ms - report.mono_end_ms < offset_min_ms - limits.gap_ms_max:
         ahead_ms = offset_min_ms + report.mono_end_ms - now_ms
         raise TimeInflated(f"the node's clock runs {ahead_ms} ms ahead of the server's")
     if not report.queued:

@@ -34,7 +34,8 @@ class Settings(KitSettings):
     def limits(self, period_ms: int | None) -> ReportLimits:
         """Returns how reports are judged for nodes whose shortest product period is this (None: no product yet)."""
         scaled_ms = self.report_interval_ms_max if period_ms is None else period_ms // self.reports_per_period
-        return ReportLimits(max(1_000, min(self.report_interval_ms_max, scaled_ms)))
+        interval_ms = max(1_000, min(self.report_interval_ms_max, scaled_ms))
+        return ReportLimits(interval_ms, nonce_ms_max=3 * self.report_interval_ms_max)
 
     def liveness_ms(self, limits: ReportLimits) -> int:
         """Returns how long one heartbeat keeps asks alive."""

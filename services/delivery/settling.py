@@ -35,7 +35,7 @@ async def settle_due(effects: Effects, settings: Settings, started_ms: int, now_
     async with effects.transaction() as store:
         for row in await store.rows("positions_to_settle", POSITIONS_PER_TURN):
             product = await store.row("find_product", product_of(row["contract"]))
-            hold_ms = settings.limits(product["period_ms"]).nonce_ms_max
+            hold_ms = settings.limits(product["period_ms"]).gap_ms_max
             if may_settle(row, started_ms, now_ms, hold_ms):
                 await _settle(store, settings, row, product["period_ms"], now_ms)
 
@@ -46,7 +46,7 @@ async def _settle(store: Store, settings: Settings, row, period_ms: int, now_ms:
     limits = settings.limits(period_ms)
     raws = []
     if lease is not None:
-        since_ms = row["start_ms"] - 4 * limits.nonce_ms_max
+        since_ms = row["start_ms"] - 4 * limits.gap_ms_max
         raws = await store.rows("meter_records", row["node_id"], since_ms, row["meter_seq"])
     facts = {
         "position_id": row["position_id"],
@@ -61,7 +61,7 @@ async def _settle(store: Store, settings: Settings, row, period_ms: int, now_ms:
         "access_ms": lease.access_ms if lease else None,
         "released_ms": lease.released_ms if lease else None,
         "memory_min_mib": memory_min_mib(row["node_grade"] or ""),
-        "gap_ms_max": limits.nonce_ms_max,
+        "gap_ms_max": limits.gap_ms_max,
         "throttle_ms_max": min(settings.throttle_ms_max, limits.silence_ms_max),
     }
     inputs, outcome = await asyncio.to_thread(_measure, facts, [raw["record"] for raw in raws])

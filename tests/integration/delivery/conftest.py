@@ -205,21 +205,13 @@ class Venue:
         """Waits for a time of the server's clock."""
         await asyncio.sleep(max(0, time_s - time.time()))
 
-    async def dump(self):
-        for raw in (await self.log.events())[5:]:
-            if b'"tick' not in raw: print("EV", raw.decode()[:60], raw.decode()[-420:])
-        for e in await self.delivery_events(): print("DE", str(e.model_dump())[:300])
-
     async def leased(self, agent: PlayedAgent) -> float:
         """Waits until the agent has let a buyer in; returns when his time starts, in seconds."""
 
         async def has_lease() -> bool:
             return bool(agent.leases)
 
-        try:
-            await self.wait_for(has_lease, 40)
-        except TimeoutError:
-            await self.dump(); print(agent.refusals, agent.waiting, agent.interval_s); raise
+        await self.wait_for(has_lease, 40)
         return next(iter(agent.leases.values())).starts_ms / 1000
 
     async def settled(self, buyer: str, count: int, within_s: float = 60) -> list[AnyEvent]:
@@ -246,6 +238,7 @@ async def open_venue(kafka: str, database_url: str, folder: Path) -> AsyncIterat
     matching = MatchingService(MatchingSettings(**shared, matching_port=free_port()))
     venue = Venue(log, settings)
     async with in_background(matching.run):
+        await venue.wait_for(lambda: venue.events("product_defined"))
         yield venue
     await venue.http.aclose()
 

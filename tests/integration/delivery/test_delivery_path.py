@@ -1,10 +1,15 @@
 """From enrolment to receipt on real servers: what is sold is proven, leased, metered and settled, whatever restarts."""
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 
 import pytest
+import pytest_asyncio
 
-from schemas.delivery import MeterInputs, MeterOutcome
+from schemas.delivery import DeliveryEvent, MeterInputs, MeterOutcome
+from schemas.events import PositionSettled
 from schemas.nodes import NodeReported, Report, signing_bytes
 from services.delivery.meter import measure
 from services.kit.keys import signature_holds
@@ -82,61 +87,91 @@ async def recompute(client, node: TestNode, settled) -> None:
     assert measure(inputs, taken) == MeterOutcome.model_validate(record["outcome"], strict=False)
 
 
-async def deliver(venue: Venue, seed: int, break_it) -> tuple[PlayedAgent, object, dict]:
-    """One site sells two GPUs for one period and something breaks; returns its agent, the settlement, the receipt."""
+@dataclass
+class Delivery:
+    """One site sells two GPUs for one period, and something breaks."""
+
+    agent: PlayedAgent
+    settled: PositionSettled
+    receipt: dict
+    told: list[DeliveryEvent]
+
+
+async def deliver(venue: Venue, client, seed: int, contract: str, break_it: Callable) -> Delivery:
     buyer, operator, node = f"buyer-{seed}", f"ops-{seed}", TestNode(seed=seed, gpus=gpus_of(seed, 2))
-    client = await venue.join(buyer, "read", "trade")
-    await venue.join(operator, "read", "operate")
     async with venue.site(operator, node) as agent:
-        contracts = venue.contracts(1)
-        await venue.offer(operator, node, contracts, 2)
-        await venue.buy(buyer, contracts[0], 2)
-        await break_it(agent)
+        await venue.offer(operator, node, [contract], 2)
+        await venue.buy(buyer, contract, 2)
+        await break_it(venue, agent)
         (settled,) = await venue.settled(buyer, 1)
         (receipt,) = await venue.wait_for(lambda: receipts_of(client, 1))
-    return agent, settled, receipt
+        told = [event for event in await venue.delivery_events() if event.node == node.node_id]
+    return Delivery(agent, settled, receipt, told)
 
 
-async def test_a_gpu_lost_in_mid_delivery_stops_counting_and_leaves_the_market(venue: Venue):
-    async def lose_one(agent: PlayedAgent) -> None:
-        await venue.sleep_until(await venue.leased(agent) + PERIOD_S / 2)
-        lost = agent.node.gpus[1]
-        agent.facts = lambda uuid: {"present": False, "healthy": False} if uuid == lost else {}
+async def lose_one(venue: Venue, agent: PlayedAgent) -> None:
+    await venue.sleep_until(await venue.leased(agent) + PERIOD_S / 2)
+    lost = agent.node.gpus[1]
+    agent.facts = lambda uuid: {"present": False, "healthy": False} if uuid == lost else {}
 
-    agent, settled, _ = await deliver(venue, 2, lose_one)
-    facts = await venue.node(agent.node.node_id)
-    assert PERIOD_S + 1 <= settled.delivered_gpu_s <= PERIOD_S + PERIOD_S // 2 + 1
-    assert (facts["state"], facts["reason"], facts["fit_gpus"]) == ("active", "gpu_lost", [agent.node.gpus[0]])
-    registered = [event for event in await venue.events("node_registered") if event.node == agent.node.node_id]
+
+async def fail_hook(venue: Venue, agent: PlayedAgent) -> None:
+    agent.opens = False
+
+
+async def ignore_gate(venue: Venue, agent: PlayedAgent) -> None:
+    agent.works = False
+
+    async def is_out() -> bool:
+        return (await venue.node(agent.node.node_id))["reason"] == "gate_challenge_missed"
+
+    await venue.wait_for(is_out, 60)
+    agent.works = True
+
+    async def is_back() -> bool:
+        return (await venue.node(agent.node.node_id))["state"] == "active"
+
+    await venue.wait_for(is_back)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def broken(venue: Venue) -> dict[str, Delivery]:
+    """Three sites at once, each in a period of its own, so that nobody buys another's GPUs."""
+    breaks = {"lost GPU": lose_one, "failing hook": fail_hook, "missed gate": ignore_gate}
+    clients = []
+    for seed in range(2, 2 + len(breaks)):
+        await venue.join(f"ops-{seed}", "operate")
+        clients.append(await venue.join(f"buyer-{seed}", "read", "trade"))
+    contracts = venue.contracts(len(breaks), ahead_s=10)
+    runs = [deliver(venue, clients[n], 2 + n, contracts[n], each) for n, each in enumerate(breaks.values())]
+    return dict(zip(breaks, await asyncio.gather(*runs), strict=True))
+
+
+async def test_a_gpu_lost_in_mid_delivery_stops_counting_and_leaves_the_market(venue: Venue, broken):
+    run = broken["lost GPU"]
+    kept = run.agent.node.gpus[0]
+    facts = await venue.node(run.agent.node.node_id)
+    assert PERIOD_S + 1 <= run.settled.delivered_gpu_s <= PERIOD_S + PERIOD_S // 2 + 1
+    assert (facts["state"], facts["reason"], facts["fit_gpus"]) == ("active", "gpu_lost", [kept])
+    registered = [event for event in await venue.events("node_registered") if event.node == facts["node"]]
     assert [len(event.gpus) for event in registered] == [2, 1]
 
 
-async def test_a_start_hook_that_fails_leaves_the_position_undelivered_and_the_buyer_pays_nothing(venue: Venue):
-    async def fail_hook(agent: PlayedAgent) -> None:
-        agent.opens = False
-
-    _, settled, receipt = await deliver(venue, 3, fail_hook)
-    assert (settled.delivered_gpu_s, receipt["paid_micros"]) == (0, 0)
-    assert receipt["refunded_micros"] == 2 * -(-PRICE_MICROS * PERIOD_S // 3600)
-    assert receipt["damages_micros"] > 0
+async def test_a_start_hook_that_fails_leaves_the_position_undelivered_and_the_buyer_pays_nothing(broken):
+    run = broken["failing hook"]
+    assert (run.settled.delivered_gpu_s, run.receipt["paid_micros"]) == (0, 0)
+    assert run.receipt["refunded_micros"] == 2 * -(-PRICE_MICROS * PERIOD_S // 3600)
+    assert run.receipt["damages_micros"] > 0
+    assert [event.reason for event in run.told if event.type == "lease_ended"] == ["start_hook_failed"]
 
 
-async def test_a_node_that_does_not_answer_at_the_gate_fails_its_lease_and_must_prove_itself_anew(venue: Venue):
-    async def ignore_gate(agent: PlayedAgent) -> None:
-        agent.works = False
-
-        async def is_out() -> bool:
-            return (await venue.node(agent.node.node_id))["reason"] == "gate_challenge_missed"
-
-        await venue.wait_for(is_out, 40)
-        agent.works = True
-
-        async def is_back() -> bool:
-            return (await venue.node(agent.node.node_id))["state"] == "active"
-
-        await venue.wait_for(is_back)
-
-    agent, settled, _ = await deliver(venue, 4, ignore_gate)
-    assert settled.delivered_gpu_s == 0
-    ended = [event for event in await venue.delivery_events() if event.type == "lease_ended"]
-    assert [event.reason for event in ended if event.node == agent.node.node_id] == ["challenge_too_late"]
+async def test_a_node_that_does_not_answer_at_the_gate_fails_its_lease_and_must_prove_itself_anew(broken):
+    run = broken["missed gate"]
+    assert run.settled.delivered_gpu_s == 0
+    assert [event.reason for event in run.told if event.type == "lease_ended"] == ["challenge_too_late"]
+    states = [(event.state, event.reason) for event in run.told if event.type == "node_state_changed"]
+    assert states == [
+        ("active", "challenge_passed"),
+        ("enrolled", "gate_challenge_missed"),
+        ("active", "challenge_passed"),
+    ]

@@ -22,7 +22,7 @@ def test_intervals_scale_with_the_period(period_ms, figures):
     settings = Settings()
     limits = settings.limits(period_ms)
     liveness_ms = settings.liveness_ms(limits)
-    assert (limits.interval_ms, limits.nonce_ms_max, limits.silence_ms_max, liveness_ms) == figures
+    assert (limits.interval_ms, limits.gap_ms_max, limits.silence_ms_max, liveness_ms) == figures
 
 
 def test_a_challenge_is_due_at_the_start_unless_the_venue_came_late():
