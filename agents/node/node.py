@@ -56,6 +56,7 @@ class Node:
         self._proving: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task] = set()
+        self._sending: asyncio.Task | None = None
         self._stop = asyncio.Event()
 
     @property
@@ -150,7 +151,11 @@ class Node:
             gpus=self._readings,
         )
         self._window_start_ms = window_end_ms
-        await self._send_waiting()
+        if self._sending is None or self._sending.done():
+            self._sending = self._spawn(self._send_waiting())
+        if self._sending is not None:
+            # Measuring goes on while the venue is slow to answer: what nobody measured cannot be reported later.
+            await asyncio.wait([self._sending], timeout=self._interval_s)
 
     async def _send_waiting(self) -> None:
         while self._chain.waiting and not self._stop.is_set():
@@ -231,13 +236,14 @@ class Node:
         except (VenueUnreachable, VenueRefused) as error:
             log.warning("capacity could not be withdrawn, the venue pulls it when reports stay out: %s", error)
 
-    def _spawn(self, work: Coroutine) -> None:
+    def _spawn(self, work: Coroutine) -> asyncio.Task | None:
         if self._stop.is_set():
             work.close()
-            return
+            return None
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _mono_ms() -> int:

@@ -49,6 +49,7 @@ class FakeVenue:
         self.product, self.api_public_key = product, api_public_key
         self.period_s, self.interval_ms = period_s, interval_ms
         self.down = False
+        self.silent = False
         self.stale_next = False
         self.sell = True
         self.starts: list[LeaseStart] = []
@@ -69,7 +70,7 @@ class FakeVenue:
 
     def client(self) -> httpx.AsyncClient:
         """Returns a client whose wire ends here."""
-        return httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        return httpx.AsyncClient(transport=httpx.MockTransport(self._answer_in_time))
 
     def standing(self) -> list[tuple[int, int, str]]:
         """Returns (start, GPUs, price) of every ask in the books, in order of time."""
@@ -77,6 +78,11 @@ class FakeVenue:
         return sorted((contract_start_s(ask["contract"]), ask["remaining_qty"], ask["price"]) for ask in asks)
 
     # -- the wire ------------------------------------------------------------------------------------------------------
+
+    async def _answer_in_time(self, request: httpx.Request) -> httpx.Response:
+        while self.silent:
+            await asyncio.sleep(0.01)
+        return self._answer(request)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.down:

@@ -208,6 +208,19 @@ async def test_reports_of_an_outage_wait_on_disk_and_arrive_in_order_with_their_
         assert [report.seq for report in site.venue.reports] == list(range(1, len(site.venue.reports) + 1))
 
 
+async def test_a_venue_that_is_slow_to_answer_keeps_no_report_from_being_made(site):
+    async with site.running():
+        await until(lambda: len(site.venue.reports) >= 3)
+        before = len(site.venue.reports)
+        site.venue.silent = True
+        await until(lambda: site.node.reports_waiting >= 4)
+        site.venue.silent = False
+        await until(lambda: len(site.venue.reports) >= before + 6)
+        windows = [(report.mono_start_ms, report.mono_end_ms) for report in site.venue.reports]
+        assert [start for start, _ in windows[1:]] == [end for _, end in windows[:-1]]
+        assert [report.seq for report in site.venue.reports] == list(range(1, len(site.venue.reports) + 1))
+
+
 async def test_a_restarted_node_is_the_same_node_and_goes_on_with_its_chain(site):
     async with site.running():
         await until(lambda: len(site.venue.reports) >= 3)
