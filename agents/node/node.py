@@ -50,7 +50,7 @@ class Node:
         self._enrolment: Enrolment | None = None
         self._readings: tuple[GpuReading, ...] = ()
         self._window_start_ms = _mono_ms()
-        self._interval_s = RETRY_S
+        self._interval_s, self._usual_interval_s = RETRY_S, 0.0
         self._acknowledged_at: float | None = None
         self._venue_sells = False
         self._proving: set[str] = set()
@@ -155,7 +155,7 @@ class Node:
             self._sending = self._spawn(self._send_waiting())
         if self._sending is not None:
             # Measuring goes on while the venue is slow to answer: what nobody measured cannot be reported later.
-            await asyncio.wait([self._sending], timeout=self._interval_s)
+            await asyncio.wait([self._sending], timeout=max(self._interval_s, self._usual_interval_s))
 
     async def _send_waiting(self) -> None:
         while self._chain.waiting and not self._stop.is_set():
@@ -164,6 +164,8 @@ class Node:
                 reply = await self._parts.delivery.report(report)
             except VenueUnreachable as error:
                 log.warning("%d report(s) wait on disk: %s", len(self._chain.waiting), error)
+                # A venue that is away is in no hurry any more, and has every report to take when it is back.
+                self._interval_s = max(self._interval_s, self._usual_interval_s)
                 return
             except VenueRefused as refusal:
                 if not self._survive(refusal, report.queued):
@@ -185,6 +187,7 @@ class Node:
     def _follow(self, reply: ReportReply) -> None:
         self._acknowledged_at = time.monotonic()
         self._interval_s = reply.report_interval_ms / 1000
+        self._usual_interval_s = max(self._usual_interval_s, self._interval_s)
         self._parts.seller.server_ahead_ms = reply.server_time_ms - time.time_ns() // 1_000_000
         sells = reply.hint.sell and reply.node_state == "active"
         if sells != self._venue_sells:
