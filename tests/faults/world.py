@@ -47,7 +47,7 @@ class World:
                 tasks.create_task(each.run(stop))
         for each in (*self.traders, self.payer):
             await each.resolve(ANSWERED_WITHIN_S)
-        await self.seller.finish(ANSWERED_WITHIN_S)
+        await self.seller.finish()
 
     async def wait_at_work(self) -> None:
         """Waits until everyone was told something, so that the first kill meets a market at work."""

@@ -36,12 +36,17 @@ class Payer:
 
     async def resolve(self, within_s: float) -> None:
         """Asks until every payment is answered."""
-        async with asyncio.timeout(within_s):
-            while waiting := self.asked.keys() - self.posted.keys() - self.refused:
-                for key in sorted(waiting):
-                    await self._send(key)
+        try:
+            async with asyncio.timeout(within_s):
+                while waiting := self._waiting():
+                    await self._send(waiting[0])
+        except TimeoutError:
+            self.contradictions.append(f"never answered: payments {self._waiting()}")
         for client in self._clients.values():
             await client.aclose()
+
+    def _waiting(self) -> list[str]:
+        return sorted(self.asked.keys() - self.posted.keys() - self.refused)
 
     def _choose(self) -> str:
         if self.asked and self._random.random() < 0.4:

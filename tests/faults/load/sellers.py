@@ -21,6 +21,7 @@ STATE_BEFORE = {
     "accept": "INSPECTING",
     "returned": "REJECTED",
 }
+ROUND_WITHIN_S = 120
 BUYERS_STEPS = ("buy", "receive", "reject", "accept")
 
 
@@ -37,18 +38,24 @@ class Seller:
         self._count = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sends lots round until told to stop."""
-        while not stop.is_set():
+        """Sends lots round until told to stop, or until one gets stuck."""
+        while not stop.is_set() and not self.contradictions:
             ways = ((("withdraw", {}),), (("buy", {}), *RETURN))
-            await self._send_round(self._random.choice(ways))
+            await self._send_in_time(self._random.choice(ways))
 
-    async def finish(self, within_s: float) -> None:
+    async def finish(self) -> None:
         """Sells one last lot for good."""
-        async with asyncio.timeout(within_s):
-            while not any("accept" in steps for steps in self.steps.values()):
-                await self._send_round((("buy", {}), *SALE))
+        while not self.contradictions and not any("accept" in steps for steps in self.steps.values()):
+            await self._send_in_time((("buy", {}), *SALE))
         await self._seller.aclose()
         await self._buyer.aclose()
+
+    async def _send_in_time(self, way: tuple[tuple[str, dict[str, str]], ...]) -> None:
+        try:
+            async with asyncio.timeout(ROUND_WITHIN_S):
+                await self._send_round(way)
+        except TimeoutError:
+            self.contradictions.append(f"a lot is stuck; the last were {list(self.steps.items())[-2:]}")
 
     async def _send_round(self, way: tuple[tuple[str, dict[str, str]], ...]) -> None:
         listing_id = await self._list()

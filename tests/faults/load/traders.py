@@ -47,13 +47,16 @@ class Trader:
 
     async def resolve(self, within_s: float) -> None:
         """Asks until everything is answered: the exchange must say what became of it. Leaves no order standing."""
-        async with asyncio.timeout(within_s):
-            while self.notes.unanswered:
-                for client_order_id in sorted(self.notes.unanswered):
-                    await self._send(client_order_id)
-                await asyncio.sleep(0.2)
-            while not await self._cancel_all({}):
-                await asyncio.sleep(0.2)
+        try:
+            async with asyncio.timeout(within_s):
+                while self.notes.unanswered:
+                    for client_order_id in sorted(self.notes.unanswered):
+                        await self._send(client_order_id)
+                    await asyncio.sleep(0.2)
+                while not await self._cancel_all({}):
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            self.notes.contradictions.append(f"never answered: {sorted(self.notes.unanswered) or 'cancel-all'}")
         await self._client.aclose()
 
     async def _place(self) -> None:
