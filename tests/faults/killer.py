@@ -1,4 +1,4 @@
-"""The killer: every program in turn, then at random, each with SIGKILL; now and then two at once, and all of them."""
+"""The killer: every program in turn, then at random, each with SIGKILL; some before the last is back, once all."""
 
 import asyncio
 import random
@@ -6,6 +6,7 @@ import time
 
 from infra.exchange import RunningExchange
 from infra.settings import SERVICES
+from tests.faults.slow_motion import slow_motion
 
 PROGRAMS = (*SERVICES, "kafka", "postgres")
 TARGETS = {name: (name,) for name in PROGRAMS} | {"everything": PROGRAMS}
@@ -13,6 +14,7 @@ BACK_WITHIN_S = 120
 HASTE = 0.25
 HASTE_WITH_SERVERS = 0.6  # a service that dies while Kafka or PostgreSQL is away leaves the most half done
 HASTE_S = 0.6
+SLOW_S_MAX = 0.8
 
 
 class Killer:
@@ -46,7 +48,9 @@ class Killer:
         programs = TARGETS[victim]
         for program in programs:
             self._await_process(program, not_pid=None)
-        killed = {program: self._exchange.kill_program(program) for program in programs}
+        with slow_motion(self._exchange):
+            time.sleep(self._random.uniform(0.1, SLOW_S_MAX))
+            killed = {program: self._exchange.kill_program(program) for program in programs}
         for program, pid in killed.items():
             self._await_process(program, not_pid=pid)
 

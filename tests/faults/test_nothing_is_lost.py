@@ -23,7 +23,7 @@ from tests.faults.killer import Killer
 from tests.faults.load.asking import unbound
 from tests.faults.world import PERIOD_S, PRODUCT, World, prepare
 
-CALM_S = 2.0
+CALM_S = 1.5
 FAULTS_SHOWN = 20
 SETTLED_WITHIN_S = 12 * PERIOD_S
 
