@@ -79,7 +79,7 @@ class EventReader:
                     "event log interrupted, reading again", offset=self._offset, error=str(error)
                 )
             finally:
-                await _stop(consumer)
+                await stop_consumer(consumer)
 
     async def _connect(self) -> AIOKafkaConsumer:
         while True:
@@ -97,7 +97,7 @@ class EventReader:
                 self._check_caught_up()
                 return consumer
             except (KafkaError, OSError) as error:
-                await _stop(consumer)
+                await stop_consumer(consumer)
                 structlog.get_logger().warning("waiting for Kafka", address=self._settings.kafka, error=str(error))
                 await asyncio.sleep(self._settings.reconnect_delay_s)
 
@@ -143,7 +143,8 @@ class EventReader:
             self.caught_up.set()
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stops a consumer; aiokafka's own `stop` can block, so its time is bounded."""
     try:
         await asyncio.wait_for(consumer.stop(), 5)
     except (TimeoutError, KafkaError, OSError) as error:

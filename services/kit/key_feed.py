@@ -9,7 +9,10 @@ from aiokafka.errors import KafkaError
 from schemas.accounts import ApiKeySet
 from schemas.topics import KEYS_EVENTS
 from services.kit.auth import KeyDirectory
+from services.kit.events import stop_consumer
 from services.kit.settings import Settings
+
+STALLED_AFTER_S = 5.0
 
 
 async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: asyncio.Event) -> None:
@@ -18,6 +21,7 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
     After an interruption it goes on where it was: reading again from the start would revive revoked keys for a moment.
     """
     partition, next_offset = TopicPartition(KEYS_EVENTS.name, 0), 0
+    loop, log = asyncio.get_running_loop(), structlog.get_logger()
     while True:
         consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
         try:
@@ -25,14 +29,19 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
             consumer.assign([partition])
             consumer.seek(partition, next_offset)
             end = (await consumer.end_offsets([partition]))[partition]
-            while True:
+            moved_at = loop.time()
+            # aiokafka can hang after a broker restart, so silence is checked against the topic's end.
+            while end <= next_offset or loop.time() - moved_at < STALLED_AFTER_S:
                 if await consumer.position(partition) >= end:
                     caught_up.set()
                 for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, ()):
                     directory.put(ApiKeySet.model_validate_json(record.value))
-                    next_offset = record.offset + 1
+                    next_offset, moved_at = record.offset + 1, loop.time()
+                if loop.time() - moved_at >= STALLED_AFTER_S and end <= next_offset:
+                    end, moved_at = (await consumer.end_offsets([partition]))[partition], loop.time()
+            log.warning("reader of keys hangs, connecting again", next_offset=next_offset, end=end)
         except (KafkaError, OSError) as error:
-            structlog.get_logger().warning("waiting for Kafka", topic=KEYS_EVENTS.name, error=str(error))
+            log.warning("waiting for Kafka", topic=KEYS_EVENTS.name, error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
         finally:
-            await asyncio.wait_for(consumer.stop(), 5)
+            await stop_consumer(consumer)
