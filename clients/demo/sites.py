@@ -93,6 +93,13 @@ class Sites:
         site.process = self._start(site.program)
         return site
 
+    def restart(self, site: AgentSite) -> None:
+        """Ends a site's agent as a power cut would, and starts it again."""
+        site.process.kill()
+        site.process.wait()
+        self._running.remove((site.program, site.process))
+        site.process = self._start(site.program)
+
     def inspect(self, site: AgentSite) -> str:
         """Lets a site's agent inspect its GPUs; returns the inspection's id at the venue."""
         nonce = result_of(site.operator.delivery.post("/v1/inspections/nonces", json={}))["nonce"]

@@ -6,24 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from clients.demo.checks import replay, run_checks
-from clients.http import result_of
 from infra.exchange import RunningExchange, free_ports, running
 from infra.postgres import PostgresPlan
 from schemas.events import PositionSettled, Trade
 from schemas.ids import product_of
-from tests.faults.audit.deliveries import check_meters, check_receipts, check_settlements
+from tests.faults.audit.books import check_books
+from tests.faults.audit.deliveries import check_facts, check_meters, check_receipts, check_settlements
 from tests.faults.audit.hardware import check_board, check_sales
 from tests.faults.audit.log import EventLog
 from tests.faults.audit.money import check_payments, check_postings
 from tests.faults.audit.orders import check_orders, check_trades
 from tests.faults.audit.reports import Reports, check_reports
 from tests.faults.audit.views import check_gateway, check_market_data
-from tests.faults.killer import Killer
+from tests.faults.killer import CALM_S, Killer
 from tests.faults.load.asking import unbound
 from tests.faults.world import PERIOD_S, PRODUCT, World, prepare
 
-CALM_S = 1.5
 FAULTS_SHOWN = 20
 SETTLED_WITHIN_S = 12 * PERIOD_S
 
@@ -51,7 +49,7 @@ async def run_and_audit(exchange: RunningExchange, work: Path, kills: int, seed:
                 watching.create_task(each.run(all_over))
             load = watching.create_task(world.act(load_over))
             await world.wait_at_work()
-            await Killer(exchange, kills, seed, CALM_S).run()
+            await Killer(exchange, world.sites, world.agents, seed, kills).run()
             await asyncio.sleep(CALM_S)
             load_over.set()
             await load
@@ -81,8 +79,9 @@ async def audit(exchange: RunningExchange, world: World) -> list[str]:
     faults = log.faults + check_orders(log, notes) + check_trades(log) + check_settlements(log)
     faults += check_postings(log) + check_payments(log, world.payer) + check_sales(log, world.seller)
     faults += await check_reports(reports, world.agents, database_url(exchange))
-    faults += await check_board(kafka, admin, world.seller) + await world.key_maker.check()
-    faults += await asyncio.to_thread(check_books, exchange, world)
+    faults += await check_facts(kafka) + await check_board(kafka, admin, world.seller)
+    faults += await world.key_maker.check()
+    faults += await asyncio.to_thread(check_books, admin, exchange.environment)
     for party in (*(trader.actor for trader in world.traders), *(site.operator for site in world.agents)):
         faults += await asyncio.to_thread(check_gateway, log, party)
         faults += await asyncio.to_thread(check_receipts, log, party)
@@ -114,20 +113,6 @@ def check_busy(log: EventLog, world: World) -> list[str]:
         "book deltas": sum(book.deltas for book in world.feed.books.values()),
     }
     return [f"there were no {what}: nothing was tested" for what, count in tried.items() if not count]
-
-
-def check_books(exchange: RunningExchange, world: World) -> list[str]:
-    """The command log replays to the same bytes; debits equal credits, also added up anew; engine and ledger agree."""
-    admin, replayed = world.registry.admin, replay(exchange.environment)
-    deadline = time.monotonic() + 60
-    while (trial := result_of(admin.ledger.get("/v1/ledger/trial-balance")))["seq"] < replayed["seq"]:
-        if time.monotonic() > deadline:
-            return [f"the ledger stands at {trial['seq']}, the engine at {replayed['seq']}"]
-        time.sleep(0.2)
-    audited = result_of(admin.ledger.get("/v1/ledger/audit"))
-    faults = [f"{each.name}: {each.figures}" for each in run_checks(admin, replayed, trial) if not each.held]
-    wrong = audited["differing_accounts"] or audited["mismatch"]
-    return faults + ([f"the ledger's own audit: {audited}"] if wrong else [])
 
 
 def database_url(exchange: RunningExchange) -> str:

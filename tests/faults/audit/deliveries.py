@@ -5,11 +5,12 @@ from collections import Counter
 from clients.demo.actors import Actor
 from clients.http import pages
 from matching_engine.settlement import settle
-from schemas.delivery import MeterRecordView
+from schemas.delivery import DELIVERY_EVENT, MeterRecordView
 from schemas.events import PositionSettled, Trade
 from schemas.nodes import NodeReported
+from schemas.topics import DELIVERY_EVENTS
 from services.delivery.meter import measure, meter_digest
-from tests.faults.audit.log import EventLog
+from tests.faults.audit.log import EventLog, read_topic
 from tests.faults.audit.reports import Reports
 
 AMOUNTS = {
@@ -90,3 +91,15 @@ def check_meters(log: EventLog, buyer: Actor, reports: Reports) -> list[str]:
         if metered != settled:
             faults.append(f"position {event.position_id}: settled on {settled}, its reports say {metered}")
     return faults
+
+
+async def check_facts(bootstrap: str) -> list[str]:
+    """What delivery published counts from one without a hole, and a fact sent twice is the same fact."""
+    facts: dict[int, bytes] = {}
+    faults = []
+    for raw in await read_topic(bootstrap, DELIVERY_EVENTS):
+        seq = DELIVERY_EVENT.validate_json(raw).seq
+        if facts.setdefault(seq, raw) != raw:
+            faults.append(f"delivery's fact {seq} in two versions: {facts[seq]!r}, {raw!r}")
+    missing = set(range(1, max(facts, default=0) + 1)) - facts.keys()
+    return faults + ([f"delivery's facts {sorted(missing)} were never published"] if missing else [])
