@@ -1,0 +1,136 @@
+"""The closed set of events on the event log: what the engine decided, with everything a view needs and every money
+movement.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from schemas.events.codes import CancelReason, ContractState, RejectCode
+from schemas.events.delivery import (
+    ClaimPaid,
+    ClaimRecorded,
+    GpusNominated,
+    GuaranteeDrawn,
+    NodeLivenessChanged,
+    NodeRegistered,
+    PositionFinalized,
+    PositionSettled,
+)
+from schemas.events.hardware import EscrowOpened, EscrowRefunded, EscrowReleased, HardwareLocked, HardwareUnlocked
+from schemas.events.header import Count, Event, Posting, WhyUnfilled
+from schemas.events.money import Credited, Debited
+from schemas.events.orders import (
+    BlockAccepted,
+    CancelDone,
+    CapacityAccepted,
+    OrderAccepted,
+    OrderCanceled,
+    OrderDuplicate,
+    OrderExpired,
+    OrderReduced,
+    OrderRejected,
+    Trade,
+)
+from schemas.events.venue import (
+    BalanceDigest,
+    CommandRejected,
+    ContractsListed,
+    ContractStateChanged,
+    EpochStarted,
+    GenesisApplied,
+    IndexSet,
+    ProductDefined,
+    ProductStateChanged,
+    RecordRejected,
+    ServiceKeySet,
+)
+
+AnyEvent = Annotated[
+    GenesisApplied
+    | EpochStarted
+    | ServiceKeySet
+    | ProductDefined
+    | ProductStateChanged
+    | ContractsListed
+    | ContractStateChanged
+    | IndexSet
+    | BalanceDigest
+    | RecordRejected
+    | CommandRejected
+    | OrderAccepted
+    | BlockAccepted
+    | CapacityAccepted
+    | OrderRejected
+    | OrderDuplicate
+    | OrderCanceled
+    | OrderReduced
+    | OrderExpired
+    | CancelDone
+    | Trade
+    | Credited
+    | Debited
+    | NodeRegistered
+    | NodeLivenessChanged
+    | GpusNominated
+    | PositionSettled
+    | PositionFinalized
+    | GuaranteeDrawn
+    | ClaimRecorded
+    | ClaimPaid
+    | HardwareLocked
+    | HardwareUnlocked
+    | EscrowOpened
+    | EscrowReleased
+    | EscrowRefunded,
+    Field(discriminator="type"),
+]
+EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+__all__ = [
+    "EVENT",
+    "AnyEvent",
+    "BalanceDigest",
+    "BlockAccepted",
+    "CancelDone",
+    "CancelReason",
+    "CapacityAccepted",
+    "ClaimPaid",
+    "ClaimRecorded",
+    "CommandRejected",
+    "ContractState",
+    "ContractStateChanged",
+    "ContractsListed",
+    "Count",
+    "Credited",
+    "Debited",
+    "EpochStarted",
+    "EscrowOpened",
+    "EscrowRefunded",
+    "EscrowReleased",
+    "Event",
+    "GenesisApplied",
+    "GpusNominated",
+    "GuaranteeDrawn",
+    "HardwareLocked",
+    "HardwareUnlocked",
+    "IndexSet",
+    "NodeLivenessChanged",
+    "NodeRegistered",
+    "OrderAccepted",
+    "OrderCanceled",
+    "OrderDuplicate",
+    "OrderExpired",
+    "OrderReduced",
+    "OrderRejected",
+    "PositionFinalized",
+    "PositionSettled",
+    "Posting",
+    "ProductDefined",
+    "ProductStateChanged",
+    "RecordRejected",
+    "RejectCode",
+    "ServiceKeySet",
+    "Trade",
+    "WhyUnfilled",
+]

@@ -1,0 +1,132 @@
+"""Events of nodes, positions and claims."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.events.header import Count, Event, Posting
+from schemas.ids import AccountId, Asset, Contract, Digest, Identifier, NodeId
+from schemas.money import Amount, PositiveAmount, Price, SignedAmount
+from schemas.orders import OrderId, Qty
+from schemas.venue import (
+    GpuSeconds,
+    Level,
+    NodeGpu,
+    Nomination,
+    Permille,
+)
+
+
+class NodeRegistered(Event):
+    """A node may stand behind asks, as often as its GPUs, while its heartbeats are fresh."""
+
+    type: Literal["node_registered"] = "node_registered"
+    node: NodeId
+    account: AccountId
+    grade: Identifier
+    hub: Identifier
+    level: Level
+    gpus: tuple[NodeGpu, ...]
+
+
+class NodeLivenessChanged(Event):
+    """A node's heartbeats became fresh or stale, or it was taken down; asks of a stale node are pulled after this
+    event.
+    """
+
+    type: Literal["node_liveness_changed"] = "node_liveness_changed"
+    node: NodeId
+    alive: bool
+    reason: Identifier
+
+
+class GpusNominated(Event):
+    """The GPUs that serve the positions of a contract on one node."""
+
+    type: Literal["gpus_nominated"] = "gpus_nominated"
+    contract: Contract
+    node: NodeId
+    nominations: tuple[Nomination, ...]
+
+
+class PositionSettled(Event):
+    """A position was settled (revision 1) or corrected: the inputs, the outcome of the settlement function, and the
+    cash that moved now.
+    """
+
+    type: Literal["position_settled"] = "position_settled"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    contract: Contract
+    node: NodeId
+    buyer: AccountId
+    operator: AccountId
+    block_id: OrderId | None
+    qty: Qty
+    period_s: Count
+    price_micros: Price
+    index_micros: Price
+    excused_gpu_s: GpuSeconds
+    delivered_gpu_s: GpuSeconds
+    used_gpu_s: GpuSeconds
+    reservation_permille: Permille
+    dead_band_permille: Permille
+    full_damage_permille: Permille
+    bond_micros: Amount
+    fee_bps: int
+    gross_micros: Amount
+    damages_micros: Amount
+    fee_micros: Amount
+    buyer_micros: SignedAmount
+    operator_micros: SignedAmount
+    venue_micros: SignedAmount
+    refund_micros: SignedAmount
+    meter_digest: Digest
+    postings: tuple[Posting, ...]
+
+
+class PositionFinalized(Event):
+    """The time for disputes is over: the bond is returned."""
+
+    type: Literal["position_finalized"] = "position_finalized"
+    position_id: Annotated[int, Field(ge=1)]
+    postings: tuple[Posting, ...]
+
+
+class GuaranteeDrawn(Event):
+    """A correction took back more than its debtor had: the venue's account `guarantee` paid for him."""
+
+    type: Literal["guarantee_drawn"] = "guarantee_drawn"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    debtor: AccountId
+    creditor: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    postings: tuple[Posting, ...]
+
+
+class ClaimRecorded(Event):
+    """What neither the debtor nor the guarantee could pay: it is taken from the debtor's next credits."""
+
+    type: Literal["claim_recorded"] = "claim_recorded"
+    claim_id: Annotated[int, Field(ge=1)]
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    debtor: AccountId
+    creditor: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+
+
+class ClaimPaid(Event):
+    """A credit of the debtor paid (a part of) a claim."""
+
+    type: Literal["claim_paid"] = "claim_paid"
+    claim_id: Annotated[int, Field(ge=1)]
+    debtor: AccountId
+    creditor: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    left_micros: Amount
+    postings: tuple[Posting, ...]

@@ -1,0 +1,188 @@
+"""Events of orders, blocks and capacity: taken, refused, traded, reduced, ended."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.events.codes import CancelReason, RejectCode
+from schemas.events.header import Count, Event, Posting, WhyUnfilled
+from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
+from schemas.money import Amount, PositiveAmount, Price
+from schemas.orders import OrderId, Qty, SelfTradePrevention, Side, TimeInForce, UnixSeconds
+
+
+class OrderAccepted(Event):
+    """An order was taken and its money or bond held. Views add `qty` to the book at its price; trades and cancels
+    take it off again.
+
+    Asks of a capacity order have kind `capacity` and name it in `parent_id`.
+    """
+
+    type: Literal["order_accepted"] = "order_accepted"
+    order_id: OrderId
+    parent_id: OrderId | None
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    contract: Contract
+    side: Side
+    kind: Literal["limit", "market", "capacity"]
+    qty: Qty
+    price_micros: Price | None
+    max_cost_micros: PositiveAmount | None
+    tif: TimeInForce
+    post_only: bool
+    node: NodeId | None
+    stp: SelfTradePrevention
+    postings: tuple[Posting, ...]
+
+
+class BlockAccepted(Event):
+    """A block bid was taken and its money held. It stands in no hour book."""
+
+    type: Literal["block_accepted"] = "block_accepted"
+    order_id: OrderId
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    product: Product
+    start_s: UnixSeconds
+    periods: Count
+    qty: Qty
+    min_qty: Qty
+    limit_price_micros: Price
+    max_cost_micros: PositiveAmount | None
+    tif: TimeInForce
+    stp: SelfTradePrevention
+    postings: tuple[Posting, ...]
+
+
+class CapacityAccepted(Event):
+    """A capacity order was taken; its asks follow, one `order_accepted` for each period."""
+
+    type: Literal["capacity_accepted"] = "capacity_accepted"
+    order_id: OrderId
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    product: Product
+    node: NodeId
+    gpus: Qty
+    from_s: UnixSeconds
+    to_s: UnixSeconds
+    floor_price_micros: Price | None
+    floor_curve_micros: tuple[Price, ...] | None
+
+
+class OrderRejected(Event):
+    """A command of a trader or operator broke a rule; nothing changed. `order_id` names the order meant, where there
+    is one.
+    """
+
+    type: Literal["order_rejected"] = "order_rejected"
+    command_id: Identifier
+    command: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    order_id: OrderId | None
+    code: RejectCode
+    why_unfilled: WhyUnfilled | None
+
+
+class OrderDuplicate(Event):
+    """The same client id with the same body came again: nothing happens, `first_offset` is where the first result
+    stands in the log.
+    """
+
+    type: Literal["order_duplicate"] = "order_duplicate"
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    order_id: OrderId | None
+    first_offset: Count
+
+
+class OrderCanceled(Event):
+    """What was left of an order, a block or an ask of a capacity order is gone, its hold returned."""
+
+    type: Literal["order_canceled"] = "order_canceled"
+    order_id: OrderId
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    kind: Literal["limit", "market", "capacity", "block"]
+    contract: Contract | None
+    side: Side
+    price_micros: Price | None
+    qty_left: Qty
+    reason: CancelReason
+    why_unfilled: WhyUnfilled | None
+    postings: tuple[Posting, ...]
+
+
+class OrderReduced(Event):
+    """An ask keeps its id and priority but stands for fewer GPUs, because its node has fewer to rent out; bond is
+    returned.
+    """
+
+    type: Literal["order_reduced"] = "order_reduced"
+    order_id: OrderId
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    kind: Literal["limit", "capacity"]
+    contract: Contract
+    side: Side
+    price_micros: Price
+    qty_off: Qty
+    qty_left: Qty
+    reason: CancelReason
+    postings: tuple[Posting, ...]
+
+
+class OrderExpired(Event):
+    """The gate closed on what was left of an order or a block; its hold is returned."""
+
+    type: Literal["order_expired"] = "order_expired"
+    order_id: OrderId
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    kind: Literal["limit", "capacity", "block"]
+    contract: Contract | None
+    side: Side
+    price_micros: Price | None
+    qty_left: Qty
+    postings: tuple[Posting, ...]
+
+
+class CancelDone(Event):
+    """A cancel or mass cancel was carried out; `canceled` counts the orders (their own events came before this one)."""
+
+    type: Literal["cancel_done"] = "cancel_done"
+    command_id: Identifier
+    account: AccountId
+    canceled: Count
+
+
+class Trade(Event):
+    """A fill at the maker's price: one new position. `escrow_micros` is the buyer's, `bond_micros` the operator's,
+    both held.
+    """
+
+    type: Literal["trade"] = "trade"
+    trade_id: Annotated[int, Field(ge=1)]
+    position_id: Annotated[int, Field(ge=1)]
+    contract: Contract
+    price_micros: Price
+    qty: Qty
+    taker_side: Side
+    maker_order_id: OrderId
+    taker_order_id: OrderId
+    buyer: AccountId
+    seller: AccountId
+    node: NodeId
+    block_id: OrderId | None
+    escrow_micros: Amount
+    bond_micros: Amount
+    buyer_fee_micros: Amount
+    maker_left: Count
+    taker_left: Count
+    postings: tuple[Posting, ...]
