@@ -1,6 +1,7 @@
 """What every command shares: how it prints, as a person reads it or as JSON, and how it refuses."""
 
 import json as json_codec
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -18,11 +19,21 @@ def show(data: Any, *, json: bool) -> None:
     elif isinstance(data, list):
         show_rows(data)
     elif isinstance(data, dict):
-        width = max((len(name) for name in data), default=0)
-        for name, value in data.items():
+        lines = dict(flatten(data))
+        width = max((len(name) for name in lines), default=0)
+        for name, value in lines.items():
             print(f"{name:<{width}}  {value}")
     else:
         print(data)
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a mapping with those of mappings in it, whose names are joined with points."""
+    for name, value in data.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def show_rows(rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,69 @@
+"""What the exchange is meant to reach (the figures of a machine with two cores), and how a report stands to it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Report = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One figure of a report, the bound it is held against, and the floor of the same run where it has one."""
+
+    figure: str
+    bench: str
+    reached: Callable[[Any], float]
+    bound: float
+    at_least: bool
+    floor: Callable[[Any], float | None] = lambda figures: None
+
+    def judge(self, report: Report) -> dict[str, Any] | None:
+        """Returns the row of a table; None where the report does not have this bench."""
+        if self.bench not in report:
+            return None
+        reached, floor = self.reached(report[self.bench]), self.floor(report[self.bench])
+        met = reached >= self.bound if self.at_least else reached <= self.bound
+        sign = "≥" if self.at_least else "≤"
+        return {
+            "figure": self.figure,
+            "reached": reached,
+            "target": f"{sign} {self.bound:,}",
+            "floor": "" if floor is None else floor,
+            "met": met,
+        }
+
+
+def slowest_book(streams: list[Report]) -> int:
+    return min(row["commands_per_s"] for row in streams)
+
+
+def slowest_floor(streams: list[Report]) -> int | None:
+    ns = [row["floor_ns"] for row in streams if "floor_ns" in row]
+    return round(1e9 / max(ns)) if ns else None
+
+
+TARGETS = (
+    Target("order book, slowest stream, commands/s", "book", slowest_book, 2_000_000, True, slowest_floor),
+    Target(
+        "Kafka to Kafka, commands/s", "kafka", lambda f: f["commands_per_s"], 120_000, True, lambda f: f["echo_per_s"]
+    ),
+    Target("Kafka to Kafka, share of the echo", "kafka", lambda f: f["ratio"], 0.35, True),
+    Target("REST, orders/s", "rest", lambda f: f["orders_per_s"], 1_500, True),
+    Target("REST, p50 of all connections, ms", "rest", lambda f: f["parallel"]["p50_ms"], 12, False),
+    Target(
+        "REST, one connection, p50 to bare round trips",
+        "rest",
+        lambda f: f["ratio_to_bare_p50"],
+        2.5,
+        False,
+        lambda f: f["bare_double_round_trip"]["p50_ms"],
+    ),
+    Target("start to trading, s", "rest", lambda f: f["start_to_ready_s"], 10, False),
+    Target("all processes together, MB (PSS)", "rest", lambda f: f["memory_pss_mb"], 1_500, False),
+)
+
+
+def judge(report: Report) -> list[dict[str, Any]]:
+    """Returns a row for each target whose bench the report has."""
+    return [row for target in TARGETS if (row := target.judge(report)) is not None]
