@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 
+WIDTH_MAX = 4_000
+
+
 class Refused(Exception):
     """The command cannot be carried out; the message is one clear line."""
 
@@ -37,7 +40,7 @@ def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def show_rows(rows: list[dict[str, Any]]) -> None:
-    """Print rows that share their keys as a table; an empty list is said in words."""
+    """Print rows that share their keys as a table; an empty list is said in words. Nothing is cut off: ids are copied."""
     if not rows:
         print("nothing to show")
         return
@@ -46,4 +49,4 @@ def show_rows(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    Console(width=WIDTH_MAX).print(table)

@@ -20,6 +20,8 @@ from schemas.money import format_micros
 
 IDLE_FOR_MS = 1_000
 BOND_DEPOSIT = "1000000.00"
+# Every agent here shares the machine with the whole exchange; threads of linear algebra would only wait for each other.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass
@@ -139,7 +141,7 @@ class Sites:
             command=command,
             log=self._logs / f"{name}.log",
             ready=lambda: True,
-            environment=variables,
+            environment=ONE_THREAD | variables,
             folder=REPOSITORY,
         )
 
