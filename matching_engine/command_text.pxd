@@ -13,6 +13,7 @@ cdef enum TimeInForce:
     GTG = 0
     IOC = 1
     FOK = 2
+    GTD = 3
 
 cdef enum:
     QTY_MAX = 1_000_000
@@ -52,7 +53,11 @@ cdef inline bint read_optional_word(Scanner* scanner, Word* word, int characters
 
 
 cdef inline bint read_place(const char* text, Py_ssize_t size, Place* place) noexcept nogil:
-    """Whether the bytes are a canonical `place_order`, but for the contract's name, which the caller looks up."""
+    """Whether the bytes are a canonical `place_order`, but for the contract's name, which the caller looks up.
+
+    Orders that expire, show a part of themselves, ask for a minimum, or have another self-trade instruction than the
+    usual one, are left to the reference.
+    """
     cdef Scanner scanner = Scanner(text, text + size)
     cdef Scanner* here = &scanner
     return (
@@ -80,7 +85,7 @@ cdef inline bint read_place(const char* text, Py_ssize_t size, Place* place) noe
         and read_choice(here, b"false", b"true", &place.post_only)
         and skip(here, b',"node":')
         and read_optional_word(here, &place.node, IDENTIFIER, &place.has_node)
-        and skip(here, b',"stp":"cancel_newest"}')
+        and skip(here, b',"expires_ms":null,"display_qty":null,"min_qty":null,"stp":"cancel_newest"}')
         and here.at == here.end
     )
 

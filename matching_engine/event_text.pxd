@@ -52,7 +52,9 @@ cdef inline char* put_accepted(char* at, Order order, const Word* command_id):
     at = put_tif(at, order.until)
     at = put_literal(at, b',"post_only":true' if order.post_only else b',"post_only":false')
     at = put_quoted(put_literal(at, b',"node":'), order.node)
-    return put_literal(at, b',"stp":"cancel_newest","postings":[')
+    return put_literal(
+        at, b',"expires_ms":null,"display_qty":null,"min_qty":null,"stp":"cancel_newest","postings":['
+    )
 
 
 cdef inline char* put_why(char* at, const char* reason, int64_t best_price, int64_t missing_gpus) noexcept nogil:

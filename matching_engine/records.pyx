@@ -10,7 +10,7 @@ from matching_engine.reference import state as plain
 # None of these records can be part of a cycle, so the garbage collector need not look at them.
 
 KINDS = ("limit", "market", "capacity")
-TIFS = ("GTG", "IOC", "FOK")
+TIFS = ("GTG", "IOC", "FOK", "GTD")
 
 
 cdef class Balance:

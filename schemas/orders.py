@@ -9,17 +9,22 @@ from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, 
 from schemas.money import COUNTER_MAX, PositiveAmount, Price
 
 Side = Literal["buy", "sell"]
-TimeInForce = Literal["GTG", "IOC", "FOK"]
-SelfTradePrevention = Literal["cancel_newest"]
+TimeInForce = Literal["GTG", "GTD", "IOC", "FOK"]
+BlockTimeInForce = Literal["GTG", "IOC", "FOK"]
+SelfTradePrevention = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement_and_cancel"]
 Qty = Annotated[int, Field(ge=1, le=1_000_000)]
 Periods = Annotated[int, Field(ge=1, le=1_000)]
 UnixSeconds = Annotated[int, Field(ge=0, le=4_102_444_800)]
+UnixMilliseconds = Annotated[int, Field(ge=1, le=4_102_444_800_000)]
 OrderId = Annotated[int, Field(ge=1, le=COUNTER_MAX)]
 
 
 class PlaceOrder(Model):
     """A bid or an ask for one contract. A sell names the node that backs it; a market order is a buy bounded by
     `max_cost_micros`.
+
+    `GTD` ends at `expires_ms` of log time. Of an iceberg the book shows `display_qty` at a time. At least `min_qty`
+    must trade when the order arrives. `stp` says what happens where it would trade with the account's own order.
     """
 
     type: Literal["place_order"] = "place_order"
@@ -35,6 +40,9 @@ class PlaceOrder(Model):
     tif: TimeInForce
     post_only: bool
     node: NodeId | None
+    expires_ms: UnixMilliseconds | None = None
+    display_qty: Qty | None = None
+    min_qty: Qty | None = None
     stp: SelfTradePrevention
 
 
@@ -54,7 +62,7 @@ class PlaceBlock(Model):
     min_qty: Qty
     limit_price_micros: Price
     max_cost_micros: PositiveAmount | None
-    tif: TimeInForce
+    tif: BlockTimeInForce
     stp: SelfTradePrevention
 
 

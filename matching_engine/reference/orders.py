@@ -57,6 +57,8 @@ def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct
 
 def check_terms(command: PlaceOrder) -> None:
     """A limit has a price, a market order is a buy with a bound and never rests; a sell names its node, a buy none."""
+    require(command.tif != "GTD" and command.stp == "cancel_newest", "bad_terms")
+    require(command.expires_ms is None and command.display_qty is None and command.min_qty is None, "bad_terms")
     if command.kind == "market":
         require(command.price_micros is None and command.max_cost_micros is not None, "bad_terms")
         require(command.side == "buy" and not command.post_only, "bad_terms")
@@ -146,6 +148,9 @@ def accept(market: Market, order: Order, start_s: int, command_id: str) -> None:
         tif=order.tif,
         post_only=order.post_only,
         node=order.node,
+        expires_ms=None,
+        display_qty=None,
+        min_qty=None,
         stp="cancel_newest",
         postings=entry.post(),
     )

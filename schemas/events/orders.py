@@ -8,7 +8,16 @@ from schemas.events.codes import CancelReason, RejectCode
 from schemas.events.header import Count, Event, Posting, WhyUnfilled
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
 from schemas.money import Amount, PositiveAmount, Price
-from schemas.orders import OrderId, Qty, SelfTradePrevention, Side, TimeInForce, UnixSeconds
+from schemas.orders import (
+    BlockTimeInForce,
+    OrderId,
+    Qty,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+    UnixMilliseconds,
+    UnixSeconds,
+)
 
 
 class OrderAccepted(Event):
@@ -33,6 +42,9 @@ class OrderAccepted(Event):
     tif: TimeInForce
     post_only: bool
     node: NodeId | None
+    expires_ms: UnixMilliseconds | None
+    display_qty: Qty | None
+    min_qty: Qty | None
     stp: SelfTradePrevention
     postings: tuple[Posting, ...]
 
@@ -52,7 +64,7 @@ class BlockAccepted(Event):
     min_qty: Qty
     limit_price_micros: Price
     max_cost_micros: PositiveAmount | None
-    tif: TimeInForce
+    tif: BlockTimeInForce
     stp: SelfTradePrevention
     postings: tuple[Posting, ...]
 

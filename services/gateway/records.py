@@ -31,6 +31,8 @@ class Order:
     tif: str
     post_only: bool
     node: str | None
+    expires_ms: int | None
+    display_qty: int | None
     stp: str | None
     created_ms: int
     updated_ms: int
@@ -178,4 +180,7 @@ def terms_of(order: Order) -> dict:
         "price_micros": order.price_micros,
         "post_only": order.post_only,
         "node": order.node,
+        "expires_ms": order.expires_ms,
+        "display_qty": order.display_qty,
+        "min_qty": order.min_qty,
     }

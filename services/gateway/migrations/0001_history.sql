@@ -21,6 +21,8 @@ create table orders (
     tif                 text not null,
     post_only           boolean not null,
     node                text,
+    expires_ms          bigint,
+    display_qty         bigint,
     stp                 text,
     created_ms          bigint not null,
     updated_ms          bigint not null,
