@@ -48,7 +48,7 @@ class PlaceOrder(Model):
 
 class PlaceBlock(Model):
     """A bid for the same GPUs on one node each over consecutive periods; all or none in time, partial in GPUs down to
-    `min_qty`.
+    `min_qty`. With `latest_s` it is a flex: it begins at `start_s` or later, wherever that is cheapest.
     """
 
     type: Literal["place_block"] = "place_block"
@@ -63,6 +63,7 @@ class PlaceBlock(Model):
     limit_price_micros: Price
     max_cost_micros: PositiveAmount | None
     tif: BlockTimeInForce
+    latest_s: UnixSeconds | None = None
     stp: SelfTradePrevention
 
 

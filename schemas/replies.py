@@ -19,7 +19,7 @@ Moment = Annotated[str, Field(examples=["2026-11-22T12:50:00.000000Z"])]
 Nanoseconds = Annotated[str, Field(pattern=r"^[0-9]{1,19}$", examples=["1795351800000000000"])]
 
 OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired"]
-OrderKind = Literal["limit", "market", "block", "capacity"]
+OrderKind = Literal["limit", "market", "block", "flex", "capacity"]
 PositionState = Literal["OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROVISIONAL", "SETTLED_FINAL"]
 
 
@@ -67,6 +67,7 @@ class FillView(Model):
 class OrderView(Model):
     """An order with every economic term and how far it came. `qty` counts GPUs; those of a capacity order stand in
     every period, so its `filled_qty` counts GPU-periods. `remaining_qty` is what still stands; 0 when the order ended.
+    A flex begins between `earliest` and `latest`; its `start` is null until only one is left.
     """
 
     order_id: OrderId
@@ -79,6 +80,8 @@ class OrderView(Model):
     product: Product
     start: Moment | None
     end: Moment | None
+    earliest: Moment | None
+    latest: Moment | None
     periods: Count | None
     side: Side
     qty: Count

@@ -55,6 +55,23 @@ class BlockForm(Form):
     client_order_id: ClientOrderId | None = None
 
 
+class FlexForm(Form):
+    """POST /v1/orders, kind flex: a block that starts from `earliest` to `latest`, wherever it is cheapest."""
+
+    kind: Literal["flex"]
+    product: Product
+    earliest: AwareDatetime
+    latest: AwareDatetime
+    periods: Annotated[Periods, Field(strict=True)]
+    qty: Annotated[Qty, Field(strict=True)]
+    min_qty: Annotated[Qty, Field(strict=True)] | None = None
+    limit_price: DecimalString
+    max_cost: DecimalString | None = None
+    tif: RequestedTimeInForce = "GTG"
+    stp: SelfTradePrevention = "cancel_newest"
+    client_order_id: ClientOrderId | None = None
+
+
 class CapacityForm(Form):
     """POST /v1/orders, kind capacity (scope `operate`): an ask in every period of [from, to) at the floor price or
     curve.
@@ -79,6 +96,7 @@ AnyOrderForm = Annotated[
     Annotated[OrderForm, Tag("limit")]
     | Annotated[OrderForm, Tag("market")]
     | Annotated[BlockForm, Tag("block")]
+    | Annotated[FlexForm, Tag("flex")]
     | Annotated[CapacityForm, Tag("capacity")],
     Discriminator(_kind_of),
 ]

@@ -1,4 +1,4 @@
-"""Commands on orders: `order place`, `order block`, `order cancel`, `order list`."""
+"""Commands on orders: `order place`, `order block`, `order flex`, `order cancel`, `order list`."""
 
 from itertools import islice
 from typing import Literal
@@ -80,6 +80,38 @@ def block(
     return send(form, signer, json)
 
 
+def flex(
+    product: str,
+    earliest: str,
+    latest: str,
+    periods: int,
+    qty: int,
+    limit_price: str,
+    *,
+    min_qty: int | None = None,
+    max_cost: str | None = None,
+    tif: Literal["GTG", "IOC", "FOK"] = "GTG",
+    client_order_id: str | None = None,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> int:
+    """Bid for a block that may start from EARLIEST to LATEST, wherever it is cheapest."""
+    form = {
+        "kind": "flex",
+        "product": product,
+        "earliest": earliest,
+        "latest": latest,
+        "periods": periods,
+        "qty": qty,
+        "min_qty": min_qty,
+        "limit_price": limit_price,
+        "max_cost": max_cost,
+        "tif": tif,
+        "client_order_id": client_order_id,
+    }
+    return send(form, signer, json)
+
+
 def send(form: dict, signer: Signer | None, json: bool) -> int:
     """Posts the form and prints the answer."""
     with gateway(signer) as client:
@@ -138,6 +170,7 @@ def add_to(app: App) -> None:
     orders = App(name="order", help="Place, cancel and list orders.")
     orders.command(place)
     orders.command(block)
+    orders.command(flex)
     orders.command(cancel)
     orders.command(list_orders, name="list")
     app.command(orders)

@@ -2,7 +2,7 @@
 
 from heapq import heappop, heappush
 
-from matching_engine.reference import cancels, counts, nodes, products, timers
+from matching_engine.reference import cancels, counts, flexes, nodes, products, timers
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.settling import finalize
 from schemas.events import ContractState, ContractStateChanged
@@ -28,7 +28,7 @@ def push_stale_nodes(market: Market) -> None:
 
 
 def close_gate(market: Market, contract: str) -> None:
-    """The gate: resting orders expire, oldest first, blocks that begin here die, the contract locks or is over."""
+    """The gate: orders expire, oldest first, blocks that begin here die or move on, the contract locks or is over."""
     name = contract.rpartition("-")[0]
     start_s = start_of(contract)
     products.close_first_window(market, name)
@@ -37,7 +37,7 @@ def close_gate(market: Market, contract: str) -> None:
     blocks = [block for _, block in sorted(market.state.blocks.items())]
     for block in blocks:
         if (block.product, block.start_s) == (name, start_s):
-            cancels.expire_block(market, block)
+            (flexes.move_on if start_s < block.latest_s else cancels.expire_block)(market, block)
     known = market.state.contracts.get(contract)
     if known is None or not known.positions:
         market.state.contracts.pop(contract, None)

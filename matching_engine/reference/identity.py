@@ -68,7 +68,8 @@ def last_gate_ms(market: Market, command: NewOrder) -> int | None:
     if isinstance(command, PlaceOrder):
         start_s = start_of(command.contract)
     elif isinstance(command, PlaceBlock):
-        start_s = command.start_s + (command.periods - 1) * period_s
+        latest_s = command.start_s if command.latest_s is None else command.latest_s
+        start_s = latest_s + (command.periods - 1) * period_s
     else:
         start_s = command.to_s - period_s
     if start_s is None or not products.is_known_start(product, start_s) or not products.is_open(product, start_s):

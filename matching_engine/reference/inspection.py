@@ -61,6 +61,7 @@ def describe_block(block: Block) -> dict:
         "hold_micros": block.hold_micros,
         "product": block.product,
         "start_s": block.start_s,
+        "latest_s": block.latest_s,
         "periods": block.periods,
     }
 

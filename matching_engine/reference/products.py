@@ -137,7 +137,7 @@ def require_open(market: Market, name: str, start_s: int, periods: int) -> list[
     product = market.state.products.get(name)
     require(product is not None, "unknown_product")
     period_s = product.newest.period_s
-    starts = [start_s + step * period_s for step in range(periods)]
+    starts = range(start_s, start_s + periods * period_s, period_s)
     require(is_known_start(product, starts[0]) and is_known_start(product, starts[-1]), "unlisted_contract")
     require(all(is_open(product, start) for start in starts), "gate_closed")
     return [contract_name(name, start, period_s) for start in starts]

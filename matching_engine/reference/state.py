@@ -74,13 +74,17 @@ class Order:
 
 @dataclass(slots=True)
 class Block:
-    """A bid for the same GPUs over consecutive periods. `spent_micros` counts escrows and fees of what has filled."""
+    """A bid for the same GPUs over consecutive periods. `spent_micros` counts escrows and fees of what has filled.
+
+    It begins at `start_s`, a flex at any start until `latest_s`.
+    """
 
     id: int
     account: str
     client_order_id: str
     product: str
     start_s: int
+    latest_s: int
     periods: int
     qty: int
     min_qty: int

@@ -22,8 +22,10 @@ from schemas.events.header import Count, Event, Posting, WhyUnfilled
 from schemas.events.money import Credited, Debited
 from schemas.events.orders import (
     BlockAccepted,
+    BlockTrialsBounded,
     CancelDone,
     CapacityAccepted,
+    FlexNarrowed,
     OrderAccepted,
     OrderCanceled,
     OrderDuplicate,
@@ -60,6 +62,8 @@ AnyEvent = Annotated[
     | CommandRejected
     | OrderAccepted
     | BlockAccepted
+    | FlexNarrowed
+    | BlockTrialsBounded
     | CapacityAccepted
     | OrderRejected
     | OrderDuplicate
@@ -92,6 +96,7 @@ __all__ = [
     "AnyEvent",
     "BalanceDigest",
     "BlockAccepted",
+    "BlockTrialsBounded",
     "CancelDone",
     "CancelReason",
     "CapacityAccepted",
@@ -109,6 +114,7 @@ __all__ = [
     "EscrowRefunded",
     "EscrowReleased",
     "Event",
+    "FlexNarrowed",
     "GenesisApplied",
     "GpusNominated",
     "GuaranteeDrawn",

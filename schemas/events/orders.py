@@ -50,7 +50,7 @@ class OrderAccepted(Event):
 
 
 class BlockAccepted(Event):
-    """A block bid was taken and its money held. It stands in no hour book."""
+    """A block bid was taken and its money held. It stands in no hour book. A flex has `latest_s`."""
 
     type: Literal["block_accepted"] = "block_accepted"
     order_id: OrderId
@@ -65,8 +65,36 @@ class BlockAccepted(Event):
     limit_price_micros: Price
     max_cost_micros: PositiveAmount | None
     tif: BlockTimeInForce
+    latest_s: UnixSeconds | None
     stp: SelfTradePrevention
     postings: tuple[Posting, ...]
+
+
+class FlexNarrowed(Event):
+    """A flex may begin from `start_s` to `latest_s` only: a gate closed on an earlier start, or it executes now and
+    both are its start. What it held beyond that is returned.
+    """
+
+    type: Literal["flex_narrowed"] = "flex_narrowed"
+    order_id: OrderId
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    product: Product
+    start_s: UnixSeconds
+    latest_s: UnixSeconds
+    postings: tuple[Posting, ...]
+
+
+class BlockTrialsBounded(Event):
+    """Trying waiting blocks against new capacity reached the product's bound on block–node trials; those that still
+    wait go on at the next tick.
+    """
+
+    type: Literal["block_trials_bounded"] = "block_trials_bounded"
+    product: Product
+    trials: Count
+    bound: Count
+    waiting: Count
 
 
 class CapacityAccepted(Event):

@@ -9,7 +9,7 @@ from schemas.events import OrderRejected
 from schemas.ids import AccountId, ClientOrderId, product_of
 from schemas.money import BadDecimal, cost_micros, parse_micros
 from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
-from schemas.rest import AnyOrderForm, BlockForm, CancelForm, CapacityForm, OrderForm, unix_seconds
+from schemas.rest import AnyOrderForm, BlockForm, CancelForm, CapacityForm, FlexForm, OrderForm, unix_seconds
 from schemas.venue import DefineProduct
 
 Placing = PlaceOrder | PlaceBlock | PostCapacity
@@ -42,7 +42,7 @@ class HistoryBehind(GatewayError):
 
 def command_of(form: AnyOrderForm, account: AccountId, command_id: str, fallback_id: ClientOrderId) -> Placing:
     """Turns a form into the account's command, named by `fallback_id` where the client gave no id. Raises BadForm."""
-    build = {OrderForm: _place_order, BlockForm: _place_block, CapacityForm: _post_capacity}[type(form)]
+    build = BUILDERS[type(form)]
     head = {"command_id": command_id, "account": account, "client_order_id": form.client_order_id or fallback_id}
     try:
         return build(form, head)
@@ -131,17 +131,19 @@ def _place_order(form: OrderForm, head: dict) -> PlaceOrder:
     )
 
 
-def _place_block(form: BlockForm, head: dict) -> PlaceBlock:
+def _place_block(form: BlockForm | FlexForm, head: dict) -> PlaceBlock:
+    flexible = isinstance(form, FlexForm)
     return PlaceBlock(
         **head,
         product=form.product,
-        start_s=unix_seconds(form.start),
+        start_s=unix_seconds(form.earliest if flexible else form.start),
         periods=form.periods,
         qty=form.qty,
         min_qty=form.min_qty or form.qty,
         limit_price_micros=_micros(form.limit_price),
         max_cost_micros=_micros(form.max_cost),
         tif=_time_in_force(form.tif),
+        latest_s=unix_seconds(form.latest) if flexible else None,
         stp=form.stp,
     )
 
@@ -168,7 +170,7 @@ def _time_in_force(requested: str) -> str:
 
 
 def _place_in(location: tuple) -> str:
-    names = [str(part) for part in location if part not in ("limit", "market", "block", "capacity")]
+    names = [str(part) for part in location if part not in ("limit", "market", "block", "flex", "capacity")]
     return f"{'.'.join(names)}: " if names else ""
 
 
@@ -179,6 +181,12 @@ def _is_number(value: object) -> bool:
         return False
 
 
+BUILDERS = {
+    OrderForm: _place_order,
+    BlockForm: _place_block,
+    FlexForm: _place_block,
+    CapacityForm: _post_capacity,
+}
 REFUSAL_WORDS = {
     "unknown_product": "the venue has no such product",
     "unlisted_contract": "the contract is not listed: its delivery is too far away, or its start is not a period's",

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from schemas import signing
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, Problem
 from schemas.replies import CancelReply, OrderReply, UnknownReply
-from schemas.rest import BlockForm, CancelForm, CapacityForm, OrderForm
+from schemas.rest import BlockForm, CancelForm, CapacityForm, FlexForm, OrderForm
 
 REFERENCE = "#/components/schemas/{model}"
 SECURITY = {
@@ -19,7 +19,8 @@ SECURITY = {
     "HourbookNonce": (signing.NONCE_HEADER, "8 to 64 characters; each counts once."),
     "HourbookSignature": (signing.SIGNATURE_HEADER, "Hex of the signature over the request's text, see docs."),
 }
-BARE_MODELS = (OrderForm, BlockForm, CapacityForm, CancelForm, OrderReply, CancelReply, UnknownReply, Problem)
+ORDER_FORMS = (OrderForm, BlockForm, FlexForm, CapacityForm)
+BARE_MODELS = (*ORDER_FORMS, CancelForm, OrderReply, CancelReply, UnknownReply, Problem)
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,8 @@ CANCELED = {
 }
 ORDER_ID = {"name": "order_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 CLIENT_ID = {"name": "client_order_id", "in": "query", "required": True, "schema": {"type": "string", "maxLength": 64}}
-ORDER_FORMS = (OrderForm, BlockForm, CapacityForm)
 BARE_OPERATIONS = (
-    BareOperation("POST", "/v1/orders", "place", "Place a limit, market, block or capacity order", PLACED, ORDER_FORMS),
+    BareOperation("POST", "/v1/orders", "place", "Place an order of any kind", PLACED, ORDER_FORMS),
     BareOperation(
         "DELETE", "/v1/orders/{order_id}", "cancel", "Cancel one order by our id", CANCELED, parameters=(ORDER_ID,)
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from schemas import events as ev
 from schemas.ids import contract_start_s, product_of
-from services.gateway.records import OPEN, Order, Refusal
+from services.gateway.records import BLOCKS, OPEN, Order, Refusal
 
 if TYPE_CHECKING:
     from services.gateway.history import History
@@ -54,14 +54,15 @@ def on_order_accepted(history: History, event: ev.OrderAccepted) -> None:
 
 def on_block_accepted(history: History, event: ev.BlockAccepted) -> None:
     terms = history.products.get(event.product)
+    flexible = event.latest_s is not None
     order = Order(
         **_identity(event),
         parent_id=None,
-        kind="block",
+        kind="flex" if flexible else "block",
         contract=None,
         product=event.product,
         start_s=event.start_s,
-        end_s=event.start_s + event.periods * terms.period_s if terms else None,
+        end_s=event.start_s + event.periods * terms.period_s if terms and not flexible else None,
         periods=event.periods,
         side="buy",
         qty=event.qty,
@@ -77,8 +78,19 @@ def on_block_accepted(history: History, event: ev.BlockAccepted) -> None:
         stp=event.stp,
         remaining_qty=event.qty,
         first_remaining=event.qty,
+        latest_s=event.latest_s,
+        begins_s=event.latest_s if event.latest_s == event.start_s else None,
     )
     history.add_order(order)
+
+
+def on_flex_narrowed(history: History, event: ev.FlexNarrowed) -> None:
+    order = history.orders[event.order_id]
+    terms = history.products.get(event.product)
+    if event.start_s == event.latest_s:
+        order.begins_s = event.start_s
+        order.end_s = event.start_s + order.periods * terms.period_s if terms else None
+    history.changed(order, event)
 
 
 def on_capacity_accepted(history: History, event: ev.CapacityAccepted) -> None:
@@ -168,7 +180,7 @@ def _ask_ended(history: History, parent: Order, event: ev.Event, status: str, re
 def fill_order(history: History, order_id: int, event: ev.Trade, left: int) -> None:
     order = history.orders[order_id]
     order.remaining_qty = left
-    order.filled_qty = order.qty - left if order.kind == "block" else order.filled_qty + event.qty
+    order.filled_qty = order.qty - left if order.kind in BLOCKS else order.filled_qty + event.qty
     order.filled_micros += event.escrow_micros
     order.status = "filled" if left == 0 else "partially_filled"
     if left == 0:
@@ -211,6 +223,7 @@ def _why(why: ev.WhyUnfilled | None) -> dict:
 FOLDS = {
     "order_accepted": on_order_accepted,
     "block_accepted": on_block_accepted,
+    "flex_narrowed": on_flex_narrowed,
     "capacity_accepted": on_capacity_accepted,
     "order_rejected": on_order_rejected,
     "order_canceled": on_order_canceled,

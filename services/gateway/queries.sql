@@ -16,7 +16,9 @@ on conflict (order_id) do update set
     why_best_micros = excluded.why_best_micros,
     why_missing = excluded.why_missing,
     closed_offset = excluded.closed_offset,
-    asks_open = excluded.asks_open;
+    asks_open = excluded.asks_open,
+    end_s = excluded.end_s,
+    begins_s = excluded.begins_s;
 
 -- name: save_refusals
 insert into refusals select * from json_populate_recordset(null::refusals, $1::json)

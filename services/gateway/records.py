@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 OPEN = frozenset({"new", "partially_filled"})
+BLOCKS = frozenset({"block", "flex"})
 
 
 @dataclass(slots=True)
 class Order:
-    """One order as it stands. `in_offset` is its own command's; `first_remaining` is what that command left of it."""
+    """One order as it stands. `in_offset` is its own command's; `first_remaining` is what that command left of it.
+
+    A flex has the latest of its starts, and the one that is left once there is no other.
+    """
 
     order_id: int
     seq: int
@@ -51,6 +55,8 @@ class Order:
     why_missing: int | None = None
     closed_offset: int | None = None
     asks_open: int = 0
+    latest_s: int | None = None
+    begins_s: int | None = None
 
 
 @dataclass(slots=True)
@@ -163,7 +169,7 @@ def terms_of(order: Order) -> dict:
             "floor_curve_micros": tuple(curve) if curve else None,
         }
     head |= {"qty": order.qty, "max_cost_micros": order.max_cost_micros, "tif": order.tif, "stp": order.stp}
-    if order.kind == "block":
+    if order.kind in BLOCKS:
         return head | {
             "type": "place_block",
             "product": order.product,
@@ -171,6 +177,7 @@ def terms_of(order: Order) -> dict:
             "periods": order.periods,
             "min_qty": order.min_qty,
             "limit_price_micros": order.price_micros,
+            "latest_s": order.latest_s,
         }
     return head | {
         "type": "place_order",

@@ -22,6 +22,7 @@ class Views:
     def order(self, order: Order) -> OrderView:
         """Shows an order as it stands."""
         terms = self._products.get(order.product)
+        flexible = order.kind == "flex"
         return OrderView(
             order_id=order.order_id,
             parent_id=order.parent_id,
@@ -31,8 +32,10 @@ class Views:
             kind=order.kind,
             contract=order.contract,
             product=order.product,
-            start=_at_second(order.start_s),
+            start=_at_second(order.begins_s if flexible else order.start_s),
             end=_at_second(order.end_s),
+            earliest=_at_second(order.start_s) if flexible else None,
+            latest=_at_second(order.latest_s),
             periods=order.periods,
             side=order.side,
             qty=order.qty,

@@ -158,13 +158,16 @@ class RandomLog:
         product = self.pick(*PRODUCTS)
         lot = 8 if product == PRODUCTS[2] else 1
         qty = self.qty(lot)
+        start = self.hour()
+        latest = start + self.mostly((0, 1, 2, 3), (-1, 30), 20) if self.seldom(3) else None
         self.append(
             PlaceBlock(
                 command_id=self.command_id(),
                 account=self.pick(*ACCOUNTS),
                 client_order_id=self.client_id(),
                 product=product,
-                start_s=hour_start_s(self.hour()),
+                start_s=hour_start_s(start),
+                latest_s=None if latest is None else hour_start_s(latest),
                 periods=self.random.randint(1, 4),
                 qty=qty,
                 min_qty=self.mostly((lot, qty), (1, 1_000_000), 20),

@@ -43,9 +43,14 @@ def block_accepted(event: Event) -> str:
     most = f", at most {money(event['max_cost_micros'])}" if event["max_cost_micros"] else ""
     tif = "" if event["tif"] == "GTG" else f" {event['tif']}"
     size = f"{event['qty']} (at least {event['min_qty']}) × {event['periods']} h"
+    what = "block" if event["latest_s"] is None else f"flex until {hour_of(event['latest_s'])}"
     return (
-        f"#{event['order_id']} {event['account']} bids block {size} @ {money(event['limit_price_micros'])}{most}{tif}"
+        f"#{event['order_id']} {event['account']} bids {what} {size} @ {money(event['limit_price_micros'])}{most}{tif}"
     )
+
+
+def hour_of(start_s: int) -> str:
+    return f"{start_s // 3600 % 24:02d}h"
 
 
 def duplicate(event: Event) -> str:
@@ -122,6 +127,12 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "command_rejected": lambda event: f"rejected {event['command']} of {event['source']}: {event['code']}",
     "order_accepted": accepted,
     "block_accepted": block_accepted,
+    "flex_narrowed": lambda event: (
+        f"#{event['order_id']} starts {hour_of(event['start_s'])} to {hour_of(event['latest_s'])}"
+    ),
+    "block_trials_bounded": lambda event: (
+        f"{event['trials']} of {event['bound']} block–node trials, {event['waiting']} blocks wait"
+    ),
     "capacity_accepted": lambda event: (
         f"#{event['order_id']} {event['account']} posts {event['gpus']} of {event['node']}"
     ),

@@ -152,6 +152,7 @@ def block(venue: Venue, words: list[str], options: dict) -> list[dict]:
             limit_price_micros=parse_micros(price),
             max_cost_micros=optional_money(options, "max"),
             tif=tif(flags),
+            latest_s=hour_start_s(hour(options["latest"])) if "latest" in options else None,
             stp="cancel_newest",
         )
     )

@@ -6,7 +6,7 @@ create table orders (
     parent_id           bigint,
     account             text not null,
     client_order_id     text,
-    kind                text not null check (kind in ('limit', 'market', 'block', 'capacity')),
+    kind                text not null check (kind in ('limit', 'market', 'block', 'flex', 'capacity')),
     contract            text,
     product             text not null,
     start_s             bigint,
@@ -40,7 +40,9 @@ create table orders (
     why_best_micros     bigint,
     why_missing         bigint,
     closed_offset       bigint,
-    asks_open           integer not null
+    asks_open           integer not null,
+    latest_s            bigint,
+    begins_s            bigint
 );
 create index orders_of_account on orders (account, seq desc) where parent_id is null;
 create index orders_of_parent on orders (parent_id, seq desc) where parent_id is not null;

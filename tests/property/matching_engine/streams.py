@@ -166,12 +166,15 @@ def place_order(log: Log) -> None:
 def place_block(log: Log) -> None:
     product = log.product()
     qty = log.gpus(product)
+    start = log.hour()
+    latest = start + log.mostly([0, 1, 2], [-1, 40]) if log.one_in(3) else None
     log.append(
         PlaceBlock(
             **log.ids(),
             account=log.rng.choice(ACCOUNTS),
             product=product,
-            start_s=hour_start_s(log.hour()),
+            start_s=hour_start_s(start),
+            latest_s=None if latest is None else hour_start_s(latest),
             periods=log.mostly([1, 2, 3], [9]),
             qty=qty,
             min_qty=log.mostly([qty, 8 if "X8" in product else 1], [qty + 1]),

@@ -14,6 +14,7 @@ TIF = st.sampled_from(["GTG", "IOC", "FOK"])
 STEP = st.one_of(
     st.tuples(st.just("limit"), ACCOUNTS, st.sampled_from(["buy", "sell"]), QTY, PRICE, HOUR, TIF),
     st.tuples(st.just("block"), ACCOUNTS, QTY, PRICE, HOUR, st.integers(1, 3)),
+    st.tuples(st.just("flex"), ACCOUNTS, QTY, PRICE, HOUR, st.integers(1, 3), st.integers(0, 2)),
     st.tuples(st.just("capacity"), st.just("op"), QTY, PRICE, HOUR, st.integers(1, 3)),
     st.tuples(st.just("cancel"), ACCOUNTS, st.integers(1, 12)),
     st.tuples(st.just("cancel_all"), ACCOUNTS),

@@ -83,6 +83,7 @@ class RandomMarket:
             limit_price_micros=self.draw.choice(PRICES),
             max_cost_micros=None,
             tif=self.draw.choice(("GTG", "IOC", "FOK")),
+            latest_s=hour_start_s(start + 2) if self.draw.random() < 0.3 else None,
         )
         self.venue.send(block)
 

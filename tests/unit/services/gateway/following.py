@@ -78,6 +78,10 @@ class FollowedVenue(Venue):
         }
         return PlaceBlock(**terms | changes)
 
+    def flex(self, account: str, qty: int, price_micros: int, hour: int = 3, periods: int = 2, wait: int = 1):
+        """A flex bid that may start some hours later."""
+        return self.block(account, qty, price_micros, hour, periods, latest_s=hour_start_s(hour + wait))
+
     def capacity(self, account: str, gpus: int, price_micros: int, hour: int = 3, periods: int = 2, **changes: Any):
         """A capacity order of the account's node."""
         command_id = self.next_id()

@@ -1,0 +1,60 @@
+"""How a block trades the lots it has chosen: node by node, each hour at its own asks' prices."""
+
+from matching_engine.reference import cancels
+from matching_engine.reference.flexes import narrow, needed_micros
+from matching_engine.reference.lots import Choice, asks_by_node, choose, contracts_from, lot_gpus
+from matching_engine.reference.market import Market
+from matching_engine.reference.matching import emit_trade, fill_at, open_position, take_ask
+from matching_engine.reference.money import VENUE
+from matching_engine.reference.state import Block
+
+
+def execute(market: Market, block: Block) -> Choice:
+    """Trades what the block can have now. "At most one executes": a flex is at this start from now on."""
+    choice = choose(market, block)
+    if not choice.lots:
+        return choice
+    if block.start_s < block.latest_s:
+        narrow(market, block, choice.start_s, choice.start_s)
+    gpus = lot_gpus(market, block)
+    per_node: dict[str, int] = {}
+    for lot in choice.lots:
+        per_node[lot.node] = per_node.get(lot.node, 0) + gpus
+    block.left -= len(choice.lots) * gpus
+    cost_micros = sum(gpus * lot.cost_micros for lot in choice.lots)
+    block.spent_micros += cost_micros
+    improvement = shrink_hold(block, cost_micros)
+    contracts = contracts_from(market, block, choice.start_s)
+    hours = [(contract, node, qty) for node, qty in per_node.items() for contract in contracts]
+    for step, (contract, node, qty) in enumerate(hours, start=1):
+        take_hour(market, block, contract, node, qty, improvement if step == len(hours) else 0)
+    if not block.left:
+        cancels.forget_block(market, block)
+    return choice
+
+
+def shrink_hold(block: Block, cost_micros: int) -> int:
+    """Lowers the hold to what the rest may cost. Returns what comes back beyond what was spent."""
+    improvement = block.hold_micros - cost_micros - needed_micros(block)
+    block.hold_micros = needed_micros(block)
+    return improvement
+
+
+def take_hour(market: Market, block: Block, contract: str, node: str, qty: int, improvement: int) -> None:
+    """Takes GPUs of a node from its asks of one hour, cheapest first; the last trade of all returns the improvement."""
+    terms = market.terms_of(contract)
+    for ask in asks_by_node(market, block, contract)[node]:
+        part = min(qty, ask.left)
+        qty -= part
+        fill = fill_at(terms, ask.price_micros, terms.taker_fee_bps)
+        bond_micros = take_ask(market, ask, part)
+        if not ask.left:
+            market.unrest(ask)
+        fee_micros = part * fill.fee_micros
+        back = 0 if qty else improvement
+        entry = market.entry(terms.currency).hold(block.account, -back)
+        entry.add(block.account, held=-fee_micros).add(VENUE, available=fee_micros)
+        position = open_position(market, ask, block.account, part, fill, bond_micros, block.id)
+        emit_trade(market, position, ask.id, block.id, "buy", fee_micros, ask.left, block.left, entry.post())
+        if not qty:
+            return

@@ -1,0 +1,184 @@
+"""Which lots a block would take: of nodes free in all its hours "cheapest average first, then oldest, then lowest id".
+
+Readings of MARKET.md that this file settles: a block passes over asks of its own account; `min_qty` bounds what has
+traded after an execution, so the first one brings at least that many GPUs and what is left may then fill lot by lot;
+the walk ends at the first lot that does not fit; a flex compares what a GPU costs on average, with fees, at each start.
+"""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from matching_engine.reference.market import Market, start_of
+from matching_engine.reference.matching import Fill, fill_at
+from matching_engine.reference.money import hold_unit_micros, unit_micros
+from matching_engine.reference.state import Block, Order
+from schemas.events import WhyUnfilled
+from schemas.ids import contract_name
+
+
+@dataclass(frozen=True, order=True)
+class Lot:
+    """One lot of a node over all hours of a block, in the order in which lots are taken. Amounts are per GPU."""
+
+    unit_micros: int
+    age: int
+    node: str
+    rank: int
+    fee_micros: int = field(compare=False)
+    price_sum_micros: int = field(compare=False)
+
+    @property
+    def cost_micros(self) -> int:
+        return self.unit_micros + self.fee_micros
+
+
+@dataclass
+class Choice:
+    """The lots that a block would take now from a start on, how many GPUs fit, and why it would take no more."""
+
+    start_s: int
+    lots: list[Lot]
+    fitting_gpus: int
+    reason: str
+    best_price_micros: int | None
+    trials: int
+
+    @property
+    def average_micros(self) -> Fraction:
+        """What a lot costs on average."""
+        return Fraction(sum(lot.cost_micros for lot in self.lots), len(self.lots))
+
+
+# -- the hours of a block
+
+
+def starts_of(market: Market, block: Block) -> range:
+    """The starts that a block may still take: one, but for a flex."""
+    period_s = market.state.products[block.product].newest.period_s
+    return range(block.start_s, block.latest_s + 1, period_s)
+
+
+def contracts_from(market: Market, block: Block, start_s: int) -> list[str]:
+    """The contracts of the block's hours, from a start on."""
+    period_s = market.state.products[block.product].newest.period_s
+    starts = (start_s + step * period_s for step in range(block.periods))
+    return [contract_name(block.product, start, period_s) for start in starts]
+
+
+def lot_gpus(market: Market, block: Block) -> int:
+    return market.state.products[block.product].newest.lot
+
+
+def hold_unit_from(market: Market, block: Block, start_s: int) -> int:
+    """What a block holds per GPU from a start on: cost and dearest fee at its limit in every hour."""
+    contracts = contracts_from(market, block, start_s)
+    return sum(hold_unit_micros(market.terms_of(contract), block.limit_price_micros) for contract in contracts)
+
+
+def hold_unit_of(market: Market, block: Block) -> int:
+    """ "A flex holds the maximum it may need"."""
+    return max(hold_unit_from(market, block, start_s) for start_s in starts_of(market, block))
+
+
+# -- choosing
+
+
+def choose(market: Market, block: Block) -> Choice:
+    """Picks the lots a block would take now; a flex "starts where it is cheapest", of equal starts at the earliest."""
+    choices = [choose_from(market, block, start_s) for start_s in starts_of(market, block)]
+    executable = [choice for choice in choices if choice.lots]
+    if executable:
+        best = min(executable, key=lambda choice: (choice.average_micros, choice.start_s))
+    else:
+        best = min(choices, key=nearest_first)
+    best.trials = sum(choice.trials for choice in choices)
+    return best
+
+
+def nearest_first(choice: Choice) -> tuple[int, bool, int, int]:
+    """Of starts that do not serve, the one to tell of: most GPUs, best price, earliest."""
+    price_micros = choice.best_price_micros
+    return -choice.fitting_gpus, price_micros is None, price_micros or 0, choice.start_s
+
+
+def choose_from(market: Market, block: Block, start_s: int) -> Choice:
+    """Picks the lots a block would take from a start on; none where they are fewer than it accepts."""
+    contracts = contracts_from(market, block, start_s)
+    hours = [asks_by_node(market, block, contract) for contract in contracts]
+    nodes = list(hours[0])
+    lots = sorted(lot for node in nodes for lot in lots_of(market, contracts, node, hours))
+    taken, reason = take_while_fitting(market, block, contracts, lots)
+    fitting_gpus = len(taken) * lot_gpus(market, block)
+    best = -(-lots[0].price_sum_micros // block.periods) if lots else None
+    if not lots and not nodes and market.best(contracts[0], "sell") is not None:
+        reason = "self_trade"
+    if block.qty - block.left + fitting_gpus < block.min_qty:
+        taken = []
+    return Choice(start_s, taken, fitting_gpus, reason, best, max(1, len(nodes)))
+
+
+def asks_by_node(market: Market, block: Block, contract: str) -> dict[str, list[Order]]:
+    """The asks of a book that are not the block's own, by node, each node's best first."""
+    nodes: dict[str, list[Order]] = {}
+    for ask in market.resting(contract, "sell"):
+        if ask.account != block.account:
+            nodes.setdefault(ask.node, []).append(ask)
+    return nodes
+
+
+def lots_of(market: Market, contracts: list[str], node: str, hours: list[dict[str, list[Order]]]) -> list[Lot]:
+    """ "A node's k-th GPU costs the sum over the hours of each hour's k-th cheapest lot, its age is that of its first
+    hour's ask"; a node without an ask in some hour has no lots.
+    """
+    columns = [
+        lots_of_hour(market, *hour) for hour in zip(contracts, (asks.get(node, []) for asks in hours), strict=True)
+    ]
+    lots = []
+    for rank, row in enumerate(zip(*columns, strict=False)):
+        fills = [fill for fill, _ in row]
+        lots.append(
+            Lot(
+                unit_micros=sum(fill.unit_micros for fill in fills),
+                age=row[0][1],
+                node=node,
+                rank=rank,
+                fee_micros=sum(fill.fee_micros for fill in fills),
+                price_sum_micros=sum(fill.price_micros for fill in fills),
+            )
+        )
+    return lots
+
+
+def lots_of_hour(market: Market, contract: str, asks: list[Order]) -> list[tuple[Fill, int]]:
+    """One entry for each lot a node offers in an hour, cheapest first: its cost and the id of its ask."""
+    terms = market.terms_of(contract)
+    return [
+        (fill_at(terms, ask.price_micros, terms.taker_fee_bps), ask.id)
+        for ask in asks
+        for _ in range(ask.left // terms.lot)
+    ]
+
+
+def take_while_fitting(market: Market, block: Block, contracts: list[str], lots: list[Lot]) -> tuple[list[Lot], str]:
+    """Takes lots in order up to the quantity, the limit on the average, the money held, and `max_cost`."""
+    limit_micros = sum(unit_micros(market.terms_of(contract), block.limit_price_micros) for contract in contracts)
+    hold_unit = hold_unit_from(market, block, start_of(contracts[0]))
+    gpus = lot_gpus(market, block)
+    taken: list[Lot] = []
+    spent_micros = block.spent_micros
+    for lot in lots:
+        if len(taken) * gpus == block.left:
+            break
+        if lot.unit_micros > limit_micros or lot.cost_micros > hold_unit:
+            return taken, "price"
+        spent_micros += gpus * lot.cost_micros
+        if block.max_cost_micros is not None and spent_micros > block.max_cost_micros:
+            return taken, "max_cost"
+        taken.append(lot)
+    return taken, "no_node_free_in_all_hours"
+
+
+def why_unfilled(choice: Choice, wanted_gpus: int) -> WhyUnfilled:
+    """What a miss is answered with: how many of the GPUs wanted could not be had."""
+    missing_gpus = wanted_gpus - choice.fitting_gpus
+    return WhyUnfilled(reason=choice.reason, best_price_micros=choice.best_price_micros, missing_gpus=missing_gpus)
