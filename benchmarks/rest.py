@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
+
 from benchmarks.raw_http import Connection, post
 from benchmarks.round_trip import measure_round_trip, percentiles
 from clients.demo.actors import Actor, Registry
@@ -56,9 +58,10 @@ async def _measure(exchange: RunningExchange, traders: list[Actor], orders: int)
     one = await _place(url, [_requests(traders[0], contract, "one", orders // 8 + WARM_UP)])
     floor = await measure_round_trip(exchange.addresses["kafka"], orders // 8)
     parallel = [_requests(trader, contract, "many", orders // len(traders)) for trader in traders]
-    began = time.perf_counter()
+    before, began = processor_s(exchange.data), time.perf_counter()
     many = await _place(url, parallel)
-    rate = sum(map(len, parallel)) / (time.perf_counter() - began)
+    rate = len(many) / (time.perf_counter() - began)
+    after = processor_s(exchange.data)
     single = percentiles(one[WARM_UP:])
     return {
         "one_connection": single,
@@ -67,7 +70,22 @@ async def _measure(exchange: RunningExchange, traders: list[Actor], orders: int)
         "connections": len(traders),
         "orders_per_s": round(rate),
         "parallel": percentiles(many),
+        "processor_us_per_order": {name: round((after[name] - before[name]) / len(many) * 1e6) for name in after},
     }
+
+
+def processor_s(data: Path) -> dict[str, float]:
+    """Returns the processor seconds that each program, with its children, and this client have taken so far."""
+    found = {"client": _taken_s(psutil.Process())}
+    for row in describe(data):
+        program = psutil.Process(row["pid"])
+        found[row["program"]] = _taken_s(program) + sum(map(_taken_s, program.children(recursive=True)))
+    return found
+
+
+def _taken_s(process: psutil.Process) -> float:
+    taken = process.cpu_times()
+    return taken.user + taken.system
 
 
 def _requests(trader: Actor, contract: str, prefix: str, count: int) -> list[bytes]:

@@ -101,7 +101,7 @@ async def _follow_events(settings: Settings, effects: Effects, readiness: Readin
 async def _read_events(settings: Settings, effects: Effects, readiness: Readiness) -> None:
     async with effects.pool.acquire() as connection:
         position = await read_position(connection, contracts.CONSUMER, settings.shard)
-    reader = EventReader(settings, position.next_offset, position.seq)
+    reader = EventReader(settings, position.next_offset, position.seq, kinds=contracts.HANDLERS)
     watch = asyncio.create_task(_when_caught_up(reader, readiness))
     try:
         async for batch in reader.batches():

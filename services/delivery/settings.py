@@ -6,12 +6,13 @@ from services.kit.settings import Settings as KitSettings
 
 
 class Settings(KitSettings):
-    """Besides the shared settings: how often nodes report, how hard challenges are, who may enrol.
+    """Besides the shared settings: how long news gathers, how often nodes report, how hard challenges are, who enrols.
 
     Intervals follow from a product's period, a sixth of it, so that a sandbox with short periods scales by itself;
     the figures here are their upper and lower bounds.
     """
 
+    event_linger_s: float = 0.2
     database_connections_max: int = 8
     body_bytes_max: int = 8_388_608
     accept_simulated_nvml: bool = True

@@ -9,8 +9,8 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import COMMANDS
 from services.gateway.domain import GatewayError
+from services.gateway.settings import GatewaySettings
 from services.kit.producer import start_producer
-from services.kit.settings import Settings
 
 STOP_WITHIN_S = 5.0
 
@@ -20,10 +20,16 @@ class LogAway(GatewayError):
 
 
 class CommandLog:
-    """One idempotent producer, acknowledged by all, that waits for nothing before it sends."""
+    """One idempotent producer, acknowledged by all.
 
-    def __init__(self, settings: Settings):
+    A command that finds none undecided is sent at once. While some are, the next ones gather until the first of those
+    is decided, or for `gather_s`: they go in one request then, and every process behind has one wake-up for them all.
+    """
+
+    def __init__(self, settings: GatewaySettings):
         self._settings = settings
+        self._undecided = 0
+        self._turn: asyncio.Future[None] | None = None
         self._producer: AIOKafkaProducer | None = None
         self._broken = asyncio.Event()
 
@@ -41,6 +47,8 @@ class CommandLog:
 
     async def append(self, record: bytes, sent: Callable[[int], None], lost: Callable[[Exception], None]) -> None:
         """Sends a record; later calls `sent` with its offset, or `lost` if nobody knows. Raises LogAway if not sent."""
+        if self._undecided:
+            await self._next_turn()
         if self._producer is None:
             raise LogAway("no producer")
         try:
@@ -48,7 +56,25 @@ class CommandLog:
         except KafkaError as error:
             self._broken.set()
             raise LogAway(str(error)) from error
+        self._undecided += 1
         future.add_done_callback(lambda done: self._acknowledged(done, sent, lost))
+
+    def settled(self) -> None:
+        """One of the commands sent is decided, or waited for no more: what has gathered meanwhile goes."""
+        self._undecided -= 1
+        self._end_turn()
+
+    def _next_turn(self) -> asyncio.Future[None]:
+        if self._turn is None:
+            loop = asyncio.get_running_loop()
+            self._turn = loop.create_future()
+            loop.call_later(self._settings.gather_s, self._end_turn, self._turn)
+        return asyncio.shield(self._turn)
+
+    def _end_turn(self, turn: asyncio.Future[None] | None = None) -> None:
+        if self._turn is not None and turn in (None, self._turn):
+            self._turn.set_result(None)
+            self._turn = None
 
     def _acknowledged(self, done: asyncio.Future, sent: Callable, lost: Callable) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()

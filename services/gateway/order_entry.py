@@ -107,15 +107,17 @@ class OrderEntry:
         return command
 
     async def _decide(self, command: domain.TraderCommand) -> Decision:
-        command_id, decisions = command.command_id, self._desk.decisions
+        command_id, decisions, log = command.command_id, self._desk.decisions, self._desk.log
         decision = decisions.expect(command_id)
+        is_sent = False
         try:
             async with asyncio.timeout(self._desk.settings.answer_timeout_s):
-                await self._desk.log.append(
+                await log.append(
                     command.canonical(),
                     lambda offset: decisions.sent(command_id, offset),
                     lambda error: decisions.lost(command_id, domain.NoAnswer(f"the log did not confirm: {error}")),
                 )
+                is_sent = True
                 return await decision
         except TimeoutError as error:
             raise domain.NoAnswer("the engine did not answer in time") from error
@@ -125,6 +127,8 @@ class OrderEntry:
             raise _unavailable(f"the engine takes no commands yet: {error}") from error
         finally:
             decisions.abandon(command_id)
+            if is_sent:
+                log.settled()
 
     async def _answer_order(
         self, errand: Errand, command: domain.Placing, decision: Decision, has_client_id: bool

@@ -4,16 +4,19 @@ from services.kit.settings import Settings
 
 
 class GatewaySettings(Settings):
-    """Time to wait for the engine, request budgets for each key, page sizes, limits of the private feeds."""
+    """Time to wait for the engine, time for commands to gather behind undecided ones, request budgets for each key,
+    page sizes, limits of the private feeds.
+    """
 
     answer_timeout_s: float = 5.0
+    gather_s: float = 0.003
     orders_per_s: int = 4_000
     cancels_per_s: int = 8_000
     reads_per_s: int = 1_000
     burst_s: float = 2.0
     page_size: int = 100
     page_size_max: int = 500
-    flush_pause_s: float = 0.02
+    flush_pause_s: float = 0.05
     unflushed_rows_max: int = 500_000
     read_wait_s: float = 3.0
     feed_queue_max: int = 10_000

@@ -1,7 +1,8 @@
 """Readers of the event log: from any offset, in batches, each event once, in sequence, or a loud stop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -9,12 +10,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from schemas.events import EVENT, AnyEvent
+from schemas.events import EVENT, AnyEvent, Event
 from schemas.topics import EVENTS
 from services.kit.settings import Settings
 
 FETCH_TIMEOUT_MS = 200
 STALLED_AFTER_S = 10.0
+HEADER = re.compile(
+    rb'^\{"type":"([a-z_]+)","shard":\d+,"seq":(\d+),"in_offset":\d+,"index":\d+,"count":\d+,"ts_ms":(\d+),'
+)
 
 
 class EventLogError(Exception):
@@ -31,11 +35,14 @@ class BrokenEvent(EventLogError):
 
 @dataclass(frozen=True)
 class EventBatch:
-    """Consecutive events and where to go on: `next_offset` in the topic, `last_seq` in the sequence."""
+    """Consecutive events (of the kinds asked for) and where to go on: `next_offset` in the topic, `last_seq` in the
+    sequence, `last_ts_ms` in the log's time.
+    """
 
     events: tuple[AnyEvent, ...]
     raws: tuple[bytes, ...]
     last_seq: int
+    last_ts_ms: int
     next_offset: int
 
 
@@ -43,6 +50,7 @@ class EventReader:
     """Reads events after `seq` from `offset` on. Records with a sequence not above the last (a restarted engine's)
     are dropped.
 
+    Whoever needs few of them names their `kinds`: of the others only the header is read.
     After each batch it waits `linger_s` (default: the setting), so that a busy log costs a reader few transactions;
     whoever answers somebody passes 0.
     """
@@ -54,10 +62,12 @@ class EventReader:
         seq: int = 0,
         records_max: int = 2_000,
         linger_s: float | None = None,
+        kinds: Iterable[type[Event]] | None = None,
     ):
         self._settings, self._records_max = settings, records_max
         self._linger_s = settings.event_linger_s if linger_s is None else linger_s
-        self._offset, self._seq = offset, seq
+        self._offset, self._seq, self._ts_ms = offset, seq, 0
+        self._kinds = None if kinds is None else {kind.model_fields["type"].default.encode() for kind in kinds}
         self._partition = TopicPartition(EVENTS.name, 0)
         self._end_offset: int | None = None
         self.caught_up = asyncio.Event()
@@ -86,7 +96,7 @@ class EventReader:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._settings.kafka,
                 enable_auto_commit=False,
-                fetch_max_wait_ms=100,
+                fetch_max_wait_ms=500,
                 max_partition_fetch_bytes=4_194_304,
             )
             try:
@@ -110,8 +120,9 @@ class EventReader:
             records = fetched.get(self._partition, ())
             if records:
                 moved_at = loop.time()
+                last_seq = self._seq
                 batch = self._take(records)
-                if batch.events:
+                if batch.last_seq > last_seq:
                     yield batch
                 self._check_caught_up()
                 await asyncio.sleep(self._linger_s)
@@ -125,22 +136,30 @@ class EventReader:
     def _take(self, records) -> EventBatch:
         events, raws = [], []
         for record in records:
-            try:
-                event = EVENT.validate_json(record.value)
-            except ValidationError as error:
-                raise BrokenEvent(f"{EVENTS.name} offset {record.offset}: {error}") from error
-            if event.seq > self._seq:
-                if event.seq != self._seq + 1:
-                    raise SequenceGap(f"{EVENTS.name} offset {record.offset}: seq {event.seq} after {self._seq}")
-                self._seq = event.seq
-                events.append(event)
-                raws.append(record.value)
+            header = HEADER.match(record.value)
+            if header is None:
+                raise BrokenEvent(f"{EVENTS.name} offset {record.offset}: {record.value[:80]!r}")
+            seq = int(header[2])
+            if seq > self._seq:
+                if seq != self._seq + 1:
+                    raise SequenceGap(f"{EVENTS.name} offset {record.offset}: seq {seq} after {self._seq}")
+                if self._kinds is None or header[1] in self._kinds:
+                    events.append(_read(record))
+                    raws.append(record.value)
+                self._seq, self._ts_ms = seq, int(header[3])
             self._offset = record.offset + 1
-        return EventBatch(tuple(events), tuple(raws), self._seq, self._offset)
+        return EventBatch(tuple(events), tuple(raws), self._seq, self._ts_ms, self._offset)
 
     def _check_caught_up(self) -> None:
         if self._end_offset is not None and self._offset >= self._end_offset:
             self.caught_up.set()
+
+
+def _read(record) -> AnyEvent:
+    try:
+        return EVENT.validate_json(record.value)
+    except ValidationError as error:
+        raise BrokenEvent(f"{EVENTS.name} offset {record.offset}: {error}") from error
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:

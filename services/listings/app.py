@@ -79,7 +79,7 @@ async def _follow_events(settings: Settings, pool: Pool, relays: tuple[Relay, ..
 
 async def _read_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...], readiness: Readiness) -> None:
     position = await store.read_position(pool, settings.shard)
-    reader = EventReader(settings, position.next_offset, position.seq)
+    reader = EventReader(settings, position.next_offset, position.seq, kinds=handlers.HANDLERS)
     watch = asyncio.create_task(_when_caught_up(reader, readiness))
     try:
         async for batch in reader.batches():

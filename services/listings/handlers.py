@@ -88,7 +88,7 @@ async def take_batch(pool: Pool, shard: int, old: Position, batch: EventBatch) -
     async with event_transaction(pool, shard, old, new) as store:
         for event in batch.events:
             await HANDLERS.get(type(event), _ignore)(store, event)
-        await release_overdue(store, batch.events[-1].ts_ms)
+        await release_overdue(store, batch.last_ts_ms)
     return new
 
 

@@ -77,7 +77,7 @@ class MarketData:
         handler = EventHandler(self.settings, pool, self.market, self.feed, position, self.stored)
         outbox = Outbox(self.settings, pool, NAME)
         tasks.create_task(outbox.run())
-        reader = EventReader(self.settings, linger_s=0)
+        reader = EventReader(self.settings, linger_s=self.settings.market_data_linger_s)
         watch = tasks.create_task(self._when_caught_up(reader))
         try:
             async for batch in reader.batches():

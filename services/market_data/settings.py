@@ -4,8 +4,11 @@ from services.kit.settings import Settings as KitSettings
 
 
 class Settings(KitSettings):
-    """Besides the shared settings: how far readers may fall behind, and how long the feed remembers."""
+    """Besides the shared settings: how long news gathers, how far readers may fall behind, how long the feed
+    remembers.
+    """
 
+    market_data_linger_s: float = 0.01
     market_data_ring_span_ms: int = 300_000
     market_data_ring_messages_max: int = 200_000
     market_data_reader_messages_max: int = 4_096

@@ -1,7 +1,6 @@
 """Plugs the matching service together: waits for the logs, restores, compares, takes the epoch, then runs."""
 
 import asyncio
-import gc
 
 import structlog
 
@@ -11,7 +10,7 @@ from services.kit.auth import Authenticator, KeyDirectory
 from services.kit.http import serve
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
-from services.kit.process import run_service
+from services.kit.process import run_service, spare_collector
 from services.kit.readiness import Readiness
 from services.matching import metrics
 from services.matching.api import make_matching_app
@@ -22,8 +21,6 @@ from services.matching.handlers import Matching
 from services.matching.kafka import LogReader
 from services.matching.settings import MatchingSettings
 from services.matching.snapshots import SnapshotWriter, load_newest
-
-COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 
 
 class MatchingService:
@@ -74,7 +71,7 @@ class MatchingService:
         self.snapshots = SnapshotWriter(self.settings.snapshots_dir, self.settings.snapshots_kept)
         self.matching = Matching(self.settings, self.engine, self.commands, tail, self.writer, self.snapshots)
         tasks.create_task(self.writer.run())
-        spare_collector()
+        spare_collector()  # the state restored from the snapshot too
         await self.matching.catch_up(end)
         await tail.close()
         self.readiness.done("the end of the command log")
@@ -96,15 +93,6 @@ class MatchingService:
         self.snapshots.abandon()
         snapshot = self.snapshots.write_now(self.engine)
         structlog.get_logger().info("snapshot written", next_offset=snapshot.next_offset, seq=snapshot.seq)
-
-
-def spare_collector() -> None:
-    """Keeps the engine's state out of the garbage collector's sight: nothing in it goes in circles, and each full round
-    over it would hold up trading; a fork then also copies fewer pages.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def run() -> None:
