@@ -7,7 +7,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-
 WIDTH_MAX = 4_000
 
 
@@ -40,7 +39,7 @@ def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def show_rows(rows: list[dict[str, Any]]) -> None:
-    """Print rows that share their keys as a table; an empty list is said in words. Nothing is cut off: ids are copied."""
+    """Print rows that share their keys as a table; an empty list is said in words. Nothing is cut off."""
     if not rows:
         print("nothing to show")
         return

@@ -20,6 +20,7 @@ from infra.reference.products import Timing
 FLEET_PERIODS_AHEAD = 4
 GATE_IN_S = 8
 BLOCK_PERIODS = 3
+LIVE_AGENTS = 3
 
 
 class Demo:
@@ -71,14 +72,14 @@ class Demo:
             self._surplus = self._agent(seller, "surplus-01", 2, hub="CNS", price="13.50", whole=False)
             if self._sites.simulated:
                 self._story.line("this machine has no GPU: the agents read a scripted libnvidia-ml.so.1, and say so")
-            played = self._sites.start_fleet(FLEET_PERIODS_AHEAD)
-            self._story.wait_for("every site to be proven and active", lambda: self._active(len(played) + 3), 300)
+            self._played = self._sites.start_fleet(FLEET_PERIODS_AHEAD)
+            self._story.wait_for("the live agents to be proven and active", self._live_active, 120)
             for site in (self._north, self._south):
                 node = self._node(site.operator)
                 gpus = f"{len(node['fit_gpus'])} × {node['grade']}"
                 self._story.line(f"{site.label}: {node['node']}, {gpus}, level {node['level']}")
             self._story.wait_for("asks of both live agents", lambda: self._asks() >= 2, 60)
-            self._story.line(f"{self._open_asks()} hour books have asks, all posted by agents")
+            self._story.line(f"{len(self._played)} sites of the real offers prove their GPUs meanwhile")
 
     def _agent(self, operator: Actor, label: str, gpus: int, hub: str, price: str, whole: bool = True) -> AgentSite:
         policy = {
@@ -139,6 +140,9 @@ class Demo:
         with self._story.chapter("delivery", "Gate, nomination, challenge, lease, metered delivery"):
             bob, carol = self._registry.actors["bob"], self._registry.actors["carol"]
             first, second = self._periods[0], self._periods[1]
+            sites = len(self._played) + LIVE_AGENTS
+            self._story.wait_for("every site to be proven and active", lambda: self._active(sites), 300)
+            self._story.line(f"{sites} sites are proven; {self._open_asks()} hour books have asks, posted by agents")
             self._sleep_until(first.gate, "the gate")
             self._story.wait_for("the positions to lock", lambda: self._state(bob) != "OPEN", 60)
             access = self._story.wait_for("bob's access", lambda: self._access(bob), 60)
@@ -269,6 +273,10 @@ class Demo:
 
     def _active(self, wanted: int) -> bool:
         return sum(node["state"] == "active" for node in self._nodes()) >= wanted
+
+    def _live_active(self) -> bool:
+        operators = {site.operator.account for site in (self._north, self._south, self._surplus)}
+        return operators <= {node["account"] for node in self._nodes() if node["state"] == "active"}
 
     def _asks(self) -> int:
         periods = trading.open_periods(self._registry.admin, trading.PRODUCT, GATE_IN_S)

@@ -48,6 +48,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     pool = await store.open_pool(settings)
     readiness.done("PostgreSQL")
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
+    await outbox.recover()
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
     add_edge_routes(app, Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher))
     add_public_routes(app, settings, pool)

@@ -1,6 +1,7 @@
 """Relays from a service's tables to Kafka, in order, at least once: signed commands, and records of its own topics."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import structlog
@@ -10,11 +11,13 @@ from schemas.signing import batch_text
 from schemas.topics import COMMANDS
 from schemas.venue import Source
 from services.kit import store
-from services.kit.keys import load_private_key, sign_hex
+from services.kit.keys import load_private_key, public_hex, sign_hex
 from services.kit.producer import start_producer
+from services.kit.recovery import Logged, log_end, read_log
 from services.kit.settings import Settings
 
 ROWS_PER_ROUND = 200
+MARK_EVERY_S = 600
 
 
 class Relay:
@@ -53,17 +56,52 @@ class Relay:
 
 
 class Outbox(Relay):
-    """Sends what `store.enqueue` put into the outbox; one sent twice after a crash is a `duplicate`."""
+    """Sends what `store.enqueue` put into the outbox; one sent twice after a crash is a `duplicate`.
 
-    def __init__(self, settings: Settings, pool: store.Pool, source: Source, poll_s: float = 0.5):
+    `recover` comes before anything is enqueued: the log, not the table, says which numbers are taken. `numbered` is a
+    table of the service's own whose column `number` names batches.
+    """
+
+    def __init__(
+        self, settings: Settings, pool: store.Pool, source: Source, poll_s: float = 0.5, numbered: str | None = None
+    ):
         super().__init__(settings, pool, f"outbox-{source}", poll_s)
         self._source, self._key = source, load_private_key(settings.keys_dir, source)
+        self._numbered, self._marked_at_s = numbered, time.monotonic()
+
+    async def recover(self) -> None:
+        """Brings the outbox in line with the command log, waiting for Kafka and PostgreSQL as long as they are away."""
+        log = structlog.get_logger()
+        while True:
+            try:
+                known_until = await store.log_known_until(self._pool)
+                logged = await self._read_log(known_until)
+                if known_until > logged.commands_end:  # the log lost its end, or is another one
+                    logged = await self._read_log(0)
+                moved = await store.reconcile(self._pool, logged, self._numbered)
+            except store.DatabaseAway as error:
+                log.warning("outbox waits for PostgreSQL", error=str(error))
+                await asyncio.sleep(self._settings.reconnect_delay_s)
+                continue
+            if moved:
+                log.warning("batches were renumbered after the log's", source=self._source, moved=moved)
+            return
+
+    async def _read_log(self, first_offset: int) -> Logged:
+        return await read_log(self._settings, self._source, public_hex(self._key), first_offset)
 
     async def _send_some(self, producer: AIOKafkaProducer) -> bool:
         batches = await store.unsent_batches(self._pool, ROWS_PER_ROUND)
-        for future in [await producer.send(COMMANDS.name, self.record(*batch)) for batch in batches]:
-            await future
-        await store.mark_sent(self._pool, [number for number, _ in batches])
+        sent = [await producer.send(COMMANDS.name, self.record(*batch)) for batch in batches]
+        ends = [(await future).offset + 1 for future in sent]
+        if ends:
+            await store.mark_sent(self._pool, [number for number, _ in batches], ends[-1])
+        elif time.monotonic() - self._marked_at_s > MARK_EVERY_S:
+            # Nothing is under way, so whatever the log has of this source, the outbox has.
+            await store.set_mark(self._pool, await log_end(self._settings))
+        else:
+            return False
+        self._marked_at_s = time.monotonic()
         return bool(batches)
 
     def record(self, number: int, commands: str) -> bytes:

@@ -17,15 +17,62 @@ returning seq;
 select pg_advisory_xact_lock(hashtext(current_schema() || '.outbox'));
 
 -- name: enqueue
-insert into outbox (number, commands)
-select coalesce(max(number), 0) + 1, $1 from outbox
-returning number;
+with known as (
+    select number from outbox
+    where md5(commands) = md5($1) and commands = $1
+      and recovered_until > coalesce((select max(next_offset) from cursor), 0)
+    order by number limit 1
+), claimed as (
+    update outbox set recovered_until = null where number = (select number from known) returning number
+), made as (
+    insert into outbox (number, commands)
+    select coalesce(max(number), 0) + 1, $1 from outbox having not exists (select from known)
+    returning number
+)
+select number from claimed union all select number from made;
 
 -- name: unsent
 select number, commands from outbox where not sent order by number limit $1;
 
 -- name: mark_sent
-update outbox set sent = true where number = any($1::bigint[]);
+with newly as (update outbox set sent = true where number = any($1::bigint[]) returning number)
+insert into outbox_mark (number, log_offset) select max(number), $2 from newly having count(*) > 0
+on conflict (one) do update set number = excluded.number, log_offset = excluded.log_offset;
+
+-- name: create_outbox
+create table if not exists outbox (
+    number          bigint primary key check (number > 0),
+    commands        text not null,
+    sent            boolean not null default false,
+    recovered_until bigint
+);
+create index if not exists outbox_unsent on outbox (number) where not sent;
+create index if not exists outbox_recovered on outbox (md5(commands)) where recovered_until is not null;
+
+-- name: log_known_until
+select log_offset from outbox_mark
+where number = 0 or exists (select from outbox where outbox.number = outbox_mark.number);
+
+-- name: set_mark
+insert into outbox_mark (number, log_offset) select coalesce(max(number) filter (where sent), 0), $1 from outbox
+on conflict (one) do update set number = excluded.number, log_offset = excluded.log_offset;
+
+-- name: rows_from
+select number, commands from outbox where number >= $1 order by number;
+
+-- name: move_away
+update {table} set number = moved.new + $3
+from unnest($1::bigint[], $2::bigint[]) as moved (old, new) where {table}.number = moved.old;
+
+-- name: move_back
+update {table} set number = number - $1 where number > $1;
+
+-- name: set_sent
+update outbox set sent = not (number = any($2::bigint[])) where number = any($1::bigint[] || $2::bigint[]);
+
+-- name: put_recovered
+insert into outbox (number, commands, sent, recovered_until)
+select number, commands, true, $3 from unnest($1::bigint[], $2::text[]) as logged (number, commands);
 
 -- name: publish
 insert into publication (topic, key, value) values ($1, $2, $3);

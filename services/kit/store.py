@@ -15,10 +15,12 @@ import asyncpg
 import structlog
 
 from schemas.venue import VenueCommand
+from services.kit.recovery import Logged, Row, plan
 from services.kit.settings import Settings
 
 Pool = asyncpg.Pool
 MIGRATION_LOCK = 7_402_173
+ASIDE = 1 << 40  # above every number: where numbers wait while others take their places
 NOT_THERE_YET = (
     OSError,
     asyncpg.CannotConnectNowError,
@@ -151,10 +153,56 @@ async def unsent_batches(pool: asyncpg.Pool, batches_max: int) -> list[tuple[int
         return [tuple(row) for row in await pool.fetch(QUERIES.unsent, batches_max)]
 
 
-async def mark_sent(pool: asyncpg.Pool, numbers: list[int]) -> None:
-    """Notes that the broker acknowledged these batches. Raises DatabaseAway."""
+async def mark_sent(pool: Pool, numbers: list[int], log_offset: int) -> None:
+    """Notes that the broker acknowledged these batches, and where the log stood after them. Raises DatabaseAway."""
     with _away():
-        await pool.execute(QUERIES.mark_sent, numbers)
+        await pool.execute(QUERIES.mark_sent, numbers, log_offset)
+
+
+async def log_known_until(pool: Pool) -> int:
+    """Returns up to which offset of the command log the outbox has all its batches; 0 where it has lost some.
+
+    An outbox that is missing is made anew. Raises DatabaseAway.
+    """
+    with _away():
+        await pool.execute(QUERIES.create_outbox)
+        return await pool.fetchval(QUERIES.log_known_until) or 0
+
+
+async def set_mark(pool: Pool, log_offset: int) -> None:
+    """Notes that up to this offset the log has no batch that the outbox does not have. Raises DatabaseAway."""
+    with _away():
+        await pool.execute(QUERIES.set_mark, log_offset)
+
+
+async def reconcile(pool: Pool, logged: Logged, numbered: str | None) -> dict[int, int]:
+    """Brings the outbox in line with what the log has of it; returns old number → new where one changed.
+
+    `numbered` is a table of the service's own with a column `number` that names batches. Raises DatabaseAway.
+    """
+    with _away():
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(QUERIES.lock_outbox)
+            found = await connection.fetch(QUERIES.rows_from, min(logged.batches, default=ASIDE))
+            made = plan([Row(*row) for row in found], logged.batches)
+            for table in filter(None, ("outbox", numbered)):
+                await _renumber(connection, table, made.moved)
+            again = [made.moved.get(number, number) for number in made.again]
+            applied = [*made.known, *(new for new in made.moved.values() if new in logged.batches)]
+            await connection.execute(QUERIES.set_sent, applied, again)
+            lost = sorted(made.lost.items())
+            await connection.execute(
+                QUERIES.put_recovered, [n for n, _ in lost], [text for _, text in lost], logged.events_end
+            )
+            await connection.execute(QUERIES.set_mark, logged.commands_end)
+            return made.moved
+
+
+async def _renumber(connection: asyncpg.Connection, table: str, moved: dict[int, int]) -> None:
+    if moved:
+        away, back = QUERIES.move_away.format(table=table), QUERIES.move_back.format(table=table)
+        await connection.execute(away, list(moved), list(moved.values()), ASIDE)
+        await connection.execute(back, ASIDE)
 
 
 async def publish(connection: asyncpg.Connection, topic: str, key: str, value: bytes) -> None:

@@ -47,8 +47,10 @@ class LedgerService:
         if rebuild:
             await self._store.forget_postings()
             structlog.get_logger().warning("postings dropped, reading all events again")
-        self._outbox = Outbox(settings, pool, "ledger")
-        tasks.create_task(self._outbox.run())
+        outbox = Outbox(settings, pool, "ledger", numbered="request")
+        await outbox.recover()
+        self._outbox = outbox
+        tasks.create_task(outbox.run())
         tasks.create_task(self._poster.run())
         await keys_read.wait()
         self._readiness.done(KEYS)

@@ -39,7 +39,9 @@ def main() -> None:
         tasks.create_task(serve(app, settings.host, settings.listings_port))
         pool = await store.open_pool(settings)
         readiness.done("PostgreSQL")
-        relays = (Outbox(settings, pool, NAME), Publisher(settings, pool, NAME))
+        outbox = Outbox(settings, pool, NAME, numbered="request")
+        await outbox.recover()
+        relays = (outbox, Publisher(settings, pool, NAME))
         add_routes(app, settings, pool, Sales(settings, pool, relays), authenticator)
         refuse_undeclared_routes(app)
         for relay in relays:

@@ -73,9 +73,10 @@ class MarketData:
         )
 
     async def _follow_events(self, tasks: asyncio.TaskGroup, pool: Pool) -> None:
+        outbox = Outbox(self.settings, pool, NAME)
+        await outbox.recover()
         position = await store.read_position(pool, self.settings.shard)
         handler = EventHandler(self.settings, pool, self.market, self.feed, position, self.stored)
-        outbox = Outbox(self.settings, pool, NAME)
         tasks.create_task(outbox.run())
         reader = EventReader(self.settings, linger_s=self.settings.market_data_linger_s)
         watch = tasks.create_task(self._when_caught_up(reader))

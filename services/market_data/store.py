@@ -60,7 +60,7 @@ async def _write(connection: asyncpg.Connection, history: History) -> None:
     if history.indexes:
         await connection.execute(QUERIES.insert_indexes, *_columns([_index(event) for event in history.indexes]))
     for fixing in history.fixings:
-        # One batch for each gate, so that a rebuilt outbox numbers them as the lost one did.
+        # One batch for each gate, so that a rebuilt outbox knows them again in the log.
         await kit.enqueue(connection, fixing)
 
 

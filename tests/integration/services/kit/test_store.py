@@ -54,7 +54,7 @@ async def test_a_sent_batch_is_not_offered_again(pool):
     async with pool.acquire() as connection:
         for _ in range(3):
             await store.enqueue(connection, CREDIT)
-    await store.mark_sent(pool, [1, 3])
+    await store.mark_sent(pool, [1, 3], 9)
     assert await store.unsent_batches(pool, 10) == [(2, f"[{CREDIT.canonical().decode()}]")]
 
 
