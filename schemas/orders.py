@@ -104,3 +104,16 @@ class MassCancel(Model):
     product: Product | None
     contract: Contract | None
     side: Side | None
+
+
+class SetProtection(Model):
+    """A market maker's protection in one product: once `qty` GPUs of his resting orders have traded within `window_ms`
+    of log time, all that rest of them there are pulled. Both null: no protection.
+    """
+
+    type: Literal["set_protection"] = "set_protection"
+    command_id: Identifier
+    account: AccountId
+    product: Product
+    qty: Qty | None
+    window_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None

@@ -23,10 +23,10 @@ from schemas.ids import (
     Tier,
 )
 from schemas.money import COUNTER_MAX, Amount, PositiveAmount, Price
+from schemas.trading_rules import ProductState, TradingRules
 
 Source = Literal["admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway"]
 Level = Literal["T0", "T1", "T2", "T3"]
-ProductState = Literal["CLOSED", "AUCTION", "OPEN", "CANCEL_ONLY", "HALTED"]
 Permille = Annotated[int, Field(ge=0, le=1000)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
@@ -99,15 +99,35 @@ class DefineProduct(Model):
     full_damage_permille: Permille
     bond_permille: Annotated[tuple[Permille, ...], Field(min_length=4, max_length=4)]
     block_trials_per_command: Annotated[int, Field(ge=1, le=1_000_000)]
+    trading: TradingRules = TradingRules()
 
 
 class SetProductState(Model):
-    """Opens, halts or restricts trading in one product, or in all (`product` null)."""
+    """Opens, halts or restricts trading in one product, or in all (`product` null). An AUCTION with `opens_after_s`
+    ends by itself.
+    """
 
     type: Literal["set_product_state"] = "set_product_state"
     product: Product | None
     state: ProductState
     reason: Identifier
+    opens_after_s: Seconds | None = None
+
+
+class SetAccountLimits(Model):
+    """What one account may do at most (admin only); null or zero: no such limit. The last command counts whole.
+
+    `max_position_gpus` bounds an account's GPUs per contract and side, traded and resting together. In every window of
+    `throttle_window_s` of log time `throttle_free_orders` are taken, and `throttle_orders_per_trade` more for a trade.
+    """
+
+    type: Literal["set_account_limits"] = "set_account_limits"
+    account: AccountId
+    max_open_orders: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    max_position_gpus: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    throttle_window_s: Seconds = 0
+    throttle_free_orders: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    throttle_orders_per_trade: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 class Credit(Model):
@@ -261,6 +281,7 @@ VenueCommand = Annotated[
     | ServiceKey
     | DefineProduct
     | SetProductState
+    | SetAccountLimits
     | Credit
     | Debit
     | RegisterNode
@@ -279,7 +300,7 @@ VenueCommand = Annotated[
 
 # Who may send what; the engine refuses everything else as `not_permitted`.
 PERMISSIONS: dict[str, frozenset[str]] = {
-    "admin": frozenset({"service_key", "define_product", "set_product_state"}),
+    "admin": frozenset({"service_key", "define_product", "set_product_state", "set_account_limits"}),
     "matching": frozenset({"epoch"}),
     "ledger": frozenset({"credit", "debit", "set_product_state"}),
     "delivery": frozenset({"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position"}),

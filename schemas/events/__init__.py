@@ -34,6 +34,14 @@ from schemas.events.orders import (
     OrderRejected,
     Trade,
 )
+from schemas.events.trading import (
+    AccountLimitsSet,
+    AuctionBlockRejected,
+    AuctionIndicated,
+    AuctionUncrossed,
+    ProtectionSet,
+    ProtectionTriggered,
+)
 from schemas.events.venue import (
     BalanceDigest,
     CommandRejected,
@@ -86,14 +94,24 @@ AnyEvent = Annotated[
     | HardwareUnlocked
     | EscrowOpened
     | EscrowReleased
-    | EscrowRefunded,
+    | EscrowRefunded
+    | AuctionIndicated
+    | AuctionUncrossed
+    | AuctionBlockRejected
+    | AccountLimitsSet
+    | ProtectionSet
+    | ProtectionTriggered,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 __all__ = [
     "EVENT",
+    "AccountLimitsSet",
     "AnyEvent",
+    "AuctionBlockRejected",
+    "AuctionIndicated",
+    "AuctionUncrossed",
     "BalanceDigest",
     "BlockAccepted",
     "BlockTrialsBounded",
@@ -134,6 +152,8 @@ __all__ = [
     "Posting",
     "ProductDefined",
     "ProductStateChanged",
+    "ProtectionSet",
+    "ProtectionTriggered",
     "RecordRejected",
     "RejectCode",
     "ServiceKeySet",

@@ -13,6 +13,7 @@ CancelReason = Literal[
     "node_down",
     "hardware_listed",
     "admin",
+    "protection",
 ]
 RejectCode = Literal[
     "malformed",
@@ -59,4 +60,12 @@ RejectCode = Literal[
     "unknown_escrow",
     "wrong_state",
     "transfer_exists",
+    "product_cancel_only",
+    "not_in_auction",
+    "price_band",
+    "order_too_large",
+    "notional_too_large",
+    "position_limit",
+    "order_limit",
+    "throttled",
 ]

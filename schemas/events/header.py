@@ -35,7 +35,9 @@ class Posting(NamedTuple):
 class WhyUnfilled(Model):
     """Why (the rest of) an order did not trade: the best opposite price (null: none) and the GPUs that were missing."""
 
-    reason: Literal["no_liquidity", "price", "max_cost", "self_trade", "no_node_free_in_all_hours"]
+    reason: Literal[
+        "no_liquidity", "price", "max_cost", "self_trade", "no_node_free_in_all_hours", "auction", "velocity_halt"
+    ]
     best_price_micros: Price | None
     missing_gpus: Count
 

@@ -205,6 +205,9 @@ class CancelDone(Event):
 class Trade(Event):
     """A fill at the maker's price: one new position. `escrow_micros` is the buyer's, `bond_micros` the operator's,
     both held.
+
+    In an auction nobody takes: `taker_side` is null, the maker is the ask, the taker the bid or the block, the price
+    the auction's, and the fee the maker's.
     """
 
     type: Literal["trade"] = "trade"
@@ -213,7 +216,7 @@ class Trade(Event):
     contract: Contract
     price_micros: Price
     qty: Qty
-    taker_side: Side
+    taker_side: Side | None
     maker_order_id: OrderId
     taker_order_id: OrderId
     buyer: AccountId

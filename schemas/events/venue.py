@@ -9,6 +9,7 @@ from schemas.money import Price
 from schemas.orders import UnixSeconds
 from schemas.venue import (
     DefineProduct,
+    Milliseconds,
     ProductState,
     Source,
 )
@@ -44,12 +45,13 @@ class ProductDefined(Event):
 
 
 class ProductStateChanged(Event):
-    """Trading in a product was opened, halted or restricted."""
+    """Trading in a product was opened, halted or restricted; `opens_ms` is when an AUCTION ends by itself."""
 
     type: Literal["product_state_changed"] = "product_state_changed"
     product: Product
     state: ProductState
     reason: Identifier
+    opens_ms: Milliseconds | None = None
 
 
 class ContractsListed(Event):

@@ -1,0 +1,247 @@
+"""The day-ahead auction: one price an hour for bids of one hour and for blocks, each block GPU on one node throughout.
+
+Decision 0009 says why: at a uniform price it does not matter which executed ask serves which bid, so prices are found
+first, with blocks as demand at any price, and the blocks are then given nodes among the asks that those prices execute.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from matching_engine.reference import blocks, cancels
+from matching_engine.reference.auction_price import Equilibrium, find_equilibrium
+from matching_engine.reference.market import Market
+from matching_engine.reference.matching import Fill
+from matching_engine.reference.money import unit_micros
+from matching_engine.reference.state import Block
+from matching_engine.reference.uncrossing import Clearing, fill_of, levels_of, take, trade_clearing, winners
+from schemas.events import AuctionBlockRejected
+
+Nodes = dict[str, int]
+
+
+@dataclass
+class Bidder:
+    """A block in the auction: the GPUs it still asks for, and why it does not ask for more."""
+
+    block: Block
+    contracts: list[str]
+    limit_sum_micros: int
+    wanted: int
+    reason: str | None = None
+
+
+@dataclass
+class Round:
+    """What the prices of one round come to: for whom they are too high, who finds no nodes, who is served where."""
+
+    found: dict[str, Equilibrium | None]
+    dear: list[tuple[Fraction, int, int, str]] = field(default_factory=list)
+    nodeless: list[tuple[int, int]] = field(default_factory=list)
+    served: dict[int, Nodes] = field(default_factory=dict)
+
+
+class DayAhead:
+    """One auction of a product's open contracts and of the blocks that wait in it."""
+
+    def __init__(self, market: Market, name: str, contracts: list[str]):
+        self.market = market
+        waiting = [block for _, block in sorted(market.state.blocks.items()) if block.product == name]
+        self.bidders = {block.id: self.bidder(block) for block in waiting}
+        self.contracts = sorted({*contracts, *(each for one in self.bidders.values() for each in one.contracts)})
+        self.levels = {each: tuple(levels_of(market, each, side) for side in ("buy", "sell")) for each in self.contracts}
+        self.known: dict[tuple[str, int], Equilibrium | None] = {}
+
+    def bidder(self, block: Block) -> Bidder:
+        contracts = blocks.contracts_of(self.market, block)
+        limit = sum(unit_micros(self.market.terms_of(each), block.limit_price_micros) for each in contracts)
+        return Bidder(block, contracts, limit, block.left)
+
+    # -- one round
+
+    def price(self, contract: str, at_any_price: int) -> Equilibrium | None:
+        if (contract, at_any_price) not in self.known:
+            tick, reference = self.market.terms_of(contract).tick_micros, self.market.reference_micros(contract)
+            found = find_equilibrium(*self.levels[contract], tick, reference, at_any_price)
+            self.known[contract, at_any_price] = found
+        return self.known[contract, at_any_price]
+
+    def play(self) -> Round:
+        """Finds the prices for what the blocks ask for, and judges every block by them."""
+        wanted: Counter[str] = Counter()
+        for bidder in self.bidders.values():
+            for contract in bidder.contracts:
+                wanted[contract] += bidder.wanted
+        this = Round({contract: self.price(contract, wanted[contract]) for contract in self.contracts})
+        asking = [bidder for bidder in self.bidders.values() if bidder.wanted]
+        for bidder in asking:
+            self.judge_price(this, bidder)
+        if not this.dear:
+            self.give_nodes(this, sorted(asking, key=lambda each: (-each.block.limit_price_micros, each.block.id)))
+        return this
+
+    def fills(self, this: Round, bidder: Bidder) -> list[Fill] | None:
+        """What each hour costs at the round's prices; None where one has none."""
+        found = [this.found[contract] for contract in bidder.contracts]
+        if None in found:
+            return None
+        pairs = zip(bidder.contracts, found, strict=True)
+        return [fill_of(self.market, Clearing(contract, each, {})) for contract, each in pairs]
+
+    def judge_price(self, this: Round, bidder: Bidder) -> None:
+        """Notes by how much a block is worse off per hour, and how many GPUs it can afford."""
+        fills, block = self.fills(this, bidder), bidder.block
+        if fills is None:
+            return
+        loss = sum(fill.unit_micros for fill in fills) - bidder.limit_sum_micros
+        cost = sum(fill.cost_micros for fill in fills)
+        loss = max(loss, cost - block.hold_unit_micros)
+        if loss > 0:
+            this.dear.append((Fraction(loss, block.periods), block.id, 0, "price"))
+        elif block.max_cost_micros is not None and block.spent_micros + bidder.wanted * cost > block.max_cost_micros:
+            lot = blocks.lot_gpus(self.market, block)
+            affordable = (block.max_cost_micros - block.spent_micros) // cost // lot * lot
+            this.dear.append((Fraction(0), block.id, affordable, "max_cost"))
+
+    def give_nodes(self, this: Round, bidders: list[Bidder]) -> None:
+        """The dearest limit chooses first, then the oldest: nodes whose executed asks reach through all its hours."""
+        free: dict[str, Counter[str]] = {}
+        ages: dict[str, Nodes] = {}
+        for contract in {contract for bidder in bidders for contract in bidder.contracts}:
+            free[contract], ages[contract] = self.executed(contract, this.found[contract])
+        for bidder in bidders:
+            got = self.nodes_for(bidder, free, ages)
+            if sum(got.values()) < bidder.wanted:
+                this.nodeless.append((bidder.block.id, sum(got.values())))
+            this.served[bidder.block.id] = got
+            for node, qty in got.items():
+                for contract in bidder.contracts:
+                    free[contract][node] -= qty
+
+    def executed(self, contract: str, found: Equilibrium | None) -> tuple[Counter[str], Nodes]:
+        """The GPUs of each node that trade at the price, and the id of its first ask."""
+        asks = winners(self.market, Clearing(contract, found, {}), "sell", found.qty) if found else []
+        gpus: Counter[str] = Counter()
+        ages: Nodes = {}
+        for ask, qty in asks:
+            gpus[ask.node] += qty
+            ages.setdefault(ask.node, ask.id)
+        return gpus, ages
+
+    def nodes_for(self, bidder: Bidder, free: dict[str, Counter[str]], ages: dict[str, Nodes]) -> Nodes:
+        nodes, got, missing = self.market.state.nodes, {}, bidder.wanted
+        lot = blocks.lot_gpus(self.market, bidder.block)
+        first = ages[bidder.contracts[0]]
+        for node in sorted(first, key=lambda each: (first[each], each)):
+            if nodes[node].account != bidder.block.account:
+                through = min(free[contract][node] for contract in bidder.contracts) // lot * lot
+                part = min(missing, through)
+                if part:
+                    got[node] = part
+                    missing -= part
+        return got
+
+    # -- round after round
+
+    def settle(self, rounds: int) -> Round:
+        """Plays until every block that still asks is content; after `rounds` all that fail go at once, then all."""
+        for number in range(2 * rounds):
+            this = self.play()
+            if not (this.dear or this.nodeless):
+                return self.bring_back(this, rounds)
+            dear = sorted(this.dear, key=lambda each: (each[0], each[1]), reverse=True)
+            failing = [(block_id, left, reason) for _, block_id, left, reason in dear]
+            failing = failing or [(*each, "no_node_free_in_all_hours") for each in this.nodeless]
+            for block_id, left, reason in failing if number >= rounds else failing[:1]:
+                self.reduce(self.bidders[block_id], left, reason)
+        for bidder in self.bidders.values():
+            if bidder.wanted:
+                self.reduce(bidder, 0, "rounds_exhausted")
+        return self.play()
+
+    def reduce(self, bidder: Bidder, left: int, reason: str) -> None:
+        """A block goes on with fewer GPUs, or with none where they are fewer than it accepts."""
+        block = bidder.block
+        enough = block.qty - block.left + left >= block.min_qty
+        bidder.wanted, bidder.reason = left if enough else 0, reason
+
+    def bring_back(self, this: Round, tries: int) -> Round:
+        """Tries the blocks again that the prices would suit after all, the one that gains most first."""
+        suited = [(self.gain(this, each), -each.block.id) for each in self.bidders.values() if self.is_paradox(this, each)]
+        for _, negative_id in sorted(suited, reverse=True)[:tries]:
+            bidder = self.bidders[-negative_id]
+            before = bidder.wanted
+            bidder.wanted = bidder.block.left
+            other = self.play()
+            if other.dear or other.nodeless:
+                bidder.wanted = before
+            else:
+                this, bidder.reason = other, None
+        return this
+
+    def is_paradox(self, this: Round, bidder: Bidder) -> bool:
+        return bidder.reason == "price" and self.fills(this, bidder) is not None and self.gain(this, bidder) >= 0
+
+    def gain(self, this: Round, bidder: Bidder) -> Fraction:
+        cost = sum(fill.unit_micros for fill in self.fills(this, bidder))
+        return Fraction(bidder.limit_sum_micros - cost, bidder.block.periods)
+
+    # -- the result
+
+    def trade(self, this: Round) -> None:
+        """Trades every hour, then every block on its nodes; the last trade of a block returns its improvement."""
+        served: dict[str, Counter[str]] = {contract: Counter() for contract in self.contracts}
+        for block_id, nodes in this.served.items():
+            for contract in self.bidders[block_id].contracts:
+                served[contract].update(nodes)
+        for contract, found in this.found.items():
+            if found is not None:
+                trade_clearing(self.market, Clearing(contract, found, served[contract]))
+        for block_id, nodes in this.served.items():
+            if nodes:
+                self.trade_block(this, self.bidders[block_id], nodes)
+        for bidder in self.bidders.values():
+            if bidder.reason is not None:
+                self.name_rejected(this, bidder)
+
+    def trade_block(self, this: Round, bidder: Bidder, nodes: Nodes) -> None:
+        block, fills = bidder.block, self.fills(this, bidder)
+        qty = sum(nodes.values())
+        spent = qty * sum(fill.cost_micros for fill in fills)
+        block.left -= qty
+        block.spent_micros += spent
+        improvement = blocks.shrink_hold(block, spent)
+        legs = [(contract, fill, *each) for each in nodes.items() for contract, fill in zip(bidder.contracts, fills)]
+        for step, (contract, fill, node, gpus) in enumerate(legs, start=1):
+            back = improvement if step == len(legs) else 0
+            for ask in [each for each in self.market.resting(contract, "sell") if each.node == node]:
+                part = min(gpus, ask.left)
+                gpus -= part
+                released = part * fill.cost_micros + (0 if gpus else back)
+                take(self.market, ask, block, part, fill, released)
+                if not gpus:
+                    break
+        if not block.left:
+            cancels.forget_block(self.market, block)
+
+    def name_rejected(self, this: Round, bidder: Bidder) -> None:
+        block, fills = bidder.block, self.fills(this, bidder)
+        self.market.emit(
+            AuctionBlockRejected,
+            order_id=block.id,
+            account=block.account,
+            client_order_id=block.client_order_id,
+            product=block.product,
+            start_s=block.start_s,
+            periods=block.periods,
+            qty_rejected=block.left,
+            limit_sum_micros=bidder.limit_sum_micros,
+            cost_sum_micros=None if fills is None else sum(fill.unit_micros for fill in fills),
+            reason="paradoxical" if self.is_paradox(this, bidder) else bidder.reason,
+        )
+
+
+def clear(market: Market, name: str, contracts: list[str]) -> None:
+    """Clears the product's open contracts together with its blocks."""
+    auction = DayAhead(market, name, contracts)
+    auction.trade(auction.settle(market.state.products[name].newest.trading.auction_block_rounds))

@@ -1,0 +1,95 @@
+"""How a contract trades at its auction's price: priority on both sides, one position a pair, the improvement returned."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from matching_engine.reference.auction_price import Equilibrium, Level
+from matching_engine.reference.market import Market
+from matching_engine.reference.matching import Fill, emit_trade, fill_at, open_position, take_ask, take_bid
+from matching_engine.reference.money import VENUE
+from matching_engine.reference.state import Block, Order
+from schemas.events import AuctionUncrossed
+
+
+@dataclass
+class Clearing:
+    """A contract's price and volume; `served` counts the GPUs of each node that are kept for blocks."""
+
+    contract: str
+    found: Equilibrium
+    served: dict[str, int]
+
+
+def levels_of(market: Market, contract: str, side: str) -> list[Level]:
+    return [(order.price_micros, order.left) for order in market.resting(contract, side)]
+
+
+def winners(market: Market, clearing: Clearing, side: str, qty: int) -> list[tuple[Order, int]]:
+    """The orders of one side that trade and their GPUs: as far as the price goes, best price first, then the oldest."""
+    price_micros, chosen = clearing.found.price_micros, []
+    for order in market.resting(clearing.contract, side):
+        fits = order.price_micros >= price_micros if side == "buy" else order.price_micros <= price_micros
+        if not qty or not fits:
+            break
+        chosen.append((order, min(qty, order.left)))
+        qty -= chosen[-1][1]
+    return chosen
+
+
+def trade_clearing(market: Market, clearing: Clearing) -> None:
+    """Tells the auction's result and trades its bids of one hour with the asks that blocks do not need."""
+    found = clearing.found
+    market.emit(
+        AuctionUncrossed,
+        contract=clearing.contract,
+        price_micros=found.price_micros,
+        qty=found.qty,
+        surplus_qty=found.surplus_qty,
+        surplus_side=found.surplus_side,
+        reference_micros=market.reference_micros(clearing.contract),
+    )
+    qty = found.qty - sum(clearing.served.values())
+    asks = asks_for_bids(winners(market, clearing, "sell", found.qty), clearing.served)
+    for bid, wanted in winners(market, clearing, "buy", qty):
+        while wanted:
+            ask, offered = asks[0]
+            part = min(wanted, offered)
+            wanted -= part
+            asks[0] = (ask, offered - part)
+            if part == offered:
+                asks.pop(0)
+            fill = fill_of(market, clearing)
+            released_micros = take_bid(bid, part, fill)
+            take(market, ask, bid, part, fill, released_micros)
+            if not bid.left:
+                market.unrest(bid)
+
+
+def asks_for_bids(asks: list[tuple[Order, int]], served: dict[str, int]) -> list[tuple[Order, int]]:
+    """What is left of the executed asks once each node's last ones are kept for blocks."""
+    kept, rest = Counter(served), []
+    for ask, qty in reversed(asks):
+        part = min(qty, kept[ask.node])
+        kept[ask.node] -= part
+        if qty > part:
+            rest.append((ask, qty - part))
+    return rest[::-1]
+
+
+def fill_of(market: Market, clearing: Clearing) -> Fill:
+    terms = market.terms_of(clearing.contract)
+    return fill_at(terms, clearing.found.price_micros, terms.maker_fee_bps)
+
+
+def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, released_micros: int) -> None:
+    """Trades GPUs of an ask with a bid whose own record says already that it has them."""
+    block_id = bid.id if isinstance(bid, Block) else None
+    bond_micros = take_ask(market, ask, qty)
+    if not ask.left:
+        market.unrest(ask)
+    escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros
+    entry = market.entry(market.terms_of(ask.contract).currency)
+    entry.hold(bid.account, escrow_micros - released_micros).add(bid.account, available=-fee_micros)
+    entry.add(VENUE, available=fee_micros)
+    position = open_position(market, ask, bid.account, qty, fill, bond_micros, block_id)
+    emit_trade(market, position, ask.id, bid.id, None, fee_micros, ask.left, bid.left, entry.post())
