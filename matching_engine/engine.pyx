@@ -60,6 +60,7 @@ class Engine(ReferenceEngine):
 
     def snapshot(self):
         """The whole state as canonical bytes, the same that the reference gives."""
+        self.market.keep_prices()
         return snapshot.write(plain_state(self.state))
 
 

@@ -65,6 +65,23 @@ cdef class CompiledMarket:
             slot = next_order(books, slot)
         return iter(found)
 
+    def last_micros(self, str contract):
+        cdef ContractBook book = self.books.get(contract)
+        return None if book is None else book.last_trade or None
+
+    def note_price(self, str contract, int64_t price):
+        self.book_of(contract).last_trade = price
+
+    def keep_prices(self):
+        """Writes what only books know into the state."""
+        cdef ContractBook book
+        for book in self.books.values():
+            if book.last_trade:
+                self.state.contracts[book.name].last_micros = book.last_trade
+
+    def rules_changed(self):
+        self.version += 1
+
     def next_due(self):
         """Takes the next deadline. What the rules say may be another thing afterwards, and a closed book goes."""
         state_timers = self.state.timers
@@ -90,6 +107,8 @@ cdef class CompiledMarket:
             book.bids = 2 * book.number
             book.asks = book.bids + 1
             book.version = -1
+            known = self.state.contracts.get(contract)
+            book.last_trade = 0 if known is None else known.last_micros or 0
             self.books[contract] = book
         return book
 

@@ -40,6 +40,7 @@ cdef class ContractBook:
     cdef bint trading
     cdef object known                      # the reference's Contract, once there is one
     cdef list positions
+    cdef int64_t last_trade                # price of the last trade, 0: none
     cdef str currency, grade, hub
     cdef int64_t tick, lot, period_s, maker_fee_bps, taker_fee_bps, gate_ms, last_index
     cdef int64_t[4] bond_permille

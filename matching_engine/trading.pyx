@@ -81,6 +81,7 @@ cdef int trade(
     if not maker.left:
         market.take_out(maker)
     position = open_position(market, book, ask, bid, qty, maker.price, qty * unit, bond)
+    book.last_trade = maker.price
     return write_trade(market, book, maker, taker, position, released, qty * fee)
 
 

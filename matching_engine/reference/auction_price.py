@@ -1,4 +1,4 @@
-"""The one price of a call auction: "maximum volume, then minimum surplus, then nearest to the reference, then lowest"."""
+"""The price of a call auction: most volume, then least surplus, then nearest to the reference, then the lowest."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator

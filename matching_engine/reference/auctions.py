@@ -3,8 +3,6 @@
 from matching_engine.reference import day_ahead
 from matching_engine.reference.auction_price import Equilibrium, find_equilibrium
 from matching_engine.reference.market import Market, start_of
-from matching_engine.reference.matching import crosses, opposite
-from matching_engine.reference.state import Order
 from matching_engine.reference.uncrossing import Clearing, levels_of, trade_clearing
 from schemas.events import AuctionIndicated
 
@@ -80,19 +78,3 @@ def forget_indications(market: Market, name: str) -> None:
     """The auction is over: what was told counts no more."""
     for contract in open_contracts(market, name):
         market.state.contracts[contract].indicated = None
-
-
-# -- entering it
-
-
-def crossed_own(market: Market, order: Order) -> Order | None:
-    """The account's own first order on the other side that would trade with this one: in auction it meets all of them.
-
-    Self-trade prevention acts when an order arrives, so no auction ever finds two orders of one account that cross.
-    """
-    for other in market.resting(order.contract, opposite(order.side)):
-        if not crosses(order, other):
-            return None
-        if other.account == order.account:
-            return other
-    return None

@@ -27,7 +27,7 @@ def decide_block(market: Market, command: PlaceBlock) -> int:
     require(command.account not in RESERVED, "not_permitted")
     contracts = check_hours(market, command)
     product = market.state.products[command.product]
-    products.require_trading(product)
+    products.require_trading(product, command.tif == "GTG")
     for contract in contracts:
         check_terms(command, market.terms_of(contract))
     require(command.min_qty <= command.qty, "bad_quantity")
@@ -36,6 +36,9 @@ def decide_block(market: Market, command: PlaceBlock) -> int:
     if command.tif == "FOK":
         require_fillable(market, block)
     accept(market, block, command)
+    if product.state != "OPEN":
+        wait_for_opening(market, block)
+        return block.id
     wanted, choice = block.left, execute(market, block)
     if block.left and block.tif != "GTG":
         cancels.cancel_block(market, block, "ioc_remainder", why_unfilled(choice, wanted))
@@ -103,6 +106,12 @@ def accept(market: Market, block: Block, command: PlaceBlock) -> None:
 
 
 # -- blocks that wait
+
+
+def wait_for_opening(market: Market, block: Block) -> None:
+    """A block that came in an auction is tried when trading goes on."""
+    market.state.blocks[block.id] = block
+    market.state.pending_blocks.setdefault(block.product, []).append(block.id)
 
 
 def serve_new_asks(market: Market, product: str, starts: list[int]) -> None:

@@ -2,7 +2,7 @@
 
 from heapq import heappop, heappush
 
-from matching_engine.reference import cancels, counts, flexes, nodes, products, timers
+from matching_engine.reference import cancels, counts, flexes, nodes, products, states, timers
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.settling import finalize
 from schemas.events import ContractState, ContractStateChanged
@@ -44,7 +44,7 @@ def close_gate(market: Market, contract: str) -> None:
         market.books.pop(contract, None)
         change_state(market, contract, "EXPIRED", 0)
         return
-    known.state = "LOCKED"
+    known.state, known.last_micros, known.indicated, known.recent_trades = "LOCKED", None, None, []
     terms = market.terms_of(contract)
     market.at(start_s * 1000, timers.DELIVERY, contract)
     market.at((start_s + terms.period_s + terms.grace_s) * 1000, timers.METERED, contract)
@@ -91,4 +91,6 @@ ON_TIMER = {
     timers.METERED: end_metering,
     timers.LIVENESS: nodes.go_stale,
     timers.FINAL: finalize,
+    timers.SCHEDULE: states.apply_schedule,
+    timers.AUCTION_END: states.end_auction,
 }

@@ -8,8 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from matching_engine.reference import blocks, cancels
+from matching_engine.reference import cancels
 from matching_engine.reference.auction_price import Equilibrium, find_equilibrium
+from matching_engine.reference.block_fills import shrink_hold
+from matching_engine.reference.lots import contracts_from, lot_gpus
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import Fill
 from matching_engine.reference.money import unit_micros
@@ -32,6 +34,15 @@ class Bidder:
 
 
 @dataclass
+class Supply:
+    """An hour's executed asks by node: GPUs, the id of the first, and who sells there."""
+
+    gpus: Counter[str] = field(default_factory=Counter)
+    ages: Nodes = field(default_factory=dict)
+    sellers: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass
 class Round:
     """What the prices of one round come to: for whom they are too high, who finds no nodes, who is served where."""
 
@@ -42,18 +53,19 @@ class Round:
 
 
 class DayAhead:
-    """One auction of a product's open contracts and of the blocks that wait in it."""
+    """One auction of a product's open contracts and of the blocks that wait in it; a flex waits for its end."""
 
     def __init__(self, market: Market, name: str, contracts: list[str]):
         self.market = market
         waiting = [block for _, block in sorted(market.state.blocks.items()) if block.product == name]
-        self.bidders = {block.id: self.bidder(block) for block in waiting}
+        self.bidders = {block.id: self.bidder(block) for block in waiting if block.start_s == block.latest_s}
         self.contracts = sorted({*contracts, *(each for one in self.bidders.values() for each in one.contracts)})
-        self.levels = {each: tuple(levels_of(market, each, side) for side in ("buy", "sell")) for each in self.contracts}
+        sides = ("buy", "sell")
+        self.levels = {each: [levels_of(market, each, side) for side in sides] for each in self.contracts}
         self.known: dict[tuple[str, int], Equilibrium | None] = {}
 
     def bidder(self, block: Block) -> Bidder:
-        contracts = blocks.contracts_of(self.market, block)
+        contracts = contracts_from(self.market, block, block.start_s)
         limit = sum(unit_micros(self.market.terms_of(each), block.limit_price_micros) for each in contracts)
         return Bidder(block, contracts, limit, block.left)
 
@@ -99,43 +111,39 @@ class DayAhead:
         if loss > 0:
             this.dear.append((Fraction(loss, block.periods), block.id, 0, "price"))
         elif block.max_cost_micros is not None and block.spent_micros + bidder.wanted * cost > block.max_cost_micros:
-            lot = blocks.lot_gpus(self.market, block)
+            lot = lot_gpus(self.market, block)
             affordable = (block.max_cost_micros - block.spent_micros) // cost // lot * lot
             this.dear.append((Fraction(0), block.id, affordable, "max_cost"))
 
     def give_nodes(self, this: Round, bidders: list[Bidder]) -> None:
         """The dearest limit chooses first, then the oldest: nodes whose executed asks reach through all its hours."""
-        free: dict[str, Counter[str]] = {}
-        ages: dict[str, Nodes] = {}
-        for contract in {contract for bidder in bidders for contract in bidder.contracts}:
-            free[contract], ages[contract] = self.executed(contract, this.found[contract])
+        hours = {contract for bidder in bidders for contract in bidder.contracts}
+        supply = {contract: self.executed(contract, this.found[contract]) for contract in hours}
         for bidder in bidders:
-            got = self.nodes_for(bidder, free, ages)
+            got = self.nodes_for(bidder, supply)
             if sum(got.values()) < bidder.wanted:
                 this.nodeless.append((bidder.block.id, sum(got.values())))
             this.served[bidder.block.id] = got
             for node, qty in got.items():
                 for contract in bidder.contracts:
-                    free[contract][node] -= qty
+                    supply[contract].gpus[node] -= qty
 
-    def executed(self, contract: str, found: Equilibrium | None) -> tuple[Counter[str], Nodes]:
-        """The GPUs of each node that trade at the price, and the id of its first ask."""
-        asks = winners(self.market, Clearing(contract, found, {}), "sell", found.qty) if found else []
-        gpus: Counter[str] = Counter()
-        ages: Nodes = {}
-        for ask, qty in asks:
-            gpus[ask.node] += qty
-            ages.setdefault(ask.node, ask.id)
-        return gpus, ages
+    def executed(self, contract: str, found: Equilibrium | None) -> Supply:
+        """The GPUs of each node that trade at the price."""
+        supply = Supply()
+        for ask, qty in winners(self.market, Clearing(contract, found, {}), "sell", found.qty) if found else ():
+            supply.gpus[ask.node] += qty
+            supply.ages.setdefault(ask.node, ask.id)
+            supply.sellers.add((ask.node, ask.account))
+        return supply
 
-    def nodes_for(self, bidder: Bidder, free: dict[str, Counter[str]], ages: dict[str, Nodes]) -> Nodes:
-        nodes, got, missing = self.market.state.nodes, {}, bidder.wanted
-        lot = blocks.lot_gpus(self.market, bidder.block)
-        first = ages[bidder.contracts[0]]
-        for node in sorted(first, key=lambda each: (first[each], each)):
-            if nodes[node].account != bidder.block.account:
-                through = min(free[contract][node] for contract in bidder.contracts) // lot * lot
-                part = min(missing, through)
+    def nodes_for(self, bidder: Bidder, supply: dict[str, Supply]) -> Nodes:
+        """The nodes that serve a block, the one that offered first coming first; none on which its owner sells."""
+        got, missing, lot = {}, bidder.wanted, lot_gpus(self.market, bidder.block)
+        hours = [supply[contract] for contract in bidder.contracts]
+        for node in sorted(hours[0].ages, key=lambda each: (hours[0].ages[each], each)):
+            if not any((node, bidder.block.account) in hour.sellers for hour in hours):
+                part = min(missing, min(hour.gpus[node] for hour in hours) // lot * lot)
                 if part:
                     got[node] = part
                     missing -= part
@@ -167,7 +175,8 @@ class DayAhead:
 
     def bring_back(self, this: Round, tries: int) -> Round:
         """Tries the blocks again that the prices would suit after all, the one that gains most first."""
-        suited = [(self.gain(this, each), -each.block.id) for each in self.bidders.values() if self.is_paradox(this, each)]
+        suited = [each for each in self.bidders.values() if self.is_paradox(this, each)]
+        suited = [(self.gain(this, each), -each.block.id) for each in suited]
         for _, negative_id in sorted(suited, reverse=True)[:tries]:
             bidder = self.bidders[-negative_id]
             before = bidder.wanted
@@ -210,8 +219,9 @@ class DayAhead:
         spent = qty * sum(fill.cost_micros for fill in fills)
         block.left -= qty
         block.spent_micros += spent
-        improvement = blocks.shrink_hold(block, spent)
-        legs = [(contract, fill, *each) for each in nodes.items() for contract, fill in zip(bidder.contracts, fills)]
+        improvement = shrink_hold(block, spent)
+        hours = list(zip(bidder.contracts, fills, strict=True))
+        legs = [(*hour, *each) for each in nodes.items() for hour in hours]
         for step, (contract, fill, node, gpus) in enumerate(legs, start=1):
             back = improvement if step == len(legs) else 0
             for ask in [each for each in self.market.resting(contract, "sell") if each.node == node]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from matching_engine.errors import OffsetGap
-from matching_engine.reference import blocks, cancels, inspection, orders, snapshot
+from matching_engine.reference import auctions, blocks, cancels, inspection, orders, snapshot
 from matching_engine.reference.clock import move_time
 from matching_engine.reference.market import Market
 from matching_engine.reference.privileged import apply_batch, apply_genesis, reject_record
@@ -55,6 +55,7 @@ class Engine:
             apply_batch(self.market, command)
         elif isinstance(command, Tick):
             blocks.go_on_at_tick(self.market)
+            auctions.indicate(self.market)
         else:
             self.execute_order(command)
 

@@ -87,6 +87,22 @@ class Market:
         product = contract.rpartition("-")[0]
         return self.state.contracts.setdefault(contract, Contract(product, start_of(contract)))
 
+    def reference_micros(self, contract: str) -> int | None:
+        """What a price is held against: the product's last index, else the contract's last trade."""
+        return self.product_of(contract).last_index_micros or self.last_micros(contract)
+
+    def last_micros(self, contract: str) -> int | None:
+        """The price of the contract's last trade."""
+        known = self.state.contracts.get(contract)
+        return known.last_micros if known is not None else None
+
+    def note_price(self, contract: str, price_micros: int) -> None:
+        """Remembers the price of the contract's last trade."""
+        self.state.contracts[contract].last_micros = price_micros
+
+    def rules_changed(self) -> None:
+        """Said where what a product or an account may do has changed within a command; here nothing keeps copies."""
+
     # -- timers
 
     def at(self, time_ms: int, kind: int, name: str | int) -> None:

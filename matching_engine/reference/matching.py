@@ -32,6 +32,8 @@ def fill_at(terms: DefineProduct, price_micros: int, bps: int) -> Fill:
 def match(market: Market, taker: Order) -> str | None:
     """Trades an arriving order against the book. Returns why it stopped, None where nothing is left of it."""
     while taker.left:
+        if market.product_of(taker.contract).state != "OPEN":
+            return "auction" if first_own(market, taker) is None else "self_trade"
         maker = market.best(taker.contract, opposite(taker.side))
         qty, reason = next_fill(market, taker, maker, taker.left, taker.hold_micros)
         if not qty:
@@ -72,6 +74,19 @@ def next_fill(
         affordable = budget_micros // buyer_fill(market, maker, taker).cost_micros
         qty = min(qty, affordable // lot * lot)
     return (qty, None) if qty else (0, "max_cost")
+
+
+def first_own(market: Market, taker: Order) -> Order | None:
+    """The account's own first order that the taker would trade with. Where nothing matches it meets all of them.
+
+    So self-trade prevention acts when an order arrives, and no auction finds two orders of one account that cross.
+    """
+    for maker in market.resting(taker.contract, opposite(taker.side)):
+        if not crosses(taker, maker):
+            return None
+        if maker.account == taker.account:
+            return maker
+    return None
 
 
 def opposite(side: str) -> str:
@@ -157,13 +172,14 @@ def emit_trade(
     position: Position,
     maker_id: int,
     taker_id: int,
-    taker_side: str,
+    taker_side: str | None,
     fee_micros: int,
     maker_left: int,
     taker_left: int,
     postings: tuple,
 ) -> None:
     market.state.last_trade_id += 1
+    market.note_price(position.contract, position.price_micros)
     market.emit(
         Trade,
         trade_id=market.state.last_trade_id,

@@ -44,7 +44,7 @@ def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct
     start_s = products.find_contract(market, command.contract)
     product = market.product_of(command.contract)
     require(products.is_open(product, start_s), "gate_closed")
-    products.require_trading(product)
+    products.require_trading(product, waits(command))
     terms = product.terms(start_s)
     check_terms(command)
     require(command.qty % terms.lot == 0, "off_lot")
@@ -53,6 +53,11 @@ def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct
         node = backing_node(market, command.node, command.account, terms)
         require_capacity(market, node, start_s, command.qty)
     return start_s, terms
+
+
+def waits(command: PlaceOrder) -> bool:
+    """Whether an order may rest untraded until an auction ends."""
+    return command.kind == "limit" and command.tif in ("GTG", "GTD") and not (command.post_only or command.min_qty)
 
 
 def check_terms(command: PlaceOrder) -> None:

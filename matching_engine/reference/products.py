@@ -3,16 +3,19 @@
 from matching_engine.reference import timers
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.refusals import Refused, require
+from matching_engine.reference.schedule import follow_schedule, scheduled_state
 from matching_engine.reference.state import Product
 from schemas.events import ContractsListed, ProductDefined, ProductStateChanged
 from schemas.ids import contract_name
-from schemas.venue import DefineProduct, SetProductState
+from schemas.venue import DefineProduct
 
 FIXED_TERMS = ("currency", "period_s", "gate_lead_s", "lot")
+CLOSED_CODES = {"CLOSED": "product_closed", "CANCEL_ONLY": "product_cancel_only", "HALTED": "product_halted"}
 
 
 def define_product(market: Market, command: DefineProduct) -> None:
-    """Sets the terms of contracts listed from now on. A new product is open for trading at once.
+    """Sets the terms of contracts listed from now on. A new product is open for trading at once, unless
+    its schedule says otherwise; trading rules count at once for all contracts.
 
     Currency, period, gate and lot stay for a product's life, and all products of a grade and hub share one period, so
     that one count per node and period backs the asks of all of them.
@@ -20,7 +23,8 @@ def define_product(market: Market, command: DefineProduct) -> None:
     known = market.state.products.get(command.product)
     check_terms(market, command, known)
     if known is None:
-        known = market.state.products[command.product] = Product("OPEN", [])
+        state = scheduled_state(command, market.now_ms) or "OPEN"
+        known = market.state.products[command.product] = Product(state, [])
         first_s = first_open_start_s(market, command)
         known.listed_to_s = first_s - command.period_s
         market.at(next_boundary_ms(market, command), timers.LISTING, command.product)
@@ -28,9 +32,12 @@ def define_product(market: Market, command: DefineProduct) -> None:
     else:
         state_is_new = False
     known.versions.append((known.listed_to_s + command.period_s, command))
+    follow_schedule(market, command.product, market.now_ms)
     market.emit(ProductDefined, terms=command)
     if state_is_new:
-        market.emit(ProductStateChanged, product=command.product, state="OPEN", reason="defined")
+        market.emit(
+            ProductStateChanged, product=command.product, state=known.state, reason="defined", opens_ms=None
+        )
     list_contracts(market, command.product)
 
 
@@ -42,16 +49,6 @@ def check_terms(market: Market, command: DefineProduct, known: Product | None) -
     for other in market.state.products.values():
         if (other.newest.grade, other.newest.hub) == (command.grade, command.hub):
             require(other.newest.period_s == command.period_s, "bad_terms")
-
-
-def set_product_state(market: Market, command: SetProductState) -> None:
-    """Opens, halts or restricts trading in one product or in all; there is no auction phase yet."""
-    require(command.state != "AUCTION", "bad_terms")
-    require(command.product is None or command.product in market.state.products, "unknown_product")
-    names = [command.product] if command.product is not None else sorted(market.state.products)
-    for name in names:
-        market.state.products[name].state = command.state
-        market.emit(ProductStateChanged, product=name, state=command.state, reason=command.reason)
 
 
 # -- the horizon
@@ -126,10 +123,20 @@ def is_open(product: Product, start_s: int) -> bool:
     return any(first_s <= start_s <= last_s for first_s, last_s in product.windows)
 
 
-def require_trading(product: Product) -> None:
-    """Refuses new orders unless the product is open; cancels need no permission."""
-    if product.state != "OPEN":
-        raise Refused("product_closed" if product.state == "CLOSED" else "product_halted")
+def require_trading(product: Product, waits: bool = True) -> None:
+    """Refuses new orders unless the product is open, or in auction and the order is one that may wait for its end.
+
+    Cancels need no permission, and gates close in every state, so that nobody is locked in.
+    """
+    if product.state in CLOSED_CODES:
+        raise Refused(CLOSED_CODES[product.state])
+    require(product.state == "OPEN" or waits, "not_in_auction")
+
+
+def require_replacing(product: Product, waits: bool, only_less: bool) -> None:
+    """Refuses a replace as a new order would be; where orders may only be cancelled, one for less may pass."""
+    if not (product.state == "CANCEL_ONLY" and only_less):
+        require_trading(product, waits)
 
 
 def require_open(market: Market, name: str, start_s: int, periods: int) -> list[str]:

@@ -28,6 +28,8 @@ class Product:
     listed_to_s: int = 0
     last_index_start_s: int = -1
     last_index_micros: int | None = None
+    opens_ms: int | None = None
+    schedule_ms: int | None = None
 
     @property
     def newest(self) -> DefineProduct:
@@ -41,13 +43,20 @@ class Product:
 
 @dataclass(slots=True)
 class Contract:
-    """A contract in which an order was taken, or whose index is fixed."""
+    """A contract in which an order was taken, or whose index is fixed.
+
+    `indicated` is what was last told of its auction, `recent_trades` are the times and prices that a velocity halt
+    looks at.
+    """
 
     product: str
     start_s: int
     state: ContractState = "OPEN"
     positions: list[int] = field(default_factory=list)
     index_micros: int | None = None
+    last_micros: int | None = None
+    indicated: tuple[int, int, int, str | None] | None = None
+    recent_trades: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

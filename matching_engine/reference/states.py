@@ -1,4 +1,4 @@
-"""Trading states of products: which may follow which, changes by the day's schedule, auctions that end by themselves."""
+"""Trading states of products: which may follow which, changes by the day's schedule, auctions that end in time."""
 
 from matching_engine.reference import auctions, timers
 from matching_engine.reference.market import Market

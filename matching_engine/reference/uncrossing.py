@@ -1,4 +1,4 @@
-"""How a contract trades at its auction's price: priority on both sides, one position a pair, the improvement returned."""
+"""How a contract trades at its auction's price: priority on both sides, a position a pair, improvements returned."""
 
 from collections import Counter
 from dataclasses import dataclass

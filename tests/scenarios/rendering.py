@@ -63,8 +63,9 @@ def trade(event: Event) -> str:
     what = f"{event['qty']} @ {money(event['price_micros'])} {hour(event['contract'])} on {event['node']}"
     money_held = f"escrow {money(event['escrow_micros'])}, bond {money(event['bond_micros'])}"
     left = f"left {event['maker_left']}/{event['taker_left']}"
+    meets = "meets" if event["taker_side"] else "and"
     parties = f"{event['buyer']} buys {what} from {event['seller']}"
-    return f"trade {event['trade_id']}: {parties} (#{maker} meets #{taker}, {left}): {money_held}"
+    return f"trade {event['trade_id']}: {parties} (#{maker} {meets} #{taker}, {left}): {money_held}"
 
 
 def gone(verb: str) -> Callable[[Event], str]:
@@ -112,10 +113,40 @@ def escrow(verb: str) -> Callable[[Event], str]:
     return lambda event: f"escrow {event['escrow_id']} {verb}"
 
 
+def optional(micros: int | None) -> str:
+    return "none" if micros is None else money(micros)
+
+
+def auction(event: Event) -> str:
+    """What an auction comes or came to."""
+    side = {"buy": "wanted", "sell": "offered", None: ""}[event["surplus_side"]]
+    surplus = f", {event['surplus_qty']} more {side}" if side else ""
+    what = f"{event['qty']} @ {optional(event['price_micros'])}{surplus}"
+    return f"{hour(event['contract'])} {what} (reference {optional(event['reference_micros'])})"
+
+
+def block_rejected(event: Event) -> str:
+    sums = f"limit {money(event['limit_sum_micros'])}, costs {optional(event['cost_sum_micros'])}"
+    return f"#{event['order_id']} block without {event['qty_rejected']}: {event['reason']} ({sums})"
+
+
+def account_limits(event: Event) -> str:
+    shown = {name: event[name] for name in ("max_open_orders", "max_position_gpus") if event[name] is not None}
+    shown |= {name: event[name] for name in event if name.startswith("throttle") and event[name]}
+    return f"limits of {event['account']}: " + (", ".join(f"{name} {value}" for name, value in shown.items()) or "none")
+
+
+def protection(event: Event) -> str:
+    what = f"{event['qty']} GPUs in {event['window_ms']} ms" if event["qty"] else "none"
+    return f"protection of {event['account']}: {what}"
+
+
 PHRASES: dict[str, Callable[[Event], str]] = {
     "epoch_started": lambda event: f"epoch {event['epoch']}",
     "product_defined": lambda event: f"{event['terms']['product']} defined",
-    "product_state_changed": lambda event: f"{event['product']} {event['state']}: {event['reason']}",
+    "product_state_changed": lambda event: (
+        f"{event['product']} {event['state']}: {event['reason']}{', opens by itself' if event['opens_ms'] else ''}"
+    ),
     "contracts_listed": lambda event: (
         f"{1 + (event['last_start_s'] - event['first_start_s']) // event['period_s']} contracts listed"
     ),
@@ -164,4 +195,12 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "escrow_opened": escrow("opened"),
     "escrow_released": escrow("released"),
     "escrow_refunded": escrow("refunded"),
+    "auction_indicated": lambda event: f"indicated {auction(event)}",
+    "auction_uncrossed": lambda event: f"auction {auction(event)}",
+    "auction_block_rejected": block_rejected,
+    "account_limits_set": account_limits,
+    "protection_set": protection,
+    "protection_triggered": lambda event: (
+        f"protection of {event['account']}: {event['traded_qty']} traded, {event['canceled']} pulled"
+    ),
 }

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.money import format_micros, parse_micros
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, SetProtection
+from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
     Debit,
     Epoch,
@@ -21,6 +22,7 @@ from schemas.venue import (
     OpenEscrow,
     RefundEscrow,
     ReleaseEscrow,
+    SetAccountLimits,
     SetProductState,
     SettlePosition,
     Tick,
@@ -207,9 +209,15 @@ def wait(venue: Venue, words: list[str], options: dict) -> list[dict]:
 
 
 def define(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    """A product; `schedule=AUCTION@11:50,OPEN@12:00` and the other trading rules stand among the terms."""
     product = words[0] if words else PRODUCT
     changes: dict[str, Any] = {name: number_or_text(value) for name, value in options.items()}
-    return venue.batch("admin", product_terms(product, **changes))
+    rules: dict[str, Any] = {name: changes.pop(name) for name in options if name in TradingRules.model_fields}
+    if "schedule" in rules:
+        entries = (entry.split("@") for entry in rules["schedule"].split(","))
+        day = [ScheduledState(at_s=(clock_ms(time) - MIDNIGHT_MS) // 1000, state=state) for state, time in entries]
+        rules["schedule"] = tuple(day)
+    return venue.batch("admin", product_terms(product, **changes, trading=TradingRules(**rules)))
 
 
 def credit(venue: Venue, words: list[str], options: dict) -> list[dict]:
@@ -237,7 +245,22 @@ def down(venue: Venue, words: list[str], options: dict) -> list[dict]:
 
 def product_state(venue: Venue, words: list[str], options: dict) -> list[dict]:
     product = None if words[0] == "all" else words[0]
-    return venue.batch("admin", SetProductState(product=product, state=words[1], reason="scenario"))
+    opens = int(options["opens"]) if "opens" in options else None
+    return venue.batch(
+        "admin", SetProductState(product=product, state=words[1], reason="scenario", opens_after_s=opens)
+    )
+
+
+def limits(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    bounds = {name: int(value) for name, value in options.items()}
+    return venue.batch("admin", SetAccountLimits(account=words[0], **bounds))
+
+
+def protect(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    """So many GPUs in so many milliseconds; without both: no protection."""
+    qty, window_ms = (int(words[1]), int(words[2])) if len(words) > 1 else (None, None)
+    head = {"command_id": f"command-{len(venue.records)}", "account": words[0]}
+    return venue.send(SetProtection(**head, product=options.get("product", PRODUCT), qty=qty, window_ms=window_ms))
 
 
 def index(venue: Venue, words: list[str], options: dict) -> list[dict]:
@@ -329,6 +352,8 @@ def show_positions(venue: Venue, words: list[str], options: dict) -> list[str]:
 VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "product": define,
     "state": product_state,
+    "limits": limits,
+    "protect": protect,
     "credit": credit,
     "debit": debit,
     "node": node,

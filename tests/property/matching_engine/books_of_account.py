@@ -25,6 +25,7 @@ class Auditor:
         self.sold: set[str] = set()
         self.link = b"\0" * 32
         self.seq = 0
+        self.states: dict[str, str] = {}
 
     def read(self, offset: int, events: list[bytes]) -> None:
         """Takes the events of one record."""
@@ -42,7 +43,9 @@ class Auditor:
         self.fold_postings(event)
         self.fold_gpus(event)
         kind = event["type"]
-        if kind in ("order_accepted", "block_accepted"):
+        if kind == "product_state_changed":
+            self.states[event["product"]] = event["state"]
+        elif kind in ("order_accepted", "block_accepted"):
             self.left[event["order_id"]] = event["qty"]
         elif kind == "trade":
             self.left[event["maker_order_id"]] = event["maker_left"]
@@ -87,7 +90,7 @@ class Auditor:
         orders, positions = engine.orders(), engine.positions()
         assert {order["id"]: order["left"] for order in orders} == {id: left for id, left in self.left.items() if left}
         self.check_holds(orders, positions, rows)
-        check_books(orders)
+        self.check_books(orders)
         self.check_capacity(orders, positions)
 
     def check_capacity(self, orders: list[dict], positions: list[dict]) -> None:
@@ -139,14 +142,19 @@ class Auditor:
         }
 
 
-def check_books(orders: list[dict]) -> None:
-    """No book rests crossed."""
-    best: dict[tuple[str, str], int] = {}
-    for order in orders:
-        if order["contract"] is not None:
-            key, price = (order["contract"], order["side"]), order["price_micros"]
-            pick = max if order["side"] == "buy" else min
-            best[key] = pick(best.get(key, price), price)
-    for (contract, side), price in best.items():
-        if side == "buy":
-            assert price < best.get((contract, "sell"), price + 1)
+    def check_books(self, orders: list[dict]) -> None:
+        """No book of an open product rests crossed, and no account anywhere crosses itself."""
+        best: dict[tuple[str, str], int] = {}
+        own: dict[tuple[str, str], int] = {}
+        for order in orders:
+            if order["contract"] is not None:
+                price = order["price_micros"]
+                pick = max if order["side"] == "buy" else min
+                is_open = self.states[order["contract"].rpartition("-")[0]] == "OPEN"
+                for prices, whose in ((best, "") if is_open else (own, order["account"]), (own, order["account"])):
+                    key = (order["contract"] + whose, order["side"])
+                    prices[key] = pick(prices.get(key, price), price)
+        for prices in (best, own):
+            for (book, side), price in prices.items():
+                if side == "buy":
+                    assert price < prices.get((book, "sell"), price + 1)
