@@ -71,14 +71,14 @@ class ContractRow(PublicModel):
 
 
 class TradeRow(PublicModel):
-    """A fill at the maker's price."""
+    """A fill at the maker's price; in an auction at the auction's, and without a `taker_side`."""
 
     trade_id: int
     seq: Seq
     contract: Contract
     price: DecimalString
     qty: Quantity
-    taker_side: Side
+    taker_side: Side | None = None
     time: Time
     ts_ns: Nanoseconds
 

@@ -54,7 +54,7 @@ class FillView(Model):
     block_id: OrderId | None
     contract: Contract
     side: Side
-    role: Literal["maker", "taker"]
+    role: Literal["maker", "taker", "auction"]
     price: Decimal
     qty: Count
     value: Decimal

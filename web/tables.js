@@ -3,6 +3,7 @@ import { at, make, write } from "./dom.js";
 import { clock, day, decimal, micros, price, words } from "./format.js";
 
 const TAPE_ROWS = 60;
+const TAKERS = { buy: "▲ Buy", sell: "▼ Sell" };
 const CONDITIONS = {
   N: "New",
   A: "Like new",
@@ -16,9 +17,9 @@ export function showTape(trades, periodS) {
   const rows = trades.slice(0, TAPE_ROWS).map((trade) =>
     make(
       "tr",
-      { class: trade.taker_side },
+      { class: trade.taker_side || "auction" },
       make("td", { class: "time" }, clock(trade.time)),
-      make("td", { class: "taker" }, trade.taker_side === "buy" ? "▲ Buy" : "▼ Sell"),
+      make("td", { class: "taker" }, TAKERS[trade.taker_side] || "◆ Auction"),
       make("td", { class: "n price" }, decimal(trade.price)),
       make("td", { class: "n" }, trade.qty),
       make("td", { class: "n delivery" }, day(startOf(trade.contract), periodS)),

@@ -87,7 +87,7 @@ class Fill:
     contract: str
     price_micros: int
     qty: int
-    taker_side: str
+    taker_side: str | None
     buyer: str
     seller: str
     buyer_order_id: int

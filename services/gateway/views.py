@@ -68,7 +68,7 @@ class Views:
             block_id=fill.block_id if side == "buy" else None,
             contract=fill.contract,
             side=side,
-            role="taker" if fill.taker_side == side else "maker",
+            role=_role(fill, side),
             price=format_micros(fill.price_micros),
             qty=fill.qty,
             value=format_micros(fill.value_micros),
@@ -166,6 +166,13 @@ def timing(gateway_in_ns: int, engine_ms: int) -> dict[str, str]:
 def fills_of(views: Views, fills: Iterable[Fill], account: AccountId) -> tuple[FillView, ...]:
     """Shows those of the trades that the account has part in."""
     return tuple(views.fill(fill, account) for fill in fills if account in (fill.buyer, fill.seller))
+
+
+def _role(fill: Fill, side: str) -> str:
+    """In an auction nobody takes."""
+    if fill.taker_side is None:
+        return "auction"
+    return "taker" if fill.taker_side == side else "maker"
 
 
 def _decimal(micros: int | None) -> str | None:

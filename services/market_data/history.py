@@ -50,7 +50,7 @@ class PastTrade(NamedTuple):
     contract: str
     price_micros: int
     qty: int
-    taker_side: Side
+    taker_side: Side | None
 
 
 class PastIndex(NamedTuple):

@@ -74,7 +74,7 @@ create table fills (
     contract         text not null,
     price_micros     bigint not null,
     qty              bigint not null,
-    taker_side       text not null,
+    taker_side       text,
     buyer            text not null,
     seller           text not null,
     buyer_order_id   bigint not null,

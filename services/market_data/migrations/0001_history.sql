@@ -7,7 +7,7 @@ create table trade (
     product      text   not null,
     price_micros bigint not null check (price_micros > 0),
     qty          bigint not null check (qty > 0),
-    taker_side   text   not null check (taker_side in ('buy', 'sell'))
+    taker_side   text   check (taker_side in ('buy', 'sell'))
 );
 create index trade_by_contract on trade (contract, seq desc);
 create index trade_by_product on trade (product, seq desc);
