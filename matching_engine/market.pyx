@@ -174,6 +174,8 @@ cdef class CompiledMarket:
         if not reserve(&self.book_set.books):
             raise MemoryError
         order.book = book
+        if order.conditions is not None:
+            book.icebergs += order.conditions.display_qty is not None
         rest_order(&self.book_set.books, book.asks if order.sells else book.bids, order.price, 1, order.id, 0)
         if order.node is not None:
             self.node_orders.setdefault(order.node, set()).add(order.id)
@@ -181,6 +183,8 @@ cdef class CompiledMarket:
 
     cdef int take_out(self, Order order) except -1:
         del self.orders[order.id]
+        if order.conditions is not None:
+            order.book.icebergs -= order.conditions.display_qty is not None
         cancel_order(&self.book_set.books, order.id)
         if order.node is not None:
             self.node_orders[order.node].discard(order.id)

@@ -47,7 +47,7 @@ cdef bint place_order(CompiledMarket market, bytes record) except -1:
         return False
     cdef ContractBook book = market.open_book(str_of(&place.contract))
     cdef str account = str_of(&place.account)
-    if book is None or account == VENUE or account == GUARANTEE:
+    if book is None or book.icebergs or account == VENUE or account == GUARANTEE:
         return False
     cdef uint8_t[32] digest
     digest_body(record, place.command_id.size, digest)

@@ -36,6 +36,7 @@ cdef class ContractBook:
     cdef object start_key                  # start_s as a key of a node's counts
     cdef uint32_t bids, asks               # sides of the book
     cdef uint32_t number
+    cdef int64_t icebergs                  # how many rest in it
     cdef int64_t version
     cdef bint trading
     cdef object known                      # the reference's Contract, once there is one
@@ -51,6 +52,7 @@ cdef class Order:
     cdef public int64_t id, qty, left, hold_unit_micros, hold_micros
     cdef public str account, client_order_id, contract, node
     cdef public object parent_id
+    cdef public object conditions          # the reference's, of an order that has any
     cdef public bint post_only
     cdef int64_t price, max_cost           # 0: none
     cdef bint sells

@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 
 from matching_engine.command_text cimport FOK, GTG, IOC
 from matching_engine.reference import state as plain
+from matching_engine.reference.market import rank_of
 
 # None of these records can be part of a cycle, so the garbage collector need not look at them.
 
@@ -55,9 +56,17 @@ cdef class Order:
     def tif(self):
         return TIFS[self.until]
 
+    @tif.setter
+    def tif(self, value):
+        self.until = TIFS.index(value)
+
     @property
     def price_micros(self):
         return self.price or None
+
+    @price_micros.setter
+    def price_micros(self, value):
+        self.price = value
 
     @property
     def max_cost_micros(self):
@@ -77,6 +86,7 @@ def order_of(other) -> Order:
     order.node = other.node
     order.parent_id = other.parent_id
     order.post_only = other.post_only
+    order.conditions = other.conditions
     return order
 
 
@@ -95,8 +105,8 @@ def fields_of(each, names) -> dict:
 
 
 def compile_state(state):
-    """Replaces the records of a state by compiled ones; orders come in the order of their ids."""
-    state.orders = {order.id: order_of(order) for _, order in sorted(state.orders.items())}
+    """Replaces the records of a state by compiled ones; orders come in the order of their priority in time."""
+    state.orders = {order.id: order_of(order) for order in sorted(state.orders.values(), key=rank_of)}
     for records in (state.positions, *state.bindings.values(), *state.balances.values()):
         for key, each in records.items():
             names = each.__dataclass_fields__

@@ -5,13 +5,34 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from schemas.base import NotCanonical
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, SetProtection
+from schemas.orders import (
+    CancelAllAfter,
+    CancelOrder,
+    MassCancel,
+    PlaceBatch,
+    PlaceBlock,
+    PlaceOrder,
+    PostCapacity,
+    ReplaceOrder,
+    SetProtection,
+)
 from schemas.venue import Genesis, Privileged, Tick
 
 RECORD_BYTES_MAX = 524_288
 
 Command = Annotated[
-    PlaceOrder | PlaceBlock | PostCapacity | CancelOrder | MassCancel | SetProtection | Tick | Privileged | Genesis,
+    PlaceOrder
+    | PlaceBlock
+    | PostCapacity
+    | CancelOrder
+    | MassCancel
+    | ReplaceOrder
+    | CancelAllAfter
+    | SetProtection
+    | PlaceBatch
+    | Tick
+    | Privileged
+    | Genesis,
     Field(discriminator="type"),
 ]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

@@ -95,8 +95,28 @@ class CancelOrder(Model):
     client_order_id: ClientOrderId | None
 
 
+class ReplaceOrder(Model):
+    """Changes a resting order of one contract, named by our id or by the client's; null leaves a term as it is.
+
+    `qty` is the whole quantity, with what has traded already. The order keeps its ids, and its place in the book where
+    it only shrinks. `replace_id` makes the command itself idempotent, and names the order from then on as well.
+    """
+
+    type: Literal["replace_order"] = "replace_order"
+    command_id: Identifier
+    account: AccountId
+    order_id: OrderId | None
+    client_order_id: ClientOrderId | None
+    replace_id: ClientOrderId | None
+    qty: Qty | None
+    price_micros: Price | None
+    expires_ms: UnixMilliseconds | None
+
+
 class MassCancel(Model):
-    """Cancels every order of the account that fits all the filters given (null: any)."""
+    """Cancels every order of the account that fits all the filters given (null: any). Delivery starts are those of
+    [from_s, to_s); a block fits if it touches them.
+    """
 
     type: Literal["mass_cancel"] = "mass_cancel"
     command_id: Identifier
@@ -104,6 +124,21 @@ class MassCancel(Model):
     product: Product | None
     contract: Contract | None
     side: Side | None
+    from_s: UnixSeconds | None = None
+    to_s: UnixSeconds | None = None
+
+
+class CancelAllAfter(Model):
+    """Cancels everything of the account unless it is sent again within `timeout_ms` of log time; 0 disarms.
+
+    Each session of the account has a timer of its own.
+    """
+
+    type: Literal["cancel_all_after"] = "cancel_all_after"
+    command_id: Identifier
+    account: AccountId
+    session: Identifier
+    timeout_ms: Annotated[int, Field(ge=0, le=86_400_000)]
 
 
 class SetProtection(Model):
@@ -117,3 +152,15 @@ class SetProtection(Model):
     product: Product
     qty: Qty | None
     window_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None
+
+
+BatchMember = Annotated[PlaceOrder | PlaceBlock | CancelOrder | ReplaceOrder, Field(discriminator="type")]
+
+
+class PlaceBatch(Model):
+    """Several commands of one account in one record, applied in turn, each with results of its own."""
+
+    type: Literal["place_batch"] = "place_batch"
+    command_id: Identifier
+    account: AccountId
+    members: Annotated[tuple[BatchMember, ...], Field(min_length=1, max_length=100)]

@@ -23,6 +23,7 @@ from schemas.ids import (
     Tier,
 )
 from schemas.money import COUNTER_MAX, Amount, PositiveAmount, Price
+from schemas.orders import Side, UnixSeconds
 from schemas.trading_rules import ProductState, TradingRules
 
 Source = Literal["admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway"]
@@ -128,6 +129,19 @@ class SetAccountLimits(Model):
     throttle_window_s: Seconds = 0
     throttle_free_orders: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     throttle_orders_per_trade: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class CancelAccountOrders(Model):
+    """The venue cancels the orders of an account that fit all the filters given (null: any), as in `mass_cancel`."""
+
+    type: Literal["cancel_account_orders"] = "cancel_account_orders"
+    account: AccountId
+    product: Product | None
+    contract: Contract | None
+    side: Side | None
+    from_s: UnixSeconds | None
+    to_s: UnixSeconds | None
+    reason: Identifier
 
 
 class Credit(Model):
@@ -282,6 +296,7 @@ VenueCommand = Annotated[
     | DefineProduct
     | SetProductState
     | SetAccountLimits
+    | CancelAccountOrders
     | Credit
     | Debit
     | RegisterNode
@@ -300,7 +315,9 @@ VenueCommand = Annotated[
 
 # Who may send what; the engine refuses everything else as `not_permitted`.
 PERMISSIONS: dict[str, frozenset[str]] = {
-    "admin": frozenset({"service_key", "define_product", "set_product_state", "set_account_limits"}),
+    "admin": frozenset(
+        {"service_key", "define_product", "set_product_state", "set_account_limits", "cancel_account_orders"}
+    ),
     "matching": frozenset({"epoch"}),
     "ledger": frozenset({"credit", "debit", "set_product_state"}),
     "delivery": frozenset({"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position"}),

@@ -1,6 +1,6 @@
 """How a block trades the lots it has chosen: node by node, each hour at its own asks' prices."""
 
-from matching_engine.reference import cancels
+from matching_engine.reference import cancels, icebergs
 from matching_engine.reference.flexes import narrow, needed_micros
 from matching_engine.reference.lots import Choice, asks_by_node, choose, contracts_from, lot_gpus
 from matching_engine.reference.market import Market
@@ -43,11 +43,13 @@ def shrink_hold(block: Block, cost_micros: int) -> int:
 def take_hour(market: Market, block: Block, contract: str, node: str, qty: int, improvement: int) -> None:
     """Takes GPUs of a node from its asks of one hour, cheapest first; the last trade of all returns the improvement."""
     terms = market.terms_of(contract)
-    for ask in asks_by_node(market, block, contract)[node]:
-        part = min(qty, ask.left)
+    while qty:
+        ask = asks_by_node(market, block, contract)[node][0]
+        part = min(qty, icebergs.shown(ask))
         qty -= part
         fill = fill_at(terms, ask.price_micros, terms.taker_fee_bps)
         bond_micros = take_ask(market, ask, part)
+        icebergs.take_shown(ask, part)
         if not ask.left:
             market.unrest(ask)
         fee_micros = part * fill.fee_micros
@@ -56,5 +58,4 @@ def take_hour(market: Market, block: Block, contract: str, node: str, qty: int, 
         entry.add(block.account, held=-fee_micros).add(VENUE, available=fee_micros)
         position = open_position(market, ask, block.account, part, fill, bond_micros, block.id)
         emit_trade(market, position, ask.id, block.id, "buy", fee_micros, ask.left, block.left, entry.post())
-        if not qty:
-            return
+        icebergs.refill(market, ask)

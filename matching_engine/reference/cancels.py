@@ -1,11 +1,22 @@
 """How what is left of an order ends: cancelled, reduced or expired, its hold returned in the same event."""
 
-from matching_engine.reference import counts
-from matching_engine.reference.market import Market
+from matching_engine.reference import counts, icebergs
+from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Block, Order
-from schemas.events import CancelDone, CancelReason, OrderCanceled, OrderExpired, OrderReduced, Posting, WhyUnfilled
-from schemas.orders import CancelOrder, MassCancel
+from schemas.events import (
+    AccountOrdersCanceled,
+    CancelDone,
+    CancelReason,
+    ExpiryReason,
+    OrderCanceled,
+    OrderExpired,
+    OrderReduced,
+    Posting,
+    WhyUnfilled,
+)
+from schemas.orders import CancelOrder, MassCancel, ReplaceOrder
+from schemas.venue import CancelAccountOrders
 
 
 def orders_in(market: Market, contract: str) -> list[Order]:
@@ -18,19 +29,25 @@ def orders_in(market: Market, contract: str) -> list[Order]:
 
 def cancel(market: Market, command: CancelOrder) -> None:
     """Cancels one order, block or capacity order of the account, named by our id or the client's."""
-    require((command.order_id is None) != (command.client_order_id is None), "bad_terms")
-    order_id = command.order_id if command.order_id is not None else bound_order(market, command)
-    canceled = live_parts(market, order_id)
-    if not canceled:
-        raise Refused("order_closed" if order_id <= market.state.last_order_id else "unknown_order", order_id)
-    if canceled[0].account != command.account:
-        raise Refused("not_the_owner", order_id)
+    canceled = named_parts(market, command)
     for each in canceled:
         cancel_any(market, each, "user")
     market.emit(CancelDone, command_id=command.command_id, account=command.account, canceled=len(canceled))
 
 
-def bound_order(market: Market, command: CancelOrder) -> int:
+def named_parts(market: Market, command: CancelOrder | ReplaceOrder) -> list[Order | Block]:
+    """What is live of the account under our id or the client's; refuses where that is nothing."""
+    require((command.order_id is None) != (command.client_order_id is None), "bad_terms")
+    order_id = command.order_id if command.order_id is not None else bound_order(market, command)
+    live = live_parts(market, order_id)
+    if not live:
+        raise Refused("order_closed" if order_id <= market.state.last_order_id else "unknown_order", order_id)
+    if live[0].account != command.account:
+        raise Refused("not_the_owner", order_id)
+    return live
+
+
+def bound_order(market: Market, command: CancelOrder | ReplaceOrder) -> int:
     binding = market.state.bindings.get(command.account, {}).get(command.client_order_id)
     if binding is None or binding.order_id is None:
         raise Refused("unknown_order")
@@ -48,19 +65,41 @@ def live_parts(market: Market, order_id: int) -> list[Order | Block]:
 
 
 def mass_cancel(market: Market, command: MassCancel) -> None:
-    """Cancels every order of the account that fits all filters, oldest first. A block is a buy of no one contract."""
-    live = sorted([*market.state.orders.values(), *market.state.blocks.values()], key=lambda each: each.id)
-    fitting = [each for each in live if each.account == command.account and fits(each, command)]
+    """Cancels every order of the account that fits all filters."""
+    canceled = cancel_fitting(market, command, "mass")
+    market.emit(CancelDone, command_id=command.command_id, account=command.account, canceled=canceled)
+
+
+def cancel_for_venue(market: Market, command: CancelAccountOrders) -> None:
+    """The same by the venue."""
+    canceled = cancel_fitting(market, command, "admin")
+    market.emit(AccountOrdersCanceled, account=command.account, reason=command.reason, canceled=canceled)
+
+
+def cancel_fitting(market: Market, command: MassCancel | CancelAccountOrders, reason: CancelReason) -> int:
+    fitting = [each for each in orders_of(market, command.account) if fits(market, each, command)]
     for each in fitting:
-        cancel_any(market, each, "mass")
-    market.emit(CancelDone, command_id=command.command_id, account=command.account, canceled=len(fitting))
+        cancel_any(market, each, reason)
+    return len(fitting)
 
 
-def fits(each: Order | Block, command: MassCancel) -> bool:
-    contract = None if isinstance(each, Block) else each.contract
-    product = contract.rpartition("-")[0] if contract is not None else each.product
-    side = "buy" if isinstance(each, Block) else each.side
-    return command.product in (None, product) and command.contract in (None, contract) and command.side in (None, side)
+def orders_of(market: Market, account: str) -> list[Order | Block]:
+    """Everything live of an account, oldest first."""
+    live = sorted([*market.state.orders.values(), *market.state.blocks.values()], key=lambda each: each.id)
+    return [each for each in live if each.account == account]
+
+
+def fits(market: Market, each: Order | Block, command: MassCancel | CancelAccountOrders) -> bool:
+    """Whether all filters agree. A block is a buy of no one contract, and touches the hours from its first to last."""
+    if isinstance(each, Block):
+        product, contract, side, first_s = each.product, None, "buy", each.start_s
+        last_s = each.latest_s + (each.periods - 1) * market.state.products[product].newest.period_s
+    else:
+        product, contract, side = each.contract.rpartition("-")[0], each.contract, each.side
+        first_s = last_s = start_of(contract)
+    named = (command.product, product), (command.contract, contract), (command.side, side)
+    in_range = (command.from_s is None or last_s >= command.from_s) and (command.to_s is None or first_s < command.to_s)
+    return in_range and all(wanted in (None, has) for wanted, has in named)
 
 
 def cancel_any(market: Market, each: Order | Block, reason: CancelReason) -> None:
@@ -83,19 +122,20 @@ def cancel_order(market: Market, order: Order, reason: CancelReason, why: WhyUnf
     )
 
 
-def expire_order(market: Market, order: Order) -> None:
-    """The gate closed on the order."""
+def expire_order(market: Market, order: Order, reason: ExpiryReason) -> None:
+    """The gate closed on the order, or its own time is over."""
     market.emit(
         OrderExpired,
         **ended(market, order),
         price_micros=order.price_micros,
         qty_left=order.left,
+        reason=reason,
         postings=withdraw(market, order, order.left),
     )
 
 
 def reduce_order(market: Market, order: Order, qty_off: int, reason: CancelReason) -> None:
-    """Takes a part of a resting ask away; it keeps its id and its place."""
+    """Takes a part of an order away; it keeps its id and its place, and was never asked for more."""
     if qty_off == order.left:
         cancel_order(market, order, reason)
         return
@@ -108,6 +148,8 @@ def reduce_order(market: Market, order: Order, qty_off: int, reason: CancelReaso
         reason=reason,
         postings=withdraw(market, order, qty_off),
     )
+    order.qty -= qty_off
+    icebergs.hide_excess(order)
 
 
 def ended(market: Market, order: Order) -> dict:
@@ -151,7 +193,13 @@ def cancel_block(market: Market, block: Block, reason: CancelReason, why: WhyUnf
 
 def expire_block(market: Market, block: Block) -> None:
     """ "At its first hour's gate a block dies"."""
-    market.emit(OrderExpired, **ended_block(block), qty_left=block.left, postings=withdraw_block(market, block))
+    market.emit(
+        OrderExpired,
+        **ended_block(block),
+        qty_left=block.left,
+        reason="gate_closed",
+        postings=withdraw_block(market, block),
+    )
 
 
 def ended_block(block: Block) -> dict:

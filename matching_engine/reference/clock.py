@@ -2,7 +2,7 @@
 
 from heapq import heappop, heappush
 
-from matching_engine.reference import cancels, counts, flexes, nodes, products, states, timers
+from matching_engine.reference import cancels, counts, flexes, nodes, products, silence, states, timers
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.settling import finalize
 from schemas.events import ContractState, ContractStateChanged
@@ -33,7 +33,7 @@ def close_gate(market: Market, contract: str) -> None:
     start_s = start_of(contract)
     products.close_first_window(market, name)
     for order in sorted(cancels.orders_in(market, contract), key=lambda order: order.id):
-        cancels.expire_order(market, order)
+        cancels.expire_order(market, order, "gate_closed")
     blocks = [block for _, block in sorted(market.state.blocks.items())]
     for block in blocks:
         if (block.product, block.start_s) == (name, start_s):
@@ -71,6 +71,13 @@ def end_metering(market: Market, contract: str) -> None:
     change_state(market, contract, "METERED", len(known.positions))
 
 
+def expire(market: Market, order_id: int) -> None:
+    """A GTD order's time is over, unless it ended before, or got another time."""
+    order = market.state.orders.get(order_id)
+    if order is not None and order.conditions.expires_ms <= market.now_ms:
+        cancels.expire_order(market, order, "expiry")
+
+
 def change_state(market: Market, contract: str, state: ContractState, positions: int) -> None:
     market.emit(ContractStateChanged, contract=contract, state=state, positions=positions)
 
@@ -93,4 +100,6 @@ ON_TIMER = {
     timers.FINAL: finalize,
     timers.SCHEDULE: states.apply_schedule,
     timers.AUCTION_END: states.end_auction,
+    timers.EXPIRY: expire,
+    timers.SILENCE: silence.cancel_all,
 }

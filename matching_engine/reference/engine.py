@@ -4,14 +4,25 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from matching_engine.errors import OffsetGap
-from matching_engine.reference import auctions, blocks, cancels, inspection, orders, snapshot
+from matching_engine.reference import (
+    auctions,
+    blocks,
+    cancels,
+    identity,
+    inspection,
+    orders,
+    replaces,
+    silence,
+    snapshot,
+)
 from matching_engine.reference.clock import move_time
 from matching_engine.reference.market import Market
 from matching_engine.reference.privileged import apply_batch, apply_genesis, reject_record
 from matching_engine.reference.refusals import Refused
 from matching_engine.reference.state import State
 from schemas.commands import Command, read_command
-from schemas.events import BalanceDigest, OrderRejected
+from schemas.events import BalanceDigest, BatchDone, OrderRejected
+from schemas.orders import PlaceBatch
 from schemas.venue import Genesis, Privileged, Tick
 
 DIGEST_EVERY_OFFSETS = 4096
@@ -56,27 +67,49 @@ class Engine:
         elif isinstance(command, Tick):
             blocks.go_on_at_tick(self.market)
             auctions.indicate(self.market)
+        elif isinstance(command, PlaceBatch):
+            self.execute_batch(command)
         else:
             self.execute_order(command)
 
-    def execute_order(self, command: Command) -> None:
-        """Applies a command of a trader or operator, or says why not."""
+    def execute_batch(self, batch: PlaceBatch) -> None:
+        """Applies the members in turn, each by itself, unless one of them speaks for another account."""
+        if any(member.account != batch.account for member in batch.members):
+            self.refuse(batch, Refused("not_permitted"))
+            return
+        refused = sum(not self.execute_order(member) for member in batch.members)
+        self.market.emit(
+            BatchDone,
+            command_id=batch.command_id,
+            account=batch.account,
+            members=len(batch.members),
+            refused=refused,
+        )
+
+    def execute_order(self, command: Command) -> bool:
+        """Applies a command of a trader or operator, or says why not. Returns whether it was carried out."""
         events = len(self.market.events)
         try:
             ON_ORDER[command.type](self.market, command)
         except Refused as refusal:
             if len(self.market.events) != events:
                 raise AssertionError(f"{command.type} refused half way") from refusal
-            self.market.emit(
-                OrderRejected,
-                command_id=command.command_id,
-                command=command.type,
-                account=command.account,
-                client_order_id=getattr(command, "client_order_id", None),
-                order_id=refusal.order_id,
-                code=refusal.code,
-                why_unfilled=refusal.why,
-            )
+            self.refuse(command, refusal)
+            return False
+        return True
+
+    def refuse(self, command: Command, refusal: Refused) -> None:
+        """Says why a command of a trader or operator was not carried out."""
+        self.market.emit(
+            OrderRejected,
+            command_id=command.command_id,
+            command=command.type,
+            account=command.account,
+            client_order_id=identity.own_id(command),
+            order_id=refusal.order_id,
+            code=refusal.code,
+            why_unfilled=refusal.why,
+        )
 
     def seal(self) -> list[bytes]:
         """Numbers the record's events and links them: link = SHA-256(previous link ‖ the bytes of the events)."""
@@ -171,4 +204,6 @@ ON_ORDER: dict[str, Callable] = {
     "post_capacity": orders.post_capacity,
     "cancel_order": cancels.cancel,
     "mass_cancel": cancels.mass_cancel,
+    "replace_order": replaces.replace_order,
+    "cancel_all_after": silence.cancel_all_after,
 }

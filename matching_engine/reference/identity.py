@@ -4,20 +4,21 @@ from collections.abc import Callable
 from hashlib import sha256
 from heapq import heappush
 
-from matching_engine.reference import products
+from matching_engine.reference import cancels, products
 from matching_engine.reference.market import Market, start_of
-from matching_engine.reference.refusals import Refused
-from matching_engine.reference.state import Binding
+from matching_engine.reference.refusals import Refused, require
+from matching_engine.reference.state import Binding, Block, Order
+from schemas.commands import Command
 from schemas.events import OrderDuplicate
-from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
+from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder
 
-NewOrder = PlaceOrder | PlaceBlock | PostCapacity
+NewOrder = PlaceOrder | PlaceBlock | PostCapacity | ReplaceOrder
 
 
 def once(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder], int]) -> None:
     """Decides a new order, unless its client id is bound. Whatever comes out, accepted or refused, binds the id."""
     body = body_digest(command)
-    binding = market.state.bindings.get(command.account, {}).get(command.client_order_id)
+    binding = market.state.bindings.get(command.account, {}).get(own_id(command))
     if binding is not None:
         answer_again(market, command, body, binding)
         return
@@ -28,6 +29,11 @@ def once(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder],
         bind(market, command, body, None, until_ms)
         raise
     bind(market, command, body, order_id, until_ms)
+
+
+def own_id(command: Command) -> str | None:
+    """The client's id in a command; of a replace that for the command itself, not the order's."""
+    return command.replace_id if isinstance(command, ReplaceOrder) else getattr(command, "client_order_id", None)
 
 
 def body_digest(command: NewOrder) -> str:
@@ -43,7 +49,7 @@ def answer_again(market: Market, command: NewOrder, body: str, binding: Binding)
         OrderDuplicate,
         command_id=command.command_id,
         account=command.account,
-        client_order_id=command.client_order_id,
+        client_order_id=own_id(command),
         order_id=binding.order_id,
         first_offset=binding.offset,
     )
@@ -54,19 +60,20 @@ def bind(market: Market, command: NewOrder, body: str, order_id: int | None, unt
     if until_ms is None:
         return
     bindings = market.state.bindings.setdefault(command.account, {})
-    bindings[command.client_order_id] = Binding(body, market.offset, order_id, until_ms)
-    heappush(market.expiries, (until_ms, command.account, command.client_order_id))
+    bindings[own_id(command)] = Binding(body, market.offset, order_id, until_ms)
+    heappush(market.expiries, (until_ms, command.account, own_id(command)))
 
 
 def last_gate_ms(market: Market, command: NewOrder) -> int | None:
     """The gate of the order's last contract; None where that is not listed or its gate has closed."""
-    name = command.contract.rpartition("-")[0] if isinstance(command, PlaceOrder) else command.product
+    contract = contract_of(market, command)
+    name = contract.rpartition("-")[0] if contract is not None else command.product
     product = market.state.products.get(name)
     if product is None:
         return None
     period_s = product.newest.period_s
-    if isinstance(command, PlaceOrder):
-        start_s = start_of(command.contract)
+    if contract is not None:
+        start_s = start_of(contract)
     elif isinstance(command, PlaceBlock):
         latest_s = command.start_s if command.latest_s is None else command.latest_s
         start_s = latest_s + (command.periods - 1) * period_s
@@ -75,3 +82,17 @@ def last_gate_ms(market: Market, command: NewOrder) -> int | None:
     if start_s is None or not products.is_known_start(product, start_s) or not products.is_open(product, start_s):
         return None
     return products.gate_ms(product, start_s)
+
+
+def contract_of(market: Market, command: NewOrder) -> str | None:
+    """The one contract that the command is about; None where there are several."""
+    if isinstance(command, ReplaceOrder):
+        return replaceable(market, command).contract
+    return command.contract if isinstance(command, PlaceOrder) else None
+
+
+def replaceable(market: Market, command: ReplaceOrder) -> Order:
+    """The resting order that is to be replaced: of one contract, and the account's own."""
+    order, *others = cancels.named_parts(market, command)
+    require(not others and not isinstance(order, Block) and order.kind == "limit", "not_replaceable")
+    return order

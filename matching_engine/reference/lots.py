@@ -8,7 +8,7 @@ the walk ends at the first lot that does not fit; a flex compares what a GPU cos
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from matching_engine.reference.market import Market, start_of
+from matching_engine.reference.market import Market, rank_of, start_of
 from matching_engine.reference.matching import Fill, fill_at
 from matching_engine.reference.money import hold_unit_micros, unit_micros
 from matching_engine.reference.state import Block, Order
@@ -150,10 +150,10 @@ def lots_of(market: Market, contracts: list[str], node: str, hours: list[dict[st
 
 
 def lots_of_hour(market: Market, contract: str, asks: list[Order]) -> list[tuple[Fill, int]]:
-    """One entry for each lot a node offers in an hour, cheapest first: its cost and the id of its ask."""
+    """One entry for each lot a node offers in an hour, cheapest first: its cost and the age of its ask."""
     terms = market.terms_of(contract)
     return [
-        (fill_at(terms, ask.price_micros, terms.taker_fee_bps), ask.id)
+        (fill_at(terms, ask.price_micros, terms.taker_fee_bps), rank_of(ask))
         for ask in asks
         for _ in range(ask.left // terms.lot)
     ]

@@ -26,17 +26,22 @@ class Book:
     """The resting orders of one contract, best price first, the oldest first at each price."""
 
     def __init__(self) -> None:
-        self.bids: list[tuple[int, int]] = []
-        self.asks: list[tuple[int, int]] = []
+        self.bids: list[tuple[int, int, int]] = []
+        self.asks: list[tuple[int, int, int]] = []
 
-    def side(self, side: str) -> list[tuple[int, int]]:
-        """Returns the keys (signed price, order id) of one side."""
+    def side(self, side: str) -> list[tuple[int, int, int]]:
+        """Returns the keys (signed price, rank, order id) of one side."""
         return self.bids if side == "buy" else self.asks
 
 
-def book_key(order: Order) -> tuple[int, int]:
-    """Price-time priority as a sort key; ids are given in the order of acceptance."""
-    return (-order.price_micros if order.side == "buy" else order.price_micros, order.id)
+def rank_of(order: Order) -> int:
+    """The order's place in time: its id, since ids are given in the order of acceptance, or the number it got later."""
+    return (order.conditions and order.conditions.rank) or order.id
+
+
+def book_key(order: Order) -> tuple[int, int, int]:
+    """Price-time priority as a sort key, with the id."""
+    return (-order.price_micros if order.side == "buy" else order.price_micros, rank_of(order), order.id)
 
 
 class Market:
@@ -116,6 +121,11 @@ class Market:
 
     # -- resting orders
 
+    def next_rank(self) -> int:
+        """The place in time of an order that goes behind all others: ids and ranks are one sequence."""
+        self.state.last_order_id += 1
+        return self.state.last_order_id
+
     def book(self, contract: str) -> Book:
         """Returns the book of a contract."""
         return self.books.setdefault(contract, Book())
@@ -147,11 +157,11 @@ class Market:
     def best(self, contract: str, side: str) -> Order | None:
         """The order that trades first on one side."""
         keys = self.book(contract).side(side)
-        return self.state.orders[keys[0][1]] if keys else None
+        return self.state.orders[keys[0][2]] if keys else None
 
     def resting(self, contract: str, side: str) -> Iterator[Order]:
         """The resting orders of one side, best first."""
-        return (self.state.orders[order_id] for _, order_id in list(self.book(contract).side(side)))
+        return (self.state.orders[order_id] for _, _, order_id in list(self.book(contract).side(side)))
 
     def asks_of(self, node: str) -> list[Order]:
         """The resting asks that a node backs, oldest first."""

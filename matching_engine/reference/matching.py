@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from matching_engine.reference import cancels, counts
+from matching_engine.reference import cancels, counts, icebergs, self_trades
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE, fee_unit_micros, unit_micros
 from matching_engine.reference.state import Order, Position
 from schemas.events import Trade, WhyUnfilled
 from schemas.venue import DefineProduct
+
+RESTING = ("GTG", "GTD")
 
 
 @dataclass(frozen=True)
@@ -33,42 +35,56 @@ def match(market: Market, taker: Order) -> str | None:
     """Trades an arriving order against the book. Returns why it stopped, None where nothing is left of it."""
     while taker.left:
         if market.product_of(taker.contract).state != "OPEN":
-            return "auction" if first_own(market, taker) is None else "self_trade"
+            own = first_own(market, taker)
+            if own is not None and self_trades.prevent(market, own, taker):
+                continue
+            return "auction" if own is None else "self_trade"
         maker = market.best(taker.contract, opposite(taker.side))
-        qty, reason = next_fill(market, taker, maker, taker.left, taker.hold_micros)
+        offered = icebergs.shown(maker) if maker else 0
+        qty, reason = next_fill(market, taker, maker, min(taker.left, offered), taker.hold_micros)
+        if reason == "self_trade" and self_trades.prevent(market, maker, taker):
+            continue
         if not qty:
             return reason
         trade(market, maker, taker, qty)
+        icebergs.refill(market, maker)
     return None
 
 
 def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
     """Walks the book as `match` would, changing nothing. Returns the GPUs that would trade and why it would stop."""
-    left, budget_micros = taker.left, taker.hold_micros
-    for maker in market.resting(taker.contract, opposite(taker.side)):
-        qty, reason = next_fill(market, taker, maker, left, budget_micros)
+    left, filled, budget_micros, passed = taker.left, 0, taker.hold_micros, set()
+    for maker, part in icebergs.parts(market, taker.contract, opposite(taker.side)):
+        if maker.id in passed:
+            continue
+        offered = min(left, part)
+        qty, reason = next_fill(market, taker, maker, offered, budget_micros)
+        if reason == "self_trade" and (after := self_trades.left_after(taker, maker, left)) is not None:
+            left = after
+            passed.add(maker.id)
+            continue
         if not qty:
-            return taker.left - left, reason
-        left -= qty
+            return filled, reason
+        left, filled = left - qty, filled + qty
         budget_micros -= qty * buyer_fill(market, maker, taker).cost_micros
         if not left:
-            return taker.left, None
-        if qty < maker.left:
-            return taker.left - left, "max_cost"
-    return taker.left - left, "no_liquidity"
+            return filled, None
+        if qty < offered:
+            return filled, "max_cost"
+    return filled, "no_liquidity"
 
 
 def next_fill(
-    market: Market, taker: Order, maker: Order | None, left: int, budget_micros: int
+    market: Market, taker: Order, maker: Order | None, offered: int, budget_micros: int
 ) -> tuple[int, str | None]:
-    """How many GPUs the taker takes from the maker, or why none."""
+    """How many of the GPUs offered the taker takes from the maker, or why none."""
     if maker is None:
         return 0, "no_liquidity"
     if not crosses(taker, maker):
         return 0, "price"
     if maker.account == taker.account:
         return 0, "self_trade"
-    qty = min(left, maker.left)
+    qty = offered
     if taker.kind == "market":
         lot = market.terms_of(taker.contract).lot
         affordable = budget_micros // buyer_fill(market, maker, taker).cost_micros
@@ -112,6 +128,7 @@ def trade(market: Market, maker: Order, taker: Order, qty: int) -> None:
     fill = buyer_fill(market, maker, taker)
     bond_micros = take_ask(market, seller, qty)
     released_micros = take_bid(buyer, qty, fill)
+    icebergs.take_shown(maker, qty)
     if not maker.left:
         market.unrest(maker)
     escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros
@@ -216,8 +233,10 @@ def settle_remainder(market: Market, order: Order, reason: str | None) -> bool:
     if reason == "self_trade":
         cancels.cancel_order(market, order, "stp", why_unfilled(market, order, reason, order.left))
         return False
-    if order.kind == "market" or order.tif != "GTG":
+    if order.kind == "market" or order.tif not in RESTING:
         cancels.cancel_order(market, order, "ioc_remainder", why_unfilled(market, order, reason, order.left))
         return False
     market.rest(order)
+    if icebergs.is_iceberg(order):
+        icebergs.show_next(market, order)
     return True

@@ -1,12 +1,20 @@
 """Limit and market orders, and an operator's capacity: checked, held for, matched, and what is left rests."""
 
-from matching_engine.reference import blocks, cancels, counts, identity, products
+from matching_engine.reference import blocks, cancels, counts, identity, products, timers
 from matching_engine.reference.market import Market
-from matching_engine.reference.matching import dry_match, match, settle_remainder, why_unfilled
+from matching_engine.reference.matching import (
+    RESTING,
+    crosses,
+    dry_match,
+    match,
+    opposite,
+    settle_remainder,
+    why_unfilled,
+)
 from matching_engine.reference.money import RESERVED, bond_unit_micros, hold_unit_micros
 from matching_engine.reference.refusals import Refused, require
-from matching_engine.reference.state import Node, Order
-from schemas.events import CapacityAccepted, OrderAccepted
+from matching_engine.reference.state import Conditions, Node, Order, Product
+from schemas.events import CapacityAccepted, OrderAccepted, RejectCode
 from schemas.orders import PlaceOrder, PostCapacity
 from schemas.venue import DefineProduct
 
@@ -29,14 +37,22 @@ def decide_order(market: Market, command: PlaceOrder) -> int:
     order = draft(market, command, terms, start_s)
     market.accounts.require(command.account, terms.currency, order.hold_micros)
     if command.tif == "FOK":
-        require_fillable(market, order)
-    crossing = command.post_only and dry_match(market, order)
-    accept(market, order, start_s, command.command_id)
-    if crossing and (crossing[0] or crossing[1] == "self_trade"):
+        require_fillable(market, order, order.qty, "fok_not_filled")
+    elif command.min_qty is not None:
+        require_fillable(market, order, command.min_qty, "min_qty_not_filled")
+    crossing = command.post_only and would_cross(market, order)
+    accept(market, order, start_s, command.command_id, command.min_qty)
+    if crossing:
         cancels.cancel_order(market, order, "post_only_cross")
-    elif settle_remainder(market, order, match(market, order)) and order.side == "sell":
-        blocks.serve_new_asks(market, market.state.contracts[order.contract].product, [start_s])
+    else:
+        trade_or_rest(market, order, start_s)
     return order.id
+
+
+def trade_or_rest(market: Market, order: Order, start_s: int) -> None:
+    """Sends an order through its book; what rests of an ask goes to the blocks that wait."""
+    if settle_remainder(market, order, match(market, order)) and order.side == "sell":
+        blocks.serve_new_asks(market, market.state.contracts[order.contract].product, [start_s])
 
 
 def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct]:
@@ -47,7 +63,9 @@ def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct
     products.require_trading(product, waits(command))
     terms = product.terms(start_s)
     check_terms(command)
-    require(command.qty % terms.lot == 0, "off_lot")
+    check_parts(command, terms)
+    if command.expires_ms is not None:
+        require_expiry(market, product, start_s, command.expires_ms)
     require(command.price_micros is None or command.price_micros % terms.tick_micros == 0, "off_tick")
     if command.side == "sell":
         node = backing_node(market, command.node, command.account, terms)
@@ -62,16 +80,29 @@ def waits(command: PlaceOrder) -> bool:
 
 def check_terms(command: PlaceOrder) -> None:
     """A limit has a price, a market order is a buy with a bound and never rests; a sell names its node, a buy none."""
-    require(command.tif != "GTD" and command.stp == "cancel_newest", "bad_terms")
-    require(command.expires_ms is None and command.display_qty is None and command.min_qty is None, "bad_terms")
     if command.kind == "market":
         require(command.price_micros is None and command.max_cost_micros is not None, "bad_terms")
-        require(command.side == "buy" and not command.post_only, "bad_terms")
+        require(command.side == "buy" and not command.post_only and command.tif != "GTD", "bad_terms")
     else:
         require(command.price_micros is not None and command.max_cost_micros is None, "bad_terms")
-        require(not command.post_only or command.tif == "GTG", "bad_terms")
+        require(not command.post_only or command.tif in RESTING, "bad_terms")
     require(command.side == "sell" or command.node is None, "bad_terms")
+    require((command.expires_ms is not None) == (command.tif == "GTD"), "bad_terms")
+    require(command.display_qty is None or (command.kind == "limit" and command.tif in RESTING), "bad_terms")
+    require(command.min_qty is None or not command.post_only, "bad_terms")
     require(command.side == "buy" or command.node is not None, "unbacked_ask")
+
+
+def check_parts(command: PlaceOrder, terms: DefineProduct) -> None:
+    """What is shown and what must trade at once are parts of the quantity, in whole lots as it is."""
+    parts = [part for part in (command.display_qty, command.min_qty) if part is not None]
+    require(all(qty % terms.lot == 0 for qty in (command.qty, *parts)), "off_lot")
+    require(all(part <= command.qty for part in parts), "bad_quantity")
+
+
+def require_expiry(market: Market, product: Product, start_s: int, expires_ms: int) -> None:
+    """An order's own end lies ahead, and not behind the gate."""
+    require(market.now_ms < expires_ms <= products.gate_ms(product, start_s), "bad_expiry")
 
 
 def backing_node(market: Market, name: str, account: str, terms: DefineProduct) -> Node:
@@ -113,7 +144,14 @@ def draft(market: Market, command: PlaceOrder, terms: DefineProduct, start_s: in
         node=command.node,
         hold_unit_micros=unit_micros,
         hold_micros=command.max_cost_micros if command.kind == "market" else command.qty * unit_micros,
+        conditions=conditions_of(command),
     )
+
+
+def conditions_of(command: PlaceOrder) -> Conditions | None:
+    """What is out of the ordinary about the order; most have nothing."""
+    conditions = Conditions(command.expires_ms, command.display_qty, stp=command.stp)
+    return None if conditions == Conditions() else conditions
 
 
 def ask_bond_unit(market: Market, terms: DefineProduct, node: Node, price_micros: int) -> int:
@@ -121,21 +159,29 @@ def ask_bond_unit(market: Market, terms: DefineProduct, node: Node, price_micros
     return bond_unit_micros(terms, node.level, price_micros, last_index_micros)
 
 
-def require_fillable(market: Market, order: Order) -> None:
-    """FOK: all of it now, or a refusal that says what was missing."""
+def require_fillable(market: Market, order: Order, qty: int, code: RejectCode) -> None:
+    """So much of it now, or a refusal that says what was missing."""
     filled, reason = dry_match(market, order)
-    if filled < order.qty:
-        why = why_unfilled(market, order, reason, order.qty - filled)
-        raise Refused("fok_not_filled", why=why)
+    if filled < qty:
+        raise Refused(code, why=why_unfilled(market, order, reason, qty - filled))
 
 
-def accept(market: Market, order: Order, start_s: int, command_id: str) -> None:
-    """Gives the order its id and holds its money and its node's capacity."""
+def would_cross(market: Market, order: Order) -> bool:
+    """Whether the order would meet another one, be it the account's own."""
+    best = market.best(order.contract, opposite(order.side))
+    return best is not None and crosses(order, best)
+
+
+def accept(market: Market, order: Order, start_s: int, command_id: str, min_qty: int | None = None) -> None:
+    """Gives the order its id, holds its money and its node's capacity, and sets its end."""
     market.state.last_order_id += 1
     order.id = market.state.last_order_id
     market.touch(order.contract)
     if order.node is not None:
         counts.commit(market.state.nodes[order.node], start_s, order.qty)
+    conditions = order.conditions or Conditions()
+    if conditions.expires_ms is not None:
+        market.at(conditions.expires_ms, timers.EXPIRY, order.id)
     entry = market.entry(market.terms_of(order.contract).currency).hold(order.account, order.hold_micros)
     market.emit(
         OrderAccepted,
@@ -153,10 +199,10 @@ def accept(market: Market, order: Order, start_s: int, command_id: str) -> None:
         tif=order.tif,
         post_only=order.post_only,
         node=order.node,
-        expires_ms=None,
-        display_qty=None,
-        min_qty=None,
-        stp="cancel_newest",
+        expires_ms=conditions.expires_ms,
+        display_qty=conditions.display_qty,
+        min_qty=min_qty,
+        stp=conditions.stp,
         postings=entry.post(),
     )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.events import ContractState
-from schemas.orders import Side, TimeInForce
+from schemas.orders import BlockTimeInForce, SelfTradePrevention, Side, TimeInForce
 from schemas.venue import DefineProduct, Level, ProductState
 
 GENESIS_LINK = "00" * 32
@@ -60,6 +60,19 @@ class Contract:
 
 
 @dataclass(slots=True)
+class Conditions:
+    """What makes an order more than an ordinary one. `shown` is what the book shows of an iceberg; `rank` is the place
+    in time of an order that lost its first one (0: it never did).
+    """
+
+    expires_ms: int | None = None
+    display_qty: int | None = None
+    shown: int = 0
+    rank: int = 0
+    stp: SelfTradePrevention = "cancel_newest"
+
+
+@dataclass(slots=True)
 class Order:
     """A bid or an ask in the book of one contract. `hold_unit_micros` is held per GPU: cost and fee, or bond."""
 
@@ -79,6 +92,7 @@ class Order:
     node: str | None
     hold_unit_micros: int
     hold_micros: int
+    conditions: Conditions | None = None
 
 
 @dataclass(slots=True)
@@ -100,7 +114,7 @@ class Block:
     left: int
     limit_price_micros: int
     max_cost_micros: int | None
-    tif: TimeInForce
+    tif: BlockTimeInForce
     hold_unit_micros: int
     hold_micros: int
     spent_micros: int = 0
@@ -206,6 +220,7 @@ class State:
     orders: dict[int, Order] = field(default_factory=dict)
     blocks: dict[int, Block] = field(default_factory=dict)
     pending_blocks: dict[str, list[int]] = field(default_factory=dict)
+    cancel_timers: dict[str, dict[str, int]] = field(default_factory=dict)
     bindings: dict[str, dict[str, Binding]] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     positions: dict[int, Position] = field(default_factory=dict)

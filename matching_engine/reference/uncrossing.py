@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from matching_engine.reference import icebergs
 from matching_engine.reference.auction_price import Equilibrium, Level
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import Fill, emit_trade, fill_at, open_position, take_ask, take_bid
@@ -60,6 +61,7 @@ def trade_clearing(market: Market, clearing: Clearing) -> None:
                 asks.pop(0)
             fill = fill_of(market, clearing)
             released_micros = take_bid(bid, part, fill)
+            icebergs.hide_excess(bid)
             take(market, ask, bid, part, fill, released_micros)
             if not bid.left:
                 market.unrest(bid)
@@ -85,6 +87,7 @@ def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, r
     """Trades GPUs of an ask with a bid whose own record says already that it has them."""
     block_id = bid.id if isinstance(bid, Block) else None
     bond_micros = take_ask(market, ask, qty)
+    icebergs.hide_excess(ask)
     if not ask.left:
         market.unrest(ask)
     escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros

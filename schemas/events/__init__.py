@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from schemas.events.codes import CancelReason, ContractState, RejectCode
+from schemas.events.codes import CancelReason, ContractState, ExpiryReason, RejectCode
 from schemas.events.delivery import (
     ClaimPaid,
     ClaimRecorded,
@@ -21,17 +21,23 @@ from schemas.events.hardware import EscrowOpened, EscrowRefunded, EscrowReleased
 from schemas.events.header import Count, Event, Posting, WhyUnfilled
 from schemas.events.money import Credited, Debited
 from schemas.events.orders import (
+    AccountOrdersCanceled,
+    BatchDone,
     BlockAccepted,
     BlockTrialsBounded,
     CancelDone,
+    CancelTimerFired,
+    CancelTimerSet,
     CapacityAccepted,
     FlexNarrowed,
     OrderAccepted,
     OrderCanceled,
+    OrderDisplayed,
     OrderDuplicate,
     OrderExpired,
     OrderReduced,
     OrderRejected,
+    OrderReplaced,
     Trade,
 )
 from schemas.events.trading import (
@@ -77,8 +83,14 @@ AnyEvent = Annotated[
     | OrderDuplicate
     | OrderCanceled
     | OrderReduced
+    | OrderReplaced
+    | OrderDisplayed
     | OrderExpired
     | CancelDone
+    | AccountOrdersCanceled
+    | BatchDone
+    | CancelTimerSet
+    | CancelTimerFired
     | Trade
     | Credited
     | Debited
@@ -108,15 +120,19 @@ EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 __all__ = [
     "EVENT",
     "AccountLimitsSet",
+    "AccountOrdersCanceled",
     "AnyEvent",
     "AuctionBlockRejected",
     "AuctionIndicated",
     "AuctionUncrossed",
     "BalanceDigest",
+    "BatchDone",
     "BlockAccepted",
     "BlockTrialsBounded",
     "CancelDone",
     "CancelReason",
+    "CancelTimerFired",
+    "CancelTimerSet",
     "CapacityAccepted",
     "ClaimPaid",
     "ClaimRecorded",
@@ -132,6 +148,7 @@ __all__ = [
     "EscrowRefunded",
     "EscrowReleased",
     "Event",
+    "ExpiryReason",
     "FlexNarrowed",
     "GenesisApplied",
     "GpusNominated",
@@ -143,10 +160,12 @@ __all__ = [
     "NodeRegistered",
     "OrderAccepted",
     "OrderCanceled",
+    "OrderDisplayed",
     "OrderDuplicate",
     "OrderExpired",
     "OrderReduced",
     "OrderRejected",
+    "OrderReplaced",
     "PositionFinalized",
     "PositionSettled",
     "Posting",

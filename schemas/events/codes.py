@@ -12,9 +12,11 @@ CancelReason = Literal[
     "stale_heartbeat",
     "node_down",
     "hardware_listed",
+    "disconnect",
     "admin",
     "protection",
 ]
+ExpiryReason = Literal["gate_closed", "expiry"]
 RejectCode = Literal[
     "malformed",
     "bad_signature",
@@ -42,7 +44,12 @@ RejectCode = Literal[
     "insufficient_capacity",
     "insufficient_funds",
     "amount_overflow",
+    "bad_expiry",
     "fok_not_filled",
+    "min_qty_not_filled",
+    "post_only_cross",
+    "not_replaceable",
+    "too_many_sessions",
     "client_order_id_conflict",
     "unknown_order",
     "order_closed",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.events.codes import CancelReason, RejectCode
+from schemas.events.codes import CancelReason, ExpiryReason, RejectCode
 from schemas.events.header import Count, Event, Posting, WhyUnfilled
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
 from schemas.money import Amount, PositiveAmount, Price
@@ -160,26 +160,69 @@ class OrderCanceled(Event):
 
 
 class OrderReduced(Event):
-    """An ask keeps its id and priority but stands for fewer GPUs, because its node has fewer to rent out; bond is
-    returned.
+    """An order keeps its id and priority but stands for fewer GPUs; what they held is returned. An ask's node has fewer
+    to rent out, or self-trade prevention took the same quantity off both sides. Of an iceberg the hidden part goes
+    first.
     """
 
     type: Literal["order_reduced"] = "order_reduced"
     order_id: OrderId
     account: AccountId
     client_order_id: ClientOrderId | None
-    kind: Literal["limit", "capacity"]
+    kind: Literal["limit", "market", "capacity"]
     contract: Contract
     side: Side
-    price_micros: Price
+    price_micros: Price | None
     qty_off: Qty
     qty_left: Qty
     reason: CancelReason
     postings: tuple[Posting, ...]
 
 
+class OrderReplaced(Event):
+    """A resting order has other terms under the same ids; its hold was adjusted with it. `qty` is the whole quantity,
+    `qty_left` what is open of it.
+
+    Without its priority it goes through the book like a new order before it rests again: trades or its end follow.
+    """
+
+    type: Literal["order_replaced"] = "order_replaced"
+    order_id: OrderId
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    replace_id: ClientOrderId | None
+    contract: Contract
+    side: Side
+    qty: Qty
+    qty_left: Qty
+    price_micros: Price
+    tif: TimeInForce
+    expires_ms: UnixMilliseconds | None
+    old_qty_left: Qty
+    old_price_micros: Price
+    priority_kept: bool
+    postings: tuple[Posting, ...]
+
+
+class OrderDisplayed(Event):
+    """The book shows `qty_shown` GPUs of an iceberg from now on, at the back of its price level: when it first rests,
+    and whenever what it showed has traded.
+    """
+
+    type: Literal["order_displayed"] = "order_displayed"
+    order_id: OrderId
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    contract: Contract
+    side: Side
+    price_micros: Price
+    qty_shown: Qty
+    qty_left: Qty
+
+
 class OrderExpired(Event):
-    """The gate closed on what was left of an order or a block; its hold is returned."""
+    """What was left of an order or a block ended with its gate or at its own expiry; its hold is returned."""
 
     type: Literal["order_expired"] = "order_expired"
     order_id: OrderId
@@ -190,6 +233,7 @@ class OrderExpired(Event):
     side: Side
     price_micros: Price | None
     qty_left: Qty
+    reason: ExpiryReason
     postings: tuple[Posting, ...]
 
 
@@ -199,6 +243,44 @@ class CancelDone(Event):
     type: Literal["cancel_done"] = "cancel_done"
     command_id: Identifier
     account: AccountId
+    canceled: Count
+
+
+class AccountOrdersCanceled(Event):
+    """The venue cancelled orders of an account; `canceled` counts them (their own events came before this one)."""
+
+    type: Literal["account_orders_canceled"] = "account_orders_canceled"
+    account: AccountId
+    reason: Identifier
+    canceled: Count
+
+
+class BatchDone(Event):
+    """All members of a batch were decided; their own events came before this one. `refused` of them broke a rule."""
+
+    type: Literal["batch_done"] = "batch_done"
+    command_id: Identifier
+    account: AccountId
+    members: Count
+    refused: Count
+
+
+class CancelTimerSet(Event):
+    """A session's dead-man timer runs until `due_ms` of log time; null: it is disarmed."""
+
+    type: Literal["cancel_timer_set"] = "cancel_timer_set"
+    command_id: Identifier
+    account: AccountId
+    session: Identifier
+    due_ms: UnixMilliseconds | None
+
+
+class CancelTimerFired(Event):
+    """A session was silent for too long; `canceled` counts the account's orders that ended before this event."""
+
+    type: Literal["cancel_timer_fired"] = "cancel_timer_fired"
+    account: AccountId
+    session: Identifier
     canceled: Count
 
 

@@ -65,7 +65,7 @@ class Decisions:
         for event in self._events:
             if event.type == "record_rejected":
                 return self._note_refused(command_id, offset, event.code)
-        for event in self._events:
+        for event in reversed(self._events):  # a batch names itself last
             if command_id := getattr(event, "command_id", None):
                 break
         future = self._waiting.pop(command_id, None) if command_id else None

@@ -86,11 +86,6 @@ def product_in(command: Placing) -> str:
     return product_of(command.contract) if isinstance(command, PlaceOrder) else command.product
 
 
-def same_terms(command: Placing, first: dict) -> bool:
-    """Says whether a repeat asks for what was taken under its client id before; `first` has the command's terms."""
-    return command.model_dump(exclude={"command_id"}) == first
-
-
 def words_of(error: ValidationError) -> str:
     """Says in one line what is wrong with which field."""
     return "; ".join(f"{_place_in(item['loc'])}{item['msg']}" for item in error.errors(include_url=False)[:5])

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from schemas import events as ev
 from schemas.ids import contract_start_s, product_of
-from services.gateway.records import BLOCKS, OPEN, Order, Refusal
+from services.gateway.records import BLOCKS, OPEN, Order, Refusal, digest_of, terms_of
 
 if TYPE_CHECKING:
     from services.gateway.history import History
 
-PLACING = frozenset({"place_order", "place_block", "post_capacity"})
+PLACING = frozenset({"place_order", "place_block", "post_capacity", "replace_order"})
 start_of = lru_cache(maxsize=65_536)(contract_start_s)
 
 
@@ -146,7 +146,7 @@ def on_order_canceled(history: History, event: ev.OrderCanceled) -> None:
 
 
 def on_order_expired(history: History, event: ev.OrderExpired) -> None:
-    _end_order(history, event, "expired", "gate_closed", None)
+    _end_order(history, event, "expired", event.reason, None)
 
 
 def on_order_reduced(history: History, event: ev.OrderReduced) -> None:
@@ -155,6 +155,14 @@ def on_order_reduced(history: History, event: ev.OrderReduced) -> None:
     if parent := history.orders.get(order.parent_id):
         parent.remaining_qty -= event.qty_off
         history.changed(parent, event)
+    history.changed(order, event)
+
+
+def on_order_replaced(history: History, event: ev.OrderReplaced) -> None:
+    order = history.orders[event.order_id]
+    order.asked_digest = order.asked_digest or digest_of(terms_of(order))
+    order.qty, order.remaining_qty, order.price_micros = event.qty, event.qty_left, event.price_micros
+    order.tif, order.expires_ms = event.tif, event.expires_ms
     history.changed(order, event)
 
 
@@ -229,4 +237,5 @@ FOLDS = {
     "order_canceled": on_order_canceled,
     "order_expired": on_order_expired,
     "order_reduced": on_order_reduced,
+    "order_replaced": on_order_replaced,
 }

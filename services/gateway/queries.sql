@@ -1,6 +1,11 @@
 -- name: save_orders
 insert into orders select * from json_populate_recordset(null::orders, $1::json)
 on conflict (order_id) do update set
+    qty = excluded.qty,
+    price_micros = excluded.price_micros,
+    tif = excluded.tif,
+    expires_ms = excluded.expires_ms,
+    asked_digest = excluded.asked_digest,
     updated_ms = excluded.updated_ms,
     last_seq = excluded.last_seq,
     remaining_qty = excluded.remaining_qty,

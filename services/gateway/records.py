@@ -1,6 +1,8 @@
 """What the gateway keeps of the event log: rows of orders, refusals, fills, positions and balances."""
 
+import json
 from dataclasses import dataclass
+from hashlib import sha256
 from operator import attrgetter
 
 OPEN = frozenset({"new", "partially_filled"})
@@ -12,6 +14,7 @@ class Order:
     """One order as it stands. `in_offset` is its own command's; `first_remaining` is what that command left of it.
 
     A flex has the latest of its starts, and the one that is left once there is no other.
+    `asked_digest` is that of its first terms, once it was replaced.
     """
 
     order_id: int
@@ -57,6 +60,7 @@ class Order:
     asks_open: int = 0
     latest_s: int | None = None
     begins_s: int | None = None
+    asked_digest: str | None = None
 
 
 @dataclass(slots=True)
@@ -153,8 +157,18 @@ def copy_of(order: Order) -> Order:
     return Order(*_every_field(order))
 
 
+def digest_of(terms: dict) -> str:
+    """Returns a digest of an order's terms."""
+    return sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
+
+
+def asks_the_same(terms: dict, order: Order) -> bool:
+    """Says whether a command's terms, without its `command_id`, are those that the order was taken with."""
+    return digest_of(terms) == order.asked_digest if order.asked_digest else terms == terms_of(order)
+
+
 def terms_of(order: Order) -> dict:
-    """Returns the terms that the client asked for, in the fields of the order's command but `command_id`."""
+    """Returns the order's terms as they stand, in the fields of its command but `command_id`."""
     head = {"account": order.account, "client_order_id": order.client_order_id}
     if order.kind == "capacity":
         curve = order.floor_curve_micros

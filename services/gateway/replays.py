@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from schemas.events import OrderDuplicate
 from services.gateway.desk import Desk
-from services.gateway.domain import HistoryBehind, Placing, same_terms
-from services.gateway.records import Fill, Order, Refusal, terms_of
+from services.gateway.domain import HistoryBehind, Placing
+from services.gateway.records import Fill, Order, Refusal, asks_the_same
 from services.kit.http import ProblemError
 
 Result = tuple[Order | Refusal, Iterable[Fill]]
@@ -31,7 +31,7 @@ async def find_if_closed(desk: Desk, command: Placing) -> Result | None:
         first = await desk.store.order_by_client_id(command.account, command.client_order_id)
     if not isinstance(first, Order):
         return None
-    if not same_terms(command, terms_of(first)):
+    if not asks_the_same(command.model_dump(exclude={"command_id"}), first):
         raise ProblemError("client_order_id_conflict", "this client id names another order of the account", 409)
     return first, await _first_fills(desk, first)
 

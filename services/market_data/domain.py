@@ -11,8 +11,10 @@ from schemas.events import (
     IndexSet,
     OrderAccepted,
     OrderCanceled,
+    OrderDisplayed,
     OrderExpired,
     OrderReduced,
+    OrderReplaced,
     ProductDefined,
     ProductStateChanged,
     Trade,
@@ -33,13 +35,15 @@ Depth = tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
 @dataclass(slots=True)
 class RestingOrder:
-    """An order as the public sees it: GPUs at a price."""
+    """An order at a price: GPUs left of it, and how many of them the public sees. Of an iceberg that is a part."""
 
     order_id: int
     contract: ContractView
     side: Side
     price_micros: int
-    qty: int
+    left: int
+    shown: int
+    iceberg: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,26 +153,38 @@ class Market:
         if event.price_micros is None:
             return
         contract = self.contracts[event.contract]
-        self._orders[event.order_id] = RestingOrder(event.order_id, contract, event.side, event.price_micros, event.qty)
-        contract.open_book().change(event.side, event.price_micros, event.qty)
-        changes.quotes[event.contract] = contract
+        iceberg = event.display_qty is not None
+        order = RestingOrder(event.order_id, contract, event.side, event.price_micros, event.qty, 0, iceberg)
+        self._orders[event.order_id] = order
+        self._show(order, 0 if iceberg else event.qty, changes)
 
     def _on_gone(self, event: OrderCanceled | OrderExpired, changes: Changes) -> None:
         if event.price_micros is not None and event.kind != "block":
-            self._take_off(self._resting(event.order_id, event.seq), event.qty_left, changes)
+            self._take_off(self._resting(event.order_id, event.seq), event.qty_left, 0, event.seq, changes)
 
     def _on_reduced(self, event: OrderReduced, changes: Changes) -> None:
-        self._take_off(self._resting(event.order_id, event.seq), event.qty_off, changes)
+        if event.price_micros is not None:
+            order = self._resting(event.order_id, event.seq)
+            self._take_off(order, event.qty_off, event.qty_left, event.seq, changes)
+
+    def _on_displayed(self, event: OrderDisplayed, changes: Changes) -> None:
+        self._show(self._resting(event.order_id, event.seq), event.qty_shown, changes)
+
+    def _on_replaced(self, event: OrderReplaced, changes: Changes) -> None:
+        order = self._resting(event.order_id, event.seq)
+        before = order.shown
+        self._show(order, 0, changes)
+        order.price_micros, order.left = event.price_micros, event.qty_left
+        kept = min(before, event.qty_left) if event.priority_kept else 0
+        self._show(order, kept if order.iceberg else event.qty_left, changes)
 
     def _on_trade(self, event: Trade, changes: Changes) -> None:
         for order_id, left in ((event.maker_order_id, event.maker_left), (event.taker_order_id, event.taker_left)):
             order = self._orders.get(order_id)
             if order is not None:
-                self._take_off(order, event.qty, changes)
-                if order.qty != left:
-                    raise BookDisagrees(
-                        f"order {order_id} at seq {event.seq}: {order.qty} GPUs left, the log says {left}"
-                    )
+                if order.iceberg and order_id == event.maker_order_id and event.taker_side is not None:
+                    self._show(order, order.shown - event.qty, changes)
+                self._take_off(order, event.qty, left, event.seq, changes)
             elif event.block_id is None and order_id == event.maker_order_id:
                 raise BookDisagrees(f"maker {order_id} at seq {event.seq} does not rest here")
         contract = self.contracts[event.contract]
@@ -190,11 +206,21 @@ class Market:
             raise BookDisagrees(f"order {order_id} at seq {seq} does not rest here")
         return self._orders[order_id]
 
-    def _take_off(self, order: RestingOrder, qty: int, changes: Changes) -> None:
-        order.qty -= qty
-        order.contract.open_book().change(order.side, order.price_micros, -qty)
-        if order.qty == 0:
+    def _take_off(self, order: RestingOrder, qty: int, left: int, seq: int, changes: Changes) -> None:
+        """Takes GPUs off an order; those that the public does not see go first."""
+        order.left -= qty
+        if order.left != left:
+            raise BookDisagrees(f"order {order.order_id} at seq {seq}: {order.left} GPUs left, the log says {left}")
+        if order.shown > left or not order.iceberg:
+            self._show(order, left, changes)
+        if left == 0:
             del self._orders[order.order_id]
+
+    def _show(self, order: RestingOrder, qty: int, changes: Changes) -> None:
+        """Lets the book have so many GPUs of an order."""
+        if qty != order.shown:
+            order.contract.open_book().change(order.side, order.price_micros, qty - order.shown)
+        order.shown = qty
         changes.quotes[order.contract.contract] = order.contract
 
     def _depth_at_gates(self, events: Sequence[AnyEvent]) -> dict[str, Depth]:
@@ -242,6 +268,8 @@ FOLDS = {
     "order_canceled": "_on_gone",
     "order_expired": "_on_gone",
     "order_reduced": "_on_reduced",
+    "order_displayed": "_on_displayed",
+    "order_replaced": "_on_replaced",
     "trade": "_on_trade",
 }
 

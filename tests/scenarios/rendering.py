@@ -1,6 +1,7 @@
 """Events as a trader would say them: one line each, money as decimals, and every account whose balance moved."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from schemas.money import format_micros as money
 
@@ -26,13 +27,22 @@ def hour(contract: str | None) -> str:
     return f"{contract[-2:]}h" if contract else "block"
 
 
+def clock(ts_ms: int) -> str:
+    """A time of day in UTC."""
+    return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%H:%M:%S}"
+
+
 def price(event: Event) -> str:
     return "market" if event["price_micros"] is None else money(event["price_micros"])
 
 
 def accepted(event: Event) -> str:
     flags = "" if event["tif"] == "GTG" else f" {event['tif']}"
+    flags += f" until {clock(event['expires_ms'])}" if event["expires_ms"] else ""
     flags += " post-only" if event["post_only"] else ""
+    flags += f" showing {event['display_qty']}" if event["display_qty"] else ""
+    flags += f" at least {event['min_qty']}" if event["min_qty"] else ""
+    flags += f" {event['stp']}" if event["stp"] != "cancel_newest" else ""
     flags += f" from {event['node']}" if event["node"] else ""
     verb = "bids" if event["side"] == "buy" else "asks"
     what = f"{hour(event['contract'])} {event['qty']} @ {price(event)}{flags}"
@@ -77,6 +87,13 @@ def gone(verb: str) -> Callable[[Event], str]:
         return f"#{event['order_id']} {verb}{reason}: {left}{why(event)}"
 
     return phrase
+
+
+def replaced(event: Event) -> str:
+    changes = f"{event['old_qty_left']} @ {money(event['old_price_micros'])} is {event['qty_left']} @ {price(event)}"
+    until = f" until {clock(event['expires_ms'])}" if event["expires_ms"] else ""
+    priority = "in its place" if event["priority_kept"] else "at the back"
+    return f"#{event['order_id']} replaced: {changes}{until} ({event['qty']} in all), {priority}"
 
 
 def why(event: Event) -> str:
@@ -172,6 +189,21 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "order_canceled": gone("canceled"),
     "order_reduced": gone("reduced"),
     "order_expired": gone("expired"),
+    "order_replaced": replaced,
+    "order_displayed": lambda event: (
+        f"#{event['order_id']} shows {event['qty_shown']} of {event['qty_left']} @ {price(event)}"
+    ),
+    "account_orders_canceled": lambda event: (
+        f"the venue canceled {event['canceled']} of {event['account']}: {event['reason']}"
+    ),
+    "cancel_timer_set": lambda event: (
+        f"{event['session']} of {event['account']} "
+        + (f"cancels all at {clock(event['due_ms'])}" if event["due_ms"] else "cancels nothing")
+    ),
+    "cancel_timer_fired": lambda event: (
+        f"{event['session']} of {event['account']} is silent: {event['canceled']} canceled"
+    ),
+    "batch_done": lambda event: f"batch of {event['members']} done, {event['refused']} refused",
     "cancel_done": lambda event: f"{event['canceled']} canceled",
     "trade": trade,
     "credited": transfer("credited"),

@@ -7,10 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from schemas.base import Model
 from schemas.money import format_micros, parse_micros
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, SetProtection
+from schemas.orders import (
+    CancelAllAfter,
+    CancelOrder,
+    MassCancel,
+    PlaceBatch,
+    PlaceBlock,
+    PlaceOrder,
+    PostCapacity,
+    ReplaceOrder,
+    SetProtection,
+)
 from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
+    CancelAccountOrders,
     Debit,
     Epoch,
     IndexFixed,
@@ -43,6 +55,13 @@ from tests.scenarios.venue import (
 BAR = " | "
 LEFT_WIDTH = 52
 DIGEST = "0" * 64
+STP = {
+    "newest": "cancel_newest",
+    "oldest": "cancel_oldest",
+    "both": "cancel_both",
+    "decrement": "decrement_and_cancel",
+}
+RANGE = {"from": "from_s", "to": "to_s"}
 
 
 def run(path: Path, engine: Any) -> str:
@@ -89,8 +108,17 @@ def optional_money(options: dict, name: str) -> int | None:
     return parse_micros(options[name]) if name in options else None
 
 
-def tif(flags: list[str]) -> str:
-    return next((flag.upper() for flag in flags if flag in ("ioc", "fok")), "GTG")
+def tif(flags: list[str], options: dict) -> str:
+    usual = "GTD" if "until" in options else "GTG"
+    return next((flag.upper() for flag in flags if flag in ("ioc", "fok", "gtd")), usual)
+
+
+def optional_number(options: dict, name: str) -> int | None:
+    return int(options[name]) if name in options else None
+
+
+def until_ms(options: dict) -> int | None:
+    return clock_ms(options["until"]) if "until" in options else None
 
 
 def client_id(venue: Venue, options: dict) -> str:
@@ -123,10 +151,13 @@ def place(venue: Venue, account: str, side: str, words: list[str], options: dict
             qty=int(qty),
             price_micros=None if price == "market" else parse_micros(price),
             max_cost_micros=optional_money(options, "max"),
-            tif=tif(flags),
+            tif=tif(flags, options),
             post_only="post-only" in flags,
             node=node,
-            stp="cancel_newest",
+            expires_ms=until_ms(options),
+            display_qty=optional_number(options, "show"),
+            min_qty=optional_number(options, "least"),
+            stp=STP[options.get("stp", "newest")],
         )
     )
 
@@ -153,7 +184,7 @@ def block(venue: Venue, words: list[str], options: dict) -> list[dict]:
             min_qty=int(options.get("least", qty)),
             limit_price_micros=parse_micros(price),
             max_cost_micros=optional_money(options, "max"),
-            tif=tif(flags),
+            tif=tif(flags, options),
             latest_s=hour_start_s(hour(options["latest"])) if "latest" in options else None,
             stp="cancel_newest",
         )
@@ -194,7 +225,65 @@ def cancel(venue: Venue, words: list[str], options: dict) -> list[dict]:
 def cancel_all(venue: Venue, words: list[str], options: dict) -> list[dict]:
     contract = contract_of(hour(options["hour"])) if "hour" in options else None
     filters = {"product": options.get("product"), "contract": contract, "side": options.get("side")}
+    filters |= {name: hour_start_s(hour(options[word])) if word in options else None for word, name in RANGE.items()}
+    if "by-venue" in words:
+        return venue.batch("admin", CancelAccountOrders(account=words[0], reason="scenario", **filters))
     return venue.send(MassCancel(command_id=f"command-{len(venue.records)}", account=words[0], **filters))
+
+
+def replace(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, *order = words
+    return venue.send(
+        ReplaceOrder(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            order_id=int(order[0].removeprefix("#")) if order else None,
+            client_order_id=options.get("id"),
+            replace_id=options.get("as"),
+            qty=optional_number(options, "qty"),
+            price_micros=optional_money(options, "price"),
+            expires_ms=until_ms(options),
+        )
+    )
+
+
+def cancel_all_after(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, session, seconds = words
+    command = {"command_id": f"command-{len(venue.records)}", "account": account, "session": session}
+    return venue.send(CancelAllAfter(**command, timeout_ms=int(seconds.removesuffix("s")) * 1000))
+
+
+def batch(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    """A batch of bids of one account: `batch alice 13h 1@12.00 2@11.00 cancel:4 replace:3:2@11.50`."""
+    account, contract_hour, *members = words
+    ids = {"command_id": f"command-{len(venue.records)}", "account": account}
+    commands = [member(venue, place, word, hour(contract_hour), account) for place, word in enumerate(members)]
+    return venue.send(PlaceBatch(**ids, members=tuple(commands)))
+
+
+def member(venue: Venue, place: int, word: str, contract_hour: int, account: str) -> Model:
+    head = {"command_id": f"command-{len(venue.records)}-{place}", "account": account}
+    kind, _, rest = word.rpartition(":")
+    qty, _, price = rest.partition("@")
+    if kind == "cancel":
+        return CancelOrder(**head, order_id=int(rest), client_order_id=None)
+    if kind:
+        named = {"order_id": int(kind.partition(":")[2]), "client_order_id": None, "replace_id": None}
+        return ReplaceOrder(**head, **named, qty=int(qty), price_micros=parse_micros(price), expires_ms=None)
+    return PlaceOrder(
+        **head,
+        client_order_id=f"client-{len(venue.records)}-{place}",
+        contract=contract_of(contract_hour),
+        side="buy",
+        kind="limit",
+        qty=int(qty),
+        price_micros=parse_micros(price),
+        max_cost_micros=None,
+        tif="GTG",
+        post_only=False,
+        node=None,
+        stp="cancel_newest",
+    )
 
 
 def pass_time(venue: Venue, words: list[str], options: dict) -> list[dict]:
@@ -368,6 +457,9 @@ VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "capacity": capacity,
     "cancel": cancel,
     "cancel-all": cancel_all,
+    "cancel-all-after": cancel_all_after,
+    "replace": replace,
+    "batch": batch,
     "index": index,
     "nominate": nominate,
     "settle": settle,

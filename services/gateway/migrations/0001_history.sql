@@ -42,7 +42,8 @@ create table orders (
     closed_offset       bigint,
     asks_open           integer not null,
     latest_s            bigint,
-    begins_s            bigint
+    begins_s            bigint,
+    asked_digest        text
 );
 create index orders_of_account on orders (account, seq desc) where parent_id is null;
 create index orders_of_parent on orders (parent_id, seq desc) where parent_id is not null;

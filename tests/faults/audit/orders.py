@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from schemas.events import BlockAccepted, OrderAccepted, OrderCanceled, OrderExpired, Trade
+from schemas.events import BlockAccepted, OrderAccepted, OrderCanceled, OrderExpired, OrderReplaced, Trade
 from tests.faults.audit.log import EventLog
 from tests.faults.load.traders import Notes
 
@@ -77,7 +77,7 @@ def check_trades(log: EventLog) -> list[str]:
     faults, qty, ended = [], {}, set()
     traded: Counter[tuple[int, str]] = Counter()
     for event in log.events:
-        if isinstance(event, OrderAccepted | BlockAccepted):
+        if isinstance(event, OrderAccepted | BlockAccepted | OrderReplaced):
             qty[event.order_id] = event.qty
         elif isinstance(event, OrderCanceled | OrderExpired):
             ended.add(event.order_id)

@@ -53,6 +53,11 @@ class Auditor:
         elif kind in ("order_canceled", "order_expired"):
             assert self.left[event["order_id"]] == event["qty_left"] > 0
             self.left[event["order_id"]] = 0
+        elif kind == "order_replaced":
+            assert self.left[event["order_id"]] == event["old_qty_left"]
+            self.left[event["order_id"]] = event["qty_left"]
+        elif kind == "order_displayed":
+            assert self.left[event["order_id"]] == event["qty_left"] >= event["qty_shown"] > 0
         elif kind == "order_reduced":
             assert self.left[event["order_id"]] == event["qty_off"] + event["qty_left"]
             self.left[event["order_id"]] = event["qty_left"]

@@ -7,13 +7,24 @@ logs drive every engine.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 
 from schemas.base import Model
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.orders import (
+    CancelAllAfter,
+    CancelOrder,
+    MassCancel,
+    PlaceBatch,
+    PlaceBlock,
+    PlaceOrder,
+    PostCapacity,
+    ReplaceOrder,
+    SelfTradePrevention,
+)
 from schemas.venue import (
+    CancelAccountOrders,
     Credit,
     Debit,
     Epoch,
@@ -138,6 +149,11 @@ def open_venue(fee_bps: int, trials: int) -> Log:
 
 
 def place_order(log: Log) -> None:
+    """Any order for one contract."""
+    log.append(an_order(log))
+
+
+def an_order(log: Log) -> PlaceOrder:
     rng, product = log.rng, log.product()
     side = rng.choice(["buy", "buy", "sell"])
     market = side == "buy" and log.one_in(6)
@@ -145,22 +161,37 @@ def place_order(log: Log) -> None:
     account = rng.choice(ACCOUNTS)
     if side == "sell" and node in NODES and not log.one_in(20):
         account = NODES[node][0]
-    log.append(
-        PlaceOrder(
-            **log.ids(),
-            account=account,
-            contract=contract_of(log.hour(), product),
-            side=side,
-            kind="market" if market else "limit",
-            qty=log.gpus(product),
-            price_micros=None if market else log.price(),
-            max_cost_micros=rng.choice([1_000_000, 3_000_000, 30_000_000]) if market else None,
-            tif=log.tif(),
-            post_only=log.one_in(12),
-            node=node if side == "sell" else None,
-            stp="cancel_newest",
-        )
-    )
+    terms = {
+        "account": account,
+        "contract": contract_of(log.hour(), product),
+        "side": side,
+        "kind": "market" if market else "limit",
+        "qty": log.gpus(product),
+        "price_micros": None if market else log.price(),
+        "max_cost_micros": rng.choice([1_000_000, 3_000_000, 30_000_000]) if market else None,
+        "tif": log.tif(),
+        "post_only": log.one_in(12),
+        "node": node if side == "sell" else None,
+        "stp": "cancel_newest",
+    }
+    return PlaceOrder(**log.ids(), **terms | (conditions(log, product) if log.one_in(2) else {}))
+
+
+def conditions(log: Log, product: str) -> dict[str, Any]:
+    """Terms that few orders have; larger quantities let icebergs show more than one part."""
+    lot = 8 if "X8" in product else 1
+    changes: dict[str, Any] = {"stp": log.rng.choice(get_args(SelfTradePrevention))}
+    if log.one_in(2):
+        changes |= {"display_qty": lot * log.mostly([1, 2], [3, 99]), "qty": lot * log.mostly([1, 2, 5], [9])}
+    if log.one_in(3):
+        changes |= {"tif": log.mostly(["GTD"], ["GTG", "IOC"]), "expires_ms": end_ms(log)}
+    if log.one_in(4):
+        changes |= {"min_qty": lot * log.mostly([1, 2], [3, 99])}
+    return changes
+
+
+def end_ms(log: Log) -> int:
+    return max(1, log.now_ms + log.mostly([1, 60_000, 900_000, HOUR_MS], [-1, 0, 9 * HOUR_MS]))
 
 
 def place_block(log: Log) -> None:
@@ -218,13 +249,66 @@ def cancel(log: Log) -> None:
 
 
 def mass_cancel(log: Log) -> None:
+    filters = {
+        "account": log.rng.choice(ACCOUNTS),
+        "product": log.mostly([None], [log.product()], 3),
+        "contract": log.mostly([None], [contract_of(log.hour())], 3),
+        "side": log.rng.choice([None, "buy", "sell"]),
+        "from_s": log.mostly([None], [hour_start_s(log.hour())], 2),
+        "to_s": log.mostly([None], [hour_start_s(log.hour())], 3),
+    }
+    if log.one_in(3):
+        log.batch("admin", CancelAccountOrders(**filters, reason="test"))
+    else:
+        log.append(MassCancel(command_id=f"c-{len(log.records)}", **filters))
+
+
+def replace(log: Log) -> None:
+    """Other terms for one of the last orders, whoever owns it."""
+    log.append(a_replace(log))
+
+
+def a_replace(log: Log) -> ReplaceOrder:
+    order, by_ours = log.rng.randrange(1, len(log.records)), log.rng.random() < 0.5
+    return ReplaceOrder(
+        command_id=f"c-{len(log.records)}",
+        account=log.rng.choice(ACCOUNTS),
+        order_id=order if by_ours else None,
+        client_order_id=None if by_ours and not log.one_in(9) else f"id-{order}",
+        replace_id=log.mostly([None, f"r-{len(log.records)}"], [f"id-{order}", f"r-{order}"], 4),
+        qty=log.mostly([None, 1, 2, 5], [8, 16]),
+        price_micros=log.rng.choice([None, log.price(), log.price()]),
+        expires_ms=log.mostly([None], [end_ms(log)], 3),
+    )
+
+
+def replace_own(log: Log) -> None:
+    """Places an order and replaces it, mostly with something that changes."""
+    order = an_order(log).model_copy(update={"kind": "limit", "tif": "GTG", "expires_ms": None, "min_qty": None})
+    order = order.model_copy(update={"max_cost_micros": None, "price_micros": log.price()})
+    log.append(order)
+    place_order(log)
+    again = a_replace(log).model_copy(update={"account": order.account, "order_id": None})
+    log.append(again.model_copy(update={"client_order_id": order.client_order_id}))
+
+
+def batch(log: Log) -> None:
+    account, size = log.rng.choice(ACCOUNTS), log.rng.randrange(1, 6)
+    drawn = [log.mostly([an_order], [a_replace], 3)(log) for _ in range(size)]
+    members = [each.model_copy(update={"account": account, "command_id": f"m-{i}"}) for i, each in enumerate(drawn)]
+    names = {"client_order_id": f"id-{len(log.records)}"}
+    members[0] = members[0].model_copy(update=names if isinstance(members[0], PlaceOrder) else {})
+    stranger = log.mostly([account], ACCOUNTS)
+    log.append(PlaceBatch(command_id=f"c-{len(log.records)}", account=stranger, members=tuple(members)))
+
+
+def fall_silent(log: Log) -> None:
     log.append(
-        MassCancel(
+        CancelAllAfter(
             command_id=f"c-{len(log.records)}",
             account=log.rng.choice(ACCOUNTS),
-            product=log.mostly([None], [log.product()], 3),
-            contract=log.mostly([None], [contract_of(log.hour())], 3),
-            side=log.rng.choice([None, "buy", "sell"]),
+            session=log.rng.choice(["s1", "s2"]),
+            timeout_ms=log.rng.choice([0, 1, 60_000, 900_000, HOUR_MS]),
         )
     )
 
@@ -367,6 +451,10 @@ MOVES: dict[Callable[[Log], None], int] = {
     post_capacity: 12,
     cancel: 4,
     mass_cancel: 1,
+    replace: 4,
+    replace_own: 5,
+    batch: 3,
+    fall_silent: 2,
     pass_time: 14,
     move_money: 2,
     change_node: 4,

@@ -173,14 +173,6 @@ def test_a_short_period_costs_its_part_of_the_hour_rounded_up():
     assert domain.notional_micros(command_of(LIMIT | {"price": "1.00"}), product_terms(period_s=7)) == 8 * 1_945
 
 
-def test_a_repeat_has_the_same_terms_whatever_its_command_id():
-    first = command_of(LIMIT)
-    again = first.model_copy(update={"command_id": "c2"})
-    other = first.model_copy(update={"qty": 16})
-    terms = first.model_dump(exclude={"command_id"})
-    assert (domain.same_terms(again, terms), domain.same_terms(other, terms)) == (True, False)
-
-
 def refusal(command: str, code: str) -> OrderRejected:
     header = {"shard": 0, "seq": 1, "in_offset": 0, "index": 0, "count": 1, "ts_ms": 0, "prev_link": "0" * 64}
     names = {"command_id": "c1", "account": "alice", "client_order_id": None, "order_id": 7, "why_unfilled": None}
