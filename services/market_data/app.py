@@ -78,7 +78,8 @@ class MarketData:
         position = await store.read_position(pool, self.settings.shard)
         handler = EventHandler(self.settings, pool, self.market, self.feed, position, self.stored)
         tasks.create_task(outbox.run())
-        reader = EventReader(self.settings, linger_s=self.settings.market_data_linger_s)
+        start = handler.restore()
+        reader = EventReader(self.settings, start.next_offset, start.seq, linger_s=self.settings.market_data_linger_s)
         watch = tasks.create_task(self._when_caught_up(reader))
         try:
             async for batch in reader.batches():

@@ -44,6 +44,8 @@ def intervals_for(period_s: int) -> dict[str, int]:
 class Candles:
     """All running candles, and the last ones that ended, per (symbol, interval)."""
 
+    __slots__ = ("_ends", "recent", "running")
+
     def __init__(self) -> None:
         self.running: dict[tuple[str, str], Candle] = {}
         self.recent: dict[tuple[str, str], deque[Candle]] = {}

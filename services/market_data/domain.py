@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from schemas.events import (
     AnyEvent,
@@ -83,6 +84,16 @@ class Market:
         self.log_ms = 0
         self._orders: dict[int, RestingOrder] = {}
         self._fold_event: dict[str, Callable[..., None]] = {kind: getattr(self, name) for kind, name in FOLDS.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Returns everything that the market holds, between two commands."""
+        return {name: value for name, value in vars(self).items() if name != "_fold_event"}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Holds from now on what `state` gave. Raises KeyError for what is none."""
+        if state.keys() != self.state().keys():
+            raise KeyError(*(state.keys() ^ self.state().keys()))
+        vars(self).update(state)
 
     def fold(self, events: Sequence[AnyEvent]) -> Changes:
         """Applies all the events of one command. Raises BookDisagrees where they do not fit what is there."""

@@ -16,6 +16,7 @@ from services.kit.topics import subscribe_batches
 from services.market_data import store
 from services.market_data.domain import Market
 from services.market_data.feed import Feed, Stream
+from services.market_data.folds import FoldFiles
 from services.market_data.history import History, Stored
 from services.market_data.publishing import Publishing
 from services.market_data.relays import Relays, delivery_item, listing_item
@@ -25,7 +26,7 @@ LISTING: TypeAdapter[ListingChanged] = TypeAdapter(ListingChanged)
 
 
 class EventHandler:
-    """Folds the log from its start, but writes and fixes only what lies after the cursor.
+    """Folds the log, from a snapshot or its start, but writes and fixes only what lies after the cursor.
 
     The events of a command may come in two batches: it counts, whole, at the sequence of its last event.
     """
@@ -35,12 +36,31 @@ class EventHandler:
     ) -> None:
         self._settings, self._pool, self._market, self._feed, self._stored = settings, pool, market, feed, stored
         self._publishing = Publishing(market, feed)
+        self._folds = FoldFiles(
+            settings.folds_dir, settings.market_data_fold_every_events, settings.market_data_fold_every_s
+        )
         self._position = position
         self._pending: list[AnyEvent] = []
         self._publishing_since_ms = time.time_ns() // 1_000_000 - settings.market_data_ring_span_ms
 
+    def restore(self) -> Position:
+        """Goes on from a snapshot where one fits; returns where the event log is to be read from."""
+        fold = self._folds.newest(self._position.seq, self._publishing_since_ms)
+        if fold is None:
+            return Position(0, 0, None)
+        self._market.restore(fold.state)
+        self._feed.ring.start(fold.seq)
+        self._stored.move(fold.seq)
+        return Position(fold.seq, fold.next_offset, None)
+
     async def take(self, batch: EventBatch) -> bool:
         """Takes a batch; returns whether an index is to be fixed."""
+        fixing = await self._take(batch)
+        if not self._pending:
+            self._folds.offer(self._market, batch.next_offset)
+        return fixing
+
+    async def _take(self, batch: EventBatch) -> bool:
         history = History()
         for event in batch.events:
             self._pending.append(event)

@@ -1,11 +1,13 @@
 """What can be set about market_data."""
 
+from pathlib import Path
+
 from services.kit.settings import Settings as KitSettings
 
 
 class Settings(KitSettings):
     """Besides the shared settings: how long news gathers, how far readers may fall behind, how long the feed
-    remembers.
+    remembers, how often the fold is written down.
     """
 
     market_data_linger_s: float = 0.01
@@ -14,3 +16,10 @@ class Settings(KitSettings):
     market_data_reader_messages_max: int = 4_096
     market_data_reader_streams_max: int = 2_000
     market_data_page_rows_max: int = 1_000
+    market_data_fold_every_events: int = 200_000
+    market_data_fold_every_s: float = 600.0
+
+    @property
+    def folds_dir(self) -> Path:
+        """The folder of the fold's snapshots."""
+        return self.data / "folds"

@@ -9,6 +9,7 @@ import pytest
 from schemas.events import EVENT
 from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
 from schemas.venue import LockHardware, NodeDown, NodesAlive, SetProductState
+from services.market_data import packing
 from services.market_data.books import checksum
 from services.market_data.domain import Changes, Market
 from services.market_data.rows import levels
@@ -210,3 +211,23 @@ def test_all_traded_quantity_is_in_the_candles_of_every_interval(engine):
     assert traded > 0
     assert set(volumes.values()) == {traded}
     assert len(volumes) == 12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_view_restored_after_any_command_goes_on_to_the_same_state(seed):
+    drawn = RandomMarket(ENGINES["reference"](), seed=seed + 700)
+    for _ in range(150):
+        drawn.step()
+    events = [EVENT.validate_json(raw) for raw in drawn.venue.events]
+    commands = [list(command) for _, command in groupby(events, key=lambda event: event.in_offset)]
+    straight, restored = Market(), Market()
+    for command in commands:
+        straight.fold(command)
+        restored.fold(command)
+        if drawn.draw.random() < 0.2:
+            state = packing.pack(restored.state())
+            assert state == packing.pack(straight.state())
+            restored = Market()
+            restored.restore(packing.unpack(state))
+    assert packing.pack(restored.state()) == packing.pack(straight.state())
+    assert view_depth(restored) == engine_depth(drawn.venue.engine)
