@@ -1,0 +1,123 @@
+"""Flavours of random logs: each drives both engines into one corner, with the generator's own moves at other odds."""
+
+from schemas.orders import CancelOrder
+from tests.engine.random_log import HOUR_MS, MOVES, RandomLog
+from tests.scenarios.venue import MIDNIGHT_MS
+
+
+class Flavour(RandomLog):
+    """A random log whose moves come at `odds`; a move that is not named keeps its own."""
+
+    odds: dict[str, int] = {}
+
+    def __init__(self, seed: int):
+        super().__init__(seed)
+        self.weights = tuple(self.odds.get(move.__name__, weight) for move, weight in MOVES)
+
+    def hour_from_now(self, hours: int) -> int:
+        """An hour by its distance from the one in which the log stands; once in a while any other."""
+        return RandomLog.hour(self) if self.seldom(20) else (self.now_ms - MIDNIGHT_MS) // HOUR_MS + hours
+
+
+class Ties(Flavour):
+    """Everyone at the same price in the same hour: only age decides."""
+
+    def price(self) -> int:
+        return self.mostly((1_500_000,), (1_490_000, 1_510_000), 10)
+
+    def qty(self, lot: int = 1) -> int:
+        return lot * self.pick(1, 2)
+
+    def hour(self) -> int:
+        return self.hour_from_now(2)
+
+
+class Dust(Flavour):
+    """Single GPUs for a tick or two, where every rounding shows, and hardly any money."""
+
+    odds = {"move_money": 120, "settle": 60, "pass_time": 120}
+
+    def price(self) -> int:
+        return self.pick(10_000, 20_000, 30_000)
+
+    def qty(self, lot: int = 1) -> int:
+        return self.mostly((lot,), (1, 3, 7), 10)
+
+
+class Storm(Flavour):
+    """Orders that cross, many of them immediate: books are swept and filled anew."""
+
+    odds = {"place_order": 800, "cancel": 60, "heartbeats": 60}
+
+    def price(self) -> int:
+        return 1_480_000 + 10_000 * self.random.randrange(5)
+
+    def qty(self, lot: int = 1) -> int:
+        return lot * self.pick(1, 2, 8, 40)
+
+    def hour(self) -> int:
+        return self.hour_from_now(self.pick(1, 2))
+
+
+class DeadCancels(Flavour):
+    """Cancels of what is gone: filled, cancelled, expired, never there, somebody else's."""
+
+    odds = {"cancel": 900, "mass_cancel": 40}
+
+    def cancel(self) -> None:
+        if self.seldom(3):
+            super().cancel()
+            return
+        order_id = self.random.randrange(1, max(2, self.offset))
+        self.append(
+            CancelOrder(
+                command_id=self.command_id(),
+                account=self.pick("alice", "bob", "op", "operator.2"),
+                order_id=order_id,
+                client_order_id=None,
+            )
+        )
+
+
+class ShrinkingNodes(Flavour):
+    """Blocks and capacity against nodes that fall silent, lose GPUs and sell them."""
+
+    odds = {
+        "place_order": 120,
+        "place_block": 250,
+        "post_capacity": 250,
+        "heartbeats": 180,
+        "sell_hardware": 90,
+        "cancel": 60,
+    }
+
+    def price(self) -> int:
+        return 1_000_000 + 250_000 * self.random.randrange(6)
+
+
+class ChangingStates(Flavour):
+    """Products that open, halt, close and hold auctions all the time."""
+
+    odds = {"govern": 90, "reopen": 60, "pass_time": 120}
+
+
+class Haste(Flavour):
+    """Time flies: gates close, hours are delivered, settled and finished within few commands."""
+
+    odds = {"pass_time": 400, "settle": 120, "nominate": 80, "fix_index": 60, "heartbeats": 80}
+
+    def pass_time(self) -> None:
+        self.now_ms += self.pick(0, 0, 0, 600_000, 1_800_000, 3_600_000)
+        super().pass_time()
+
+
+FLAVOURS: dict[str, type[RandomLog]] = {
+    "everything": RandomLog,
+    "ties": Ties,
+    "dust": Dust,
+    "storm": Storm,
+    "dead cancels": DeadCancels,
+    "shrinking nodes": ShrinkingNodes,
+    "changing states": ChangingStates,
+    "haste": Haste,
+}
