@@ -1,5 +1,6 @@
 """The loop: a fetch of records in, the engine's events out, compared with the log as long as it has them already."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -30,6 +31,7 @@ class Matching:
         self._commands, self._tail, self._writer, self._snapshots = commands, tail, writer, snapshots
         self._snapshot_offset, self._snapshot_at_s = engine.next_offset, time.monotonic()
         self.own_epoch: int | None = None
+        self.at_rest = asyncio.Lock()  # whoever holds it may read the engine: no record is being applied
 
     async def step(self) -> list[bytes]:
         """Applies the next fetch, passes the events on and returns them. Raises MatchingError where it must stop."""
@@ -37,7 +39,7 @@ class Matching:
         if not records:
             self._look_after_snapshot()
             return []
-        events = self._apply(records)
+        events = await self._apply(records)
         if self.own_epoch is not None and self.engine.epoch > self.own_epoch:
             raise domain.Superseded(f"epoch {self.engine.epoch} follows this process's {self.own_epoch}")
         await self._writer.write(await self._without_logged(events))
@@ -60,9 +62,13 @@ class Matching:
                 self.own_epoch = epoch if granted else None
                 return granted
 
-    def _apply(self, records: Sequence) -> list[bytes]:
+    async def _apply(self, records: Sequence) -> list[bytes]:
         start = time.perf_counter()
-        events = self.engine.apply([(record.offset, record.timestamp, record.value or b"") for record in records])
+        async with self.at_rest:
+            if len(records) < self._settings.apply_aside_min:
+                events = self._run_engine(records)
+            else:
+                events = await self._run_engine_aside(records)
         metrics.APPLY_SECONDS.observe(time.perf_counter() - start)
         metrics.COMMANDS.inc(len(records))
         metrics.EVENTS.inc(len(events))
@@ -70,6 +76,19 @@ class Matching:
         metrics.SEQ.set(self.engine.seq)
         metrics.ACKNOWLEDGED_SEQ.set(self._writer.acknowledged_seq)
         return events
+
+    def _run_engine(self, records: Sequence) -> list[bytes]:
+        return self.engine.apply([(record.offset, record.timestamp, record.value or b"") for record in records])
+
+    async def _run_engine_aside(self, records: Sequence) -> list[bytes]:
+        # A long fetch is applied in a thread: the engine leaves the interpreter's lock, and meanwhile the loop fetches
+        # the next records and sends the last events. A cancelled step waits, since nobody may read a moving engine.
+        applying = asyncio.ensure_future(asyncio.to_thread(self._run_engine, records))
+        try:
+            return await asyncio.shield(applying)
+        except asyncio.CancelledError:
+            await asyncio.wait((applying,))
+            raise
 
     async def _without_logged(self, events: list[bytes]) -> list[bytes]:
         if self._tail.exhausted:
