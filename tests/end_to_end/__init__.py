@@ -1,0 +1,1 @@
+"""The whole exchange, driven from outside as its users do."""
