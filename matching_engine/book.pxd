@@ -5,8 +5,10 @@ ascend from its best price outwards, so that both sides run through the same cod
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
 
-from matching_engine.id_table cimport IdEntry, IdTable, drop_entry, drop_id, put_id, reserve_id, tag_of
+from matching_engine.id_table cimport IdEntry, IdTable, drop_entry, drop_id, put_id, reserve_id, resize_ids, tag_of
 from matching_engine.memory cimport NIL, expect, grow
 from matching_engine.price_tree cimport (
     PageTree, drop_key, first_level, level_after, place_key, reserve_pages,
@@ -49,6 +51,46 @@ cdef struct Books:
     uint32_t orders_used, orders_capacity, orders_free
     uint32_t levels_used, levels_capacity, levels_free
     uint32_t sides_used, sides_capacity, sides_free
+
+
+cdef inline bint start_books(Books* books) noexcept nogil:
+    """Empty pools; False where memory is out."""
+    memset(books, 0, sizeof(Books))
+    books.orders_free = books.levels_free = books.sides_free = books.tree.free = NIL
+    return resize_ids(&books.ids, 4)
+
+
+cdef inline void free_books(Books* books) noexcept nogil:
+    free(books.orders)
+    free(books.levels)
+    free(books.sides)
+    free(books.tree.pages)
+    free(books.ids.entries)
+
+
+cdef inline uint32_t open_sides(Books* books) noexcept nogil:
+    """A new book's bids; its asks are the side behind them. NIL where memory is out."""
+    cdef uint32_t first = books.sides_free
+    cdef uint32_t side
+    if first != NIL:
+        books.sides_free = books.sides[first].root
+    else:
+        if books.sides_used == books.sides_capacity:
+            if not grow(<void**>&books.sides, &books.sides_capacity, sizeof(Side)):
+                return NIL
+        first = books.sides_used
+        books.sides_used += 2
+    memset(&books.sides[first], 0, 2 * sizeof(Side))
+    for side in range(first, first + 2):
+        books.sides[side].best = books.sides[side].root = NIL
+    return first
+
+
+cdef inline void close_sides(Books* books, uint32_t first) noexcept nogil:
+    """An empty book's sides go back to the pool."""
+    books.sides[first].levels = NIL
+    books.sides[first].root = books.sides_free
+    books.sides_free = first
 
 
 cdef inline uint64_t key_of(uint32_t side, int64_t price) noexcept nogil:
@@ -139,10 +181,12 @@ cdef inline void close_level(Books* books, uint32_t index) noexcept nogil:
     books.levels_free = index
 
 
-cdef inline uint32_t rest_order(
+cdef inline uint32_t link_order(
     Books* books, uint32_t side_index, int64_t price, int64_t quantity, uint64_t order_id, uint32_t handle
 ) noexcept nogil:
-    """Put an order behind all others of its price and give its slot. The caller has called `reserve`."""
+    """Put an order behind all others of its price and give its slot; its id is the caller's to find again. The caller
+    has called `reserve`.
+    """
     cdef Side* side = &books.sides[side_index]
     cdef uint64_t key = key_of(side_index, price)
     cdef uint32_t* link = place_key(&books.tree, &side.root, key)
@@ -171,12 +215,20 @@ cdef inline uint32_t rest_order(
     level.orders += 1
     level.quantity += quantity
     side.orders += 1
+    return slot
+
+
+cdef inline uint32_t rest_order(
+    Books* books, uint32_t side_index, int64_t price, int64_t quantity, uint64_t order_id, uint32_t handle
+) noexcept nogil:
+    """Link an order and enter its id."""
+    cdef uint32_t slot = link_order(books, side_index, price, quantity, order_id, handle)
     put_id(&books.ids, order_id, slot)
     return slot
 
 
 cdef inline void unlink_order(Books* books, uint32_t slot) noexcept nogil:
-    """Take an order, whose id is out of the table, out of its level; its slot is free afterwards."""
+    """Take an order, whose id is not in the table, out of its level; its slot is free afterwards."""
     cdef Order* order = &books.orders[slot]
     cdef Level* level = &books.levels[order.level]
     if order.prev == NIL:

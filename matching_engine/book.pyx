@@ -4,9 +4,7 @@ from collections import namedtuple
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memset
 
-from matching_engine.id_table cimport resize_ids
 from matching_engine.price_tree cimport Page
 
 Fill = namedtuple("Fill", "maker_id price quantity")
@@ -40,35 +38,18 @@ class BadQuantity(BookError):
 
 cdef class BookSet:
     def __cinit__(self, uint32_t books=0):
-        memset(&self.books, 0, sizeof(Books))
-        self.books.orders_free = self.books.levels_free = self.books.sides_free = NIL
-        self.books.tree.free = NIL
-        if not resize_ids(&self.books.ids, 4):
+        if not start_books(&self.books):
             raise MemoryError
         for _ in range(books):
             self.open_book()
 
     def __dealloc__(self):
-        free(self.books.orders)
-        free(self.books.levels)
-        free(self.books.sides)
-        free(self.books.tree.pages)
-        free(self.books.ids.entries)
+        free_books(&self.books)
 
     def open_book(self):
-        cdef Books* books = &self.books
-        cdef uint32_t first = books.sides_free
-        if first != NIL:
-            books.sides_free = books.sides[first].root
-        else:
-            if books.sides_used == books.sides_capacity:
-                if not grow(<void**>&books.sides, &books.sides_capacity, sizeof(Side)):
-                    raise MemoryError
-            first = books.sides_used
-            books.sides_used += 2
-        memset(&books.sides[first], 0, 2 * sizeof(Side))
-        for side in range(first, first + 2):
-            books.sides[side].best = books.sides[side].root = NIL
+        cdef uint32_t first = open_sides(&self.books)
+        if first == NIL:
+            raise MemoryError
         return first >> 1
 
     def close_book(self, uint32_t book):
@@ -76,9 +57,7 @@ cdef class BookSet:
         cdef Side* sides = &self.books.sides[first]
         if sides[BID].orders or sides[ASK].orders:
             raise BookNotEmpty(book)
-        sides[BID].levels = NIL
-        sides[BID].root = self.books.sides_free
-        self.books.sides_free = first
+        close_sides(&self.books, first)
 
     cdef uint32_t side_index(self, uint32_t book, uint32_t side) except? NIL:
         cdef uint64_t index = 2 * <uint64_t>book + side

@@ -2,4 +2,4 @@
 
 from libc.stdint cimport uint8_t
 
-cdef int sha256_of(const uint8_t* text, size_t size, uint8_t* digest) except -1
+cdef int sha256_of(const uint8_t* text, size_t size, uint8_t* digest) except -1 nogil

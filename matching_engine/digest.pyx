@@ -12,13 +12,18 @@ cdef extern from "sha256.h" nogil:
 cdef bint IN_HARDWARE = sha256_in_hardware()
 
 
-cdef int sha256_of(const uint8_t* text, size_t size, uint8_t* digest) except -1:
-    cdef bytes digested
+cdef int sha256_of(const uint8_t* text, size_t size, uint8_t* digest) except -1 nogil:
     if IN_HARDWARE:
         sha256_digest(text, size, digest)
     else:
-        digested = sha256(PyBytes_FromStringAndSize(<const char*>text, size)).digest()
-        memcpy(digest, PyBytes_AS_STRING(digested), 32)
+        with gil:
+            hash_in_python(text, size, digest)
+    return 0
+
+
+cdef int hash_in_python(const uint8_t* text, size_t size, uint8_t* digest) except -1:
+    cdef bytes digested = sha256(PyBytes_FromStringAndSize(<const char*>text, size)).digest()
+    memcpy(digest, PyBytes_AS_STRING(digested), 32)
     return 0
 
 
@@ -30,6 +35,6 @@ def digest_bytes(const uint8_t[::1] text, bint in_hardware=IN_HARDWARE):
     IN_HARDWARE = usual and in_hardware
     try:
         sha256_of(&text[0] if text.shape[0] else <const uint8_t*>b"", text.shape[0], digest)
+        return PyBytes_FromStringAndSize(<char*>digest, 32)
     finally:
         IN_HARDWARE = usual
-    return PyBytes_FromStringAndSize(<char*>digest, 32)

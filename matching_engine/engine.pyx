@@ -1,78 +1,196 @@
 """The compiled engine: ordinary orders and cancels in C, every other command by the reference's rules on its records."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
-from libc.string cimport memcmp, strlen
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free
 
+from matching_engine.canceling cimport cancel
+from matching_engine.command_text cimport (
+    NOT_ORDINARY, READ, RECORD_SIZE_MAX, UNRESOLVED, Place, put_body, read_command, read_place,
+)
+from matching_engine.commands cimport PLACE
+from matching_engine.digest cimport sha256_of
+from matching_engine.events cimport reserve_events
+from matching_engine.exchange cimport COLD, DONE, NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE
 from matching_engine.market cimport CompiledMarket
-from matching_engine.order_entry cimport cancel_order, place_order
+from matching_engine.memory cimport NIL
+from matching_engine.placing cimport place
+from matching_engine.wire cimport Word
 
 from matching_engine.errors import OffsetGap
-from matching_engine.market import Market
-from matching_engine.records import compile_state, plain_state
+from matching_engine.loading import open_market, plain_state
 from matching_engine.reference import snapshot
-from matching_engine.reference.engine import DIGEST_EVERY_OFFSETS, read
+from matching_engine.reference.engine import DIGEST_EVERY_OFFSETS as DIGEST_EVERY
 from matching_engine.reference.engine import Engine as ReferenceEngine
+from matching_engine.reference.engine import read
 from matching_engine.reference.state import State
 from schemas.events import BalanceDigest
 from schemas.venue import Genesis, Privileged, Tick
+
+cdef int64_t DIGEST_EVERY_OFFSETS = DIGEST_EVERY
 
 
 class Engine(ReferenceEngine):
     """State and its rules. `apply` takes records in the order of their offsets, cut into batches however one likes."""
 
     def __init__(self, state=None):
-        self.state = compile_state(state or State())
-        self.market = Market(self.state)
+        self.state = state or State()
+        self.market = open_market(self.state)
+        self.window = Window()
 
     def apply(self, records):
         """Applies records (offset, broker's timestamp in ms, value). Raises OffsetGap where one is not the next."""
-        cdef CompiledMarket market = self.market
+        cdef list batch = list(records)
         cdef list events = []
-        cdef int64_t next_offset = self.state.next_offset
-        cdef int64_t ts_ms
         try:
-            for offset, ts_ms, value in records:
-                if offset != next_offset:
-                    raise OffsetGap(f"offset {offset} where {next_offset} is next")
-                market.offset = next_offset
-                next_offset += 1
-                if not (type(value) is bytes and apply_order(market, ts_ms, value)):
-                    self.apply_other(ts_ms, value)
-                if market.ruleset and market.offset % DIGEST_EVERY_OFFSETS == 0:
-                    market.emit(BalanceDigest, digest=self.balance_digest())
-                market.seal(events)
+            apply_all(self, self.market, self.window, batch, events)
         finally:
-            self.state.next_offset = next_offset
-            market.store()
+            (<CompiledMarket>self.market).begin_rules()
         return events
 
     def apply_other(self, ts_ms, value):
         """Time moves, then the reference applies the command to the same records."""
         cdef CompiledMarket market = self.market
         command = read(value)
+        market.begin_rules()
         market.pass_time(ts_ms, isinstance(command, Tick))
-        market.store()
         self.execute(command)
         if isinstance(command, Privileged | Genesis):
-            market.version += 1
-        market.load()
+            market.core.exchange.version += 1
+        if self.state.ruleset and market.offset % DIGEST_EVERY_OFFSETS == 0:
+            market.emit(BalanceDigest, digest=self.balance_digest())
+        market.tape.seal(market.offset, self.state.log_time_ms)
+        market.end_rules()
 
     def snapshot(self):
         """The whole state as canonical bytes, the same that the reference gives."""
-        self.market.keep_prices()
-        return snapshot.write(plain_state(self.state))
+        return snapshot.write(plain_state(self.market))
 
 
-cdef bint apply_order(CompiledMarket market, int64_t ts_ms, bytes record) except -1:
-    """Whether the record was an order or a cancel that could be applied in C."""
-    cdef bint places = is_type(record, b'{"type":"place_order"')
-    if not market.ruleset or not (places or is_type(record, b'{"type":"cancel_order"')):
+cdef int apply_all(object engine, CompiledMarket market, Window window, list batch, list events) except -1:
+    """Windows of ordinary records go through the compiled rules, the others one by one through the reference's."""
+    cdef Exchange* exchange = &market.core.exchange
+    cdef Py_ssize_t first = 0
+    while first < len(batch):
+        window.load(batch, first, exchange.next_offset)
+        while window.done < window.loaded:
+            with nogil:
+                window.run(exchange, market.tape)
+            if window.done < window.loaded and not make_ready(market, window):
+                offset, ts_ms, value = batch[first + window.done]
+                market.offset = offset
+                exchange.next_offset = offset + 1
+                engine.apply_other(ts_ms, value)
+                window.done += 1
+        first += window.loaded
+        market.tape.collect(events)
+    return 0
+
+
+cdef bint make_ready(CompiledMarket market, Window window) except -1:
+    """Reads what the rules have to know before the record in hand; False where it is the reference's."""
+    cdef Record* record = &window.records[window.done]
+    cdef Command* command = &window.commands[window.done]
+    cdef Place order
+    if window.read == window.done:
+        if window.stopped != UNRESOLVED or not market.core.exchange.is_open:
+            return False
+        read_place(record.text, record.size, &order)
+        if market.find_contract(order.contract.text[:order.contract.size].decode()) == NIL:
+            return False
+        return not order.has_node or market.find_node(order.node.text[:order.node.size].decode()) != NIL
+    if window.outcome == STALE_CONTRACT:
+        market.read_contract(command.contract)
+    elif window.outcome == STALE_NODE:
+        market.find_node(market.core.node_name(command.node))
+    elif window.outcome == NO_MEMORY:
+        raise MemoryError
+    elif window.outcome == NEGATIVE_BALANCE:
+        raise AssertionError("negative balance")
+    else:
         return False
-    market.pass_time(ts_ms, False)
-    return place_order(market, record) if places else cancel_order(market, record)
+    return True
 
 
-cdef bint is_type(bytes record, const char* begin) noexcept:
-    cdef size_t size = strlen(begin)
-    return <size_t>PyBytes_GET_SIZE(record) > size and memcmp(PyBytes_AS_STRING(record), begin, size) == 0
+cdef class Window:
+    def __dealloc__(self):
+        free(self.events.bytes)
+
+    cdef int load(self, list records, Py_ssize_t first, int64_t next_offset) except -1:
+        """Takes as many records as there are and fit. Raises OffsetGap before anything is applied to the first one."""
+        cdef Record* record
+        cdef object value
+        cdef Py_ssize_t place
+        self.loaded = self.read = self.done = 0
+        for place in range(first, min(first + WINDOW, len(records))):
+            offset, ts_ms, value = records[place]
+            if offset != next_offset:
+                if self.loaded:
+                    return 0
+                raise OffsetGap(f"offset {offset} where {next_offset} is next")
+            record = &self.records[self.loaded]
+            record.ts_ms = ts_ms
+            record.size = PyBytes_GET_SIZE(value) if type(value) is bytes else 0
+            record.text = PyBytes_AS_STRING(value) if record.size else NULL
+            self.loaded += 1
+            next_offset += 1
+        return 0
+
+    cdef int run(self, Exchange* exchange, EventTape tape) except -1 nogil:
+        """Applies records, from the first that is not done to the first that is out of the ordinary."""
+        cdef uint32_t first = self.done
+        cdef int64_t offset = exchange.next_offset
+        self.read_all(exchange)
+        self.events.used = 0
+        self.execute(exchange)
+        tape.seal_packed(exchange, &self.commands[first], self.done - first, &self.events, offset)
+        return 0
+
+    cdef int read_all(self, Exchange* exchange) except -1 nogil:
+        """Reads records as far as they are ordinary. What was read stays good, whatever happens to those before it."""
+        cdef uint8_t[RECORD_SIZE_MAX] body
+        cdef Record* record
+        cdef Command* command
+        cdef Word command_id
+        cdef size_t size
+        self.stopped = READ
+        self.read = max(self.read, self.done)
+        while self.read < self.loaded:
+            record = &self.records[self.read]
+            command = &self.commands[self.read]
+            self.stopped = read_command(exchange, record.text, record.size, command, &command_id)
+            if self.stopped != READ:
+                return 0
+            if command.type == PLACE:
+                size = put_body(record.text, record.size, &command_id, body)
+                sha256_of(body, size, command.digest)
+            command.ts_ms = record.ts_ms
+            self.read += 1
+        return 0
+
+    cdef void execute(self, Exchange* exchange) noexcept nogil:
+        cdef Command* command
+        cdef size_t before
+        while self.done < self.read:
+            command = &self.commands[self.done]
+            if not exchange.is_open or command.ts_ms >= exchange.deadline_ms:
+                self.outcome = COLD
+                return
+            if exchange.next_offset % DIGEST_EVERY_OFFSETS == 0:
+                self.outcome = COLD
+                return
+            if not reserve_events(&self.events):
+                self.outcome = NO_MEMORY
+                return
+            exchange.now_ms = command.ts_ms = max(exchange.now_ms, command.ts_ms)
+            exchange.offset = exchange.next_offset
+            before = self.events.count
+            if command.type == PLACE:
+                self.outcome = place(exchange, &self.events, command)
+            else:
+                self.outcome = cancel(exchange, &self.events, command)
+            if self.outcome != DONE:
+                return
+            command.events = <uint32_t>(self.events.count - before)
+            exchange.next_offset += 1
+            self.done += 1

@@ -1,105 +1,225 @@
-"""The bodies of the events that orders cause, field by field as schemas.events has them."""
+"""Packed events as canonical JSON: the members behind the header, field by field as schemas.events has them."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from matching_engine.command_text cimport FOK, IOC, TimeInForce
-from matching_engine.records cimport CAPACITY, MARKET, Balance, Order
-from matching_engine.wire cimport (
-    Word, put_bytes, put_int, put_literal, put_optional, put_quoted, put_str,
+from matching_engine.accounts cimport VENUE
+from matching_engine.bindings cimport Binding, binding_at, id_text
+from matching_engine.commands cimport CANCEL, Command
+from matching_engine.events cimport (
+    ACCEPTED, CANCEL_DONE, CANCELED, DUPLICATE, FILLED, NO_LIQUIDITY, PRICE, REJECTED, SELF_TRADE, TRADED, Accepted,
+    Canceled, CancelDone, Duplicate, Event, Money, Rejected, Traded,
 )
+from matching_engine.exchange cimport CAPACITY, FOK, IOC, MARKET, Exchange
+from matching_engine.memory cimport NIL
+from matching_engine.wire cimport put_bytes, put_int, put_literal, put_name, put_optional
+from matching_engine.words cimport precedes
+
+cdef enum:
+    BODY_SIZE_MAX = 2048      # more than any event of an order can need
 
 
-cdef inline char* put_word(char* at, const Word* word) noexcept nogil:
-    return put_literal(put_bytes(at, word.text, word.size), b'"')
+cdef inline const char* type_name(uint32_t event) noexcept nogil:
+    if event == ACCEPTED:
+        return b"order_accepted"
+    if event == TRADED:
+        return b"trade"
+    if event == CANCELED:
+        return b"order_canceled"
+    if event == CANCEL_DONE:
+        return b"cancel_done"
+    return b"order_rejected" if event == REJECTED else b"order_duplicate"
+
+
+# -- members that several events have
+
+
+cdef inline char* put_text(char* at, const char* text, size_t size) noexcept nogil:
+    """An identifier as a JSON string, none as null."""
+    if size == 0:
+        return put_literal(at, b"null")
+    at[0] = c'"'
+    at = put_bytes(at + 1, text, size)
+    at[0] = c'"'
+    return at + 1
+
+
+cdef inline char* put_command_id(char* at, const Command* command) noexcept nogil:
+    return put_text(put_literal(at, b',"command_id":'), command.command_id, command.command_id_size)
+
+
+cdef inline char* put_account(char* at, const Exchange* exchange, uint32_t account) noexcept nogil:
+    return put_name(put_literal(at, b',"account":'), &exchange.accounts.names, account)
+
+
+cdef inline char* put_client(char* at, const Exchange* exchange, uint32_t client) noexcept nogil:
+    cdef const Binding* binding
+    at = put_literal(at, b',"client_order_id":')
+    if client == NIL:
+        return put_literal(at, b"null")
+    binding = binding_at(&exchange.bindings, client)
+    return put_text(at, id_text(binding), binding.size)
+
+
+cdef inline char* put_contract(char* at, const Exchange* exchange, uint32_t contract) noexcept nogil:
+    return put_name(put_literal(at, b',"contract":'), &exchange.contract_names, contract)
 
 
 cdef inline char* put_side(char* at, bint sells) noexcept nogil:
     return put_literal(at, b',"side":"sell"' if sells else b',"side":"buy"')
 
 
-cdef inline char* put_kind(char* at, int what) noexcept nogil:
-    if what == CAPACITY:
+cdef inline char* put_kind(char* at, int kind) noexcept nogil:
+    if kind == CAPACITY:
         return put_literal(at, b',"kind":"capacity"')
-    return put_literal(at, b',"kind":"market"' if what == MARKET else b',"kind":"limit"')
+    return put_literal(at, b',"kind":"market"' if kind == MARKET else b',"kind":"limit"')
 
 
-cdef inline char* put_tif(char* at, TimeInForce until) noexcept nogil:
-    if until == IOC:
+cdef inline char* put_tif(char* at, int tif) noexcept nogil:
+    if tif == IOC:
         return put_literal(at, b',"tif":"IOC"')
-    return put_literal(at, b',"tif":"FOK"' if until == FOK else b',"tif":"GTG"')
+    return put_literal(at, b',"tif":"FOK"' if tif == FOK else b',"tif":"GTG"')
 
 
-cdef inline char* put_posting(char* at, str account, str asset, int64_t available, int64_t held, Balance balance):
+cdef inline char* put_why(char* at, const Canceled* canceled) noexcept nogil:
+    at = put_literal(at, b',"why_unfilled":')
+    if canceled.stop == FILLED:
+        return put_literal(at, b"null")
+    if canceled.stop == NO_LIQUIDITY:
+        at = put_literal(at, b'{"reason":"no_liquidity"')
+    elif canceled.stop == PRICE:
+        at = put_literal(at, b'{"reason":"price"')
+    else:
+        at = put_literal(at, b'{"reason":"self_trade"' if canceled.stop == SELF_TRADE else b'{"reason":"max_cost"')
+    at = put_optional(put_literal(at, b',"best_price_micros":'), canceled.best_price_micros)
+    return put_literal(put_int(put_literal(at, b',"missing_gpus":'), canceled.left), b"}")
+
+
+cdef inline char* put_posting(
+    char* at, const Exchange* exchange, uint32_t account, uint32_t asset, int64_t available, int64_t held,
+    const Money* balance
+) noexcept nogil:
     """One posting, as the balance stands after it."""
-    at = put_literal(put_str(put_literal(at, b'["'), account), b'","')
-    at = put_literal(put_str(at, asset), b'",')
-    at = put_literal(put_int(at, available), b",")
-    at = put_literal(put_int(at, held), b",")
-    at = put_literal(put_int(at, balance.available), b",")
-    return put_literal(put_int(at, balance.held), b"]")
+    at = put_name(put_literal(at, b"["), &exchange.accounts.names, account)
+    at = put_name(put_literal(at, b","), &exchange.accounts.assets, asset)
+    at = put_int(put_literal(at, b","), available)
+    at = put_int(put_literal(at, b","), held)
+    at = put_int(put_literal(at, b","), balance.available)
+    return put_literal(put_int(put_literal(at, b","), balance.held), b"]")
 
 
-cdef inline char* put_accepted(char* at, Order order, const Word* command_id):
-    at = put_int(put_literal(at, b',"order_id":'), order.id)
-    at = put_word(put_literal(at, b',"parent_id":null,"command_id":"'), command_id)
-    at = put_quoted(put_literal(at, b',"account":'), order.account)
-    at = put_quoted(put_literal(at, b',"client_order_id":'), order.client_order_id)
-    at = put_quoted(put_literal(at, b',"contract":'), order.contract)
-    at = put_kind(put_side(at, order.sells), order.what)
-    at = put_int(put_literal(at, b',"qty":'), order.qty)
-    at = put_optional(put_literal(at, b',"price_micros":'), order.price)
-    at = put_optional(put_literal(at, b',"max_cost_micros":'), order.max_cost)
-    at = put_tif(at, order.until)
-    at = put_literal(at, b',"post_only":true' if order.post_only else b',"post_only":false')
-    at = put_quoted(put_literal(at, b',"node":'), order.node)
-    return put_literal(
-        at, b',"expires_ms":null,"display_qty":null,"min_qty":null,"stp":"cancel_newest","postings":['
-    )
+# -- events
 
 
-cdef inline char* put_why(char* at, const char* reason, int64_t best_price, int64_t missing_gpus) noexcept nogil:
-    at = put_literal(put_literal(put_literal(at, b',"why_unfilled":{"reason":"'), reason), b'"')
-    at = put_optional(put_literal(at, b',"best_price_micros":'), best_price)
-    return put_literal(put_int(put_literal(at, b',"missing_gpus":'), missing_gpus), b"}")
+cdef inline char* put_accepted(
+    char* at, const Exchange* exchange, const Accepted* event, const Command* command
+) noexcept nogil:
+    at = put_int(put_literal(at, b',"order_id":'), event.order_id)
+    at = put_command_id(put_literal(at, b',"parent_id":null'), command)
+    at = put_account(at, exchange, event.account)
+    at = put_client(at, exchange, event.client)
+    at = put_contract(at, exchange, event.contract)
+    at = put_kind(put_side(at, event.sells), event.kind)
+    at = put_int(put_literal(at, b',"qty":'), event.qty)
+    at = put_optional(put_literal(at, b',"price_micros":'), event.price_micros)
+    at = put_optional(put_literal(at, b',"max_cost_micros":'), event.max_cost_micros)
+    at = put_tif(at, event.tif)
+    at = put_literal(at, b',"post_only":true' if event.post_only else b',"post_only":false')
+    at = put_name(put_literal(at, b',"node":'), &exchange.nodes.names, event.node)
+    at = put_literal(at, b',"expires_ms":null,"display_qty":null,"min_qty":null,"stp":"cancel_newest","postings":[')
+    if event.hold_micros:
+        at = put_posting(
+            at, exchange, event.account, event.currency, -event.hold_micros, event.hold_micros, &event.balance
+        )
+    return put_literal(at, b"]")
 
 
-cdef inline char* put_canceled(char* at, Order order, const char* reason):
-    at = put_int(put_literal(at, b',"order_id":'), order.id)
-    at = put_quoted(put_literal(at, b',"account":'), order.account)
-    at = put_quoted(put_literal(at, b',"client_order_id":'), order.client_order_id)
-    at = put_kind(at, order.what)
-    at = put_side(put_quoted(put_literal(at, b',"contract":'), order.contract), order.sells)
-    at = put_optional(put_literal(at, b',"price_micros":'), order.price)
-    at = put_int(put_literal(at, b',"qty_left":'), order.left)
-    return put_literal(put_literal(put_literal(at, b',"reason":"'), reason), b'"')
+cdef inline char* put_trade(char* at, const Exchange* exchange, const Traded* event) noexcept nogil:
+    at = put_int(put_literal(at, b',"trade_id":'), event.trade_id)
+    at = put_int(put_literal(at, b',"position_id":'), event.position_id)
+    at = put_contract(at, exchange, event.contract)
+    at = put_int(put_literal(at, b',"price_micros":'), event.price_micros)
+    at = put_int(put_literal(at, b',"qty":'), event.qty)
+    at = put_literal(at, b',"taker_side":"sell"' if event.taker_sells else b',"taker_side":"buy"')
+    at = put_int(put_literal(at, b',"maker_order_id":'), event.maker_order_id)
+    at = put_int(put_literal(at, b',"taker_order_id":'), event.taker_order_id)
+    at = put_name(put_literal(at, b',"buyer":'), &exchange.accounts.names, event.buyer)
+    at = put_name(put_literal(at, b',"seller":'), &exchange.accounts.names, event.seller)
+    at = put_name(put_literal(at, b',"node":'), &exchange.nodes.names, event.node)
+    at = put_int(put_literal(at, b',"block_id":null,"escrow_micros":'), event.escrow_micros)
+    at = put_int(put_literal(at, b',"bond_micros":'), event.bond_micros)
+    at = put_int(put_literal(at, b',"buyer_fee_micros":'), event.fee_micros)
+    at = put_int(put_literal(at, b',"maker_left":'), event.maker_left)
+    at = put_int(put_literal(at, b',"taker_left":'), event.taker_left)
+    return put_literal(put_payments(put_literal(at, b',"postings":['), exchange, event), b"]")
 
 
-cdef inline char* put_cancel_done(char* at, const Word* command_id, str account, int64_t canceled):
-    at = put_word(put_literal(at, b',"command_id":"'), command_id)
-    at = put_quoted(put_literal(at, b',"account":'), account)
-    return put_int(put_literal(at, b',"canceled":'), canceled)
+cdef inline char* put_payments(char* at, const Exchange* exchange, const Traded* event) noexcept nogil:
+    """The buyer's money and the venue's fee, in the order of their names."""
+    cdef int64_t fee = event.fee_micros
+    cdef int64_t held = event.escrow_micros - event.released_micros
+    cdef bint buyer_first = precedes(&exchange.accounts.names, event.buyer, VENUE)
+    cdef bint both = fee != 0 and (held != 0 or fee != 0)
+    if buyer_first and (held or fee):
+        at = put_posting(at, exchange, event.buyer, event.currency, -held - fee, held, &event.buyer_balance)
+        at = put_literal(at, b",") if both else at
+    if fee:
+        at = put_posting(at, exchange, VENUE, event.currency, fee, 0, &event.venue_balance)
+    if not buyer_first and (held or fee):
+        at = put_literal(at, b",") if both else at
+        at = put_posting(at, exchange, event.buyer, event.currency, -held - fee, held, &event.buyer_balance)
+    return at
 
 
-cdef inline char* put_duplicate(
-    char* at, const Word* command_id, str account, str client_order_id, int64_t order_id, int64_t first_offset
-):
-    at = put_word(put_literal(at, b',"command_id":"'), command_id)
-    at = put_quoted(put_literal(at, b',"account":'), account)
-    at = put_quoted(put_literal(at, b',"client_order_id":'), client_order_id)
-    at = put_optional(put_literal(at, b',"order_id":'), order_id)
-    return put_int(put_literal(at, b',"first_offset":'), first_offset)
+cdef inline char* put_canceled(char* at, const Exchange* exchange, const Canceled* event) noexcept nogil:
+    cdef int64_t released = event.released_micros
+    at = put_int(put_literal(at, b',"order_id":'), event.order_id)
+    at = put_client(put_account(at, exchange, event.account), exchange, event.client)
+    at = put_side(put_contract(put_kind(at, event.kind), exchange, event.contract), event.sells)
+    at = put_optional(put_literal(at, b',"price_micros":'), event.price_micros)
+    at = put_int(put_literal(at, b',"qty_left":'), event.left)
+    at = put_literal(put_literal(put_literal(at, b',"reason":"'), event.reason), b'"')
+    at = put_literal(put_why(at, event), b',"postings":[')
+    if released:
+        at = put_posting(at, exchange, event.account, event.currency, released, -released, &event.balance)
+    return put_literal(at, b"]")
 
 
 cdef inline char* put_rejected(
-    char* at, const char* command, const Word* command_id, const Word* account, const Word* client_order_id,
-    int64_t order_id, const char* code
+    char* at, const Exchange* exchange, const Rejected* event, const Command* command
 ) noexcept nogil:
-    at = put_word(put_literal(at, b',"command_id":"'), command_id)
-    at = put_literal(put_literal(put_literal(at, b',"command":"'), command), b'"')
-    at = put_word(put_literal(at, b',"account":"'), account)
-    if client_order_id.size:
-        at = put_word(put_literal(at, b',"client_order_id":"'), client_order_id)
+    at = put_command_id(at, command)
+    if command.type == CANCEL:
+        at = put_literal(at, b',"command":"cancel_order"')
     else:
-        at = put_literal(at, b',"client_order_id":null')
-    at = put_optional(put_literal(at, b',"order_id":'), order_id)
-    return put_literal(put_literal(put_literal(at, b',"code":"'), code), b'","why_unfilled":null')
+        at = put_literal(at, b',"command":"place_order"')
+    at = put_account(at, exchange, command.account)
+    at = put_text(put_literal(at, b',"client_order_id":'), command.client_id, command.client_id_size)
+    at = put_optional(put_literal(at, b',"order_id":'), event.order_id)
+    return put_literal(put_literal(put_literal(at, b',"code":"'), event.code), b'","why_unfilled":null')
+
+
+cdef inline char* put_duplicate(
+    char* at, const Exchange* exchange, const Duplicate* event, const Command* command
+) noexcept nogil:
+    at = put_account(put_command_id(at, command), exchange, event.account)
+    at = put_text(put_literal(at, b',"client_order_id":'), command.client_id, command.client_id_size)
+    at = put_optional(put_literal(at, b',"order_id":'), event.order_id)
+    return put_int(put_literal(at, b',"first_offset":'), event.first_offset)
+
+
+cdef inline char* put_event(
+    char* at, const Exchange* exchange, const Event* event, const Command* command
+) noexcept nogil:
+    """The members of any event behind its header."""
+    if event.type == ACCEPTED:
+        return put_accepted(at, exchange, <const Accepted*>event, command)
+    if event.type == TRADED:
+        return put_trade(at, exchange, <const Traded*>event)
+    if event.type == CANCELED:
+        return put_canceled(at, exchange, <const Canceled*>event)
+    if event.type == REJECTED:
+        return put_rejected(at, exchange, <const Rejected*>event, command)
+    if event.type == DUPLICATE:
+        return put_duplicate(at, exchange, <const Duplicate*>event, command)
+    at = put_account(put_command_id(at, command), exchange, (<const CancelDone*>event).account)
+    return put_int(put_literal(at, b',"canceled":'), (<const CancelDone*>event).canceled)

@@ -1,26 +1,60 @@
-"""The market of the compiled engine: the reference's, with its books, money and events in C."""
+"""The market of the compiled engine: what the reference's rules call, on the exchange's structs."""
 
-from heapq import heappop, heappush
+from heapq import heappop
 
-from matching_engine.book cimport Books, best_order, cancel_order, next_order, reserve, rest_order
-from matching_engine.event_tape cimport Header
+from matching_engine.bindings cimport close_gate
+from matching_engine.book cimport best_order, close_sides, next_order, open_sides
+from matching_engine.exchange cimport Contract, Exchange, take_out
+from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
+from matching_engine.nodes cimport Node, open_count
+from matching_engine.records cimport ContractPositions, Counts, Order, put_order
 
-from matching_engine.records import order_of
+from matching_engine.entries import Accounts, Entry
 from matching_engine.reference import counts, timers
 from matching_engine.reference.clock import move_time
 from matching_engine.reference.market import Market as PlainMarket
 from matching_engine.reference.market import start_of
-from matching_engine.reference.money import LEVELS, Entry
+from matching_engine.reference.money import LEVELS
 from matching_engine.reference.products import gate_ms, is_known_start, is_open
-from schemas.events import Posting
+from matching_engine.reference.state import Contract as PlainContract
 from schemas.ids import contract_name
 
 cdef int64_t NEVER_MS = 0x7FFFFFFFFFFFFFFF
 
 
+class CapacityOrders:
+    """The asks of capacity orders that rest, by the capacity order's id."""
+
+    def __init__(self, orders):
+        self.orders, self.parts = orders, {}
+
+    def add(self, parent_id, order_id):
+        """An ask came to rest. The compiled rules take asks out without a word, so the dead are found when looked for."""
+        self.parts.setdefault(parent_id, set()).add(order_id)
+
+    def get(self, parent_id, otherwise=()):
+        """The ids of the asks that rest."""
+        if parent_id not in self.parts:
+            return otherwise
+        live = {order_id for order_id in self.parts[parent_id] if order_id in self.orders}
+        if live:
+            self.parts[parent_id] = live
+        else:
+            del self.parts[parent_id]
+        return live or otherwise
+
+    def __contains__(self, parent_id):
+        return bool(self.get(parent_id))
+
+    def forget_dead(self):
+        """Asks died at a gate."""
+        for parent_id in list(self.parts):
+            self.get(parent_id)
+
+
 cdef class CompiledMarket:
-    # -- what the reference's rules call
+    # -- events and money
 
     @property
     def events(self):
@@ -35,52 +69,158 @@ cdef class CompiledMarket:
         self.tape.write(event, fields)
 
     def entry(self, asset):
-        return CompiledEntry(self.accounts, asset)
+        return Entry(self.accounts, asset)
+
+    # -- resting orders
 
     def rest(self, order):
-        compiled = order if isinstance(order, Order) else order_of(order)
-        self.orders[order.id] = compiled
-        self.index_order(compiled)
+        self.index_order(order)
 
-    def index_order(self, Order order):
-        self.put_into_book(order, self.book_of(order.contract))
+    def index_order(self, order):
+        cdef uint32_t contract = self.open_contract(order.contract)
+        if order.node is not None:
+            self.find_node(order.node)
+        put_order(self.core, order, contract)
         if order.parent_id is not None:
-            self.capacity_orders.setdefault(order.parent_id, set()).add(order.id)
+            self.capacity_orders.add(order.parent_id, order.id)
 
-    def unrest(self, Order order):
+    def unrest(self, order):
         self.take_out(order)
 
+    cdef int take_out(self, object order) except -1:
+        cdef Exchange* exchange = &self.core.exchange
+        cdef uint32_t slot = find_id(&exchange.orders, order.id)
+        cdef Order view = self.resting_orders[order.id]
+        view.detach()
+        self.core.rare_orders.pop(order.id, None)
+        self.core.order_views.pop(slot, None)
+        take_out(exchange, slot)
+        return 0
+
     def best(self, str contract, str side):
-        return self.best_order(self.books[contract], side == "sell") if contract in self.books else None
+        cdef uint32_t slot = self.best_slot(contract, side)
+        return None if slot == NIL else self.resting_orders.at(slot)
 
     def resting(self, str contract, str side):
-        cdef ContractBook book = self.books.get(contract)
-        cdef Books* books = &self.book_set.books
-        cdef uint32_t slot = NIL
+        cdef uint32_t slot = self.best_slot(contract, side)
         cdef list found = []
-        if book is not None:
-            slot = best_order(books, book.asks if side == "sell" else book.bids)
         while slot != NIL:
-            found.append(self.orders[books.orders[slot].id])
-            slot = next_order(books, slot)
+            found.append(self.resting_orders.at(slot))
+            slot = next_order(&self.core.exchange.books, slot)
         return iter(found)
 
+    cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF:
+        cdef Contract* known = &self.core.exchange.contracts[self.core.contract(contract)]
+        return NIL if known.bids == NIL else best_order(&self.core.exchange.books, known.bids + (side == "sell"))
+
+    def asks_of(self, str node):
+        cdef uint32_t slot = self.core.exchange.nodes.nodes[self.core.node(node)].asks
+        cdef list found = []
+        while slot != NIL:
+            found.append(self.resting_orders.at(slot))
+            slot = self.core.exchange.details[slot].next
+        return sorted(found, key=lambda order: order.id)
+
+    # -- contracts
+
     def last_micros(self, str contract):
-        cdef ContractBook book = self.books.get(contract)
-        return None if book is None else book.last_trade or None
+        return self.core.exchange.contracts[self.core.contract(contract)].last_trade or None
 
     def note_price(self, str contract, int64_t price):
-        self.book_of(contract).last_trade = price
-
-    def keep_prices(self):
-        """Writes what only books know into the state."""
-        cdef ContractBook book
-        for book in self.books.values():
-            if book.last_trade:
-                self.state.contracts[book.name].last_micros = book.last_trade
+        self.core.exchange.contracts[self.core.contract(contract)].last_trade = price
 
     def rules_changed(self):
-        self.version += 1
+        self.core.exchange.version += 1
+
+    def touch(self, str contract):
+        cdef uint32_t number
+        known = self.state.contracts.get(contract)
+        if known is None:
+            number = self.core.contract(contract)
+            positions = ContractPositions(self.core, number)
+            known = PlainContract(contract.rpartition("-")[0], start_of(contract), positions=positions)
+            self.state.contracts[contract] = known
+            self.core.exchange.contracts[number].known = True
+        return known
+
+    cdef uint32_t find_contract(self, str name) except? 0xFFFFFFFF:
+        """The number of a contract that is listed and whose gate is open, its rules read; NIL for another one."""
+        product = self.state.products.get(name.rpartition("-")[0])
+        start_s = start_of(name) if product is not None else None
+        if start_s is None or not is_known_start(product, start_s) or not is_open(product, start_s):
+            return NIL
+        if contract_name(name.rpartition("-")[0], start_s, product.newest.period_s) != name:
+            return NIL
+        return self.open_contract(name)
+
+    cdef uint32_t open_contract(self, str name) except 0xFFFFFFFF:
+        """The number of a listed contract, its rules read and its book open."""
+        cdef uint32_t number = self.core.contract(name)
+        cdef Contract* contract = &self.core.exchange.contracts[number]
+        if contract.bids == NIL:
+            contract.bids = open_sides(&self.core.exchange.books)
+            contract.version = -1
+            if contract.bids == NIL:
+                raise MemoryError
+        if contract.version != self.core.exchange.version:
+            self.read_contract(number)
+        return number
+
+    cdef int read_contract(self, uint32_t number) except -1:
+        """Copies what orders have to know of a contract."""
+        cdef Contract* contract = &self.core.exchange.contracts[number]
+        name = self.core.contract_name(number)
+        product = self.state.products[name.rpartition("-")[0]]
+        contract.start_s = start_of(name)
+        terms = product.terms(contract.start_s)
+        contract.version = self.core.exchange.version
+        contract.trading = contract.bids != NIL and product.state == "OPEN" and is_open(product, contract.start_s)
+        contract.known = name in self.state.contracts
+        contract.currency = self.core.asset(terms.currency)
+        contract.grade, contract.hub = self.core.label(terms.grade), self.core.label(terms.hub)
+        contract.tick, contract.lot, contract.period_s = terms.tick_micros, terms.lot, terms.period_s
+        contract.maker_fee_bps, contract.taker_fee_bps = terms.maker_fee_bps, terms.taker_fee_bps
+        contract.gate_ms = gate_ms(product, contract.start_s)
+        contract.last_index = product.last_index_micros or 0
+        if contract.bids != NIL:
+            contract.gate = self.core.gate(contract.gate_ms)
+        for level in range(4):
+            contract.bond_permille[level] = terms.bond_permille[level]
+        return 0
+
+    # -- nodes
+
+    cdef uint32_t find_node(self, str name) except? 0xFFFFFFFF:
+        """The number of a registered node, its facts read; NIL for another one."""
+        node = self.state.nodes.get(name)
+        if node is None:
+            return NIL
+        cdef uint32_t number = self.core.node(name)
+        if self.core.exchange.nodes.nodes[number].version != self.core.exchange.version:
+            self.read_node(number, node)
+        return number
+
+    cdef int read_node(self, uint32_t number, object node) except -1:
+        """Copies what orders have to know of a node; its counts move into the exchange."""
+        cdef Node* facts = &self.core.exchange.nodes.nodes[number]
+        facts.version = self.core.exchange.version
+        facts.account = self.core.account(node.account)
+        facts.grade, facts.hub = self.core.label(node.grade), self.core.label(node.hub)
+        facts.alive, facts.until_ms = node.alive, node.until_ms
+        facts.level = LEVELS.index(node.level)
+        facts.rentable = counts.rentable(self, node)
+        if type(node.committed) is dict:
+            node.committed = self.move_counts(number, node.committed, False)
+            node.sold = self.move_counts(number, node.sold, True)
+        return 0
+
+    cdef Counts move_counts(self, uint32_t number, dict plain, bint sold):
+        counts = Counts(self.core, number, sold)
+        for start_s, gpus in plain.items():
+            counts[start_s] = gpus
+        return counts
+
+    # -- time
 
     def next_due(self):
         """Takes the next deadline. What the rules say may be another thing afterwards, and a closed book goes."""
@@ -88,229 +228,79 @@ cdef class CompiledMarket:
         if not state_timers or state_timers[0][0] > self.state.log_time_ms:
             return None
         timer = heappop(state_timers)
-        self.version += 1
-        if timer[1] == timers.GATE and timer[2] in self.books:
-            self.closed_books.append(self.books[timer[2]])
+        self.core.exchange.version += 1
+        if timer[1] == timers.GATE:
+            self.closed_books.append(self.core.contract(timer[2]))
         return timer
 
-    # -- books
-
-    cdef ContractBook book_of(self, str contract):
-        """The book of a contract that was listed."""
-        cdef ContractBook book = self.books.get(contract)
-        if book is None:
-            book = ContractBook.__new__(ContractBook)
-            book.name = contract
-            book.start_key = start_of(contract)
-            book.start_s = book.start_key
-            book.number = self.book_set.open_book()
-            book.bids = 2 * book.number
-            book.asks = book.bids + 1
-            book.version = -1
-            known = self.state.contracts.get(contract)
-            book.last_trade = 0 if known is None else known.last_micros or 0
-            self.books[contract] = book
-        return book
-
-    cdef ContractBook open_book(self, str contract):
-        """The book of a contract that is listed and whose gate is open, by its rules of today; None where it is not."""
-        cdef ContractBook book = self.books.get(contract)
-        if book is None:
-            name = contract.rpartition("-")[0]
-            product = self.state.products.get(name)
-            start_s = start_of(contract) if product is not None else None
-            if start_s is None or not is_known_start(product, start_s) or not is_open(product, start_s):
-                return None
-            if contract_name(name, start_s, product.newest.period_s) != contract:
-                return None
-            book = self.book_of(contract)
-        self.refresh(book)
-        return book if book.trading else None
-
-    cdef int refresh(self, ContractBook book) except -1:
-        """Reads a contract's rules again where anything may have changed them."""
-        return self.read_rules(book) if book.version != self.version else 0
-
-    cdef int read_rules(self, ContractBook book) except -1:
-        product = self.state.products[book.name.rpartition("-")[0]]
-        terms = product.terms(book.start_s)
-        book.version = self.version
-        book.trading = product.state == "OPEN" and is_open(product, book.start_s)
-        book.known = self.state.contracts.get(book.name)
-        book.positions = None if book.known is None else book.known.positions
-        book.currency, book.grade, book.hub = terms.currency, terms.grade, terms.hub
-        book.tick, book.lot, book.period_s = terms.tick_micros, terms.lot, terms.period_s
-        book.maker_fee_bps, book.taker_fee_bps = terms.maker_fee_bps, terms.taker_fee_bps
-        book.gate_ms = gate_ms(product, book.start_s)
-        book.last_index = product.last_index_micros or 0
-        for level in range(4):
-            book.bond_permille[level] = terms.bond_permille[level]
-        return 0
-
-    cdef NodeDesk desk_of(self, str name):
-        """A node's facts, or None."""
-        cdef NodeDesk desk = self.nodes.get(name)
-        if desk is not None and desk.version == self.version:
-            return desk
-        node = self.state.nodes.get(name)
-        if node is None:
-            return None
-        desk = self.nodes[name] = NodeDesk.__new__(NodeDesk)
-        desk.version = self.version
-        desk.account, desk.grade, desk.hub = node.account, node.grade, node.hub
-        desk.alive, desk.until_ms = node.alive, node.until_ms
-        desk.level = LEVELS.index(node.level)
-        desk.rentable = counts.rentable(self, node)
-        desk.committed, desk.sold = node.committed, node.sold
-        return desk
-
-    cdef Order best_order(self, ContractBook book, bint asks):
-        cdef Books* books = &self.book_set.books
-        cdef uint32_t slot = best_order(books, book.asks if asks else book.bids)
-        return None if slot == NIL else <Order>self.orders[books.orders[slot].id]
-
-    cdef int put_into_book(self, Order order, ContractBook book) except -1:
-        """Books keep the priority; how much is left of an order stands in its record alone."""
-        if not reserve(&self.book_set.books):
-            raise MemoryError
-        order.book = book
-        if order.conditions is not None:
-            book.icebergs += order.conditions.display_qty is not None
-        rest_order(&self.book_set.books, book.asks if order.sells else book.bids, order.price, 1, order.id, 0)
-        if order.node is not None:
-            self.node_orders.setdefault(order.node, set()).add(order.id)
-        return 0
-
-    cdef int take_out(self, Order order) except -1:
-        del self.orders[order.id]
-        if order.conditions is not None:
-            order.book.icebergs -= order.conditions.display_qty is not None
-        cancel_order(&self.book_set.books, order.id)
-        if order.node is not None:
-            self.node_orders[order.node].discard(order.id)
-        if order.parent_id is not None:
-            parts = self.capacity_orders[order.parent_id]
-            parts.discard(order.id)
-            if not parts:
-                del self.capacity_orders[order.parent_id]
-        return 0
-
-    # -- money
-
-    cdef Balance find_balance(self, str account, str asset):
-        cdef dict assets = self.balances.get(account)
-        return None if assets is None else assets.get(asset)
-
-    cdef Balance open_balance(self, str account, str asset):
-        """The balance that a posting is about to change."""
-        cdef Balance balance = self.find_balance(account, asset)
-        if balance is None:
-            balance = self.balances.setdefault(account, {})[asset] = Balance()
-        return balance
-
-    # -- what is remembered until a gate
-
-    cdef int touch_book(self, ContractBook book) except -1:
-        if book.known is None:
-            book.known = self.touch(book.name)
-            book.positions = book.known.positions
-        return 0
-
-    cdef int keep_until_gate(self, ContractBook book, str account, str client_order_id) except -1:
-        if book.expiring is None:
-            book.expiring = self.expiring.get(book.gate_ms)
-            if book.expiring is None:
-                book.expiring = self.expiring[book.gate_ms] = []
-                heappush(self.gates, book.gate_ms)
-                self.deadline_ms = min(self.deadline_ms, book.gate_ms)
-        book.expiring.append(account)
-        book.expiring.append(client_order_id)
-        return 0
-
-    def forget_at_gates(self):
-        """Client order ids are kept until the gate."""
-        while self.gates and self.gates[0] <= self.now:
-            kept = iter(self.expiring.pop(heappop(self.gates)))
-            for account, client_order_id in zip(kept, kept):
-                del self.bindings[account][client_order_id]
-                if not self.bindings[account]:
-                    del self.bindings[account]
-
-    # -- time
-
     cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1:
-        """Log time moves; deadlines are the reference's matter."""
-        cdef ContractBook book
-        self.now = max(self.now, ts_ms)
-        if self.now < self.deadline_ms and not is_tick:
+        """Log time moves; deadlines are the reference's matter. Bindings are kept until their gate."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef uint32_t number, gate
+        if ts_ms < exchange.deadline_ms and not is_tick:
+            self.state.log_time_ms = max(self.state.log_time_ms, ts_ms)
             return 0
-        self.store()
         move_time(self, ts_ms, is_tick)
-        for book in self.closed_books:
-            self.books.pop(book.name, None)
-            self.book_set.close_book(book.number)
-        self.closed_books.clear()
-        self.forget_at_gates()
-        self.load()
+        for number in self.closed_books:
+            if exchange.contracts[number].bids != NIL:
+                close_sides(&exchange.books, exchange.contracts[number].bids)
+                exchange.contracts[number].bids = NIL
+            exchange.contracts[number].last_trade = 0
+        if self.closed_books:
+            self.capacity_orders.forget_dead()
+            self.closed_books.clear()
+        for gate in range(exchange.bindings.gates_used):
+            if 0 <= exchange.bindings.gates[gate].until_ms <= self.state.log_time_ms:
+                close_gate(&exchange.bindings, gate)
         return 0
 
     # -- the state's counters, kept in C while records are applied
 
-    cdef int store(self) except -1:
+    cdef int begin_rules(self) except -1:
+        """The reference's rules take over."""
+        cdef Exchange* exchange = &self.core.exchange
         state = self.state
-        state.seq, state.log_time_ms = self.seq, self.now
-        state.last_order_id, state.last_trade_id = self.last_order_id, self.last_trade_id
-        state.last_position_id = self.last_position_id
-        state.link = self.tape.link_hex[:64].decode()
+        state.seq, state.link = self.tape.seq, self.tape.link_hex[:64].decode()
+        state.next_offset = exchange.next_offset
+        state.log_time_ms = exchange.now_ms
+        state.last_order_id, state.last_trade_id = exchange.last_order_id, exchange.last_trade_id
+        state.last_position_id = exchange.last_position_id
         return 0
 
-    cdef int load(self) except -1:
+    cdef int end_rules(self) except -1:
+        """The compiled rules take over."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef uint32_t gate
         state = self.state
-        self.shard, self.ruleset, self.seq, self.now = state.shard, state.ruleset, state.seq, state.log_time_ms
-        self.last_order_id, self.last_trade_id = state.last_order_id, state.last_trade_id
-        self.last_position_id = state.last_position_id
-        self.deadline_ms = NEVER_MS
-        for heap in (state.timers, self.expiries):
-            if heap:
-                self.deadline_ms = min(self.deadline_ms, heap[0][0])
-        if self.gates:
-            self.deadline_ms = min(self.deadline_ms, self.gates[0])
+        self.tape.shard = state.shard
+        exchange.now_ms = state.log_time_ms
+        exchange.last_order_id, exchange.last_trade_id = state.last_order_id, state.last_trade_id
+        exchange.last_position_id = state.last_position_id
+        exchange.is_open, exchange.blocks_wait = state.ruleset != 0, bool(state.blocks)
+        exchange.deadline_ms = state.timers[0][0] if state.timers else NEVER_MS
+        for gate in range(exchange.bindings.gates_used):
+            if exchange.bindings.gates[gate].until_ms >= 0:
+                exchange.deadline_ms = min(exchange.deadline_ms, exchange.bindings.gates[gate].until_ms)
+        self.expiries.clear()
+        self.core.forget_views()
         return 0
-
-    cdef int seal(self, list events) except -1:
-        cdef Header header = Header(self.shard, self.seq, self.offset, self.now)
-        self.tape.seal(&header, events)
-        self.seq = header.seq
-        return 0
-
-
-class CompiledEntry(Entry):
-    """The reference's entry over compiled balances."""
-
-    def post_one(self, account, available, held):
-        balance = self.accounts.state.balances.setdefault(account, {}).setdefault(self.asset, Balance())
-        balance.available += available
-        balance.held += held
-        if min(balance.available, balance.held) < 0:
-            raise AssertionError(f"negative balance: {account} {self.asset}")
-        return Posting(account, self.asset, available, held, balance.available, balance.held)
 
 
 class Market(CompiledMarket, PlainMarket):
     """The compiled market with the reference's other methods."""
 
-    def __init__(self, state):
-        prepare(self, state)
+    def __init__(self, core, orders, state):
+        prepare(self, core, orders)
         PlainMarket.__init__(self, state)
+        self.accounts = Accounts(state, core)
+        self.capacity_orders = CapacityOrders(orders)
         (<CompiledMarket>self).tape.set_link(state.link)
-        (<CompiledMarket>self).load()
+        (<CompiledMarket>self).tape.seq = state.seq
+
+    def index_state(self):
+        """The structs are the index."""
 
 
-cdef int prepare(CompiledMarket market, state) except -1:
-    market.book_set = BookSet()
-    market.orders, market.blocks, market.positions = state.orders, state.blocks, state.positions
-    market.balances, market.bindings = state.balances, state.bindings
-    market.books, market.nodes, market.expiring = {}, {}, {}
-    market.node_orders, market.capacity_orders = {}, {}
-    market.gates, market.closed_books = [], []
+cdef int prepare(CompiledMarket market, core, orders) except -1:
+    market.core, market.resting_orders, market.closed_books = core, orders, []
     return 0

@@ -1,21 +1,187 @@
-"""How an order meets its book, and how what is left of one is cancelled: the rules of reference.matching, in C."""
+"""How an order meets its book: the rules of reference.matching, on the structs."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from matching_engine.market cimport CompiledMarket
-from matching_engine.records cimport Balance, ContractBook, Order
+from matching_engine.accounts cimport VENUE, open_balance
+from matching_engine.book cimport Order, best_order, price_of
+from matching_engine.events cimport (
+    FILLED, MAX_COST, NO_LIQUIDITY, PRICE, SELF_TRADE, TRADED, EventBuffer, Stop, Traded, add_event, reserve_events,
+)
+from matching_engine.exchange cimport (
+    DONE, MARKET, NEGATIVE_BALANCE, NO_MEMORY, Contract, Detail, Exchange, Outcome, take_out,
+)
+from matching_engine.memory cimport NIL
+from matching_engine.money cimport fee_micros, post, unit_micros
+from matching_engine.nodes cimport Count
+from matching_engine.positions cimport Position, list_position, open_position
 
-cdef enum Stop:
-    FILLED = 0
-    NO_LIQUIDITY = 1
-    PRICE = 2
-    SELF_TRADE = 3
-    MAX_COST = 4
+cdef struct Taker:            # an order on its way into the book
+    int64_t id
+    int64_t price_micros      # 0: at market
+    int64_t hold_micros, hold_unit_micros
+    uint32_t left
+    uint32_t account, contract, node
+    uint32_t balance          # in the contract's currency
+    uint32_t count            # of its node in the contract's period
+    uint32_t client           # where its client id stands
+    uint8_t sells, kind
 
-cdef int64_t unit_micros(ContractBook book, int64_t price) noexcept
-cdef int64_t fee_micros(int64_t unit, int64_t bps) noexcept
-cdef bint crosses(Order taker, Order maker) noexcept
-cdef Stop match(CompiledMarket market, ContractBook book, Order taker) except *
-cdef int cancel(CompiledMarket market, ContractBook book, Order order, const char* reason, Stop stop) except -1
-cdef char* post(char* at, CompiledMarket market, Order order, str asset, int64_t available, int64_t held) except NULL
-cdef int change_count(dict counts, object start_s, int64_t gpus) except -1
+cdef struct Fill:
+    int64_t price_micros, unit_micros, fee_micros
+    uint32_t qty
+
+
+cdef inline bint crosses(const Exchange* exchange, const Contract* contract, bint sells, int64_t price) noexcept nogil:
+    """Whether an order of this side and price, 0 for any, could trade with the best of the other side."""
+    cdef uint32_t other = contract.bids + (not sells)
+    cdef int64_t best
+    if exchange.books.sides[other].best == NIL:
+        return False
+    best = price_of(other, exchange.books.sides[other].best_key)
+    return price == 0 or (best >= price if sells else best <= price)
+
+
+cdef inline Stop next_fill(
+    const Exchange* exchange, const Contract* contract, const Taker* taker, uint32_t maker, Fill* fill
+) noexcept nogil:
+    """What the taker takes from the best order of the other side, or why nothing."""
+    cdef uint32_t other = contract.bids + (not taker.sells)
+    cdef const Order* order = &exchange.books.orders[maker]
+    if maker == NIL:
+        return NO_LIQUIDITY
+    if not crosses(exchange, contract, taker.sells, taker.price_micros):
+        return PRICE
+    if order.handle == taker.account:
+        return SELF_TRADE
+    fill.price_micros = price_of(other, exchange.books.sides[other].best_key)
+    fill.unit_micros = unit_micros(contract, fill.price_micros)
+    fill.fee_micros = fee_micros(fill.unit_micros, contract.maker_fee_bps if taker.sells else contract.taker_fee_bps)
+    fill.qty = min(taker.left, <uint32_t>order.quantity)
+    if taker.kind == MARKET:
+        fill.qty = <uint32_t>min(
+            <int64_t>fill.qty,
+            taker.hold_micros // (fill.unit_micros + fill.fee_micros) // contract.lot * contract.lot
+        )
+    return FILLED if fill.qty else MAX_COST
+
+
+cdef inline int64_t take_bid(Detail* bid, int64_t left) noexcept nogil:
+    """Lowers a resting bid's hold to what is left of it. Returns what is no longer held."""
+    cdef int64_t released = bid.hold_micros - left * bid.hold_unit_micros
+    bid.hold_micros -= released
+    return released
+
+
+cdef inline int64_t take_own(Taker* bid, const Fill* fill) noexcept nogil:
+    """Lowers an arriving bid's hold. A market order keeps what it has not spent, until nothing is left of it."""
+    cdef int64_t needed = bid.left * bid.hold_unit_micros
+    if bid.kind == MARKET and bid.left:
+        needed = bid.hold_micros - fill.qty * (fill.unit_micros + fill.fee_micros)
+    cdef int64_t released = bid.hold_micros - needed
+    bid.hold_micros = needed
+    return released
+
+
+cdef inline bint open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
+    """Every fill opens a position, never merged with another."""
+    cdef uint32_t slot = open_position(&exchange.positions, trade.position_id)
+    cdef Position* position
+    if slot == NIL:
+        return False
+    position = &exchange.positions.pool[slot]
+    position.contract = trade.contract
+    position.buyer = trade.buyer
+    position.operator = trade.seller
+    position.node = trade.node
+    position.qty = trade.qty
+    position.price_micros = trade.price_micros
+    position.escrow_micros = trade.escrow_micros
+    position.bond_micros = position.bond_left_micros = trade.bond_micros
+    list_position(&exchange.positions, &exchange.contracts[trade.contract].positions, slot)
+    return True
+
+
+cdef inline Outcome pay(Exchange* exchange, Traded* trade, uint32_t buyer_balance) noexcept nogil:
+    """Escrow and fee come out of the buyer's hold, what it held beyond that comes back, the venue gets its fee."""
+    cdef uint32_t venue
+    cdef int64_t held = trade.escrow_micros - trade.released_micros
+    if not post(exchange, buyer_balance, -held - trade.fee_micros, held, &trade.buyer_balance):
+        return NEGATIVE_BALANCE
+    if trade.fee_micros:
+        venue = open_balance(&exchange.accounts, VENUE, trade.currency)
+        if venue == NIL:
+            return NO_MEMORY
+        post(exchange, venue, trade.fee_micros, 0, &trade.venue_balance)
+    return DONE
+
+
+cdef inline Outcome trade(
+    Exchange* exchange, EventBuffer* events, Contract* contract, Taker* taker, uint32_t maker, const Fill* fill
+) noexcept nogil:
+    """Fills both orders: escrow and bond move to the position, the buyer's improvement comes back at once."""
+    cdef Order* order = &exchange.books.orders[maker]
+    cdef Detail* detail = &exchange.details[maker]
+    cdef Traded* traded
+    cdef Outcome outcome
+    cdef uint32_t count, buyer_balance
+    if not reserve_events(events):
+        return NO_MEMORY
+    traded = <Traded*>add_event(events, TRADED, sizeof(Traded))
+    exchange.last_trade_id += 1
+    exchange.last_position_id += 1
+    contract.last_trade = fill.price_micros
+    taker.left -= fill.qty
+    order.quantity -= fill.qty
+    exchange.books.levels[order.level].quantity -= fill.qty
+    traded.trade_id = exchange.last_trade_id
+    traded.position_id = exchange.last_position_id
+    traded.maker_order_id = <int64_t>order.id
+    traded.taker_order_id = taker.id
+    traded.price_micros = fill.price_micros
+    traded.escrow_micros = fill.qty * fill.unit_micros
+    traded.fee_micros = fill.qty * fill.fee_micros
+    traded.contract = taker.contract
+    traded.currency = contract.currency
+    traded.qty = fill.qty
+    traded.maker_left = <uint32_t>order.quantity
+    traded.taker_left = taker.left
+    traded.taker_sells = taker.sells
+    if taker.sells:
+        traded.buyer, traded.seller, traded.node = order.handle, taker.account, taker.node
+        traded.bond_micros = fill.qty * taker.hold_unit_micros
+        taker.hold_micros -= traded.bond_micros
+        traded.released_micros = take_bid(detail, order.quantity)
+        count, buyer_balance = taker.count, detail.balance
+    else:
+        traded.buyer, traded.seller, traded.node = taker.account, order.handle, detail.node
+        traded.bond_micros = fill.qty * detail.hold_unit_micros
+        detail.hold_micros -= traded.bond_micros
+        traded.released_micros = take_own(taker, fill)
+        count, buyer_balance = detail.count, taker.balance
+    exchange.nodes.counts[count].sold += fill.qty
+    if order.quantity == 0:
+        take_out(exchange, maker)
+    outcome = pay(exchange, traded, buyer_balance)
+    if outcome == DONE and not open_claim(exchange, traded):
+        outcome = NO_MEMORY
+    return outcome
+
+
+cdef inline Outcome match(
+    Exchange* exchange, EventBuffer* events, Contract* contract, Taker* taker, Stop* stop
+) noexcept nogil:
+    """Trades an arriving order against the book, best price first, oldest first, and says why it stopped."""
+    cdef uint32_t other = contract.bids + (not taker.sells)
+    cdef uint32_t maker
+    cdef Fill fill
+    cdef Outcome outcome
+    stop[0] = FILLED
+    while taker.left:
+        maker = best_order(&exchange.books, other)
+        stop[0] = next_fill(exchange, contract, taker, maker, &fill)
+        if stop[0] != FILLED:
+            break
+        outcome = trade(exchange, events, contract, taker, maker, &fill)
+        if outcome != DONE:
+            return outcome
+    return DONE

@@ -1,8 +1,10 @@
 """Canonical JSON at the level of bytes: numbers, words and literals, written and read in place without objects."""
 
-from cpython.unicode cimport PyUnicode_DecodeASCII
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
+
+from matching_engine.memory cimport NIL
+from matching_engine.words cimport Name, Names
 
 cdef extern from "Python.h":
     const char* text_of "PyUnicode_DATA"(object text)
@@ -15,8 +17,12 @@ cdef extern from * nogil:
         ['A' ... 'Z'] = 3, ['a' ... 'z'] = 3, ['0' ... '9'] = 3, ['.'] = 3, ['_'] = 3, [':'] = 3, ['-'] = 3,
         ['/'] = 2, ['+'] = 2, ['='] = 2, ['@'] = 2,
     };
+    static const char PAIRS[] =
+        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+        "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
     """
     const uint8_t* WORD_CHARACTERS
+    const char* PAIRS
 
 cdef enum:
     IDENTIFIER = 1
@@ -46,6 +52,7 @@ cdef inline char* put_literal(char* at, const char* text) noexcept nogil:
 
 
 cdef inline char* put_int(char* at, int64_t value) noexcept nogil:
+    """A number, two digits at a time."""
     cdef char[20] digits
     cdef int first = 20
     cdef uint64_t left = <uint64_t>value
@@ -53,25 +60,27 @@ cdef inline char* put_int(char* at, int64_t value) noexcept nogil:
         at[0] = c"-"
         at += 1
         left = <uint64_t>(-value)
-    while True:
+    while left >= 100:
+        first -= 2
+        memcpy(&digits[first], &PAIRS[2 * (left % 100)], 2)
+        left //= 100
+    if left >= 10:
+        first -= 2
+        memcpy(&digits[first], &PAIRS[2 * left], 2)
+    else:
         first -= 1
-        digits[first] = <char>(c"0" + left % 10)
-        left //= 10
-        if left == 0:
-            return put_bytes(at, &digits[first], 20 - first)
+        digits[first] = <char>(c"0" + left)
+    return put_bytes(at, &digits[first], 20 - first)
 
 
-cdef inline char* put_str(char* at, str text):
-    """The text of an identifier, which is ASCII."""
-    return put_bytes(at, text_of(text), size_of(text))
-
-
-cdef inline char* put_quoted(char* at, str text):
-    """An identifier as a JSON string, None as null."""
-    if text is None:
+cdef inline char* put_name(char* at, const Names* names, uint32_t number) noexcept nogil:
+    """A name as a JSON string, no name as null."""
+    cdef const Name* name
+    if number == NIL:
         return put_literal(at, b"null")
+    name = &names.names[number]
     at[0] = c'"'
-    at = put_str(at + 1, text)
+    at = put_bytes(at + 1, names.text + name.at, name.size)
     at[0] = c'"'
     return at + 1
 
@@ -129,11 +138,3 @@ cdef inline bint read_choice(Scanner* scanner, const char* no, const char* yes, 
     """One of two texts."""
     chosen[0] = skip(scanner, yes)
     return chosen[0] or skip(scanner, no)
-
-
-cdef inline str str_of(const Word* word):
-    return PyUnicode_DecodeASCII(word.text, word.size, NULL)
-
-
-cdef inline bint is_word(str text, const Word* word):
-    return size_of(text) == word.size and memcmp(text_of(text), word.text, word.size) == 0

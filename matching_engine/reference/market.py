@@ -57,9 +57,13 @@ class Market:
         self.capacity_orders: dict[int, set[int]] = {}
         self.gpu_nodes = {gpu: name for name, node in state.nodes.items() for gpu in node.gpus}
         self.expiries: list[tuple[int, str, str]] = []
-        for order in state.orders.values():
+        self.index_state()
+
+    def index_state(self) -> None:
+        """Derives the books and the other indexes of a state that comes from a snapshot."""
+        for order in self.state.orders.values():
             self.index_order(order)
-        for account, bindings in state.bindings.items():
+        for account, bindings in self.state.bindings.items():
             for client_order_id, binding in bindings.items():
                 heappush(self.expiries, (binding.until_ms, account, client_order_id))
 

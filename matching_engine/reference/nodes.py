@@ -21,7 +21,7 @@ def register_node(market: Market, command: RegisterNode) -> None:
     if node is None:
         node = market.state.nodes[command.node] = Node(command.account, command.grade, command.hub, command.level, [])
     elif (node.account, node.grade, node.hub) != (command.account, command.grade, command.hub):
-        require(not market.node_orders.get(command.node) and not node.sold, "wrong_state")
+        require(not market.asks_of(command.node) and not node.sold, "wrong_state")
     take_facts(market, command, node, uuids)
     market.emit(
         NodeRegistered,

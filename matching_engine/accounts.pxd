@@ -1,0 +1,59 @@
+"""Who has money: accounts and assets under numbers, and a balance for each pair that a posting ever named."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from matching_engine.id_table cimport IdTable, put_id, reserve_id, tag_of
+from matching_engine.memory cimport NIL, grow
+from matching_engine.words cimport Names
+
+cdef enum:
+    VENUE = 0                 # the numbers of the venue's own accounts
+    GUARANTEE = 1
+    RESERVED_ACCOUNTS = 2
+
+cdef struct Balance:
+    uint32_t account
+    uint32_t asset
+    int64_t available
+    int64_t held
+
+cdef struct Accounts:
+    Names names
+    Names assets
+    Balance* balances
+    IdTable table
+    uint32_t count, capacity
+
+
+cdef inline uint64_t key_of(uint32_t account, uint32_t asset) noexcept nogil:
+    return <uint64_t>asset << 32 | account
+
+
+cdef inline uint32_t find_balance(const Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
+    """The slot of a balance, or NIL."""
+    cdef uint32_t at = tag_of(key_of(account, asset)) >> accounts.table.shift
+    cdef uint32_t slot
+    while True:
+        slot = accounts.table.entries[at].slot
+        if slot == NIL:
+            return NIL
+        if accounts.balances[slot].account == account and accounts.balances[slot].asset == asset:
+            return slot
+        at = (at + 1) & accounts.table.mask
+
+
+cdef inline uint32_t open_balance(Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
+    """The slot of a balance that a posting is about to change; NIL where memory is out."""
+    cdef uint32_t slot = find_balance(accounts, account, asset)
+    if slot != NIL:
+        return slot
+    if accounts.count == accounts.capacity:
+        if not grow(<void**>&accounts.balances, &accounts.capacity, sizeof(Balance)):
+            return NIL
+    if not reserve_id(&accounts.table):
+        return NIL
+    slot = accounts.count
+    accounts.balances[slot] = Balance(account, asset, 0, 0)
+    accounts.count += 1
+    put_id(&accounts.table, key_of(account, asset), slot)
+    return slot

@@ -1,0 +1,22 @@
+"""Orders and cancels as the engine takes them: packed, every name a number, nothing left to look up but ids."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+cdef enum CommandType:
+    PLACE = 1
+    CANCEL = 2
+
+cdef struct Command:
+    uint8_t type
+    uint8_t sells, at_market, tif, post_only
+    uint8_t command_id_size, client_id_size       # no client id: 0
+    uint32_t account
+    uint32_t contract
+    uint32_t node             # NIL: none
+    uint32_t qty
+    uint32_t events           # how many it caused; said by the engine
+    int64_t price_micros, max_cost_micros, order_id     # 0: none
+    int64_t ts_ms             # the broker's time; the engine puts the log's time here
+    const char* command_id    # echoed in events
+    const char* client_id
+    uint8_t[32] digest        # of the body: the same client id must come with the same one

@@ -1,0 +1,169 @@
+"""The exchange's structs as one object, and its names as Python's strings."""
+
+import os
+
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from matching_engine.accounts cimport Accounts
+from matching_engine.bindings cimport Bindings, open_gate
+from matching_engine.book cimport free_books, start_books
+from matching_engine.exchange cimport Contract
+from matching_engine.id_table cimport IdTable, resize_ids
+from matching_engine.memory cimport NIL, grow
+from matching_engine.nodes cimport Node
+from matching_engine.positions cimport PositionList
+from matching_engine.wire cimport size_of, text_of
+from matching_engine.words cimport find_name, intern_name
+
+from matching_engine.reference.money import RESERVED
+
+cdef enum:
+    TABLE_BITS = 4            # of an empty hash table
+
+
+cdef class Core:
+    def __cinit__(self):
+        cdef Exchange* exchange = &self.exchange
+        memset(exchange, 0, sizeof(Exchange))
+        exchange.orders.free = NIL
+        exchange.positions.free = exchange.positions.ids.free = NIL
+        exchange.bindings.chunks_free = exchange.bindings.gates_free = NIL
+        seeds = [int.from_bytes(os.urandom(8)) for _ in range(6)]
+        if not start_books(&exchange.books) or not start(&exchange.accounts.table):
+            raise MemoryError
+        if not start(&exchange.bindings.table) or not start(&exchange.nodes.table):
+            raise MemoryError
+        exchange.bindings.seed = seeds[0]
+        start_names(&exchange.accounts.names, seeds[1])
+        start_names(&exchange.accounts.assets, seeds[2])
+        start_names(&exchange.nodes.names, seeds[3])
+        start_names(&exchange.labels, seeds[4])
+        start_names(&exchange.contract_names, seeds[5])
+        self.rare_orders, self.rare_positions, self.order_views, self.position_views = {}, {}, {}, {}
+        for account in RESERVED:
+            self.account(account)
+
+    def __dealloc__(self):
+        cdef Exchange* exchange = &self.exchange
+        cdef uint32_t chunk
+        free_books(&exchange.books)
+        for chunk in range(exchange.bindings.chunks_used):
+            free(exchange.bindings.chunks[chunk].bytes)
+        for pool in (
+            <size_t>exchange.details, <size_t>exchange.orders.directory, <size_t>exchange.orders.pages,
+            <size_t>exchange.accounts.balances, <size_t>exchange.accounts.table.entries,
+            <size_t>exchange.bindings.chunks, <size_t>exchange.bindings.gates, <size_t>exchange.bindings.table.entries,
+            <size_t>exchange.nodes.nodes, <size_t>exchange.nodes.counts, <size_t>exchange.nodes.table.entries,
+            <size_t>exchange.positions.pool, <size_t>exchange.positions.ids.directory,
+            <size_t>exchange.positions.ids.pages, <size_t>exchange.contracts,
+        ):
+            free(<void*><size_t>pool)
+        free_names(&exchange.accounts.names)
+        free_names(&exchange.accounts.assets)
+        free_names(&exchange.nodes.names)
+        free_names(&exchange.labels)
+        free_names(&exchange.contract_names)
+
+    # -- numbers for names
+
+    cdef uint32_t number_of(self, Names* names, str text) except 0xFFFFFFFF:
+        """The number of a name, which is given one where it has none."""
+        cdef uint32_t number = intern_name(names, text_of(text), size_of(text))
+        if number == NIL:
+            raise MemoryError
+        return number
+
+    cdef uint32_t account(self, str name) except 0xFFFFFFFF:
+        return self.number_of(&self.exchange.accounts.names, name)
+
+    cdef uint32_t asset(self, str name) except 0xFFFFFFFF:
+        return self.number_of(&self.exchange.accounts.assets, name)
+
+    cdef uint32_t label(self, str name) except 0xFFFFFFFF:
+        """The number of a grade or a hub."""
+        return self.number_of(&self.exchange.labels, name)
+
+    cdef str contract_name(self, uint32_t number):
+        return text_of_name(&self.exchange.contract_names, number)
+
+    cdef str node_name(self, uint32_t number):
+        return text_of_name(&self.exchange.nodes.names, number)
+
+    cdef uint32_t node(self, str name) except 0xFFFFFFFF:
+        """The number of a node, whose facts are yet to be read where it is new."""
+        cdef Exchange* exchange = &self.exchange
+        cdef uint32_t known = exchange.nodes.names.count
+        cdef uint32_t number = self.number_of(&exchange.nodes.names, name)
+        if number == known:
+            if number == exchange.nodes.capacity:
+                if not grow(<void**>&exchange.nodes.nodes, &exchange.nodes.capacity, sizeof(Node)):
+                    raise MemoryError
+            exchange.nodes.nodes[number] = Node(-1, 0, 0, 0, 0, 0, NIL, NIL, 0, False)
+        return number
+
+    cdef uint32_t contract(self, str name) except 0xFFFFFFFF:
+        """The number of a contract, whose rules are yet to be read where it is new."""
+        cdef Exchange* exchange = &self.exchange
+        cdef uint32_t known = exchange.contract_names.count
+        cdef uint32_t number = self.number_of(&exchange.contract_names, name)
+        cdef Contract* contract
+        if number == known:
+            if number == exchange.contracts_capacity:
+                if not grow(<void**>&exchange.contracts, &exchange.contracts_capacity, sizeof(Contract)):
+                    raise MemoryError
+            contract = &exchange.contracts[number]
+            memset(contract, 0, sizeof(Contract))
+            contract.version = -1
+            contract.bids = contract.gate = NIL
+            contract.positions = PositionList(NIL, NIL, 0)
+        return number
+
+    cdef uint32_t gate(self, int64_t until_ms) except 0xFFFFFFFF:
+        """The gate until which bindings are kept."""
+        cdef uint32_t gate
+        for gate in range(self.exchange.bindings.gates_used):
+            if self.exchange.bindings.gates[gate].until_ms == until_ms:
+                return gate
+        gate = open_gate(&self.exchange.bindings, until_ms)
+        if gate == NIL:
+            raise MemoryError
+        self.exchange.deadline_ms = min(self.exchange.deadline_ms, until_ms)
+        return gate
+
+    cdef int forget_views(self) except -1:
+        """The record in hand is over: views of it are not used any more."""
+        self.order_views.clear()
+        self.position_views.clear()
+        return 0
+
+
+cdef bint start(IdTable* table):
+    return resize_ids(table, TABLE_BITS)
+
+
+cdef int start_names(Names* names, seed) except -1:
+    names.seed = seed
+    if not start(&names.table):
+        raise MemoryError
+    return 0
+
+
+cdef int free_names(Names* names) noexcept:
+    free(names.text)
+    free(names.names)
+    free(names.table.entries)
+    return 0
+
+
+cdef str text_of_name(const Names* names, uint32_t number):
+    """A name as a string, None for no name."""
+    if number == NIL:
+        return None
+    return PyUnicode_DecodeASCII(names.text + names.names[number].at, names.names[number].size, NULL)
+
+
+cdef uint32_t number_or_nil(const Names* names, str text):
+    """The number of a name, NIL where there is none or it is not known."""
+    return NIL if text is None else find_name(names, text_of(text), size_of(text))

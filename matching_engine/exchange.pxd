@@ -1,0 +1,156 @@
+"""The whole exchange as C structs: books, orders, money, bindings, nodes and positions, without Python objects.
+
+What is here is what ordinary orders need. Whatever is rare about a record is kept as a Python object by its view
+(`records.pyx`); what would meet an unusual order is left to the reference's rules.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from matching_engine.accounts cimport Accounts
+from matching_engine.bindings cimport Bindings
+from matching_engine.book cimport Books, Order, link_order, price_of, reserve, unlink_order
+from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
+from matching_engine.memory cimport NIL, grow
+from matching_engine.nodes cimport Nodes
+from matching_engine.positions cimport PositionList, Positions
+from matching_engine.words cimport Names
+
+cdef enum Kind:
+    LIMIT = 0
+    MARKET = 1
+    CAPACITY = 2
+
+cdef enum TimeInForce:
+    GTG = 0
+    IOC = 1
+    FOK = 2
+
+cdef enum Outcome:            # of a command
+    DONE = 0
+    COLD = 1                  # out of the ordinary: the reference decides, nothing has changed
+    STALE_CONTRACT = 2        # its rules have to be read anew first
+    STALE_NODE = 3
+    NO_MEMORY = 4
+    NEGATIVE_BALANCE = 5      # which no rule allows: the engine is broken
+
+cdef enum Rarity:             # of a resting order
+    USUAL = 0
+    KEPT = 1                  # its view keeps fields that have no place here, and that takers do not ask for
+    UNUSUAL = 2               # it does not trade as other orders do
+
+cdef struct Detail:           # of a resting order, at the same slot as its place in the book
+    int64_t hold_micros, hold_unit_micros
+    int64_t parent_id         # 0: none
+    uint32_t qty              # as accepted; what is left stands in the book
+    uint32_t contract
+    uint32_t node             # NIL for a bid
+    uint32_t client           # where the client's id stands among the bindings, or NIL
+    uint32_t balance
+    uint32_t count            # of its node in the contract's period
+    uint32_t next, prev       # of the same node
+    uint8_t kind
+    uint8_t tif
+    uint8_t post_only
+    uint8_t rare              # a Rarity
+
+cdef struct Contract:
+    int64_t version           # of the venue's rules that these were read at; -1: never read
+    int64_t start_s, period_s, gate_ms
+    int64_t tick, lot
+    int64_t maker_fee_bps, taker_fee_bps
+    int64_t last_index, last_trade       # prices, 0: none
+    int64_t[4] bond_permille
+    uint32_t currency, grade, hub
+    uint32_t bids             # a side of the book; asks are the one behind it. NIL without a book
+    uint32_t gate             # of its bindings
+    uint32_t unusual          # how many of its resting orders are
+    PositionList positions
+    uint8_t trading           # whether ordinary orders may be placed
+    uint8_t known             # whether the state remembers it
+
+cdef struct Exchange:
+    Books books
+    Detail* details
+    IdPages orders
+    Accounts accounts
+    Bindings bindings
+    Nodes nodes
+    Positions positions
+    Names labels              # of grades and hubs
+    Names contract_names      # a name's number is the contract's place
+    Contract* contracts
+    uint32_t details_capacity, contracts_capacity
+    int64_t version           # of everything that contracts and nodes copy from the rules
+    int64_t deadline_ms       # when something is due next
+    int64_t now_ms
+    int64_t offset            # of the record in hand
+    int64_t next_offset
+    int64_t last_order_id, last_trade_id, last_position_id
+    bint is_open              # genesis was read
+    bint blocks_wait          # for capacity
+
+
+cdef inline bint reserve_order(Exchange* exchange) noexcept nogil:
+    """Room for one resting order more; False where memory is out."""
+    if not reserve(&exchange.books):
+        return False
+    while exchange.details_capacity < exchange.books.orders_capacity:
+        if not grow(<void**>&exchange.details, &exchange.details_capacity, sizeof(Detail)):
+            return False
+    return True
+
+
+cdef inline uint32_t rest(
+    Exchange* exchange, uint32_t side, int64_t price, int64_t left, int64_t id, uint32_t account
+) noexcept nogil:
+    """Put an order into its book; its slot, at which the caller fills in the detail, or NIL where memory is out."""
+    cdef uint32_t slot
+    if not reserve_order(exchange):
+        return NIL
+    slot = link_order(&exchange.books, side, price, left, <uint64_t>id, account)
+    if not put_id(&exchange.orders, <uint64_t>id, slot):
+        unlink_order(&exchange.books, slot)
+        return NIL
+    return slot
+
+
+cdef inline void join_node(Exchange* exchange, uint32_t slot) noexcept nogil:
+    """Put an ask among those that its node backs."""
+    cdef Detail* detail = &exchange.details[slot]
+    cdef uint32_t* first = &exchange.nodes.nodes[detail.node].asks
+    detail.prev = NIL
+    detail.next = first[0]
+    if first[0] != NIL:
+        exchange.details[first[0]].prev = slot
+    first[0] = slot
+
+
+cdef inline void leave_node(Exchange* exchange, uint32_t slot) noexcept nogil:
+    cdef Detail* detail = &exchange.details[slot]
+    if detail.prev == NIL:
+        exchange.nodes.nodes[detail.node].asks = detail.next
+    else:
+        exchange.details[detail.prev].next = detail.next
+    if detail.next != NIL:
+        exchange.details[detail.next].prev = detail.prev
+
+
+cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:
+    """Take a resting order out of its book; its slot is free afterwards."""
+    cdef Detail* detail = &exchange.details[slot]
+    if detail.node != NIL:
+        leave_node(exchange, slot)
+    if detail.rare == UNUSUAL:
+        exchange.contracts[detail.contract].unusual -= 1
+    drop_id(&exchange.orders, exchange.books.orders[slot].id)
+    unlink_order(&exchange.books, slot)
+
+
+cdef inline uint32_t side_of(const Exchange* exchange, uint32_t slot) noexcept nogil:
+    return exchange.books.levels[exchange.books.orders[slot].level].side
+
+
+cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept nogil:
+    """The price of a resting order."""
+    cdef uint32_t level = exchange.books.orders[slot].level
+    return price_of(exchange.books.levels[level].side, exchange.books.levels[level].key)
