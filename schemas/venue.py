@@ -32,6 +32,7 @@ Permille = Annotated[int, Field(ge=0, le=1000)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
 GpuSeconds = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+Shard = Annotated[int, Field(ge=0, le=1023)]
 Milliseconds = Annotated[int, Field(ge=0, le=COUNTER_MAX)]
 
 
@@ -46,7 +47,7 @@ class Genesis(Model):
     """The first record of a log: which shard it is and whose signatures count. A second one is refused."""
 
     type: Literal["genesis"] = "genesis"
-    shard: Annotated[int, Field(ge=0, le=1023)]
+    shard: Shard
     ruleset: Annotated[int, Field(ge=1, le=1_000_000)]
     service_keys: tuple[ServiceKeyEntry, ...]
 
@@ -162,6 +163,30 @@ class Debit(Model):
     account: AccountId
     asset: Asset
     amount_micros: PositiveAmount
+
+
+class Deallocate(Model):
+    """Money leaves this shard for another, where an `allocate` of the same id brings it in; refused when not available
+    (ledger only).
+    """
+
+    type: Literal["deallocate"] = "deallocate"
+    transfer_id: Identifier
+    account: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    to_shard: Shard
+
+
+class Allocate(Model):
+    """Money that another shard let go arrives in this one (ledger only)."""
+
+    type: Literal["allocate"] = "allocate"
+    transfer_id: Identifier
+    account: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    from_shard: Shard
 
 
 class NodeGpu(Model):
@@ -299,6 +324,8 @@ VenueCommand = Annotated[
     | CancelAccountOrders
     | Credit
     | Debit
+    | Deallocate
+    | Allocate
     | RegisterNode
     | NodesAlive
     | NodeDown
@@ -319,7 +346,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
         {"service_key", "define_product", "set_product_state", "set_account_limits", "cancel_account_orders"}
     ),
     "matching": frozenset({"epoch"}),
-    "ledger": frozenset({"credit", "debit", "set_product_state"}),
+    "ledger": frozenset({"credit", "debit", "deallocate", "allocate", "set_product_state"}),
     "delivery": frozenset({"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position"}),
     "listings": frozenset({"lock_hardware", "unlock_hardware", "open_escrow", "release_escrow", "refund_escrow"}),
     "market_data": frozenset({"index_fixed"}),

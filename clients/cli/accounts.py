@@ -1,12 +1,13 @@
-"""Commands on what an account has: `positions`, `balance`, and its API keys: `keys create|list|revoke`."""
+"""Commands on what an account has: `positions`, `balance`, `move`, and its API keys: `keys create|list|revoke`."""
 
 from itertools import islice
-from typing import Literal
+from typing import Annotated, Literal
+from uuid import uuid4
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from clients.cli.output import Refused, show
-from clients.cli.session import Signer, columns, gateway
+from clients.cli.session import Signer, columns, gateway, ledger
 from clients.http import key_file, new_credentials, pages, result_of, save_credentials
 from infra.places import data_dir
 
@@ -38,6 +39,22 @@ def balance(*, signer: Signer | None = None, json: bool = False) -> None:
     with gateway(signer) as client:
         found = list(pages(client, "/v1/balances"))
     show(found if json else list(map(BALANCE_COLUMNS, found)), json=json)
+
+
+def move(
+    amount: str,
+    asset: str,
+    to_shard: int,
+    *,
+    idempotency_key: Annotated[str | None, Parameter(help="The same one again moves nothing.")] = None,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Move AMOUNT (a decimal number) of ASSET of the account to shard TO_SHARD."""
+    form = {"asset": asset, "amount": amount, "to_shard": to_shard}
+    with ledger(signer) as client:
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+        show(result_of(client.post("/v1/shard-transfers", json=form, headers=headers)), json=json)
 
 
 def create_key(
@@ -87,6 +104,7 @@ def revoke_key(key_id: str, *, signer: Signer | None = None, json: bool = False)
 def add_to(app: App) -> None:
     app.command(positions)
     app.command(balance)
+    app.command(move)
     keys = App(name="keys", help="API keys.")
     keys.command(create_key, name="create")
     keys.command(list_keys, name="list")

@@ -18,6 +18,7 @@ DEFAULT_URLS = {
     "gateway": "http://127.0.0.1:18080",
     "market_data": "http://127.0.0.1:18081",
     "listings": "http://127.0.0.1:18083",
+    "ledger": "http://127.0.0.1:18084",
 }
 
 
@@ -42,13 +43,26 @@ def address_of(service: str, url: str | None = None) -> str:
 @contextmanager
 def gateway(signer: Signer | None) -> Iterator[httpx.Client]:
     """A client of the gateway that signs with the signer's key; what goes wrong inside is one clear line."""
+    with _signed("gateway", signer) as client:
+        yield client
+
+
+@contextmanager
+def ledger(signer: Signer | None) -> Iterator[httpx.Client]:
+    """A client of the ledger that signs as `gateway` does."""
+    with _signed("ledger", signer) as client:
+        yield client
+
+
+@contextmanager
+def _signed(service: str, signer: Signer | None) -> Iterator[httpx.Client]:
     signer = signer or Signer()
     keys_dir = data_dir() / "keys"
     try:
         credentials = load_credentials(keys_dir, signer.key)
     except FileNotFoundError:
         raise Refused(f"there is no key `{signer.key}` ({key_file(keys_dir, signer.key)})") from None
-    with open_client(address_of("gateway", signer.url), credentials) as client:
+    with open_client(address_of(service, signer.url), credentials) as client:
         yield from _said_clearly(client)
 
 

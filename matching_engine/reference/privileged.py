@@ -99,6 +99,8 @@ ON_COMMAND: dict[str, Callable[[Market, VenueCommand], None]] = {
     "cancel_account_orders": cancels.cancel_for_venue,
     "credit": transfers.credit,
     "debit": transfers.debit,
+    "deallocate": transfers.deallocate,
+    "allocate": transfers.allocate,
     "register_node": nodes.register_node,
     "nodes_alive": nodes.keep_alive,
     "node_down": nodes.take_down,

@@ -19,7 +19,7 @@ from schemas.events.delivery import (
 )
 from schemas.events.hardware import EscrowOpened, EscrowRefunded, EscrowReleased, HardwareLocked, HardwareUnlocked
 from schemas.events.header import Count, Event, Posting, WhyUnfilled
-from schemas.events.money import Credited, Debited
+from schemas.events.money import Allocated, Credited, Deallocated, Debited
 from schemas.events.orders import (
     AccountOrdersCanceled,
     BatchDone,
@@ -112,7 +112,9 @@ AnyEvent = Annotated[
     | AuctionBlockRejected
     | AccountLimitsSet
     | ProtectionSet
-    | ProtectionTriggered,
+    | ProtectionTriggered
+    | Deallocated
+    | Allocated,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
@@ -121,6 +123,7 @@ __all__ = [
     "EVENT",
     "AccountLimitsSet",
     "AccountOrdersCanceled",
+    "Allocated",
     "AnyEvent",
     "AuctionBlockRejected",
     "AuctionIndicated",
@@ -142,6 +145,7 @@ __all__ = [
     "ContractsListed",
     "Count",
     "Credited",
+    "Deallocated",
     "Debited",
     "EpochStarted",
     "EscrowOpened",

@@ -20,8 +20,8 @@ class Posting(NamedTuple):
     An event has at most one for each account and asset (the net of what moved), none without a movement, in the
     byte order of account, then asset.
 
-    The deltas of an event sum to zero per asset, except in `credited` and `debited`, whose counter-leg is outside the
-    engine.
+    The deltas of an event sum to zero per asset, except in `credited` and `debited`, `allocated` and `deallocated`,
+    whose counter-leg is outside the engine.
     """
 
     account: AccountId

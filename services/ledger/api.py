@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from schemas.ids import AccountId, Asset
 from schemas.money import DecimalString
 from schemas.rest import Form
+from schemas.venue import Shard
 from services.kit.auth import Authenticator, Caller, public, refuse_undeclared_routes
 from services.kit.http import ProblemError, make_app, problem_response
 from services.kit.readiness import Readiness
@@ -24,6 +25,14 @@ class DepositForm(Form):
     account: AccountId
     asset: Asset
     amount: DecimalString
+
+
+class ShardTransferForm(Form):
+    """POST /v1/shard-transfers: money of the caller's that moves to another shard of the venue."""
+
+    asset: Asset
+    amount: DecimalString
+    to_shard: Shard
 
 
 class WithdrawalForm(Form):
@@ -70,6 +79,14 @@ def add_transfer_routes(app: FastAPI, authenticator: Authenticator, requests: Re
         """Debits the caller's account, as far as its money is not held."""
         transfer = ("withdrawal", caller.account, form.asset, form.amount)
         return _answer(response, *await requests.transfer(caller.account, idempotency_key, *transfer))
+
+    @app.post("/v1/shard-transfers", status_code=201)
+    async def move(
+        form: ShardTransferForm, caller: Withdrawer, idempotency_key: IdempotencyKey, response: Response
+    ) -> dict[str, Any]:
+        """Moves money of the caller to another shard; it is in transit until that shard takes it in."""
+        moved = await requests.move(caller.account, idempotency_key, form.asset, form.amount, form.to_shard)
+        return _answer(response, *moved)
 
 
 def add_reading_routes(app: FastAPI, authenticator: Authenticator, views: Views) -> None:

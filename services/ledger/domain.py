@@ -7,16 +7,19 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from schemas.events import (
+    Allocated,
     AnyEvent,
     BalanceDigest,
     CommandRejected,
     Credited,
+    Deallocated,
     Debited,
     PositionSettled,
     Posting,
 )
 
 EXTERNAL = "external"
+IN_TRANSIT = "in_transit"
 GPU_MS = "GPU.MS"
 REFERENCES = ("transfer_id", "position_id", "escrow_id", "order_id")
 
@@ -30,7 +33,9 @@ class LedgerMismatch(Exception):
 
 
 class AccountKey(NamedTuple):
-    """One account of the ledger. Buckets of money: available, held, external; of GPU time: contracted, delivered, …"""
+    """One account of the ledger. Buckets of money: available, held, external, in_transit; of GPU time: contracted,
+    delivered, …
+    """
 
     owner: str
     asset: str
@@ -106,7 +111,7 @@ def plan_batch(
                 plan.delivered[event.position_id] = now = Delivered(event.delivered_gpu_s, event.excused_gpu_s)
                 legs = gpu_time_legs(event, before, now)
                 plan.transfers += pair_legs(event, legs, len(plan.transfers) - first_leg)
-            case Credited() | Debited():
+            case Credited() | Debited() | Deallocated() | Allocated():
                 plan.outcomes.append(Outcome(event.transfer_id, None, "posted", None, event.seq))
             case CommandRejected(source="ledger"):
                 plan.outcomes.append(Outcome(None, event.number, "refused", event.code, event.seq))
@@ -121,16 +126,19 @@ def corrected_positions(events: Iterable[AnyEvent]) -> list[int]:
 
 
 def money_legs(event: AnyEvent) -> list[tuple[AccountKey, int]]:
-    """Returns an event's changes of money by account; what came in or went out has its counter-leg in `external`."""
+    """Returns an event's changes of money by account. What came in or went out has its counter-leg in `external`, what
+    moves between shards in `in_transit`.
+    """
     legs = []
     for account, asset, available_delta, held_delta, _, _ in event.postings:
         if available_delta:
             legs.append((AccountKey(account, asset, "available"), available_delta))
         if held_delta:
             legs.append((AccountKey(account, asset, "held"), held_delta))
-    if isinstance(event, Credited | Debited):
-        amount = -event.amount_micros if isinstance(event, Credited) else event.amount_micros
-        legs.append((AccountKey(EXTERNAL, event.asset, EXTERNAL), amount))
+    if isinstance(event, Credited | Debited | Deallocated | Allocated):
+        amount = -event.amount_micros if isinstance(event, Credited | Allocated) else event.amount_micros
+        outside = EXTERNAL if isinstance(event, Credited | Debited) else IN_TRANSIT
+        legs.append((AccountKey(outside, event.asset, outside), amount))
     return legs
 
 

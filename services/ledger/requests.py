@@ -1,4 +1,4 @@
-"""Deposits and withdrawals: sent to the engine once per idempotency key, answered with what became of them."""
+"""Deposits, withdrawals and moves between shards: sent to the engine once per idempotency key, answered with what became of them."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from schemas.money import AMOUNT_MAX_MICROS, format_micros, parse_micros
-from schemas.venue import Credit, Debit
+from schemas.venue import Credit, Deallocate, Debit, VenueCommand
 from services.kit.http import ProblemError
 from services.ledger.handlers import Poster
 from services.ledger.settings import LedgerSettings
@@ -29,6 +29,22 @@ class Requests:
             asset=asset,
             amount_micros=positive_micros(amount),
         )
+        return await self._carry_out(caller, key, kind, command)
+
+    async def move(self, caller: str, key: str, asset: str, amount: str, to_shard: int) -> tuple[dict[str, Any], bool]:
+        """Returns what became of the caller's money on its way to another shard; only to shards that the venue has."""
+        if to_shard == self._settings.shard or to_shard not in self._settings.ledger_shards:
+            raise ProblemError("unknown_shard", f"the venue has no other shard {to_shard}", status=422)
+        command = Deallocate(
+            transfer_id=transfer_id("shard_transfer", caller, key),
+            account=caller,
+            asset=asset,
+            amount_micros=positive_micros(amount),
+            to_shard=to_shard,
+        )
+        return await self._carry_out(caller, key, "shard_transfer", command)
+
+    async def _carry_out(self, caller: str, key: str, kind: str, command: VenueCommand) -> tuple[dict[str, Any], bool]:
         try:
             asked, fresh = await self._store.ask(caller, key, kind, command)
         except OtherRequest as error:

@@ -208,6 +208,8 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "trade": trade,
     "credited": transfer("credited"),
     "debited": transfer("debited"),
+    "deallocated": lambda event: f"{transfer('deallocated')(event)} to shard {event['to_shard']}",
+    "allocated": lambda event: f"{transfer('allocated')(event)} from shard {event['from_shard']}",
     "node_registered": lambda event: (
         f"{event['node']} of {event['account']}: {len(event['gpus'])} GPUs, {event['level']}"
     ),

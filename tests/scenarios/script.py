@@ -22,7 +22,9 @@ from schemas.orders import (
 )
 from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
+    Allocate,
     CancelAccountOrders,
+    Deallocate,
     Debit,
     Epoch,
     IndexFixed,
@@ -319,6 +321,16 @@ def debit(venue: Venue, words: list[str], options: dict) -> list[dict]:
     return venue.batch("ledger", Debit(transfer_id=transfer_id, account=words[0], asset="CNY", amount_micros=amount))
 
 
+def move(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    """Between shards: `move alice 5.00 CNY to=1`, or `from=1`."""
+    account, amount, asset = words
+    transfer = {"account": account, "amount_micros": parse_micros(amount), "asset": asset}
+    transfer |= {"transfer_id": options.get("transfer", f"transfer-{len(venue.records)}")}
+    if "to" in options:
+        return venue.batch("ledger", Deallocate(**transfer, to_shard=int(options["to"])))
+    return venue.batch("ledger", Allocate(**transfer, from_shard=int(options["from"])))
+
+
 def node(venue: Venue, words: list[str], options: dict) -> list[dict]:
     name, account, count = words
     return venue.node(name, account, int(count), options.get("of", "H100SXM80.CNE"), options.get("level", "T1"))
@@ -445,6 +457,7 @@ VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "protect": protect,
     "credit": credit,
     "debit": debit,
+    "move": move,
     "node": node,
     "alive": alive,
     "down": down,

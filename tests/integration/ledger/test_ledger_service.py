@@ -16,7 +16,7 @@ from infra.ports import free_port
 from schemas.accounts import ApiKeySet
 from schemas.commands import read_command
 from schemas.topics import COMMANDS, EVENTS, KEYS_EVENTS
-from schemas.venue import Credit, Debit, SetProductState, VenueCommand
+from schemas.venue import Credit, Deallocate, Debit, SetProductState, VenueCommand
 from services.ledger.app import LedgerService
 from services.ledger.domain import Balance, digest_balances
 from services.ledger.settings import LedgerSettings
@@ -146,6 +146,32 @@ async def test_a_withdrawal_beyond_what_is_available_is_refused_with_the_engines
         await venue.write()
         answer = await asking
         assert (answer.status_code, answer.json()["code"]) == (422, "insufficient_funds")
+
+
+async def test_money_moves_to_another_shard_once_and_only_to_one_that_the_venue_has(venue: Venue):
+    venue.settings = venue.settings.model_copy(update={"ledger_shards": (0, 1)})
+    venue.log.credit("alice", 9_000_000)
+    await venue.write()
+    async with serving(venue) as client:
+
+        async def move(to_shard: int) -> httpx.Response:
+            form = {"asset": CNY, "amount": "4", "to_shard": to_shard}
+            return await client.ask(
+                "POST", "/v1/shard-transfers", ALICE, json=form, headers={"Idempotency-Key": f"m{to_shard}"}
+            )
+
+        asking = asyncio.create_task(move(1))
+        [command] = await venue.commanded(1)
+        assert (type(command), command.account, command.amount_micros) == (Deallocate, "alice", 4_000_000)
+        venue.log.let_go("alice", 4_000_000, command.transfer_id)
+        await venue.write()
+        answers = [await asking, await move(1), await move(0), await move(2)]
+        assert [answer.status_code for answer in answers] == [201, 200, 422, 422]
+        assert await venue.commands() == [command]
+        totals = (await client.ask("GET", TRIAL_BALANCE)).json()
+        [cny] = totals["assets"]
+        assert totals["balanced"] and cny["balances"] == {"available": 5_000_000, "external": -9_000_000,
+                                                          "in_transit": 4_000_000}  # fmt: skip
 
 
 async def test_an_unanswered_deposit_is_pending_and_not_refused(venue: Venue):

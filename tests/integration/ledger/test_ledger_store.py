@@ -110,7 +110,10 @@ async def test_the_halt_is_sent_once_for_the_first_mismatch(store: LedgerStore, 
     assert not await store.halt(LedgerMismatch(9, "second"))
     rows = await database.fetch("select number, commands from outbox")
     assert [tuple(row) for row in rows] == [
-        (1, '[{"type":"set_product_state","product":null,"state":"HALTED","reason":"ledger_mismatch"}]')
+        (
+            1,
+            '[{"type":"set_product_state","product":null,"state":"HALTED","reason":"ledger_mismatch","opens_after_s":null}]',
+        )
     ]
     assert (await store.mismatch()).args == ("seq 7: first",)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.events import EVENT
 
-OUTSIDE = ("credited", "debited")
+OUTSIDE = ("credited", "debited", "allocated", "deallocated")
 HARDWARE = ("escrow_opened", "escrow_released", "escrow_refunded")
 
 
@@ -17,6 +17,7 @@ class Auditor:
     def __init__(self) -> None:
         self.balances: dict[tuple[str, str], list[int]] = {}
         self.outside: Counter[str] = Counter()
+        self.currencies: dict[str, str] = {}
         self.left: dict[int, int] = {}
         self.escrows: dict[str, tuple[str, int]] = {}
         self.gpus: defaultdict[str, set[str]] = defaultdict(set)
@@ -43,7 +44,9 @@ class Auditor:
         self.fold_postings(event)
         self.fold_gpus(event)
         kind = event["type"]
-        if kind == "product_state_changed":
+        if kind == "product_defined":
+            self.currencies[event["terms"]["product"]] = event["terms"]["currency"]
+        elif kind == "product_state_changed":
             self.states[event["product"]] = event["state"]
         elif kind in ("order_accepted", "block_accepted"):
             self.left[event["order_id"]] = event["qty"]
@@ -62,7 +65,7 @@ class Auditor:
             assert self.left[event["order_id"]] == event["qty_off"] + event["qty_left"]
             self.left[event["order_id"]] = event["qty_left"]
         elif kind == "escrow_opened":
-            self.escrows[event["escrow_id"]] = (event["buyer"], event["amount_micros"])
+            self.escrows[event["escrow_id"]] = (event["buyer"], event["asset"], event["amount_micros"])
         elif kind in HARDWARE:
             del self.escrows[event["escrow_id"]]
 
@@ -90,13 +93,21 @@ class Auditor:
         assert engine.balances() == rows
         lines = "".join(f"{account}|{asset}|{available}|{held}\n" for account, asset, available, held in rows)
         assert engine.balance_digest() == sha256(lines.encode()).hexdigest()
-        assert sum(available + held for _, _, available, held in rows) == sum(self.outside.values())
+        assert self.totals(rows) == +self.outside
         assert (engine.seq, engine.link) == (self.seq, self.link)
         orders, positions = engine.orders(), engine.positions()
         assert {order["id"]: order["left"] for order in orders} == {id: left for id, left in self.left.items() if left}
         self.check_holds(orders, positions, rows)
         self.check_books(orders)
         self.check_capacity(orders, positions)
+
+    @staticmethod
+    def totals(rows: list[tuple]) -> Counter[str]:
+        """What all accounts have together, per asset: currencies never mix."""
+        totals: Counter[str] = Counter()
+        for _, asset, available, held in rows:
+            totals[asset] += available + held
+        return +totals
 
     def check_capacity(self, orders: list[dict], positions: list[dict]) -> None:
         """No node promises a GPU twice. Only what was sold before it lost GPUs may exceed what it has."""
@@ -133,19 +144,20 @@ class Auditor:
                 self.gpus = defaultdict(set, {node: gpus - uuids for node, gpus in self.gpus.items()})
 
     def check_holds(self, orders: list[dict], positions: list[dict], rows: list[tuple]) -> None:
-        """Every held micro-unit is held for something."""
-        held: defaultdict[str, int] = defaultdict(int)
+        """Every held micro-unit is held for something, in the currency of that thing."""
+        held: Counter[tuple[str, str]] = Counter()
         for order in orders:
-            held[order["account"]] += order["hold_micros"]
+            held[order["account"], self.currency_of(order)] += order["hold_micros"]
         for position in positions:
             for account, amount in position["held_micros"].items():
-                held[account] += amount
-        for account, amount in self.escrows.values():
-            held[account] += amount
-        assert {account: amount for account, _, _, amount in rows if amount} == {
-            account: amount for account, amount in held.items() if amount
-        }
+                held[account, self.currency_of(position)] += amount
+        for account, asset, amount in self.escrows.values():
+            held[account, asset] += amount
+        assert {(account, asset): amount for account, asset, _, amount in rows if amount} == dict(+held)
 
+    def currency_of(self, order_or_position: dict) -> str:
+        contract = order_or_position["contract"]
+        return self.currencies[contract.rpartition("-")[0] if contract else order_or_position["product"]]
 
     def check_books(self, orders: list[dict]) -> None:
         """No book of an open product rests crossed, and no account anywhere crosses itself."""

@@ -24,8 +24,10 @@ from schemas.orders import (
     SelfTradePrevention,
 )
 from schemas.venue import (
+    Allocate,
     CancelAccountOrders,
     Credit,
+    Deallocate,
     Debit,
     Epoch,
     IndexFixed,
@@ -59,6 +61,7 @@ from tests.scenarios.venue import (
 ACCOUNTS = ("alice", "bob", "op", "operator.2")
 NODES = {"n1": ("op", 4), "n2": ("op", 8), "n3": ("operator.2", 16), "n4": ("alice", 2)}
 PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M")
+CURRENCIES = ("CNY", "USD", "CNY")
 PRICES = [1_000_000, 1_100_000, 1_200_000, 1_300_000, 1_400_000]
 DIGEST = "ab" * 32
 HOUR_MS = 3_600_000
@@ -125,8 +128,8 @@ def register(node: str, level: str, count: int | None = None, account: str | Non
     return RegisterNode(node=node, account=account or owner, grade=grade, hub="CNE", level=level, gpus=entries)
 
 
-def credit(transfer_id: str, account: str, amount_micros: int) -> Credit:
-    return Credit(transfer_id=transfer_id, account=account, asset="CNY", amount_micros=amount_micros)
+def credit(transfer_id: str, account: str, amount_micros: int, asset: str = "CNY") -> Credit:
+    return Credit(transfer_id=transfer_id, account=account, asset=asset, amount_micros=amount_micros)
 
 
 def open_venue(fee_bps: int, trials: int) -> Log:
@@ -136,9 +139,11 @@ def open_venue(fee_bps: int, trials: int) -> Log:
     log.append(genesis())
     terms: dict[str, Any] = {"taker_fee_bps": fee_bps, "maker_fee_bps": fee_bps // 3, "horizon_periods": 6}
     terms |= {"block_trials_per_command": trials, "final_after_s": 7200, "bond_permille": (1000, 500, 0, 101)}
-    log.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))
+    products = zip(PRODUCTS, CURRENCIES, strict=True)
+    log.batch("admin", *(product_terms(product, **terms, currency=currency) for product, currency in products))
     for place, account in enumerate(ACCOUNTS):
-        log.batch("ledger", credit(f"first-{place}", account, 150_000_000))
+        credits_ = (credit(f"first-{place}-{asset}", account, 150_000_000, asset) for asset in ("CNY", "USD"))
+        log.batch("ledger", *credits_)
     for place, node in enumerate(NODES):
         log.batch("delivery", register(node, f"T{place % 4}"))
     log.batch("delivery", NodesAlive(nodes=tuple(NODES), until_ms=MIDNIGHT_MS + 40 * HOUR_MS))
@@ -324,16 +329,20 @@ def pass_time(log: Log) -> None:
 
 
 def move_money(log: Log) -> None:
-    kind = log.rng.choice([Credit, Debit])
-    log.batch(
-        "ledger",
-        kind(
-            transfer_id=f"transfer-{log.rng.randrange(60)}",
-            account=log.rng.choice([*ACCOUNTS, "venue", "guarantee"]),
-            asset="CNY",
-            amount_micros=log.mostly([1, 2_000_000, 20_000_000, 100_000_000], [4 * 10**18]),
-        ),
-    )
+    transfer = {
+        "transfer_id": f"transfer-{log.rng.randrange(60)}",
+        "account": log.rng.choice([*ACCOUNTS, "venue", "guarantee"]),
+        "asset": log.mostly(["CNY", "USD"], ["EUR"]),
+        "amount_micros": log.mostly([1, 2_000_000, 20_000_000, 100_000_000], [4 * 10**18]),
+    }
+    shard = log.mostly([1, 2], [0], 8)
+    commands = [
+        Credit(**transfer),
+        Debit(**transfer),
+        Deallocate(**transfer, to_shard=shard),
+        Allocate(**transfer, from_shard=shard),
+    ]
+    log.batch("ledger", *log.rng.sample(commands, log.rng.choice([1, 1, 2])))
 
 
 def change_node(log: Log) -> None:

@@ -24,6 +24,7 @@ ALICE_HELD = AccountKey("alice", CNY, "held")
 SITE = AccountKey("site", CNY, "available")
 VENUE = AccountKey("venue", CNY, "available")
 OUTSIDE = AccountKey("external", CNY, "external")
+IN_TRANSIT = AccountKey("in_transit", CNY, "in_transit")
 
 
 def gpu_time(owner: str, bucket: str) -> AccountKey:
@@ -45,6 +46,29 @@ def test_money_from_outside_stands_against_the_external_account():
     ]
     assert plan.balances == {("alice", CNY): Balance(70, 0)}
     assert plan.outcomes == [Outcome("t1", None, "posted", None, 1), Outcome("t2", None, "posted", None, 2)]
+
+
+def test_money_between_shards_stands_in_transit_until_the_other_shard_takes_it_in():
+    log = MoneyLog()
+    log.credit("alice", 100, "t1")
+    log.let_go("alice", 40, "t2")
+    log.take_in("alice", 25, "t3")
+    plan = plan_of(log)
+    assert plan.transfers[1:] == [
+        Transfer(2, 0, BEFORE_MS, "deallocated", "transfer:t2", ALICE, IN_TRANSIT, 40),
+        Transfer(3, 0, BEFORE_MS, "allocated", "transfer:t3", IN_TRANSIT, ALICE, 25),
+    ]
+    assert plan.balances == {("alice", CNY): Balance(85, 0)}
+    assert [outcome.transfer_id for outcome in plan.outcomes] == ["t1", "t2", "t3"]
+
+
+def test_currencies_never_mix_within_an_event():
+    log = MoneyLog()
+    log.credit("alice", 9)
+    both = log.postings(("alice", -4, 0)) + log.postings(("site", 4, 0), asset="USD")
+    log.command(("PositionFinalized", {"position_id": 1, "postings": both}))
+    with pytest.raises(LedgerMismatch, match=r"seq 2: position_finalized: 4 CNY go nowhere"):
+        plan_of(log)
 
 
 def test_a_hold_moves_money_between_two_accounts_of_the_same_owner():
