@@ -93,6 +93,8 @@ class OrderView(Model):
     tif: TimeInForce
     post_only: bool
     node: NodeId | None
+    expires: Moment | None
+    display_qty: Count | None
     stp: SelfTradePrevention | None
     filled_qty: Count
     remaining_qty: Count
@@ -147,6 +149,56 @@ class UnknownReply(Model):
     detail: str
     gateway_in: Moment
     gateway_in_ns: Nanoseconds
+
+
+class ReplaceReply(Model):
+    """200: the order has the new terms. Without its priority it went through the book again: `fills` are what it traded
+    then.
+    """
+
+    order: OrderView
+    priority_kept: bool
+    fills: tuple[FillView, ...]
+    timing: Timing
+
+
+class MemberProblem(Model):
+    """Why a member of a batch was refused: the code of its problem, as a request of its own would have had it."""
+
+    code: str
+    detail: str
+    why_unfilled: WhyUnfilledView | None
+
+
+class MemberResult(Model):
+    """What became of one member of a batch: `status` as a request of its own would have had it. The order stands as the
+    batch left it; `orders` are those that a cancel ended.
+    """
+
+    op: Literal["place", "cancel", "replace"]
+    status: int
+    replayed: bool = False
+    order: OrderView | None = None
+    fills: tuple[FillView, ...] = ()
+    priority_kept: bool | None = None
+    orders: tuple[OrderView, ...] = ()
+    problem: MemberProblem | None = None
+
+
+class BatchReply(Model):
+    """200: the engine decided every member, in turn."""
+
+    results: tuple[MemberResult, ...]
+    timing: Timing
+
+
+class CancelTimerReply(Model):
+    """200: the session's timer runs until `due` of the log's time; null: it is disarmed."""
+
+    session: Identifier
+    due: Moment | None
+    due_ns: Nanoseconds | None
+    timing: Timing
 
 
 class CancelReply(Model):

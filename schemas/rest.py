@@ -11,7 +11,7 @@ from schemas.accounts import Scope
 from schemas.base import Model
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product, PublicKey
 from schemas.money import DecimalString
-from schemas.orders import Periods, Qty, SelfTradePrevention, Side
+from schemas.orders import OrderId, Periods, Qty, SelfTradePrevention, Side
 
 
 class Form(Model):
@@ -20,7 +20,9 @@ class Form(Model):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
-RequestedTimeInForce = Literal["GTG", "GTC", "IOC", "FOK"]
+RequestedTimeInForce = Literal["GTG", "GTC", "GTD", "IOC", "FOK"]
+RequestedBlockTimeInForce = Literal["GTG", "GTC", "IOC", "FOK"]
+StrictQty = Annotated[Qty, Field(strict=True)]
 
 
 class OrderForm(Form):
@@ -29,12 +31,15 @@ class OrderForm(Form):
     kind: Literal["limit", "market"] = "limit"
     contract: Contract
     side: Side
-    qty: Annotated[Qty, Field(strict=True)]
+    qty: StrictQty
     price: DecimalString | None = None
     max_cost: DecimalString | None = None
     tif: RequestedTimeInForce = "GTG"
     post_only: Annotated[bool, Field(strict=True)] = False
     node: NodeId | None = None
+    expires: AwareDatetime | None = None
+    display_qty: StrictQty | None = None
+    min_qty: StrictQty | None = None
     stp: SelfTradePrevention = "cancel_newest"
     client_order_id: ClientOrderId | None = None
 
@@ -46,11 +51,11 @@ class BlockForm(Form):
     product: Product
     start: AwareDatetime
     periods: Annotated[Periods, Field(strict=True)]
-    qty: Annotated[Qty, Field(strict=True)]
-    min_qty: Annotated[Qty, Field(strict=True)] | None = None
+    qty: StrictQty
+    min_qty: StrictQty | None = None
     limit_price: DecimalString
     max_cost: DecimalString | None = None
-    tif: RequestedTimeInForce = "GTG"
+    tif: RequestedBlockTimeInForce = "GTG"
     stp: SelfTradePrevention = "cancel_newest"
     client_order_id: ClientOrderId | None = None
 
@@ -63,11 +68,11 @@ class FlexForm(Form):
     earliest: AwareDatetime
     latest: AwareDatetime
     periods: Annotated[Periods, Field(strict=True)]
-    qty: Annotated[Qty, Field(strict=True)]
-    min_qty: Annotated[Qty, Field(strict=True)] | None = None
+    qty: StrictQty
+    min_qty: StrictQty | None = None
     limit_price: DecimalString
     max_cost: DecimalString | None = None
-    tif: RequestedTimeInForce = "GTG"
+    tif: RequestedBlockTimeInForce = "GTG"
     stp: SelfTradePrevention = "cancel_newest"
     client_order_id: ClientOrderId | None = None
 
@@ -80,7 +85,7 @@ class CapacityForm(Form):
     kind: Literal["capacity"]
     product: Product
     node: NodeId
-    gpus: Annotated[Qty, Field(strict=True)]
+    gpus: StrictQty
     from_: Annotated[AwareDatetime, Field(alias="from")]
     to: AwareDatetime
     floor_price: DecimalString | None = None
@@ -104,11 +109,74 @@ ORDER_FORM: TypeAdapter[AnyOrderForm] = TypeAdapter(AnyOrderForm)
 
 
 class CancelForm(Form):
-    """POST /v1/orders/cancel-all: every order of the account that fits all the filters given."""
+    """POST /v1/orders/cancel-all: every order of the account that fits all the filters given. Delivery starts are those
+    of [from, to); a block fits if it touches them.
+    """
 
     product: Product | None = None
     contract: Contract | None = None
     side: Side | None = None
+    from_: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    to: AwareDatetime | None = None
+
+
+class ReplaceForm(Form):
+    """PATCH /v1/orders/{order_id}: other terms for a resting order; what is left out stays. `qty` is the whole
+    quantity, with what has traded already.
+    """
+
+    qty: StrictQty | None = None
+    price: DecimalString | None = None
+    expires: AwareDatetime | None = None
+    replace_id: ClientOrderId | None = None
+
+
+class PlaceMember(Form):
+    """A member of a batch that places an order."""
+
+    op: Literal["place"]
+    order: Annotated[
+        Annotated[OrderForm, Tag("limit")]
+        | Annotated[OrderForm, Tag("market")]
+        | Annotated[BlockForm, Tag("block")]
+        | Annotated[FlexForm, Tag("flex")],
+        Discriminator(_kind_of),
+    ]
+
+
+class CancelMember(Form):
+    """A member of a batch that cancels one order, named by our id or by the client's."""
+
+    op: Literal["cancel"]
+    order_id: Annotated[OrderId, Field(strict=True)] | None = None
+    client_order_id: ClientOrderId | None = None
+
+
+class ReplaceMember(ReplaceForm):
+    """A member of a batch that replaces one order, named by our id or by the client's."""
+
+    op: Literal["replace"]
+    order_id: Annotated[OrderId, Field(strict=True)] | None = None
+    client_order_id: ClientOrderId | None = None
+
+
+MemberForm = Annotated[PlaceMember | CancelMember | ReplaceMember, Discriminator("op")]
+
+
+class BatchForm(Form):
+    """POST /v1/orders/batch: up to 100 commands in one record of the log, applied in turn, each by itself."""
+
+    members: Annotated[tuple[MemberForm, ...], Field(min_length=1, max_length=100)]
+
+
+class CancelAllAfterForm(Form):
+    """POST /v1/cancel-all-after: cancels everything of the account unless it comes again within `timeout_s`; 0 disarms.
+
+    Each session has a timer of its own.
+    """
+
+    timeout_s: Annotated[int, Field(strict=True, ge=0, le=86_400)]
+    session: Identifier = "rest"
 
 
 class AccountForm(Form):
@@ -142,3 +210,10 @@ def unix_seconds(moment: datetime) -> int:
     if moment.microsecond:
         raise ValueError("whole seconds only")
     return int(moment.timestamp())
+
+
+def unix_milliseconds(moment: datetime) -> int:
+    """Turns a time into Unix milliseconds; raises ValueError where there is a finer fraction."""
+    if moment.microsecond % 1_000:
+        raise ValueError("whole milliseconds only")
+    return int(moment.replace(microsecond=0).timestamp()) * 1_000 + moment.microsecond // 1_000

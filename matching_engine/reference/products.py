@@ -35,9 +35,7 @@ def define_product(market: Market, command: DefineProduct) -> None:
     follow_schedule(market, command.product, market.now_ms)
     market.emit(ProductDefined, terms=command)
     if state_is_new:
-        market.emit(
-            ProductStateChanged, product=command.product, state=known.state, reason="defined", opens_ms=None
-        )
+        market.emit(ProductStateChanged, product=command.product, state=known.state, reason="defined", opens_ms=None)
     list_contracts(market, command.product)
 
 

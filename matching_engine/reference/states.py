@@ -32,9 +32,7 @@ def set_product_state(market: Market, command: SetProductState) -> None:
         change_state(market, name, command.state, command.reason, command.opens_after_s)
 
 
-def change_state(
-    market: Market, name: str, state: ProductState, reason: str, opens_after_s: int | None = None
-) -> None:
+def change_state(market: Market, name: str, state: ProductState, reason: str, opens_after_s: int | None = None) -> None:
     """Changes the state. Whatever leads to OPEN uncrosses the books first: none is crossed where trading goes on."""
     product = market.state.products[name]
     if state == "OPEN" and product.state != "OPEN":

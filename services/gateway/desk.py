@@ -87,9 +87,9 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
     )
 
 
-def spend(budget: Budget, caller: Caller) -> dict[str, str]:
-    """Takes one request off the caller's budget and returns the headers that tell of it. Raises `too_many_requests`."""
-    standing = budget.take(caller.key_id)
+def spend(budget: Budget, caller: Caller, requests: int = 1) -> dict[str, str]:
+    """Takes requests off the caller's budget and returns the headers that tell of it. Raises `too_many_requests`."""
+    standing = budget.take(caller.key_id, requests)
     if not standing.allowed:
         raise ProblemError(
             "too_many_requests", "the key's budget is used up for now", retryable=True, headers=standing.headers

@@ -1,19 +1,44 @@
 """Decisions at the edge: from a form to the engine's command, who may send it, and how a refusal is worded."""
 
+from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from schemas.accounts import Scope
+from schemas.base import Model
 from schemas.events import OrderRejected
 from schemas.ids import AccountId, ClientOrderId, product_of
 from schemas.money import BadDecimal, cost_micros, parse_micros
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
-from schemas.rest import AnyOrderForm, BlockForm, CancelForm, CapacityForm, FlexForm, OrderForm, unix_seconds
+from schemas.orders import (
+    CancelAllAfter,
+    CancelOrder,
+    MassCancel,
+    PlaceBatch,
+    PlaceBlock,
+    PlaceOrder,
+    PostCapacity,
+    ReplaceOrder,
+)
+from schemas.rest import (
+    AnyOrderForm,
+    BlockForm,
+    CancelForm,
+    CapacityForm,
+    FlexForm,
+    OrderForm,
+    ReplaceForm,
+    unix_milliseconds,
+    unix_seconds,
+)
 from schemas.venue import DefineProduct
+from services.gateway.records import Order
 
 Placing = PlaceOrder | PlaceBlock | PostCapacity
-TraderCommand = Placing | CancelOrder | MassCancel
+TraderCommand = Placing | CancelOrder | MassCancel | ReplaceOrder | CancelAllAfter | PlaceBatch
+Command = TypeVar("Command", bound=Model)
 
 
 class GatewayError(Exception):
@@ -42,21 +67,48 @@ class HistoryBehind(GatewayError):
 
 def command_of(form: AnyOrderForm, account: AccountId, command_id: str, fallback_id: ClientOrderId) -> Placing:
     """Turns a form into the account's command, named by `fallback_id` where the client gave no id. Raises BadForm."""
-    build = BUILDERS[type(form)]
     head = {"command_id": command_id, "account": account, "client_order_id": form.client_order_id or fallback_id}
+    return _made(lambda: BUILDERS[type(form)](form, head))
+
+
+def mass_cancel_of(form: CancelForm, account: AccountId, command_id: str) -> MassCancel:
+    """Turns the filters of a mass cancel into the account's command. Raises BadForm."""
+    filters = form.model_dump(exclude={"from_", "to"})
+    return _made(
+        lambda: MassCancel(
+            command_id=command_id,
+            account=account,
+            **filters,
+            from_s=None if form.from_ is None else unix_seconds(form.from_),
+            to_s=None if form.to is None else unix_seconds(form.to),
+        )
+    )
+
+
+def replace_of(form: ReplaceForm, named: dict, account: AccountId, command_id: str) -> ReplaceOrder:
+    """Turns the new terms of the order that `named` names into the account's command. Raises BadForm."""
+    return _made(
+        lambda: ReplaceOrder(
+            command_id=command_id,
+            account=account,
+            **named,
+            replace_id=form.replace_id,
+            qty=form.qty,
+            price_micros=_micros(form.price),
+            expires_ms=_milliseconds(form.expires),
+        )
+    )
+
+
+def _made(build: Callable[[], Command]) -> Command:
     try:
-        return build(form, head)
+        return build()
     except BadDecimal as error:
         raise BadForm("bad_decimal", f"{error} is no decimal number with at most six decimals") from error
     except ValidationError as error:
         raise BadForm("malformed_request", words_of(error)) from error
     except ValueError as error:
         raise BadForm("malformed_request", str(error)) from error
-
-
-def mass_cancel_of(form: CancelForm, account: AccountId, command_id: str) -> MassCancel:
-    """Turns the filters of a mass cancel into the account's command."""
-    return MassCancel(command_id=command_id, account=account, **form.model_dump())
 
 
 def scopes_for(form: AnyOrderForm) -> tuple[Scope, ...]:
@@ -79,6 +131,12 @@ def notional_micros(command: Placing, terms: DefineProduct | None) -> int:
     periods = max(0, -(-(command.to_s - command.from_s) // period_s))
     price_micros = max(command.floor_curve_micros or (command.floor_price_micros or 0,))
     return command.gpus * periods * cost_micros(price_micros, period_s)
+
+
+def replaced_notional_micros(command: ReplaceOrder, order: Order, terms: DefineProduct | None) -> int:
+    """Returns what an order could cost or bring at most once it is replaced."""
+    price_micros = command.price_micros or order.price_micros or 0
+    return (command.qty or order.qty) * cost_micros(price_micros, terms.period_s if terms else 3600)
 
 
 def product_in(command: Placing) -> str:
@@ -105,7 +163,7 @@ def refusal_words(event: OrderRejected) -> str:
 
 def refusal_code(event: OrderRejected) -> tuple[str, int]:
     """Returns the problem's code and status of an engine's refusal."""
-    if event.command == "cancel_order" and event.code == "not_the_owner":
+    if event.command in ("cancel_order", "replace_order") and event.code == "not_the_owner":
         return "not_yours", 403
     return event.code, {"client_order_id_conflict": 409, "unknown_order": 404}.get(event.code, 422)
 
@@ -122,6 +180,9 @@ def _place_order(form: OrderForm, head: dict) -> PlaceOrder:
         tif=_time_in_force(form.tif),
         post_only=form.post_only,
         node=form.node,
+        expires_ms=_milliseconds(form.expires),
+        display_qty=form.display_qty,
+        min_qty=form.min_qty,
         stp=form.stp,
     )
 
@@ -158,6 +219,10 @@ def _post_capacity(form: CapacityForm, head: dict) -> PostCapacity:
 
 def _micros(text: str | None) -> int | None:
     return None if text is None else parse_micros(text)
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else unix_milliseconds(moment)
 
 
 def _time_in_force(requested: str) -> str:
@@ -200,6 +265,11 @@ REFUSAL_WORDS = {
     "insufficient_capacity": "the node has not so many GPUs free in every period asked for",
     "insufficient_funds": "not enough money is available for what the order could cost, or for its bond",
     "amount_overflow": "the amounts are too large to be held",
+    "bad_expiry": "the order's own end lies ahead, and not behind the contract's gate",
+    "min_qty_not_filled": "less than `min_qty` could trade at once, so that nothing was done",
+    "post_only_cross": "the order is post-only and would trade at these terms; it stands as it did",
+    "not_replaceable": "only a limit order of one contract can be replaced",
+    "too_many_sessions": "the account has as many dead-man timers as it may",
     "fok_not_filled": "it could not be filled whole at once, so that nothing was done",
     "client_order_id_conflict": "this client id names another order of the account",
     "unknown_order": "the account has no such order",

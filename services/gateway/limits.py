@@ -31,20 +31,20 @@ class Budget:
         self._buckets: dict[str, Bucket] = {}
         self._policy = f'"{name}";q={self._capacity};w={max(1, math.ceil(self._capacity / per_s))}'
 
-    def take(self, key_id: str) -> Standing:
-        """Takes one token of the key, if there is one."""
+    def take(self, key_id: str, tokens: int = 1) -> Standing:
+        """Takes tokens of the key, if there are so many."""
         now_s = self._clock()
         bucket = self._buckets.setdefault(key_id, Bucket(self._capacity, now_s))
         bucket.tokens = min(self._capacity, bucket.tokens + (now_s - bucket.at_s) * self._per_s)
         bucket.at_s = now_s
-        allowed = bucket.tokens >= 1
+        allowed = bucket.tokens >= tokens
         if allowed:
-            bucket.tokens -= 1
+            bucket.tokens -= tokens
         full_in_s = math.ceil((self._capacity - bucket.tokens) / self._per_s)
         headers = {
             "RateLimit-Policy": self._policy,
             "RateLimit": f'"{self._name}";r={int(bucket.tokens)};t={full_in_s}',
         }
         if not allowed:
-            headers["Retry-After"] = str(max(1, math.ceil((1 - bucket.tokens) / self._per_s)))
+            headers["Retry-After"] = str(max(1, math.ceil((tokens - bucket.tokens) / self._per_s)))
         return Standing(allowed, headers)

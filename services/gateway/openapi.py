@@ -9,8 +9,17 @@ from pydantic.json_schema import models_json_schema
 
 from schemas import signing
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, Problem
-from schemas.replies import CancelReply, OrderReply, UnknownReply
-from schemas.rest import BlockForm, CancelForm, CapacityForm, FlexForm, OrderForm
+from schemas.replies import BatchReply, CancelReply, CancelTimerReply, OrderReply, ReplaceReply, UnknownReply
+from schemas.rest import (
+    BatchForm,
+    BlockForm,
+    CancelAllAfterForm,
+    CancelForm,
+    CapacityForm,
+    FlexForm,
+    OrderForm,
+    ReplaceForm,
+)
 
 REFERENCE = "#/components/schemas/{model}"
 SECURITY = {
@@ -20,7 +29,20 @@ SECURITY = {
     "HourbookSignature": (signing.SIGNATURE_HEADER, "Hex of the signature over the request's text, see docs."),
 }
 ORDER_FORMS = (OrderForm, BlockForm, FlexForm, CapacityForm)
-BARE_MODELS = (*ORDER_FORMS, CancelForm, OrderReply, CancelReply, UnknownReply, Problem)
+BARE_MODELS = (
+    *ORDER_FORMS,
+    CancelForm,
+    OrderReply,
+    CancelReply,
+    UnknownReply,
+    Problem,
+    ReplaceForm,
+    BatchForm,
+    CancelAllAfterForm,
+    ReplaceReply,
+    BatchReply,
+    CancelTimerReply,
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +91,18 @@ CANCELED = {
     "200": ("The engine carried the cancel out.", CancelReply),
     "202": ("No answer in time; the cancel may be done.", UnknownReply),
 }
+REPLACED = {
+    "200": ("The order has the new terms, or had them already (`Idempotent-Replayed: true`).", ReplaceReply),
+    "202": ("No answer in time; the order may have the new terms.", UnknownReply),
+}
+BATCHED = {
+    "200": ("The engine decided every member.", BatchReply),
+    "202": ("No answer in time; every member may have been carried out.", UnknownReply),
+}
+ARMED = {
+    "200": ("The timer runs, or is disarmed.", CancelTimerReply),
+    "202": ("No answer in time; the timer may run.", UnknownReply),
+}
 ORDER_ID = {"name": "order_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 CLIENT_ID = {"name": "client_order_id", "in": "query", "required": True, "schema": {"type": "string", "maxLength": 64}}
 BARE_OPERATIONS = (
@@ -92,6 +126,35 @@ BARE_OPERATIONS = (
         CANCELED,
         (CancelForm,),
         form_required=False,
+    ),
+    BareOperation(
+        "PATCH",
+        "/v1/orders/{order_id}",
+        "replace",
+        "Replace one order by our id",
+        REPLACED,
+        (ReplaceForm,),
+        parameters=(ORDER_ID,),
+    ),
+    BareOperation(
+        "PATCH",
+        "/v1/orders",
+        "replace_by_client_id",
+        "Replace one order by the client's id",
+        REPLACED,
+        (ReplaceForm,),
+        parameters=(CLIENT_ID,),
+    ),
+    BareOperation(
+        "POST", "/v1/orders/batch", "batch", "Place, cancel and replace several orders at once", BATCHED, (BatchForm,)
+    ),
+    BareOperation(
+        "POST",
+        "/v1/cancel-all-after",
+        "cancel_all_after",
+        "Cancel everything unless this comes again in time",
+        ARMED,
+        (CancelAllAfterForm,),
     ),
 )
 

@@ -1,32 +1,33 @@
 """Placing and canceling: a signed form becomes a command, and the answer is the engine's decision read from the log."""
 
-import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
 from fastapi import Request, Response
 from pydantic import ValidationError
 
-from schemas.events import AnyEvent, OrderRejected
+from schemas.events import AnyEvent, OrderDuplicate, OrderRejected
 from schemas.money import COUNTER_MAX
 from schemas.orders import CancelOrder
-from schemas.replies import CancelReply, OrderReply, UnknownReply, rfc3339
+from schemas.replies import CancelReply, OrderReply, OrderView, UnknownReply, rfc3339
 from schemas.rest import ORDER_FORM, AnyOrderForm, CancelForm
 from schemas.signing import SIGNATURE_HEADER
 from services.gateway import domain
-from services.gateway.command_log import LogAway
+from services.gateway.deciding import decide
 from services.gateway.decisions import Decision
 from services.gateway.desk import Desk, spend
 from services.gateway.records import Fill, Order, Refusal
 from services.gateway.replays import Result, find_first_result, find_if_closed
-from services.gateway.views import as_first_decided, fills_of, refused, timing
+from services.gateway.views import as_first_decided, fills_of, refused, timing, why_refused
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
 from services.kit.store import DatabaseAway
 
 JSON = "application/json"
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,20 @@ class OrderEntry:
         gateway_in_ns, body = time.time_ns(), await request.body()
         caller = self._desk.caller_of(request, body)
         errand = Errand(caller, gateway_in_ns, spend(self._desk.orders, caller))
-        form = _read(ORDER_FORM.validate_json, body)
-        _check_any_scope(caller, domain.scopes_for(form))
+        form = read(ORDER_FORM.validate_json, body)
+        check_any_scope(caller, domain.scopes_for(form))
         command = self._command_of(form, caller, request.headers[SIGNATURE_HEADER])
         try:
-            decision = await self._decide(command)
+            decision = await decide(self._desk, command)
         except domain.NoAnswer as error:
-            return _unknown(errand, command.command_id, command.client_order_id, str(error))
+            return unknown(errand, command.command_id, command.client_order_id, str(error))
         return await self._answer_order(errand, command, decision, bool(form.client_order_id))
 
     async def cancel(self, request: Request) -> Response:
         """Cancels one order by our id."""
         errand, _ = await self._cancel_errand(request)
-        order_id = request.path_params["order_id"]
-        if not order_id.isdecimal() or not 0 < int(order_id) <= COUNTER_MAX:
-            raise ProblemError("not_found", "order ids are positive numbers")
-        return await self._cancel(errand, order_id=int(order_id), client_order_id=None)
+        order_id = order_number(request.path_params["order_id"])
+        return await self._cancel(errand, order_id=order_id, client_order_id=None)
 
     async def cancel_by_client_id(self, request: Request) -> Response:
         """Cancels one order by the client's id."""
@@ -77,89 +76,78 @@ class OrderEntry:
     async def cancel_all(self, request: Request) -> Response:
         """Cancels every order of the account that fits the filters given."""
         errand, body = await self._cancel_errand(request)
-        form = _read(CancelForm.model_validate_json, body or b"{}")
-        command = domain.mass_cancel_of(form, errand.caller.account, self._desk.next_command_id())
+        form = read(CancelForm.model_validate_json, body or b"{}")
+        command = formed(lambda: domain.mass_cancel_of(form, errand.caller.account, self._desk.next_command_id()))
         return await self._answer_cancel(errand, command)
 
     async def _cancel(self, errand: Errand, **named) -> Response:
         fields = {"command_id": self._desk.next_command_id(), "account": errand.caller.account} | named
-        return await self._answer_cancel(errand, _read(lambda values: CancelOrder(**values), fields))
+        return await self._answer_cancel(errand, read(lambda values: CancelOrder(**values), fields))
 
     async def _cancel_errand(self, request: Request) -> tuple[Errand, bytes]:
         gateway_in_ns, body = time.time_ns(), await request.body()
         caller = self._desk.caller_of(request, body)
         headers = spend(self._desk.cancels, caller)
-        _check_any_scope(caller, ("trade", "operate"))
+        check_any_scope(caller, ("trade", "operate"))
         return Errand(caller, gateway_in_ns, headers), body
 
     def _command_of(self, form: AnyOrderForm, caller: Caller, signature: str) -> domain.Placing:
         # A nameless order is named by its signature: the same request twice is the same order, even after a restart.
         fallback_id = f"auto-{sha256(signature.encode()).hexdigest()[:32]}"
-        try:
-            command = domain.command_of(form, caller.account, self._desk.next_command_id(), fallback_id)
-        except domain.BadForm as error:
-            raise ProblemError(error.code, error.detail) from error
+        command_id = self._desk.next_command_id()
+        command = formed(lambda: domain.command_of(form, caller.account, command_id, fallback_id))
         if caller.order_limit_micros is not None:
             product = domain.product_in(command)
-            notional_micros = domain.notional_micros(command, self._desk.history.products.get(product))
-            if notional_micros > caller.order_limit_micros:
-                raise ProblemError("order_limit_exceeded", "the order is larger than the key's limit")
+            self._check_size(caller, domain.notional_micros(command, self._desk.history.products.get(product)))
         return command
 
-    async def _decide(self, command: domain.TraderCommand) -> Decision:
-        command_id, decisions, log = command.command_id, self._desk.decisions, self._desk.log
-        decision = decisions.expect(command_id)
-        is_sent = False
-        try:
-            async with asyncio.timeout(self._desk.settings.answer_timeout_s):
-                await log.append(
-                    command.canonical(),
-                    lambda offset: decisions.sent(command_id, offset),
-                    lambda error: decisions.lost(command_id, domain.NoAnswer(f"the log did not confirm: {error}")),
-                )
-                is_sent = True
-                return await decision
-        except TimeoutError as error:
-            raise domain.NoAnswer("the engine did not answer in time") from error
-        except LogAway as error:
-            raise _unavailable(f"the log does not answer, nothing was sent: {error}") from error
-        except domain.RecordRefused as error:
-            raise _unavailable(f"the engine takes no commands yet: {error}") from error
-        finally:
-            decisions.abandon(command_id)
-            if is_sent:
-                log.settled()
+    def _check_size(self, caller: Caller, notional_micros: int) -> None:
+        if notional_micros > caller.order_limit_micros:
+            raise ProblemError("order_limit_exceeded", "the order is larger than the key's limit")
 
     async def _answer_order(
         self, errand: Errand, command: domain.Placing, decision: Decision, has_client_id: bool
     ) -> Response:
-        event = next(event for event in decision.events if getattr(event, "command_id", "") == command.command_id)
+        event = event_of(decision, command)
+        order, fills, status = await self._placed(errand, command, decision, has_client_id)
+        return self._reply(errand, order, fills, event.ts_ms, status)
+
+    async def _placed(
+        self, errand: Errand, command: domain.Placing, decision: Decision, has_client_id: bool
+    ) -> tuple[Order, Iterable[Fill], int]:
+        """Returns the order with its trades and the status of the answer: 200 for what was decided before."""
+        event = event_of(decision, command)
         if found := await self._first_result(command, event, has_client_id):
-            return self._replay(errand, *found, event.ts_ms)
+            first, fills = found
+            errand.headers["Idempotent-Replayed"] = "true"
+            if isinstance(first, Refusal):
+                raise self._refused_before(errand, first)
+            return as_first_decided(first), fills, 200
         if event.type == "order_rejected":
             raise self._refusal(errand, event)
-        return self._reply(errand, decision.orders[event.order_id], _own_fills(decision, event.order_id), event.ts_ms)
+        return decision.orders[event.order_id], own_fills(decision, event.order_id), 201
 
     async def _first_result(self, command: domain.Placing, event: AnyEvent, has_client_id: bool) -> Result | None:
         forgotten = has_client_id and getattr(event, "code", "") in ("gate_closed", "unlisted_contract")
+        if event.type == "order_duplicate":
+            return await self._seen_before(event)
         try:
-            if event.type == "order_duplicate":
-                return await find_first_result(self._desk, event)
             return await find_if_closed(self._desk, command) if forgotten else None
+        except DatabaseAway as error:
+            raise behind(error) from error
+
+    async def _seen_before(self, event: OrderDuplicate, any_offset: bool = False) -> Result:
+        try:
+            return await find_first_result(self._desk, event, any_offset)
         except (domain.HistoryBehind, DatabaseAway) as error:
-            raise ProblemError("unavailable", f"{error}", retryable=True, order_state="unknown") from error
+            raise behind(error) from error
 
-    def _replay(self, errand: Errand, first: Order | Refusal, fills: Iterable[Fill], engine_ms: int) -> Response:
-        errand.headers["Idempotent-Replayed"] = "true"
-        if isinstance(first, Refusal):
-            extra = refused(first).model_dump(mode="json", exclude={"reason", "status"})
-            code, words = first.code, domain.REFUSAL_WORDS.get(first.code, first.code)
-            raise ProblemError(code, words, 422, headers=errand.headers, extra=extra)
-        return self._reply(errand, as_first_decided(first), fills, engine_ms, 200)
+    def _refused_before(self, errand: Errand, first: Refusal) -> ProblemError:
+        extra = refused(first).model_dump(mode="json", exclude={"reason", "status"})
+        code, words = first.code, domain.REFUSAL_WORDS.get(first.code, first.code)
+        return ProblemError(code, words, 422, headers=errand.headers, extra=extra)
 
-    def _reply(
-        self, errand: Errand, order: Order, fills: Iterable[Fill], engine_ms: int, status: int = 201
-    ) -> Response:
+    def _reply(self, errand: Errand, order: Order, fills: Iterable[Fill], engine_ms: int, status: int) -> Response:
         views = self._desk.views
         reply = OrderReply(
             order=views.order(order),
@@ -171,10 +159,20 @@ class OrderEntry:
 
     async def _answer_cancel(self, errand: Errand, command: domain.TraderCommand) -> Response:
         try:
-            decision = await self._decide(command)
+            decision = await decide(self._desk, command)
         except domain.NoAnswer as error:
-            return _unknown(errand, command.command_id, None, str(error))
-        event = next(event for event in decision.events if getattr(event, "command_id", "") == command.command_id)
+            return unknown(errand, command.command_id, None, str(error))
+        event = event_of(decision, command)
+        reply = CancelReply(
+            canceled=event.canceled if event.type == "cancel_done" else 0,
+            orders=self._canceled(errand, command, decision),
+            timing=timing(errand.gateway_in_ns, event.ts_ms),
+        )
+        return Response(reply.model_dump_json(), 200, errand.headers, JSON)
+
+    def _canceled(self, errand: Errand, command: domain.TraderCommand, decision: Decision) -> tuple[OrderView, ...]:
+        """Returns the account's orders that a cancel ended."""
+        event = event_of(decision, command)
         if event.type == "order_rejected":
             raise self._refusal(errand, event)
         ended = {done.order_id for done in decision.events if done.type == "order_canceled"}
@@ -183,27 +181,40 @@ class OrderEntry:
             for order in decision.orders.values()
             if order.account == command.account and order.status == "canceled" and _is_or_holds(order, ended, decision)
         ]
-        reply = CancelReply(
-            canceled=event.canceled,
-            orders=tuple(map(self._desk.views.order, orders)),
-            timing=timing(errand.gateway_in_ns, event.ts_ms),
-        )
-        return Response(reply.model_dump_json(), 200, errand.headers, JSON)
+        return tuple(map(self._desk.views.order, orders))
 
     def _refusal(self, errand: Errand, event: OrderRejected) -> ProblemError:
         code, status = domain.refusal_code(event)
-        why = event.why_unfilled.model_dump() if event.why_unfilled else None
+        why = why_refused(event)
         extra = {
             "client_order_id": event.client_order_id,
             "order_id": event.order_id,
-            "why_unfilled": why,
+            "why_unfilled": why.model_dump() if why else None,
             "seq": event.seq,
             "timing": timing(errand.gateway_in_ns, event.ts_ms),
         }
         return ProblemError(code, domain.refusal_words(event), status, headers=errand.headers, extra=extra)
 
 
-def _own_fills(decision: Decision, order_id: int) -> list[Fill]:
+def order_number(text: str) -> int:
+    """Reads an order id of a path."""
+    if not text.isdecimal() or not 0 < int(text) <= COUNTER_MAX:
+        raise ProblemError("not_found", "order ids are positive numbers")
+    return int(text)
+
+
+def behind(error: Exception) -> ProblemError:
+    """Returns the problem where the first result of a repeat cannot be shown now."""
+    return ProblemError("unavailable", f"{error}", retryable=True, order_state="unknown")
+
+
+def event_of(decision: Decision, command: domain.TraderCommand) -> AnyEvent:
+    """Returns the event that answers a command."""
+    return next(event for event in decision.events if getattr(event, "command_id", "") == command.command_id)
+
+
+def own_fills(decision: Decision, order_id: int) -> list[Fill]:
+    """Returns the trades of an order, or of a capacity order's asks."""
     own = {order.order_id for order in decision.orders.values() if order_id in (order.order_id, order.parent_id)}
     return [fill for fill in decision.fills if own & {fill.buyer_order_id, fill.seller_order_id}]
 
@@ -215,23 +226,30 @@ def _is_or_holds(order: Order, ended: set[int], decision: Decision) -> bool:
     return order.order_id in ended or any(decision.orders[ask].parent_id == order.order_id for ask in ended)
 
 
-def _read(validate, source):
+def formed(build: Callable[[], Made]) -> Made:
+    """Makes a command of a form; terms that make none become a problem."""
+    try:
+        return build()
+    except domain.BadForm as error:
+        raise ProblemError(error.code, error.detail) from error
+
+
+def read(validate, source):
+    """Reads a form; what is wrong with it becomes a problem."""
     try:
         return validate(source)
     except ValidationError as error:
         raise ProblemError(domain.code_of(error), domain.words_of(error)) from error
 
 
-def _check_any_scope(caller: Caller, scopes: tuple[str, ...]) -> None:
+def check_any_scope(caller: Caller, scopes: tuple[str, ...]) -> None:
+    """Requires one of the scopes."""
     if not any(scope in caller.scopes for scope in scopes):
         check_scope(caller, scopes[0])
 
 
-def _unavailable(detail: str) -> ProblemError:
-    return ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"})
-
-
-def _unknown(errand: Errand, command_id: str, client_order_id: str | None, detail: str) -> Response:
+def unknown(errand: Errand, command_id: str, client_order_id: str | None, detail: str) -> Response:
+    """Returns the answer where nobody knows what became of a command."""
     reply = UnknownReply(
         client_order_id=client_order_id,
         command_id=command_id,

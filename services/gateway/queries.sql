@@ -85,11 +85,8 @@ select * from orders where account = $1 and client_order_id = $2 order by seq de
 -- name: refusal_by_client_id
 select * from refusals where account = $1 and client_order_id = $2 order by seq desc limit 1;
 
--- name: order_by_offset
-select * from orders where account = $1 and in_offset = $2 and parent_id is null;
-
 -- name: refusal_by_offset
-select * from refusals where account = $1 and in_offset = $2;
+select * from refusals where account = $1 and in_offset = $2 and client_order_id = $3;
 
 -- name: first_fills
 select * from fills

@@ -11,14 +11,19 @@ from services.kit.http import ProblemError
 Result = tuple[Order | Refusal, Iterable[Fill]]
 
 
-async def find_first_result(desk: Desk, event: OrderDuplicate) -> Result:
-    """Returns what the engine says was decided before. Raises HistoryBehind or DatabaseAway if it cannot be shown."""
-    first = desk.history.orders.get(event.order_id)
-    if first is None:
+async def find_first_result(desk: Desk, event: OrderDuplicate, any_offset: bool = False) -> Result:
+    """Returns what the engine says was decided before; with `any_offset` the order may be older than the command.
+
+    Raises HistoryBehind or DatabaseAway if it cannot be shown.
+    """
+    if event.order_id is not None:
+        first = desk.history.orders.get(event.order_id)
+    else:
         first = desk.history.refusals.get((event.account, event.client_order_id))
-    if first is None or first.in_offset != event.first_offset:
+    same = any_offset and event.order_id is not None
+    if first is None or not (same or first.in_offset == event.first_offset):
         await desk.recorder.reach(event.seq)
-        first = await desk.store.first_result(event.account, event.first_offset)
+        first = await desk.store.first_result(event)
     if first is None:
         raise HistoryBehind(f"the tables lack what command {event.first_offset} came to")
     return first, await _first_fills(desk, first)

@@ -9,7 +9,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from schemas import signing
 from schemas.base import Model
+from schemas.ids import Identifier
 from services.gateway import views as show
+from services.gateway.dead_man import DeadMan
 from services.gateway.desk import Desk
 from services.gateway.domain import words_of
 from services.gateway.feeds import Session
@@ -18,7 +20,7 @@ from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
 
 PATH = "/v1/ws"
-CLOSE_MALFORMED, CLOSE_LOGIN, CLOSE_SLOW = 4400, 4401, 4408
+CLOSE_NORMAL, CLOSE_MALFORMED, CLOSE_LOGIN, CLOSE_SLOW = 1000, 4400, 4401, 4408
 Channel = Literal["orders", "fills", "positions", "balances", "settlements"]
 
 
@@ -52,7 +54,25 @@ class Ping(Model):
     op: Literal["ping"]
 
 
-MESSAGE: TypeAdapter = TypeAdapter(Annotated[Subscribe | Unsubscribe | Ping, Field(discriminator="op")])
+class CancelOnDisconnect(Model):
+    """Asks for a dead-man timer: everything of the account is cancelled `timeout_s` after the connection is gone.
+
+    A session that connects again under the same name in time takes it over.
+    """
+
+    op: Literal["cancel_on_disconnect"]
+    timeout_s: Annotated[int, Field(ge=3, le=3_600)]
+    session: Identifier | None = None
+
+
+class Logout(Model):
+    """A polite end: the timer is disarmed, the connection closed."""
+
+    op: Literal["logout"]
+
+
+Message = Subscribe | Unsubscribe | Ping | CancelOnDisconnect | Logout
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="op")])
 
 
 class PrivateSocket:
@@ -75,7 +95,7 @@ class PrivateSocket:
         session = Session(caller.account, self._desk.settings.feed_queue_max)
         self._desk.feeds.join(session)
         try:
-            await self._talk(socket, session)
+            await self._talk(socket, session, caller)
         finally:
             self._desk.feeds.leave(session)
 
@@ -97,11 +117,15 @@ class PrivateSocket:
         await socket.send_text(f'{{"op":"login","account":"{caller.account}","seq":{seq}}}')
         return caller
 
-    async def _talk(self, socket: WebSocket, session: Session) -> None:
-        tasks = [
-            asyncio.create_task(work)
-            for work in (self._hear(socket, session), self._tell(socket, session), self._beat(session))
-        ]
+    async def _talk(self, socket: WebSocket, session: Session, caller: Caller) -> None:
+        dead_man = DeadMan(self._desk, session)
+        works = (
+            self._hear(socket, session, caller, dead_man),
+            self._tell(socket, session),
+            self._beat(session),
+            dead_man.run(),
+        )
+        tasks = [asyncio.create_task(work) for work in works]
         overrun = asyncio.create_task(session.overrun.wait())
         try:
             await asyncio.wait([*tasks, overrun], return_when=asyncio.FIRST_COMPLETED)
@@ -116,7 +140,7 @@ class PrivateSocket:
             if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, RuntimeError)):
                 raise result
 
-    async def _hear(self, socket: WebSocket, session: Session) -> None:
+    async def _hear(self, socket: WebSocket, session: Session, caller: Caller, dead_man: DeadMan) -> None:
         while True:
             try:
                 message = MESSAGE.validate_json(await socket.receive_text())
@@ -130,6 +154,13 @@ class PrivateSocket:
                     session.put(self._desk.history.seq, '{"op":"unsubscribed"}')
                 case Ping():
                     session.put(self._desk.history.seq, f'{{"op":"pong","ts_ns":"{time.time_ns()}"}}')
+                case CancelOnDisconnect():
+                    if not {"trade", "operate"} & set(caller.scopes):
+                        return await _refuse(socket, CLOSE_MALFORMED, "scope_missing", "the key may not trade")
+                    dead_man.arm(message.timeout_s, message.session)
+                case Logout():
+                    await dead_man.disarm()
+                    return await socket.close(CLOSE_NORMAL, "logout")
 
     async def _tell(self, socket: WebSocket, session: Session) -> None:
         while True:

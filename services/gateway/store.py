@@ -9,6 +9,7 @@ import asyncpg
 import orjson
 
 from schemas.accounts import ApiKeySet
+from schemas.events import OrderDuplicate
 from schemas.topics import KEYS_EVENTS
 from schemas.venue import DefineProduct
 from services.gateway.history import Changes, Record
@@ -88,10 +89,12 @@ class Store:
         order = await self._one(Order, QUERIES.order_by_client_id, account, client_order_id)
         return order or await self._one(Refusal, QUERIES.refusal_by_client_id, account, client_order_id)
 
-    async def first_result(self, account: str, in_offset: int) -> Order | Refusal | None:
-        """Finds what the account's command at an offset of the log came to."""
-        order = await self._one(Order, QUERIES.order_by_offset, account, in_offset)
-        return order or await self._one(Refusal, QUERIES.refusal_by_offset, account, in_offset)
+    async def first_result(self, event: OrderDuplicate) -> Order | Refusal | None:
+        """Finds what the command that came again led to at first."""
+        if event.order_id is not None:
+            return await self.order(event.account, event.order_id)
+        named = (event.account, event.first_offset, event.client_order_id)
+        return await self._one(Refusal, QUERIES.refusal_by_offset, *named)
 
     async def first_fills(self, order: Order) -> list[Fill]:
         """Returns the trades that an order's own command made."""

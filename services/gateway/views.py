@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 
+from schemas.events import OrderRejected
 from schemas.ids import AccountId
 from schemas.money import format_micros
 from schemas.replies import BalanceView, FillView, OrderView, PositionView, RefusedView, WhyUnfilledView, rfc3339
@@ -47,6 +48,8 @@ class Views:
             tif=order.tif,
             post_only=order.post_only,
             node=order.node,
+            expires=None if order.expires_ms is None else rfc3339(order.expires_ms * NS_PER_MS),
+            display_qty=order.display_qty,
             stp=order.stp,
             filled_qty=order.filled_qty,
             remaining_qty=order.remaining_qty,
@@ -143,6 +146,15 @@ def as_first_decided(order: Order) -> Order:
         first.status, first.reason = "partially_filled" if order.first_filled_qty else "new", None
         first.why_reason = first.why_best_micros = first.why_missing = None
     return first
+
+
+def why_refused(event: OrderRejected) -> WhyUnfilledView | None:
+    """Says what was missing where an order was refused for it."""
+    why = event.why_unfilled
+    if why is None:
+        return None
+    best = _decimal(why.best_price_micros)
+    return WhyUnfilledView(reason=why.reason, best_price=best, missing_gpus=why.missing_gpus)
 
 
 def why_unfilled(record: Order | Refusal) -> WhyUnfilledView | None:

@@ -48,7 +48,6 @@ create table orders (
 create index orders_of_account on orders (account, seq desc) where parent_id is null;
 create index orders_of_parent on orders (parent_id, seq desc) where parent_id is not null;
 create index orders_by_client_id on orders (account, client_order_id) where client_order_id is not null;
-create index orders_by_offset on orders (in_offset) where parent_id is null;
 create index orders_open on orders (order_id) where status in ('new', 'partially_filled');
 
 create table refusals (

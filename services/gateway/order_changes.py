@@ -1,0 +1,218 @@
+"""Order entry beyond one order at a time: replacing, batches, dead-man timers."""
+
+import time
+from dataclasses import replace
+
+from fastapi import Request, Response
+from starlette.datastructures import QueryParams
+
+from schemas.orders import CancelAllAfter, CancelOrder, PlaceBatch, ReplaceOrder
+from schemas.replies import BatchReply, CancelTimerReply, MemberProblem, MemberResult, ReplaceReply, rfc3339
+from schemas.rest import BatchForm, CancelAllAfterForm, CancelMember, MemberForm, PlaceMember, ReplaceForm
+from schemas.signing import SIGNATURE_HEADER
+from services.gateway import domain
+from services.gateway.deciding import decide
+from services.gateway.decisions import Decision
+from services.gateway.desk import spend
+from services.gateway.order_entry import (
+    JSON,
+    Errand,
+    OrderEntry,
+    check_any_scope,
+    event_of,
+    formed,
+    order_number,
+    own_fills,
+    read,
+    unknown,
+)
+from services.gateway.records import Order, Refusal
+from services.gateway.views import NS_PER_MS, fills_of, timing
+from services.kit.auth import Caller
+from services.kit.http import ProblemError
+
+OPERATIONS = {PlaceMember: "place", CancelMember: "cancel"}
+Member = domain.Placing | CancelOrder | ReplaceOrder
+
+
+class OrderChanges(OrderEntry):
+    """The routes that change orders, one or many, on top of those that place and cancel one."""
+
+    # -- replacing one order
+
+    async def replace(self, request: Request) -> Response:
+        """Replaces one order by our id."""
+        errand, body = await self._trade_errand(request)
+        order_id = order_number(request.path_params["order_id"])
+        return await self._replace(errand, body, {"order_id": order_id, "client_order_id": None})
+
+    async def replace_by_client_id(self, request: Request) -> Response:
+        """Replaces one order by the client's id."""
+        errand, body = await self._trade_errand(request)
+        return await self._replace(errand, body, {"order_id": None, "client_order_id": client_id_in(request)})
+
+    async def _replace(self, errand: Errand, body: bytes, named: dict) -> Response:
+        form = read(ReplaceForm.model_validate_json, body)
+        command = self._replace_of(form, named, errand.caller)
+        try:
+            decision = await decide(self._desk, command)
+        except domain.NoAnswer as error:
+            return unknown(errand, command.command_id, command.replace_id, str(error))
+        result = await self._replaced(errand, command, decision)
+        reply = ReplaceReply(
+            order=result.order,
+            priority_kept=bool(result.priority_kept),
+            fills=result.fills,
+            timing=timing(errand.gateway_in_ns, event_of(decision, command).ts_ms),
+        )
+        return Response(reply.model_dump_json(), 200, errand.headers, JSON)
+
+    def _replace_of(self, form: ReplaceForm, named: dict, caller: Caller) -> ReplaceOrder:
+        command_id = self._desk.next_command_id()
+        command = formed(lambda: domain.replace_of(form, named, caller.account, command_id))
+        order = self._named_order(command)
+        if caller.order_limit_micros is not None and order is not None:
+            terms = self._desk.history.products.get(order.product)
+            self._check_size(caller, domain.replaced_notional_micros(command, order, terms))
+        return command
+
+    def _named_order(self, command: ReplaceOrder) -> Order | None:
+        history = self._desk.history
+        if command.order_id is not None:
+            return history.orders.get(command.order_id)
+        found = history.order_of_client(command.account, command.client_order_id)
+        return None if isinstance(found, Refusal) else found
+
+    async def _replaced(self, errand: Errand, command: ReplaceOrder, decision: Decision) -> MemberResult:
+        """Returns the order with its new terms; a repeat shows it as it stands."""
+        event, account = event_of(decision, command), errand.caller.account
+        if event.type == "order_rejected":
+            raise self._refusal(errand, event)
+        if event.type == "order_duplicate":
+            errand.headers["Idempotent-Replayed"] = "true"
+            first, _ = await self._seen_before(event, any_offset=True)
+            if isinstance(first, Refusal):
+                raise self._refused_before(errand, first)
+            return MemberResult(op="replace", status=200, replayed=True, order=self._desk.views.order(first))
+        return MemberResult(
+            op="replace",
+            status=200,
+            order=self._desk.views.order(decision.orders[event.order_id]),
+            fills=fills_of(self._desk.views, own_fills(decision, event.order_id), account),
+            priority_kept=event.priority_kept,
+        )
+
+    # -- many at once
+
+    async def batch(self, request: Request) -> Response:
+        """Places, cancels and replaces several orders in one record of the log."""
+        gateway_in_ns, body = time.time_ns(), await request.body()
+        caller = self._desk.caller_of(request, body)
+        check_any_scope(caller, ("trade", "operate"))
+        form = read(BatchForm.model_validate_json, body)
+        cancels = sum(isinstance(each, CancelMember) for each in form.members)
+        headers = spend(self._desk.cancels, caller, cancels) | spend(
+            self._desk.orders, caller, len(form.members) - cancels
+        )
+        errand = Errand(caller, gateway_in_ns, headers)
+        signature = request.headers[SIGNATURE_HEADER]
+        members = [self._member_of(each, place, caller, signature) for place, each in enumerate(form.members)]
+        command_id = self._desk.next_command_id()
+        command = PlaceBatch(command_id=command_id, account=caller.account, members=tuple(members))
+        try:
+            decision = await decide(self._desk, command)
+        except domain.NoAnswer as error:
+            return unknown(errand, command.command_id, None, str(error))
+        pairs = zip(form.members, members, strict=True)
+        results = [await self._result(errand, each, member, decision) for each, member in pairs]
+        when = timing(errand.gateway_in_ns, decision.events[0].ts_ms)
+        reply = BatchReply(results=tuple(results), timing=when)
+        return Response(reply.model_dump_json(), 200, errand.headers, JSON)
+
+    def _member_of(self, form: MemberForm, place: int, caller: Caller, signature: str) -> Member:
+        if isinstance(form, PlaceMember):
+            check_any_scope(caller, domain.scopes_for(form.order))
+            return self._command_of(form.order, caller, f"{signature}:{place}")
+        named = {"order_id": form.order_id, "client_order_id": form.client_order_id}
+        if isinstance(form, CancelMember):
+            return CancelOrder(command_id=self._desk.next_command_id(), account=caller.account, **named)
+        return self._replace_of(form, named, caller)
+
+    async def _result(self, errand: Errand, form: MemberForm, member: Member, decision: Decision) -> MemberResult:
+        own = replace(errand, headers={})
+        try:
+            return await self._done(own, form, member, decision)
+        except ProblemError as problem:
+            why = problem.extra.get("why_unfilled")
+            return MemberResult(
+                op=OPERATIONS.get(type(form), "replace"),
+                status=problem.status,
+                replayed="Idempotent-Replayed" in own.headers,
+                problem=MemberProblem(code=problem.code, detail=problem.detail, why_unfilled=why),
+            )
+
+    async def _done(self, errand: Errand, form: MemberForm, member: Member, decision: Decision) -> MemberResult:
+        if isinstance(form, CancelMember):
+            orders = self._canceled(errand, member, canceled_by(member, decision))
+            return MemberResult(op="cancel", status=200, orders=orders)
+        if not isinstance(form, PlaceMember):
+            return await self._replaced(errand, member, decision)
+        order, fills, status = await self._placed(errand, member, decision, bool(form.order.client_order_id))
+        views = self._desk.views
+        shown = fills_of(views, fills, errand.caller.account)
+        replayed = status == 200
+        return MemberResult(op="place", status=status, replayed=replayed, order=views.order(order), fills=shown)
+
+    # -- silence
+
+    async def cancel_all_after(self, request: Request) -> Response:
+        """Sets or disarms a session's dead-man timer."""
+        errand, body = await self._cancel_errand(request)
+        form = read(CancelAllAfterForm.model_validate_json, body)
+        command = CancelAllAfter(
+            command_id=self._desk.next_command_id(),
+            account=errand.caller.account,
+            session=form.session,
+            timeout_ms=form.timeout_s * 1000,
+        )
+        try:
+            decision = await decide(self._desk, command)
+        except domain.NoAnswer as error:
+            return unknown(errand, command.command_id, None, str(error))
+        event = event_of(decision, command)
+        if event.type == "order_rejected":
+            raise self._refusal(errand, event)
+        due_ns = None if event.due_ms is None else event.due_ms * NS_PER_MS
+        reply = CancelTimerReply(
+            session=form.session,
+            due=None if due_ns is None else rfc3339(due_ns),
+            due_ns=None if due_ns is None else str(due_ns),
+            timing=timing(errand.gateway_in_ns, event.ts_ms),
+        )
+        return Response(reply.model_dump_json(), 200, errand.headers, JSON)
+
+    async def _trade_errand(self, request: Request) -> tuple[Errand, bytes]:
+        gateway_in_ns, body = time.time_ns(), await request.body()
+        caller = self._desk.caller_of(request, body)
+        headers = spend(self._desk.orders, caller)
+        check_any_scope(caller, ("trade", "operate"))
+        return Errand(caller, gateway_in_ns, headers), body
+
+
+def client_id_in(request: Request) -> str:
+    """Returns the client's id that a request names its order by."""
+    query: QueryParams = request.query_params
+    client_order_id = query.get("client_order_id")
+    if not client_order_id:
+        raise ProblemError("malformed_request", "name the order with `client_order_id`")
+    return client_order_id
+
+
+def canceled_by(member: CancelOrder, decision: Decision) -> Decision:
+    """Returns the part of a batch's decision that one of its cancels came to."""
+    events = decision.events
+    end = next(place for place, event in enumerate(events) if getattr(event, "command_id", "") == member.command_id)
+    begin = end
+    while begin and events[begin - 1].type == "order_canceled" and events[begin - 1].reason == "user":
+        begin -= 1
+    return replace(decision, events=events[begin : end + 1])
