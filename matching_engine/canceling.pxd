@@ -9,7 +9,7 @@ from matching_engine.events cimport (
 )
 from matching_engine.bindings cimport binding_at, binding_hash, find_binding
 from matching_engine.exchange cimport (
-    COLD, DONE, NEGATIVE_BALANCE, Contract, Detail, Exchange, Outcome, price_at, side_of, take_out,
+    COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, price_at, side_of, take_out,
 )
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
@@ -115,6 +115,8 @@ cdef inline Outcome cancel(Exchange* exchange, EventBuffer* events, const Comman
     if exchange.books.orders[slot].handle != command.account:
         reject(events, b"not_the_owner", order_id)
         return DONE
+    if exchange.details[slot].rare == UNUSUAL:
+        return COLD
     outcome = cancel_resting(exchange, events, slot)
     done = <CancelDone*>add_event(events, CANCEL_DONE, sizeof(CancelDone))
     done.account = command.account

@@ -150,7 +150,7 @@ cdef inline char* put_trade(char* at, const Exchange* exchange, const Traded* ev
     at = put_int(put_literal(at, b',"buyer_fee_micros":'), event.fee_micros)
     at = put_int(put_literal(at, b',"maker_left":'), event.maker_left)
     at = put_int(put_literal(at, b',"taker_left":'), event.taker_left)
-    return put_literal(put_payments(put_literal(at, b',"postings":['), exchange, event), b"]")
+    return put_literal(put_payments(put_literal(at, b',"resale":null,"postings":['), exchange, event), b"]")
 
 
 cdef inline char* put_payments(char* at, const Exchange* exchange, const Traded* event) noexcept nogil:

@@ -36,8 +36,6 @@ cdef inline const char* broken_terms(const Contract* contract, const Command* or
         return b"bad_terms"
     if (order.post_only and order.tif != GTG) or (order.node != NIL and not order.sells):
         return b"bad_terms"
-    if order.sells and order.node == NIL:
-        return b"unbacked_ask"
     if contract.lot != 1 and order.qty % contract.lot:
         return b"off_lot"
     if order.price_micros % contract.tick:
@@ -225,6 +223,8 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
     if order.node != NIL and exchange.nodes.nodes[order.node].version != exchange.version:
         return STALE_NODE
     if not contract.trading or not contract.known or order.account < RESERVED_ACCOUNTS:
+        return COLD
+    if order.sells and order.node == NIL:      # positions back it
         return COLD
     hashed = binding_hash(&exchange.bindings, order.account, order.client_id, order.client_id_size)
     bound = find_binding(&exchange.bindings, order.account, order.client_id, order.client_id_size, hashed)

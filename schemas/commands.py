@@ -14,6 +14,7 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    Resell,
     SetProtection,
 )
 from schemas.venue import Genesis, Privileged, Tick
@@ -24,6 +25,7 @@ Command = Annotated[
     PlaceOrder
     | PlaceBlock
     | PostCapacity
+    | Resell
     | CancelOrder
     | MassCancel
     | ReplaceOrder

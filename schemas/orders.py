@@ -20,8 +20,9 @@ OrderId = Annotated[int, Field(ge=1, le=COUNTER_MAX)]
 
 
 class PlaceOrder(Model):
-    """A bid or an ask for one contract. A sell names the node that backs it; a market order is a buy bounded by
-    `max_cost_micros`.
+    """A bid or an ask for one contract. A sell names the node that backs it, or none, and then sells the account's own
+    positions in the contract, oldest first. A market order is bounded by `max_cost_micros`: what a buy may cost, what
+    a sell may lose against what was paid.
 
     `GTD` ends at `expires_ms` of log time. Of an iceberg the book shows `display_qty` at a time. At least `min_qty`
     must trade when the order arrives. `stp` says what happens where it would trade with the account's own order.
@@ -83,6 +84,25 @@ class PostCapacity(Model):
     to_s: UnixSeconds
     floor_price_micros: Price | None
     floor_curve_micros: Annotated[tuple[Price, ...], Field(min_length=24, max_length=24)] | None
+
+
+class Resell(Model):
+    """Offers the account's own positions again: one ask of `qty` GPUs for every whole period of [from_s, to_s) whose
+    gate is open, backed by its positions there, oldest first; only by those of a block, or by one position, where that
+    is named.
+    """
+
+    type: Literal["resell"] = "resell"
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    product: Product
+    position_id: Annotated[int, Field(ge=1, le=COUNTER_MAX)] | None
+    block_id: OrderId | None
+    from_s: UnixSeconds
+    to_s: UnixSeconds
+    qty: Qty
+    price_micros: Price
 
 
 class CancelOrder(Model):

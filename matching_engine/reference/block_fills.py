@@ -1,10 +1,11 @@
 """How a block trades the lots it has chosen: node by node, each hour at its own asks' prices."""
 
-from matching_engine.reference import cancels, icebergs
+from matching_engine.reference import cancels, icebergs, resale
+from matching_engine.reference.fills import fill_at
 from matching_engine.reference.flexes import narrow, needed_micros
-from matching_engine.reference.lots import Choice, asks_by_node, choose, contracts_from, lot_gpus
+from matching_engine.reference.lots import Choice, Offer, choose, contracts_from, lot_gpus, offers_by_node
 from matching_engine.reference.market import Market
-from matching_engine.reference.matching import emit_trade, fill_at, open_position, take_ask
+from matching_engine.reference.matching import emit_trade, open_position, take_ask
 from matching_engine.reference.money import VENUE
 from matching_engine.reference.state import Block
 
@@ -42,20 +43,30 @@ def shrink_hold(block: Block, cost_micros: int) -> int:
 
 def take_hour(market: Market, block: Block, contract: str, node: str, qty: int, improvement: int) -> None:
     """Takes GPUs of a node from its asks of one hour, cheapest first; the last trade of all returns the improvement."""
-    terms = market.terms_of(contract)
     while qty:
-        ask = asks_by_node(market, block, contract)[node][0]
-        part = min(qty, icebergs.shown(ask))
+        offer = offers_by_node(market, block, contract)[node][0]
+        part = min(qty, offer.gpus, icebergs.shown(offer.ask))
         qty -= part
-        fill = fill_at(terms, ask.price_micros, terms.taker_fee_bps)
-        bond_micros = take_ask(market, ask, part)
-        icebergs.take_shown(ask, part)
-        if not ask.left:
-            market.unrest(ask)
-        fee_micros = part * fill.fee_micros
-        back = 0 if qty else improvement
-        entry = market.entry(terms.currency).hold(block.account, -back)
-        entry.add(block.account, held=-fee_micros).add(VENUE, available=fee_micros)
-        position = open_position(market, ask, block.account, part, fill, bond_micros, block.id)
-        emit_trade(market, position, ask.id, block.id, "buy", fee_micros, ask.left, block.left, entry.post())
-        icebergs.refill(market, ask)
+        take_offer(market, block, offer, part, 0 if qty else improvement)
+
+
+def take_offer(market: Market, block: Block, offer: Offer, qty: int, improvement: int) -> None:
+    """One trade: what the operator offers becomes a position, what a reseller offers splits off from his."""
+    ask, terms = offer.ask, market.terms_of(offer.ask.contract)
+    fill = fill_at(terms, ask.price_micros, terms.taker_fee_bps)
+    fee_micros = qty * fill.fee_micros
+    entry = market.entry(terms.currency).hold(block.account, -improvement).add(block.account, held=-fee_micros)
+    sold = None
+    if offer.position_id is None:
+        position = open_position(market, ask, block.account, qty, fill, take_ask(market, ask, qty), block.id)
+        entry.add(VENUE, available=fee_micros)
+    else:
+        sold = resale.split(market, ask, offer.position_id, block.account, qty, fill, block.id)
+        position = sold.position
+        resale.pay_seller(entry.add(block.account, held=-sold.resale.paid_micros), sold, fee_micros)
+    icebergs.take_shown(ask, qty)
+    if not ask.left:
+        market.unrest(ask)
+    left = ask.left, block.left
+    emit_trade(market, position, ask.id, block.id, "buy", fee_micros, *left, entry.post(), sold)
+    icebergs.refill(market, ask)

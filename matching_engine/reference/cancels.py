@@ -1,6 +1,6 @@
 """How what is left of an order ends: cancelled, reduced or expired, its hold returned in the same event."""
 
-from matching_engine.reference import counts, icebergs
+from matching_engine.reference import counts, icebergs, resale
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Block, Order
@@ -164,11 +164,13 @@ def ended(market: Market, order: Order) -> dict:
 
 
 def withdraw(market: Market, order: Order, qty: int) -> tuple[Posting, ...]:
-    """Gives the hold of `qty` GPUs back (with the last one all of it), and the node its GPUs."""
+    """Gives the hold of `qty` GPUs back (with the last one all of it), and the node or the positions their GPUs."""
     known, terms = market.state.contracts[order.contract], market.terms_of(order.contract)
     released = order.hold_micros if qty == order.left else qty * order.hold_unit_micros
     order.hold_micros -= released
-    if order.node is not None:
+    if resale.is_resale(order):
+        resale.release(market, order, qty)
+    elif order.node is not None:
         counts.commit(market.state.nodes[order.node], known.start_s, -qty)
     if qty == order.left and order.id in market.state.orders:
         market.unrest(order)

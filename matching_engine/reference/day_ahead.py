@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from matching_engine.reference import cancels
+from matching_engine.reference import cancels, resale
 from matching_engine.reference.auction_price import Equilibrium, find_equilibrium
 from matching_engine.reference.block_fills import shrink_hold
+from matching_engine.reference.fills import Fill
 from matching_engine.reference.lots import contracts_from, lot_gpus
 from matching_engine.reference.market import Market
-from matching_engine.reference.matching import Fill
 from matching_engine.reference.money import unit_micros
 from matching_engine.reference.state import Block
 from matching_engine.reference.uncrossing import Clearing, fill_of, levels_of, take, trade_clearing, winners
@@ -129,12 +129,13 @@ class DayAhead:
                     supply[contract].gpus[node] -= qty
 
     def executed(self, contract: str, found: Equilibrium | None) -> Supply:
-        """The GPUs of each node that trade at the price."""
+        """The GPUs of each node that trade at the price; what resellers sell goes to bids of one hour."""
         supply = Supply()
         for ask, qty in winners(self.market, Clearing(contract, found, {}), "sell", found.qty) if found else ():
-            supply.gpus[ask.node] += qty
-            supply.ages.setdefault(ask.node, ask.id)
-            supply.sellers.add((ask.node, ask.account))
+            if not resale.is_resale(ask):
+                supply.gpus[ask.node] += qty
+                supply.ages.setdefault(ask.node, ask.id)
+                supply.sellers.add((ask.node, ask.account))
         return supply
 
     def nodes_for(self, bidder: Bidder, supply: dict[str, Supply]) -> Nodes:

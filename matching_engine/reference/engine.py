@@ -12,6 +12,7 @@ from matching_engine.reference import (
     inspection,
     orders,
     replaces,
+    resell,
     silence,
     snapshot,
 )
@@ -202,6 +203,7 @@ ON_ORDER: dict[str, Callable] = {
     "place_order": orders.place_order,
     "place_block": blocks.place_block,
     "post_capacity": orders.post_capacity,
+    "resell": resell.resell,
     "cancel_order": cancels.cancel,
     "mass_cancel": cancels.mass_cancel,
     "replace_order": replaces.replace_order,

@@ -10,9 +10,9 @@ from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Binding, Block, Order
 from schemas.commands import Command
 from schemas.events import OrderDuplicate
-from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder
+from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder, Resell
 
-NewOrder = PlaceOrder | PlaceBlock | PostCapacity | ReplaceOrder
+NewOrder = PlaceOrder | PlaceBlock | PostCapacity | Resell | ReplaceOrder
 
 
 def once(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder], int]) -> None:
@@ -77,6 +77,8 @@ def last_gate_ms(market: Market, command: NewOrder) -> int | None:
     elif isinstance(command, PlaceBlock):
         latest_s = command.start_s if command.latest_s is None else command.latest_s
         start_s = latest_s + (command.periods - 1) * period_s
+    elif isinstance(command, Resell):
+        start_s = min(command.to_s // period_s * period_s - period_s, product.listed_to_s)
     else:
         start_s = command.to_s - period_s
     if start_s is None or not products.is_known_start(product, start_s) or not products.is_open(product, start_s):

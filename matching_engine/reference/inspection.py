@@ -73,6 +73,7 @@ def positions(market: Market) -> list[dict]:
         settled = position.revision > 0
         state = "SETTLED_PROVISIONAL" if settled else POSITION_STATES[market.state.contracts[position.contract].state]
         fields = {name: getattr(position, name) for name in POSITION_FIELDS}
-        held = {position.buyer: 0 if settled else position.escrow_micros, position.operator: position.bond_left_micros}
+        held = {position.operator: position.bond_left_micros}
+        held[position.buyer] = held.get(position.buyer, 0) + (0 if settled else position.escrow_micros)
         found.append(fields | {"gpus": list(position.gpus), "state": state, "held_micros": held})
     return found

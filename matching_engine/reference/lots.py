@@ -8,12 +8,21 @@ the walk ends at the first lot that does not fit; a flex compares what a GPU cos
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market, rank_of, start_of
-from matching_engine.reference.matching import Fill, fill_at
 from matching_engine.reference.money import hold_unit_micros, unit_micros
 from matching_engine.reference.state import Block, Order
 from schemas.events import WhyUnfilled
 from schemas.ids import contract_name
+
+
+@dataclass(frozen=True)
+class Offer:
+    """GPUs of one node in one hour: an operator's ask, or the part of a reseller's that one position backs."""
+
+    ask: Order
+    gpus: int
+    position_id: int | None
 
 
 @dataclass(frozen=True, order=True)
@@ -104,7 +113,7 @@ def nearest_first(choice: Choice) -> tuple[int, bool, int, int]:
 def choose_from(market: Market, block: Block, start_s: int) -> Choice:
     """Picks the lots a block would take from a start on; none where they are fewer than it accepts."""
     contracts = contracts_from(market, block, start_s)
-    hours = [asks_by_node(market, block, contract) for contract in contracts]
+    hours = [offers_by_node(market, block, contract) for contract in contracts]
     nodes = list(hours[0])
     lots = sorted(lot for node in nodes for lot in lots_of(market, contracts, node, hours))
     taken, reason = take_while_fitting(market, block, contracts, lots)
@@ -117,21 +126,29 @@ def choose_from(market: Market, block: Block, start_s: int) -> Choice:
     return Choice(start_s, taken, fitting_gpus, reason, best, max(1, len(nodes)))
 
 
-def asks_by_node(market: Market, block: Block, contract: str) -> dict[str, list[Order]]:
-    """The asks of a book that are not the block's own, by node, each node's best first."""
-    nodes: dict[str, list[Order]] = {}
+def offers_by_node(market: Market, block: Block, contract: str) -> dict[str, list[Offer]]:
+    """What a book offers that is not the block's own, by node, each node's best first."""
+    nodes: dict[str, list[Offer]] = {}
     for ask in market.resting(contract, "sell"):
         if ask.account != block.account:
-            nodes.setdefault(ask.node, []).append(ask)
+            for node, offer in offers_of(market, ask):
+                nodes.setdefault(node, []).append(offer)
     return nodes
 
 
-def lots_of(market: Market, contracts: list[str], node: str, hours: list[dict[str, list[Order]]]) -> list[Lot]:
+def offers_of(market: Market, ask: Order) -> list[tuple[str, Offer]]:
+    """An ask by the nodes that it stands for."""
+    if ask.node is not None:
+        return [(ask.node, Offer(ask, ask.left, None))]
+    return [(market.state.positions[each].node, Offer(ask, gpus, each)) for each, gpus in ask.backing]
+
+
+def lots_of(market: Market, contracts: list[str], node: str, hours: list[dict[str, list[Offer]]]) -> list[Lot]:
     """ "A node's k-th GPU costs the sum over the hours of each hour's k-th cheapest lot, its age is that of its first
     hour's ask"; a node without an ask in some hour has no lots.
     """
     columns = [
-        lots_of_hour(market, *hour) for hour in zip(contracts, (asks.get(node, []) for asks in hours), strict=True)
+        lots_of_hour(market, *hour) for hour in zip(contracts, (offers.get(node, []) for offers in hours), strict=True)
     ]
     lots = []
     for rank, row in enumerate(zip(*columns, strict=False)):
@@ -149,13 +166,13 @@ def lots_of(market: Market, contracts: list[str], node: str, hours: list[dict[st
     return lots
 
 
-def lots_of_hour(market: Market, contract: str, asks: list[Order]) -> list[tuple[Fill, int]]:
+def lots_of_hour(market: Market, contract: str, offers: list[Offer]) -> list[tuple[Fill, int]]:
     """One entry for each lot a node offers in an hour, cheapest first: its cost and the age of its ask."""
     terms = market.terms_of(contract)
     return [
-        (fill_at(terms, ask.price_micros, terms.taker_fee_bps), rank_of(ask))
-        for ask in asks
-        for _ in range(ask.left // terms.lot)
+        (fill_at(terms, offer.ask.price_micros, terms.taker_fee_bps), rank_of(offer.ask))
+        for offer in offers
+        for _ in range(offer.gpus // terms.lot)
     ]
 
 

@@ -1,34 +1,13 @@
 """How an order meets a book: price-time priority, at the resting order's price, one position for every fill."""
 
-from dataclasses import dataclass
-
-from matching_engine.reference import cancels, counts, icebergs, self_trades
+from matching_engine.reference import cancels, counts, icebergs, resale, self_trades
+from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market
-from matching_engine.reference.money import VENUE, fee_unit_micros, unit_micros
+from matching_engine.reference.money import VENUE
 from matching_engine.reference.state import Order, Position
 from schemas.events import Trade, WhyUnfilled
-from schemas.venue import DefineProduct
 
 RESTING = ("GTG", "GTD")
-
-
-@dataclass(frozen=True)
-class Fill:
-    """What a fill costs the buyer per GPU."""
-
-    price_micros: int
-    unit_micros: int
-    fee_micros: int
-
-    @property
-    def cost_micros(self) -> int:
-        return self.unit_micros + self.fee_micros
-
-
-def fill_at(terms: DefineProduct, price_micros: int, bps: int) -> Fill:
-    """Returns the buyer's cost per GPU at a price, with the fee of his role."""
-    unit = unit_micros(terms, price_micros)
-    return Fill(price_micros, unit, fee_unit_micros(unit, bps))
 
 
 def match(market: Market, taker: Order) -> str | None:
@@ -85,6 +64,8 @@ def next_fill(
     if maker.account == taker.account:
         return 0, "self_trade"
     qty = offered
+    if taker.kind == "market" and taker.side == "sell":
+        return (qty, None) if resale.bears(market, taker, maker.price_micros) else (0, "max_cost")
     if taker.kind == "market":
         lot = market.terms_of(taker.contract).lot
         affordable = budget_micros // buyer_fill(market, maker, taker).cost_micros
@@ -125,6 +106,9 @@ def buyer_fill(market: Market, maker: Order, taker: Order) -> Fill:
 def trade(market: Market, maker: Order, taker: Order, qty: int) -> None:
     """Fills both orders: escrow and bond move to the position, the buyer's improvement comes back at once."""
     buyer, seller = (taker, maker) if taker.side == "buy" else (maker, taker)
+    if resale.is_resale(seller):
+        resell(market, maker, taker, qty)
+        return
     fill = buyer_fill(market, maker, taker)
     bond_micros = take_ask(market, seller, qty)
     released_micros = take_bid(buyer, qty, fill)
@@ -137,6 +121,24 @@ def trade(market: Market, maker: Order, taker: Order, qty: int) -> None:
     entry.add(VENUE, available=fee_micros)
     position = open_position(market, seller, buyer.account, qty, fill, bond_micros, None)
     emit_trade(market, position, maker.id, taker.id, taker.side, fee_micros, maker.left, taker.left, entry.post())
+
+
+def resell(market: Market, maker: Order, taker: Order, qty: int) -> None:
+    """Fills both orders with positions of the seller's, oldest first: one trade for each."""
+    buyer, seller = (taker, maker) if taker.side == "buy" else (maker, taker)
+    fill = buyer_fill(market, maker, taker)
+    for position_id, part in resale.parts(market, seller, qty):
+        sold = resale.split(market, seller, position_id, buyer.account, part, fill, None)
+        released_micros = take_bid(buyer, part, fill)
+        icebergs.take_shown(maker, part)
+        if not maker.left:
+            market.unrest(maker)
+        fee_micros = part * fill.fee_micros
+        entry = market.entry(market.terms_of(maker.contract).currency).hold(buyer.account, -released_micros)
+        entry.add(buyer.account, available=-sold.resale.paid_micros - fee_micros)
+        postings = resale.pay_seller(entry, sold, fee_micros).post()
+        left = maker.left, taker.left
+        emit_trade(market, sold.position, maker.id, taker.id, taker.side, fee_micros, *left, postings, sold)
 
 
 def take_ask(market: Market, ask: Order, qty: int) -> int:
@@ -194,21 +196,23 @@ def emit_trade(
     maker_left: int,
     taker_left: int,
     postings: tuple,
+    sold: resale.Split | None = None,
 ) -> None:
+    price_micros = sold.price_micros if sold else position.price_micros
     market.state.last_trade_id += 1
-    market.note_price(position.contract, position.price_micros)
+    market.note_price(position.contract, price_micros)
     market.emit(
         Trade,
         trade_id=market.state.last_trade_id,
         position_id=position.id,
         contract=position.contract,
-        price_micros=position.price_micros,
+        price_micros=price_micros,
         qty=position.qty,
         taker_side=taker_side,
         maker_order_id=maker_id,
         taker_order_id=taker_id,
         buyer=position.buyer,
-        seller=position.operator,
+        seller=sold.seller if sold else position.operator,
         node=position.node,
         block_id=position.block_id,
         escrow_micros=position.escrow_micros,
@@ -216,6 +220,7 @@ def emit_trade(
         buyer_fee_micros=fee_micros,
         maker_left=maker_left,
         taker_left=taker_left,
+        resale=sold.resale if sold else None,
         postings=postings,
     )
 

@@ -1,6 +1,6 @@
 """Limit and market orders, and an operator's capacity: checked, held for, matched, and what is left rests."""
 
-from matching_engine.reference import blocks, cancels, counts, identity, products, timers
+from matching_engine.reference import blocks, cancels, counts, identity, products, resale, timers
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import (
     RESTING,
@@ -67,7 +67,9 @@ def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct
     if command.expires_ms is not None:
         require_expiry(market, product, start_s, command.expires_ms)
     require(command.price_micros is None or command.price_micros % terms.tick_micros == 0, "off_tick")
-    if command.side == "sell":
+    if command.side == "sell" and command.node is None:
+        resale.find_backing(market, command.account, command.contract, command.qty)
+    elif command.side == "sell":
         node = backing_node(market, command.node, command.account, terms)
         require_capacity(market, node, start_s, command.qty)
     return start_s, terms
@@ -79,10 +81,10 @@ def waits(command: PlaceOrder) -> bool:
 
 
 def check_terms(command: PlaceOrder) -> None:
-    """A limit has a price, a market order is a buy with a bound and never rests; a sell names its node, a buy none."""
+    """A limit has a price, a market order a bound and never rests; a buy names no node, nor does a sell at market."""
     if command.kind == "market":
         require(command.price_micros is None and command.max_cost_micros is not None, "bad_terms")
-        require(command.side == "buy" and not command.post_only and command.tif != "GTD", "bad_terms")
+        require(command.node is None and not command.post_only and command.tif != "GTD", "bad_terms")
     else:
         require(command.price_micros is not None and command.max_cost_micros is None, "bad_terms")
         require(not command.post_only or command.tif in RESTING, "bad_terms")
@@ -90,7 +92,6 @@ def check_terms(command: PlaceOrder) -> None:
     require((command.expires_ms is not None) == (command.tif == "GTD"), "bad_terms")
     require(command.display_qty is None or (command.kind == "limit" and command.tif in RESTING), "bad_terms")
     require(command.min_qty is None or not command.post_only, "bad_terms")
-    require(command.side == "buy" or command.node is not None, "unbacked_ask")
 
 
 def check_parts(command: PlaceOrder, terms: DefineProduct) -> None:
@@ -122,10 +123,11 @@ def require_capacity(market: Market, node: Node, start_s: int, gpus: int) -> Non
 def draft(market: Market, command: PlaceOrder, terms: DefineProduct, start_s: int) -> Order:
     """Makes the order and what it will hold; nothing changes yet, its id is given when it is accepted."""
     unit_micros = 0
-    if command.side == "sell":
+    is_bounded_buy = command.kind == "market" and command.side == "buy"
+    if command.node is not None:
         node = market.state.nodes[command.node]
         unit_micros = ask_bond_unit(market, terms, node, command.price_micros)
-    elif command.kind == "limit":
+    elif command.side == "buy" and command.kind == "limit":
         unit_micros = hold_unit_micros(terms, command.price_micros)
     return Order(
         id=0,
@@ -143,7 +145,7 @@ def draft(market: Market, command: PlaceOrder, terms: DefineProduct, start_s: in
         post_only=command.post_only,
         node=command.node,
         hold_unit_micros=unit_micros,
-        hold_micros=command.max_cost_micros if command.kind == "market" else command.qty * unit_micros,
+        hold_micros=command.max_cost_micros if is_bounded_buy else command.qty * unit_micros,
         conditions=conditions_of(command),
     )
 
@@ -172,11 +174,22 @@ def would_cross(market: Market, order: Order) -> bool:
     return best is not None and crosses(order, best)
 
 
-def accept(market: Market, order: Order, start_s: int, command_id: str, min_qty: int | None = None) -> None:
-    """Gives the order its id, holds its money and its node's capacity, and sets its end."""
+def accept(
+    market: Market,
+    order: Order,
+    start_s: int,
+    command_id: str,
+    min_qty: int | None = None,
+    backing: resale.Backing | None = None,
+) -> None:
+    """Gives the order its id, holds its money and its node's capacity or the positions it resells, and sets its end."""
+    if resale.is_resale(order):
+        backing = backing or resale.find_backing(market, order.account, order.contract, order.qty)
     market.state.last_order_id += 1
     order.id = market.state.last_order_id
     market.touch(order.contract)
+    if backing:
+        resale.back(market, order, backing)
     if order.node is not None:
         counts.commit(market.state.nodes[order.node], start_s, order.qty)
     conditions = order.conditions or Conditions()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from matching_engine.reference import counts, icebergs, identity, orders, products, timers
+from matching_engine.reference import counts, icebergs, identity, orders, products, resale, timers
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import hold_unit_micros, in_range
 from matching_engine.reference.refusals import require
@@ -77,6 +77,8 @@ def unit_of(market: Market, order: Order, terms: DefineProduct, price_micros: in
     """ "A reprice holds anew": what a new order at this price would hold per GPU."""
     if order.side == "buy":
         return hold_unit_micros(terms, price_micros)
+    if resale.is_resale(order):
+        return 0
     return orders.ask_bond_unit(market, terms, market.state.nodes[order.node], price_micros)
 
 
@@ -87,6 +89,8 @@ def require_means(market: Market, order: Order, wanted: Wanted) -> None:
     if order.node is not None and not wanted.priority_kept:
         node = orders.backing_node(market, order.node, order.account, terms)
         orders.require_capacity(market, node, known.start_s, wanted.left - order.left)
+    elif resale.is_resale(order) and wanted.left > order.left:
+        resale.find_backing(market, order.account, order.contract, wanted.left - order.left)
     if hold_micros > order.hold_micros:
         market.accounts.require(order.account, terms.currency, hold_micros - order.hold_micros)
 
@@ -110,6 +114,8 @@ def change(market: Market, command: ReplaceOrder, order: Order, wanted: Wanted) 
     entry = market.entry(terms.currency).hold(order.account, hold_micros - order.hold_micros)
     if order.node is not None:
         counts.commit(market.state.nodes[order.node], known.start_s, wanted.left - old_left)
+    elif resale.is_resale(order):
+        resale.change_backing(market, order, wanted.left - old_left)
     order.qty += wanted.left - old_left
     order.left = wanted.left
     order.price_micros = wanted.price_micros

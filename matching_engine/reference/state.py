@@ -74,7 +74,10 @@ class Conditions:
 
 @dataclass(slots=True)
 class Order:
-    """A bid or an ask in the book of one contract. `hold_unit_micros` is held per GPU: cost and fee, or bond."""
+    """A bid or an ask in the book of one contract. `hold_unit_micros` is held per GPU: cost and fee, or bond.
+
+    `backing` has the positions behind a resale ask and the GPUs of each, oldest first.
+    """
 
     id: int
     parent_id: int | None
@@ -93,6 +96,7 @@ class Order:
     hold_unit_micros: int
     hold_micros: int
     conditions: Conditions | None = None
+    backing: list[tuple[int, int]] | None = None
 
 
 @dataclass(slots=True)
@@ -199,7 +203,7 @@ class Escrow:
 
 @dataclass(slots=True)
 class State:
-    """The whole engine."""
+    """The whole engine. `offered` counts the GPUs of each position that stand in resale asks."""
 
     shard: int = 0
     ruleset: int = 0
@@ -228,6 +232,7 @@ class State:
     balances: dict[str, dict[str, Balance]] = field(default_factory=dict)
     supply: dict[str, int] = field(default_factory=dict)
     transfers: dict[str, int] = field(default_factory=dict)
+    offered: dict[int, int] = field(default_factory=dict)
     listings: dict[str, Listing] = field(default_factory=dict)
     for_sale: dict[str, str] = field(default_factory=dict)
     escrows: dict[str, Escrow] = field(default_factory=dict)

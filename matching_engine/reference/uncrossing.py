@@ -3,10 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from matching_engine.reference import icebergs
+from matching_engine.reference import icebergs, resale
 from matching_engine.reference.auction_price import Equilibrium, Level
+from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market
-from matching_engine.reference.matching import Fill, emit_trade, fill_at, open_position, take_ask, take_bid
+from matching_engine.reference.matching import emit_trade, open_position, take_ask, take_bid
 from matching_engine.reference.money import VENUE
 from matching_engine.reference.state import Block, Order
 from schemas.events import AuctionUncrossed
@@ -86,6 +87,9 @@ def fill_of(market: Market, clearing: Clearing) -> Fill:
 def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, released_micros: int) -> None:
     """Trades GPUs of an ask with a bid whose own record says already that it has them."""
     block_id = bid.id if isinstance(bid, Block) else None
+    if resale.is_resale(ask):
+        take_resold(market, ask, bid, qty, fill, released_micros)
+        return
     bond_micros = take_ask(market, ask, qty)
     icebergs.hide_excess(ask)
     if not ask.left:
@@ -96,3 +100,20 @@ def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, r
     entry.add(VENUE, available=fee_micros)
     position = open_position(market, ask, bid.account, qty, fill, bond_micros, block_id)
     emit_trade(market, position, ask.id, bid.id, None, fee_micros, ask.left, bid.left, entry.post())
+
+
+def take_resold(market: Market, ask: Order, bid: Order, qty: int, fill: Fill, released_micros: int) -> None:
+    """Trades GPUs of a reseller's positions, oldest first; the last trade returns the improvement."""
+    for position_id, part in resale.parts(market, ask, qty):
+        qty -= part
+        part_micros = part * fill.cost_micros if qty else released_micros
+        released_micros -= part_micros
+        sold = resale.split(market, ask, position_id, bid.account, part, fill, None)
+        icebergs.hide_excess(ask)
+        if not ask.left:
+            market.unrest(ask)
+        fee_micros = part * fill.fee_micros
+        entry = market.entry(market.terms_of(ask.contract).currency).hold(bid.account, -part_micros)
+        entry.add(bid.account, available=-sold.resale.paid_micros - fee_micros)
+        postings = resale.pay_seller(entry, sold, fee_micros).post()
+        emit_trade(market, sold.position, ask.id, bid.id, None, fee_micros, ask.left, bid.left, postings, sold)

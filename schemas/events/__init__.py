@@ -38,6 +38,8 @@ from schemas.events.orders import (
     OrderReduced,
     OrderRejected,
     OrderReplaced,
+    Resale,
+    ResaleAccepted,
     Trade,
 )
 from schemas.events.trading import (
@@ -79,6 +81,7 @@ AnyEvent = Annotated[
     | FlexNarrowed
     | BlockTrialsBounded
     | CapacityAccepted
+    | ResaleAccepted
     | OrderRejected
     | OrderDuplicate
     | OrderCanceled
@@ -179,6 +182,8 @@ __all__ = [
     "ProtectionTriggered",
     "RecordRejected",
     "RejectCode",
+    "Resale",
+    "ResaleAccepted",
     "ServiceKeySet",
     "Trade",
     "WhyUnfilled",

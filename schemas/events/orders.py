@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.base import Model
 from schemas.events.codes import CancelReason, ExpiryReason, RejectCode
 from schemas.events.header import Count, Event, Posting, WhyUnfilled
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
@@ -24,7 +25,7 @@ class OrderAccepted(Event):
     """An order was taken and its money or bond held. Views add `qty` to the book at its price; trades and cancels
     take it off again.
 
-    Asks of a capacity order have kind `capacity` and name it in `parent_id`.
+    Asks of a capacity order have kind `capacity` and name it in `parent_id`. An ask without a node resells positions.
     """
 
     type: Literal["order_accepted"] = "order_accepted"
@@ -112,6 +113,25 @@ class CapacityAccepted(Event):
     to_s: UnixSeconds
     floor_price_micros: Price | None
     floor_curve_micros: tuple[Price, ...] | None
+
+
+class ResaleAccepted(Event):
+    """Positions are offered again; the asks follow, one `order_accepted` for each period, of no node and with this
+    order as their parent.
+    """
+
+    type: Literal["resale_accepted"] = "resale_accepted"
+    order_id: OrderId
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId
+    product: Product
+    position_id: Annotated[int, Field(ge=1)] | None
+    block_id: OrderId | None
+    from_s: UnixSeconds
+    to_s: UnixSeconds
+    qty: Qty
+    price_micros: Price
 
 
 class OrderRejected(Event):
@@ -284,9 +304,20 @@ class CancelTimerFired(Event):
     canceled: Count
 
 
+class Resale(Model):
+    """What a trade tells where the seller resold his own position: which one, its operator, the price P at which it
+    will be settled, and what the buyer paid the seller at once.
+    """
+
+    from_position_id: Annotated[int, Field(ge=1)]
+    operator: AccountId
+    settlement_price_micros: Price
+    paid_micros: Amount
+
+
 class Trade(Event):
     """A fill at the maker's price: one new position. `escrow_micros` is the buyer's, `bond_micros` the operator's,
-    both held.
+    both held. The seller is the operator, but for a resale.
 
     In an auction nobody takes: `taker_side` is null, the maker is the ask, the taker the bid or the block, the price
     the auction's, and the fee the maker's.
@@ -310,4 +341,5 @@ class Trade(Event):
     buyer_fee_micros: Amount
     maker_left: Count
     taker_left: Count
+    resale: Resale | None = None
     postings: tuple[Posting, ...]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from matching_engine.reference import Engine
 from schemas.base import Model
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, Resell
 from schemas.venue import (
     Credit,
     Debit,
@@ -133,10 +133,11 @@ class RandomLog:
     def place_order(self) -> None:
         node = self.pick("n1", "n2", "n2", "n3", "n4")
         sells = self.seldom(2)
-        market = not sells and self.seldom(6)
+        resells = sells and self.seldom(4)
+        market = (resells or not sells) and self.seldom(6)
         order = PlaceOrder(
             command_id=self.command_id(),
-            account=NODES[node][0] if sells and not self.seldom(30) else self.pick(*ACCOUNTS),
+            account=NODES[node][0] if sells and not (resells or self.seldom(30)) else self.pick(*ACCOUNTS),
             client_order_id=self.client_id(),
             contract=contract_of(self.hour(), PRODUCTS[2] if node == "n3" else self.mostly(PRODUCTS[:1], PRODUCTS, 4)),
             side="sell" if sells else "buy",
@@ -146,7 +147,7 @@ class RandomLog:
             max_cost_micros=self.random.randrange(1, 50_000_000) if market or self.seldom(60) else None,
             tif=self.pick(*TIFS),
             post_only=self.seldom(20),
-            node=node if sells or self.seldom(60) else None,
+            node=node if (sells and not resells) or self.seldom(60) else None,
             stp="cancel_newest",
         )
         self.append(order)
@@ -193,6 +194,24 @@ class RandomLog:
                 to_s=hour_start_s(first + self.random.randrange(5)),
                 floor_price_micros=self.price() if curve is None else None,
                 floor_curve_micros=curve,
+            )
+        )
+
+    def resell(self) -> None:
+        product, first = self.mostly(PRODUCTS[:1], PRODUCTS, 3), self.hour()
+        one = self.mostly(((None, None),), ((self.recent(self.last_position_id, 30), None), (None, self.offset)), 3)
+        self.append(
+            Resell(
+                command_id=self.command_id(),
+                account=self.pick(*ACCOUNTS),
+                client_order_id=self.client_id(),
+                product=product,
+                position_id=one[0],
+                block_id=one[1],
+                from_s=hour_start_s(first),
+                to_s=hour_start_s(first + self.random.randrange(4)),
+                qty=self.qty(8 if product == PRODUCTS[2] else 1),
+                price_micros=self.price(),
             )
         )
 
@@ -364,6 +383,7 @@ MOVES: tuple[tuple[Callable[[RandomLog], None], int], ...] = (
     (RandomLog.cancel, 200),
     (RandomLog.place_block, 30),
     (RandomLog.post_capacity, 40),
+    (RandomLog.resell, 30),
     (RandomLog.mass_cancel, 3),
     (RandomLog.pass_time, 60),
     (RandomLog.heartbeats, 30),

@@ -75,6 +75,9 @@ def trade(event: Event) -> str:
     left = f"left {event['maker_left']}/{event['taker_left']}"
     meets = "meets" if event["taker_side"] else "and"
     parties = f"{event['buyer']} buys {what} from {event['seller']}"
+    if event["resale"]:
+        settles = money(event["resale"]["settlement_price_micros"])
+        money_held += f", split off position {event['resale']['from_position_id']}, settles at {settles}"
     return f"trade {event['trade_id']}: {parties} (#{maker} {meets} #{taker}, {left}): {money_held}"
 
 
@@ -184,6 +187,7 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "capacity_accepted": lambda event: (
         f"#{event['order_id']} {event['account']} posts {event['gpus']} of {event['node']}"
     ),
+    "resale_accepted": lambda event: f"#{event['order_id']} {event['account']} resells {event['qty']}",
     "order_rejected": rejected,
     "order_duplicate": duplicate,
     "order_canceled": gone("canceled"),

@@ -18,6 +18,7 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    Resell,
     SetProtection,
 )
 from schemas.trading_rules import ScheduledState, TradingRules
@@ -208,6 +209,24 @@ def capacity(venue: Venue, words: list[str], options: dict) -> list[dict]:
             to_s=hour_start_s(hour(last)),
             floor_price_micros=parse_micros(price[0]) if price else None,
             floor_curve_micros=curve,
+        )
+    )
+
+
+def resell(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, first, last, qty, price = words
+    return venue.send(
+        Resell(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            client_order_id=client_id(venue, options),
+            product=options.get("product", PRODUCT),
+            position_id=int(options["position"]) if "position" in options else None,
+            block_id=int(options["block"]) if "block" in options else None,
+            from_s=hour_start_s(hour(first)),
+            to_s=hour_start_s(hour(last)),
+            qty=int(qty),
+            price_micros=parse_micros(price),
         )
     )
 
@@ -468,6 +487,7 @@ VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "ask": ask,
     "block": block,
     "capacity": capacity,
+    "resell": resell,
     "cancel": cancel,
     "cancel-all": cancel_all,
     "cancel-all-after": cancel_all_after,

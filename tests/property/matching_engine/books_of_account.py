@@ -100,6 +100,7 @@ class Auditor:
         self.check_holds(orders, positions, rows)
         self.check_books(orders)
         self.check_capacity(orders, positions)
+        check_resale(orders, positions)
 
     @staticmethod
     def totals(rows: list[tuple]) -> Counter[str]:
@@ -175,3 +176,15 @@ class Auditor:
             for (book, side), price in prices.items():
                 if side == "buy":
                     assert price < prices.get((book, "sell"), price + 1)
+
+
+def check_resale(orders: list[dict], positions: list[dict]) -> None:
+    """Nobody offers more GPUs again than his positions have."""
+    owned, offered = Counter(), Counter()
+    for position in positions:
+        owned[position["buyer"], position["contract"]] += position["qty"]
+    for order in orders:
+        if order["side"] == "sell" and order["node"] is None:
+            offered[order["account"], order["contract"]] += order["left"]
+    for key, gpus in offered.items():
+        assert gpus <= owned[key], key

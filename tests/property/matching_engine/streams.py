@@ -21,6 +21,7 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    Resell,
     SelfTradePrevention,
 )
 from schemas.venue import (
@@ -161,8 +162,10 @@ def place_order(log: Log) -> None:
 def an_order(log: Log) -> PlaceOrder:
     rng, product = log.rng, log.product()
     side = rng.choice(["buy", "buy", "sell"])
-    market = side == "buy" and log.one_in(6)
-    node = log.mostly(["n3"] if "X8" in product else ["n1", "n2", "n4"], ["n9", "n3", None])
+    node = log.mostly(["n3"] if "X8" in product else ["n1", "n2", "n4"], ["n9", "n3"])
+    if side == "sell" and log.one_in(4):
+        node = None
+    market = log.one_in(6) if side == "buy" or node is None else log.one_in(60)
     account = rng.choice(ACCOUNTS)
     if side == "sell" and node in NODES and not log.one_in(20):
         account = NODES[node][0]
@@ -213,7 +216,7 @@ def place_block(log: Log) -> None:
             latest_s=None if latest is None else hour_start_s(latest),
             periods=log.mostly([1, 2, 3], [9]),
             qty=qty,
-            min_qty=log.mostly([qty, 8 if "X8" in product else 1], [qty + 1]),
+            min_qty=log.mostly([qty, 8 if "X8" in product else 1], [min(qty + 1, 1_000_000)]),
             limit_price_micros=log.price(),
             max_cost_micros=log.mostly([None], [1, 4_000_000, 9_000_000], 3),
             tif=log.tif(),
@@ -236,6 +239,24 @@ def post_capacity(log: Log) -> None:
             to_s=hour_start_s(first + log.mostly([1, 2, 3], [0, 30])),
             floor_price_micros=None if curve else log.price(),
             floor_curve_micros=tuple(PRICES[hour % 5] for hour in range(24)) if curve else None,
+        )
+    )
+
+
+def resell(log: Log) -> None:
+    product, first = log.product(), log.hour()
+    of_block, of_position = log.one_in(3), log.one_in(3)
+    log.append(
+        Resell(
+            **log.ids(),
+            account=log.rng.choice(ACCOUNTS),
+            product=product,
+            position_id=log.rng.randrange(1, 20) if of_position else None,
+            block_id=log.rng.randrange(1, len(log.records)) if of_block else None,
+            from_s=hour_start_s(first) - log.mostly([0], [60]),
+            to_s=hour_start_s(first + log.mostly([1, 2, 3], [0, 30])),
+            qty=log.gpus(product),
+            price_micros=log.price(),
         )
     )
 
@@ -458,6 +479,7 @@ MOVES: dict[Callable[[Log], None], int] = {
     place_order: 30,
     place_block: 9,
     post_capacity: 12,
+    resell: 8,
     cancel: 4,
     mass_cancel: 1,
     replace: 4,
