@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 from cyclopts import App, Parameter
@@ -45,6 +45,28 @@ def cancel_only(product: str | None = None, *, reason: str = "administrator", js
     set_state(product, "CANCEL_ONLY", reason, json)
 
 
+def cancel_orders(
+    account: str,
+    *,
+    product: str | None = None,
+    contract: str | None = None,
+    side: Literal["buy", "sell"] | None = None,
+    reason: str = "administrator",
+    json: bool = False,
+) -> None:
+    """Cancel the orders of ACCOUNT that fit the filters; without filters, all."""
+    from schemas.venue import CancelAccountOrders
+
+    filters = {"product": product, "contract": contract, "side": side, "from_s": None, "to_s": None}
+    try:
+        command = CancelAccountOrders(account=account, **filters, reason=reason)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    events = [event for event in send([command]) if event.type == "account_orders_canceled"]
+    rows = [{"account": event.account, "canceled": event.canceled, "reason": event.reason} for event in events]
+    show(rows, json=json)
+
+
 def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
     """Check SOURCE's batches with the hex key in the file PUBLIC_KEY from now on."""
     from schemas.venue import ServiceKey
@@ -68,13 +90,15 @@ def deposit(
     import httpx
 
     from clients.http import Refusal, load_credentials, open_client, result_of
+    from infra import exchange
     from infra.settings import InfraSettings
 
     settings = InfraSettings()
     form = {"account": account, "asset": asset, "amount": amount}
     try:
         credentials = load_credentials(settings.keys_dir, ADMIN_KEY)
-        with open_client(f"http://{settings.host}:{settings.ledger_port}", credentials) as ledger:
+        usual = f"http://{settings.host}:{settings.ledger_port}"
+        with open_client((exchange.addresses(settings.data) or {}).get("ledger", usual), credentials) as ledger:
             headers = {"Idempotency-Key": key or uuid4().hex}
             show(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), json=json)
     except (Refusal, httpx.TransportError, FileNotFoundError) as error:
@@ -150,6 +174,6 @@ def read_products(file: Path) -> list[Any]:
 
 def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
-    for command in (products, halt, resume, cancel_only, rotate_key, deposit, replay):
+    for command in (products, halt, resume, cancel_only, cancel_orders, rotate_key, deposit, replay):
         admin.command(command)
     app.command(admin)

@@ -1,14 +1,17 @@
-"""Commands on orders: `order place`, `order block`, `order flex`, `order cancel`, `order list`."""
+"""Commands on orders: `order place`, `block`, `flex`, `replace`, `batch`, `cancel`, `cancel-all-after`, `list`."""
 
 from itertools import islice
-from typing import Literal
+from json import loads
+from pathlib import Path
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from clients.cli.output import Refused, show
 from clients.cli.session import Signer, columns, gateway
 from clients.http import pages, result_of
 
+Stp = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement_and_cancel"]
 LIST_COLUMNS = columns(
     "order_id", "client_order_id", "kind", "contract", "side", "qty", "price", "status", "reason", "filled_qty"
 )
@@ -24,7 +27,11 @@ def place(
     *,
     price: str | None = None,
     max_cost: str | None = None,
-    tif: Literal["GTG", "IOC", "FOK"] = "GTG",
+    tif: Literal["GTG", "GTD", "IOC", "FOK"] | None = None,
+    expires: str | None = None,
+    display_qty: int | None = None,
+    min_qty: int | None = None,
+    stp: Stp = "cancel_newest",
     post_only: bool = False,
     node: str | None = None,
     client_order_id: str | None = None,
@@ -33,7 +40,8 @@ def place(
 ) -> int:
     """Place a limit order for QTY GPUs of CONTRACT, or with --max-cost and no --price a market order.
 
-    Exits with 0 when the engine took it, with 2 when its answer is not known yet.
+    With --expires (2026-11-22T13:00:00Z) it is GTD. The book shows --display-qty of it at a time; at least --min-qty
+    must trade at once. Exits with 0 when the engine took it, with 2 when its answer is not known yet.
     """
     form = {
         "kind": "limit" if price is not None else "market",
@@ -42,7 +50,11 @@ def place(
         "qty": qty,
         "price": price,
         "max_cost": max_cost,
-        "tif": tif,
+        "tif": tif or ("GTD" if expires else "GTG"),
+        "expires": expires,
+        "display_qty": display_qty,
+        "min_qty": min_qty,
+        "stp": stp,
         "post_only": post_only,
         "node": node,
         "client_order_id": client_order_id,
@@ -123,6 +135,75 @@ def send(form: dict, signer: Signer | None, json: bool) -> int:
     return 0
 
 
+def replace(
+    order_id: int | None = None,
+    *,
+    client_order_id: str | None = None,
+    qty: int | None = None,
+    price: str | None = None,
+    expires: str | None = None,
+    replace_id: str | None = None,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> int:
+    """Give a resting order other terms: its whole quantity, its price, its end. It keeps its ids.
+
+    Exits with 0 when the engine did it, with 2 when its answer is not known yet.
+    """
+    if (order_id is None) == (client_order_id is None):
+        raise Refused("name one order, by our id or by the client's")
+    form = {"qty": qty, "price": price, "expires": expires, "replace_id": replace_id}
+    path = "/v1/orders" if order_id is None else f"/v1/orders/{order_id}"
+    named = {} if client_order_id is None else {"client_order_id": client_order_id}
+    with gateway(signer) as client:
+        reply = result_of(client.patch(path, json=form, params=named))
+    if reply.get("order_state") == "unknown":
+        show(reply, json=json)
+        return 2
+    rows = PLACED_COLUMNS(reply["order"]) | {"priority_kept": reply["priority_kept"]}
+    show(reply if json else rows, json=json)
+    return 0
+
+
+def batch(file: Path, *, signer: Signer | None = None, json: bool = False) -> int:
+    """Send the members of FILE, a JSON list as in POST /v1/orders/batch, in one record of the log.
+
+    Exits with 0 when all were carried out, with 1 when some were refused, with 2 when the answer is not known yet.
+    """
+    try:
+        members = loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise Refused(f"{file}: {error}") from error
+    with gateway(signer) as client:
+        reply = result_of(client.post("/v1/orders/batch", json={"members": members}))
+    if reply.get("order_state") == "unknown":
+        show(reply, json=json)
+        return 2
+    show(reply if json else list(map(member_row, reply["results"])), json=json)
+    return 1 if any(result["problem"] for result in reply["results"]) else 0
+
+
+def member_row(result: dict) -> dict:
+    """A member's result as a line of a table."""
+    orders = result["orders"] or ([result["order"]] if result["order"] else [])
+    return {
+        "op": result["op"],
+        "status": result["status"],
+        "orders": " ".join(str(order["order_id"]) for order in orders),
+        "standing": " ".join(order["status"] for order in orders),
+        "refused": result["problem"]["code"] if result["problem"] else "",
+    }
+
+
+def cancel_all_after(
+    timeout_s: int, *, session: str = "rest", signer: Signer | None = None, json: bool = False
+) -> None:
+    """Cancel everything of the account unless this comes again within TIMEOUT_S seconds; 0 disarms."""
+    with gateway(signer) as client:
+        reply = result_of(client.post("/v1/cancel-all-after", json={"timeout_s": timeout_s, "session": session}))
+    show(reply if json else {name: reply.get(name) or "" for name in ("session", "due")}, json=json)
+
+
 def cancel(
     order_id: int | None = None,
     *,
@@ -131,15 +212,20 @@ def cancel(
     product: str | None = None,
     contract: str | None = None,
     side: Literal["buy", "sell"] | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    to: str | None = None,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
-    """Cancel one order by our id or by the client's, or with --all every order that fits the filters."""
+    """Cancel one order by our id or by the client's, or with --all every order that fits the filters.
+
+    --from and --to (2026-11-22T13:00:00Z) bound the delivery starts, the second one excluded.
+    """
     if [order_id is not None, client_order_id is not None, all].count(True) != 1:
         raise Refused("name one order, or say --all")
     with gateway(signer) as client:
         if all:
-            filters = {"product": product, "contract": contract, "side": side}
+            filters = {"product": product, "contract": contract, "side": side, "from": from_, "to": to}
             response = client.post("/v1/orders/cancel-all", json=filters)
         elif order_id is not None:
             response = client.delete(f"/v1/orders/{order_id}")
@@ -171,6 +257,9 @@ def add_to(app: App) -> None:
     orders.command(place)
     orders.command(block)
     orders.command(flex)
+    orders.command(replace)
+    orders.command(batch)
     orders.command(cancel)
+    orders.command(cancel_all_after)
     orders.command(list_orders, name="list")
     app.command(orders)

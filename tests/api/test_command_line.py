@@ -44,3 +44,25 @@ def test_a_key_that_is_not_in_the_data_folder_is_said_so(hourbook):
 def test_a_cancel_names_one_order_or_says_all(hourbook):
     status, _, words = hourbook("order", "cancel")
     assert (status, words.strip()) == (1, "hourbook: name one order, or say --all")
+
+
+def test_an_order_is_replaced_batched_timed_and_cancelled_by_the_venue(hourbook, users, tmp_path):
+    account = f"cli-{uuid4().hex[:6]}"
+    assert hourbook("keys", "create", account, "--json")[0] == 0
+    assert hourbook("admin", "deposit", account, "CNY", "100.00", "--json")[0] == 0
+    own = ("--key", account, "--json")
+    place = ("order", "place", contract_in(30), "buy", "4", "--price", "0.50", "--display-qty", "2")
+    status, output, _ = hourbook(*place, "--stp", "cancel_both", *own)
+    order = json.loads(output)["order"]
+    assert (status, order["display_qty"], order["stp"], order["tif"]) == (0, 2, "cancel_both", "GTG")
+    status, output, _ = hourbook("order", "replace", str(order["order_id"]), "--qty", "3", *own)
+    assert (status, json.loads(output)["priority_kept"]) == (0, True)
+    members = [{"op": "cancel", "order_id": order["order_id"]}, {"op": "cancel", "order_id": order["order_id"]}]
+    (tmp_path / "members.json").write_text(json.dumps(members))
+    status, output, _ = hourbook("order", "batch", str(tmp_path / "members.json"), *own)
+    assert (status, [each["status"] for each in json.loads(output)["results"]]) == (1, [200, 422])
+    status, output, _ = hourbook("order", "cancel-all-after", "600", *own)
+    assert (status, json.loads(output)["session"]) == (0, "rest")
+    hourbook(*place, *own)
+    status, output, _ = hourbook("admin", "cancel-orders", account, "--json")
+    assert (status, json.loads(output)) == (0, [{"account": account, "canceled": 1, "reason": "administrator"}])
