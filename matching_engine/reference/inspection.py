@@ -1,6 +1,7 @@
 """Live orders and positions as plain dictionaries, for people and tests to look at; both engines give the same ones."""
 
-from matching_engine.reference.market import Market
+from matching_engine.reference.icebergs import shown
+from matching_engine.reference.market import Market, rank_of
 from matching_engine.reference.state import Block, Order, State
 
 ORDER_FIELDS = (
@@ -36,13 +37,16 @@ POSITION_STATES = {"OPEN": "OPEN", "LOCKED": "OPEN", "DELIVERING": "DELIVERING",
 
 
 def orders(state: State) -> list[dict]:
-    """Every live order and block, by id. A block has no contract but `product`, `start_s` and `periods`."""
+    """Every live order and block, by id. `shown` is what the book has of an order, `rank` its place in time.
+
+    A block has no contract but `product`, `start_s` and `periods`.
+    """
     live = sorted([*state.orders.values(), *state.blocks.values()], key=lambda each: each.id)
     return [describe_block(each) if isinstance(each, Block) else describe(each) for each in live]
 
 
 def describe(order: Order) -> dict:
-    return {name: getattr(order, name) for name in ORDER_FIELDS}
+    return {name: getattr(order, name) for name in ORDER_FIELDS} | {"shown": shown(order), "rank": rank_of(order)}
 
 
 def describe_block(block: Block) -> dict:

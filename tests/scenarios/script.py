@@ -449,16 +449,20 @@ def show_book(venue: Venue, words: list[str], options: dict) -> list[str]:
     contract = contract_of(hour(words[0]), options.get("product", PRODUCT))
     live = [order for order in venue.engine.orders() if order["contract"] == contract]
     asks = sorted(
-        (order for order in live if order["side"] == "sell"), key=lambda each: (each["price_micros"], each["id"])
+        (order for order in live if order["side"] == "sell"), key=lambda each: (each["price_micros"], each["rank"])
     )
     bids = sorted(
-        (order for order in live if order["side"] == "buy"), key=lambda each: (-each["price_micros"], each["id"])
+        (order for order in live if order["side"] == "buy"), key=lambda each: (-each["price_micros"], each["rank"])
     )
     return [
         f"{'ask' if order['side'] == 'sell' else 'bid'} {format_micros(order['price_micros'])}"
-        f"  {order['left']} of {order['qty']}  #{order['id']} {order['account']}"
+        f"  {shown_of(order)}{order['left']} of {order['qty']}  #{order['id']} {order['account']}"
         for order in [*reversed(asks), *bids]
     ] or ["empty"]
+
+
+def shown_of(order: dict) -> str:
+    return "" if order["shown"] == order["left"] else f"{order['shown']} shown of "
 
 
 def show_positions(venue: Venue, words: list[str], options: dict) -> list[str]:

@@ -16,6 +16,8 @@ STEP = st.one_of(
     st.tuples(st.just("block"), ACCOUNTS, QTY, PRICE, HOUR, st.integers(1, 3)),
     st.tuples(st.just("flex"), ACCOUNTS, QTY, PRICE, HOUR, st.integers(1, 3), st.integers(0, 2)),
     st.tuples(st.just("capacity"), st.just("op"), QTY, PRICE, HOUR, st.integers(1, 3)),
+    st.tuples(st.just("iceberg"), ACCOUNTS, st.sampled_from(["buy", "sell"]), QTY, PRICE, HOUR),
+    st.tuples(st.just("replace"), ACCOUNTS, st.integers(1, 12), st.none() | QTY, st.none() | PRICE),
     st.tuples(st.just("cancel"), ACCOUNTS, st.integers(1, 12)),
     st.tuples(st.just("cancel_all"), ACCOUNTS),
     st.tuples(st.just("wait"), st.integers(1, 90)),
@@ -31,6 +33,8 @@ def take(venue: FollowedVenue, step: tuple) -> None:
         case "limit":
             *terms, tif = values
             venue.send(venue.limit(*terms, tif=tif))
+        case "iceberg":
+            venue.send(venue.limit(*values, display_qty=1, stp="decrement_and_cancel"))
         case _:
             venue.send(getattr(venue, name)(*values))
 

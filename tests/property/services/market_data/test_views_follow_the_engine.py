@@ -3,11 +3,22 @@
 import random
 from collections import Counter
 from itertools import groupby
+from typing import get_args
 
 import pytest
 
 from schemas.events import EVENT
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.orders import (
+    CancelAllAfter,
+    CancelOrder,
+    MassCancel,
+    PlaceBatch,
+    PlaceBlock,
+    PlaceOrder,
+    PostCapacity,
+    ReplaceOrder,
+    SelfTradePrevention,
+)
 from schemas.venue import LockHardware, NodeDown, NodesAlive, SetProductState
 from services.market_data import packing
 from services.market_data.books import checksum
@@ -38,13 +49,18 @@ class RandomMarket:
     def step(self) -> None:
         self.count += 1
         draws = {"bid": 8, "ask": 8, "cancel": 4, "block": 2, "capacity": 2, "mass": 1, "time": 2, "node": 1, "sale": 1}
+        draws |= {"replace": 4, "batch": 1, "timer": 1}
         kind = self.draw.choices(list(draws), list(draws.values()))[0]
         getattr(self, f"_{kind}")()
 
     def _ids(self) -> dict[str, str]:
-        return {"command_id": f"c{self.count}", "client_order_id": f"o{self.count}", "stp": "cancel_newest"}
+        stp = self.draw.choice(get_args(SelfTradePrevention))
+        return {"command_id": f"c{self.count}", "client_order_id": f"o{self.count}", "stp": stp}
 
     def _order(self, account, side, node) -> None:
+        self.venue.send(self._drawn(account, side, node))
+
+    def _drawn(self, account, side, node) -> PlaceOrder:
         draw = self.draw
         kind = "market" if side == "buy" and draw.random() < 0.2 else "limit"
         tif = "IOC" if kind == "market" else draw.choice(("GTG", "GTG", "GTG", "IOC", "FOK"))
@@ -61,7 +77,30 @@ class RandomMarket:
             post_only=tif == "GTG" and draw.random() < 0.1,
             node=node,
         )
-        self.venue.send(order)
+        if tif != "GTG" or draw.random() < 0.5:
+            return order
+        end = {"tif": "GTD", "expires_ms": self.venue.now_ms + draw.choice((1, 900_000))} if draw.random() < 0.3 else {}
+        return order.model_copy(update={"display_qty": draw.randint(1, 3), "qty": draw.randint(3, 6)} | end)
+
+    def _replace(self) -> None:
+        live = [order for order in self.venue.engine.orders() if order["kind"] == "limit"]
+        if live:
+            self.venue.send(self._changed(self.draw.choice(live)))
+
+    def _changed(self, order) -> ReplaceOrder:
+        named = {"order_id": order["id"], "client_order_id": None, "replace_id": None}
+        terms = {"qty": self.draw.choice((None, 1, 2, 7)), "price_micros": self.draw.choice((None, *PRICES))}
+        return ReplaceOrder(command_id=f"c{self.count}", account=order["account"], **named, **terms, expires_ms=None)
+
+    def _batch(self) -> None:
+        account = self.draw.choice(TRADERS)
+        own = [order for order in self.venue.engine.orders() if (order["account"], order["kind"]) == (account, "limit")]
+        members = (self._drawn(account, "buy", None), *(self._changed(order) for order in own[:3]))
+        self.venue.send(PlaceBatch(command_id=f"b{self.count}", account=account, members=members))
+
+    def _timer(self) -> None:
+        fields = {"account": self.draw.choice(TRADERS), "session": "s", "timeout_ms": 900_000}
+        self.venue.send(CancelAllAfter(command_id=f"c{self.count}", **fields))
 
     def _bid(self) -> None:
         self._order(self.draw.choice((*TRADERS, "op1")), "buy", None)
@@ -164,7 +203,7 @@ def engine_depth(engine) -> dict[tuple[str, str], dict[int, int]]:
     for order in engine.orders():
         if order["contract"] is not None:
             side = depth.setdefault((order["contract"], order["side"]), {})
-            side[order["price_micros"]] = side.get(order["price_micros"], 0) + order["left"]
+            side[order["price_micros"]] = side.get(order["price_micros"], 0) + order["shown"]
     return depth
 
 
@@ -183,7 +222,7 @@ def test_the_books_are_the_engines_books_after_every_command(engine, seed):
     drawn = RandomMarket(ENGINES[engine](), seed)
     market, follower, taken = Market(), Follower(), 0
     seen: Counter[str] = Counter()
-    for _ in range(250):
+    for _ in range(320):
         drawn.step()
         events = [EVENT.validate_json(raw) for raw in drawn.venue.events[taken:]]
         taken += len(events)
@@ -192,7 +231,8 @@ def test_the_books_are_the_engines_books_after_every_command(engine, seed):
             seen.update(event.type for event in command)
             follower.take(market.fold(command))
         assert view_depth(market) == engine_depth(drawn.venue.engine)
-    assert min(seen[kind] for kind in ("trade", "order_accepted", "order_canceled", "order_expired")) > 0
+    kinds = ("trade", "order_accepted", "order_canceled", "order_expired", "order_displayed", "order_replaced")
+    assert min(seen[kind] for kind in kinds) > 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)

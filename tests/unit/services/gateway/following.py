@@ -5,7 +5,7 @@ from typing import Any
 from matching_engine.reference import Engine
 from schemas.base import Model
 from schemas.events import EVENT
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder
 from services.gateway.decisions import Decision, Decisions
 from services.gateway.history import History
 from tests.scenarios.venue import PRODUCT, Venue, contract_of, hour_start_s
@@ -102,6 +102,14 @@ class FollowedVenue(Venue):
     def cancel(self, account: str, order_id: int) -> CancelOrder:
         """A cancel by our id."""
         return CancelOrder(command_id=self.next_id(), account=account, order_id=order_id, client_order_id=None)
+
+    def replace(
+        self, account: str, order_id: int, qty: int | None = None, price_micros: int | None = None, **changes: Any
+    ) -> ReplaceOrder:
+        """Other terms for an order, named by our id."""
+        named = {"order_id": order_id, "client_order_id": None, "replace_id": None}
+        terms = {"qty": qty, "price_micros": price_micros, "expires_ms": None}
+        return ReplaceOrder(command_id=self.next_id(), account=account, **named | terms | changes)
 
     def cancel_all(self, account: str) -> MassCancel:
         """A mass cancel without filters."""
