@@ -19,8 +19,8 @@ Moment = Annotated[str, Field(examples=["2026-11-22T12:50:00.000000Z"])]
 Nanoseconds = Annotated[str, Field(pattern=r"^[0-9]{1,19}$", examples=["1795351800000000000"])]
 
 OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired"]
-OrderKind = Literal["limit", "market", "block", "flex", "capacity"]
-PositionState = Literal["OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROVISIONAL", "SETTLED_FINAL"]
+OrderKind = Literal["limit", "market", "block", "flex", "capacity", "resell"]
+PositionState = Literal["OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROVISIONAL", "SETTLED_FINAL", "RESOLD"]
 
 
 def rfc3339(ts_ns: int) -> str:
@@ -211,7 +211,8 @@ class CancelReply(Model):
 
 class PositionView(Model):
     """A position as its buyer or its operator sees it; the amounts of settlement are null until it is settled.
-    `net` is what the caller paid (negative) or received in all.
+    `net` is what the caller paid (negative) or received in all. `price` is what settlement goes by: of a position that
+    was bought from its first buyer, what that one agreed. A position resold whole is `RESOLD`, with no GPUs left.
     """
 
     position_id: Count

@@ -93,6 +93,22 @@ class CapacityForm(Form):
     client_order_id: ClientOrderId | None = None
 
 
+class ResellForm(Form):
+    """POST /v1/orders, kind resell: one's own positions again, an ask for every whole period of [from, to) that can
+    still be traded; only those of a block, or one position, where that is named.
+    """
+
+    kind: Literal["resell"]
+    product: Product
+    position_id: Annotated[OrderId, Field(strict=True)] | None = None
+    block_id: Annotated[OrderId, Field(strict=True)] | None = None
+    from_: Annotated[AwareDatetime, Field(alias="from")]
+    to: AwareDatetime
+    qty: StrictQty
+    price: DecimalString
+    client_order_id: ClientOrderId | None = None
+
+
 def _kind_of(form: object) -> object:
     return form.get("kind", "limit") if isinstance(form, dict) else getattr(form, "kind", "limit")
 
@@ -102,7 +118,8 @@ AnyOrderForm = Annotated[
     | Annotated[OrderForm, Tag("market")]
     | Annotated[BlockForm, Tag("block")]
     | Annotated[FlexForm, Tag("flex")]
-    | Annotated[CapacityForm, Tag("capacity")],
+    | Annotated[CapacityForm, Tag("capacity")]
+    | Annotated[ResellForm, Tag("resell")],
     Discriminator(_kind_of),
 ]
 ORDER_FORM: TypeAdapter[AnyOrderForm] = TypeAdapter(AnyOrderForm)

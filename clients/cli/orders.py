@@ -1,4 +1,4 @@
-"""Commands on orders: `order place`, `block`, `flex`, `replace`, `batch`, `cancel`, `cancel-all-after`, `list`."""
+"""Commands on orders: `order place`, `block`, `flex`, `resell`, `replace`, `batch`, `cancel`, `cancel-all-after`, `list`."""
 
 from itertools import islice
 from json import loads
@@ -119,6 +119,34 @@ def flex(
         "limit_price": limit_price,
         "max_cost": max_cost,
         "tif": tif,
+        "client_order_id": client_order_id,
+    }
+    return send(form, signer, json)
+
+
+def resell(
+    product: str,
+    start: str,
+    end: str,
+    qty: int,
+    price: str,
+    *,
+    position_id: int | None = None,
+    block_id: int | None = None,
+    client_order_id: str | None = None,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> int:
+    """Offer QTY GPUs of one's own positions again, in every period from START to END."""
+    form = {
+        "kind": "resell",
+        "product": product,
+        "position_id": position_id,
+        "block_id": block_id,
+        "from": start,
+        "to": end,
+        "qty": qty,
+        "price": price,
         "client_order_id": client_order_id,
     }
     return send(form, signer, json)
@@ -257,6 +285,7 @@ def add_to(app: App) -> None:
     orders.command(place)
     orders.command(block)
     orders.command(flex)
+    orders.command(resell)
     orders.command(replace)
     orders.command(batch)
     orders.command(cancel)

@@ -54,12 +54,16 @@ async def on_product(store: Store, settings: Settings, event: ProductDefined) ->
 
 
 async def on_trade(store: Store, settings: Settings, event: Trade) -> None:
-    """Every fill is a position."""
+    """Every fill is a position; what was resold is no longer the seller's."""
     product = await store.row("find_product", product_of(event.contract))
     start_ms = contract_start_s(event.contract) * 1000
+    operator = event.seller
+    if event.resale:
+        operator = event.resale.operator
+        await store.run("split_position", event.resale.from_position_id, event.qty)
     await store.run(
         "insert_position",
-        *(event.position_id, event.contract, product["product"], event.node, event.buyer, event.seller, event.qty),
+        *(event.position_id, event.contract, product["product"], event.node, event.buyer, operator, event.qty),
         *(event.block_id, start_ms, start_ms + product["period_ms"]),
     )
 

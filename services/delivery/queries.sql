@@ -172,6 +172,10 @@ insert into position (position_id, contract, product, node_id, buyer, operator, 
                       gpus)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', '{}');
 
+-- name: split_position
+with rest as (update position set qty = qty - $2 where position_id = $1 and qty > $2 returning position_id)
+delete from position where position_id = $1 and not exists (select 1 from rest);
+
 -- name: find_position
 select * from position where position_id = $1;
 

@@ -21,6 +21,7 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    Resell,
 )
 from schemas.rest import (
     AnyOrderForm,
@@ -30,13 +31,14 @@ from schemas.rest import (
     FlexForm,
     OrderForm,
     ReplaceForm,
+    ResellForm,
     unix_milliseconds,
     unix_seconds,
 )
 from schemas.venue import DefineProduct
 from services.gateway.records import Order
 
-Placing = PlaceOrder | PlaceBlock | PostCapacity
+Placing = PlaceOrder | PlaceBlock | PostCapacity | Resell
 TraderCommand = Placing | CancelOrder | MassCancel | ReplaceOrder | CancelAllAfter | PlaceBatch
 Command = TypeVar("Command", bound=Model)
 
@@ -129,6 +131,8 @@ def notional_micros(command: Placing, terms: DefineProduct | None) -> int:
         case PlaceBlock():
             return command.qty * command.periods * cost_micros(command.limit_price_micros, period_s)
     periods = max(0, -(-(command.to_s - command.from_s) // period_s))
+    if isinstance(command, Resell):
+        return command.qty * periods * cost_micros(command.price_micros, period_s)
     price_micros = max(command.floor_curve_micros or (command.floor_price_micros or 0,))
     return command.gpus * periods * cost_micros(price_micros, period_s)
 
@@ -217,6 +221,19 @@ def _post_capacity(form: CapacityForm, head: dict) -> PostCapacity:
     )
 
 
+def _resell(form: ResellForm, head: dict) -> Resell:
+    return Resell(
+        **head,
+        product=form.product,
+        position_id=form.position_id,
+        block_id=form.block_id,
+        from_s=unix_seconds(form.from_),
+        to_s=unix_seconds(form.to),
+        qty=form.qty,
+        price_micros=parse_micros(form.price),
+    )
+
+
 def _micros(text: str | None) -> int | None:
     return None if text is None else parse_micros(text)
 
@@ -230,7 +247,7 @@ def _time_in_force(requested: str) -> str:
 
 
 def _place_in(location: tuple) -> str:
-    names = [str(part) for part in location if part not in ("limit", "market", "block", "flex", "capacity")]
+    names = [str(part) for part in location if part not in ("limit", "market", "block", "flex", "capacity", "resell")]
     return f"{'.'.join(names)}: " if names else ""
 
 
@@ -246,6 +263,7 @@ BUILDERS = {
     BlockForm: _place_block,
     FlexForm: _place_block,
     CapacityForm: _post_capacity,
+    ResellForm: _resell,
 }
 REFUSAL_WORDS = {
     "unknown_product": "the venue has no such product",
@@ -256,8 +274,8 @@ REFUSAL_WORDS = {
     "off_tick": "the price is not a multiple of the product's tick",
     "off_lot": "the quantity is not a multiple of the product's lot",
     "bad_quantity": "the quantity is out of bounds",
-    "bad_terms": "the terms do not go together: a limit order needs `price`, a market order is a buy with `max_cost`",
-    "unbacked_ask": "a sell names the node that stands behind it",
+    "bad_terms": "the terms do not go together: a limit order needs `price`, a market order `max_cost`",
+    "unbacked_ask": "a sell names the node behind it, or sells positions that the account has and does not offer yet",
     "unknown_node": "no such node is enrolled",
     "not_the_owner": "the node belongs to another account",
     "node_not_alive": "the node's heartbeats are stale, so that it cannot stand behind an ask",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from schemas import events as ev
 from schemas.venue import DefineProduct
 from services.gateway import order_folds, position_folds
-from services.gateway.records import OPEN, Balance, Fill, Order, Position, Refusal
+from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal
 
 FOLDS = order_folds.FOLDS | position_folds.FOLDS
 Record = Order | Refusal | Fill | Position | Balance
@@ -87,7 +87,7 @@ class History:
         for key in flushed.refusals.keys() - self.changes.refusals.keys():
             self.refusals.pop(key, None)
         for position_id, position in flushed.positions.items():
-            if position_id not in self.changes.positions and position.state == "SETTLED_FINAL":
+            if position_id not in self.changes.positions and position.state in OVER:
                 self.positions.pop(position_id, None)
                 self.positions_of[position.contract].discard(position_id)
                 if not self.positions_of[position.contract]:

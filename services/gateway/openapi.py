@@ -19,6 +19,7 @@ from schemas.rest import (
     FlexForm,
     OrderForm,
     ReplaceForm,
+    ResellForm,
 )
 
 REFERENCE = "#/components/schemas/{model}"
@@ -28,7 +29,7 @@ SECURITY = {
     "HourbookNonce": (signing.NONCE_HEADER, "8 to 64 characters; each counts once."),
     "HourbookSignature": (signing.SIGNATURE_HEADER, "Hex of the signature over the request's text, see docs."),
 }
-ORDER_FORMS = (OrderForm, BlockForm, FlexForm, CapacityForm)
+ORDER_FORMS = (OrderForm, BlockForm, FlexForm, CapacityForm, ResellForm)
 BARE_MODELS = (
     *ORDER_FORMS,
     CancelForm,

@@ -6,13 +6,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from schemas import events as ev
+from schemas.base import Model
 from schemas.ids import contract_start_s, product_of
+from schemas.orders import PostCapacity, Resell
 from services.gateway.records import BLOCKS, OPEN, Order, Refusal, digest_of, terms_of
 
 if TYPE_CHECKING:
     from services.gateway.history import History
 
-PLACING = frozenset({"place_order", "place_block", "post_capacity", "replace_order"})
+PLACING = frozenset({"place_order", "place_block", "post_capacity", "resell", "replace_order"})
 start_of = lru_cache(maxsize=65_536)(contract_start_s)
 
 
@@ -119,6 +121,36 @@ def on_capacity_accepted(history: History, event: ev.CapacityAccepted) -> None:
         stp=None,
         remaining_qty=0,
         first_remaining=0,
+        asked_digest=_asked(PostCapacity, event),
+    )
+    history.add_order(order)
+
+
+def on_resale_accepted(history: History, event: ev.ResaleAccepted) -> None:
+    order = Order(
+        **_identity(event),
+        parent_id=None,
+        kind="resell",
+        contract=None,
+        product=event.product,
+        start_s=event.from_s,
+        end_s=event.to_s,
+        periods=None,
+        side="sell",
+        qty=event.qty,
+        min_qty=None,
+        price_micros=event.price_micros,
+        floor_curve_micros=None,
+        max_cost_micros=None,
+        tif="GTG",
+        post_only=False,
+        node=None,
+        expires_ms=None,
+        display_qty=None,
+        stp=None,
+        remaining_qty=0,
+        first_remaining=0,
+        asked_digest=_asked(Resell, event),
     )
     history.add_order(order)
 
@@ -185,23 +217,34 @@ def _ask_ended(history: History, parent: Order, event: ev.Event, status: str, re
     history.changed(parent, event)
 
 
+def value_of(event: ev.Trade) -> int:
+    """What the buyer paid, or will pay for full delivery; a reseller has his price at once."""
+    return event.resale.paid_micros if event.resale else event.escrow_micros
+
+
 def fill_order(history: History, order_id: int, event: ev.Trade, left: int) -> None:
     order = history.orders[order_id]
     order.remaining_qty = left
     order.filled_qty = order.qty - left if order.kind in BLOCKS else order.filled_qty + event.qty
-    order.filled_micros += event.escrow_micros
+    order.filled_micros += value_of(event)
     order.status = "filled" if left == 0 else "partially_filled"
     if left == 0:
         order.closed_offset = event.in_offset
     if parent := history.orders.get(order.parent_id):
         parent.remaining_qty -= event.qty
         parent.filled_qty += event.qty
-        parent.filled_micros += event.escrow_micros
+        parent.filled_micros += value_of(event)
         parent.status = _standing(parent)
         history.changed(parent, event)
         if left == 0:
             _ask_ended(history, parent, event, "filled", None)
     history.changed(order, event)
+
+
+def _asked(command: type[Model], event: ev.Event) -> str:
+    """The digest of the terms that a command had, from the event that repeats them."""
+    names = command.model_fields.keys() - {"type", "command_id"}
+    return digest_of({"type": command.model_fields["type"].default} | {name: getattr(event, name) for name in names})
 
 
 def _identity(event: ev.OrderAccepted | ev.BlockAccepted | ev.CapacityAccepted) -> dict:
@@ -233,6 +276,7 @@ FOLDS = {
     "block_accepted": on_block_accepted,
     "flex_narrowed": on_flex_narrowed,
     "capacity_accepted": on_capacity_accepted,
+    "resale_accepted": on_resale_accepted,
     "order_rejected": on_order_rejected,
     "order_canceled": on_order_canceled,
     "order_expired": on_order_expired,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from schemas import events as ev
 from schemas.ids import product_of
-from services.gateway.order_folds import fill_order
+from services.gateway.order_folds import fill_order, value_of
 from services.gateway.records import Fill, Position
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def on_trade(history: History, event: ev.Trade) -> None:
         seller_order_id=seller_order_id,
         block_id=event.block_id,
         node=event.node,
-        value_micros=event.escrow_micros,
+        value_micros=value_of(event),
         buyer_fee_micros=event.buyer_fee_micros,
     )
     history.changes.fills[event.trade_id] = fill
@@ -60,18 +60,21 @@ def on_trade(history: History, event: ev.Trade) -> None:
 
 def _open_position(history: History, event: ev.Trade, buyer_order_id: int, seller_order_id: int) -> None:
     terms = history.products.get(product_of(event.contract))
+    source = history.positions[event.resale.from_position_id] if event.resale else None
+    if source is not None:
+        _split_off(history, source, event)
     position = Position(
         position_id=event.position_id,
         seq=event.seq,
         contract=event.contract,
         buyer=event.buyer,
-        operator=event.seller,
+        operator=event.resale.operator if event.resale else event.seller,
         buyer_order_id=buyer_order_id,
-        operator_order_id=seller_order_id,
+        operator_order_id=source.operator_order_id if source else seller_order_id,
         block_id=event.block_id,
         node=event.node,
         qty=event.qty,
-        price_micros=event.price_micros,
+        price_micros=event.resale.settlement_price_micros if event.resale else event.price_micros,
         escrow_micros=event.escrow_micros,
         bond_micros=event.bond_micros,
         period_s=terms.period_s if terms else None,
@@ -81,6 +84,17 @@ def _open_position(history: History, event: ev.Trade, buyer_order_id: int, selle
     )
     history.keep_position(position)
     history.changed(position, event)
+
+
+def _split_off(history: History, source: Position, event: ev.Trade) -> None:
+    """The seller's position is the smaller by what was resold, or over."""
+    source.qty -= event.qty
+    source.escrow_micros -= event.escrow_micros
+    source.bond_micros -= event.bond_micros
+    if source.qty == 0:
+        source.state = "RESOLD"
+        history.positions_of[source.contract].discard(source.position_id)
+    history.changed(source, event)
 
 
 def on_contract_state_changed(history: History, event: ev.ContractStateChanged) -> None:

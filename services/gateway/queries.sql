@@ -38,6 +38,9 @@ insert into positions select * from json_populate_recordset(null::positions, $1:
 on conflict (position_id) do update set
     updated_ms = excluded.updated_ms,
     last_seq = excluded.last_seq,
+    qty = excluded.qty,
+    escrow_micros = excluded.escrow_micros,
+    bond_micros = excluded.bond_micros,
     state = excluded.state,
     revision = excluded.revision,
     delivered_gpu_s = excluded.delivered_gpu_s,
@@ -68,7 +71,7 @@ on conflict (product) do update set
 select * from orders where status in ('new', 'partially_filled');
 
 -- name: live_positions
-select * from positions where state <> 'SETTLED_FINAL';
+select * from positions where state not in ('SETTLED_FINAL', 'RESOLD');
 
 -- name: all_balances
 select * from balances;

@@ -6,6 +6,7 @@ from hashlib import sha256
 from operator import attrgetter
 
 OPEN = frozenset({"new", "partially_filled"})
+OVER = frozenset({"SETTLED_FINAL", "RESOLD"})
 BLOCKS = frozenset({"block", "flex"})
 
 
@@ -14,7 +15,7 @@ class Order:
     """One order as it stands. `in_offset` is its own command's; `first_remaining` is what that command left of it.
 
     A flex has the latest of its starts, and the one that is left once there is no other.
-    `asked_digest` is that of its first terms, once it was replaced.
+    `asked_digest` is that of its first terms, where they are not kept or it was replaced.
     """
 
     order_id: int
@@ -168,20 +169,8 @@ def asks_the_same(terms: dict, order: Order) -> bool:
 
 
 def terms_of(order: Order) -> dict:
-    """Returns the order's terms as they stand, in the fields of its command but `command_id`."""
+    """Returns the terms of an order with one command of its own, in that command's fields but `command_id`."""
     head = {"account": order.account, "client_order_id": order.client_order_id}
-    if order.kind == "capacity":
-        curve = order.floor_curve_micros
-        return head | {
-            "type": "post_capacity",
-            "product": order.product,
-            "node": order.node,
-            "gpus": order.qty,
-            "from_s": order.start_s,
-            "to_s": order.end_s,
-            "floor_price_micros": order.price_micros,
-            "floor_curve_micros": tuple(curve) if curve else None,
-        }
     head |= {"qty": order.qty, "max_cost_micros": order.max_cost_micros, "tif": order.tif, "stp": order.stp}
     if order.kind in BLOCKS:
         return head | {

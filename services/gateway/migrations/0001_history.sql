@@ -6,7 +6,7 @@ create table orders (
     parent_id           bigint,
     account             text not null,
     client_order_id     text,
-    kind                text not null check (kind in ('limit', 'market', 'block', 'flex', 'capacity')),
+    kind                text not null check (kind in ('limit', 'market', 'block', 'flex', 'capacity', 'resell')),
     contract            text,
     product             text not null,
     start_s             bigint,
@@ -122,7 +122,7 @@ create table positions (
 );
 create index positions_of_buyer on positions (buyer, seq desc);
 create index positions_of_operator on positions (operator, seq desc);
-create index positions_live on positions (position_id) where state <> 'SETTLED_FINAL';
+create index positions_live on positions (position_id) where state not in ('SETTLED_FINAL', 'RESOLD');
 
 create table balances (
     account          text not null,

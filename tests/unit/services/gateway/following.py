@@ -5,7 +5,7 @@ from typing import Any
 from matching_engine.reference import Engine
 from schemas.base import Model
 from schemas.events import EVENT
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder
+from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder, Resell
 from services.gateway.decisions import Decision, Decisions
 from services.gateway.history import History
 from tests.scenarios.venue import PRODUCT, Venue, contract_of, hour_start_s
@@ -81,6 +81,22 @@ class FollowedVenue(Venue):
     def flex(self, account: str, qty: int, price_micros: int, hour: int = 3, periods: int = 2, wait: int = 1):
         """A flex bid that may start some hours later."""
         return self.block(account, qty, price_micros, hour, periods, latest_s=hour_start_s(hour + wait))
+
+    def resale(self, account: str, qty: int, price_micros: int, hour: int = 3, periods: int = 2) -> Resell:
+        """The account's own positions again."""
+        command_id = self.next_id()
+        return Resell(
+            command_id=command_id,
+            account=account,
+            client_order_id=f"o-{command_id}",
+            product=PRODUCT,
+            position_id=None,
+            block_id=None,
+            from_s=hour_start_s(hour),
+            to_s=hour_start_s(hour + periods),
+            qty=qty,
+            price_micros=price_micros,
+        )
 
     def capacity(self, account: str, gpus: int, price_micros: int, hour: int = 3, periods: int = 2, **changes: Any):
         """A capacity order of the account's node."""

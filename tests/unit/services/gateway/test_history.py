@@ -94,6 +94,23 @@ def test_a_capacity_order_is_filled_when_its_last_ask_is(venue):
     assert standing(block) == ("filled", 2, 2, 0, 8_000_000, None)
 
 
+def test_a_resale_splits_the_position_and_the_buyer_has_it_from_the_operator(venue):
+    venue.send(venue.limit("op", "sell", 4, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    venue.send(venue.resale("alice", 3, 2_500_000, periods=1))
+    venue.send(venue.limit("bob", "buy", 3, 2_500_000))
+    venue.send(venue.limit("alice", "sell", 1, 2_000_000, node=None))
+    venue.send(venue.limit("bob", "buy", 1, 2_000_000))
+    parent = venue.history.orders[3]
+    assert (parent.kind, *standing(parent)) == ("resell", "filled", 3, 3, 0, 7_500_000, None)
+    old, first, second = venue.history.positions.values()
+    assert (old.state, old.qty, old.escrow_micros, old.bond_micros) == ("RESOLD", 0, 0, 0)
+    assert (first.buyer, first.operator, first.qty, first.operator_order_id) == ("bob", "op", 3, 1)
+    assert (first.price_micros, first.escrow_micros, second.qty) == (2_000_000, 6_000_000, 1)
+    fill = venue.history.take_changes().fills[2]
+    assert (fill.seller, fill.price_micros, fill.value_micros) == ("alice", 2_500_000, 7_500_000)
+
+
 def test_a_refused_order_is_kept_as_a_refusal_under_its_client_id(venue):
     venue.send(venue.limit("alice", "buy", 1_000, 2_000_000, client_order_id="big"))
     refusal = venue.history.order_of_client("alice", "big")

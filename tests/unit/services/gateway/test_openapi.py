@@ -67,4 +67,5 @@ def test_an_order_may_be_any_of_its_forms(document):
         "BlockForm",
         "FlexForm",
         "CapacityForm",
+        "ResellForm",
     ]
