@@ -172,6 +172,23 @@ class Venue:
         )
         await self.log.append(order.canonical())
 
+    async def resell(self, account: str, contract: str, qty: int) -> None:
+        """Offers GPUs of the account's own positions again, at the operators' price."""
+        order = PlaceOrder(
+            **self._next(account),
+            contract=contract,
+            side="sell",
+            kind="limit",
+            qty=qty,
+            price_micros=PRICE_MICROS,
+            max_cost_micros=None,
+            tif="GTG",
+            post_only=False,
+            node=None,
+            stp="cancel_newest",
+        )
+        await self.log.append(order.canonical())
+
     async def buy_block(self, account: str, contracts: list[str], qty: int) -> None:
         """Buys the same GPUs over consecutive contracts."""
         order = PlaceBlock(

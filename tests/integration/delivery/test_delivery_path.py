@@ -109,6 +109,24 @@ async def deliver(venue: Venue, client, seed: int, contract: str, break_it: Call
     return Delivery(agent, settled, receipt, told)
 
 
+async def test_what_was_resold_is_leased_to_its_new_buyer_and_billed_to_him(venue: Venue):
+    node = TestNode(seed=9, gpus=gpus_of(9, 2))
+    clients = {name: await venue.join(name, "read", "trade") for name in ("first-9", "second-9")}
+    await venue.join("ops-9", "operate")
+    async with venue.site("ops-9", node):
+        (contract,) = venue.contracts(1, ahead_s=8)
+        await venue.offer("ops-9", node, [contract], 2)
+        await venue.buy("first-9", contract, 2)
+        await venue.resell("first-9", contract, 1)
+        await venue.buy("second-9", contract, 1)
+        settled = [(await venue.settled(name, 1))[0] for name in clients]
+        receipts = [(await venue.wait_for(lambda c=client: receipts_of(c, 1)))[0] for client in clients.values()]
+    assert [(each.qty, each.operator, each.node) for each in settled] == 2 * [(1, "ops-9", node.node_id)]
+    assert [receipt["buyer"] for receipt in receipts] == ["first-9", "second-9"]
+    assert len({gpu for receipt in receipts for gpu in receipt["gpus"]}) == 2
+    assert all(each.delivered_gpu_s > 0 for each in settled)
+
+
 async def lose_one(venue: Venue, agent: PlayedAgent) -> None:
     await venue.sleep_until(await venue.leased(agent) + PERIOD_S / 2)
     lost = agent.node.gpus[1]
