@@ -101,6 +101,15 @@ def add_reading_routes(app: FastAPI, authenticator: Authenticator, views: Views)
         """The caller's lines, newest first; `cursor` of the answer leads to the next page."""
         return await views.statement(caller.account, asset, cursor, limit)
 
+    @app.get("/v1/claims")
+    async def claims(
+        caller: Reader,
+        cursor: Seq = None,
+        limit: Annotated[int, Query(ge=1, le=views.page_lines_max)] = 100,
+    ) -> dict[str, Any]:
+        """What corrections left owed by the caller or to the caller, newest first: paid by the guarantee, or claims."""
+        return await views.claims(caller.account, cursor, limit)
+
     @app.get("/v1/ledger/trial-balance")
     @public
     async def trial_balance() -> dict[str, Any]:

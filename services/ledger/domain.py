@@ -17,11 +17,12 @@ from schemas.events import (
     PositionSettled,
     Posting,
 )
+from services.ledger.claims import Claims
 
 EXTERNAL = "external"
 IN_TRANSIT = "in_transit"
 GPU_MS = "GPU.MS"
-REFERENCES = ("transfer_id", "position_id", "escrow_id", "order_id")
+REFERENCES = ("transfer_id", "position_id", "escrow_id", "order_id", "claim_id")
 
 
 class LedgerMismatch(Exception):
@@ -87,6 +88,7 @@ class Plan:
     balances: dict[tuple[str, str], Balance] = field(default_factory=dict)
     delivered: dict[int, Delivered] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
+    claims: Claims = field(default_factory=Claims)
 
 
 def plan_batch(
@@ -101,6 +103,7 @@ def plan_batch(
     plan = Plan()
     for event in events:
         first_leg = len(plan.transfers)
+        plan.claims.take(event)
         if _moves_money(type(event)) and event.postings:
             plan.transfers += pair_legs(event, money_legs(event))
             for posting in event.postings:

@@ -118,3 +118,23 @@ insert into mismatch (shard, seq, detail) values ($1, $2, $3) on conflict (shard
 
 -- name: mismatch
 select seq, detail from mismatch where shard = $1;
+
+-- name: add_claims
+insert into claim (seq, ts_ms, kind, claim_id, position_id, revision, debtor, creditor, asset, amount, owed)
+select * from unnest(
+    $1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::integer[], $7::text[], $8::text[],
+    $9::text[], $10::bigint[], $11::bigint[]
+);
+
+-- name: pay_claims
+update claim set owed = paid.owed, paid_ms = paid.ts_ms
+from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as paid (claim_id, owed, ts_ms)
+where claim.claim_id = paid.claim_id;
+
+-- name: claims
+select * from (
+    (select * from claim where debtor = $1 and seq < $2 order by seq desc limit $3)
+    union
+    (select * from claim where creditor = $1 and seq < $2 order by seq desc limit $3)
+) as both_parties
+order by seq desc limit $3;

@@ -75,6 +75,10 @@ class LedgerStore:
                     await connection.execute(QUERIES.post_transfers, self._shard, *_columns(plan.transfers))
                 if plan.delivered:
                     await connection.execute(QUERIES.set_delivered, *_transposed(_delivered_rows(plan)))
+                if plan.claims.made:
+                    await connection.execute(QUERIES.add_claims, *_transposed(plan.claims.made))
+                if plan.claims.paid:
+                    await connection.execute(QUERIES.pay_claims, *_transposed(plan.claims.paid.values()))
                 if plan.outcomes:
                     await connection.execute(QUERIES.close_requests, *_transposed(plan.outcomes))
         except asyncpg.CheckViolationError as error:
@@ -161,6 +165,11 @@ class LedgerStore:
         """Returns an owner's lines, newest first, before (seq, leg, side); side 0 is a debit, 1 a credit."""
         async with self._acquire() as connection:
             return await connection.fetch(QUERIES.statement, owner, asset, *before, lines)
+
+    async def claims(self, party: str, before: int, lines: int) -> list[asyncpg.Record]:
+        """Returns what corrections left owed by a party or to it, newest first, before a sequence."""
+        async with self._acquire() as connection:
+            return await connection.fetch(QUERIES.claims, party, before, lines)
 
     @asynccontextmanager
     async def _acquire(self) -> AsyncIterator[asyncpg.Connection]:

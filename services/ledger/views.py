@@ -20,6 +20,11 @@ class Views:
     def __init__(self, settings: LedgerSettings, store: LedgerStore, poster: Poster):
         self._settings, self._store, self._poster = settings, store, poster
 
+    @property
+    def page_lines_max(self) -> int:
+        """The most lines that a page has."""
+        return self._settings.ledger_page_lines_max
+
     async def statement(self, owner: str, asset: str | None, cursor: str | None, limit: int) -> dict[str, Any]:
         """Returns a page of an owner's lines, newest first."""
         if not 1 <= limit <= self._settings.ledger_page_lines_max:
@@ -31,6 +36,12 @@ class Views:
             "lines": [_line(row) for row in rows],
             "cursor": write_cursor(last["seq"], last["leg"], last["side"]) if last else None,
         }
+
+    async def claims(self, party: str, cursor: int | None, limit: int) -> dict[str, Any]:
+        """Returns a page of what corrections left owed by a party or to it, newest first."""
+        rows = await self._store.claims(party, NEWEST[0] if cursor is None else cursor, limit)
+        cursor = rows[-1]["seq"] if len(rows) == limit else None
+        return {"items": [_claim(row, party) for row in rows], "cursor": cursor}
 
     async def trial_balance(self) -> dict[str, Any]:
         """Returns the totals per asset: what the debits and the credits of all accounts add up to."""
@@ -99,4 +110,24 @@ def _line(row) -> dict[str, Any]:
         "bucket": row["bucket"],
         "side": SIDES[row["side"]],
         "amount": str(amount) if row["asset"] == GPU_MS else format_micros(amount),
+    }
+
+
+def _claim(row, party: str) -> dict[str, Any]:
+    state = "covered" if row["kind"] == "guarantee" else "open" if row["owed"] else "paid"
+    return {
+        "seq": row["seq"],
+        "ts_ms": row["ts_ms"],
+        "kind": row["kind"],
+        "claim_id": row["claim_id"],
+        "position_id": row["position_id"],
+        "revision": row["revision"],
+        "role": "debtor" if row["debtor"] == party else "creditor",
+        "debtor": row["debtor"],
+        "creditor": row["creditor"],
+        "asset": row["asset"],
+        "amount": format_micros(row["amount"]),
+        "owed": format_micros(row["owed"]),
+        "state": state,
+        "paid_ms": row["paid_ms"],
     }

@@ -237,6 +237,35 @@ async def test_a_rebuilt_ledger_has_the_same_books(venue: Venue):
     assert answers[0][1]["balanced"] and [row["asset"] for row in answers[0][1]["assets"]] == [CNY, "GPU.MS"]
 
 
+async def test_what_a_correction_left_owed_is_shown_to_both_parties_until_it_is_paid(venue: Venue):
+    venue.log.credit("guarantee", 30)
+    venue.log.correct("alice", "site", drawn=30, owed=70)
+    venue.log.credit("site", 50, "t2")
+    venue.log.pay_claim("alice", "site", 50, left=20)
+    await venue.write()
+    answers = []
+    for rebuild in (False, True):
+        async with serving(venue, rebuild) as client:
+            answers.append((await client.ask("GET", "/v1/claims", ALICE)).json())
+            lines = (await client.ask("GET", "/v1/statements", ALICE)).json()["lines"]
+            page = (await client.ask("GET", "/v1/claims", ALICE, params={"limit": 1})).json()
+            assert (await client.ask("GET", "/v1/claims", ADMIN)).json() == {"items": [], "cursor": None}
+            assert (await client.ask("GET", "/v1/claims")).json()["code"] == "unsigned_request"
+    owed, covered = answers[0]["items"]
+    assert answers[0] == answers[1]
+    assert (page["items"], page["cursor"]) == ([owed], 3)
+    told = ("kind", "claim_id", "position_id", "revision", "role", "debtor", "amount", "owed", "state")
+    assert [owed[name] for name in told] == ["claim", 1, 1, 2, "creditor", "site", "0.00007", "0.00002", "open"]
+    assert [covered[name] for name in told] == [
+        "guarantee", None, 1, 2, "creditor", "site", "0.00003", "0.00", "covered"
+    ]  # fmt: skip
+    shown = [(line["cause"], line["reference"], line["side"], line["amount"]) for line in lines]
+    assert shown == [
+        ("claim_paid", "claim:1", "credit", "0.00005"),
+        ("guarantee_drawn", "position:1", "credit", "0.00003"),
+    ]
+
+
 async def test_a_killed_database_costs_no_posting_and_posts_none_twice(venue: Venue, own_postgres: Running):
     venue.settings = venue.settings.model_copy(update={"database_url": own_postgres.address})
     async with serving(venue) as client:
