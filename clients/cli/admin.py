@@ -87,22 +87,13 @@ def deposit(
     json: bool = False,
 ) -> None:
     """Credit ACCOUNT with AMOUNT (a decimal number) of ASSET that came in from outside."""
-    import httpx
+    from clients.cli.session import Signer, signed
+    from clients.http import result_of
 
-    from clients.http import Refusal, load_credentials, open_client, result_of
-    from infra import exchange
-    from infra.settings import InfraSettings
-
-    settings = InfraSettings()
     form = {"account": account, "asset": asset, "amount": amount}
-    try:
-        credentials = load_credentials(settings.keys_dir, ADMIN_KEY)
-        usual = f"http://{settings.host}:{settings.ledger_port}"
-        with open_client((exchange.addresses(settings.data) or {}).get("ledger", usual), credentials) as ledger:
-            headers = {"Idempotency-Key": key or uuid4().hex}
-            show(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), json=json)
-    except (Refusal, httpx.TransportError, FileNotFoundError) as error:
-        raise Refused(str(error)) from error
+    headers = {"Idempotency-Key": key or uuid4().hex}
+    with signed("ledger", Signer(key=ADMIN_KEY)) as ledger:
+        show(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), json=json)
 
 
 def replay(until_offset: int | None = None, *, balances: bool = True, json: bool = False) -> int:

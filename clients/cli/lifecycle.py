@@ -9,6 +9,9 @@ from cyclopts import App, Parameter
 
 from clients.cli.output import Refused, show
 
+NEXT = """the page: {page}
+from another shell: hourbook products, keys create ACCOUNT, admin deposit ACCOUNT CNY 1000, order place --help"""
+
 
 def up(
     *,
@@ -33,6 +36,7 @@ def up(
         else:
             show({f"  {name}": address for name, address in addresses.items()}, json=False)
             show(f"up after {seconds:.1f} s with {products} products; Ctrl-C stops it", json=False)
+            show(NEXT.format(page=addresses.get("terminal", "")), json=False)
         sys.stdout.flush()
 
     try:

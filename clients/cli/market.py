@@ -1,18 +1,63 @@
-"""Commands that read the market: `trades`, `candles`, and `watch`, which follows the public feed."""
+"""Commands that read the market: `products`, `contracts`, `trades`, `candles`, `index`, and `watch`, which follows the
+public feed.
+"""
 
 import json as json_codec
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from httpx import Client
 
 from clients.cli.output import Refused, show
-from clients.cli.session import market_data
+from clients.cli.session import columns, market_data
 from clients.http import result_of
 
+QUOTES = ("bid", "bid_qty", "ask", "ask_qty", "last")
+PRODUCT_COLUMNS = columns("product", "currency", "lot", "tick", "period_s", "gate_lead_s", "state")
+CONTRACT_COLUMNS = columns("contract", "start", "gate", "state", *QUOTES)
+INDEX_COLUMNS = columns("contract", "start", "index", "level", "stale", "time")
 TRADE_COLUMNS = ("time", "contract", "price", "qty", "taker_side", "seq")
 CANDLE_COLUMNS = ("start", "open", "high", "low", "close", "qty", "final")
 
 Channels = Annotated[tuple[str, ...], Parameter(help="book trades ticker candles curve index delivery listings status")]
+
+
+def products(*, hub: str | None = None, url: str | None = None, json: bool = False) -> None:
+    """List what is traded: grade, hub and tier of each product, its currency and period."""
+    with market_data(url) as client:
+        found = list(listed(client, "/v1/products"))
+    if hub is not None:
+        found = [row for row in found if row["product"].split(".")[1] == hub]
+    show(found if json else list(map(PRODUCT_COLUMNS, found)), json=json)
+
+
+def contracts(
+    product: str, *, state: str | None = "OPEN", limit: int = 50, url: str | None = None, json: bool = False
+) -> None:
+    """List PRODUCT's contracts, earliest first, with best prices; --state METERED (or another) for those past."""
+    with market_data(url) as client:
+        quotes = {row["contract"]: row for row in result_of(client.get(f"/v1/curve/{product}"))["points"]}
+        rows = (row for row in listed(client, "/v1/contracts", product=product) if state in (None, row["state"]))
+        found = [row | {name: quotes.get(row["contract"], {}).get(name) for name in QUOTES} for row in rows][:limit]
+    show(found if json else list(map(CONTRACT_COLUMNS, found)), json=json)
+
+
+def index(product: str, *, limit: int = 20, url: str | None = None, json: bool = False) -> None:
+    """Print the index values of PRODUCT, latest delivery first, with the level of evidence each stands on."""
+    with market_data(url) as client:
+        found = result_of(client.get("/v1/index", params={"product": product, "limit": limit}))
+    show(found if json else list(map(INDEX_COLUMNS, found["items"])), json=json)
+
+
+def listed(client: Client, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a paged list of market data."""
+    while True:
+        page = result_of(client.get(path, params=params))
+        yield from page["items"]
+        if page.get("cursor") is None:
+            return
+        params["cursor"] = page["cursor"]
 
 
 def trades(symbol: str, *, limit: int = 20, url: str | None = None, json: bool = False) -> None:
@@ -74,5 +119,5 @@ def _line(message: dict[str, Any]) -> str:
 
 
 def add_to(app: App) -> None:
-    for command in (trades, candles, watch):
+    for command in (products, contracts, trades, candles, index, watch):
         app.command(command)

@@ -24,9 +24,20 @@ def show(data: Any, *, json: bool) -> None:
         lines = dict(flatten(data))
         width = max((len(name) for name in lines), default=0)
         for name, value in lines.items():
-            print(f"{name:<{width}}  {value}")
+            print(f"{name:<{width}}  {text_of(value)}".rstrip())
     else:
         print(data)
+
+
+def text_of(value: Any) -> str:
+    """A value as a person reads it: nothing for none, words for truth, a list's parts beside each other."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(text_of, value))
+    return str(value)
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -47,5 +58,5 @@ def show_rows(rows: list[dict[str, Any]]) -> None:
     for name in rows[0]:
         table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*map(text_of, row.values()))
     Console(width=WIDTH_MAX).print(table)

@@ -11,12 +11,13 @@ import httpx
 from cyclopts import Parameter
 
 from clients.cli.output import Refused
-from clients.http import Refusal, key_file, load_credentials, open_client
+from clients.http import Refusal, load_credentials, open_client
 from infra.places import data_dir
 
 DEFAULT_URLS = {
     "gateway": "http://127.0.0.1:18080",
     "market_data": "http://127.0.0.1:18081",
+    "delivery": "http://127.0.0.1:18082",
     "listings": "http://127.0.0.1:18083",
     "ledger": "http://127.0.0.1:18084",
 }
@@ -40,28 +41,26 @@ def address_of(service: str, url: str | None = None) -> str:
     return url or os.environ.get(f"HOURBOOK_{service.upper()}_URL") or known.get(service) or DEFAULT_URLS[service]
 
 
-@contextmanager
-def gateway(signer: Signer | None) -> Iterator[httpx.Client]:
-    """A client of the gateway that signs with the signer's key; what goes wrong inside is one clear line."""
-    with _signed("gateway", signer) as client:
-        yield client
+def gateway(signer: Signer | None) -> AbstractContextManager[httpx.Client]:
+    """A client of the gateway that signs with the signer's key."""
+    return signed("gateway", signer)
 
 
-@contextmanager
-def ledger(signer: Signer | None) -> Iterator[httpx.Client]:
+def ledger(signer: Signer | None) -> AbstractContextManager[httpx.Client]:
     """A client of the ledger that signs as `gateway` does."""
-    with _signed("ledger", signer) as client:
-        yield client
+    return signed("ledger", signer)
 
 
 @contextmanager
-def _signed(service: str, signer: Signer | None) -> Iterator[httpx.Client]:
+def signed(service: str, signer: Signer | None) -> Iterator[httpx.Client]:
+    """A client of a service that signs with the signer's key; what goes wrong inside is one clear line."""
     signer = signer or Signer()
     keys_dir = data_dir() / "keys"
     try:
         credentials = load_credentials(keys_dir, signer.key)
     except FileNotFoundError:
-        raise Refused(f"there is no key `{signer.key}` ({key_file(keys_dir, signer.key)})") from None
+        known = ", ".join(sorted(path.name.removesuffix("-api.ed25519") for path in keys_dir.glob("*-api.ed25519")))
+        raise Refused(f"there is no key `{signer.key}` in {keys_dir}; there are: {known or 'none yet'}") from None
     with open_client(address_of(service, signer.url), credentials) as client:
         yield from _said_clearly(client)
 
@@ -84,9 +83,9 @@ def _said_clearly(client: httpx.Client) -> Iterator[httpx.Client]:
     except Refusal as refusal:
         raise Refused(str(refusal)) from refusal
     except httpx.TransportError as error:
-        raise Refused(f"no exchange answers at {client.base_url}: {error}") from error
+        raise Refused(f"no exchange answers at {client.base_url} (`hourbook status` shows ours): {error}") from error
 
 
 def columns(*names: str) -> Callable[[dict], dict]:
     """Returns a function that keeps these members of a reply, for a table that a person reads."""
-    return lambda row: {name: "" if row[name] is None else row[name] for name in names}
+    return lambda row: {name: "" if row.get(name) is None else row[name] for name in names}

@@ -96,6 +96,13 @@ def add_party_routes(
             raise ProblemError("not_found", f"you have no receipt for position {position_id}")
         return Response(row["document"], media_type=JSON)
 
+    @app.get("/v1/receipts/{position_id}/revisions")
+    async def list_revisions(position_id: PositionId, caller: read) -> Response:
+        rows = await Store(pool).rows("receipt_revisions", position_id)
+        if not rows or caller.account not in (rows[0]["buyer"], rows[0]["operator"]):
+            raise ProblemError("not_found", f"you have no receipt for position {position_id}")
+        return Response(b'{"items":[%s]}' % b",".join(row["document"] for row in rows), media_type=JSON)
+
     @app.get("/v1/positions/{position_id}/meter", response_model=MeterRecordView)
     async def show_meter(position_id: PositionId, caller: read) -> Response:
         return _json(await _meter_record(Store(pool), position_id, caller))

@@ -262,6 +262,9 @@ insert into receipt values ($1, $2, $3, $4, $5) on conflict (position_id, revisi
 -- name: find_receipt
 select document, buyer, operator from receipt where position_id = $1 order by revision desc limit 1;
 
+-- name: receipt_revisions
+select document, buyer, operator from receipt where position_id = $1 order by revision;
+
 -- name: receipts_page
 select distinct on (position_id) position_id, document from receipt
 where (buyer = $1 or operator = $1) and position_id < $2 order by position_id desc, revision desc limit $3;

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from schemas.accounts import Scope
 from schemas.base import Model
+from schemas.complaints import complaint
 from schemas.events import OrderRejected
 from schemas.ids import AccountId, ClientOrderId, product_of
 from schemas.money import BadDecimal, cost_micros, parse_micros
@@ -150,7 +151,7 @@ def product_in(command: Placing) -> str:
 
 def words_of(error: ValidationError) -> str:
     """Says in one line what is wrong with which field."""
-    return "; ".join(f"{_place_in(item['loc'])}{item['msg']}" for item in error.errors(include_url=False)[:5])
+    return "; ".join(f"{_place_in(item['loc'])}{complaint(item)}" for item in error.errors(include_url=False)[:5])
 
 
 def code_of(error: ValidationError) -> str:

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schemas.complaints import in_words
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
 from services.kit.readiness import Readiness
 
@@ -70,8 +71,8 @@ def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) 
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        detail = "; ".join(f"{'.'.join(map(str, item['loc'][1:]))}: {item['msg']}" for item in error.errors())
-        return problem_response(ProblemError("malformed_request", detail), request.state.request_id)
+        problem = ProblemError("malformed_request", in_words(error.errors(), skip=1))
+        return problem_response(problem, request.state.request_id)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:

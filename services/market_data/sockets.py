@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from schemas.complaints import in_words
 from schemas.market_data import Acknowledged, FeedProblem, FeedRequest, Heartbeat
 from services.kit.auth import public
 from services.kit.http import ProblemError
@@ -89,7 +90,7 @@ def _answer(text: str | bytes, reader: Reader) -> None:
     try:
         request = FeedRequest.model_validate_json(text)
     except ValidationError as error:
-        detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        detail = in_words(error.errors()[:5])
         reader.put(None, 0, FeedProblem(code="malformed_request", detail=detail).wire())
         return
     try:

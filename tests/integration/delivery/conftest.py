@@ -23,10 +23,11 @@ from schemas.events import EVENT, AnyEvent
 from schemas.ids import contract_name, contract_start_s
 from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
 from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, TOPICS
-from schemas.venue import Credit, SetProductState
+from schemas.venue import Credit, SetProductState, VenueCommand
 from services.delivery import app as delivery_app
 from services.delivery.settings import Settings
 from services.kit.keys import load_private_key
+from services.kit.store import enqueue
 from services.matching.app import MatchingService
 from services.matching.settings import MatchingSettings
 from tests.fixtures.command_log import CommandLog, consume, produce
@@ -213,6 +214,13 @@ class Venue:
         """All events of a kind that the engine has written."""
         mark = f'"type":"{kind}"'.encode()
         return [EVENT.validate_json(raw) for raw in await self.log.events() if mark in raw]
+
+    async def enqueue(self, command: VenueCommand) -> None:
+        """Puts a command into delivery's outbox, as delivery itself would."""
+        connection = await asyncpg.connect(self.settings.database_url, server_settings={"search_path": "delivery"})
+        async with connection.transaction():
+            await enqueue(connection, command)
+        await connection.close()
 
     async def delivery_events(self) -> list[DeliveryEvent]:
         """Everything on `delivery.events` so far."""

@@ -11,6 +11,7 @@ import pytest_asyncio
 from schemas.delivery import DeliveryEvent, MeterInputs, MeterOutcome
 from schemas.events import PositionSettled
 from schemas.nodes import NodeReported, Report, signing_bytes
+from schemas.venue import SettlePosition
 from services.delivery.meter import measure
 from services.kit.keys import signature_holds
 from tests.fixtures.delivery import TestNode, gpu_uuid
@@ -56,6 +57,36 @@ async def test_a_block_is_delivered_whole_by_one_lease_and_its_receipts_can_be_r
     assert [event.seq for event in told] == list(range(1, len(told) + 1))
     leases = [(event.type, event.lease_id) for event in told if event.type.startswith("lease")]
     assert leases == [("lease_started", lease_id), ("lease_ended", lease_id)]
+
+
+async def test_a_correction_gives_a_new_receipt_beside_the_first(venue: Venue):
+    (settled,) = (await venue.settled("alice", 2))[:1]
+    alice, ops = await venue.join("alice", "read"), await venue.join("ops", "read")
+    correction = SettlePosition(
+        position_id=settled.position_id,
+        revision=2,
+        excused_gpu_s=0,
+        delivered_gpu_s=2 * PERIOD_S,
+        used_gpu_s=0,
+        noticed=False,
+        recalled_gpus=0,
+        meter_digest="c" * 64,
+    )
+    await venue.enqueue(correction)
+
+    async def corrected() -> list[dict] | None:
+        items = (await alice.get(f"/v1/receipts/{settled.position_id}/revisions")).json()["items"]
+        return items if len(items) == 2 else None
+
+    first, second = await venue.wait_for(corrected)
+    assert [each["revision"] for each in (first, second)] == [1, 2]
+    assert (first["delivered_gpu_s"], second["delivered_gpu_s"]) == (3 * PERIOD_S, 2 * PERIOD_S)
+    assert second["paid_micros"] == PRICE_MICROS * 2 * PERIOD_S // 3600
+    assert second["paid_micros"] + second["refunded_micros"] == first["paid_micros"] + first["refunded_micros"]
+    assert (await ops.get(f"/v1/receipts/{settled.position_id}")).json() == second
+    told = [(each.revision, each.meter_digest) for each in await venue.delivery_events()
+            if each.type == "receipt_issued" and each.position_id == settled.position_id]  # fmt: skip
+    assert told == [(1, settled.meter_digest), (2, "c" * 64)]
 
 
 async def position_of(venue: Venue, buyer: str) -> int | None:

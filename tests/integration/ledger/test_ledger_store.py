@@ -3,8 +3,8 @@
 import asyncpg
 import pytest
 
-from schemas.venue import Credit
-from services.kit.store import Fenced, Position
+from schemas.venue import Credit, SetProductState
+from services.kit.store import Fenced, Position, commands_json
 from services.ledger.domain import AccountKey, Balance, LedgerMismatch, Outcome, Plan, Transfer, plan_batch
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import LedgerStore, OtherRequest
@@ -110,10 +110,7 @@ async def test_the_halt_is_sent_once_for_the_first_mismatch(store: LedgerStore, 
     assert not await store.halt(LedgerMismatch(9, "second"))
     rows = await database.fetch("select number, commands from outbox")
     assert [tuple(row) for row in rows] == [
-        (
-            1,
-            '[{"type":"set_product_state","product":null,"state":"HALTED","reason":"ledger_mismatch","opens_after_s":null}]',
-        )
+        (1, commands_json((SetProductState(product=None, state="HALTED", reason="ledger_mismatch"),)))
     ]
     assert (await store.mismatch()).args == ("seq 7: first",)
 

@@ -1,0 +1,85 @@
+"""The group `sale`: used hardware from the offer to the money, a command for each step of seller and buyer."""
+
+from typing import Any, Literal
+
+from cyclopts import App
+
+from clients.cli.output import show
+from clients.cli.session import Signer, columns, signed
+from clients.http import result_of
+
+COLUMNS = columns("listing_id", "state", "kind", "grade", "hub", "condition", "price", "currency", "seller", "buyer")
+
+
+def offer(
+    title: str,
+    price: str,
+    inspection_id: str,
+    *,
+    hub: str,
+    currency: str = "CNY",
+    kind: Literal["module", "pcie_card", "baseboard", "server", "rack_lot"] = "module",
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """List hardware for PRICE with the inspection that `agent inspect` deposited; the key needs the scope sell_hw."""
+    form = {"kind": kind, "title": title, "hub": hub, "price": price, "currency": currency}
+    take("", form | {"inspection_id": inspection_id}, signer, json)
+
+
+def see(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Show a sale as its seller and its buyer see it."""
+    with signed("listings", signer) as client:
+        tell(result_of(client.get(f"/v1/sales/{listing_id}")), json)
+
+
+def buy(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Take a listing at its price; the money goes into escrow."""
+    take(f"/{listing_id}/buy", {}, signer, json)
+
+
+def ship(listing_id: str, carrier: str, tracking: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Say, as the seller, that the goods are on their way."""
+    take(f"/{listing_id}/ship", {"carrier": carrier, "tracking": tracking}, signer, json)
+
+
+def receive(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Say, as the buyer, that the goods are there; the time to look at them begins."""
+    take(f"/{listing_id}/receive", {}, signer, json)
+
+
+def accept(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Accept the goods, as the buyer: the seller is paid."""
+    take(f"/{listing_id}/accept", {}, signer, json)
+
+
+def reject(listing_id: str, reason: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Send the goods back, as the buyer, and say what is wrong."""
+    take(f"/{listing_id}/reject", {"reason": reason}, signer, json)
+
+
+def returned(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Say, as the seller, that rejected goods are back: the buyer is refunded."""
+    take(f"/{listing_id}/returned", {}, signer, json)
+
+
+def withdraw(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Take an offer off the board; its GPUs may be rented out again."""
+    take(f"/{listing_id}/withdraw", {}, signer, json)
+
+
+def take(path: str, form: dict[str, str], signer: Signer | None, json: bool) -> None:
+    """Takes one step and prints the listing as it stands."""
+    with signed("listings", signer) as client:
+        tell(result_of(client.post(f"/v1/listings{path}", json=form)), json)
+
+
+def tell(listing: dict[str, Any], json: bool) -> None:
+    show(listing if json else COLUMNS(listing), json=json)
+
+
+def add_to(app: App) -> None:
+    sale = App(name="sale", help="Sell and buy used hardware; the money waits in escrow.")
+    for command in (offer, see, buy, ship, receive, accept, reject, returned, withdraw):
+        sale.command(command)
+    app.command(sale)

@@ -1,0 +1,172 @@
+"""The command line of the administrator, of those who read the market, and of sellers: real answers of an exchange."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+
+from tests.api.conftest import PRODUCT, bid, contract_in
+from tests.fixtures.event_log import terms
+
+Hourbook = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def hourbook(exchange, users) -> Hourbook:
+    """Runs a command; returns its status, its output and what it said on standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "clients.cli", *arguments]
+        environment = os.environ | {"HOURBOOK_DATA": str(exchange.data)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def answer(hourbook: Hourbook, *arguments: str):
+    """The document that a command prints with --json; it must succeed."""
+    status, output, words = hourbook(*arguments, "--json")
+    assert (status, words) == (0, ""), words
+    return json.loads(output)
+
+
+# -- the administrator -------------------------------------------------------------------------------------------------
+
+
+def test_products_of_a_file_are_defined_and_then_traded(hourbook, tmp_path):
+    product = f"CLI{uuid4().hex[:6].upper()}.CNE.F"
+    file = tmp_path / "products.json"
+    file.write_text(f"[{terms(product, horizon_periods=48).model_dump_json()}]")
+    assert answer(hourbook, "admin", "products", str(file)) == [
+        {"product": product, "currency": "CNY", "period_s": 3600}
+    ]
+    (shown,) = [row for row in answer(hourbook, "products") if row["product"] == product]
+    assert (shown["tick"], shown["lot"], shown["period_s"]) == ("0.01", 1, 3600)
+
+
+def test_a_file_that_is_no_list_of_products_is_named(hourbook, tmp_path):
+    file = tmp_path / "products.json"
+    file.write_text('[{"product": "X"}]')
+    status, output, words = hourbook("admin", "products", str(file))
+    assert (status, output, words.startswith(f"hourbook: {file}: ")) == (1, "", True)
+
+
+@pytest.fixture
+def own_product(hourbook, tmp_path) -> str:
+    product = f"OWN{uuid4().hex[:6].upper()}.CNE.F"
+    file = tmp_path / "own.json"
+    file.write_text(f"[{terms(product, horizon_periods=48).model_dump_json()}]")
+    answer(hourbook, "admin", "products", str(file))
+    answer(hourbook, "admin", "resume", product)
+    return product
+
+
+def test_trading_in_one_product_is_halted_restricted_and_opened_again(hourbook, own_product, trader):
+    form = bid(contract=contract_in(30, own_product))
+    for command, state in (("halt", "HALTED"), ("cancel-only", "CANCEL_ONLY"), ("resume", "OPEN")):
+        told = answer(hourbook, "admin", command, own_product, "--reason", "drill")
+        assert told == [{"product": own_product, "state": state, "reason": "drill"}]
+        status = trader.client.post("/v1/orders", json=form).status_code
+        assert status == (201 if state == "OPEN" else 422)
+    assert trader.client.post("/v1/orders", json=bid()).status_code == 201
+    answer(hourbook, "order", "cancel", "--all", "--product", own_product)
+
+
+def test_an_unknown_product_cannot_be_halted(hourbook):
+    status, _, words = hourbook("admin", "halt", "NOBODY80.CNE.F")
+    assert (status, words) == (1, "hourbook: refused: unknown_product\n")
+
+
+def test_a_deposit_is_paid_in_once_under_one_key(hourbook):
+    account = f"cli-{uuid4().hex[:6]}"
+    answer(hourbook, "keys", "create", account)
+    first = answer(hourbook, "admin", "deposit", account, "CNY", "12.5", "--key", account)
+    again = answer(hourbook, "admin", "deposit", account, "CNY", "12.5", "--key", account)
+    assert (first, again["state"]) == (again, "posted")
+    (balance,) = answer(hourbook, "balance", "--key", account)
+    assert (balance["asset"], balance["available"], balance["held"]) == ("CNY", "12.50", "0.00")
+    (line,) = answer(hourbook, "statement", "--key", account)
+    assert [line[name] for name in ("cause", "side", "amount", "asset")] == ["credited", "credit", "12.50", "CNY"]
+    shown = hourbook("statement", "--key", account)[1].splitlines()
+    assert (shown[0].split(), shown[1].split()[-1]) == (
+        ["time", "cause", "reference", "asset", "bucket", "amount"],
+        "+12.50",
+    )
+
+
+@pytest.mark.parametrize("amount", ["-1", "1.1234567", "much"])
+def test_an_amount_that_is_none_is_refused_in_words(hourbook, amount):
+    status, output, words = hourbook("admin", "deposit", "nobody", "CNY", f"--amount={amount}")
+    assert (status, output) == (1, "")
+    assert "decimal number with at most six decimals, like 12.84" in words
+
+
+def test_the_replay_of_the_running_exchange_gives_the_same_bytes(hourbook):
+    told = answer(hourbook, "admin", "replay", "--no-balances")
+    assert (told["identical"], told["events"] > 0, told["commands"] > 0) == (True, True, True)
+
+
+# -- who reads the market ----------------------------------------------------------------------------------------------
+
+
+def test_the_contracts_of_a_product_are_listed_earliest_first_with_their_best_prices(hourbook, trader):
+    rows = answer(hourbook, "contracts", PRODUCT, "--limit", "300")
+    assert [row["contract"] for row in rows] == sorted(row["contract"] for row in rows)
+    (row,) = [row for row in rows if row["contract"] == contract_in(30)]
+    assert (row["state"], row["bid"], row["ask"]) == ("OPEN", "0.50", None)
+    assert answer(hourbook, "contracts", PRODUCT, "--state", "METERED") == []
+
+
+def test_a_product_that_is_none_is_refused_in_words(hourbook):
+    status, _, words = hourbook("contracts", "nonsense")
+    assert status == 1
+    assert words == "hourbook: malformed_request: product: should be a product like H100SXM80.CNE.F\n"
+
+
+def test_nothing_traded_is_nothing_to_show(hourbook):
+    for command in ("trades", "candles", "index"):
+        assert hourbook(command, PRODUCT)[:2] == (0, "nothing to show\n")
+        assert answer(hourbook, command, PRODUCT)["items"] == []
+
+
+def test_the_book_shows_what_rests(hourbook, trader):
+    shown = [line.split() for line in hourbook("book", contract_in(30))[1].splitlines()]
+    assert shown[0] == ["bid", "qty", "bid", "ask", "ask", "qty"]
+    assert shown[1][1] == "0.50"
+
+
+def test_the_feed_is_followed_line_by_line(exchange, users):
+    command = [sys.executable, "-m", "clients.cli", "watch", contract_in(30), "book", "--json"]
+    environment = os.environ | {"HOURBOOK_DATA": str(exchange.data), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
+        messages = map(json.loads, following.stdout)
+        snapshot = next(message for message in messages if message.get("type") == "snapshot")
+        following.terminate()
+    assert (snapshot["ch"], snapshot["sym"]) == ("book", contract_in(30))
+
+
+# -- traders and sellers -----------------------------------------------------------------------------------------------
+
+
+def test_who_has_traded_nothing_has_no_fills_receipts_or_claims(hourbook):
+    account = f"cli-{uuid4().hex[:6]}"
+    answer(hourbook, "keys", "create", account)
+    for command in ("fills", "receipts", "claims", "statement"):
+        assert answer(hourbook, command, "--key", account) == []
+    for command in (("receipts", "1"), ("access", "1")):
+        status, _, words = hourbook(*command, "--key", account)
+        assert (status, words.startswith("hourbook: not_found: you have no ")) == (1, True)
+
+
+def test_a_sale_needs_an_inspection_the_scope_and_a_listing(hourbook):
+    account = f"cli-{uuid4().hex[:6]}"
+    answer(hourbook, "keys", "create", account, "--scopes", "read", "--scopes", "sell_hw")
+    offer = ("sale", "offer", "2 x H100", "378000", "0" * 64, "--hub", "CNS", "--key", account)
+    assert hourbook(*offer)[2].startswith("hourbook: bad_inspection: ")
+    assert hourbook("sale", "buy", "nothing", "--key", account)[2].startswith("hourbook: scope_missing: ")
+    assert hourbook("sale", "see", "nothing", "--key", account)[2] == "hourbook: not_found: no listing nothing\n"
