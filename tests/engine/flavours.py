@@ -111,6 +111,19 @@ class Haste(Flavour):
         super().pass_time()
 
 
+class Conditions(Flavour):
+    """Icebergs, expiries, minimum quantities, self-trade instructions; replaces, batches and silence among them."""
+
+    odds = {"replace": 250, "place_batch": 60, "fall_silent": 10, "cancel": 80}
+    conditions_one_in = 2
+
+    def price(self) -> int:
+        return 1_480_000 + 10_000 * self.random.randrange(6)
+
+    def hour(self) -> int:
+        return self.hour_from_now(self.pick(1, 2, 3))
+
+
 FLAVOURS: dict[str, type[RandomLog]] = {
     "everything": RandomLog,
     "ties": Ties,
@@ -120,4 +133,5 @@ FLAVOURS: dict[str, type[RandomLog]] = {
     "shrinking nodes": ShrinkingNodes,
     "changing states": ChangingStates,
     "haste": Haste,
+    "conditions": Conditions,
 }

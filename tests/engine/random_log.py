@@ -5,10 +5,22 @@ It writes slice by slice and looks at an engine in between, so that it can name 
 
 import random
 from collections.abc import Callable
+from typing import get_args
 
 from matching_engine.reference import Engine
 from schemas.base import Model
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, Resell
+from schemas.orders import (
+    CancelAllAfter,
+    CancelOrder,
+    MassCancel,
+    PlaceBatch,
+    PlaceBlock,
+    PlaceOrder,
+    PostCapacity,
+    ReplaceOrder,
+    Resell,
+    SelfTradePrevention,
+)
 from schemas.venue import (
     Credit,
     Debit,
@@ -52,6 +64,8 @@ TIFS = ("GTG", "GTG", "GTG", "GTG", "IOC", "FOK")
 
 class RandomLog:
     """A log that goes on for ever; the same seed and the same engine give the same records."""
+
+    conditions_one_in = 12
 
     def __init__(self, seed: int):
         self.random = random.Random(seed)
@@ -131,6 +145,13 @@ class RandomLog:
     # -- orders
 
     def place_order(self) -> None:
+        order = self.an_order()
+        self.append(order)
+        if self.seldom(20):
+            change = {"command_id": self.command_id()} | ({"qty": self.qty()} if self.seldom(3) else {})
+            self.append(order.model_copy(update=change))
+
+    def an_order(self) -> PlaceOrder:
         node = self.pick("n1", "n2", "n2", "n3", "n4")
         sells = self.seldom(2)
         resells = sells and self.seldom(4)
@@ -150,10 +171,55 @@ class RandomLog:
             node=node if (sells and not resells) or self.seldom(60) else None,
             stp="cancel_newest",
         )
-        self.append(order)
-        if self.seldom(20):
-            change = {"command_id": self.command_id()} | ({"qty": self.qty()} if self.seldom(3) else {})
-            self.append(order.model_copy(update=change))
+        return order.model_copy(update=self.conditions(order)) if self.seldom(self.conditions_one_in) else order
+
+    def conditions(self, order: PlaceOrder) -> dict[str, object]:
+        """Terms that few orders have; larger quantities let icebergs show more than one part."""
+        lot = 8 if order.contract.startswith(PRODUCTS[2]) else 1
+        changes: dict[str, object] = {"stp": self.pick(*get_args(SelfTradePrevention))}
+        if self.seldom(2):
+            changes |= {"display_qty": lot * self.mostly((1, 2), (3, 99), 12), "qty": lot * self.pick(1, 2, 5, 9)}
+        if self.seldom(3):
+            changes |= {"tif": self.mostly(("GTD",), ("GTG", "IOC"), 9), "expires_ms": self.end_ms()}
+        if self.seldom(4):
+            changes |= {"min_qty": lot * self.mostly((1, 2), (3, 99), 12)}
+        return changes
+
+    def end_ms(self) -> int:
+        return max(1, self.now_ms + self.mostly((250, 60_000, 900_000, HOUR_MS), (-1, 0, 9 * HOUR_MS), 9))
+
+    def replace(self) -> None:
+        self.append(self.a_replace())
+
+    def a_replace(self) -> ReplaceOrder:
+        account, order_id = self.pick(*self.live) if self.live and not self.seldom(9) else (self.pick(*ACCOUNTS), 17)
+        by_ours = not self.seldom(5)
+        return ReplaceOrder(
+            command_id=self.command_id(),
+            account=self.mostly((account,), ACCOUNTS, 20),
+            order_id=order_id if by_ours else None,
+            client_order_id=self.client_id() if not by_ours or self.seldom(50) else None,
+            replace_id=self.mostly((None, f"r-{self.offset}"), (self.client_id(),), 9),
+            qty=self.mostly((None, None, 1, 2, 5, 8), (16, 64), 9),
+            price_micros=self.pick(None, self.price(), self.price()),
+            expires_ms=self.mostly((None,), (self.end_ms(),), 5),
+        )
+
+    def place_batch(self) -> None:
+        account = self.pick(*ACCOUNTS)
+        drawn = [self.pick(self.an_order, self.an_order, self.a_replace)() for _ in range(self.random.randint(1, 8))]
+        members = []
+        for place, each in enumerate(drawn):
+            ids = {"command_id": f"{each.command_id}-{place}", "account": account}
+            named = {"client_order_id": f"{each.client_order_id}-{place}"} if isinstance(each, PlaceOrder) else {}
+            members.append(each.model_copy(update=ids | named))
+        stranger = self.mostly((account,), ACCOUNTS, 9)
+        self.append(PlaceBatch(command_id=self.command_id(), account=stranger, members=tuple(members)))
+
+    def fall_silent(self) -> None:
+        fields = {"account": self.pick(*ACCOUNTS), "session": self.pick("s1", "s2")}
+        timeout_ms = self.pick(0, 0, 250, 60_000, HOUR_MS)
+        self.append(CancelAllAfter(command_id=self.command_id(), **fields, timeout_ms=timeout_ms))
 
     def place_block(self) -> None:
         product = self.pick(*PRODUCTS)
@@ -384,6 +450,9 @@ MOVES: tuple[tuple[Callable[[RandomLog], None], int], ...] = (
     (RandomLog.place_block, 30),
     (RandomLog.post_capacity, 40),
     (RandomLog.resell, 30),
+    (RandomLog.replace, 40),
+    (RandomLog.place_batch, 8),
+    (RandomLog.fall_silent, 3),
     (RandomLog.mass_cancel, 3),
     (RandomLog.pass_time, 60),
     (RandomLog.heartbeats, 30),
