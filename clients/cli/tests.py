@@ -15,6 +15,10 @@ SUITES = {
     "engine": ("tests/engine", "tests/conformance"),
     "api": ("tests/api",),
     "faults": ("tests/faults",),
+    "mutants": ("tests/mutants",),
+    "sanitizers": ("tests/sanitizers",),
+    "fuzz": ("tests/fuzz",),
+    "coverage": ("tests/coverage",),
     "delivery": (
         "tests/unit/agents",
         "tests/unit/services/delivery",
@@ -24,6 +28,7 @@ SUITES = {
     ),
     "browser": ("tests/browser",),
 }
+Suite = Literal["core", "engine", "api", "faults", "delivery", "browser", "mutants", "sanitizers", "fuzz", "coverage"]
 DEFAULT = ("core", "delivery", "browser")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -36,7 +41,7 @@ def find_browser() -> str | None:
 
 
 def test(
-    suite: Literal["core", "engine", "api", "faults", "delivery", "browser"] | None = None,
+    suite: Suite | None = None,
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
 ) -> int:
     """Run the tests: without a name core, delivery and browser; what follows the name goes to pytest as it is."""

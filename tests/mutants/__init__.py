@@ -1,0 +1,1 @@
+"""Seeded bugs, and what catches them."""

@@ -1,0 +1,239 @@
+"""Bugs in the compiled engine; a whole build of what they touch each."""
+
+from tests.mutants.mutant import Mutant
+
+COMPILED_BANK = (
+    # -- the book
+    Mutant(
+        "C: a better price is not the best",
+        "book.pxd",
+        "if side.best == NIL or key < side.best_key:",
+        "if side.best == NIL:",
+    ),
+    Mutant(
+        "C: a stale best price after the best level is gone",
+        "book.pxd",
+        "side.best_key = books.levels[side.best].key\n    level.head",
+        "pass\n    level.head",
+    ),
+    Mutant(
+        "C: a cancel in the middle of a level loses those in front",
+        "book.pxd",
+        "books.orders[order.next].prev = order.prev",
+        "books.orders[order.next].prev = NIL",
+    ),
+    Mutant(
+        "C: a cancel at the end of a level leaves its tail",
+        "book.pxd",
+        "level.tail = order.prev",
+        "level.tail = level.head",
+    ),
+    Mutant(
+        "C: a price tree that forgets to skip an empty span",
+        "price_tree.pxd",
+        "later = page.taken >> slot >> 1 << slot << 1",
+        "later = page.taken >> slot >> 1 << slot",
+    ),
+    Mutant(
+        "C: an id cut off from its home",
+        "id_table.pxd",
+        "if ((at - home) & table.mask) >= ((at - hole) & table.mask):",
+        "if ((at - home) & table.mask) > ((at - hole) & table.mask):",
+    ),
+    Mutant(
+        "C: ids of dead orders are found",
+        "id_pages.pxd",
+        "page.slots[id & 255] = NIL\n    page.live -= 1",
+        "page.live -= 1",
+    ),
+    # -- matching
+    Mutant(
+        "C: orders at exactly the limit do not trade",
+        "trading.pxd",
+        "return price == 0 or (best >= price if sells else best <= price)",
+        "return price == 0 or (best > price if sells else best < price)",
+    ),
+    Mutant(
+        "C: a trade at the taker's price",
+        "trading.pxd",
+        "fill.price_micros = price_of(other, exchange.books.sides[other].best_key)",
+        "fill.price_micros = taker.price_micros or price_of(other, exchange.books.sides[other].best_key)",
+    ),
+    Mutant(
+        "C: self-trade prevention ignored",
+        "trading.pxd",
+        "if order.handle == taker.account:",
+        "if order.handle == NIL:",
+    ),
+    Mutant(
+        "C: maker's and taker's fees change places",
+        "trading.pxd",
+        "contract.maker_fee_bps if taker.sells else contract.taker_fee_bps",
+        "contract.taker_fee_bps if taker.sells else contract.maker_fee_bps",
+    ),
+    Mutant(
+        "C: a market order spends what it has not",
+        "trading.pxd",
+        "needed = bid.hold_micros - fill.qty * (fill.unit_micros + fill.fee_micros)",
+        "needed = bid.hold_micros - fill.qty * fill.unit_micros",
+    ),
+    Mutant(
+        "C: a market order breaks a lot",
+        "trading.pxd",
+        "// contract.lot * contract.lot",
+        "// 1",
+    ),
+    Mutant(
+        "C: a partly filled bid holds a GPU too many",
+        "trading.pxd",
+        "bid.hold_micros - left * bid.hold_unit_micros",
+        "bid.hold_micros - (left + 1) * bid.hold_unit_micros if left else bid.hold_micros",
+    ),
+    Mutant(
+        "C: a node's sold GPUs are not counted",
+        "trading.pxd",
+        "exchange.nodes.counts[count].sold += fill.qty",
+        "exchange.nodes.counts[count].sold += 1",
+    ),
+    Mutant(
+        "C: two trades under one number",
+        "trading.pxd",
+        "exchange.last_trade_id += 1",
+        "exchange.last_trade_id += 1 - taker.sells",
+    ),
+    # -- placing and cancelling
+    Mutant(
+        "C: an IOC remainder rests",
+        "placing.pxd",
+        "if taker.kind == MARKET or order.tif != GTG:",
+        "if taker.kind == MARKET:",
+    ),
+    Mutant(
+        "C: a self-cross remainder rests",
+        "placing.pxd",
+        'if stop == SELF_TRADE:\n        return cancel_rest(exchange, events, contract, taker, b"stp", stop)',
+        "if stop == SELF_TRADE:\n        return put_to_rest(exchange, contract, order, taker)",
+    ),
+    Mutant(
+        "C: a post-only order takes",
+        "placing.pxd",
+        "if order.post_only or contract.unusual:",
+        "if contract.unusual:",
+    ),
+    Mutant(
+        "C: an order meets an iceberg as if it showed everything",
+        "placing.pxd",
+        "if order.post_only or contract.unusual:",
+        "if order.post_only:",
+    ),
+    Mutant(
+        "C: blocks that wait are passed over",
+        "placing.pxd",
+        "if order.sells and exchange.blocks_wait:",
+        "if order.sells and exchange.blocks_wait and False:",
+    ),
+    Mutant(
+        "C: a silent node may sell",
+        "placing.pxd",
+        "if not node.alive or exchange.now_ms >= node.until_ms:",
+        "if not node.alive or exchange.now_ms > node.until_ms + 1000:",
+    ),
+    Mutant(
+        "C: a node sells one GPU more than it has",
+        "placing.pxd",
+        "if committed + order.qty > node.rentable:",
+        "if committed + order.qty > node.rentable + 1:",
+    ),
+    Mutant(
+        "C: a node's last GPU cannot be sold",
+        "placing.pxd",
+        "if committed + order.qty > node.rentable:",
+        "if committed + order.qty >= node.rentable:",
+    ),
+    Mutant(
+        "C: money may be spent twice",
+        "placing.pxd",
+        "exchange.accounts.balances[balance].available):",
+        "2 * exchange.accounts.balances[balance].available):",
+    ),
+    Mutant(
+        "C: another body under a client's id is answered with the first result",
+        "placing.pxd",
+        "if memcmp(binding.digest, order.digest, DIGEST_BYTES) != 0:",
+        "if memcmp(binding.digest, order.digest, 0) != 0:",
+    ),
+    Mutant(
+        "C: rules that have changed are not read again",
+        "placing.pxd",
+        "if contract.version != exchange.version:",
+        "if contract.version < 0:",
+    ),
+    Mutant(
+        "C: anybody may cancel",
+        "canceling.pxd",
+        "if exchange.books.orders[slot].handle != command.account:",
+        "if exchange.books.orders[slot].handle == NIL:",
+    ),
+    Mutant(
+        "C: a cancelled ask keeps its node's GPUs",
+        "canceling.pxd",
+        "exchange.nodes.counts[detail.count].committed -= <int>order.quantity",
+        "exchange.nodes.counts[detail.count].committed -= 1",
+    ),
+    Mutant(
+        "C: a cancel releases twice",
+        "canceling.pxd",
+        "if released and not post(exchange, balance, released, -released, &canceled.balance):",
+        "if released and not post(exchange, balance, 2 * released, -released, &canceled.balance):",
+    ),
+    # -- money
+    Mutant(
+        "C: a fee is rounded down",
+        "money.pxd",
+        "return (unit * bps + 9999) // 10_000",
+        "return unit * bps // 10_000",
+    ),
+    Mutant(
+        "C: a bond does not see the index",
+        "money.pxd",
+        "max(price, contract.last_index) * contract.period_s",
+        "price * contract.period_s",
+    ),
+    # -- the log
+    Mutant(
+        "C: a deadline happens a record late",
+        "engine.pyx",
+        "if not exchange.is_open or command.ts_ms >= exchange.deadline_ms:",
+        "if not exchange.is_open or command.ts_ms > exchange.deadline_ms:",
+    ),
+    Mutant(
+        "C: log time goes back",
+        "engine.pyx",
+        "exchange.now_ms = command.ts_ms = max(exchange.now_ms, command.ts_ms)",
+        "exchange.now_ms = command.ts_ms",
+    ),
+    Mutant(
+        "C: client ids are kept longer than their gate",
+        "market.pyx",
+        "if 0 <= exchange.bindings.gates[gate].until_ms <= self.state.log_time_ms:",
+        "if 0 <= exchange.bindings.gates[gate].until_ms < self.state.log_time_ms:",
+    ),
+    Mutant(
+        "C: numbers with leading zeros are read",
+        "wire.pxd",
+        'if scanner.at == first or first[0] == c"0" or read > <uint64_t>at_most:',
+        "if scanner.at == first or read > <uint64_t>at_most:",
+    ),
+    Mutant(
+        "C: bytes behind a command are passed over",
+        "command_text.pxd",
+        '"stp":"cancel_newest"}\')\n        and here.at == here.end',
+        '"stp":"cancel_newest"}\')',
+    ),
+    Mutant(
+        "C: an ask is lost among its node's",
+        "exchange.pxd",
+        "exchange.details[detail.next].prev = detail.prev",
+        "exchange.details[detail.next].prev = NIL",
+    ),
+)

@@ -1,0 +1,29 @@
+"""A seeded bug: the exact text that becomes another one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug in one file of `matching_engine/`."""
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether modules have to be built anew."""
+        return not self.file.endswith(".py")
+
+    def sow(self, folder: Path) -> None:
+        """Puts the bug into a copy of `matching_engine/`."""
+        file = folder / self.file
+        source = file.read_text(encoding="utf-8")
+        if source.count(self.text) != 1:
+            raise ValueError(f"{self.file} has the text of '{self.name}' {source.count(self.text)} times, not once")
+        file.write_text(source.replace(self.text, self.replacement), encoding="utf-8")
