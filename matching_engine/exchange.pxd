@@ -68,6 +68,9 @@ cdef struct Contract:
     uint8_t trading           # whether ordinary orders may be placed
     uint8_t known             # whether the state remembers it
 
+cdef enum:
+    LIMITED_MAX = 64
+
 cdef struct Exchange:
     Books books
     Detail* details
@@ -86,8 +89,21 @@ cdef struct Exchange:
     int64_t offset            # of the record in hand
     int64_t next_offset
     int64_t last_order_id, last_trade_id, last_position_id
+    uint32_t[LIMITED_MAX] limited          # accounts whose orders are the reference's to decide
+    uint32_t limited_count                 # more than there is room for: every account's
     bint is_open              # genesis was read
     bint blocks_wait          # for capacity
+
+
+cdef inline bint is_limited(const Exchange* exchange, uint32_t account) noexcept nogil:
+    """Whether an account is held against limits of its own."""
+    cdef uint32_t place
+    if exchange.limited_count > LIMITED_MAX:
+        return True
+    for place in range(exchange.limited_count):
+        if exchange.limited[place] == account:
+            return True
+    return False
 
 
 cdef inline bint reserve_order(Exchange* exchange) noexcept nogil:

@@ -24,6 +24,7 @@ cdef class CompiledMarket:
     cdef int take_out(self, object order) except -1
     cdef Counts move_counts(self, uint32_t number, dict plain, bint sold)
     cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF
+    cdef int read_limits(self) except -1
     cdef int begin_rules(self) except -1
     cdef int end_rules(self) except -1
     cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1

@@ -4,7 +4,7 @@ from heapq import heappop
 
 from matching_engine.bindings cimport close_gate
 from matching_engine.book cimport best_order, close_sides, next_order, open_sides
-from matching_engine.exchange cimport Contract, Exchange, take_out
+from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, take_out
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
 from matching_engine.nodes cimport Node, open_count
@@ -18,6 +18,7 @@ from matching_engine.reference.market import start_of
 from matching_engine.reference.money import LEVELS
 from matching_engine.reference.products import gate_ms, is_known_start, is_open
 from matching_engine.reference.state import Contract as PlainContract
+from matching_engine.reference.trade_watch import is_watched
 from schemas.ids import contract_name
 
 cdef int64_t NEVER_MS = 0x7FFFFFFFFFFFFFFF
@@ -131,6 +132,15 @@ cdef class CompiledMarket:
 
     def rules_changed(self):
         self.core.exchange.version += 1
+        self.read_limits()
+
+    cdef int read_limits(self) except -1:
+        """Takes note of the accounts that are held against limits of their own."""
+        cdef Exchange* exchange = &self.core.exchange
+        exchange.limited_count = <uint32_t>len(self.state.limits)
+        for place, account in enumerate(sorted(self.state.limits)[:LIMITED_MAX]):
+            exchange.limited[place] = self.core.account(account)
+        return 0
 
     def touch(self, str contract):
         cdef uint32_t number
@@ -175,6 +185,7 @@ cdef class CompiledMarket:
         terms = product.terms(contract.start_s)
         contract.version = self.core.exchange.version
         contract.trading = contract.bids != NIL and product.state == "OPEN" and is_open(product, contract.start_s)
+        contract.trading = contract.trading and not is_watched(self, product)
         contract.known = name in self.state.contracts
         contract.currency = self.core.asset(terms.currency)
         contract.grade, contract.hub = self.core.label(terms.grade), self.core.label(terms.hub)
@@ -296,6 +307,7 @@ class Market(CompiledMarket, PlainMarket):
         self.capacity_orders = CapacityOrders(orders)
         (<CompiledMarket>self).tape.set_link(state.link)
         (<CompiledMarket>self).tape.seq = state.seq
+        (<CompiledMarket>self).read_limits()
 
     def index_state(self):
         """The structs are the index."""

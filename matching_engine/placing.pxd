@@ -15,7 +15,7 @@ from matching_engine.events cimport (
 )
 from matching_engine.exchange cimport (
     COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE, USUAL, Contract, Detail,
-    Exchange, Outcome, join_node, rest,
+    Exchange, Outcome, is_limited, join_node, rest,
 )
 from matching_engine.memory cimport NIL
 from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, post, wide
@@ -223,6 +223,8 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
     if order.node != NIL and exchange.nodes.nodes[order.node].version != exchange.version:
         return STALE_NODE
     if not contract.trading or not contract.known or order.account < RESERVED_ACCOUNTS:
+        return COLD
+    if exchange.limited_count and is_limited(exchange, order.account):
         return COLD
     if order.sells and order.node == NIL:      # positions back it
         return COLD

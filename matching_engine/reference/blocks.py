@@ -4,11 +4,11 @@ A block is always the taker, since it trades at the asks' prices. A flex is a bl
 of it has executed, it is a block at that start.
 """
 
-from matching_engine.reference import cancels, identity, products
+from matching_engine.reference import cancels, identity, limits, products
 from matching_engine.reference.block_fills import execute
-from matching_engine.reference.lots import choose, hold_unit_of, why_unfilled
+from matching_engine.reference.lots import choose, contracts_from, hold_unit_of, why_unfilled
 from matching_engine.reference.market import Market
-from matching_engine.reference.money import RESERVED
+from matching_engine.reference.money import RESERVED, unit_micros
 from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Block
 from schemas.events import BlockAccepted, BlockTrialsBounded
@@ -32,6 +32,7 @@ def decide_block(market: Market, command: PlaceBlock) -> int:
         check_terms(command, market.terms_of(contract))
     require(command.min_qty <= command.qty, "bad_quantity")
     block = draft(market, command)
+    check_limits(market, block, contracts)
     market.accounts.require(command.account, product.newest.currency, block.hold_micros)
     if command.tif == "FOK":
         require_fillable(market, block)
@@ -85,6 +86,16 @@ def draft(market: Market, command: PlaceBlock) -> Block:
     whole_micros = command.qty * block.hold_unit_micros
     block.hold_micros = min(whole_micros, command.max_cost_micros or whole_micros)
     return block
+
+
+def check_limits(market: Market, block: Block, contracts: list[str]) -> None:
+    """A flex is held against the limits of all hours that it may come to need."""
+    prices = dict.fromkeys(contracts, block.limit_price_micros)
+    hours = contracts_from(market, block, block.start_s)
+    unit = sum(unit_micros(market.terms_of(contract), block.limit_price_micros) for contract in hours)
+    notional = min(block.qty * unit, block.max_cost_micros or block.qty * unit)
+    intent = limits.Intent(block.account, "buy", block.qty, prices, notional)
+    limits.check(market, market.state.products[block.product].newest.trading, intent)
 
 
 def require_fillable(market: Market, block: Block) -> None:

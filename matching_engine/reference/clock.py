@@ -2,7 +2,7 @@
 
 from heapq import heappop, heappush
 
-from matching_engine.reference import cancels, counts, flexes, nodes, products, silence, states, timers
+from matching_engine.reference import cancels, counts, flexes, nodes, products, protection, silence, states, timers
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.settling import finalize
 from schemas.events import ContractState, ContractStateChanged
@@ -18,6 +18,7 @@ def move_time(market: Market, ts_ms: int, is_tick: bool) -> None:
         push_stale_nodes(market)
     while (timer := market.next_due()) is not None:
         ON_TIMER[timer[1]](market, timer[2])
+    protection.pull(market)
     forget_bindings(market)
 
 

@@ -176,7 +176,7 @@ class DayAhead:
 
     def bring_back(self, this: Round, tries: int) -> Round:
         """Tries the blocks again that the prices would suit after all, the one that gains most first."""
-        suited = [each for each in self.bidders.values() if self.is_paradox(this, each)]
+        suited = [each for each in self.bidders.values() if each.reason != "max_cost" and self.is_suited(this, each)]
         suited = [(self.gain(this, each), -each.block.id) for each in suited]
         for _, negative_id in sorted(suited, reverse=True)[:tries]:
             bidder = self.bidders[-negative_id]
@@ -185,12 +185,15 @@ class DayAhead:
             other = self.play()
             if other.dear or other.nodeless:
                 bidder.wanted = before
+                bidder.reason = "price" if other.dear else "no_node_free_in_all_hours"
             else:
                 this, bidder.reason = other, None
         return this
 
-    def is_paradox(self, this: Round, bidder: Bidder) -> bool:
-        return bidder.reason == "price" and self.fills(this, bidder) is not None and self.gain(this, bidder) >= 0
+    def is_suited(self, this: Round, bidder: Bidder) -> bool:
+        """Whether a block asks for less than it wants at prices that it would pay."""
+        is_short = bidder.wanted < bidder.block.left
+        return is_short and self.fills(this, bidder) is not None and self.gain(this, bidder) >= 0
 
     def gain(self, this: Round, bidder: Bidder) -> Fraction:
         cost = sum(fill.unit_micros for fill in self.fills(this, bidder))
@@ -237,6 +240,7 @@ class DayAhead:
 
     def name_rejected(self, this: Round, bidder: Bidder) -> None:
         block, fills = bidder.block, self.fills(this, bidder)
+        suited = fills is not None and self.gain(this, bidder) >= 0
         self.market.emit(
             AuctionBlockRejected,
             order_id=block.id,
@@ -248,7 +252,7 @@ class DayAhead:
             qty_rejected=block.left,
             limit_sum_micros=bidder.limit_sum_micros,
             cost_sum_micros=None if fills is None else sum(fill.unit_micros for fill in fills),
-            reason="paradoxical" if self.is_paradox(this, bidder) else bidder.reason,
+            reason="paradoxical" if suited and bidder.reason == "price" else bidder.reason,
         )
 
 

@@ -11,6 +11,7 @@ from matching_engine.reference import (
     identity,
     inspection,
     orders,
+    protection,
     replaces,
     resell,
     silence,
@@ -72,6 +73,7 @@ class Engine:
             self.execute_batch(command)
         else:
             self.execute_order(command)
+        protection.pull(self.market)
 
     def execute_batch(self, batch: PlaceBatch) -> None:
         """Applies the members in turn, each by itself, unless one of them speaks for another account."""
@@ -208,4 +210,5 @@ ON_ORDER: dict[str, Callable] = {
     "mass_cancel": cancels.mass_cancel,
     "replace_order": replaces.replace_order,
     "cancel_all_after": silence.cancel_all_after,
+    "set_protection": protection.set_protection,
 }

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from hashlib import sha256
 from heapq import heappush
 
-from matching_engine.reference import cancels, products
+from matching_engine.reference import cancels, products, throttle
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Binding, Block, Order
 from schemas.commands import Command
 from schemas.events import OrderDuplicate
+from schemas.ids import product_of
 from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder, Resell
 
 NewOrder = PlaceOrder | PlaceBlock | PostCapacity | Resell | ReplaceOrder
@@ -24,16 +25,31 @@ def once(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder],
         return
     until_ms = last_gate_ms(market, command)
     try:
-        order_id = decide(market, command)
+        order_id = paced(market, command, decide)
     except Refused:
         bind(market, command, body, None, until_ms)
         raise
     bind(market, command, body, order_id, until_ms)
 
 
+def paced(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder], int]) -> int:
+    """Decides an order that the account's throttle lets pass, and counts it if it is taken."""
+    throttle.require_pace(market, command.account)
+    product = product_name(market, command)
+    order_id = decide(market, command)
+    throttle.count_order(market, command.account, product)
+    return order_id
+
+
 def own_id(command: Command) -> str | None:
     """The client's id in a command; of a replace that for the command itself, not the order's."""
     return command.replace_id if isinstance(command, ReplaceOrder) else getattr(command, "client_order_id", None)
+
+
+def product_name(market: Market, command: NewOrder) -> str:
+    """The product that the command is about."""
+    contract = contract_of(market, command)
+    return command.product if contract is None else product_of(contract)
 
 
 def body_digest(command: NewOrder) -> str:
@@ -67,8 +83,7 @@ def bind(market: Market, command: NewOrder, body: str, order_id: int | None, unt
 def last_gate_ms(market: Market, command: NewOrder) -> int | None:
     """The gate of the order's last contract; None where that is not listed or its gate has closed."""
     contract = contract_of(market, command)
-    name = contract.rpartition("-")[0] if contract is not None else command.product
-    product = market.state.products.get(name)
+    product = market.state.products.get(product_name(market, command))
     if product is None:
         return None
     period_s = product.newest.period_s

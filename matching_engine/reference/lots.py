@@ -2,12 +2,15 @@
 
 Readings of MARKET.md that this file settles: a block passes over asks of its own account; `min_qty` bounds what has
 traded after an execution, so the first one brings at least that many GPUs and what is left may then fill lot by lot;
-the walk ends at the first lot that does not fit; a flex compares what a GPU costs on average, with fees, at each start.
+the walk ends at the first lot that does not fit; no ask is taken that the velocity halt would stop; a flex compares
+what a GPU costs on average, with fees, at each start.
 """
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import takewhile
 
+from matching_engine.reference import velocity
 from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market, rank_of, start_of
 from matching_engine.reference.money import hold_unit_micros, unit_micros
@@ -171,7 +174,7 @@ def lots_of_hour(market: Market, contract: str, offers: list[Offer]) -> list[tup
     terms = market.terms_of(contract)
     return [
         (fill_at(terms, offer.ask.price_micros, terms.taker_fee_bps), rank_of(offer.ask))
-        for offer in offers
+        for offer in takewhile(lambda each: not velocity.breaks(market, contract, each.ask.price_micros), offers)
         for _ in range(offer.gpus // terms.lot)
     ]
 

@@ -52,6 +52,7 @@ class Market:
         self.accounts = Accounts(state)
         self.offset = 0
         self.events: list[tuple[type[Event], dict[str, Any]]] = []
+        self.pulls: list[tuple[str, str]] = []
         self.books: dict[str, Book] = {}
         self.node_orders: dict[str, set[int]] = {}
         self.capacity_orders: dict[int, set[int]] = {}

@@ -1,10 +1,13 @@
 """How an order meets a book: price-time priority, at the resting order's price, one position for every fill."""
 
-from matching_engine.reference import cancels, counts, icebergs, resale, self_trades
+from collections.abc import Sequence
+
+from matching_engine.reference import cancels, counts, icebergs, resale, self_trades, velocity
 from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE
 from matching_engine.reference.state import Order, Position
+from matching_engine.reference.trade_watch import watch
 from schemas.events import Trade, WhyUnfilled
 
 RESTING = ("GTG", "GTD")
@@ -32,12 +35,12 @@ def match(market: Market, taker: Order) -> str | None:
 
 def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
     """Walks the book as `match` would, changing nothing. Returns the GPUs that would trade and why it would stop."""
-    left, filled, budget_micros, passed = taker.left, 0, taker.hold_micros, set()
+    left, filled, budget_micros, passed, prices = taker.left, 0, taker.hold_micros, set(), []
     for maker, part in icebergs.parts(market, taker.contract, opposite(taker.side)):
         if maker.id in passed:
             continue
         offered = min(left, part)
-        qty, reason = next_fill(market, taker, maker, offered, budget_micros)
+        qty, reason = next_fill(market, taker, maker, offered, budget_micros, prices)
         if reason == "self_trade" and (after := self_trades.left_after(taker, maker, left)) is not None:
             left = after
             passed.add(maker.id)
@@ -45,6 +48,7 @@ def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
         if not qty:
             return filled, reason
         left, filled = left - qty, filled + qty
+        prices.append(maker.price_micros)
         budget_micros -= qty * buyer_fill(market, maker, taker).cost_micros
         if not left:
             return filled, None
@@ -54,7 +58,7 @@ def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
 
 
 def next_fill(
-    market: Market, taker: Order, maker: Order | None, offered: int, budget_micros: int
+    market: Market, taker: Order, maker: Order | None, offered: int, budget_micros: int, own_micros: Sequence[int] = ()
 ) -> tuple[int, str | None]:
     """How many of the GPUs offered the taker takes from the maker, or why none."""
     if maker is None:
@@ -63,6 +67,8 @@ def next_fill(
         return 0, "price"
     if maker.account == taker.account:
         return 0, "self_trade"
+    if velocity.breaks(market, taker.contract, maker.price_micros, own_micros):
+        return 0, "velocity_halt"
     qty = offered
     if taker.kind == "market" and taker.side == "sell":
         return (qty, None) if resale.bears(market, taker, maker.price_micros) else (0, "max_cost")
@@ -200,7 +206,6 @@ def emit_trade(
 ) -> None:
     price_micros = sold.price_micros if sold else position.price_micros
     market.state.last_trade_id += 1
-    market.note_price(position.contract, price_micros)
     market.emit(
         Trade,
         trade_id=market.state.last_trade_id,
@@ -223,6 +228,7 @@ def emit_trade(
         resale=sold.resale if sold else None,
         postings=postings,
     )
+    watch(market, position, price_micros, sold.seller if sold else position.operator, taker_side)
 
 
 def why_unfilled(market: Market, order: Order, reason: str, missing_gpus: int) -> WhyUnfilled:
@@ -233,8 +239,13 @@ def why_unfilled(market: Market, order: Order, reason: str, missing_gpus: int) -
 
 def settle_remainder(market: Market, order: Order, reason: str | None) -> bool:
     """Decides what becomes of what did not trade. Returns whether it rests."""
-    if not order.left:
-        return False
+    rests = order.left > 0 and rest_or_cancel(market, order, reason)
+    if reason == "velocity_halt":
+        velocity.halt(market, order.contract)
+    return rests
+
+
+def rest_or_cancel(market: Market, order: Order, reason: str | None) -> bool:
     if reason == "self_trade":
         cancels.cancel_order(market, order, "stp", why_unfilled(market, order, reason, order.left))
         return False

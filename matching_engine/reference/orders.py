@@ -1,6 +1,6 @@
 """Limit and market orders, and an operator's capacity: checked, held for, matched, and what is left rests."""
 
-from matching_engine.reference import blocks, cancels, counts, identity, products, resale, timers
+from matching_engine.reference import blocks, cancels, counts, identity, limits, products, resale, timers
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import (
     RESTING,
@@ -11,7 +11,7 @@ from matching_engine.reference.matching import (
     settle_remainder,
     why_unfilled,
 )
-from matching_engine.reference.money import RESERVED, bond_unit_micros, hold_unit_micros
+from matching_engine.reference.money import RESERVED, bond_unit_micros, hold_unit_micros, unit_micros
 from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Conditions, Node, Order, Product
 from schemas.events import CapacityAccepted, OrderAccepted, RejectCode
@@ -72,7 +72,20 @@ def check_order(market: Market, command: PlaceOrder) -> tuple[int, DefineProduct
     elif command.side == "sell":
         node = backing_node(market, command.node, command.account, terms)
         require_capacity(market, node, start_s, command.qty)
+    check_limits(market, command, terms)
     return start_s, terms
+
+
+def check_limits(market: Market, command: PlaceOrder, terms: DefineProduct) -> None:
+    notional = command.max_cost_micros or 0
+    if command.kind == "limit":
+        notional = command.qty * unit_micros(terms, command.price_micros)
+    elif command.side == "sell":
+        notional = 0
+    prices = {command.contract: command.price_micros}
+    resold_qty = command.qty if command.side == "sell" and command.node is None else 0
+    intent = limits.Intent(command.account, command.side, command.qty, prices, notional, 1, resold_qty)
+    limits.check(market, market.product_of(command.contract).newest.trading, intent)
 
 
 def waits(command: PlaceOrder) -> bool:
@@ -255,7 +268,16 @@ def draft_capacity(market: Market, command: PostCapacity) -> tuple[list[int], li
     asks = []
     for start_s, contract in zip(starts, contracts, strict=True):
         asks.append(draft_ask(market, command, product.terms(start_s), start_s, contract))
+    check_capacity_limits(market, command, asks)
     return starts, asks
+
+
+def check_capacity_limits(market: Market, command: PostCapacity, asks: list[Order]) -> None:
+    """A capacity order is one of as many GPUs as it has in an hour, which makes an order for each hour."""
+    prices = {ask.contract: ask.price_micros for ask in asks}
+    notional = sum(ask.qty * unit_micros(market.terms_of(ask.contract), ask.price_micros) for ask in asks)
+    intent = limits.Intent(command.account, "sell", command.gpus, prices, notional, len(asks))
+    limits.check(market, market.state.products[command.product].newest.trading, intent)
 
 
 def draft_ask(market: Market, command: PostCapacity, terms: DefineProduct, start_s: int, contract: str) -> Order:

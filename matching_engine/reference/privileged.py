@@ -5,7 +5,17 @@ from collections.abc import Callable
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from matching_engine.reference import cancels, delivery, hardware, nodes, products, settling, states, transfers
+from matching_engine.reference import (
+    cancels,
+    delivery,
+    hardware,
+    limits,
+    nodes,
+    products,
+    settling,
+    states,
+    transfers,
+)
 from matching_engine.reference.market import Market
 from matching_engine.reference.refusals import Refused, require
 from schemas.events import CommandRejected, EpochStarted, GenesisApplied, RecordRejected, RejectCode, ServiceKeySet
@@ -97,6 +107,7 @@ ON_COMMAND: dict[str, Callable[[Market, VenueCommand], None]] = {
     "define_product": products.define_product,
     "set_product_state": states.set_product_state,
     "cancel_account_orders": cancels.cancel_for_venue,
+    "set_account_limits": limits.set_account_limits,
     "credit": transfers.credit,
     "debit": transfers.debit,
     "deallocate": transfers.deallocate,

@@ -7,7 +7,7 @@ from matching_engine.reference.schedule import follow_schedule, scheduled_state
 from matching_engine.reference.state import Product
 from schemas.events import ContractsListed, ProductDefined, ProductStateChanged
 from schemas.ids import contract_name
-from schemas.venue import DefineProduct
+from schemas.venue import DefineProduct, ProductState
 
 FIXED_TERMS = ("currency", "period_s", "gate_lead_s", "lot")
 CLOSED_CODES = {"CLOSED": "product_closed", "CANCEL_ONLY": "product_cancel_only", "HALTED": "product_halted"}
@@ -47,6 +47,19 @@ def check_terms(market: Market, command: DefineProduct, known: Product | None) -
     for other in market.state.products.values():
         if (other.newest.grade, other.newest.hub) == (command.grade, command.hub):
             require(other.newest.period_s == command.period_s, "bad_terms")
+
+
+def enter_state(
+    market: Market, name: str, state: ProductState, reason: str, opens_after_s: int | None = None
+) -> None:
+    """Puts a product into a state; an auction may be told when to end."""
+    product = market.state.products[name]
+    product.state = state
+    product.opens_ms = None if opens_after_s is None else market.now_ms + opens_after_s * 1000
+    if product.opens_ms is not None:
+        market.at(product.opens_ms, timers.AUCTION_END, name)
+    market.emit(ProductStateChanged, product=name, state=state, reason=reason, opens_ms=product.opens_ms)
+    market.rules_changed()
 
 
 # -- the horizon

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from matching_engine.reference import counts, icebergs, identity, orders, products, resale, timers
+from matching_engine.reference import counts, icebergs, identity, limits, orders, products, resale, timers
 from matching_engine.reference.market import Market
-from matching_engine.reference.money import hold_unit_micros, in_range
+from matching_engine.reference.money import hold_unit_micros, in_range, unit_micros
 from matching_engine.reference.refusals import require
 from matching_engine.reference.state import Conditions, Order
 from schemas.events import OrderReplaced
@@ -26,7 +26,7 @@ class Wanted:
 def replace_order(market: Market, command: ReplaceOrder) -> None:
     """Takes other terms for a resting order; a client's id of its own makes the command idempotent."""
     if command.replace_id is None:
-        decide_replace(market, command)
+        identity.paced(market, command, decide_replace)
     else:
         identity.once(market, command, decide_replace)
 
@@ -35,6 +35,7 @@ def decide_replace(market: Market, command: ReplaceOrder) -> int:
     order = identity.replaceable(market, command)
     wanted = check_replace(market, command, order)
     products.require_replacing(market.product_of(order.contract), not order.post_only, wanted.priority_kept)
+    check_limits(market, order, wanted)
     require_means(market, order, wanted)
     if wanted.priority_kept:
         change(market, command, order, wanted)
@@ -71,6 +72,15 @@ def check_replace(market: Market, command: ReplaceOrder, order: Order) -> Wanted
     kept = price_micros == order.price_micros and left <= order.left and not later
     unit_micros = order.hold_unit_micros if kept else unit_of(market, order, terms, price_micros)
     return Wanted(left, price_micros, expires_ms, unit_micros, kept)
+
+
+def check_limits(market: Market, order: Order, wanted: Wanted) -> None:
+    """What a new order would be held against; an order may always become less."""
+    if not wanted.priority_kept:
+        notional = wanted.left * unit_micros(market.terms_of(order.contract), wanted.price_micros)
+        prices = {order.contract: wanted.price_micros}
+        intent = limits.Intent(order.account, order.side, wanted.left, prices, notional, 0, order.left)
+        limits.check(market, market.product_of(order.contract).newest.trading, intent)
 
 
 def unit_of(market: Market, order: Order, terms: DefineProduct, price_micros: int) -> int:

@@ -1,9 +1,9 @@
 """Reselling over a window: one ask for every period in which the account has positions and the gate is open."""
 
-from matching_engine.reference import blocks, identity, products, resale
+from matching_engine.reference import blocks, identity, limits, products, resale
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import match, settle_remainder
-from matching_engine.reference.money import RESERVED
+from matching_engine.reference.money import RESERVED, unit_micros
 from matching_engine.reference.orders import accept
 from matching_engine.reference.refusals import require
 from matching_engine.reference.state import Order
@@ -26,6 +26,7 @@ def decide(market: Market, command: Resell) -> int:
         start_s: draft_ask(market, command, start_s) for start_s in starts if has_positions(market, command, start_s)
     }
     require(asks != {}, "unbacked_ask")
+    check_limits(market, command, [ask for ask, _ in asks.values()])
     market.state.last_order_id += 1
     resale_id = market.state.last_order_id
     market.emit(ResaleAccepted, order_id=resale_id, **command.model_dump(exclude={"type"}))
@@ -37,6 +38,13 @@ def decide(market: Market, command: Resell) -> int:
             resting.append(start_s)
     blocks.serve_new_asks(market, command.product, resting)
     return resale_id
+
+
+def check_limits(market: Market, command: Resell, asks: list[Order]) -> None:
+    prices = {ask.contract: ask.price_micros for ask in asks}
+    notional = sum(ask.qty * unit_micros(market.terms_of(ask.contract), ask.price_micros) for ask in asks)
+    intent = limits.Intent(command.account, "sell", command.qty, prices, notional, len(asks), command.qty)
+    limits.check(market, market.state.products[command.product].newest.trading, intent)
 
 
 def open_starts(market: Market, command: Resell) -> list[int]:

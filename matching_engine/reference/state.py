@@ -5,7 +5,7 @@ from typing import Literal
 
 from schemas.events import ContractState
 from schemas.orders import BlockTimeInForce, SelfTradePrevention, Side, TimeInForce
-from schemas.venue import DefineProduct, Level, ProductState
+from schemas.venue import DefineProduct, Level, ProductState, SetAccountLimits
 
 GENESIS_LINK = "00" * 32
 
@@ -30,6 +30,7 @@ class Product:
     last_index_micros: int | None = None
     opens_ms: int | None = None
     schedule_ms: int | None = None
+    watched: bool = False
 
     @property
     def newest(self) -> DefineProduct:
@@ -202,6 +203,25 @@ class Escrow:
 
 
 @dataclass(slots=True)
+class AccountLimits:
+    """What an account may do at most, and its orders and trades in a window of the throttle."""
+
+    terms: SetAccountLimits
+    window: int = -1
+    orders: int = 0
+    trades: int = 0
+
+
+@dataclass(slots=True)
+class Protection:
+    """A maker's protection in a product, and when how many of his resting GPUs traded."""
+
+    qty: int
+    window_ms: int
+    fills: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class State:
     """The whole engine. `offered` counts the GPUs of each position that stand in resale asks."""
 
@@ -236,3 +256,5 @@ class State:
     listings: dict[str, Listing] = field(default_factory=dict)
     for_sale: dict[str, str] = field(default_factory=dict)
     escrows: dict[str, Escrow] = field(default_factory=dict)
+    limits: dict[str, AccountLimits] = field(default_factory=dict)
+    protections: dict[str, dict[str, Protection]] = field(default_factory=dict)

@@ -1,10 +1,10 @@
 """Trading states of products: which may follow which, changes by the day's schedule, auctions that end in time."""
 
-from matching_engine.reference import auctions, timers
+from matching_engine.reference import auctions
 from matching_engine.reference.market import Market
+from matching_engine.reference.products import enter_state
 from matching_engine.reference.refusals import require
 from matching_engine.reference.schedule import follow_schedule, scheduled_state
-from schemas.events import ProductStateChanged
 from schemas.venue import ProductState, SetProductState
 
 # The same state may always be set again: an auction then ends anew.
@@ -39,12 +39,7 @@ def change_state(market: Market, name: str, state: ProductState, reason: str, op
         auctions.uncross_product(market, name)
     if state != "AUCTION":
         auctions.forget_indications(market, name)
-    product.state = state
-    product.opens_ms = None if opens_after_s is None else market.now_ms + opens_after_s * 1000
-    if product.opens_ms is not None:
-        market.at(product.opens_ms, timers.AUCTION_END, name)
-    market.emit(ProductStateChanged, product=name, state=state, reason=reason, opens_ms=product.opens_ms)
-    market.rules_changed()
+    enter_state(market, name, state, reason, opens_after_s)
 
 
 def end_auction(market: Market, name: str) -> None:

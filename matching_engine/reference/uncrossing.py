@@ -41,6 +41,7 @@ def winners(market: Market, clearing: Clearing, side: str, qty: int) -> list[tup
 def trade_clearing(market: Market, clearing: Clearing) -> None:
     """Tells the auction's result and trades its bids of one hour with the asks that blocks do not need."""
     found = clearing.found
+    market.state.contracts[clearing.contract].recent_trades = []
     market.emit(
         AuctionUncrossed,
         contract=clearing.contract,

@@ -20,7 +20,9 @@ from schemas.orders import (
     ReplaceOrder,
     Resell,
     SelfTradePrevention,
+    SetProtection,
 )
+from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
     Credit,
     Debit,
@@ -36,6 +38,7 @@ from schemas.venue import (
     RefundEscrow,
     RegisterNode,
     ReleaseEscrow,
+    SetAccountLimits,
     SetProductState,
     SettlePosition,
     Tick,
@@ -394,6 +397,51 @@ class RandomLog:
             self.epoch += self.pick(0, 1)
             self.batch("matching", Epoch(epoch=max(1, self.epoch)))
 
+    def rules(self) -> TradingRules:
+        """Rules of which most are off."""
+        day = [ScheduledState(at_s=self.random.randrange(86_400), state=state) for state in ("AUCTION", "OPEN")]
+        return TradingRules(
+            schedule=self.mostly(((),), (tuple(day),), 4),
+            max_order_qty=self.mostly((None,), (3,), 4),
+            max_order_notional_micros=self.mostly((None,), (5_000_000,), 4),
+            price_band_permille=self.mostly((0,), (300, 2000), 3),
+            velocity_permille=self.mostly((0,), (100, 400), 3),
+            velocity_window_s=self.pick(1, 60),
+            velocity_auction_s=self.pick(0, 5),
+            auction_block_rounds=self.pick(0, 0, 3, 50),
+        )
+
+    def hold_auction(self) -> None:
+        """An auction that opens with this command or the next, by itself, or when trading is opened again."""
+        product, opens = self.mostly(PRODUCTS, (None,), 4), self.pick(None, None, 1, 30)
+        self.batch("admin", SetProductState(product=product, state="AUCTION", reason="test", opens_after_s=opens))
+        for _ in range(self.random.randrange(30)):
+            self.pick(
+                RandomLog.place_order,
+                RandomLog.place_order,
+                RandomLog.place_order,
+                RandomLog.cancel,
+                RandomLog.place_block,
+                RandomLog.post_capacity,
+                RandomLog.pass_time,
+            )(self)
+        if not self.seldom(3):
+            self.batch("admin", SetProductState(product=product, state="OPEN", reason="test"))
+
+    def guard(self) -> None:
+        """Rules of a product, limits of an account, protection of a maker; most of them end again soon."""
+        product, account = self.pick(*PRODUCTS), self.pick(*ACCOUNTS)
+        if self.seldom(3):
+            self.batch("admin", product_terms(product, horizon_periods=9, trading=self.rules()))
+        elif self.seldom(2):
+            limits = {"max_open_orders": self.pick(None, 40), "max_position_gpus": self.pick(None, 20)}
+            pace = {"throttle_window_s": self.pick(0, 20), "throttle_free_orders": 3, "throttle_orders_per_trade": 2}
+            self.batch("admin", SetAccountLimits(account=account, **self.pick(limits | pace, {})))
+        else:
+            qty, window_ms = self.pick((5, 60_000), (1, 1), (None, None), (None, None))
+            head = {"command_id": self.command_id(), "account": account, "product": product}
+            self.append(SetProtection(**head, qty=qty, window_ms=window_ms))
+
     def reopen(self) -> None:
         self.batch("ledger", SetProductState(product=None, state="OPEN", reason="test"))
 
@@ -462,6 +510,8 @@ MOVES: tuple[tuple[Callable[[RandomLog], None], int], ...] = (
     (RandomLog.fix_index, 3),
     (RandomLog.sell_hardware, 5),
     (RandomLog.govern, 2),
+    (RandomLog.hold_auction, 3),
+    (RandomLog.guard, 3),
     (RandomLog.reopen, 10),
     (RandomLog.err, 10),
 )

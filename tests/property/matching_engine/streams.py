@@ -23,7 +23,9 @@ from schemas.orders import (
     ReplaceOrder,
     Resell,
     SelfTradePrevention,
+    SetProtection,
 )
+from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
     Allocate,
     CancelAccountOrders,
@@ -42,6 +44,7 @@ from schemas.venue import (
     RefundEscrow,
     RegisterNode,
     ReleaseEscrow,
+    SetAccountLimits,
     SetProductState,
     SettlePosition,
     Tick,
@@ -455,6 +458,53 @@ def govern(log: Log) -> None:
         log.batch("admin", opened)
 
 
+def rules(log: Log) -> TradingRules:
+    """Rules of which most are off."""
+    day = [ScheduledState(at_s=log.rng.randrange(86_400), state=state) for state in ("AUCTION", "OPEN", "CLOSED")]
+    return TradingRules(
+        schedule=log.mostly([()], [tuple(day)], 4),
+        max_order_qty=log.mostly([None], [2, 8], 4),
+        max_order_notional_micros=log.mostly([None], [3_000_000], 4),
+        price_band_permille=log.mostly([0], [50, 200], 3),
+        velocity_permille=log.mostly([0], [10, 100], 2),
+        velocity_window_s=3600,
+        velocity_auction_s=log.rng.choice([0, 5, 600]),
+        auction_block_rounds=log.mostly([0], [1, 20], 2),
+    )
+
+
+def auction(log: Log) -> None:
+    """An auction with orders in it, which opens by a command, by itself, or goes on."""
+    product = log.rng.choice([None, PRODUCT, *PRODUCTS])
+    opens = log.mostly([None], [0, 3, 60], 2)
+    head = {"product": product, "reason": "auction"}
+    log.batch("admin", SetProductState(**head, state="AUCTION", opens_after_s=opens))
+    for _ in range(log.rng.randrange(12)):
+        log.rng.choice([place_order, place_order, place_order, place_block, post_capacity, cancel])(log)
+        if log.one_in(4):
+            log.append(Tick())
+    if log.rng.random() < 0.8:
+        state = log.mostly(["OPEN"], ["HALTED", "CLOSED"], 6)
+        log.batch("admin", SetProductState(**head, state=state))
+
+
+def guard(log: Log) -> None:
+    """Rules of a product, limits of an account, protection of a maker."""
+    rng, account, chosen = log.rng, log.rng.choice(ACCOUNTS), log.rng.random()
+    if chosen < 0.3:
+        terms = {"horizon_periods": 6, "block_trials_per_command": rng.choice([1, 100])}
+        log.batch("admin", product_terms(rng.choice(PRODUCTS), **terms, trading=rules(log)))
+    elif chosen < 0.6:
+        limits = {"max_open_orders": log.mostly([None], [1, 5], 2), "max_position_gpus": log.mostly([None], [2, 9], 2)}
+        pace = {"throttle_window_s": log.mostly([0], [600], 2), "throttle_free_orders": 2}
+        pace["throttle_orders_per_trade"] = 2
+        log.batch("admin", SetAccountLimits(account=account, **log.mostly([limits | pace], [{}], 3)))
+    else:
+        qty, window_ms = log.mostly([(rng.choice([1, 2, 4]), 600_000)], [(None, None), (3, None)], 4)
+        ids = {"command_id": f"c-{len(log.records)}", "account": account, "product": log.product()}
+        log.append(SetProtection(**ids, qty=qty, window_ms=window_ms))
+
+
 def err(log: Log) -> None:
     """Records to be refused: broken bytes, no permission, a repeated or skipped number, a wrong signature."""
     number = log.numbers.get("ledger", 0)
@@ -494,6 +544,8 @@ MOVES: dict[Callable[[Log], None], int] = {
     settle: 6,
     sell_hardware: 4,
     govern: 2,
+    auction: 2,
+    guard: 3,
     err: 2,
 }
 
