@@ -1,4 +1,4 @@
-"""Commands on orders: `order place`, `block`, `flex`, `resell`, `replace`, `batch`, `cancel`, `cancel-all-after`, `list`."""
+"""Commands on orders: place, block, flex, resell, replace, batch, cancel, cancel-all-after, list."""
 
 from itertools import islice
 from json import loads

@@ -1,4 +1,4 @@
-"""Deposits, withdrawals and moves between shards: sent to the engine once per idempotency key, answered with what became of them."""
+"""Deposits, withdrawals, moves between shards: sent to the engine once per idempotency key, answered with their end."""
 
 import asyncio
 from collections.abc import Callable
