@@ -51,7 +51,7 @@ def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
         prices.append(maker.price_micros)
         budget_micros -= qty * buyer_fill(market, maker, taker).cost_micros
         if not left:
-            return filled, None
+            return filled, None if filled == taker.left else "self_trade"
         if qty < offered:
             return filled, "max_cost"
     return filled, "no_liquidity"
