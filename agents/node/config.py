@@ -7,6 +7,7 @@ from pydantic import ConfigDict, ValidationError
 
 from agents.node.errors import BadConfiguration
 from schemas.base import Model
+from schemas.complaints import in_words
 from schemas.ids import Identifier
 
 
@@ -36,7 +37,9 @@ class AgentConfig(Model):
         """Reads a TOML file."""
         try:
             config = cls.model_validate(tomllib.loads(file.read_text()))
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        except ValidationError as error:
+            raise BadConfiguration(f"configuration {file}: {in_words(error.errors())}") from error
+        except (OSError, tomllib.TOMLDecodeError) as error:
             raise BadConfiguration(f"configuration {file}: {error}") from error
         paths = {name: value for name, value in config if isinstance(value, Path)}
         return config.model_copy(update={name: file.parent / path for name, path in paths.items()})

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from agents.node.errors import BadConfiguration
 from schemas.base import Model
+from schemas.complaints import in_words
 from schemas.ids import Grade, Hub, Tier
 from schemas.money import DecimalString
 from schemas.nodes import GpuReading
@@ -96,7 +97,9 @@ class PolicyFile:
     def _read(self) -> Policy:
         try:
             return Policy.model_validate(tomllib.loads(self._path.read_text()))
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        except ValidationError as error:
+            raise BadConfiguration(f"policy {self._path}: {in_words(error.errors())}") from error
+        except (OSError, tomllib.TOMLDecodeError) as error:
             raise BadConfiguration(f"policy {self._path}: {error}") from error
 
 

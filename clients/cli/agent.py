@@ -1,18 +1,109 @@
-"""Commands of an operator: `agent token|run|inspect`, which connect a node that sells its idle GPUs."""
+"""Commands of an operator: `agent init|token|run|inspect|nodes`, which connect a node that sells its idle GPUs."""
 
+import json as json_codec
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import show
-from clients.cli.session import Signer, gateway
-from clients.http import result_of
+from clients.cli.output import Refused, show
+from clients.cli.session import Signer, address_of, columns, gateway, public
+from clients.http import key_file, result_of
+from infra.places import cache_dir, data_dir
 
 agent = App(name="agent", help="Connect a node that sells its idle GPUs.")
 Config = Annotated[Path, Parameter(help="The agent's own TOML file; agents/node/README.md shows one.")]
+
+NODE_COLUMNS = columns("node", "account", "grade", "hub", "level", "state", "reason", "simulated")
+CONFIG = """\
+state_dir = "state"
+policy = "policy.toml"
+api_key = "{key}"
+api_key_file = {key_file}
+token = {token}
+
+[venue]
+{venue}
+"""
+POLICY = """\
+label = "{label}"
+hub = "{hub}"
+tier = "F"
+whole_node = {whole_node}
+periods_ahead = {periods_ahead}
+reserve_gpus = 0
+idle = {{ utilisation_below_percent = 5, for_ms = 60000 }}
+price = {{ floor = "{floor}" }}
+hooks = {{ start = [{hook}, "start"], stop = [{hook}, "stop"], timeout_s = 60 }}
+"""
+HOOK = """\
+#!/bin/sh
+# Opens and closes the buyer's access to the GPUs of one lease; put your own way in here (a user, a container, a VM).
+# HOURBOOK_LEASE_ID names the lease. A start prints where the buyer gets in, and with what.
+case "$1" in
+start)
+    secret=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')
+    printf '{{"endpoint":"ssh://%s@{label}:22","credential":"%s"}}\\n' "$HOURBOOK_LEASE_ID" "$secret"
+    ;;
+stop) ;;
+esac
+"""
+
+
+@agent.command
+def init(
+    folder: Path,
+    *,
+    hub: str,
+    floor: str,
+    label: str | None = None,
+    whole_node: Annotated[bool, Parameter(help="Sell the eight GPUs of the node together, as a grade …X8.")] = False,
+    periods_ahead: int = 48,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Write agent.toml, policy.toml and a lease hook into FOLDER, with a fresh token; edit hook and policy as you like.
+
+    The key needs the scopes read and operate.
+    """
+    signer = signer or Signer()
+    if (folder / "agent.toml").exists():
+        raise Refused(f"{folder / 'agent.toml'} is there already")
+    with gateway(signer) as client:
+        issued = result_of(client.post("/v1/enrolment-tokens", json={}))
+    folder.mkdir(parents=True, exist_ok=True)
+    venue = "\n".join(f'{name}_url = "{address_of(name)}"' for name in ("gateway", "delivery", "market_data"))
+    secret = key_file(data_dir() / "keys", signer.key)
+    quoted = {"key_file": json_codec.dumps(str(secret)), "token": json_codec.dumps(json_codec.dumps(issued))}
+    config, policy, hook = (folder.resolve() / name for name in ("agent.toml", "policy.toml", "lease-hook"))
+    label = label or folder.resolve().name
+    hook.write_text(HOOK.format(label=label))
+    hook.chmod(0o755)
+    config.write_text(CONFIG.format(key=signer.key, venue=venue, **quoted))
+    config.chmod(0o600)
+    terms = {"hub": hub, "floor": floor, "periods_ahead": periods_ahead, "whole_node": str(whole_node).lower()}
+    policy.write_text(POLICY.format(label=label, hook=json_codec.dumps(str(hook)), **terms))
+    written = {"config": str(config), "policy": str(policy), "lease_hook": str(hook)}
+    show(written | {"next": f"hourbook agent run {config}"}, json=json)
+
+
+@agent.command
+def nodes(*, account: str | None = None, json: bool = False) -> None:
+    """List the nodes of the venue, or of ACCOUNT: their grade, level and state."""
+    found: list[dict[str, Any]] = []
+    with public("delivery", None) as client:
+        params: dict[str, str] = {}
+        while True:
+            page = result_of(client.get("/v1/nodes", params=params))
+            found += page["items"]
+            if page["cursor"] is None:
+                break
+            params["cursor"] = page["cursor"]
+    found = [node for node in found if account in (None, node["account"])]
+    show(found if json else list(map(NODE_COLUMNS, found)), json=json)
 
 
 @agent.command
@@ -23,9 +114,13 @@ def token(*, valid_s: int = 3600, signer: Signer | None = None, json: bool = Fal
 
 
 @agent.command
-def run(config: Config) -> int:
+def run(
+    config: Config,
+    *,
+    simulated: Annotated[int, Parameter(help="Read so many H100 from the stand-in NVML (sandbox only).")] = 0,
+) -> int:
     """Run the node agent in the foreground until Ctrl-C."""
-    return run_agent("--config", str(config))
+    return run_agent("--config", str(config), environment=stand_in(config.parent, simulated) if simulated else {})
 
 
 @agent.command
@@ -34,9 +129,21 @@ def inspect(config: Config, *uuids: str) -> int:
     return run_agent("--config", str(config), "--inspect", *uuids)
 
 
-def run_agent(*arguments: str) -> int:
+def stand_in(folder: Path, gpus: int) -> dict[str, str]:
+    """Builds the stand-in library and scripts its GPUs; returns the variables with which the real pynvml finds it."""
+    from infra.fake_nvml.build import build_library, environment
+    from infra.fake_nvml.scenario import H100_SXM, scenario_text, write_scenario
+
+    scenario = folder / "gpus.scenario"
+    if not scenario.exists():
+        write_scenario(scenario, scenario_text(folder.resolve().name, H100_SXM, gpus))
+    return environment(build_library(cache_dir() / "nvml"), scenario)
+
+
+def run_agent(*arguments: str, environment: dict[str, str] | None = None) -> int:
     """Run the agent's own program; Ctrl-C reaches it too, and it ends by itself."""
-    process = subprocess.Popen([sys.executable, "-P", "-m", "agents.node", *arguments])
+    command = [sys.executable, "-P", "-m", "agents.node", *arguments]
+    process = subprocess.Popen(command, env=os.environ | (environment or {}))
     while True:
         try:
             return process.wait()

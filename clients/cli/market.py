@@ -3,8 +3,9 @@ public feed.
 """
 
 import json as json_codec
+import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from httpx import Client
@@ -20,7 +21,10 @@ INDEX_COLUMNS = columns("contract", "start", "index", "level", "stale", "time")
 TRADE_COLUMNS = ("time", "contract", "price", "qty", "taker_side", "seq")
 CANDLE_COLUMNS = ("start", "open", "high", "low", "close", "qty", "final")
 
-Channels = Annotated[tuple[str, ...], Parameter(help="book trades ticker candles curve index delivery listings status")]
+Channel = Annotated[
+    Literal["book", "trades", "ticker", "candles", "curve", "index", "delivery", "listings", "status"],
+    Parameter(help="What to follow; several may be named."),
+]
 
 
 def products(*, hub: str | None = None, url: str | None = None, json: bool = False) -> None:
@@ -76,7 +80,7 @@ def candles(symbol: str, *, interval: str = "1m", limit: int = 20, url: str | No
 
 def watch(
     symbol: str = "*",
-    *channels: Channels,
+    *channels: Channel,
     interval: str = "1m",
     from_seq: int | None = None,
     url: str | None = None,
@@ -96,7 +100,9 @@ def watch(
             for channel in channels or _usual_channels(symbol):
                 socket.send(json_codec.dumps(request | {"ch": channel}))
             for text in socket:
-                print(text if json else _line(json_codec.loads(text)), flush=True)
+                tell(text, json)
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        sys.stdout = None
     except OSError as error:
         raise Refused(f"market data does not answer at {address}: {error}") from error
     except ConnectionClosed as closed:
@@ -111,11 +117,32 @@ def _usual_channels(symbol: str) -> tuple[str, ...]:
     return ("book", "trades") if "-" in symbol else ("curve", "trades")
 
 
+def tell(text: str, json: bool) -> None:
+    """Prints one message: as it came, or as a line; a person needs no heartbeats. Raises Refused for a problem."""
+    message = json_codec.loads(text)
+    if message["ch"] == "error":
+        raise Refused(f"{message['code']}: {message['detail']}")
+    if json:
+        print(text, flush=True)
+    elif message["ch"] != "hb":
+        print(_line(message), flush=True)
+
+
 def _line(message: dict[str, Any]) -> str:
     """One line a person can read: the channel, the symbol and the kind, then what is in it."""
     head = " ".join(str(message[name]) for name in ("ch", "sym", "type") if name in message)
+    match message:
+        case {"ch": "book", "bids": bids, "asks": asks}:
+            return f"{head}  bids {_levels(bids)}  asks {_levels(asks)}"
+        case {"ch": "trades", "type": "trade", "trade": trade}:
+            return f"{head}  {trade['time']}  {trade['qty']} at {trade['price']}"
     rest = {name: value for name, value in message.items() if name not in ("ch", "sym", "type")}
     return f"{head}  {json_codec.dumps(rest, ensure_ascii=False)}"
+
+
+def _levels(levels: list[list[str]]) -> str:
+    """Price × GPUs, best first; a level with 0 is gone."""
+    return ", ".join(f"{price} × {qty}" for price, qty in levels) or "–"
 
 
 def add_to(app: App) -> None:

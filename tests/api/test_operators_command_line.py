@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from agents.node.config import AgentConfig
+from agents.node.policy import PolicyFile
 from tests.api.conftest import PRODUCT, bid, contract_in
 from tests.fixtures.event_log import terms
 
@@ -170,3 +172,26 @@ def test_a_sale_needs_an_inspection_the_scope_and_a_listing(hourbook):
     assert hourbook(*offer)[2].startswith("hourbook: bad_inspection: ")
     assert hourbook("sale", "buy", "nothing", "--key", account)[2].startswith("hourbook: scope_missing: ")
     assert hourbook("sale", "see", "nothing", "--key", account)[2] == "hourbook: not_found: no listing nothing\n"
+
+
+# -- operators -------------------------------------------------------------------------------------------------------
+
+
+def test_an_agents_files_are_written_once_and_the_agent_reads_them(hourbook, tmp_path):
+    account, folder = f"cli-{uuid4().hex[:6]}", tmp_path / "shanghai-1"
+    answer(hourbook, "keys", "create", account, "--scopes", "read", "--scopes", "operate")
+    init = ("agent", "init", str(folder), "--hub", "CNE", "--floor", "12.84", "--key", account)
+    written = answer(hourbook, *init)
+    config = AgentConfig.load(folder / "agent.toml")
+    policy = PolicyFile(config.policy).current
+    assert written["config"] == str(folder / "agent.toml")
+    assert (policy.label, policy.hub, policy.price.floor) == ("shanghai-1", "CNE", "12.84")
+    assert json.loads(config.read_token())["account"] == account
+    hook = subprocess.run(
+        policy.hooks.start, env={"HOURBOOK_LEASE_ID": "lease-1", "PATH": os.environ["PATH"]}, capture_output=True
+    )
+    opened = json.loads(hook.stdout)
+    assert (opened["endpoint"], len(opened["credential"])) == ("ssh://lease-1@shanghai-1:22", 32)
+    status, _, words = hourbook(*init)
+    assert (status, words) == (1, f"hourbook: {folder / 'agent.toml'} is there already\n")
+    assert answer(hourbook, "agent", "nodes", "--account", account) == []
