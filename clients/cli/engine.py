@@ -1,5 +1,6 @@
-"""Commands about the engine alone, without a venue: settle positions from a file, replay a command log from a file."""
+"""Commands about the engine alone: settle positions from a file, record and replay a command log, look at snapshots."""
 
+import asyncio
 import json as json_codec
 from collections.abc import Iterator
 from inspect import signature
@@ -8,6 +9,7 @@ from typing import Any
 
 from cyclopts import App
 
+from clients.cli import snapshots
 from clients.cli.output import Refused, show
 
 BATCH_RECORDS = 1000
@@ -54,21 +56,29 @@ def is_whole(name: str, value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def replay(log: Path, *, events: Path | None = None, json: bool = False) -> None:
+def replay(log: Path, *, events: Path | None = None, verify: bool = False, json: bool = False) -> None:
     """Replay LOG, one JSON object {"offset", "ts_ms", "value"} a line, and print where the engine stands.
 
-    With --events FILE (the events, one a line) the replay must give the same bytes.
+    With --events FILE (the events, one a line) the replay must give the same bytes; with --verify the plain-Python
+    reference engine must give the same events and the same snapshot, too. `engine record` writes such files.
     """
     from matching_engine import ENGINE_NAME, Engine, EngineError
+    from matching_engine.reference import Engine as ReferenceEngine
 
     engine, emitted = Engine(), []
+    oracle = ReferenceEngine() if verify else None
     try:
         for batch in batches(log):
-            emitted += engine.apply(batch)
+            new = engine.apply(batch)
+            if oracle is not None:
+                check_same(new, oracle.apply(batch), "the reference engine", len(emitted))
+            emitted += new
     except (FileNotFoundError, EngineError) as error:
         raise Refused(f"{log} cannot be replayed: {error}") from error
     if events is not None:
-        check_same(emitted, events.read_bytes().splitlines())
+        check_same(emitted, events.read_bytes().splitlines(), str(events))
+    if oracle is not None and oracle.snapshot() != engine.snapshot():
+        raise Refused("the events are the same, but the reference engine ends in another state")
     show(
         {
             "engine": ENGINE_NAME,
@@ -76,10 +86,22 @@ def replay(log: Path, *, events: Path | None = None, json: bool = False) -> None
             "seq": engine.seq,
             "link": engine.link.hex(),
             "balance_digest": engine.balance_digest(),
-            "events_verified": len(emitted) if events is not None else 0,
+            "events": len(emitted),
+            "same_as_file": None if events is None else True,
+            "same_as_reference": True if verify else None,
         },
         json=json,
     )
+
+
+def record(log: Path, *, events: Path | None = None, json: bool = False) -> None:
+    """Write the running exchange's command log to LOG, as `engine replay` reads it, and its events to --events FILE."""
+    from clients.cli.admin import kafka_address
+    from clients.cli.log_files import write_log_files
+    from services.kit.settings import Settings
+
+    settings = Settings()
+    show(asyncio.run(write_log_files(kafka_address(settings.data, settings.kafka), log, events)), json=json)
 
 
 def batches(log: Path) -> Iterator[list[tuple[int, int, bytes]]]:
@@ -98,12 +120,12 @@ def batches(log: Path) -> Iterator[list[tuple[int, int, bytes]]]:
     yield batch
 
 
-def check_same(emitted: list[bytes], logged: list[bytes]) -> None:
-    for seq, (ours, theirs) in enumerate(zip(emitted, logged, strict=False), start=1):
+def check_same(emitted: list[bytes], others: list[bytes], whose: str, before: int = 0) -> None:
+    for place, (ours, theirs) in enumerate(zip(emitted, others, strict=False), start=before + 1):
         if ours != theirs:
-            raise Refused(f"event {seq} differs: replayed {ours!r}, logged {theirs!r}")
-    if len(emitted) != len(logged):
-        raise Refused(f"the replay gives {len(emitted)} events, the file has {len(logged)}")
+            raise Refused(f"event {place} differs: replayed {ours!r}, {whose} has {theirs!r}")
+    if len(emitted) != len(others):
+        raise Refused(f"the replay gives {before + len(emitted)} events, {whose} {before + len(others)}")
 
 
 def read_json(file: Path) -> Any:
@@ -118,5 +140,6 @@ def read_json(file: Path) -> Any:
 def add_to(app: App) -> None:
     engine = App(name="engine", help="The engine alone, without a venue.")
     engine.command(settle)
-    engine.command(replay)
+    for command in (record, replay, snapshots.inspect, snapshots.diff):
+        engine.command(command)
     app.command(engine)

@@ -84,7 +84,9 @@ def test_a_replayed_log_gives_the_logged_events(tmp_path: Path, capsys: pytest.C
         "seq": venue.engine.seq,
         "link": venue.engine.link.hex(),
         "balance_digest": venue.engine.balance_digest(),
-        "events_verified": len(venue.events),
+        "events": len(venue.events),
+        "same_as_file": True,
+        "same_as_reference": None,
     }
     events.write_bytes(b"\n".join([*venue.events[:-1], venue.events[-1].replace(b"alice", b"malloy")]))
     with pytest.raises(Refused, match=f"event {venue.engine.seq} differs"):
