@@ -17,6 +17,7 @@ from infra.places import cache_dir, data_dir
 agent = App(name="agent", help="Connect a node that sells its idle GPUs.")
 Config = Annotated[Path, Parameter(help="The agent's own TOML file; agents/node/README.md shows one.")]
 
+Simulated = Annotated[int, Parameter(help="Read so many H100 from the stand-in NVML (sandbox only).")]
 NODE_COLUMNS = columns("node", "account", "grade", "hub", "level", "state", "reason", "simulated")
 CONFIG = """\
 state_dir = "state"
@@ -117,16 +118,17 @@ def token(*, valid_s: int = 3600, signer: Signer | None = None, json: bool = Fal
 def run(
     config: Config,
     *,
-    simulated: Annotated[int, Parameter(help="Read so many H100 from the stand-in NVML (sandbox only).")] = 0,
+    simulated: Simulated = 0,
 ) -> int:
     """Run the node agent in the foreground until Ctrl-C."""
     return run_agent("--config", str(config), environment=stand_in(config.parent, simulated) if simulated else {})
 
 
 @agent.command
-def inspect(config: Config, *uuids: str) -> int:
+def inspect(config: Config, *uuids: str, simulated: Simulated = 0) -> int:
     """Inspect GPUs of this node and deposit the signed report with the venue, as a hardware listing needs it."""
-    return run_agent("--config", str(config), "--inspect", *uuids)
+    environment = stand_in(config.parent, simulated) if simulated else {}
+    return run_agent("--config", str(config), "--inspect", *uuids, environment=environment)
 
 
 def stand_in(folder: Path, gpus: int) -> dict[str, str]:
