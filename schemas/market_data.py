@@ -14,6 +14,7 @@ from schemas.events import ContractState
 from schemas.ids import Asset, Contract, Digest, Grade, Hub, Identifier, Product, Tier
 from schemas.money import DecimalString
 from schemas.orders import Side
+from schemas.trading_rules import ScheduledState
 from schemas.venue import ProductState
 
 Seq = Annotated[int, Field(ge=0)]
@@ -24,7 +25,7 @@ Checksum = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 Level = tuple[DecimalString, Quantity]
 Symbol = Annotated[str, Field(pattern=r"^(\*|[A-Z0-9]{2,24}\.[A-Z]{2,4}\.[FIM](-([0-9]{8}|[0-9]{12}))?)$")]
 Interval = Annotated[str, Field(pattern=r"^[0-9]{1,3}[smhd]$")]
-Channel = Literal["book", "trades", "ticker", "candles", "curve", "index", "delivery", "listings", "status"]
+Channel = Literal["book", "trades", "ticker", "candles", "curve", "index", "delivery", "listings", "status", "auction"]
 
 
 class PublicModel(Model):
@@ -38,8 +39,21 @@ class PublicModel(Model):
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
+class RulesRow(PublicModel):
+    """What a product may trade, and when; a rule that is off is left out."""
+
+    schedule: tuple[ScheduledState, ...] | None = None
+    max_order_qty: int | None = None
+    max_order_notional: DecimalString | None = None
+    price_band_permille: int | None = None
+    velocity_permille: int | None = None
+    velocity_window_s: int | None = None
+    velocity_auction_s: int | None = None
+    auction_block_rounds: int | None = None
+
+
 class ProductRow(PublicModel):
-    """A product's terms and trading state."""
+    """A product's terms, rules and trading state; `opens` is when its auction ends by itself."""
 
     product: Product
     grade: Grade
@@ -55,6 +69,8 @@ class ProductRow(PublicModel):
     taker_fee_bps: int
     settlement_fee_bps: int
     state: ProductState
+    opens: Time | None = None
+    rules: RulesRow
 
 
 class ContractRow(PublicModel):
@@ -99,8 +115,25 @@ class CandleRow(PublicModel):
     final: bool
 
 
+class AuctionRow(PublicModel):
+    """What a contract's auction would come to now (`indicated`; without a price nothing would trade), or came to.
+
+    `surplus_qty` GPUs of `surplus_side` find nobody at the price; `reference` is what it was to be near to.
+    """
+
+    contract: Contract
+    event: Literal["indicated", "uncrossed"]
+    price: DecimalString | None = None
+    qty: Quantity
+    surplus_qty: Quantity
+    surplus_side: Side | None = None
+    reference: DecimalString | None = None
+    seq: Seq
+    time: Time
+
+
 class TickerRow(PublicModel):
-    """A contract's best prices, and its trades since it was listed."""
+    """A contract's best prices, and its trades since it was listed; in an auction also what it would come to."""
 
     contract: Contract
     state: ContractState
@@ -116,6 +149,7 @@ class TickerRow(PublicModel):
     qty: Quantity
     trades: int
     index: DecimalString | None = None
+    auction: AuctionRow | None = None
 
 
 class CurvePoint(PublicModel):
@@ -156,6 +190,7 @@ class StatusRow(PublicModel):
     reason: Identifier | None = None
     start: Time | None = None
     end: Time | None = None
+    opens: Time | None = None
     time: Time
 
 
@@ -219,6 +254,15 @@ class IndexPage(PublicPage):
     """GET /v1/index, latest delivery first."""
 
     items: tuple[IndexRow, ...]
+    seq: Seq
+
+
+class AuctionList(PublicModel):
+    """GET /v1/auctions: what auctions would come to now, by contract, and the last results, newest first."""
+
+    product: Product
+    indicated: tuple[AuctionRow, ...]
+    results: tuple[AuctionRow, ...]
     seq: Seq
 
 
@@ -348,6 +392,27 @@ class IndexUpdate(PublicModel):
     value: IndexRow
 
 
+class AuctionSnapshot(Resumable):
+    """What a product's auctions would come to now, by contract, and the last results, newest first."""
+
+    ch: Literal["auction"] = "auction"
+    sym: Product
+    type: Literal["snapshot"] = "snapshot"
+    indicated: tuple[AuctionRow, ...]
+    results: tuple[AuctionRow, ...]
+
+
+class AuctionUpdate(PublicModel):
+    """An auction would come to something else now, or ended. Leaving AUCTION without a result ends what was indicated.
+    """
+
+    ch: Literal["auction"] = "auction"
+    sym: Product
+    type: Literal["update"] = "update"
+    seq: Seq
+    auction: AuctionRow
+
+
 class StatusSnapshot(Resumable):
     """The trading state of a product, or of all (`*`)."""
 
@@ -425,6 +490,8 @@ FeedMessage = Annotated[
     | CurveUpdate
     | IndexSnapshot
     | IndexUpdate
+    | AuctionSnapshot
+    | AuctionUpdate
     | StatusSnapshot
     | StatusUpdate
     | RelaySnapshot
@@ -443,8 +510,8 @@ FEED_MESSAGE: TypeAdapter[FeedMessage] = TypeAdapter(FeedMessage)
 class FeedRequest(Model):
     """Subscribe to one channel of some symbols, or leave it. `from_seq`: all after it, or a snapshot with `resync`.
 
-    Symbols: a contract (book, trades, ticker, candles), a product (trades, candles, curve, index, status) or `*`
-    (status, listings, delivery). `conflate` holds for the whole socket: a reader too slow gets snapshots, not closed.
+    Symbols: a contract (book, trades, ticker, candles), a product (trades, candles, curve, index, auction, status) or
+    `*` (status, listings, delivery). `conflate` holds for the whole socket: a reader too slow gets snapshots, not closed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)

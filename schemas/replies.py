@@ -201,6 +201,15 @@ class CancelTimerReply(Model):
     timing: Timing
 
 
+class ProtectionReply(Model):
+    """200: the protection as it stands; without a quantity there is none."""
+
+    product: Product
+    qty: int | None
+    window_ms: int | None
+    timing: Timing
+
+
 class CancelReply(Model):
     """200: the engine carried the cancel out; `orders` are those that ended, as they stand."""
 

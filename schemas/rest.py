@@ -196,6 +196,16 @@ class CancelAllAfterForm(Form):
     session: Identifier = "rest"
 
 
+class ProtectionForm(Form):
+    """PUT /v1/protection: once `qty` GPUs of the account's resting orders in the product have traded within
+    `window_ms`, the rest of them are pulled. Without both: no protection.
+    """
+
+    product: Product
+    qty: Annotated[Qty, Field(strict=True)] | None = None
+    window_ms: Annotated[int, Field(strict=True, ge=1, le=86_400_000)] | None = None
+
+
 class AccountForm(Form):
     """POST /v1/accounts (scope `admin`)."""
 

@@ -67,6 +67,50 @@ def cancel_orders(
     show(rows, json=json)
 
 
+def auction(
+    product: str | None = None,
+    *,
+    opens_after_s: Annotated[int | None, Parameter(help="Open by itself after so many seconds.")] = None,
+    reason: str = "administrator",
+    json: bool = False,
+) -> None:
+    """Hold a call auction in PRODUCT; without one, in all. `admin resume` ends it: its books trade at one price."""
+    set_state(product, "AUCTION", reason, json, opens_after_s)
+
+
+def close(product: str | None = None, *, reason: str = "administrator", json: bool = False) -> None:
+    """Close trading in PRODUCT; without one, in all products."""
+    set_state(product, "CLOSED", reason, json)
+
+
+def limit_account(
+    account: str,
+    *,
+    max_open_orders: int | None = None,
+    max_position_gpus: int | None = None,
+    throttle_window_s: int = 0,
+    throttle_free_orders: int = 0,
+    throttle_orders_per_trade: int = 0,
+    json: bool = False,
+) -> None:
+    """Set what ACCOUNT may do at most, whole: what is not named is not limited."""
+    from schemas.venue import SetAccountLimits
+
+    terms = {
+        "max_open_orders": max_open_orders,
+        "max_position_gpus": max_position_gpus,
+        "throttle_window_s": throttle_window_s,
+        "throttle_free_orders": throttle_free_orders,
+        "throttle_orders_per_trade": throttle_orders_per_trade,
+    }
+    try:
+        command = SetAccountLimits(account=account, **terms)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    events = [event for event in send([command]) if event.type == "account_limits_set"]
+    show([{"account": event.account} | {name: getattr(event, name) for name in terms} for event in events], json=json)
+
+
 def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
     """Check SOURCE's batches with the hex key in the file PUBLIC_KEY from now on."""
     from schemas.venue import ServiceKey
@@ -126,11 +170,11 @@ def kafka_address(data: Path, configured: str) -> str:
     return (exchange.addresses(data) or {}).get("kafka", configured)
 
 
-def set_state(product: str | None, state: str, reason: str, json: bool) -> None:
+def set_state(product: str | None, state: str, reason: str, json: bool, opens_after_s: int | None = None) -> None:
     from schemas.venue import SetProductState
 
     try:
-        command = SetProductState(product=product, state=state, reason=reason)
+        command = SetProductState(product=product, state=state, reason=reason, opens_after_s=opens_after_s)
     except ValueError as error:
         raise Refused(str(error)) from error
     events = [event for event in send([command]) if event.type == "product_state_changed"]
@@ -165,6 +209,7 @@ def read_products(file: Path) -> list[Any]:
 
 def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
-    for command in (products, halt, resume, cancel_only, cancel_orders, rotate_key, deposit, replay):
+    states = (halt, resume, cancel_only, auction, close)
+    for command in (products, *states, limit_account, cancel_orders, rotate_key, deposit, replay):
         admin.command(command)
     app.command(admin)

@@ -18,11 +18,12 @@ QUOTES = ("bid", "bid_qty", "ask", "ask_qty", "last")
 PRODUCT_COLUMNS = columns("product", "currency", "lot", "tick", "period_s", "gate_lead_s", "state")
 CONTRACT_COLUMNS = columns("contract", "start", "gate", "state", *QUOTES)
 INDEX_COLUMNS = columns("contract", "start", "index", "level", "stale", "time")
+AUCTION_COLUMNS = columns("contract", "event", "price", "qty", "surplus_qty", "surplus_side", "reference", "time")
 TRADE_COLUMNS = ("time", "contract", "price", "qty", "taker_side", "seq")
 CANDLE_COLUMNS = ("start", "open", "high", "low", "close", "qty", "final")
 
 Channel = Annotated[
-    Literal["book", "trades", "ticker", "candles", "curve", "index", "delivery", "listings", "status"],
+    Literal["book", "trades", "ticker", "candles", "curve", "index", "auction", "delivery", "listings", "status"],
     Parameter(help="What to follow; several may be named."),
 ]
 
@@ -54,6 +55,14 @@ def index(product: str, *, limit: int = 20, url: str | None = None, json: bool =
     show(found if json else list(map(INDEX_COLUMNS, found["items"])), json=json)
 
 
+def auctions(product: str, *, limit: int = 20, url: str | None = None, json: bool = False) -> None:
+    """Print what PRODUCT's auctions would come to now, then how the last ones ended."""
+    with market_data(url) as client:
+        found = result_of(client.get("/v1/auctions", params={"product": product}))
+    rows = [*found["indicated"], *found["results"]][:limit]
+    show(found if json else list(map(AUCTION_COLUMNS, rows)), json=json)
+
+
 def listed(client: Client, path: str, **params: Any) -> Iterator[dict[str, Any]]:
     """Yields the rows of a paged list of market data."""
     while True:
@@ -68,7 +77,7 @@ def trades(symbol: str, *, limit: int = 20, url: str | None = None, json: bool =
     """Print the last trades of a contract or a product, newest first."""
     with market_data(url) as client:
         found = result_of(client.get("/v1/trades", params={"sym": symbol, "limit": limit}))
-    show(found if json else [{name: row[name] for name in TRADE_COLUMNS} for row in found["items"]], json=json)
+    show(found if json else [{name: row.get(name, "") for name in TRADE_COLUMNS} for row in found["items"]], json=json)
 
 
 def candles(symbol: str, *, interval: str = "1m", limit: int = 20, url: str | None = None, json: bool = False) -> None:
@@ -146,5 +155,5 @@ def _levels(levels: list[list[str]]) -> str:
 
 
 def add_to(app: App) -> None:
-    for command in (products, contracts, trades, candles, index, watch):
+    for command in (products, contracts, trades, candles, index, auctions, watch):
         app.command(command)

@@ -1,4 +1,4 @@
-"""Commands on orders: place, block, flex, resell, replace, batch, cancel, cancel-all-after, list."""
+"""Commands on orders: place, block, flex, resell, replace, batch, cancel, cancel-all-after, protect, list."""
 
 from itertools import islice
 from json import loads
@@ -232,6 +232,21 @@ def cancel_all_after(
     show(reply if json else {name: reply.get(name) or "" for name in ("session", "due")}, json=json)
 
 
+def protect(
+    product: str,
+    qty: int | None = None,
+    window_ms: int | None = None,
+    *,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Pull all the account's quotes in PRODUCT once QTY of their GPUs have traded within WINDOW_MS; without: never."""
+    form = {"product": product, "qty": qty, "window_ms": window_ms}
+    with gateway(signer) as client:
+        reply = result_of(client.put("/v1/protection", json=form))
+    show(reply if json else {name: reply.get(name) or "" for name in form}, json=json)
+
+
 def cancel(
     order_id: int | None = None,
     *,
@@ -290,5 +305,6 @@ def add_to(app: App) -> None:
     orders.command(batch)
     orders.command(cancel)
     orders.command(cancel_all_after)
+    orders.command(protect)
     orders.command(list_orders, name="list")
     app.command(orders)

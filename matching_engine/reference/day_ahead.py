@@ -1,6 +1,6 @@
 """The day-ahead auction: one price an hour for bids of one hour and for blocks, each block GPU on one node throughout.
 
-Decision 0009 says why: at a uniform price it does not matter which executed ask serves which bid, so prices are found
+Decision 0010 says why: at a uniform price it does not matter which executed ask serves which bid, so prices are found
 first, with blocks as demand at any price, and the blocks are then given nodes among the asks that those prices execute.
 """
 

@@ -23,6 +23,7 @@ from schemas.orders import (
     PostCapacity,
     ReplaceOrder,
     Resell,
+    SetProtection,
 )
 from schemas.rest import (
     AnyOrderForm,
@@ -40,7 +41,7 @@ from schemas.venue import DefineProduct
 from services.gateway.records import Order
 
 Placing = PlaceOrder | PlaceBlock | PostCapacity | Resell
-TraderCommand = Placing | CancelOrder | MassCancel | ReplaceOrder | CancelAllAfter | PlaceBatch
+TraderCommand = Placing | CancelOrder | MassCancel | ReplaceOrder | CancelAllAfter | PlaceBatch | SetProtection
 Command = TypeVar("Command", bound=Model)
 
 
@@ -272,6 +273,14 @@ REFUSAL_WORDS = {
     "gate_closed": "the contract's gate has closed; nothing can be traded in it any more",
     "product_closed": "the product is closed for trading",
     "product_halted": "trading in the product is halted; only cancels are taken",
+    "product_cancel_only": "the product takes cancels only, and replaces for less",
+    "not_in_auction": "the product is in auction: only orders that can wait for its end are taken",
+    "price_band": "the price is too far from the reference: the last index, or else the contract's last trade",
+    "order_too_large": "the order has more GPUs than the product allows in one",
+    "notional_too_large": "the order could cost more than the product allows for one",
+    "position_limit": "the account would have more GPUs in the contract than it may",
+    "order_limit": "the account has as many live orders as it may",
+    "throttled": "the account has sent too many orders for what it has traded; a new window begins soon",
     "off_tick": "the price is not a multiple of the product's tick",
     "off_lot": "the quantity is not a multiple of the product's lot",
     "bad_quantity": "the quantity is out of bounds",

@@ -9,7 +9,15 @@ from pydantic.json_schema import models_json_schema
 
 from schemas import signing
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, Problem
-from schemas.replies import BatchReply, CancelReply, CancelTimerReply, OrderReply, ReplaceReply, UnknownReply
+from schemas.replies import (
+    BatchReply,
+    CancelReply,
+    CancelTimerReply,
+    OrderReply,
+    ProtectionReply,
+    ReplaceReply,
+    UnknownReply,
+)
 from schemas.rest import (
     BatchForm,
     BlockForm,
@@ -18,6 +26,7 @@ from schemas.rest import (
     CapacityForm,
     FlexForm,
     OrderForm,
+    ProtectionForm,
     ReplaceForm,
     ResellForm,
 )
@@ -43,6 +52,8 @@ BARE_MODELS = (
     ReplaceReply,
     BatchReply,
     CancelTimerReply,
+    ProtectionForm,
+    ProtectionReply,
 )
 
 
@@ -104,6 +115,10 @@ ARMED = {
     "200": ("The timer runs, or is disarmed.", CancelTimerReply),
     "202": ("No answer in time; the timer may run.", UnknownReply),
 }
+PROTECTED = {
+    "200": ("The protection stands, or there is none any more.", ProtectionReply),
+    "202": ("No answer in time; the protection may stand.", UnknownReply),
+}
 ORDER_ID = {"name": "order_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 CLIENT_ID = {"name": "client_order_id", "in": "query", "required": True, "schema": {"type": "string", "maxLength": 64}}
 BARE_OPERATIONS = (
@@ -156,6 +171,14 @@ BARE_OPERATIONS = (
         "Cancel everything unless this comes again in time",
         ARMED,
         (CancelAllAfterForm,),
+    ),
+    BareOperation(
+        "PUT",
+        "/v1/protection",
+        "protect",
+        "Pull the account's quotes of a product when too many trade too fast",
+        PROTECTED,
+        (ProtectionForm,),
     ),
 )
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Query, Response
 from schemas.events import ContractState
 from schemas.ids import Contract, Product, contract_start_s
 from schemas.market_data import (
+    AuctionList,
     BookSnapshot,
     CandlePage,
     ContractPage,
@@ -124,6 +125,13 @@ def _add_books(router: APIRouter, views: Views) -> None:
         """Best prices and trades so far of one contract, or of a product's open contracts."""
         found = views.product(sym).listed() if sym in market.products else [views.contract(sym)]
         return answer(TickerList(items=tuple(map(rows.ticker_row, found)), seq=market.seq))
+
+    @router.get("/v1/auctions", response_model=AuctionList)
+    @public
+    async def auctions(product: Product) -> Response:
+        """What a product's auctions would come to now, and how the last ones ended."""
+        indicated, results = rows.auction_rows(views.product(product))
+        return answer(AuctionList(product=product, indicated=indicated, results=results, seq=market.seq))
 
     @router.get("/v1/curve/{product}", response_model=Curve)
     @public

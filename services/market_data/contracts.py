@@ -4,13 +4,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from schemas.events import ContractState, IndexSet, Trade
+from schemas.events import AuctionIndicated, AuctionUncrossed, ContractState, IndexSet, Trade
 from schemas.venue import DefineProduct, ProductState
 from services.market_data.books import Book
 from services.market_data.index import Fill, LastIndex
 
 RECENT_TRADES = 50
 RECENT_INDEXES = 48
+RECENT_AUCTIONS = 200
 EMPTY_BOOK = Book()
 ENDED: frozenset[ContractState] = frozenset({"EXPIRED", "METERED"})
 
@@ -38,6 +39,7 @@ class ContractView:
     qty: int = 0
     trades: int = 0
     index: IndexSet | None = None
+    indicated: AuctionIndicated | None = None
 
     @property
     def book(self) -> Book:
@@ -87,10 +89,16 @@ class ProductView:
     indexes: deque[IndexSet] = field(default_factory=lambda: deque(maxlen=RECENT_INDEXES))
     last_index: LastIndex | None = None
     last_index_start_s: int = -1
+    auctions: deque[AuctionUncrossed] = field(default_factory=lambda: deque(maxlen=RECENT_AUCTIONS))
+    opens_ms: int | None = None
 
     def listed(self) -> list[ContractView]:
         """Returns the contracts that can still be traded, earliest first."""
         return sorted((c for c in self.contracts.values() if c.state == "OPEN"), key=lambda c: c.start_s)
+
+    def indicated(self) -> list[AuctionIndicated]:
+        """Returns what the auctions that go on would come to, earliest contract first."""
+        return [contract.indicated for contract in self.listed() if contract.indicated is not None]
 
     def neighbours(self, contract: ContractView) -> list[ContractView]:
         """Returns the contracts of the periods before and after."""

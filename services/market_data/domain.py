@@ -7,6 +7,8 @@ from typing import Any
 
 from schemas.events import (
     AnyEvent,
+    AuctionIndicated,
+    AuctionUncrossed,
     ContractsListed,
     ContractStateChanged,
     IndexSet,
@@ -69,6 +71,7 @@ class Changes:
     quotes: dict[str, ContractView] = field(default_factory=dict)
     fixings: list[tuple[ContractView, IndexValue]] = field(default_factory=list)
     indexes: list[IndexSet] = field(default_factory=list)
+    auctions: list[AuctionIndicated | AuctionUncrossed] = field(default_factory=list)
     statuses: list[StatusEvent] = field(default_factory=list)
     listed: list[ContractView] = field(default_factory=list)
 
@@ -130,7 +133,11 @@ class Market:
         changes.statuses.append(event)
 
     def _on_product_state(self, event: ProductStateChanged, changes: Changes) -> None:
-        self.products[event.product].state = event.state
+        product = self.products[event.product]
+        product.state, product.opens_ms = event.state, event.opens_ms
+        if event.state != "AUCTION":
+            for indicated in product.indicated():
+                self._indicate(indicated.contract, None, changes)
         changes.statuses.append(event)
 
     def _on_listed(self, event: ContractsListed, changes: Changes) -> None:
@@ -159,6 +166,19 @@ class Market:
                 product.last_index_start_s = contract.start_s
                 product.last_index = LastIndex(event.contract, event.index_micros)
         changes.indexes.append(event)
+
+    def _on_indicated(self, event: AuctionIndicated, changes: Changes) -> None:
+        self._indicate(event.contract, event if event.price_micros is not None else None, changes)
+        changes.auctions.append(event)
+
+    def _on_uncrossed(self, event: AuctionUncrossed, changes: Changes) -> None:
+        self._indicate(event.contract, None, changes)
+        self.products[product_of(event.contract)].auctions.append(event)
+        changes.auctions.append(event)
+
+    def _indicate(self, name: str, event: AuctionIndicated | None, changes: Changes) -> None:
+        self.contracts[name].indicated = event
+        changes.quotes[name] = self.contracts[name]
 
     def _on_accepted(self, event: OrderAccepted, changes: Changes) -> None:
         if event.price_micros is None:
@@ -275,6 +295,8 @@ FOLDS = {
     "contracts_listed": "_on_listed",
     "contract_state_changed": "_on_contract_state",
     "index_set": "_on_index",
+    "auction_indicated": "_on_indicated",
+    "auction_uncrossed": "_on_uncrossed",
     "order_accepted": "_on_accepted",
     "order_canceled": "_on_gone",
     "order_expired": "_on_gone",

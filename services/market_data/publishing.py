@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from schemas.ids import product_of
 from schemas.market_data import (
+    AuctionUpdate,
     BookDelta,
     CandleUpdate,
     CurveUpdate,
@@ -19,11 +20,11 @@ from services.market_data.domain import Changes, Market
 from services.market_data.feed import Feed, Stream
 from services.market_data.rows import levels
 
-Kept = tuple[Stream, BookDelta | TradeUpdate | IndexUpdate | StatusUpdate]
+Kept = tuple[Stream, BookDelta | TradeUpdate | IndexUpdate | AuctionUpdate | StatusUpdate]
 
 
 class Publishing:
-    """Sends each change to its streams; books, trades, index and status are kept for those who come back."""
+    """Sends each change to its streams; books, trades, index, auctions and status are kept for those who come back."""
 
     def __init__(self, market: Market, feed: Feed) -> None:
         self._market, self._feed = market, feed
@@ -34,7 +35,8 @@ class Publishing:
         A kept message stands at the `seq` of its own event, a book's at the command's last: no two messages of a
         stream share one, so a reader who was cut off between them misses none.
         """
-        kept = (*self._trades(changes), *self._indexes(changes), *self._statuses(changes), *self._books(changes))
+        singles = (*self._trades(changes), *self._indexes(changes), *self._auctions(changes))
+        kept = (*singles, *self._statuses(changes), *self._books(changes))
         for stream, message in sorted(kept, key=lambda pair: pair[1].seq):
             self._feed.keep_and_send(stream, message.seq, changes.ts_ms, message.wire())
         self._candles(changes)
@@ -101,6 +103,12 @@ class Publishing:
         for event in changes.indexes:
             product = product_of(event.contract)
             yield Stream("index", product), IndexUpdate(sym=product, seq=event.seq, value=rows.index_row(event))
+
+    def _auctions(self, changes: Changes) -> Iterator[Kept]:
+        for event in changes.auctions:
+            product = product_of(event.contract)
+            update = AuctionUpdate(sym=product, seq=event.seq, auction=rows.auction_row(event))
+            yield Stream("auction", product), update
 
     def _statuses(self, changes: Changes) -> Iterator[Kept]:
         for event in changes.statuses:

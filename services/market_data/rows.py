@@ -2,19 +2,31 @@
 
 from datetime import UTC, datetime
 
-from schemas.events import ContractsListed, ContractStateChanged, IndexSet, ProductDefined, ProductStateChanged, Trade
+from schemas.events import (
+    AuctionIndicated,
+    AuctionUncrossed,
+    ContractsListed,
+    ContractStateChanged,
+    IndexSet,
+    ProductDefined,
+    ProductStateChanged,
+    Trade,
+)
 from schemas.ids import contract_start_s, product_of
 from schemas.market_data import (
+    AuctionRow,
     CandleRow,
     ContractRow,
     CurvePoint,
     IndexRow,
     Level,
     ProductRow,
+    RulesRow,
     StatusRow,
     TickerRow,
     TradeRow,
 )
+from schemas.trading_rules import TradingRules
 from services.market_data.books import price_text
 from services.market_data.candles import Candle
 from services.market_data.contracts import ContractView, ProductView
@@ -52,7 +64,34 @@ def product_row(view: ProductView) -> ProductRow:
         taker_fee_bps=terms.taker_fee_bps,
         settlement_fee_bps=terms.settlement_fee_bps,
         state=view.state,
+        opens=_time(view.opens_ms),
+        rules=rules_row(terms.trading),
     )
+
+
+def rules_row(rules: TradingRules) -> RulesRow:
+    in_force = {name: value for name, value in rules if value}
+    notional_micros = in_force.pop("max_order_notional_micros", None)
+    return RulesRow(**in_force, max_order_notional=_price(notional_micros))
+
+
+def auction_row(event: AuctionIndicated | AuctionUncrossed) -> AuctionRow:
+    return AuctionRow(
+        contract=event.contract,
+        event="indicated" if isinstance(event, AuctionIndicated) else "uncrossed",
+        price=_price(event.price_micros),
+        qty=str(event.qty),
+        surplus_qty=str(event.surplus_qty),
+        surplus_side=event.surplus_side,
+        reference=_price(event.reference_micros),
+        seq=event.seq,
+        time=time_text(event.ts_ms),
+    )
+
+
+def auction_rows(view: ProductView) -> tuple[tuple[AuctionRow, ...], tuple[AuctionRow, ...]]:
+    """What a product's auctions would come to now, and the last results, newest first."""
+    return tuple(map(auction_row, view.indicated())), tuple(map(auction_row, reversed(view.auctions)))
 
 
 def contract_row(view: ContractView) -> ContractRow:
@@ -109,6 +148,7 @@ def ticker_row(view: ContractView) -> TickerRow:
         qty=str(view.qty),
         trades=view.trades,
         index=price_text(view.index.index_micros) if view.index else None,
+        auction=auction_row(view.indicated) if view.indicated else None,
     )
 
 
@@ -137,7 +177,12 @@ def status_row(event: StatusEvent) -> StatusRow:
             return StatusRow(**head, product=event.terms.product, event="product_defined")
         case ProductStateChanged():
             return StatusRow(
-                **head, product=event.product, event="product_state", state=event.state, reason=event.reason
+                **head,
+                product=event.product,
+                event="product_state",
+                state=event.state,
+                reason=event.reason,
+                opens=_time(event.opens_ms),
             )
         case ContractsListed():
             start, end = time_text(event.first_start_s * 1000), time_text((event.last_start_s + event.period_s) * 1000)
@@ -158,6 +203,10 @@ def _best(view: ContractView) -> dict[str, str | None]:
         "ask_qty": str(ask[1]) if ask else None,
         "last": price_text(view.last.price_micros) if view.last else None,
     }
+
+
+def _time(ts_ms: int | None) -> str | None:
+    return None if ts_ms is None else time_text(ts_ms)
 
 
 def _price(micros: int | None) -> str | None:

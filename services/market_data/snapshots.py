@@ -1,6 +1,7 @@
 """The present state of every stream, as the message that a new reader gets first."""
 
 from schemas.market_data import (
+    AuctionSnapshot,
     BookSnapshot,
     CandlesSnapshot,
     CurveSnapshot,
@@ -18,7 +19,7 @@ from services.market_data.feed import Stream
 from services.market_data.relays import Relays
 
 CONTRACT_CHANNELS = frozenset({"book", "trades", "ticker", "candles"})
-PRODUCT_CHANNELS = frozenset({"trades", "candles", "curve", "index", "status"})
+PRODUCT_CHANNELS = frozenset({"trades", "candles", "curve", "index", "auction", "status"})
 VENUE_CHANNELS = frozenset({"status", "listings", "delivery"})
 
 
@@ -79,6 +80,10 @@ class Snapshots:
     def _index(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
         values = tuple(rows.index_row(event) for event in reversed(self._market.products[stream.sym].indexes))
         return IndexSnapshot(sym=stream.sym, seq=self._market.seq, values=values, **marks)
+
+    def _auction(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
+        indicated, results = rows.auction_rows(self._market.products[stream.sym])
+        return AuctionSnapshot(sym=stream.sym, seq=self._market.seq, indicated=indicated, results=results, **marks)
 
     def _status(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
         products = self._market.products

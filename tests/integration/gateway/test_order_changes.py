@@ -118,6 +118,17 @@ async def test_a_silent_session_loses_its_orders_and_one_that_disarms_does_not(v
     assert (ended["status"], ended["reason"]) == ("canceled", "disconnect")
 
 
+async def test_a_maker_protects_his_quotes_and_is_told_of_wrong_terms(venue):
+    alice, _ = await join(venue)
+    product = bid()["contract"].rpartition("-")[0]
+    wanted = {"product": product, "qty": 4, "window_ms": 1_000}
+    answer = await alice.put("/v1/protection", json=wanted)
+    half = await alice.put("/v1/protection", json={"product": product, "qty": 4})
+    ended = await alice.put("/v1/protection", json={"product": product})
+    told = {name: answer.json()[name] for name in wanted}
+    assert (answer.status_code, told, half.json()["code"], ended.json()["qty"]) == (200, wanted, "bad_terms", None)
+
+
 async def test_orders_outlive_the_timer_while_the_socket_lives_and_end_after_it_breaks(venue):
     alice, _ = await join(venue)
     order = (await alice.post("/v1/orders", json=bid())).json()["order"]

@@ -4,6 +4,7 @@ import pytest
 
 from services.market_data.books import BookDisagrees
 from services.market_data.domain import BookChange, Market
+from services.market_data.rows import auction_rows, product_row, ticker_row, time_text
 from tests.fixtures.event_log import (
     BEFORE_MS,
     CONTRACT,
@@ -95,6 +96,39 @@ def test_a_cancel_of_an_order_that_does_not_rest_stops_it(log):
     log.command(gone("OrderCanceled", 7, "buy", 6, P))
     with pytest.raises(BookDisagrees):
         fold(log)
+
+
+def test_an_auction_is_indicated_in_the_ticker_until_it_ends_and_its_result_stays(log):
+    auction = {"contract": CONTRACT, "surplus_qty": 1, "surplus_side": "buy", "reference_micros": None}
+    log.command(("ProductStateChanged", state("AUCTION", BEFORE_MS + 60_000)))
+    log.command(("AuctionIndicated", auction | {"price_micros": P, "qty": 3}))
+    market, _ = fold(log)
+    row = ticker_row(market.contracts[CONTRACT])
+    assert (row.auction.event, row.auction.price, row.auction.qty, row.auction.surplus_side) == (
+        "indicated",
+        "12.84",
+        "3",
+        "buy",
+    )
+    assert product_row(market.products[PRODUCT]).opens == time_text(BEFORE_MS + 60_000)
+    log.command(("AuctionUncrossed", auction | {"price_micros": P, "qty": 4}), ("ProductStateChanged", state("OPEN")))
+    market, changes = fold(log)
+    indicated, results = auction_rows(market.products[PRODUCT])
+    assert (indicated, [(each.event, each.qty) for each in results]) == ((), [("uncrossed", "4")])
+    assert [each.seq for each in changes[-1].auctions] == [len(log.events) - 1]
+    assert ticker_row(market.contracts[CONTRACT]).auction is None
+
+
+def test_an_auction_that_is_broken_off_takes_what_was_indicated_with_it(log):
+    log.command(("ProductStateChanged", state("AUCTION")))
+    fields = {"contract": CONTRACT, "price_micros": P, "qty": 3, "reference_micros": P}
+    log.command(("AuctionIndicated", fields | {"surplus_qty": 0, "surplus_side": None}))
+    log.command(("ProductStateChanged", state("HALTED")))
+    assert auction_rows(fold(log)[0].products[PRODUCT]) == ((), ())
+
+
+def state(name: str, opens_ms: int | None = None) -> dict:
+    return {"product": PRODUCT, "state": name, "reason": "test", "opens_ms": opens_ms}
 
 
 def test_the_index_is_fixed_at_the_gate_from_the_depth_before_its_expiries(log):
