@@ -511,7 +511,7 @@ class FeedRequest(Model):
     """Subscribe to one channel of some symbols, or leave it. `from_seq`: all after it, or a snapshot with `resync`.
 
     Symbols: a contract (book, trades, ticker, candles), a product (trades, candles, curve, index, auction, status) or
-    `*` (status, listings, delivery). `conflate` holds for the whole socket: a reader too slow gets snapshots, not closed.
+    `*` (status, listings, delivery). `conflate` holds for the socket: a reader too slow gets snapshots, not closed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)

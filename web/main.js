@@ -71,6 +71,7 @@ const HANDLERS = {
     if (message.type === "snapshot") {
       for (const product of message.products) state.products.set(product.product, product);
       mark("products");
+      mark("quote");
       if (!state.product) chooseProduct(wanted());
     } else if (message.status.event === "product_state" || message.status.event === "product_defined") {
       feed.resync("status", "*");
@@ -113,6 +114,14 @@ const HANDLERS = {
     if (message.code === "unknown_symbol") mark("quote");
   },
 };
+
+/** The contract's state, or its product's where that is not simply open, with what its auction would come to. */
+function standing(ticker) {
+  const product = state.products.get(state.product);
+  if (ticker.state !== "OPEN" || !product || product.state === "OPEN") return words(ticker.state);
+  const auction = ticker.auction;
+  return words(product.state) + (auction ? ` · ${auction.qty} at ${decimal(auction.price)}` : "");
+}
 
 function mergePoints(points) {
   const known = new Map(state.points.map((point) => [point.contract, point]));
@@ -280,7 +289,7 @@ const SHOW = {
     showLast(ticker, decimals);
     for (const name of ["high", "low", "index"]) write(name, ticker?.[name] ? decimal(ticker[name]) : "–");
     write("volume", ticker ? `${count(ticker.qty, "GPU")} · ${count(ticker.trades, "trade")}` : "–");
-    write("state", ticker ? words(ticker.state) : "–");
+    write("state", ticker ? standing(ticker) : "–");
     document.title = ticker?.last ? `${ticker.last} · ${state.contract} · Hourbook` : "Hourbook";
   },
   tape: ({ periodS }) => showTape(state.trades, periodS),
