@@ -5,17 +5,17 @@ table of bindings finds one, it is named by chunk and place, in 32 bits.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport malloc
 from libc.string cimport memcmp, memcpy
 
 from matching_engine.id_table cimport IdTable, drop_id, put_id, reserve_id, tag_of
-from matching_engine.memory cimport NIL, expect, grow, prefetch
+from matching_engine.memory cimport NIL, allocate_large, grow, prefetch
 from matching_engine.words cimport hash_of
 
 cdef enum:
-    CHUNK_BYTES = 16384
-    PLACE_BITS = 11           # of a place in a chunk, in units of 8 bytes
+    CHUNK_BYTES = 4096
+    PLACE_BITS = 9            # of a place in a chunk, in units of 8 bytes
     DIGEST_BYTES = 32
+    SLAB_CHUNKS_MAX = 2048
 
 cdef packed struct Binding:   # its text follows
     uint8_t[DIGEST_BYTES] digest
@@ -39,9 +39,11 @@ cdef struct Gate:
 
 cdef struct Bindings:
     Chunk* chunks
+    char** slabs              # the memory of chunks
     Gate* gates
     IdTable table
     uint64_t seed
+    uint32_t slabs_used, slabs_capacity, slab_left
     uint32_t chunks_used, chunks_capacity, chunks_free
     uint32_t gates_used, gates_capacity, gates_free
 
@@ -81,6 +83,20 @@ cdef inline uint32_t find_binding(
     return NIL
 
 
+cdef inline bint open_slab(Bindings* bindings) noexcept nogil:
+    """Memory for more chunks, the more the more there are."""
+    cdef uint32_t chunks = min(max(bindings.chunks_used, 16), SLAB_CHUNKS_MAX)
+    if bindings.slabs_used == bindings.slabs_capacity:
+        if not grow(<void**>&bindings.slabs, &bindings.slabs_capacity, sizeof(char*)):
+            return False
+    bindings.slabs[bindings.slabs_used] = <char*>allocate_large(chunks * <size_t>CHUNK_BYTES)
+    if bindings.slabs[bindings.slabs_used] == NULL:
+        return False
+    bindings.slabs_used += 1
+    bindings.slab_left = chunks
+    return True
+
+
 cdef inline bint open_chunk(Bindings* bindings, Gate* gate) noexcept nogil:
     """One chunk more for a gate."""
     cdef uint32_t chunk = bindings.chunks_free
@@ -93,9 +109,10 @@ cdef inline bint open_chunk(Bindings* bindings, Gate* gate) noexcept nogil:
                 return False
         if chunk >> (32 - PLACE_BITS):
             return False
-        bindings.chunks[chunk].bytes = <char*>malloc(CHUNK_BYTES)
-        if bindings.chunks[chunk].bytes == NULL:
+        if bindings.slab_left == 0 and not open_slab(bindings):
             return False
+        bindings.slab_left -= 1
+        bindings.chunks[chunk].bytes = bindings.slabs[bindings.slabs_used - 1] + bindings.slab_left * CHUNK_BYTES
         bindings.chunks_used += 1
     bindings.chunks[chunk].used = 0
     bindings.chunks[chunk].next = NIL
@@ -207,7 +224,6 @@ cdef inline void close_gate(Bindings* bindings, uint32_t gate_index) noexcept no
     if gate.first != NIL:
         bindings.chunks[gate.last].next = bindings.chunks_free
         bindings.chunks_free = gate.first
-    gate.until_ms = -1
     gate.first = gate.last = NIL
     gate.next_free = bindings.gates_free
     bindings.gates_free = gate_index

@@ -2,14 +2,15 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from matching_engine.book cimport Order, price_of
+from matching_engine.book cimport Order
 from matching_engine.commands cimport Command
 from matching_engine.events cimport (
     CANCEL_DONE, CANCELED, FILLED, REJECTED, Canceled, CancelDone, EventBuffer, Rejected, Stop, add_event,
 )
-from matching_engine.bindings cimport binding_at, binding_hash, find_binding
+from matching_engine.bindings cimport binding_at, find_binding
 from matching_engine.exchange cimport (
-    COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, price_at, side_of, take_out,
+    COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, price_at, side_of,
+    take_out,
 )
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
@@ -60,13 +61,10 @@ cdef inline Outcome cancel_rest(
 ) noexcept nogil:
     """Takes away what is left of an order that was just matched."""
     cdef Canceled* canceled = <Canceled*>add_event(events, CANCELED, sizeof(Canceled))
-    cdef uint32_t other = contract.bids + (not taker.sells)
     canceled.order_id = taker.id
     canceled.price_micros = taker.price_micros
     canceled.released_micros = taker.hold_micros
-    canceled.best_price_micros = 0
-    if exchange.books.sides[other].best != NIL:
-        canceled.best_price_micros = price_of(other, exchange.books.sides[other].best_key)
+    canceled.best_price_micros = best_ticks(exchange, contract.bids + (not taker.sells)) * contract.tick
     canceled.reason = reason
     canceled.account = taker.account
     canceled.contract = taker.contract
@@ -87,8 +85,7 @@ cdef inline int64_t named_order(const Exchange* exchange, const Command* command
     if command.order_id:
         return command.order_id
     place = find_binding(
-        &exchange.bindings, command.account, command.client_id, command.client_id_size,
-        binding_hash(&exchange.bindings, command.account, command.client_id, command.client_id_size),
+        &exchange.bindings, command.account, command.client_id, command.client_id_size, command.client_hash
     )
     return 0 if place == NIL else binding_at(&exchange.bindings, place).order_id
 

@@ -1,6 +1,6 @@
 """Orders and cancels as the engine takes them: packed, every name a number, nothing left to look up but ids."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum CommandType:
     PLACE = 1
@@ -19,4 +19,5 @@ cdef struct Command:
     int64_t ts_ms             # the broker's time; the engine puts the log's time here
     const char* command_id    # echoed in events
     const char* client_id
+    uint64_t client_hash      # worked out by the engine
     uint8_t[32] digest        # of the body: the same client id must come with the same one

@@ -11,6 +11,8 @@ cdef class Core:
     cdef dict rare_orders                  # id to the fields that no struct has; also of orders that are dead
     cdef Py_ssize_t rare_alive             # how many were alive when the dead were dropped last
     cdef dict rare_positions               # slot to the fields that no struct has
+    cdef dict gates                        # of bindings, by the time until which they are kept
+    cdef list gate_times                   # a heap of them
     cdef dict order_views, position_views  # slot to the view that the record in hand uses
 
     cdef uint32_t number_of(self, Names* names, str text) except 0xFFFFFFFF
@@ -22,6 +24,8 @@ cdef class Core:
     cdef str contract_name(self, uint32_t number)
     cdef str node_name(self, uint32_t number)
     cdef uint32_t gate(self, int64_t until_ms) except 0xFFFFFFFF
+    cdef int64_t next_gate_ms(self) except? -1
+    cdef int close_gates(self, int64_t now_ms) except -1
     cdef int forget_views(self) except -1
 
 

@@ -1,13 +1,13 @@
 """The exchange's structs as one object, and its names as Python's strings."""
 
 import os
+from heapq import heappop, heappush
 
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from matching_engine.accounts cimport Accounts
-from matching_engine.bindings cimport Bindings, open_gate
+from matching_engine.bindings cimport close_gate, open_gate
 from matching_engine.book cimport free_books, start_books
 from matching_engine.exchange cimport Contract
 from matching_engine.id_table cimport IdTable, resize_ids
@@ -41,20 +41,24 @@ cdef class Core:
         start_names(&exchange.nodes.names, seeds[3])
         start_names(&exchange.labels, seeds[4])
         start_names(&exchange.contract_names, seeds[5])
+        self.gates, self.gate_times = {}, []
         self.rare_orders, self.rare_positions, self.order_views, self.position_views = {}, {}, {}, {}
         for account in RESERVED:
             self.account(account)
 
     def __dealloc__(self):
         cdef Exchange* exchange = &self.exchange
-        cdef uint32_t chunk
+        cdef uint32_t slab, node
         free_books(&exchange.books)
-        for chunk in range(exchange.bindings.chunks_used):
-            free(exchange.bindings.chunks[chunk].bytes)
+        for node in range(exchange.nodes.names.count):
+            free(exchange.nodes.nodes[node].asks)
+        for slab in range(exchange.bindings.slabs_used):
+            free(exchange.bindings.slabs[slab])
         for pool in (
             <size_t>exchange.details, <size_t>exchange.orders.directory, <size_t>exchange.orders.pages,
             <size_t>exchange.accounts.balances, <size_t>exchange.accounts.table.entries,
-            <size_t>exchange.bindings.chunks, <size_t>exchange.bindings.gates, <size_t>exchange.bindings.table.entries,
+            <size_t>exchange.bindings.chunks, <size_t>exchange.bindings.slabs, <size_t>exchange.bindings.gates,
+            <size_t>exchange.bindings.table.entries,
             <size_t>exchange.nodes.nodes, <size_t>exchange.nodes.counts, <size_t>exchange.nodes.table.entries,
             <size_t>exchange.positions.pool, <size_t>exchange.positions.ids.directory,
             <size_t>exchange.positions.ids.pages, <size_t>exchange.contracts,
@@ -100,7 +104,7 @@ cdef class Core:
             if number == exchange.nodes.capacity:
                 if not grow(<void**>&exchange.nodes.nodes, &exchange.nodes.capacity, sizeof(Node)):
                     raise MemoryError
-            exchange.nodes.nodes[number] = Node(-1, 0, 0, 0, 0, 0, NIL, NIL, 0, False)
+            exchange.nodes.nodes[number] = Node(-1, 0, 0, 0, 0, 0, NULL, 0, 0, NIL, 0, False)
         return number
 
     cdef uint32_t contract(self, str name) except 0xFFFFFFFF:
@@ -123,14 +127,26 @@ cdef class Core:
     cdef uint32_t gate(self, int64_t until_ms) except 0xFFFFFFFF:
         """The gate until which bindings are kept."""
         cdef uint32_t gate
-        for gate in range(self.exchange.bindings.gates_used):
-            if self.exchange.bindings.gates[gate].until_ms == until_ms:
-                return gate
+        known = self.gates.get(until_ms)
+        if known is not None:
+            return known
         gate = open_gate(&self.exchange.bindings, until_ms)
         if gate == NIL:
             raise MemoryError
+        self.gates[until_ms] = gate
+        heappush(self.gate_times, until_ms)
         self.exchange.deadline_ms = min(self.exchange.deadline_ms, until_ms)
         return gate
+
+    cdef int64_t next_gate_ms(self) except? -1:
+        """When the next bindings are forgotten; 0 where there are none."""
+        return self.gate_times[0] if self.gate_times else 0
+
+    cdef int close_gates(self, int64_t now_ms) except -1:
+        """Forgets the bindings whose time is over."""
+        while self.gate_times and self.gate_times[0] <= now_ms:
+            close_gate(&self.exchange.bindings, self.gates.pop(heappop(self.gate_times)))
+        return 0
 
     cdef int forget_views(self) except -1:
         """The record in hand is over: views of it are not used any more."""

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
+from matching_engine.command_text cimport Reading
 from matching_engine.commands cimport Command
 from matching_engine.core cimport Core
 from matching_engine.event_tape cimport EventTape
-from matching_engine.events cimport EventBuffer
-from matching_engine.exchange cimport Exchange, Outcome
-from matching_engine.command_text cimport Reading
+from matching_engine.exchange cimport Exchange
+from matching_engine.execution cimport Run
 
 cdef enum:
     WINDOW = 128              # records
@@ -21,12 +21,10 @@ cdef struct Record:
 cdef class Window:
     cdef Record[WINDOW] records
     cdef Command[WINDOW] commands
-    cdef EventBuffer events
-    cdef uint32_t loaded, read, done
+    cdef uint32_t loaded
+    cdef Run applied          # counts what was read
     cdef Reading stopped      # why reading did not go on
-    cdef Outcome outcome      # of the command that was not done
 
     cdef int load(self, list records, Py_ssize_t first, int64_t next_offset) except -1
     cdef int run(self, Exchange* exchange, EventTape tape) except -1 nogil
     cdef int read_all(self, Exchange* exchange) except -1 nogil
-    cdef void execute(self, Exchange* exchange) noexcept nogil

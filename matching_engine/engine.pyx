@@ -4,17 +4,15 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
 
-from matching_engine.canceling cimport cancel
 from matching_engine.command_text cimport (
     NOT_ORDINARY, READ, RECORD_SIZE_MAX, UNRESOLVED, Place, put_body, read_command, read_place,
 )
 from matching_engine.commands cimport PLACE
 from matching_engine.digest cimport sha256_of
-from matching_engine.events cimport reserve_events
-from matching_engine.exchange cimport COLD, DONE, NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE
+from matching_engine.exchange cimport NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE
+from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, execute
 from matching_engine.market cimport CompiledMarket
 from matching_engine.memory cimport NIL
-from matching_engine.placing cimport place
 from matching_engine.wire cimport Word
 
 from matching_engine.errors import OffsetGap
@@ -27,7 +25,8 @@ from matching_engine.reference.state import State
 from schemas.events import BalanceDigest
 from schemas.venue import Genesis, Privileged, Tick
 
-cdef int64_t DIGEST_EVERY_OFFSETS = DIGEST_EVERY
+if DIGEST_EVERY != DIGEST_EVERY_OFFSETS:
+    raise ImportError("the engines disagree on when balances are digested")
 
 
 class Engine(ReferenceEngine):
@@ -73,15 +72,15 @@ cdef int apply_all(object engine, CompiledMarket market, Window window, list bat
     cdef Py_ssize_t first = 0
     while first < len(batch):
         window.load(batch, first, exchange.next_offset)
-        while window.done < window.loaded:
+        while window.applied.done < window.loaded:
             with nogil:
                 window.run(exchange, market.tape)
-            if window.done < window.loaded and not make_ready(market, window):
-                offset, ts_ms, value = batch[first + window.done]
+            if window.applied.done < window.loaded and not make_ready(market, window):
+                offset, ts_ms, value = batch[first + window.applied.done]
                 market.offset = offset
                 exchange.next_offset = offset + 1
                 engine.apply_other(ts_ms, value)
-                window.done += 1
+                window.applied.done += 1
         first += window.loaded
         market.tape.collect(events)
     return 0
@@ -89,23 +88,23 @@ cdef int apply_all(object engine, CompiledMarket market, Window window, list bat
 
 cdef bint make_ready(CompiledMarket market, Window window) except -1:
     """Reads what the rules have to know before the record in hand; False where it is the reference's."""
-    cdef Record* record = &window.records[window.done]
-    cdef Command* command = &window.commands[window.done]
+    cdef Record* record = &window.records[window.applied.done]
+    cdef Command* command = &window.commands[window.applied.done]
     cdef Place order
-    if window.read == window.done:
+    if window.applied.count == window.applied.done:
         if window.stopped != UNRESOLVED or not market.core.exchange.is_open:
             return False
         read_place(record.text, record.size, &order)
         if market.find_contract(order.contract.text[:order.contract.size].decode()) == NIL:
             return False
         return not order.has_node or market.find_node(order.node.text[:order.node.size].decode()) != NIL
-    if window.outcome == STALE_CONTRACT:
+    if window.applied.outcome == STALE_CONTRACT:
         market.read_contract(command.contract)
-    elif window.outcome == STALE_NODE:
+    elif window.applied.outcome == STALE_NODE:
         market.find_node(market.core.node_name(command.node))
-    elif window.outcome == NO_MEMORY:
+    elif window.applied.outcome == NO_MEMORY:
         raise MemoryError
-    elif window.outcome == NEGATIVE_BALANCE:
+    elif window.applied.outcome == NEGATIVE_BALANCE:
         raise AssertionError("negative balance")
     else:
         return False
@@ -114,14 +113,15 @@ cdef bint make_ready(CompiledMarket market, Window window) except -1:
 
 cdef class Window:
     def __dealloc__(self):
-        free(self.events.bytes)
+        free(self.applied.events.bytes)
 
     cdef int load(self, list records, Py_ssize_t first, int64_t next_offset) except -1:
         """Takes as many records as there are and fit. Raises OffsetGap before anything is applied to the first one."""
         cdef Record* record
         cdef object value
         cdef Py_ssize_t place
-        self.loaded = self.read = self.done = 0
+        self.loaded = self.applied.count = self.applied.done = 0
+        self.applied.commands = self.commands
         for place in range(first, min(first + WINDOW, len(records))):
             offset, ts_ms, value = records[place]
             if offset != next_offset:
@@ -138,12 +138,14 @@ cdef class Window:
 
     cdef int run(self, Exchange* exchange, EventTape tape) except -1 nogil:
         """Applies records, from the first that is not done to the first that is out of the ordinary."""
-        cdef uint32_t first = self.done
+        cdef uint32_t first = self.applied.done
         cdef int64_t offset = exchange.next_offset
         self.read_all(exchange)
-        self.events.used = 0
-        self.execute(exchange)
-        tape.seal_packed(exchange, &self.commands[first], self.done - first, &self.events, offset)
+        self.applied.events.used = 0
+        execute(exchange, &self.applied)
+        tape.seal_packed(
+            exchange, &self.commands[first], self.applied.done - first, &self.applied.events, offset
+        )
         return 0
 
     cdef int read_all(self, Exchange* exchange) except -1 nogil:
@@ -154,10 +156,10 @@ cdef class Window:
         cdef Word command_id
         cdef size_t size
         self.stopped = READ
-        self.read = max(self.read, self.done)
-        while self.read < self.loaded:
-            record = &self.records[self.read]
-            command = &self.commands[self.read]
+        self.applied.count = max(self.applied.count, self.applied.done)
+        while self.applied.count < self.loaded:
+            record = &self.records[self.applied.count]
+            command = &self.commands[self.applied.count]
             self.stopped = read_command(exchange, record.text, record.size, command, &command_id)
             if self.stopped != READ:
                 return 0
@@ -165,32 +167,5 @@ cdef class Window:
                 size = put_body(record.text, record.size, &command_id, body)
                 sha256_of(body, size, command.digest)
             command.ts_ms = record.ts_ms
-            self.read += 1
+            self.applied.count += 1
         return 0
-
-    cdef void execute(self, Exchange* exchange) noexcept nogil:
-        cdef Command* command
-        cdef size_t before
-        while self.done < self.read:
-            command = &self.commands[self.done]
-            if not exchange.is_open or command.ts_ms >= exchange.deadline_ms:
-                self.outcome = COLD
-                return
-            if exchange.next_offset % DIGEST_EVERY_OFFSETS == 0:
-                self.outcome = COLD
-                return
-            if not reserve_events(&self.events):
-                self.outcome = NO_MEMORY
-                return
-            exchange.now_ms = command.ts_ms = max(exchange.now_ms, command.ts_ms)
-            exchange.offset = exchange.next_offset
-            before = self.events.count
-            if command.type == PLACE:
-                self.outcome = place(exchange, &self.events, command)
-            else:
-                self.outcome = cancel(exchange, &self.events, command)
-            if self.outcome != DONE:
-                return
-            command.events = <uint32_t>(self.events.count - before)
-            exchange.next_offset += 1
-            self.done += 1

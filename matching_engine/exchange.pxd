@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from matching_engine.accounts cimport Accounts
 from matching_engine.bindings cimport Bindings
-from matching_engine.book cimport Books, Order, link_order, price_of, reserve, unlink_order
+from matching_engine.book cimport Books, Level, Order, Side, link_order, price_of, reserve, unlink_order
 from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
 from matching_engine.memory cimport NIL, grow
 from matching_engine.nodes cimport Nodes
@@ -47,7 +47,6 @@ cdef struct Detail:           # of a resting order, at the same slot as its plac
     uint32_t client           # where the client's id stands among the bindings, or NIL
     uint32_t balance
     uint32_t count            # of its node in the contract's period
-    uint32_t next, prev       # of the same node
     uint8_t kind
     uint8_t tif
     uint8_t post_only
@@ -117,45 +116,22 @@ cdef inline bint reserve_order(Exchange* exchange) noexcept nogil:
 
 
 cdef inline uint32_t rest(
-    Exchange* exchange, uint32_t side, int64_t price, int64_t left, int64_t id, uint32_t account
+    Exchange* exchange, uint32_t side, int64_t ticks, int64_t left, int64_t id, uint32_t account
 ) noexcept nogil:
-    """Put an order into its book; its slot, at which the caller fills in the detail, or NIL where memory is out."""
+    """Put an order into its book, whose prices are in ticks, so that they lie close; its slot, at which the caller fills in the detail, or NIL where memory is out."""
     cdef uint32_t slot
     if not reserve_order(exchange):
         return NIL
-    slot = link_order(&exchange.books, side, price, left, <uint64_t>id, account)
+    slot = link_order(&exchange.books, side, ticks, left, <uint64_t>id, account)
     if not put_id(&exchange.orders, <uint64_t>id, slot):
         unlink_order(&exchange.books, slot)
         return NIL
     return slot
 
 
-cdef inline void join_node(Exchange* exchange, uint32_t slot) noexcept nogil:
-    """Put an ask among those that its node backs."""
-    cdef Detail* detail = &exchange.details[slot]
-    cdef uint32_t* first = &exchange.nodes.nodes[detail.node].asks
-    detail.prev = NIL
-    detail.next = first[0]
-    if first[0] != NIL:
-        exchange.details[first[0]].prev = slot
-    first[0] = slot
-
-
-cdef inline void leave_node(Exchange* exchange, uint32_t slot) noexcept nogil:
-    cdef Detail* detail = &exchange.details[slot]
-    if detail.prev == NIL:
-        exchange.nodes.nodes[detail.node].asks = detail.next
-    else:
-        exchange.details[detail.prev].next = detail.next
-    if detail.next != NIL:
-        exchange.details[detail.next].prev = detail.prev
-
-
 cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:
     """Take a resting order out of its book; its slot is free afterwards."""
     cdef Detail* detail = &exchange.details[slot]
-    if detail.node != NIL:
-        leave_node(exchange, slot)
     if detail.rare == UNUSUAL:
         exchange.contracts[detail.contract].unusual -= 1
     drop_id(&exchange.orders, exchange.books.orders[slot].id)
@@ -168,5 +144,11 @@ cdef inline uint32_t side_of(const Exchange* exchange, uint32_t slot) noexcept n
 
 cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept nogil:
     """The price of a resting order."""
-    cdef uint32_t level = exchange.books.orders[slot].level
-    return price_of(exchange.books.levels[level].side, exchange.books.levels[level].key)
+    cdef const Level* level = &exchange.books.levels[exchange.books.orders[slot].level]
+    return price_of(level.side, level.key) * exchange.contracts[exchange.details[slot].contract].tick
+
+
+cdef inline int64_t best_ticks(const Exchange* exchange, uint32_t side) noexcept nogil:
+    """The best price of a side, in ticks; 0 where nothing rests."""
+    cdef const Side* best = &exchange.books.sides[side]
+    return 0 if best.best == NIL else price_of(side, best.best_key)

@@ -6,10 +6,10 @@ itself, which the caller reads in any case, has the whole id.
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memset
 
-from matching_engine.memory cimport NIL, expect, prefetch
+from matching_engine.memory cimport NIL, allocate_large, expect, prefetch
 
 cdef struct IdEntry:
     uint32_t tag              # the hash; its top bits are the entry's home
@@ -33,7 +33,7 @@ cdef inline bint resize_ids(IdTable* table, int bits) noexcept nogil:
     cdef IdEntry* old = table.entries
     cdef size_t old_capacity = 0 if old == NULL else <size_t>table.mask + 1
     cdef size_t capacity = (<size_t>1) << bits
-    cdef IdEntry* entries = <IdEntry*>malloc(capacity * sizeof(IdEntry))
+    cdef IdEntry* entries = <IdEntry*>allocate_large(capacity * sizeof(IdEntry))
     cdef size_t i
     cdef uint32_t at
     if entries == NULL:

@@ -2,12 +2,11 @@
 
 from heapq import heappop
 
-from matching_engine.bindings cimport close_gate
 from matching_engine.book cimport best_order, close_sides, next_order, open_sides
 from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, take_out
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
-from matching_engine.nodes cimport Node, open_count
+from matching_engine.nodes cimport Node, keep_living
 from matching_engine.records cimport ContractPositions, Counts, Order, put_order
 
 from matching_engine.entries import Accounts, Entry
@@ -115,12 +114,11 @@ cdef class CompiledMarket:
         return NIL if known.bids == NIL else best_order(&self.core.exchange.books, known.bids + (side == "sell"))
 
     def asks_of(self, str node):
-        cdef uint32_t slot = self.core.exchange.nodes.nodes[self.core.node(node)].asks
-        cdef list found = []
-        while slot != NIL:
-            found.append(self.resting_orders.at(slot))
-            slot = self.core.exchange.details[slot].next
-        return sorted(found, key=lambda order: order.id)
+        cdef Node* facts = &self.core.exchange.nodes.nodes[self.core.node(node)]
+        cdef uint32_t place
+        keep_living(facts, &self.core.exchange.orders)
+        ids = {facts.asks[place] for place in range(facts.asks_used)}
+        return [self.resting_orders[order_id] for order_id in sorted(ids)]
 
     # -- contracts
 
@@ -247,8 +245,8 @@ cdef class CompiledMarket:
     cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1:
         """Log time moves; deadlines are the reference's matter. Bindings are kept until their gate."""
         cdef Exchange* exchange = &self.core.exchange
-        cdef uint32_t number, gate
-        if ts_ms < exchange.deadline_ms and not is_tick:
+        cdef uint32_t number
+        if max(self.state.log_time_ms, ts_ms) < exchange.deadline_ms and not is_tick:
             self.state.log_time_ms = max(self.state.log_time_ms, ts_ms)
             return 0
         move_time(self, ts_ms, is_tick)
@@ -260,9 +258,7 @@ cdef class CompiledMarket:
         if self.closed_books:
             self.capacity_orders.forget_dead()
             self.closed_books.clear()
-        for gate in range(exchange.bindings.gates_used):
-            if 0 <= exchange.bindings.gates[gate].until_ms <= self.state.log_time_ms:
-                close_gate(&exchange.bindings, gate)
+        self.core.close_gates(self.state.log_time_ms)
         return 0
 
     # -- the state's counters, kept in C while records are applied
@@ -281,17 +277,15 @@ cdef class CompiledMarket:
     cdef int end_rules(self) except -1:
         """The compiled rules take over."""
         cdef Exchange* exchange = &self.core.exchange
-        cdef uint32_t gate
         state = self.state
         self.tape.shard = state.shard
         exchange.now_ms = state.log_time_ms
         exchange.last_order_id, exchange.last_trade_id = state.last_order_id, state.last_trade_id
         exchange.last_position_id = state.last_position_id
         exchange.is_open, exchange.blocks_wait = state.ruleset != 0, bool(state.blocks)
-        exchange.deadline_ms = state.timers[0][0] if state.timers else NEVER_MS
-        for gate in range(exchange.bindings.gates_used):
-            if exchange.bindings.gates[gate].until_ms >= 0:
-                exchange.deadline_ms = min(exchange.deadline_ms, exchange.bindings.gates[gate].until_ms)
+        exchange.deadline_ms = min(
+            state.timers[0][0] if state.timers else NEVER_MS, self.core.next_gate_ms() or NEVER_MS
+        )
         self.expiries.clear()
         self.core.forget_views()
         return 0

@@ -3,7 +3,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from matching_engine.id_table cimport IdTable, put_id, reserve_id, tag_of
-from matching_engine.memory cimport NIL, grow
+from matching_engine.id_pages cimport IdPages, find_id
+from matching_engine.memory cimport NIL, grow, prefetch
 from matching_engine.words cimport Names
 
 cdef struct Count:
@@ -18,7 +19,8 @@ cdef struct Node:
     int64_t until_ms
     int64_t rentable
     uint32_t account, grade, hub
-    uint32_t asks             # the first of its resting asks, or NIL
+    uint64_t* asks            # ids of its asks, oldest first, among them such as do not rest any more
+    uint32_t asks_used, asks_capacity
     uint32_t counts           # the first of its counts, or NIL
     uint8_t level
     uint8_t alive
@@ -31,8 +33,42 @@ cdef struct Nodes:
     uint32_t capacity, counts_used, counts_capacity
 
 
+cdef inline void keep_living(Node* node, const IdPages* orders) noexcept nogil:
+    """Drop the ids of asks that do not rest any more."""
+    cdef uint32_t place
+    cdef uint32_t kept = 0
+    for place in range(node.asks_used):
+        if find_id(orders, node.asks[place]) != NIL:
+            node.asks[kept] = node.asks[place]
+            kept += 1
+    node.asks_used = kept
+
+
+cdef inline bint add_ask(Node* node, const IdPages* orders, uint64_t order_id) noexcept nogil:
+    """Note an ask that comes to rest; nobody has to say when it is gone. False where memory is out."""
+    if node.asks_used == node.asks_capacity:
+        keep_living(node, orders)
+        if 2 * node.asks_used >= node.asks_capacity:
+            if not grow(<void**>&node.asks, &node.asks_capacity, sizeof(uint64_t)):
+                return False
+    node.asks[node.asks_used] = order_id
+    node.asks_used += 1
+    return True
+
+
 cdef inline uint64_t count_key(uint32_t node, int64_t start_s) noexcept nogil:
     return <uint64_t>node << 36 ^ <uint64_t>start_s
+
+
+cdef inline void prefetch_count_entry(const Nodes* nodes, uint32_t node, int64_t start_s) noexcept nogil:
+    prefetch(&nodes.table.entries[tag_of(count_key(node, start_s)) >> nodes.table.shift])
+
+
+cdef inline void prefetch_count(const Nodes* nodes, uint32_t node, int64_t start_s) noexcept nogil:
+    """Begin to load what is mostly the count of a node in a period."""
+    cdef uint32_t slot = nodes.table.entries[tag_of(count_key(node, start_s)) >> nodes.table.shift].slot
+    if slot != NIL:
+        prefetch(&nodes.counts[slot])
 
 
 cdef inline uint32_t find_count(const Nodes* nodes, uint32_t node, int64_t start_s) noexcept nogil:

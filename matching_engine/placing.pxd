@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from matching_engine.accounts cimport RESERVED_ACCOUNTS, find_balance
-from matching_engine.bindings cimport DIGEST_BYTES, Binding, bind, binding_at, binding_hash, find_binding
+from matching_engine.bindings cimport DIGEST_BYTES, Binding, bind, binding_at, find_binding
 from matching_engine.canceling cimport cancel_rest, reject
 from matching_engine.commands cimport Command
 from matching_engine.events cimport (
@@ -15,18 +15,18 @@ from matching_engine.events cimport (
 )
 from matching_engine.exchange cimport (
     COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE, USUAL, Contract, Detail,
-    Exchange, Outcome, is_limited, join_node, rest,
+    Exchange, Outcome, is_limited, rest,
 )
 from matching_engine.memory cimport NIL
 from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, post, wide
-from matching_engine.nodes cimport Node, find_count, open_count
+from matching_engine.nodes cimport Node, add_ask, find_count, open_count
 from matching_engine.trading cimport Taker, crosses, match
 
 
 # -- the rules that an order must keep, in the reference's order; each gives the code of the first one broken, or NULL
 
 
-cdef inline const char* broken_terms(const Contract* contract, const Command* order) noexcept nogil:
+cdef inline const char* broken_terms(const Contract* contract, const Command* order, int64_t ticks) noexcept nogil:
     """A limit has a price, a market order is a buy with a bound and never rests; a sell names its node, a buy none."""
     cdef bint priced = order.price_micros != 0
     cdef bint bounded = order.max_cost_micros != 0
@@ -38,7 +38,7 @@ cdef inline const char* broken_terms(const Contract* contract, const Command* or
         return b"bad_terms"
     if contract.lot != 1 and order.qty % contract.lot:
         return b"off_lot"
-    if order.price_micros % contract.tick:
+    if ticks * contract.tick != order.price_micros:
         return b"off_tick"
     return NULL
 
@@ -76,7 +76,7 @@ cdef inline const char* broken_rule(
     const Exchange* exchange, const Contract* contract, const Command* order, Taker* taker
 ) noexcept nogil:
     """All rules, one after the other; what the order will hold is worked out on the way."""
-    cdef const char* code = broken_terms(contract, order)
+    cdef const char* code = broken_terms(contract, order, taker.ticks)
     cdef wide hold = order.max_cost_micros
     if code == NULL and order.sells:
         code = broken_backing(exchange, contract, order)
@@ -111,12 +111,12 @@ cdef inline Outcome answer_again(
 
 
 cdef inline uint32_t bind_order(
-    Exchange* exchange, const Contract* contract, const Command* order, uint64_t hashed, int64_t order_id
+    Exchange* exchange, const Contract* contract, const Command* order, int64_t order_id
 ) noexcept nogil:
     """Keeps the answer until the contract's gate."""
     return bind(
-        &exchange.bindings, contract.gate, order.account, order.client_id, order.client_id_size, hashed,
-        order.digest, exchange.offset, order_id,
+        &exchange.bindings, contract.gate, order.account, order.client_id, order.client_id_size,
+        order.client_hash, order.digest, exchange.offset, order_id,
     )
 
 
@@ -158,7 +158,7 @@ cdef inline Outcome accept(
 cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Command* order, Taker* taker) noexcept nogil:
     cdef uint32_t slot
     cdef Detail* detail
-    slot = rest(exchange, contract.bids + taker.sells, taker.price_micros, taker.left, taker.id, taker.account)
+    slot = rest(exchange, contract.bids + taker.sells, taker.ticks, taker.left, taker.id, taker.account)
     if slot == NIL:
         return NO_MEMORY
     detail = &exchange.details[slot]
@@ -175,8 +175,8 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     detail.tif = order.tif
     detail.post_only = order.post_only
     detail.rare = USUAL
-    if taker.sells:
-        join_node(exchange, slot)
+    if taker.sells and not add_ask(&exchange.nodes.nodes[taker.node], &exchange.orders, <uint64_t>taker.id):
+        return NO_MEMORY
     return DONE
 
 
@@ -196,7 +196,7 @@ cdef inline Outcome trade_and_rest(
 
 
 cdef inline bint is_out_of_the_ordinary(
-    const Exchange* exchange, const Contract* contract, const Command* order
+    const Exchange* exchange, const Contract* contract, const Command* order, int64_t ticks
 ) noexcept nogil:
     """What the reference does: all at once or nothing, post-only that crosses, asks that blocks wait for, and whatever
     would meet an unusual order.
@@ -206,7 +206,7 @@ cdef inline bint is_out_of_the_ordinary(
     if order.tif == FOK:
         return True
     if order.post_only or contract.unusual:
-        return crosses(exchange, contract, order.sells, order.price_micros)
+        return crosses(exchange, contract, order.sells, ticks)
     return False
 
 
@@ -215,7 +215,6 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
     cdef Contract* contract = &exchange.contracts[order.contract]
     cdef Taker taker
     cdef const char* code
-    cdef uint64_t hashed
     cdef uint32_t bound
     cdef Outcome outcome
     if contract.version != exchange.version:
@@ -228,11 +227,13 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
         return COLD
     if order.sells and order.node == NIL:      # positions back it
         return COLD
-    hashed = binding_hash(&exchange.bindings, order.account, order.client_id, order.client_id_size)
-    bound = find_binding(&exchange.bindings, order.account, order.client_id, order.client_id_size, hashed)
+    bound = find_binding(
+        &exchange.bindings, order.account, order.client_id, order.client_id_size, order.client_hash
+    )
     if bound != NIL:
         return answer_again(exchange, events, order, bound)
     taker.price_micros = order.price_micros
+    taker.ticks = order.price_micros // contract.tick
     taker.hold_unit_micros = 0
     taker.left = order.qty
     taker.account = order.account
@@ -244,14 +245,14 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
     taker.kind = MARKET if order.at_market else LIMIT
     code = broken_rule(exchange, contract, order, &taker)
     if code != NULL:
-        bound = bind_order(exchange, contract, order, hashed, 0)
+        bound = bind_order(exchange, contract, order, 0)
         reject(events, code, 0)
         return DONE if bound != NIL else NO_MEMORY
-    if is_out_of_the_ordinary(exchange, contract, order):
+    if is_out_of_the_ordinary(exchange, contract, order, taker.ticks):
         return COLD
     exchange.last_order_id += 1
     taker.id = exchange.last_order_id
-    taker.client = bind_order(exchange, contract, order, hashed, taker.id)
+    taker.client = bind_order(exchange, contract, order, taker.id)
     if taker.client == NIL:
         return NO_MEMORY
     outcome = accept(exchange, events, contract, order, &taker)

@@ -17,10 +17,10 @@ from matching_engine.bindings cimport (
 from matching_engine.book cimport Order as Resting
 from matching_engine.book cimport price_of
 from matching_engine.core cimport number_or_nil, text_of_name
-from matching_engine.exchange cimport KEPT, UNUSUAL, USUAL, Contract, Detail, Exchange, join_node, price_at, rest, side_of
+from matching_engine.exchange cimport KEPT, UNUSUAL, USUAL, Contract, Detail, Exchange, price_at, rest, side_of
 from matching_engine.id_pages cimport IdPages, find_id
 from matching_engine.memory cimport NIL
-from matching_engine.nodes cimport Count, find_count, open_count
+from matching_engine.nodes cimport Count, add_ask, find_count, open_count
 from matching_engine.positions cimport Position as Claim
 from matching_engine.positions cimport PositionList, close_position, list_position, open_position, unlist_position
 from matching_engine.wire cimport size_of, text_of
@@ -216,8 +216,10 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
     cdef Contract* contract = &exchange.contracts[contract_number]
     cdef uint32_t account = core.account(order.account)
     cdef bint sells = order.side == "sell"
-    cdef int64_t price = order.price_micros
-    cdef uint32_t slot = rest(exchange, contract.bids + sells, price, order.left, order.id, account)
+    ticks, beside = divmod(order.price_micros, contract.tick)
+    if beside:
+        raise AssertionError(f"order {order.id} is between two ticks")
+    cdef uint32_t slot = rest(exchange, contract.bids + sells, ticks, order.left, order.id, account)
     cdef Detail* detail
     if slot == NIL:
         raise MemoryError
@@ -246,7 +248,8 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
         detail.count = open_count(&exchange.nodes, detail.node, contract.start_s)
         if detail.count == NIL:
             raise MemoryError
-        join_node(exchange, slot)
+        if not add_ask(&exchange.nodes.nodes[detail.node], &exchange.orders, order.id):
+            raise MemoryError
     return slot
 
 

@@ -3,12 +3,12 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from matching_engine.accounts cimport VENUE, open_balance
-from matching_engine.book cimport Order, best_order, price_of
+from matching_engine.book cimport Order, best_order
 from matching_engine.events cimport (
     FILLED, MAX_COST, NO_LIQUIDITY, PRICE, SELF_TRADE, TRADED, EventBuffer, Stop, Traded, add_event, reserve_events,
 )
 from matching_engine.exchange cimport (
-    DONE, MARKET, NEGATIVE_BALANCE, NO_MEMORY, Contract, Detail, Exchange, Outcome, take_out,
+    DONE, MARKET, NEGATIVE_BALANCE, NO_MEMORY, Contract, Detail, Exchange, Outcome, best_ticks, take_out,
 )
 from matching_engine.memory cimport NIL
 from matching_engine.money cimport fee_micros, post, unit_micros
@@ -17,7 +17,7 @@ from matching_engine.positions cimport Position, list_position, open_position
 
 cdef struct Taker:            # an order on its way into the book
     int64_t id
-    int64_t price_micros      # 0: at market
+    int64_t price_micros, ticks            # 0: at market
     int64_t hold_micros, hold_unit_micros
     uint32_t left
     uint32_t account, contract, node
@@ -31,14 +31,10 @@ cdef struct Fill:
     uint32_t qty
 
 
-cdef inline bint crosses(const Exchange* exchange, const Contract* contract, bint sells, int64_t price) noexcept nogil:
-    """Whether an order of this side and price, 0 for any, could trade with the best of the other side."""
-    cdef uint32_t other = contract.bids + (not sells)
-    cdef int64_t best
-    if exchange.books.sides[other].best == NIL:
-        return False
-    best = price_of(other, exchange.books.sides[other].best_key)
-    return price == 0 or (best >= price if sells else best <= price)
+cdef inline bint crosses(const Exchange* exchange, const Contract* contract, bint sells, int64_t ticks) noexcept nogil:
+    """Whether an order of this side and price in ticks, 0 for any, could trade with the best of the other side."""
+    cdef int64_t best = best_ticks(exchange, contract.bids + (not sells))
+    return best != 0 and (ticks == 0 or (best >= ticks if sells else best <= ticks))
 
 
 cdef inline Stop next_fill(
@@ -49,11 +45,11 @@ cdef inline Stop next_fill(
     cdef const Order* order = &exchange.books.orders[maker]
     if maker == NIL:
         return NO_LIQUIDITY
-    if not crosses(exchange, contract, taker.sells, taker.price_micros):
+    if not crosses(exchange, contract, taker.sells, taker.ticks):
         return PRICE
     if order.handle == taker.account:
         return SELF_TRADE
-    fill.price_micros = price_of(other, exchange.books.sides[other].best_key)
+    fill.price_micros = best_ticks(exchange, other) * contract.tick
     fill.unit_micros = unit_micros(contract, fill.price_micros)
     fill.fee_micros = fee_micros(fill.unit_micros, contract.maker_fee_bps if taker.sells else contract.taker_fee_bps)
     fill.qty = min(taker.left, <uint32_t>order.quantity)

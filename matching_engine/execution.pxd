@@ -1,0 +1,123 @@
+"""A run of packed commands through the exchange, one after the other, into packed events."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from matching_engine.bindings cimport binding_hash, prefetch_binding
+from matching_engine.book cimport Books, Order, key_of
+from matching_engine.canceling cimport cancel
+from matching_engine.commands cimport PLACE, Command
+from matching_engine.events cimport EventBuffer, reserve_events
+from matching_engine.exchange cimport COLD, DONE, NO_MEMORY, Contract, Exchange, Outcome
+from matching_engine.id_pages cimport find_id, prefetch_id
+from matching_engine.memory cimport NIL, prefetch
+from matching_engine.nodes cimport prefetch_count, prefetch_count_entry
+from matching_engine.placing cimport place
+from matching_engine.price_tree cimport Page
+
+cdef enum:
+    DIGEST_EVERY_OFFSETS = 4096            # a record with a digest of the balances is the reference's
+    ID_AHEAD = 16             # commands between touching what an id leads to and needing it
+    ORDER_AHEAD = 8           # the same for the order
+    AROUND_AHEAD = 4          # the same for what stands around it
+
+cdef struct Run:
+    Command* commands
+    uint32_t count            # up to where they may be applied
+    uint32_t done
+    EventBuffer events
+    Outcome outcome           # of the command that was not done
+
+
+cdef inline void look_up(Exchange* exchange, Command* command) noexcept nogil:
+    """Begin to load where the ids of a command stand."""
+    if command.client_id_size:
+        command.client_hash = binding_hash(
+            &exchange.bindings, command.account, command.client_id, command.client_id_size
+        )
+        prefetch_binding(&exchange.bindings, command.client_hash)
+    if command.order_id:
+        prefetch_id(&exchange.orders, <uint64_t>command.order_id)
+    if command.node != NIL:
+        prefetch_count_entry(&exchange.nodes, command.node, exchange.contracts[command.contract].start_s)
+
+
+cdef inline void look_at(const Exchange* exchange, const Command* command) noexcept nogil:
+    """Begin to load the order that a command names, or what a new one will meet."""
+    cdef uint32_t slot
+    cdef const Contract* contract
+    if command.order_id:
+        slot = find_id(&exchange.orders, <uint64_t>command.order_id)
+        if slot != NIL:
+            prefetch(&exchange.books.orders[slot])
+            prefetch(&exchange.details[slot])
+    elif command.contract != NIL:
+        contract = &exchange.contracts[command.contract]
+        if command.node != NIL:
+            prefetch_count(&exchange.nodes, command.node, contract.start_s)
+        if contract.trading:
+            look_at_prices(&exchange.books, contract.bids + command.sells, command.price_micros // contract.tick)
+
+
+cdef inline void look_at_prices(const Books* books, uint32_t side, int64_t ticks) noexcept nogil:
+    """Begin to load the page of the price tree on which the price stands, if that is one step from the root."""
+    cdef const Page* page
+    cdef uint64_t slot
+    if books.sides[side].root == NIL:
+        return
+    page = &books.tree.pages[books.sides[side].root]
+    slot = (key_of(side, ticks) ^ page.base) >> page.shift
+    if page.shift != 0 and slot < 64 and page.taken >> slot & 1:
+        prefetch(&books.tree.pages[page.slots[slot]])
+        prefetch(&books.tree.pages[page.slots[slot]].slots[32])
+
+
+cdef inline void look_around(const Exchange* exchange, const Command* command) noexcept nogil:
+    """Begin to load what stands around the order that a command names."""
+    cdef const Order* order
+    cdef uint32_t slot
+    if command.order_id:
+        slot = find_id(&exchange.orders, <uint64_t>command.order_id)
+        if slot != NIL:
+            order = &exchange.books.orders[slot]
+            prefetch(&exchange.books.levels[order.level])
+            if order.next != NIL:
+                prefetch(&exchange.books.orders[order.next])
+            if order.prev != NIL:
+                prefetch(&exchange.books.orders[order.prev])
+            if exchange.details[slot].count != NIL:
+                prefetch(&exchange.nodes.counts[exchange.details[slot].count])
+
+
+cdef inline Outcome execute_one(Exchange* exchange, EventBuffer* events, Command* command) noexcept nogil:
+    """Applies a command, unless its time or its place in the log make it the reference's."""
+    cdef int64_t now_ms = max(exchange.now_ms, command.ts_ms)
+    if not exchange.is_open or now_ms >= exchange.deadline_ms:
+        return COLD
+    if exchange.next_offset % DIGEST_EVERY_OFFSETS == 0:
+        return COLD
+    if not reserve_events(events):
+        return NO_MEMORY
+    exchange.now_ms = command.ts_ms = now_ms
+    exchange.offset = exchange.next_offset
+    return place(exchange, events, command) if command.type == PLACE else cancel(exchange, events, command)
+
+
+cdef inline void execute(Exchange* exchange, Run* run) noexcept nogil:
+    """Applies commands from the first that is not done, until one is out of the ordinary."""
+    cdef uint32_t ahead = run.done
+    cdef size_t before
+    while run.done < run.count:
+        while ahead < min(run.done + ID_AHEAD, run.count):
+            look_up(exchange, &run.commands[ahead])
+            ahead += 1
+        if run.done + ORDER_AHEAD < run.count:
+            look_at(exchange, &run.commands[run.done + ORDER_AHEAD])
+        if run.done + AROUND_AHEAD < run.count:
+            look_around(exchange, &run.commands[run.done + AROUND_AHEAD])
+        before = run.events.count
+        run.outcome = execute_one(exchange, &run.events, &run.commands[run.done])
+        if run.outcome != DONE:
+            return
+        run.commands[run.done].events = <uint32_t>(run.events.count - before)
+        exchange.next_offset += 1
+        run.done += 1
