@@ -21,6 +21,7 @@ FLEET_PERIODS_AHEAD = 4
 GATE_IN_S = 8
 BLOCK_PERIODS = 3
 LIVE_AGENTS = 3
+UNPROVEN = "T0"
 
 
 class Demo:
@@ -140,9 +141,6 @@ class Demo:
         with self._story.chapter("delivery", "Gate, nomination, challenge, lease, metered delivery"):
             bob, carol = self._registry.actors["bob"], self._registry.actors["carol"]
             first, second = self._periods[0], self._periods[1]
-            sites = len(self._played) + LIVE_AGENTS
-            self._story.wait_for("every site to be proven and active", lambda: self._active(sites), 300)
-            self._story.line(f"{sites} sites are proven; {self._open_asks()} hour books have asks, posted by agents")
             self._sleep_until(first.gate, "the gate")
             self._story.wait_for("the positions to lock", lambda: self._state(bob) != "OPEN", 60)
             access = self._story.wait_for("bob's access", lambda: self._access(bob), 60)
@@ -156,6 +154,9 @@ class Demo:
                 self._story.line("taihu-01 loses GPU 3 in mid-delivery (XID 79)")
             self._sleep_until(self._periods[-1].end, "the last period's end")
             self._story.line(f"{len(trading.positions_of(carol))} periods of carol's block are over")
+            sites = len(self._played) + LIVE_AGENTS
+            self._story.wait_for("every site to be proven", lambda: self._proven(sites), 300)
+            self._story.line(f"{sites} sites are proven; {self._open_asks()} hour books have asks, posted by agents")
 
     def _settle(self) -> None:
         with self._story.chapter("settlement", "Only what was delivered is paid"):
@@ -271,8 +272,8 @@ class Demo:
     def _node(self, operator: Actor) -> dict[str, Any]:
         return next(node for node in self._nodes() if node["account"] == operator.account)
 
-    def _active(self, wanted: int) -> bool:
-        return sum(node["state"] == "active" for node in self._nodes()) >= wanted
+    def _proven(self, wanted: int) -> bool:
+        return sum(node["level"] != UNPROVEN for node in self._nodes()) >= wanted
 
     def _live_active(self) -> bool:
         operators = {site.operator.account for site in (self._north, self._south, self._surplus)}
