@@ -14,8 +14,10 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    RepriceCapacity,
     Resell,
     SetProtection,
+    WithdrawCapacity,
 )
 from schemas.venue import Genesis, Privileged, Tick
 
@@ -25,6 +27,8 @@ Command = Annotated[
     PlaceOrder
     | PlaceBlock
     | PostCapacity
+    | RepriceCapacity
+    | WithdrawCapacity
     | Resell
     | CancelOrder
     | MassCancel

@@ -17,6 +17,7 @@ Periods = Annotated[int, Field(ge=1, le=1_000)]
 UnixSeconds = Annotated[int, Field(ge=0, le=4_102_444_800)]
 UnixMilliseconds = Annotated[int, Field(ge=1, le=4_102_444_800_000)]
 OrderId = Annotated[int, Field(ge=1, le=COUNTER_MAX)]
+FloorCurve = Annotated[tuple[Price, ...], Field(min_length=24, max_length=24)]
 
 
 class PlaceOrder(Model):
@@ -70,7 +71,8 @@ class PlaceBlock(Model):
 
 class PostCapacity(Model):
     """An operator's ask in the book of every period of [from_s, to_s), backed by a node. A floor curve has one price
-    per UTC hour of the day.
+    per UTC hour of the day. All asks end `ttl_s` after the order was taken. With `split` a whole X8 node also stands in
+    the single-GPU book of its grade.
     """
 
     type: Literal["post_capacity"] = "post_capacity"
@@ -83,7 +85,35 @@ class PostCapacity(Model):
     from_s: UnixSeconds
     to_s: UnixSeconds
     floor_price_micros: Price | None
-    floor_curve_micros: Annotated[tuple[Price, ...], Field(min_length=24, max_length=24)] | None
+    floor_curve_micros: FloorCurve | None
+    ttl_s: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    split: bool = False
+
+
+class RepriceCapacity(Model):
+    """Gives every ask of a capacity order its price anew, named by our id or by the client's. An ask whose price
+    changes holds anew and goes behind the others at its price; the rest keep their place.
+    """
+
+    type: Literal["reprice_capacity"] = "reprice_capacity"
+    command_id: Identifier
+    account: AccountId
+    order_id: OrderId | None
+    client_order_id: ClientOrderId | None
+    floor_price_micros: Price | None
+    floor_curve_micros: FloorCurve | None
+
+
+class WithdrawCapacity(Model):
+    """Cancels those asks of a capacity order, or of a resale, that deliver in [from_s, to_s)."""
+
+    type: Literal["withdraw_capacity"] = "withdraw_capacity"
+    command_id: Identifier
+    account: AccountId
+    order_id: OrderId | None
+    client_order_id: ClientOrderId | None
+    from_s: UnixSeconds
+    to_s: UnixSeconds
 
 
 class Resell(Model):

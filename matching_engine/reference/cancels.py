@@ -15,8 +15,10 @@ from schemas.events import (
     Posting,
     WhyUnfilled,
 )
-from schemas.orders import CancelOrder, MassCancel, ReplaceOrder
+from schemas.orders import CancelOrder, MassCancel, ReplaceOrder, RepriceCapacity, WithdrawCapacity
 from schemas.venue import CancelAccountOrders
+
+Naming = CancelOrder | ReplaceOrder | RepriceCapacity | WithdrawCapacity
 
 
 def orders_in(market: Market, contract: str) -> list[Order]:
@@ -35,7 +37,17 @@ def cancel(market: Market, command: CancelOrder) -> None:
     market.emit(CancelDone, command_id=command.command_id, account=command.account, canceled=len(canceled))
 
 
-def named_parts(market: Market, command: CancelOrder | ReplaceOrder) -> list[Order | Block]:
+def withdraw_window(market: Market, command: WithdrawCapacity) -> None:
+    """Cancels the asks of an order of many periods that deliver in a window; the others stand."""
+    parts = named_parts(market, command)
+    require(all(not isinstance(each, Block) and each.parent_id for each in parts), "not_replaceable")
+    inside = [each for each in parts if command.from_s <= start_of(each.contract) < command.to_s]
+    for each in inside:
+        cancel_order(market, each, "user")
+    market.emit(CancelDone, command_id=command.command_id, account=command.account, canceled=len(inside))
+
+
+def named_parts(market: Market, command: Naming) -> list[Order | Block]:
     """What is live of the account under our id or the client's; refuses where that is nothing."""
     require((command.order_id is None) != (command.client_order_id is None), "bad_terms")
     order_id = command.order_id if command.order_id is not None else bound_order(market, command)
@@ -47,7 +59,7 @@ def named_parts(market: Market, command: CancelOrder | ReplaceOrder) -> list[Ord
     return live
 
 
-def bound_order(market: Market, command: CancelOrder | ReplaceOrder) -> int:
+def bound_order(market: Market, command: Naming) -> int:
     binding = market.state.bindings.get(command.account, {}).get(command.client_order_id)
     if binding is None or binding.order_id is None:
         raise Refused("unknown_order")
@@ -135,7 +147,7 @@ def expire_order(market: Market, order: Order, reason: ExpiryReason) -> None:
 
 
 def reduce_order(market: Market, order: Order, qty_off: int, reason: CancelReason) -> None:
-    """Takes a part of an order away; it keeps its id and its place, and was never asked for more."""
+    """Takes a part of an order away, or all of it; it keeps its id and its place, and was never asked for more."""
     if qty_off == order.left:
         cancel_order(market, order, reason)
         return
@@ -171,7 +183,7 @@ def withdraw(market: Market, order: Order, qty: int) -> tuple[Posting, ...]:
     if resale.is_resale(order):
         resale.release(market, order, qty)
     elif order.node is not None:
-        counts.commit(market.state.nodes[order.node], known.start_s, -qty)
+        counts.commit(market.state.nodes[order.node], known.start_s, -counts.given_back(market, order, qty))
     if qty == order.left and order.id in market.state.orders:
         market.unrest(order)
     order.left -= qty

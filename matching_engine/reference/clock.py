@@ -73,10 +73,10 @@ def end_metering(market: Market, contract: str) -> None:
 
 
 def expire(market: Market, order_id: int) -> None:
-    """A GTD order's time is over, unless it ended before, or got another time."""
-    order = market.state.orders.get(order_id)
-    if order is not None and order.conditions.expires_ms <= market.now_ms:
-        cancels.expire_order(market, order, "expiry")
+    """A GTD order's time is over, unless it ended before or got another time, or that of a capacity order's asks."""
+    for order in cancels.live_parts(market, order_id):
+        if order.parent_id == order_id or order.conditions.expires_ms <= market.now_ms:
+            cancels.expire_order(market, order, "expiry")
 
 
 def change_state(market: Market, contract: str, state: ContractState, positions: int) -> None:

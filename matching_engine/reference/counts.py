@@ -2,7 +2,7 @@
 
 from matching_engine.reference.market import Market
 from matching_engine.reference.refusals import Refused
-from matching_engine.reference.state import Node
+from matching_engine.reference.state import Node, Order
 
 
 def find_node(market: Market, name: str | None) -> Node:
@@ -33,3 +33,18 @@ def change_count(counts: dict[int, int], start_s: int, gpus: int) -> None:
     counts[start_s] = counts.get(start_s, 0) + gpus
     if not counts[start_s]:
         del counts[start_s]
+
+
+# -- nodes that are split: one count per node and period backs both asks
+
+
+def twin_of(market: Market, ask: Order) -> Order | None:
+    """The resting ask of the same GPUs in the other book."""
+    return None if ask.twin_id is None else market.state.orders.get(ask.twin_id)
+
+
+def given_back(market: Market, ask: Order, qty: int) -> int:
+    """How many GPUs a node need no longer promise when an ask shrinks: not those that its twin still offers."""
+    twin = twin_of(market, ask)
+    twin_left = 0 if twin is None else twin.left
+    return max(ask.left, twin_left) - max(ask.left - qty, twin_left)

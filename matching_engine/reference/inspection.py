@@ -17,6 +17,7 @@ ORDER_FIELDS = (
     "left",
     "node",
     "hold_micros",
+    "twin_id",
 )
 POSITION_FIELDS = (
     "id",
@@ -63,6 +64,7 @@ def describe_block(block: Block) -> dict:
         "left": block.left,
         "node": None,
         "hold_micros": block.hold_micros,
+        "twin_id": None,
         "product": block.product,
         "start_s": block.start_s,
         "latest_s": block.latest_s,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from matching_engine.reference import cancels, counts, icebergs, resale, self_trades, velocity
+from matching_engine.reference import cancels, counts, icebergs, resale, self_trades, splits, velocity
 from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE
@@ -153,6 +153,7 @@ def take_ask(market: Market, ask: Order, qty: int) -> int:
     ask.left -= qty
     ask.hold_micros -= bond_micros
     counts.count_sold(market.state.nodes[ask.node], market.state.contracts[ask.contract].start_s, qty)
+    splits.shrink_twin(market, ask, qty)
     return bond_micros
 
 

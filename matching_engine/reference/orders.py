@@ -1,4 +1,4 @@
-"""Limit and market orders, and an operator's capacity: checked, held for, matched, and what is left rests."""
+"""Limit and market orders: checked, held for, matched, and what is left rests."""
 
 from matching_engine.reference import blocks, cancels, counts, identity, limits, products, resale, timers
 from matching_engine.reference.market import Market
@@ -14,22 +14,14 @@ from matching_engine.reference.matching import (
 from matching_engine.reference.money import RESERVED, bond_unit_micros, hold_unit_micros, unit_micros
 from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Conditions, Node, Order, Product
-from schemas.events import CapacityAccepted, OrderAccepted, RejectCode
-from schemas.orders import PlaceOrder, PostCapacity
+from schemas.events import OrderAccepted, RejectCode
+from schemas.orders import PlaceOrder
 from schemas.venue import DefineProduct
 
 
 def place_order(market: Market, command: PlaceOrder) -> None:
     """Takes a bid or an ask for one contract."""
     identity.once(market, command, decide_order)
-
-
-def post_capacity(market: Market, command: PostCapacity) -> None:
-    """Takes an ask for every period of a window."""
-    identity.once(market, command, decide_capacity)
-
-
-# -- one contract
 
 
 def decide_order(market: Market, command: PlaceOrder) -> int:
@@ -203,7 +195,7 @@ def accept(
     market.touch(order.contract)
     if backing:
         resale.back(market, order, backing)
-    if order.node is not None:
+    if order.node is not None and order.twin_id is None:
         counts.commit(market.state.nodes[order.node], start_s, order.qty)
     conditions = order.conditions or Conditions()
     if conditions.expires_ms is not None:
@@ -230,82 +222,4 @@ def accept(
         min_qty=min_qty,
         stp=conditions.stp,
         postings=entry.post(),
-    )
-
-
-# -- every period of a window
-
-
-def decide_capacity(market: Market, command: PostCapacity) -> int:
-    contracts, asks = draft_capacity(market, command)
-    terms = market.state.products[command.product].newest
-    market.accounts.require(command.account, terms.currency, sum(ask.hold_micros for ask in asks))
-    market.state.last_order_id += 1
-    capacity_id = market.state.last_order_id
-    market.emit(CapacityAccepted, order_id=capacity_id, **command.model_dump(exclude={"type"}))
-    resting = []
-    for start_s, ask in zip(contracts, asks, strict=True):
-        ask.parent_id = capacity_id
-        accept(market, ask, start_s, command.command_id)
-        if settle_remainder(market, ask, match(market, ask)):
-            resting.append(start_s)
-    blocks.serve_new_asks(market, command.product, resting)
-    return capacity_id
-
-
-def draft_capacity(market: Market, command: PostCapacity) -> tuple[list[int], list[Order]]:
-    """Checks a capacity order and makes its asks. Returns the delivery starts and the asks."""
-    require(command.account not in RESERVED, "not_permitted")
-    product = market.state.products.get(command.product)
-    require(product is not None, "unknown_product")
-    require(command.from_s < command.to_s, "bad_terms")
-    periods, rest = divmod(command.to_s - command.from_s, product.newest.period_s)
-    require(rest == 0, "unlisted_contract")
-    contracts = products.require_open(market, command.product, command.from_s, periods)
-    products.require_trading(product)
-    require((command.floor_price_micros is None) != (command.floor_curve_micros is None), "bad_terms")
-    starts = [command.from_s + step * product.newest.period_s for step in range(periods)]
-    asks = []
-    for start_s, contract in zip(starts, contracts, strict=True):
-        asks.append(draft_ask(market, command, product.terms(start_s), start_s, contract))
-    check_capacity_limits(market, command, asks)
-    return starts, asks
-
-
-def check_capacity_limits(market: Market, command: PostCapacity, asks: list[Order]) -> None:
-    """A capacity order is one of as many GPUs as it has in an hour, which makes an order for each hour."""
-    prices = {ask.contract: ask.price_micros for ask in asks}
-    notional = sum(ask.qty * unit_micros(market.terms_of(ask.contract), ask.price_micros) for ask in asks)
-    intent = limits.Intent(command.account, "sell", command.gpus, prices, notional, len(asks))
-    limits.check(market, market.state.products[command.product].newest.trading, intent)
-
-
-def draft_ask(market: Market, command: PostCapacity, terms: DefineProduct, start_s: int, contract: str) -> Order:
-    """Makes the ask of one period, at the floor price or the curve's price of its UTC hour."""
-    price_micros = command.floor_price_micros
-    if price_micros is None:
-        price_micros = command.floor_curve_micros[start_s // 3600 % 24]
-    require(command.gpus % terms.lot == 0, "off_lot")
-    prices = command.floor_curve_micros or (price_micros,)
-    require(all(price % terms.tick_micros == 0 for price in prices), "off_tick")
-    node = backing_node(market, command.node, command.account, terms)
-    require_capacity(market, node, start_s, command.gpus)
-    unit_micros = ask_bond_unit(market, terms, node, price_micros)
-    return Order(
-        id=0,
-        parent_id=None,
-        account=command.account,
-        client_order_id=None,
-        contract=contract,
-        side="sell",
-        kind="capacity",
-        price_micros=price_micros,
-        max_cost_micros=None,
-        qty=command.gpus,
-        left=command.gpus,
-        tif="GTG",
-        post_only=False,
-        node=command.node,
-        hold_unit_micros=unit_micros,
-        hold_micros=command.gpus * unit_micros,
     )

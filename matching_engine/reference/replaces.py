@@ -38,12 +38,12 @@ def decide_replace(market: Market, command: ReplaceOrder) -> int:
     check_limits(market, order, wanted)
     require_means(market, order, wanted)
     if wanted.priority_kept:
-        change(market, command, order, wanted)
+        change(market, command.command_id, command.replace_id, order, wanted)
         icebergs.hide_excess(order)
         return order.id
     require(not order.post_only or not crosses_at(market, order, wanted.price_micros), "post_only_cross")
     market.unrest(order)
-    change(market, command, order, wanted)
+    change(market, command.command_id, command.replace_id, order, wanted)
     order.conditions = order.conditions or Conditions()
     order.conditions.shown, order.conditions.rank = 0, market.next_rank()
     orders.trade_or_rest(market, order, market.state.contracts[order.contract].start_s)
@@ -116,7 +116,7 @@ def crosses_at(market: Market, order: Order, price_micros: int) -> bool:
 # -- changing it
 
 
-def change(market: Market, command: ReplaceOrder, order: Order, wanted: Wanted) -> None:
+def change(market: Market, command_id: str, replace_id: str | None, order: Order, wanted: Wanted) -> None:
     """Sets the new terms and adjusts hold and capacity, with the event that says so."""
     known, terms = market.state.contracts[order.contract], market.terms_of(order.contract)
     old_left, old_price_micros = order.left, order.price_micros
@@ -134,10 +134,10 @@ def change(market: Market, command: ReplaceOrder, order: Order, wanted: Wanted) 
     market.emit(
         OrderReplaced,
         order_id=order.id,
-        command_id=command.command_id,
+        command_id=command_id,
         account=order.account,
         client_order_id=order.client_order_id,
-        replace_id=command.replace_id,
+        replace_id=replace_id,
         contract=order.contract,
         side=order.side,
         qty=order.qty,

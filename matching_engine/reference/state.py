@@ -77,7 +77,8 @@ class Conditions:
 class Order:
     """A bid or an ask in the book of one contract. `hold_unit_micros` is held per GPU: cost and fee, or bond.
 
-    `backing` has the positions behind a resale ask and the GPUs of each, oldest first.
+    `backing` has the positions behind a resale ask and the GPUs of each, oldest first; `twin_id` is the ask of the same
+    GPUs in the other book of a node that is split.
     """
 
     id: int
@@ -98,6 +99,7 @@ class Order:
     hold_micros: int
     conditions: Conditions | None = None
     backing: list[tuple[int, int]] | None = None
+    twin_id: int | None = None
 
 
 @dataclass(slots=True)

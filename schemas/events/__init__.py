@@ -29,6 +29,7 @@ from schemas.events.orders import (
     CancelTimerFired,
     CancelTimerSet,
     CapacityAccepted,
+    CapacityRepriced,
     FlexNarrowed,
     OrderAccepted,
     OrderCanceled,
@@ -81,6 +82,7 @@ AnyEvent = Annotated[
     | FlexNarrowed
     | BlockTrialsBounded
     | CapacityAccepted
+    | CapacityRepriced
     | ResaleAccepted
     | OrderRejected
     | OrderDuplicate
@@ -140,6 +142,7 @@ __all__ = [
     "CancelTimerFired",
     "CancelTimerSet",
     "CapacityAccepted",
+    "CapacityRepriced",
     "ClaimPaid",
     "ClaimRecorded",
     "CommandRejected",

@@ -15,6 +15,7 @@ CancelReason = Literal[
     "disconnect",
     "admin",
     "protection",
+    "split_sold",
 ]
 ExpiryReason = Literal["gate_closed", "expiry"]
 RejectCode = Literal[

@@ -113,6 +113,22 @@ class CapacityAccepted(Event):
     to_s: UnixSeconds
     floor_price_micros: Price | None
     floor_curve_micros: tuple[Price, ...] | None
+    ttl_s: Count | None
+    split: bool
+    expires_ms: UnixMilliseconds | None
+
+
+class CapacityRepriced(Event):
+    """A capacity order has other prices; an `order_replaced` follows for each of the `changed` asks."""
+
+    type: Literal["capacity_repriced"] = "capacity_repriced"
+    order_id: OrderId
+    command_id: Identifier
+    account: AccountId
+    client_order_id: ClientOrderId | None
+    floor_price_micros: Price | None
+    floor_curve_micros: tuple[Price, ...] | None
+    changed: Count
 
 
 class ResaleAccepted(Event):

@@ -18,9 +18,11 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    RepriceCapacity,
     Resell,
     SelfTradePrevention,
     SetProtection,
+    WithdrawCapacity,
 )
 from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
@@ -58,7 +60,7 @@ from tests.scenarios.venue import (
 
 ACCOUNTS = ("alice", "bob", "op", "operator.2")
 NODES = {"n1": ("op", 16), "n2": ("op", 48), "n3": ("operator.2", 64), "n4": ("alice", 4)}
-PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M")
+PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M", "H100SXM80.CNE.M")
 DIGEST = "ab" * 32
 Record = tuple[int, int, bytes]
 HOUR_MS = 3_600_000
@@ -78,6 +80,7 @@ class RandomLog:
         self.numbers: dict[str, int] = {}
         self.last_position_id = 0
         self.live: list[tuple[str, int]] = []
+        self.capacity: list[tuple[str, int]] = []
         self.epoch = 0
         self.moves, self.weights = zip(*MOVES, strict=True)
         self.open_venue()
@@ -111,6 +114,8 @@ class RandomLog:
         """Takes notice of what exists by now."""
         self.last_position_id = engine.state.last_position_id
         self.live = [(order.account, order.id) for order in engine.state.orders.values()]
+        parents = {(order.account, order.parent_id) for order in engine.state.orders.values() if order.parent_id}
+        self.capacity = sorted(parents)
 
     # -- picking
 
@@ -263,8 +268,21 @@ class RandomLog:
                 to_s=hour_start_s(first + self.random.randrange(5)),
                 floor_price_micros=self.price() if curve is None else None,
                 floor_curve_micros=curve,
+                ttl_s=self.mostly((None,), (1, 60, 3600), 4),
+                split=node == "n3" and self.seldom(3),
             )
         )
+
+    def change_capacity(self) -> None:
+        """Reprices or withdraws a part of what is often a capacity order."""
+        account, order_id = self.pick(*self.capacity) if self.capacity and not self.seldom(9) else ("op", 17)
+        named = {"command_id": self.command_id(), "account": account, "order_id": order_id, "client_order_id": None}
+        if self.seldom(2):
+            first = self.hour()
+            window = {"from_s": hour_start_s(first), "to_s": hour_start_s(first + self.random.randrange(3))}
+            self.append(WithdrawCapacity(**named, **window))
+        else:
+            self.append(RepriceCapacity(**named, floor_price_micros=self.price(), floor_curve_micros=None))
 
     def resell(self) -> None:
         product, first = self.mostly(PRODUCTS[:1], PRODUCTS, 3), self.hour()
@@ -497,6 +515,7 @@ MOVES: tuple[tuple[Callable[[RandomLog], None], int], ...] = (
     (RandomLog.cancel, 200),
     (RandomLog.place_block, 30),
     (RandomLog.post_capacity, 40),
+    (RandomLog.change_capacity, 20),
     (RandomLog.resell, 30),
     (RandomLog.replace, 40),
     (RandomLog.place_batch, 8),

@@ -187,6 +187,7 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "capacity_accepted": lambda event: (
         f"#{event['order_id']} {event['account']} posts {event['gpus']} of {event['node']}"
     ),
+    "capacity_repriced": lambda event: f"#{event['order_id']} repriced, {event['changed']} asks",
     "resale_accepted": lambda event: f"#{event['order_id']} {event['account']} resells {event['qty']}",
     "order_rejected": rejected,
     "order_duplicate": duplicate,

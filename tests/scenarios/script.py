@@ -18,8 +18,10 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    RepriceCapacity,
     Resell,
     SetProtection,
+    WithdrawCapacity,
 )
 from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
@@ -196,7 +198,7 @@ def block(venue: Venue, words: list[str], options: dict) -> list[dict]:
 
 def capacity(venue: Venue, words: list[str], options: dict) -> list[dict]:
     account, node, first, last, qty, *price = words
-    curve = tuple(map(parse_micros, options["curve"].split(","))) if "curve" in options else None
+    curve = curve_of(options)
     return venue.send(
         PostCapacity(
             command_id=f"command-{len(venue.records)}",
@@ -209,8 +211,42 @@ def capacity(venue: Venue, words: list[str], options: dict) -> list[dict]:
             to_s=hour_start_s(hour(last)),
             floor_price_micros=parse_micros(price[0]) if price else None,
             floor_curve_micros=curve,
+            ttl_s=int(options["ttl"]) if "ttl" in options else None,
+            split="split" in price,
         )
     )
+
+
+def reprice(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, order, *price = words
+    return venue.send(
+        RepriceCapacity(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            order_id=int(order.removeprefix("#")),
+            client_order_id=None,
+            floor_price_micros=parse_micros(price[0]) if price else None,
+            floor_curve_micros=curve_of(options),
+        )
+    )
+
+
+def withdraw(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    account, order, first, last = words
+    return venue.send(
+        WithdrawCapacity(
+            command_id=f"command-{len(venue.records)}",
+            account=account,
+            order_id=int(order.removeprefix("#")),
+            client_order_id=None,
+            from_s=hour_start_s(hour(first)),
+            to_s=hour_start_s(hour(last)),
+        )
+    )
+
+
+def curve_of(options: dict) -> tuple[int, ...] | None:
+    return tuple(map(parse_micros, options["curve"].split(","))) if "curve" in options else None
 
 
 def resell(venue: Venue, words: list[str], options: dict) -> list[dict]:
@@ -491,6 +527,8 @@ VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "ask": ask,
     "block": block,
     "capacity": capacity,
+    "reprice": reprice,
+    "withdraw": withdraw,
     "resell": resell,
     "cancel": cancel,
     "cancel-all": cancel_all,

@@ -113,10 +113,12 @@ class Auditor:
     def check_capacity(self, orders: list[dict], positions: list[dict]) -> None:
         """No node promises a GPU twice. Only what was sold before it lost GPUs may exceed what it has."""
         sold, offered = Counter(), Counter()
+        left = {order["id"]: order["left"] for order in orders}
         for position in positions:
             sold[position["node"], position["contract"][-8:]] += position["qty"]
         for order in orders:
-            if order["node"] is not None:
+            twin = left.get(order["twin_id"])
+            if order["node"] is not None and (twin is None or (order["left"], order["id"]) > (twin, order["twin_id"])):
                 offered[order["node"], order["contract"][-8:]] += order["left"]
         for key, gpus in offered.items():
             assert gpus + sold[key] <= len(self.gpus[key[0]] - self.for_sale.keys()), key

@@ -21,9 +21,11 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    RepriceCapacity,
     Resell,
     SelfTradePrevention,
     SetProtection,
+    WithdrawCapacity,
 )
 from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
@@ -64,8 +66,8 @@ from tests.scenarios.venue import (
 
 ACCOUNTS = ("alice", "bob", "op", "operator.2")
 NODES = {"n1": ("op", 4), "n2": ("op", 8), "n3": ("operator.2", 16), "n4": ("alice", 2)}
-PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M")
-CURRENCIES = ("CNY", "USD", "CNY")
+PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M", "H100SXM80.CNE.M")
+CURRENCIES = ("CNY", "USD", "CNY", "CNY")
 PRICES = [1_000_000, 1_100_000, 1_200_000, 1_300_000, 1_400_000]
 DIGEST = "ab" * 32
 HOUR_MS = 3_600_000
@@ -242,8 +244,31 @@ def post_capacity(log: Log) -> None:
             to_s=hour_start_s(first + log.mostly([1, 2, 3], [0, 30])),
             floor_price_micros=None if curve else log.price(),
             floor_curve_micros=tuple(PRICES[hour % 5] for hour in range(24)) if curve else None,
+            ttl_s=log.mostly([None], [1, 600, 7200], 3),
+            split=log.one_in(2) if node == "n3" else log.one_in(30),
         )
     )
+
+
+def change_capacity(log: Log) -> None:
+    """Reprices or withdraws what may be a capacity order."""
+    named = {
+        "command_id": f"c-{len(log.records)}",
+        "account": log.mostly(["op", "operator.2"], ACCOUNTS),
+        "order_id": None,
+        "client_order_id": f"id-{log.rng.randrange(len(log.records))}",
+    }
+    if log.one_in(3):
+        named |= {"order_id": log.rng.randrange(1, len(log.records)), "client_order_id": None}
+    if log.one_in(2):
+        first = log.hour()
+        window = {"from_s": hour_start_s(first), "to_s": hour_start_s(first + log.rng.randrange(3))}
+        log.append(WithdrawCapacity(**named, **window))
+    elif log.one_in(2):
+        log.append(RepriceCapacity(**named, floor_price_micros=log.price(), floor_curve_micros=None))
+    else:
+        curve = tuple(log.rng.choice(PRICES) for _ in range(24))
+        log.append(RepriceCapacity(**named, floor_price_micros=None, floor_curve_micros=curve))
 
 
 def resell(log: Log) -> None:
@@ -529,6 +554,7 @@ MOVES: dict[Callable[[Log], None], int] = {
     place_order: 30,
     place_block: 9,
     post_capacity: 12,
+    change_capacity: 6,
     resell: 8,
     cancel: 4,
     mass_cancel: 1,
