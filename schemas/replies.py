@@ -9,6 +9,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import Field
 
 from schemas.base import Model
+from schemas.events.header import WhyReason
 from schemas.ids import AccountId, Asset, ClientOrderId, Contract, Digest, Identifier, NodeId, Product, PublicKey
 from schemas.orders import OrderId, SelfTradePrevention, Side, TimeInForce
 
@@ -37,7 +38,7 @@ def _whole_second(unix_s: int) -> str:
 class WhyUnfilledView(Model):
     """Why (the rest of) an order did not trade."""
 
-    reason: Literal["no_liquidity", "price", "max_cost", "self_trade", "no_node_free_in_all_hours"]
+    reason: WhyReason
     best_price: Decimal | None
     missing_gpus: Count
 

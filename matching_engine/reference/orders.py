@@ -35,7 +35,7 @@ def decide_order(market: Market, command: PlaceOrder) -> int:
     crossing = command.post_only and would_cross(market, order)
     accept(market, order, start_s, command.command_id, command.min_qty)
     if crossing:
-        cancels.cancel_order(market, order, "post_only_cross")
+        cancels.cancel_order(market, order, "post_only_cross", why_unfilled(market, order, "post_only", order.left))
     else:
         trade_or_rest(market, order, start_s)
     return order.id

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from matching_engine.reference import counts, icebergs, identity, limits, orders, products, resale, timers
 from matching_engine.reference.market import Market
+from matching_engine.reference.matching import why_unfilled
 from matching_engine.reference.money import hold_unit_micros, in_range, unit_micros
-from matching_engine.reference.refusals import require
+from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Conditions, Order
 from schemas.events import OrderReplaced
 from schemas.orders import ReplaceOrder
@@ -41,7 +42,8 @@ def decide_replace(market: Market, command: ReplaceOrder) -> int:
         change(market, command.command_id, command.replace_id, order, wanted)
         icebergs.hide_excess(order)
         return order.id
-    require(not order.post_only or not crosses_at(market, order, wanted.price_micros), "post_only_cross")
+    if order.post_only and crosses_at(market, order, wanted.price_micros):
+        raise Refused("post_only_cross", order.id, why_unfilled(market, order, "post_only", wanted.left))
     market.unrest(order)
     change(market, command.command_id, command.replace_id, order, wanted)
     order.conditions = order.conditions or Conditions()

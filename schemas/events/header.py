@@ -32,12 +32,22 @@ class Posting(NamedTuple):
     held: Amount
 
 
+WhyReason = Literal[
+    "no_liquidity",
+    "price",
+    "max_cost",
+    "self_trade",
+    "post_only",
+    "no_node_free_in_all_hours",
+    "auction",
+    "velocity_halt",
+]
+
+
 class WhyUnfilled(Model):
     """Why (the rest of) an order did not trade: the best opposite price (null: none) and the GPUs that were missing."""
 
-    reason: Literal[
-        "no_liquidity", "price", "max_cost", "self_trade", "no_node_free_in_all_hours", "auction", "velocity_halt"
-    ]
+    reason: WhyReason
     best_price_micros: Price | None
     missing_gpus: Count
 
