@@ -1,7 +1,8 @@
 """Builds the Cython engine; everything else about the distribution stands in pyproject.toml.
 
-`HOURBOOK_CYTHON_CHECKS=1` builds with bounds, overflow and None checks; `HOURBOOK_NO_ENGINE=1` builds no
-extension at all, and the plain-Python reference engine takes its place.
+`HOURBOOK_CYTHON_CHECKS=1` builds with bounds, overflow and None checks; `HOURBOOK_SANITIZE=1` for the address and
+undefined-behaviour sanitizers, whose runtimes are then to be preloaded; `HOURBOOK_NO_ENGINE=1` builds no extension at
+all, and the plain-Python reference engine takes its place.
 """
 
 import os
@@ -10,7 +11,11 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 CHECKED = os.environ.get("HOURBOOK_CYTHON_CHECKS") == "1"
+SANITIZED = os.environ.get("HOURBOOK_SANITIZE") == "1"
 WITHOUT_ENGINE = os.environ.get("HOURBOOK_NO_ENGINE") == "1"
+
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+OPTIMIZATION = ["-O1", "-g", *SANITIZERS] if SANITIZED else ["-O3"]
 
 DIRECTIVES = {
     "language_level": 3,
@@ -34,7 +39,8 @@ def engine_extensions() -> list[Extension]:
         Extension(
             ".".join(source.with_suffix("").parts),
             [source.as_posix()],
-            extra_compile_args=["-O3", "-Wall", "-UNDEBUG" if CHECKED else "-DNDEBUG"],
+            extra_compile_args=[*OPTIMIZATION, "-Wall", "-UNDEBUG" if CHECKED or SANITIZED else "-DNDEBUG"],
+            extra_link_args=SANITIZERS if SANITIZED else [],
         )
         for source in sources
     ]

@@ -12,7 +12,7 @@ from clients.cli.output import Refused
 CORE = ("tests/unit", "tests/property", "tests/scenarios", "tests/integration", "tests/end_to_end")
 SUITES = {
     "core": CORE,
-    "engine": ("tests/engine", "tests/conformance"),
+    "engine": ("tests/engine", "tests/conformance", "tests/fuzz"),
     "api": ("tests/api",),
     "faults": ("tests/faults",),
     "mutants": ("tests/mutants",),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-from matching_engine.errors import OffsetGap
+from matching_engine.errors import BadSnapshot, OffsetGap
 from matching_engine.reference import (
     auctions,
     blocks,
@@ -30,6 +30,7 @@ from schemas.orders import PlaceBatch
 from schemas.venue import Genesis, Privileged, Tick
 
 DIGEST_EVERY_OFFSETS = 4096
+INCONSISTENT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Engine:
@@ -174,7 +175,11 @@ class Engine:
     @classmethod
     def restore(cls, raw: bytes) -> "Engine":
         """Goes on from a snapshot. Raises BadSnapshot for damaged or foreign bytes."""
-        return cls(snapshot.read(raw))
+        state = snapshot.read(raw)
+        try:
+            return cls(state)
+        except INCONSISTENT as error:
+            raise BadSnapshot(f"a state that no engine wrote: {error!r}") from error
 
     # -- looking inside
 

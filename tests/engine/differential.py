@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from matching_engine.reference import Engine as ReferenceEngine
@@ -23,13 +24,16 @@ class Stream:
 
 @dataclass
 class Outcome:
-    """What became of a stream: how far it went and how often it was restarted; where it differed, its records."""
+    """What became of a stream: how far it went, how often it was restarted, the last link and the snapshot's hash, and
+    the records where the engines differed.
+    """
 
     stream: Stream
     commands: int = 0
     events: int = 0
     restarts: int = 0
     difference: str | None = None
+    standing: str = ""
     records: list[Record] = field(default_factory=list)
 
 
@@ -55,6 +59,7 @@ def run_stream(stream: Stream, engine_class: type, reference_class: type = Refer
             outcome.difference = f"raised {type(error).__name__}: {error}"
     if outcome.difference is None and compiled.snapshot() != reference.snapshot():
         outcome.difference = "the snapshots differ at the end"
+    outcome.standing = f"{reference.link.hex()} {sha256(reference.snapshot()).hexdigest()}"
     outcome.commands = len(taken)
     outcome.records = taken if outcome.difference else []
     return outcome

@@ -1,17 +1,16 @@
 """The bank of seeded bugs fits the code as it is, and a handful is caught here; `test mutants` tries them all."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.fixtures.builds import ROOT
 from tests.mutants.bank import BANK, CHEAP
-from tests.mutants.mutant import ROOT, Mutant
+from tests.mutants.mutant import Mutant
 from tests.mutants.sowing import try_mutant
 
 
 @pytest.mark.parametrize("mutant", BANK, ids=lambda mutant: mutant.name)
 def test_the_text_of_every_mutant_is_found_exactly_once(mutant: Mutant):
-    source = Path(ROOT / "matching_engine" / mutant.file).read_text(encoding="utf-8")
+    source = (ROOT / "matching_engine" / mutant.file).read_text(encoding="utf-8")
     assert source.count(mutant.text) == 1
     assert mutant.text != mutant.replacement
 

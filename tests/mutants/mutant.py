@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-
 
 @dataclass(frozen=True)
 class Mutant:

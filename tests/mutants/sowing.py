@@ -1,18 +1,15 @@
 """One seeded bug in a copy of the tree: built where it is compiled, then hunted."""
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fixtures.builds import build, copy_tree, environment_of
 from tests.mutants.hunt import PARTS
-from tests.mutants.mutant import ROOT, Mutant
+from tests.mutants.mutant import Mutant
 
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "web", "docs", "node_modules", "lib.*")
-BUILD_TIMEOUT_S = 900
 HUNT_TIMEOUT_S = 900
 
 
@@ -32,29 +29,26 @@ class Catch:
 def try_mutant(mutant: Mutant, parts: tuple[str, ...] = PARTS) -> Catch:
     """Sows a bug and hunts it."""
     with tempfile.TemporaryDirectory(prefix="hourbook-mutant-") as folder:
-        tree = Path(folder) / "tree"
-        shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+        tree = copy_tree(Path(folder))
         mutant.sow(tree / "matching_engine")
-        if mutant.is_compiled and not build(tree):
+        if mutant.is_compiled and not build_quickly(tree):
             return Catch(mutant, "the compiler", 0)
         return hunt(mutant, tree, parts)
 
 
-def build(tree: Path) -> bool:
+def build_quickly(tree: Path) -> bool:
     """Builds what the bug touches, quickly rather than well."""
     setup = tree / "setup.py"
     setup.write_text(setup.read_text(encoding="utf-8").replace('"-O3"', '"-O0"'), encoding="utf-8")
-    command = [sys.executable, "setup.py", "build_ext", "--inplace"]
-    return subprocess.run(command, cwd=tree, capture_output=True, timeout=BUILD_TIMEOUT_S).returncode == 0
+    return build(tree).returncode == 0
 
 
 def hunt(mutant: Mutant, tree: Path, parts: tuple[str, ...]) -> Catch:
     """Runs the hunt in the tree. An engine that crashes or hangs is caught by the test it did so in."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-m", "tests.mutants.hunt", *parts]
     try:
         found = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=HUNT_TIMEOUT_S
+            command, cwd=tree, env=environment_of(), capture_output=True, text=True, timeout=HUNT_TIMEOUT_S
         )
         said, passed = found.stdout, found.returncode == 0
     except subprocess.TimeoutExpired as expired:

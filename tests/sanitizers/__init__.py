@@ -1,0 +1,1 @@
+"""The engine built with checks and sanitizers: no fault, and the same bytes."""
