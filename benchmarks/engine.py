@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.exchange_stream import run_exchange
 from benchmarks.floor.program import run_floor
 from benchmarks.streams.format import COMMAND, Header, read_stream
 from matching_engine.stream import StreamRunner, StreamTotals
@@ -40,9 +41,12 @@ def is_expected(header: Header, totals: StreamTotals) -> bool:
 
 
 def measure_stream(path: Path, floor: Path | None, rounds: int) -> dict[str, object]:
-    """Interleaved rounds of the floor (where there is one) and the book over one stream; medians of CPU time."""
+    """Interleaved rounds of the floor (where there is one), the book and the whole exchange over one stream.
+
+    Figures are medians of CPU time; `least` are those of the rounds that neighbours on the machine disturbed least.
+    """
     header, commands = read_stream(path)
-    book_ns, floor_ns, equal = [], [], True
+    book_ns, exchange_ns, floor_ns, equal = [], [], [], True
     for _ in range(rounds):
         if floor is not None:
             outcome = run_floor(floor, path)
@@ -51,6 +55,10 @@ def measure_stream(path: Path, floor: Path | None, rounds: int) -> dict[str, obj
         spent_ns, totals = run_book(header, commands)
         book_ns.append(spent_ns)
         equal = equal and is_expected(header, totals)
+        spent, totals = run_exchange(header, commands)
+        exchange_ns.append(spent.applied_ns / header.commands)
+        equal = equal and is_expected(header, totals)
+    written, _ = run_exchange(header, commands, writes=True)
     figures = {
         "stream": path.stem,
         "commands": header.commands,
@@ -61,8 +69,14 @@ def measure_stream(path: Path, floor: Path | None, rounds: int) -> dict[str, obj
         "equal": equal,
         "book_ns": round(statistics.median(book_ns), 1),
         "commands_per_s": round(1e9 / statistics.median(book_ns)),
+        "exchange_ns": round(statistics.median(exchange_ns), 1),
+        "write_ns_per_event": round(written.written_ns / max(written.events, 1)),
     }
     if floor_ns:
         figures["floor_ns"] = round(statistics.median(floor_ns), 1)
         figures["ratio"] = round(statistics.median(book_ns) / statistics.median(floor_ns), 2)
+        figures["exchange_ratio"] = round(statistics.median(exchange_ns) / statistics.median(floor_ns), 2)
+        least = [round(min(each), 1) for each in (floor_ns, book_ns, exchange_ns)]
+        figures |= dict(zip(("floor_least_ns", "book_least_ns", "exchange_least_ns"), least, strict=True))
+        figures["exchange_least_ratio"] = round(least[2] / least[0], 2)
     return figures

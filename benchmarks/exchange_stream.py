@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from benchmarks.streams.format import COMMAND, Header
 from benchmarks.venue import contract_names, open_venue
@@ -34,22 +35,36 @@ def open_exchange(header: Header) -> tuple[Engine, ExchangeRunner]:
     return engine, runner
 
 
-def run_exchange(header: Header, commands: memoryview) -> tuple[float, StreamTotals]:
-    """One round: fill a fresh exchange, then run the rest; gives CPU ns per command of the rest, and the result."""
+@dataclass
+class Spent:
+    """CPU ns of applying commands, and apart from it of writing and linking their events."""
+
+    applied_ns: int = 0
+    written_ns: int = 0
+    events: int = 0
+
+
+def run_exchange(header: Header, commands: memoryview, writes: bool = False) -> tuple[Spent, StreamTotals]:
+    """One round: fill a fresh exchange, then run the rest; gives what the rest took, and the result."""
     _, runner = open_exchange(header)
     filled = header.fill_commands * COMMAND.size
-    run_all(runner, commands[:filled])
-    return run_all(runner, commands[filled:]) / header.commands, runner.totals()
+    run_all(runner, commands[:filled], writes=False)
+    return run_all(runner, commands[filled:], writes), runner.totals()
 
 
-def run_all(runner: ExchangeRunner, commands: memoryview) -> int:
-    """CPU ns of applying; packing the stream's records and adding up what came of them are not the exchange's work."""
-    spent_ns = 0
+def run_all(runner: ExchangeRunner, commands: memoryview, writes: bool) -> Spent:
+    """Packing the stream's records and adding up what came of them are not the exchange's work, and not counted."""
+    spent = Spent()
     for batch in batches(commands):
         left = runner.load(batch)
         while left:
             begin_ns = time.thread_time_ns()
             left = runner.run(WINDOW_COMMANDS)
-            spent_ns += time.thread_time_ns() - begin_ns
+            applied_ns = time.thread_time_ns()
+            spent.applied_ns += applied_ns - begin_ns
+            if writes:
+                events, _ = runner.write()
+                spent.events += events
+                spent.written_ns += time.thread_time_ns() - applied_ns
             runner.count()
-    return spent_ns
+    return spent

@@ -79,10 +79,7 @@ def open_venue(accounts: list[str], amount_micros: int, nodes: dict[str, str], c
     opening.send("admin", [DefineProduct(**TERMS, horizon_periods=contracts + 2)])
     opening.send(
         "ledger",
-        [
-            Credit(transfer_id=f"t-{name}", account=name, asset="CNY", amount_micros=amount_micros)
-            for name in accounts
-        ],
+        [Credit(transfer_id=f"t-{name}", account=name, asset="CNY", amount_micros=amount_micros) for name in accounts],
     )
     opening.send("delivery", [register(name, owner) for name, owner in nodes.items()])
     names = list(nodes)

@@ -5,76 +5,26 @@ import statistics
 import time
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+from benchmarks.venue import START_S, Record, contract_names, open_venue
 from matching_engine import ENGINE_NAME, Engine
 from matching_engine.reference import Engine as ReferenceEngine
-from schemas.ids import HOUR_S, contract_name
 from schemas.orders import CancelOrder, PlaceOrder
-from schemas.signing import batch_text
-from schemas.venue import Credit, DefineProduct, Genesis, Privileged, ServiceKeyEntry, VenueCommand
 
-PRODUCT = "H100SXM80.CNE.F"
-START_S = 1_800_000_000 // HOUR_S * HOUR_S
 ACCOUNTS = 200
 CONTRACTS = 20
 CANCELS_PERCENT = 45
 REFERENCE_COMMANDS = 10_000
-Record = tuple[int, int, bytes]
-
-TERMS = {
-    "product": PRODUCT,
-    "grade": "H100SXM80",
-    "hub": "CNE",
-    "tier": "F",
-    "currency": "CNY",
-    "lot": 1,
-    "tick_micros": 10_000,
-    "period_s": HOUR_S,
-    "horizon_periods": 24,
-    "gate_lead_s": 600,
-    "grace_s": 300,
-    "final_after_s": 86_400,
-    "maker_fee_bps": 10,
-    "taker_fee_bps": 20,
-    "settlement_fee_bps": 100,
-    "reservation_permille": 300,
-    "dead_band_permille": 990,
-    "full_damage_permille": 800,
-    "bond_permille": (1000, 500, 200, 100),
-    "block_trials_per_command": 1000,
-}
 
 
 def opening() -> list[Record]:
     """The venue before trading: keys, one product, money."""
-    keys = {source: Ed25519PrivateKey.generate() for source in ("admin", "ledger")}
-    entries = tuple(
-        ServiceKeyEntry(source=source, public_key=key.public_key().public_bytes_raw().hex())
-        for source, key in keys.items()
-    )
-    credits = tuple(
-        Credit(transfer_id=f"t-{place}", account=f"account-{place:04d}", asset="CNY", amount_micros=10**15)
-        for place in range(ACCOUNTS)
-    )
-    values = (
-        Genesis(shard=0, ruleset=1, service_keys=entries).canonical(),
-        signed("admin", keys["admin"], (DefineProduct(**TERMS),)),
-        signed("ledger", keys["ledger"], credits),
-    )
-    return [(offset, START_S * 1000, value) for offset, value in enumerate(values)]
-
-
-def signed(source: str, key: Ed25519PrivateKey, commands: tuple[VenueCommand, ...]) -> bytes:
-    array = b"[" + b",".join(command.canonical() for command in commands) + b"]"
-    signature = key.sign(batch_text(source, 1, array)).hex()
-    return Privileged(source=source, number=1, commands=commands, signature=signature).canonical()
+    return open_venue([f"account-{place:04d}" for place in range(ACCOUNTS)], 10**15, {}, CONTRACTS)
 
 
 def trading(first_offset: int, commands: int, seed: int) -> list[Record]:
     """Bids that rest and cancels of them, as clients would send them."""
     dice = random.Random(seed)
-    contracts = [contract_name(PRODUCT, START_S + hour * HOUR_S, HOUR_S) for hour in range(2, 2 + CONTRACTS)]
+    contracts = contract_names(CONTRACTS)
     live: list[tuple[str, int]] = []
     records, orders = [], 0
     for offset in range(first_offset, first_offset + commands):

@@ -1,11 +1,11 @@
 """The stream file: a 128-byte header with the expected result, then 24-byte commands, all little-endian.
 
-    command  operation u8 (0 limit, 1 immediate-or-cancel, 2 cancel, 3 move), side u8, book u16, quantity u32,
-             price i32, account u32, order id u64
-    header   "MEBENCH1", commands that fill the books u32, commands measured u32, books u32, flags u32, greatest order
-             id u64, least and greatest price i32, trades u64, quantity u64, checksum u64, live orders u64, live
-             quantity u64, cancels u64
-    checksum h = h * 0x9E3779B97F4A7C15 + (maker * 0x1000003 ^ taker * 0x10001 ^ price * 0x101 ^ quantity) mod 2^64
+command  operation u8 (0 limit, 1 immediate-or-cancel, 2 cancel, 3 move), side u8, book u16, quantity u32,
+         price i32, account u32, order id u64
+header   "MEBENCH1", commands that fill the books u32, commands measured u32, books u32, flags u32, greatest order
+         id u64, least and greatest price i32, trades u64, quantity u64, checksum u64, live orders u64, live
+         quantity u64, cancels u64
+checksum h = h * 0x9E3779B97F4A7C15 + (maker * 0x1000003 ^ taker * 0x10001 ^ price * 0x101 ^ quantity) mod 2^64
 """
 
 import struct
