@@ -90,7 +90,7 @@ cdef inline bint read_place(const char* text, Py_ssize_t size, Place* place) noe
         and read_choice(here, b"false", b"true", &place.post_only)
         and skip(here, b',"node":')
         and read_optional_word(here, &place.node, IDENTIFIER, &place.has_node)
-        and skip(here, b',"expires_ms":null,"display_qty":null,"min_qty":null,"stp":"cancel_newest"}')
+        and skip(here, b',"expires_ms":null,"display_qty":null,"min_qty":null,"use_vouchers":false,"stp":"cancel_newest"}')
         and here.at == here.end
     )
 

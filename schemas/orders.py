@@ -45,6 +45,7 @@ class PlaceOrder(Model):
     expires_ms: UnixMilliseconds | None = None
     display_qty: Qty | None = None
     min_qty: Qty | None = None
+    use_vouchers: bool = False
     stp: SelfTradePrevention
 
 
@@ -66,6 +67,7 @@ class PlaceBlock(Model):
     max_cost_micros: PositiveAmount | None
     tif: BlockTimeInForce
     latest_s: UnixSeconds | None = None
+    use_vouchers: bool = False
     stp: SelfTradePrevention
 
 

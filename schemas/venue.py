@@ -25,6 +25,7 @@ from schemas.ids import (
 from schemas.money import COUNTER_MAX, Amount, PositiveAmount, Price
 from schemas.orders import Side, UnixSeconds
 from schemas.trading_rules import ProductState, TradingRules
+from schemas.vouchers import DefineProgramme, DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
 
 Source = Literal["admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway"]
 Level = Literal["T0", "T1", "T2", "T3"]
@@ -336,17 +337,33 @@ VenueCommand = Annotated[
     | UnlockHardware
     | OpenEscrow
     | ReleaseEscrow
-    | RefundEscrow,
+    | RefundEscrow
+    | DefineProgramme
+    | FundProgramme
+    | DefundProgramme
+    | IssueVoucher
+    | SetAffiliation,
     Field(discriminator="type"),
 ]
 
 # Who may send what; the engine refuses everything else as `not_permitted`.
 PERMISSIONS: dict[str, frozenset[str]] = {
     "admin": frozenset(
-        {"service_key", "define_product", "set_product_state", "set_account_limits", "cancel_account_orders"}
+        {
+            "service_key",
+            "define_product",
+            "set_product_state",
+            "set_account_limits",
+            "cancel_account_orders",
+            "define_programme",
+            "set_affiliation",
+        }
     ),
     "matching": frozenset({"epoch"}),
-    "ledger": frozenset({"credit", "debit", "deallocate", "allocate", "set_product_state"}),
+    "ledger": frozenset(
+        {"credit", "debit", "deallocate", "allocate", "set_product_state"}
+        | {"fund_programme", "defund_programme", "issue_voucher"}
+    ),
     "delivery": frozenset({"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position"}),
     "listings": frozenset({"lock_hardware", "unlock_hardware", "open_escrow", "release_escrow", "refund_escrow"}),
     "market_data": frozenset({"index_fixed"}),

@@ -4,7 +4,7 @@ A block is always the taker, since it trades at the asks' prices. A flex is a bl
 of it has executed, it is a block at that start.
 """
 
-from matching_engine.reference import cancels, identity, limits, products
+from matching_engine.reference import cancels, identity, limits, products, vouchers
 from matching_engine.reference.block_fills import execute
 from matching_engine.reference.lots import choose, contracts_from, hold_unit_of, why_unfilled
 from matching_engine.reference.market import Market
@@ -24,6 +24,13 @@ def place_block(market: Market, command: PlaceBlock) -> None:
 
 
 def decide_block(market: Market, command: PlaceBlock) -> int:
+    try:
+        return decide(market, command)
+    finally:
+        market.drawing = None
+
+
+def decide(market: Market, command: PlaceBlock) -> int:
     require(command.account not in RESERVED, "not_permitted")
     contracts = check_hours(market, command)
     product = market.state.products[command.product]
@@ -33,9 +40,17 @@ def decide_block(market: Market, command: PlaceBlock) -> int:
     require(command.min_qty <= command.qty, "bad_quantity")
     block = draft(market, command)
     check_limits(market, block, contracts)
-    market.accounts.require(command.account, product.newest.currency, block.hold_micros)
+    terms = product.newest
+    vouchers.check_terms(command)
+    if command.use_vouchers:
+        gpu_periods = block.qty * block.periods
+        market.drawing = vouchers.plan(market, command.account, terms, block.hold_micros, gpu_periods)
+    else:
+        market.accounts.require(command.account, terms.currency, block.hold_micros)
     if command.tif == "FOK":
         require_fillable(market, block)
+    if market.drawing is not None:
+        vouchers.lend(market, market.drawing, terms.currency)
     accept(market, block, command)
     if product.state != "OPEN":
         wait_for_opening(market, block)
@@ -45,6 +60,8 @@ def decide_block(market: Market, command: PlaceBlock) -> int:
         cancels.cancel_block(market, block, "ioc_remainder", why_unfilled(choice, wanted))
     elif block.left:
         market.state.blocks[block.id] = block
+    if market.drawing is not None:
+        vouchers.assign(market, market.drawing, block.id, terms.currency)
     return block.id
 
 

@@ -2,7 +2,18 @@
 
 from heapq import heappop, heappush
 
-from matching_engine.reference import cancels, counts, flexes, nodes, products, protection, silence, states, timers
+from matching_engine.reference import (
+    cancels,
+    counts,
+    flexes,
+    nodes,
+    products,
+    programmes,
+    protection,
+    silence,
+    states,
+    timers,
+)
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.settling import finalize
 from schemas.events import ContractState, ContractStateChanged
@@ -103,4 +114,5 @@ ON_TIMER = {
     timers.AUCTION_END: states.end_auction,
     timers.EXPIRY: expire,
     timers.SILENCE: silence.cancel_all,
+    timers.VOUCHERS: programmes.lapse,
 }

@@ -7,6 +7,7 @@ from matching_engine.reference.refusals import require
 from matching_engine.reference.state import Escrow, Listing, Node
 from schemas.events import EscrowOpened, EscrowRefunded, EscrowReleased, HardwareLocked, HardwareUnlocked
 from schemas.venue import LockHardware, OpenEscrow, RefundEscrow, ReleaseEscrow, UnlockHardware
+from schemas.vouchers import is_cash
 
 
 def lock_hardware(market: Market, command: LockHardware) -> None:
@@ -66,6 +67,7 @@ def open_escrow(market: Market, command: OpenEscrow) -> None:
     require(command.escrow_id not in market.state.escrows and listing.state == "listed", "wrong_state")
     require(listing.account == command.seller, "not_the_owner")
     require(command.buyer != command.seller and command.fee_micros <= command.amount_micros, "bad_terms")
+    require(is_cash(command.asset), "not_cash")
     market.accounts.require(command.buyer, command.asset, command.amount_micros)
     listing.state = "in_escrow"
     market.state.escrows[command.escrow_id] = Escrow(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import takewhile
 
-from matching_engine.reference import velocity
+from matching_engine.reference import velocity, vouchers
 from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market, rank_of, start_of
 from matching_engine.reference.money import hold_unit_micros, unit_micros
@@ -133,7 +133,7 @@ def offers_by_node(market: Market, block: Block, contract: str) -> dict[str, lis
     """What a book offers that is not the block's own, by node, each node's best first."""
     nodes: dict[str, list[Offer]] = {}
     for ask in market.resting(contract, "sell"):
-        if ask.account != block.account:
+        if ask.account != block.account and not vouchers.passes_over(market, ask):
             for node, offer in offers_of(market, ask):
                 nodes.setdefault(node, []).append(offer)
     return nodes

@@ -45,7 +45,9 @@ def book_key(order: Order) -> tuple[int, int, int]:
 
 
 class Market:
-    """What every rule works on."""
+    """What every rule works on. `drawing` is what the order in hand draws on vouchers."""
+
+    drawing: Any = None
 
     def __init__(self, state: State):
         self.state = state

@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from matching_engine.reference import cancels, counts, icebergs, resale, self_trades, splits, velocity
+from matching_engine.reference import (
+    cancels,
+    counts,
+    icebergs,
+    resale,
+    self_trades,
+    splits,
+    velocity,
+    voucher_settling,
+    vouchers,
+)
 from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE
@@ -21,7 +31,7 @@ def match(market: Market, taker: Order) -> str | None:
             if own is not None and self_trades.prevent(market, own, taker):
                 continue
             return "auction" if own is None else "self_trade"
-        maker = market.best(taker.contract, opposite(taker.side))
+        maker = first_maker(market, taker)
         offered = icebergs.shown(maker) if maker else 0
         qty, reason = next_fill(market, taker, maker, min(taker.left, offered), taker.hold_micros)
         if reason == "self_trade" and self_trades.prevent(market, maker, taker):
@@ -37,7 +47,7 @@ def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
     """Walks the book as `match` would, changing nothing. Returns the GPUs that would trade and why it would stop."""
     left, filled, budget_micros, passed, prices = taker.left, 0, taker.hold_micros, set(), []
     for maker, part in icebergs.parts(market, taker.contract, opposite(taker.side)):
-        if maker.id in passed:
+        if maker.id in passed or vouchers.passes_over(market, maker):
             continue
         offered = min(left, part)
         qty, reason = next_fill(market, taker, maker, offered, budget_micros, prices)
@@ -77,6 +87,14 @@ def next_fill(
         affordable = budget_micros // buyer_fill(market, maker, taker).cost_micros
         qty = min(qty, affordable // lot * lot)
     return (qty, None) if qty else (0, "max_cost")
+
+
+def first_maker(market: Market, taker: Order) -> Order | None:
+    """The order that the taker meets first."""
+    if market.drawing is None:
+        return market.best(taker.contract, opposite(taker.side))
+    asks = market.resting(taker.contract, "sell")
+    return next((ask for ask in asks if not vouchers.passes_over(market, ask)), None)
 
 
 def first_own(market: Market, taker: Order) -> Order | None:
@@ -229,12 +247,15 @@ def emit_trade(
         resale=sold.resale if sold else None,
         postings=postings,
     )
+    if sold:
+        currency = market.terms_of(position.contract).currency
+        voucher_settling.return_resold(market, sold.resale.from_position_id, sold.seller, currency, sold.vouchers)
     watch(market, position, price_micros, sold.seller if sold else position.operator, taker_side)
 
 
 def why_unfilled(market: Market, order: Order, reason: str, missing_gpus: int) -> WhyUnfilled:
     """What a miss is answered with."""
-    best = market.best(order.contract, opposite(order.side))
+    best = first_maker(market, order)
     return WhyUnfilled(reason=reason, best_price_micros=best.price_micros if best else None, missing_gpus=missing_gpus)
 
 

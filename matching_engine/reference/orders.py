@@ -1,6 +1,6 @@
 """Limit and market orders: checked, held for, matched, and what is left rests."""
 
-from matching_engine.reference import blocks, cancels, counts, identity, limits, products, resale, timers
+from matching_engine.reference import blocks, cancels, counts, identity, limits, products, resale, timers, vouchers
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import (
     RESTING,
@@ -25,19 +25,36 @@ def place_order(market: Market, command: PlaceOrder) -> None:
 
 
 def decide_order(market: Market, command: PlaceOrder) -> int:
+    try:
+        return decide(market, command)
+    finally:
+        market.drawing = None
+
+
+def decide(market: Market, command: PlaceOrder) -> int:
     start_s, terms = check_order(market, command)
     order = draft(market, command, terms, start_s)
-    market.accounts.require(command.account, terms.currency, order.hold_micros)
+    if command.use_vouchers:
+        market.drawing = vouchers.plan(market, command.account, terms, order.hold_micros, command.qty)
+    else:
+        market.accounts.require(command.account, terms.currency, order.hold_micros)
+    if resale.is_resale(order) and order.kind == "limit":
+        backing = resale.find_backing(market, order.account, order.contract, order.qty)
+        resale.require_price(market, order, order.price_micros, backing)
     if command.tif == "FOK":
         require_fillable(market, order, order.qty, "fok_not_filled")
     elif command.min_qty is not None:
         require_fillable(market, order, command.min_qty, "min_qty_not_filled")
     crossing = command.post_only and would_cross(market, order)
+    if market.drawing is not None:
+        vouchers.lend(market, market.drawing, terms.currency)
     accept(market, order, start_s, command.command_id, command.min_qty)
     if crossing:
         cancels.cancel_order(market, order, "post_only_cross", why_unfilled(market, order, "post_only", order.left))
     else:
         trade_or_rest(market, order, start_s)
+    if market.drawing is not None:
+        vouchers.assign(market, market.drawing, order.id, terms.currency)
     return order.id
 
 
@@ -87,6 +104,7 @@ def waits(command: PlaceOrder) -> bool:
 
 def check_terms(command: PlaceOrder) -> None:
     """A limit has a price, a market order a bound and never rests; a buy names no node, nor does a sell at market."""
+    vouchers.check_terms(command)
     if command.kind == "market":
         require(command.price_micros is None and command.max_cost_micros is not None, "bad_terms")
         require(command.node is None and not command.post_only and command.tif != "GTD", "bad_terms")

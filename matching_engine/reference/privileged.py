@@ -12,6 +12,7 @@ from matching_engine.reference import (
     limits,
     nodes,
     products,
+    programmes,
     settling,
     states,
     transfers,
@@ -123,4 +124,9 @@ ON_COMMAND: dict[str, Callable[[Market, VenueCommand], None]] = {
     "open_escrow": hardware.open_escrow,
     "release_escrow": hardware.release_escrow,
     "refund_escrow": hardware.refund_escrow,
+    "define_programme": programmes.define_programme,
+    "set_affiliation": programmes.set_affiliation,
+    "fund_programme": programmes.fund_programme,
+    "defund_programme": programmes.defund_programme,
+    "issue_voucher": programmes.issue_voucher,
 }

@@ -8,6 +8,7 @@ from matching_engine.reference.state import Product
 from schemas.events import ContractsListed, ProductDefined, ProductStateChanged
 from schemas.ids import contract_name
 from schemas.venue import DefineProduct, ProductState
+from schemas.vouchers import is_cash
 
 FIXED_TERMS = ("currency", "period_s", "gate_lead_s", "lot")
 CLOSED_CODES = {"CLOSED": "product_closed", "CANCEL_ONLY": "product_cancel_only", "HALTED": "product_halted"}
@@ -41,6 +42,7 @@ def define_product(market: Market, command: DefineProduct) -> None:
 
 def check_terms(market: Market, command: DefineProduct, known: Product | None) -> None:
     require(command.product == f"{command.grade}.{command.hub}.{command.tier}", "bad_terms")
+    require(is_cash(command.currency), "not_cash")
     require(command.full_damage_permille < command.dead_band_permille, "bad_terms")
     if known is not None:
         require(all(getattr(command, name) == getattr(known.newest, name) for name in FIXED_TERMS), "bad_terms")
@@ -49,9 +51,7 @@ def check_terms(market: Market, command: DefineProduct, known: Product | None) -
             require(other.newest.period_s == command.period_s, "bad_terms")
 
 
-def enter_state(
-    market: Market, name: str, state: ProductState, reason: str, opens_after_s: int | None = None
-) -> None:
+def enter_state(market: Market, name: str, state: ProductState, reason: str, opens_after_s: int | None = None) -> None:
     """Puts a product into a state; an auction may be told when to end."""
     product = market.state.products[name]
     product.state = state

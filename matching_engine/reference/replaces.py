@@ -101,8 +101,10 @@ def require_means(market: Market, order: Order, wanted: Wanted) -> None:
     if order.node is not None and not wanted.priority_kept:
         node = orders.backing_node(market, order.node, order.account, terms)
         orders.require_capacity(market, node, known.start_s, wanted.left - order.left)
-    elif resale.is_resale(order) and wanted.left > order.left:
-        resale.find_backing(market, order.account, order.contract, wanted.left - order.left)
+    elif resale.is_resale(order):
+        more = max(0, wanted.left - order.left)
+        backing = order.backing + resale.find_backing(market, order.account, order.contract, more)
+        resale.require_price(market, order, wanted.price_micros, backing)
     if hold_micros > order.hold_micros:
         market.accounts.require(order.account, terms.currency, hold_micros - order.hold_micros)
 

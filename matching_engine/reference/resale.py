@@ -7,6 +7,7 @@ is the most that may be lost against what was paid, each GPU bearing an equal pa
 
 from dataclasses import dataclass
 
+from matching_engine.reference import voucher_settling
 from matching_engine.reference.fills import Fill
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE, Entry, unit_micros
@@ -102,6 +103,12 @@ def count_offered(market: Market, position_id: int, gpus: int) -> None:
         market.state.offered.pop(position_id, None)
 
 
+def require_price(market: Market, order: Order, price_micros: int, backing: Backing) -> None:
+    """ "A price below that part is refused" that vouchers paid of the positions."""
+    unit = unit_micros(market.terms_of(order.contract), price_micros)
+    require(voucher_settling.covers(market, backing, unit), "below_voucher_part")
+
+
 # -- a fill
 
 
@@ -113,6 +120,7 @@ class Split:
     price_micros: int
     seller: str
     resale: Resale
+    vouchers: voucher_settling.Parts
 
 
 def split(
@@ -138,6 +146,7 @@ def split(
         bond_micros=bond_micros,
         bond_left_micros=bond_micros,
     )
+    parts = voucher_settling.split_off(market, source, escrow_micros)
     source.qty -= qty
     source.escrow_micros -= escrow_micros
     source.bond_micros -= bond_micros
@@ -154,7 +163,7 @@ def split(
         settlement_price_micros=source.price_micros,
         paid_micros=qty * fill.unit_micros,
     )
-    return Split(position, fill.price_micros, ask.account, told)
+    return Split(position, fill.price_micros, ask.account, told, parts)
 
 
 def pay_seller(entry: Entry, sold: Split, fee_micros: int) -> Entry:
@@ -170,4 +179,6 @@ def bears(market: Market, ask: Order, price_micros: int) -> bool:
     backing = ask.backing or find_backing(market, ask.account, ask.contract, ask.left)
     positions = [market.state.positions[each] for each, _ in backing]
     paid_micros = max(unit_micros(terms, position.price_micros) for position in positions)
+    if not voucher_settling.covers(market, backing, unit_micros(terms, price_micros)):
+        return False
     return paid_micros - unit_micros(terms, price_micros) <= ask.max_cost_micros // ask.qty

@@ -96,4 +96,5 @@ def draft_ask(market: Market, command: Resell, start_s: int) -> tuple[Order, res
         hold_unit_micros=0,
         hold_micros=0,
     )
+    resale.require_price(market, ask, command.price_micros, backing)
     return ask, backing

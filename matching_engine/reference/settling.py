@@ -1,6 +1,6 @@
 """After delivery: positions settle by MARKET.md's function, are corrected by differences, and become final."""
 
-from matching_engine.reference import claims, timers
+from matching_engine.reference import claims, timers, voucher_settling
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE, Entry
 from matching_engine.reference.refusals import Refused, require
@@ -21,10 +21,14 @@ def settle_position(market: Market, command: SettlePosition) -> None:
     index_micros = position.price_micros if known.index_micros is None else known.index_micros
     outcome = outcome_of(position, terms, index_micros, command)
     position.revision = command.revision
+    voucher_settling.draw_again(market, position, terms.currency, outcome.gross)
+    before_micros = market.accounts.available(position.buyer, terms.currency)
     debts, postings = pay(market, position, terms.currency, outcome)
     emit_settled(market, position, terms, index_micros, command, outcome, postings)
     for debt in debts:
         claims.cover(market, position, terms.currency, debt)
+    received_micros = market.accounts.available(position.buyer, terms.currency) - before_micros
+    voucher_settling.settle(market, position, terms.currency, outcome.gross, received_micros)
     if command.revision == 1:
         final_s = known.start_s + terms.period_s + terms.final_after_s
         market.at(final_s * 1000, timers.FINAL, position.id)
@@ -146,6 +150,7 @@ def emit_settled(
 def finalize(market: Market, position_id: int) -> None:
     """The time for disputes is over: what is left of the bond is returned, the position is closed."""
     position = market.state.positions.pop(position_id)
+    market.state.voucher_escrows.pop(position_id, None)
     entry = market.entry(market.terms_of(position.contract).currency)
     entry.hold(position.operator, -position.bond_left_micros)
     market.emit(PositionFinalized, position_id=position_id, postings=entry.post())

@@ -6,6 +6,7 @@ from typing import Literal
 from schemas.events import ContractState
 from schemas.orders import BlockTimeInForce, SelfTradePrevention, Side, TimeInForce
 from schemas.venue import DefineProduct, Level, ProductState, SetAccountLimits
+from schemas.vouchers import DefineProgramme
 
 GENESIS_LINK = "00" * 32
 
@@ -224,6 +225,23 @@ class Protection:
 
 
 @dataclass(slots=True)
+class Programme:
+    """A voucher programme and what every holder was issued in all."""
+
+    terms: DefineProgramme
+    issued: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class VoucherEscrow:
+    """What of a position's escrow was vouchers, what of them is used up, and the gross that they were used up for."""
+
+    parts: dict[str, int]
+    used: dict[str, int] = field(default_factory=dict)
+    gross_micros: int = 0
+
+
+@dataclass(slots=True)
 class State:
     """The whole engine. `offered` counts the GPUs of each position that stand in resale asks."""
 
@@ -260,3 +278,6 @@ class State:
     escrows: dict[str, Escrow] = field(default_factory=dict)
     limits: dict[str, AccountLimits] = field(default_factory=dict)
     protections: dict[str, dict[str, Protection]] = field(default_factory=dict)
+    programmes: dict[str, Programme] = field(default_factory=dict)
+    voucher_escrows: dict[int, VoucherEscrow] = field(default_factory=dict)
+    affiliations: dict[str, str] = field(default_factory=dict)

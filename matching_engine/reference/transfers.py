@@ -6,37 +6,44 @@ from matching_engine.reference.refusals import require
 from schemas.events import Allocated, Credited, Deallocated, Debited
 from schemas.money import AMOUNT_MAX_MICROS
 from schemas.venue import Allocate, Credit, Deallocate, Debit
+from schemas.vouchers import DefundProgramme, FundProgramme, IssueVoucher, is_cash
 
 Transfer = Credit | Debit | Deallocate | Allocate
 
 
 def credit(market: Market, command: Credit) -> None:
     """Money came in."""
-    require_new(market, command)
+    require_cash(market, command)
     take_in(market, command, Credited)
 
 
 def debit(market: Market, command: Debit) -> None:
     """Money goes out, if it is available."""
-    require_new(market, command)
+    require_cash(market, command)
     give_out(market, command, Debited)
 
 
 def deallocate(market: Market, command: Deallocate) -> None:
     """Money leaves for another shard, if it is available; from now on it is in transit."""
-    require_new(market, command)
+    require_cash(market, command)
     require(command.to_shard != market.state.shard, "bad_terms")
     give_out(market, command, Deallocated)
 
 
 def allocate(market: Market, command: Allocate) -> None:
     """Money that another shard let go arrives."""
-    require_new(market, command)
+    require_cash(market, command)
     require(command.from_shard != market.state.shard, "bad_terms")
     take_in(market, command, Allocated)
 
 
-def require_new(market: Market, command: Transfer) -> None:
+def require_cash(market: Market, command: Transfer) -> None:
+    """Vouchers are "never cash": they neither come from outside nor leave."""
+    require(is_cash(command.asset), "not_cash")
+    require_new(market, command)
+
+
+def require_new(market: Market, command: Transfer | FundProgramme | DefundProgramme | IssueVoucher) -> None:
     """The same id again moves nothing, whatever kind of transfer it names."""
     require(command.transfer_id not in market.state.transfers, "transfer_exists")
 

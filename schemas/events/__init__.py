@@ -64,6 +64,18 @@ from schemas.events.venue import (
     RecordRejected,
     ServiceKeySet,
 )
+from schemas.events.vouchers import (
+    AffiliationSet,
+    ProgrammeDefined,
+    ProgrammeDefunded,
+    ProgrammeFunded,
+    ProgrammeLapsed,
+    VoucherIssued,
+    VoucherLapsed,
+    VouchersAssigned,
+    VouchersHeld,
+    VouchersSettled,
+)
 
 AnyEvent = Annotated[
     GenesisApplied
@@ -119,7 +131,17 @@ AnyEvent = Annotated[
     | ProtectionSet
     | ProtectionTriggered
     | Deallocated
-    | Allocated,
+    | Allocated
+    | ProgrammeDefined
+    | ProgrammeFunded
+    | ProgrammeDefunded
+    | VoucherIssued
+    | VouchersHeld
+    | VouchersAssigned
+    | VouchersSettled
+    | VoucherLapsed
+    | ProgrammeLapsed
+    | AffiliationSet,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
@@ -128,6 +150,7 @@ __all__ = [
     "EVENT",
     "AccountLimitsSet",
     "AccountOrdersCanceled",
+    "AffiliationSet",
     "Allocated",
     "AnyEvent",
     "AuctionBlockRejected",
@@ -181,6 +204,10 @@ __all__ = [
     "Posting",
     "ProductDefined",
     "ProductStateChanged",
+    "ProgrammeDefined",
+    "ProgrammeDefunded",
+    "ProgrammeFunded",
+    "ProgrammeLapsed",
     "ProtectionSet",
     "ProtectionTriggered",
     "RecordRejected",
@@ -189,5 +216,10 @@ __all__ = [
     "ResaleAccepted",
     "ServiceKeySet",
     "Trade",
+    "VoucherIssued",
+    "VoucherLapsed",
+    "VouchersAssigned",
+    "VouchersHeld",
+    "VouchersSettled",
     "WhyUnfilled",
 ]

@@ -76,4 +76,10 @@ RejectCode = Literal[
     "position_limit",
     "order_limit",
     "throttled",
+    "not_cash",
+    "unknown_programme",
+    "programme_lapsed",
+    "holder_cap",
+    "no_voucher",
+    "below_voucher_part",
 ]

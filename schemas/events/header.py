@@ -21,7 +21,7 @@ class Posting(NamedTuple):
     byte order of account, then asset.
 
     The deltas of an event sum to zero per asset, except in `credited` and `debited`, `allocated` and `deallocated`,
-    whose counter-leg is outside the engine.
+    whose counter-leg is outside the engine, and for the vouchers that `programme_funded` makes.
     """
 
     account: AccountId

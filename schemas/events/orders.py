@@ -67,6 +67,7 @@ class BlockAccepted(Event):
     max_cost_micros: PositiveAmount | None
     tif: BlockTimeInForce
     latest_s: UnixSeconds | None
+    use_vouchers: bool = False
     stp: SelfTradePrevention
     postings: tuple[Posting, ...]
 

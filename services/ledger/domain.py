@@ -16,11 +16,13 @@ from schemas.events import (
     Debited,
     PositionSettled,
     Posting,
+    ProgrammeFunded,
 )
 from services.ledger.claims import Claims
 
 EXTERNAL = "external"
 IN_TRANSIT = "in_transit"
+ISSUED = "issued"
 GPU_MS = "GPU.MS"
 REFERENCES = ("transfer_id", "position_id", "escrow_id", "order_id", "claim_id")
 
@@ -130,7 +132,7 @@ def corrected_positions(events: Iterable[AnyEvent]) -> list[int]:
 
 def money_legs(event: AnyEvent) -> list[tuple[AccountKey, int]]:
     """Returns an event's changes of money by account. What came in or went out has its counter-leg in `external`, what
-    moves between shards in `in_transit`.
+    moves between shards in `in_transit`; vouchers, which come into being with their budget, have theirs in `issued`.
     """
     legs = []
     for account, asset, available_delta, held_delta, _, _ in event.postings:
@@ -142,6 +144,8 @@ def money_legs(event: AnyEvent) -> list[tuple[AccountKey, int]]:
         amount = -event.amount_micros if isinstance(event, Credited | Allocated) else event.amount_micros
         outside = EXTERNAL if isinstance(event, Credited | Debited) else IN_TRANSIT
         legs.append((AccountKey(outside, event.asset, outside), amount))
+    elif isinstance(event, ProgrammeFunded):
+        legs.append((AccountKey(ISSUED, event.asset, EXTERNAL), -event.amount_micros))
     return legs
 
 

@@ -129,6 +129,23 @@ def transfer(verb: str) -> Callable[[Event], str]:
     return lambda event: f"{verb} {event['account']} {money(event['amount_micros'])} {event['asset']}"
 
 
+def budget(verb: str) -> Callable[[Event], str]:
+    def phrase(event: Event) -> str:
+        to = f" to {event['account']}" if "account" in event else ""
+        return f"{event['programme']} of {event['issuer']} {verb} {money(event['amount_micros'])}{to}"
+
+    return phrase
+
+
+def parts(vouchers: list[Event]) -> str:
+    return " and ".join(f"{money(each['amount_micros'])} of {each['programme']}" for each in vouchers) or "nothing"
+
+
+def assigned(event: Event) -> str:
+    held = "".join(f", {parts(each['parts'])} in position {each['position_id']}" for each in event["positions"])
+    return f"#{event['order_id']} gives {parts(event['returned'])} back{held}"
+
+
 def escrow(verb: str) -> Callable[[Event], str]:
     return lambda event: f"escrow {event['escrow_id']} {verb}"
 
@@ -211,6 +228,20 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "batch_done": lambda event: f"batch of {event['members']} done, {event['refused']} refused",
     "cancel_done": lambda event: f"{event['canceled']} canceled",
     "trade": trade,
+    "programme_defined": lambda event: f"{event['terms']['programme']} of {event['terms']['issuer']} defined",
+    "programme_funded": budget("funded with"),
+    "programme_defunded": budget("gives back"),
+    "voucher_issued": budget("issues"),
+    "vouchers_held": lambda event: f"#{event['order_id']} of {event['account']} draws on {parts(event['parts'])}",
+    "vouchers_assigned": assigned,
+    "vouchers_settled": lambda event: (
+        f"position {event['position_id']} used {parts(event['used'])}, gives {parts(event['returned'])} back"
+    ),
+    "voucher_lapsed": lambda event: (
+        f"{money(event['amount_micros'])} of {event['programme']} lapsed for {event['account']}"
+    ),
+    "programme_lapsed": lambda event: f"{event['programme']} lapsed",
+    "affiliation_set": lambda event: f"{event['account']} belongs to {event['group'] or 'no group'}",
     "credited": transfer("credited"),
     "debited": transfer("debited"),
     "deallocated": lambda event: f"{transfer('deallocated')(event)} to shard {event['to_shard']}",

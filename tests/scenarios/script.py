@@ -45,6 +45,7 @@ from schemas.venue import (
     Tick,
     UnlockHardware,
 )
+from schemas.vouchers import DefineProgramme, DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
 from tests.scenarios.rendering import hour as hour_of
 from tests.scenarios.rendering import render
 from tests.scenarios.venue import (
@@ -60,6 +61,7 @@ from tests.scenarios.venue import (
 BAR = " | "
 LEFT_WIDTH = 52
 DIGEST = "0" * 64
+SCOPES = ("grades", "hubs", "tiers", "operators")
 STP = {
     "newest": "cancel_newest",
     "oldest": "cancel_oldest",
@@ -162,6 +164,7 @@ def place(venue: Venue, account: str, side: str, words: list[str], options: dict
             expires_ms=until_ms(options),
             display_qty=optional_number(options, "show"),
             min_qty=optional_number(options, "least"),
+            use_vouchers="vouchers" in flags,
             stp=STP[options.get("stp", "newest")],
         )
     )
@@ -191,6 +194,7 @@ def block(venue: Venue, words: list[str], options: dict) -> list[dict]:
             max_cost_micros=optional_money(options, "max"),
             tif=tif(flags, options),
             latest_s=hour_start_s(hour(options["latest"])) if "latest" in options else None,
+            use_vouchers="vouchers" in flags,
             stp="cancel_newest",
         )
     )
@@ -372,8 +376,8 @@ def credit(venue: Venue, words: list[str], options: dict) -> list[dict]:
 
 def debit(venue: Venue, words: list[str], options: dict) -> list[dict]:
     transfer_id = options.get("transfer", f"transfer-{len(venue.records)}")
-    amount = parse_micros(words[1])
-    return venue.batch("ledger", Debit(transfer_id=transfer_id, account=words[0], asset="CNY", amount_micros=amount))
+    amount, asset = parse_micros(words[1]), options.get("asset", "CNY")
+    return venue.batch("ledger", Debit(transfer_id=transfer_id, account=words[0], asset=asset, amount_micros=amount))
 
 
 def move(venue: Venue, words: list[str], options: dict) -> list[dict]:
@@ -384,6 +388,46 @@ def move(venue: Venue, words: list[str], options: dict) -> list[dict]:
     if "to" in options:
         return venue.batch("ledger", Deallocate(**transfer, to_shard=int(options["to"])))
     return venue.batch("ledger", Allocate(**transfer, from_shard=int(options["from"])))
+
+
+def programme(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    """`programme CITY mayor until=12:00`, with scopes `hubs=CNE,CNW`, `copay=200` ‰, `cap=5.00`, `unaffiliated=yes`."""
+    scopes = {name: tuple(filter(None, options.get(name, "").split(","))) for name in SCOPES}
+    return venue.batch(
+        "admin",
+        DefineProgramme(
+            programme=words[0],
+            issuer=words[1],
+            currency=options.get("currency", "CNY"),
+            starts_ms=clock_ms(options.get("from", "0:00")),
+            expires_ms=clock_ms(options["until"]),
+            **scopes,
+            copay_permille=int(options.get("copay", 0)),
+            holder_cap_micros=optional_money(options, "cap"),
+            unaffiliated="unaffiliated" in options,
+        ),
+    )
+
+
+def budget(kind: type) -> Callable[[Venue, list[str], dict], list[dict]]:
+    def change(venue: Venue, words: list[str], options: dict) -> list[dict]:
+        transfer_id = options.get("transfer", f"transfer-{len(venue.records)}")
+        name, issuer, amount = words
+        terms = {"transfer_id": transfer_id, "programme": name, "issuer": issuer}
+        return venue.batch("ledger", kind(**terms, amount_micros=parse_micros(amount)))
+
+    return change
+
+
+def issue(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    name, issuer, account, amount = words
+    transfer_id = options.get("transfer", f"transfer-{len(venue.records)}")
+    terms = {"transfer_id": transfer_id, "programme": name, "issuer": issuer, "account": account}
+    return venue.batch("ledger", IssueVoucher(**terms, amount_micros=parse_micros(amount)))
+
+
+def group(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("admin", SetAffiliation(account=words[0], group=words[1] if len(words) > 1 else None))
 
 
 def node(venue: Venue, words: list[str], options: dict) -> list[dict]:
@@ -517,6 +561,11 @@ VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "credit": credit,
     "debit": debit,
     "move": move,
+    "programme": programme,
+    "fund": budget(FundProgramme),
+    "defund": budget(DefundProgramme),
+    "issue": issue,
+    "group": group,
     "node": node,
     "alive": alive,
     "down": down,

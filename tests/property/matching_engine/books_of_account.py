@@ -7,8 +7,13 @@ from typing import Any
 
 from schemas.events import EVENT
 
-OUTSIDE = ("credited", "debited", "allocated", "deallocated")
+OUTSIDE = ("credited", "debited", "allocated", "deallocated", "programme_funded")
 HARDWARE = ("escrow_opened", "escrow_released", "escrow_refunded")
+
+
+def amounts(parts: list[dict]) -> Counter[str]:
+    """Voucher parts by programme."""
+    return Counter({part["programme"]: part["amount_micros"] for part in parts})
 
 
 class Auditor:
@@ -18,6 +23,9 @@ class Auditor:
         self.balances: dict[tuple[str, str], list[int]] = {}
         self.outside: Counter[str] = Counter()
         self.currencies: dict[str, str] = {}
+        self.programmes: dict[str, dict] = {}
+        self.vouchers: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self.used: Counter[str] = Counter()
         self.left: dict[int, int] = {}
         self.escrows: dict[str, tuple[str, int]] = {}
         self.gpus: defaultdict[str, set[str]] = defaultdict(set)
@@ -43,6 +51,7 @@ class Auditor:
     def fold(self, event: dict) -> None:
         self.fold_postings(event)
         self.fold_gpus(event)
+        self.fold_vouchers(event)
         kind = event["type"]
         if kind == "product_defined":
             self.currencies[event["terms"]["product"]] = event["terms"]["currency"]
@@ -82,6 +91,8 @@ class Auditor:
             total[asset] += available + held
         keys = [(account, asset) for account, asset, *_ in postings]
         assert keys == sorted(set(keys))
+        if event["type"] == "programme_funded":
+            assert +total == Counter({event["asset"]: event["amount_micros"]})
         if event["type"] in OUTSIDE:
             self.outside.update(total)
         else:
@@ -146,6 +157,39 @@ class Auditor:
                 self.sold |= uuids
                 self.gpus = defaultdict(set, {node: gpus - uuids for node, gpus in self.gpus.items()})
 
+    def fold_vouchers(self, event: dict) -> None:
+        """What of every position is vouchers, and how many of each programme's are used up."""
+        kind = event["type"]
+        if kind == "programme_defined":
+            self.programmes[event["terms"]["programme"]] = event["terms"]
+        elif kind == "programme_defunded":
+            self.used[event["programme"]] += event["amount_micros"]
+        elif kind == "vouchers_assigned":
+            for position in event["positions"]:
+                self.vouchers[position["position_id"]].update(amounts(position["parts"]))
+        elif kind == "vouchers_settled":
+            used, returned = amounts(event["used"]), amounts(event["returned"])
+            self.used.update(used)
+            if event["revision"] > 1:
+                self.used.subtract(returned)
+            else:
+                self.vouchers[event["position_id"]].subtract(used + returned)
+            assert all(amount >= 0 for amount in [*self.used.values(), *self.vouchers[event["position_id"]].values()])
+
+    def check_vouchers(self, positions: list[dict], rows: list[tuple], held: Counter[tuple[str, str]]) -> None:
+        """Every voucher that is available anywhere is backed by money that its issuer holds; the others are in escrows
+        or used up.
+        """
+        for position in positions:
+            for programme, amount in self.vouchers[position["id"]].items():
+                assert self.programmes[programme]["currency"] == self.currency_of(position)
+                held[position["buyer"], f"V.{programme}"] += amount
+        for programme, terms in self.programmes.items():
+            asset = f"V.{programme}"
+            held[terms["issuer"], asset] += self.used[programme]
+            backing = sum(available for _, its_asset, available, _ in rows if its_asset == asset)
+            held[terms["issuer"], terms["currency"]] += backing
+
     def check_holds(self, orders: list[dict], positions: list[dict], rows: list[tuple]) -> None:
         """Every held micro-unit is held for something, in the currency of that thing."""
         held: Counter[tuple[str, str]] = Counter()
@@ -156,6 +200,7 @@ class Auditor:
                 held[account, self.currency_of(position)] += amount
         for account, asset, amount in self.escrows.values():
             held[account, asset] += amount
+        self.check_vouchers(positions, rows, held)
         assert {(account, asset): amount for account, asset, _, amount in rows if amount} == dict(+held)
 
     def currency_of(self, order_or_position: dict) -> str:

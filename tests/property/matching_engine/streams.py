@@ -53,6 +53,7 @@ from schemas.venue import (
     UnlockHardware,
     VenueCommand,
 )
+from schemas.vouchers import DefineProgramme, DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
 from tests.scenarios.venue import (
     MIDNIGHT_MS,
     PRODUCT,
@@ -68,6 +69,7 @@ ACCOUNTS = ("alice", "bob", "op", "operator.2")
 NODES = {"n1": ("op", 4), "n2": ("op", 8), "n3": ("operator.2", 16), "n4": ("alice", 2)}
 PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M", "H100SXM80.CNE.M")
 CURRENCIES = ("CNY", "USD", "CNY", "CNY")
+PROGRAMMES = {"CITY": "city", "DELTA": "city", "USA": "operator.2"}
 PRICES = [1_000_000, 1_100_000, 1_200_000, 1_300_000, 1_400_000]
 DIGEST = "ab" * 32
 HOUR_MS = 3_600_000
@@ -153,7 +155,35 @@ def open_venue(fee_bps: int, trials: int) -> Log:
     for place, node in enumerate(NODES):
         log.batch("delivery", register(node, f"T{place % 4}"))
     log.batch("delivery", NodesAlive(nodes=tuple(NODES), until_ms=MIDNIGHT_MS + 40 * HOUR_MS))
+    fund_and_issue(log)
     return log
+
+
+def define_programmes() -> list[DefineProgramme]:
+    """Two of one issuer that overlap, and one in dollars whose issuer rents GPUs out himself."""
+    common = {"grades": (), "tiers": (), "starts_ms": 0}
+    city = {"programme": "CITY", "issuer": "city", "currency": "CNY", "expires_ms": MIDNIGHT_MS + 4 * HOUR_MS}
+    delta = {"programme": "DELTA", "issuer": "city", "currency": "CNY", "expires_ms": MIDNIGHT_MS + 9 * HOUR_MS}
+    usa = {"programme": "USA", "issuer": "operator.2", "currency": "USD", "expires_ms": MIDNIGHT_MS + 90 * HOUR_MS}
+    city |= {"hubs": (), "operators": (), "copay_permille": 200, "holder_cap_micros": 30_000_000, "unaffiliated": True}
+    delta |= {"hubs": ("CNE",), "operators": ("op", "alice"), "copay_permille": 0}
+    delta |= {"holder_cap_micros": None, "unaffiliated": False}
+    usa |= {"hubs": (), "operators": (), "copay_permille": 333, "holder_cap_micros": None, "unaffiliated": False}
+    return [DefineProgramme(**common, **terms) for terms in (city, delta, usa)]
+
+
+def fund_and_issue(log: Log) -> None:
+    """Every programme has a budget, and everyone some of its vouchers."""
+    log.batch("ledger", credit("city", "city", 300_000_000))
+    log.batch("admin", *define_programmes())
+    for name, issuer in PROGRAMMES.items():
+        terms = {"programme": name, "issuer": issuer}
+        issues = (
+            IssueVoucher(transfer_id=f"{name}-{each}", **terms, account=each, amount_micros=7_654_321)
+            for each in ACCOUNTS
+        )
+        fund = FundProgramme(transfer_id=f"fund-{name}", **terms, amount_micros=40_000_000)
+        log.batch("ledger", fund, *issues)
 
 
 # -- moves of traders and operators
@@ -187,7 +217,15 @@ def an_order(log: Log) -> PlaceOrder:
         "node": node if side == "sell" else None,
         "stp": "cancel_newest",
     }
-    return PlaceOrder(**log.ids(), **terms | (conditions(log, product) if log.one_in(2) else {}))
+    terms |= conditions(log, product) if log.one_in(2) else {}
+    if (side == "buy" and log.one_in(3)) or log.one_in(40):
+        terms |= with_vouchers(log) | {"post_only": log.one_in(40), "display_qty": None, "expires_ms": None}
+    return PlaceOrder(**log.ids(), **terms)
+
+
+def with_vouchers(log: Log) -> dict[str, Any]:
+    """Mostly immediate, as such an order must be."""
+    return {"use_vouchers": True, "tif": log.mostly(["IOC", "IOC", "FOK"], ["GTG"])}
 
 
 def conditions(log: Log, product: str) -> dict[str, Any]:
@@ -212,22 +250,20 @@ def place_block(log: Log) -> None:
     qty = log.gpus(product)
     start = log.hour()
     latest = start + log.mostly([0, 1, 2], [-1, 40]) if log.one_in(3) else None
-    log.append(
-        PlaceBlock(
-            **log.ids(),
-            account=log.rng.choice(ACCOUNTS),
-            product=product,
-            start_s=hour_start_s(start),
-            latest_s=None if latest is None else hour_start_s(latest),
-            periods=log.mostly([1, 2, 3], [9]),
-            qty=qty,
-            min_qty=log.mostly([qty, 8 if "X8" in product else 1], [min(qty + 1, 1_000_000)]),
-            limit_price_micros=log.price(),
-            max_cost_micros=log.mostly([None], [1, 4_000_000, 9_000_000], 3),
-            tif=log.tif(),
-            stp="cancel_newest",
-        )
-    )
+    terms = {
+        "account": log.rng.choice(ACCOUNTS),
+        "product": product,
+        "start_s": hour_start_s(start),
+        "latest_s": None if latest is None else hour_start_s(latest),
+        "periods": log.mostly([1, 2, 3], [9]),
+        "qty": qty,
+        "min_qty": log.mostly([qty, 8 if "X8" in product else 1], [min(qty + 1, 1_000_000)]),
+        "limit_price_micros": log.price(),
+        "max_cost_micros": log.mostly([None], [1, 4_000_000, 9_000_000], 3),
+        "tif": log.tif(),
+        "stp": "cancel_newest",
+    }
+    log.append(PlaceBlock(**log.ids(), **terms | (with_vouchers(log) if log.one_in(3) else {})))
 
 
 def post_capacity(log: Log) -> None:
@@ -392,6 +428,22 @@ def move_money(log: Log) -> None:
         Allocate(**transfer, from_shard=shard),
     ]
     log.batch("ledger", *log.rng.sample(commands, log.rng.choice([1, 1, 2])))
+
+
+def move_vouchers(log: Log) -> None:
+    """Budgets and vouchers; some name another's programme, or one that there is not."""
+    name = log.mostly([*PROGRAMMES], ["NONE"])
+    transfer = {
+        "transfer_id": f"voucher-{log.rng.randrange(60)}",
+        "programme": name,
+        "issuer": log.mostly([PROGRAMMES.get(name, "city")], ["bob"]),
+        "amount_micros": log.mostly([1, 777_777, 3_000_000], [10**12]),
+    }
+    issue = IssueVoucher(**transfer, account=log.mostly(ACCOUNTS, ["city", "venue"]))
+    log.batch("ledger", log.rng.choice([FundProgramme(**transfer), DefundProgramme(**transfer), issue, issue]))
+    if log.one_in(4):
+        group = SetAffiliation(account=log.rng.choice(ACCOUNTS), group=log.rng.choice(["g1", "g2", None]))
+        log.batch("admin", group, *define_programmes())
 
 
 def change_node(log: Log) -> None:
@@ -564,6 +616,7 @@ MOVES: dict[Callable[[Log], None], int] = {
     fall_silent: 2,
     pass_time: 14,
     move_money: 2,
+    move_vouchers: 3,
     change_node: 4,
     nominate: 3,
     fix_index: 3,

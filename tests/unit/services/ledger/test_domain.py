@@ -62,6 +62,20 @@ def test_money_between_shards_stands_in_transit_until_the_other_shard_takes_it_i
     assert [outcome.transfer_id for outcome in plan.outcomes] == ["t1", "t2", "t3"]
 
 
+def test_vouchers_come_into_being_with_the_money_that_their_issuer_holds_for_them():
+    log = MoneyLog()
+    log.credit("city", 100)
+    fields = {"transfer_id": "f", "programme": "CITY", "issuer": "city", "asset": "V.CITY", "amount_micros": 60}
+    held, made = log.postings(("city", -60, 60)), log.postings(("city", 60, 0), asset="V.CITY")
+    log.command(("ProgrammeFunded", fields | {"postings": held + made}))
+    plan = plan_of(log)
+    cause = (BEFORE_MS, "programme_funded", "transfer:f")
+    city = AccountKey("city", CNY, "available"), AccountKey("city", CNY, "held")
+    issued, budget = AccountKey("issued", "V.CITY", "external"), AccountKey("city", "V.CITY", "available")
+    assert plan.transfers[1:] == [Transfer(2, 0, *cause, *city, 60), Transfer(2, 1, *cause, issued, budget, 60)]
+    assert plan.balances == {("city", CNY): Balance(40, 60), ("city", "V.CITY"): Balance(60, 0)}
+
+
 def test_currencies_never_mix_within_an_event():
     log = MoneyLog()
     log.credit("alice", 9)
