@@ -96,6 +96,8 @@ class OrderView(Model):
     node: NodeId | None
     expires: Moment | None
     display_qty: Count | None
+    use_vouchers: bool
+    vouchers: Decimal
     stp: SelfTradePrevention | None
     filled_qty: Count
     remaining_qty: Count
@@ -247,6 +249,8 @@ class PositionView(Model):
     refund: Decimal | None
     damages: Decimal | None
     fee: Decimal | None
+    vouchers: Decimal
+    vouchers_used: Decimal
     net: Decimal | None
     meter_digest: Digest | None
     seq: Count
@@ -257,12 +261,18 @@ class PositionView(Model):
 
 
 class BalanceView(Model):
-    """What an account has of one asset, after event `seq`."""
+    """What an account has of one asset, after event `seq`. Vouchers name their programme and when it ends; what of them
+    its issuer holds is used up.
+    """
 
     asset: Asset
     available: Decimal
     held: Decimal
     total: Decimal
+    programme: str | None
+    issuer: AccountId | None
+    currency: Asset | None
+    expires: Moment | None
     seq: Count
 
 

@@ -40,6 +40,7 @@ class OrderForm(Form):
     expires: AwareDatetime | None = None
     display_qty: StrictQty | None = None
     min_qty: StrictQty | None = None
+    use_vouchers: Annotated[bool, Field(strict=True)] = False
     stp: SelfTradePrevention = "cancel_newest"
     client_order_id: ClientOrderId | None = None
 
@@ -56,6 +57,7 @@ class BlockForm(Form):
     limit_price: DecimalString
     max_cost: DecimalString | None = None
     tif: RequestedBlockTimeInForce = "GTG"
+    use_vouchers: Annotated[bool, Field(strict=True)] = False
     stp: SelfTradePrevention = "cancel_newest"
     client_order_id: ClientOrderId | None = None
 
@@ -73,6 +75,7 @@ class FlexForm(Form):
     limit_price: DecimalString
     max_cost: DecimalString | None = None
     tif: RequestedBlockTimeInForce = "GTG"
+    use_vouchers: Annotated[bool, Field(strict=True)] = False
     stp: SelfTradePrevention = "cancel_newest"
     client_order_id: ClientOrderId | None = None
 

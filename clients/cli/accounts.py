@@ -14,7 +14,7 @@ from infra.places import data_dir
 POSITION_COLUMNS = columns(
     "position_id", "role", "contract", "qty", "price", "state", "contracted_gpu_s", "delivered_gpu_s", "net", "damages"
 )
-BALANCE_COLUMNS = columns("asset", "available", "held", "total")
+BALANCE_COLUMNS = columns("asset", "available", "held", "total", "programme", "expires")
 KEY_COLUMNS = columns("key_id", "account", "scopes", "expires", "revoked")
 Scope = Literal["read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin"]
 

@@ -31,6 +31,7 @@ def place(
     expires: str | None = None,
     display_qty: int | None = None,
     min_qty: int | None = None,
+    vouchers: bool = False,
     stp: Stp = "cancel_newest",
     post_only: bool = False,
     node: str | None = None,
@@ -41,7 +42,7 @@ def place(
     """Place a limit order for QTY GPUs of CONTRACT, or with --max-cost and no --price a market order.
 
     With --expires (2026-11-22T13:00:00Z) it is GTD. The book shows --display-qty of it at a time; at least --min-qty
-    must trade at once. Exits with 0 when the engine took it, with 2 when its answer is not known yet.
+    must trade at once. With --vouchers it draws on the account's vouchers, and is IOC or FOK. Exits with 0 when the engine took it, with 2 when its answer is not known yet.
     """
     form = {
         "kind": "limit" if price is not None else "market",
@@ -50,10 +51,11 @@ def place(
         "qty": qty,
         "price": price,
         "max_cost": max_cost,
-        "tif": tif or ("GTD" if expires else "GTG"),
+        "tif": tif or ("GTD" if expires else "IOC" if vouchers else "GTG"),
         "expires": expires,
         "display_qty": display_qty,
         "min_qty": min_qty,
+        "use_vouchers": vouchers,
         "stp": stp,
         "post_only": post_only,
         "node": node,
@@ -71,7 +73,8 @@ def block(
     *,
     min_qty: int | None = None,
     max_cost: str | None = None,
-    tif: Literal["GTG", "IOC", "FOK"] = "GTG",
+    tif: Literal["GTG", "IOC", "FOK"] | None = None,
+    vouchers: bool = False,
     client_order_id: str | None = None,
     signer: Signer | None = None,
     json: bool = False,
@@ -86,7 +89,8 @@ def block(
         "min_qty": min_qty,
         "limit_price": limit_price,
         "max_cost": max_cost,
-        "tif": tif,
+        "tif": tif or ("IOC" if vouchers else "GTG"),
+        "use_vouchers": vouchers,
         "client_order_id": client_order_id,
     }
     return send(form, signer, json)
@@ -102,7 +106,8 @@ def flex(
     *,
     min_qty: int | None = None,
     max_cost: str | None = None,
-    tif: Literal["GTG", "IOC", "FOK"] = "GTG",
+    tif: Literal["GTG", "IOC", "FOK"] | None = None,
+    vouchers: bool = False,
     client_order_id: str | None = None,
     signer: Signer | None = None,
     json: bool = False,
@@ -118,7 +123,8 @@ def flex(
         "min_qty": min_qty,
         "limit_price": limit_price,
         "max_cost": max_cost,
-        "tif": tif,
+        "tif": tif or ("IOC" if vouchers else "GTG"),
+        "use_vouchers": vouchers,
         "client_order_id": client_order_id,
     }
     return send(form, signer, json)

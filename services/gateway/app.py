@@ -53,7 +53,7 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
 async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGroup) -> None:
     restored = await desk.store.restore()
     position = restored.position
-    desk.history.restore(restored.records, restored.products, position.seq)
+    desk.history.restore(restored.records, restored.products, restored.programmes, position.seq)
     desk.recorder = Recorder(settings, desk.history, desk.store, position)
     reader = EventReader(settings, position.next_offset, position.seq, EVENTS_PER_BATCH, linger_s=0)
     tasks.create_task(desk.recorder.run())

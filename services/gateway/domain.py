@@ -183,12 +183,13 @@ def _place_order(form: OrderForm, head: dict) -> PlaceOrder:
         qty=form.qty,
         price_micros=_micros(form.price),
         max_cost_micros=_micros(form.max_cost),
-        tif=_time_in_force(form.tif),
+        tif=_time_in_force(form),
         post_only=form.post_only,
         node=form.node,
         expires_ms=_milliseconds(form.expires),
         display_qty=form.display_qty,
         min_qty=form.min_qty,
+        use_vouchers=form.use_vouchers,
         stp=form.stp,
     )
 
@@ -204,8 +205,9 @@ def _place_block(form: BlockForm | FlexForm, head: dict) -> PlaceBlock:
         min_qty=form.min_qty or form.qty,
         limit_price_micros=_micros(form.limit_price),
         max_cost_micros=_micros(form.max_cost),
-        tif=_time_in_force(form.tif),
+        tif=_time_in_force(form),
         latest_s=unix_seconds(form.latest) if flexible else None,
+        use_vouchers=form.use_vouchers,
         stp=form.stp,
     )
 
@@ -244,8 +246,11 @@ def _milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else unix_milliseconds(moment)
 
 
-def _time_in_force(requested: str) -> str:
-    return "GTG" if requested == "GTC" else requested
+def _time_in_force(form: OrderForm | BlockForm | FlexForm) -> str:
+    """Whoever draws on vouchers and says nothing gets the only thing there is: immediate, or canceled."""
+    if form.use_vouchers and "tif" not in form.model_fields_set:
+        return "IOC"
+    return "GTG" if form.tif == "GTC" else form.tif
 
 
 def _place_in(location: tuple) -> str:
@@ -302,4 +307,6 @@ REFUSAL_WORDS = {
     "client_order_id_conflict": "this client id names another order of the account",
     "unknown_order": "the account has no such order",
     "order_closed": "the order has ended already",
+    "no_voucher": "the account has no voucher that may pay for this",
+    "below_voucher_part": "vouchers paid more for the position than this price; it cannot be resold so low",
 }

@@ -8,7 +8,6 @@ from prometheus_client import Gauge
 
 from schemas.events import AnyEvent
 from schemas.ids import AccountId
-from services.gateway import views as show
 from services.gateway.history import History, Record
 from services.gateway.records import Balance, Fill, Order, Position
 from services.gateway.views import Views
@@ -39,7 +38,7 @@ class Feeds:
     """Sessions by account."""
 
     def __init__(self, history: History):
-        self._views = Views(history.products)
+        self._views = Views(history.products, history.programmes)
         self._sessions: dict[AccountId, set[Session]] = defaultdict(set)
 
     def join(self, session: Session) -> None:
@@ -78,7 +77,7 @@ class Feeds:
                         if event.type in ("position_settled", "position_finalized"):
                             yield account, "settlements", body
                     case Balance():
-                        yield account, "balances", show.balance(record).model_dump_json()
+                        yield account, "balances", self._views.balance(record).model_dump_json()
 
 
 def _accounts_of(record: Record) -> set[AccountId]:

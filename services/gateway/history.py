@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from schemas import events as ev
 from schemas.venue import DefineProduct
-from services.gateway import order_folds, position_folds
+from schemas.vouchers import DefineProgramme
+from services.gateway import order_folds, position_folds, voucher_folds
 from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal
 
-FOLDS = order_folds.FOLDS | position_folds.FOLDS
+FOLDS = order_folds.FOLDS | position_folds.FOLDS | voucher_folds.FOLDS
 Record = Order | Refusal | Fill | Position | Balance
 
 
@@ -23,9 +24,10 @@ class Changes:
     positions: dict[int, Position] = field(default_factory=dict)
     balances: dict[tuple[str, str], Balance] = field(default_factory=dict)
     products: dict[str, DefineProduct] = field(default_factory=dict)
+    programmes: dict[str, DefineProgramme] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        kinds = (self.orders, self.refusals, self.fills, self.positions, self.balances, self.products)
+        kinds = (self.orders, self.refusals, self.fills, self.positions, self.balances, self.products, self.programmes)
         return sum(map(len, kinds))
 
 
@@ -38,13 +40,20 @@ class History:
         self.positions: dict[int, Position] = {}
         self.balances: dict[tuple[str, str], Balance] = {}
         self.products: dict[str, DefineProduct] = {}
+        self.programmes: dict[str, DefineProgramme] = {}
         self.by_client: dict[tuple[str, str], int] = {}
         self.seq = 0
         self.positions_of: dict[str, set[int]] = defaultdict(set)
         self.changes = Changes()
         self.touched: list[Record] = []
 
-    def restore(self, records: Iterable[Record], products: Iterable[DefineProduct], seq: int) -> None:
+    def restore(
+        self,
+        records: Iterable[Record],
+        products: Iterable[DefineProduct],
+        programmes: Iterable[DefineProgramme],
+        seq: int,
+    ) -> None:
         """Takes what the tables held after event `seq`."""
         for record in records:
             match record:
@@ -55,6 +64,7 @@ class History:
                 case Balance():
                     self.balances[record.account, record.asset] = record
         self.products.update({terms.product: terms for terms in products})
+        self.programmes.update({terms.programme: terms for terms in programmes})
         self.seq = seq
 
     def apply(self, event: ev.AnyEvent) -> list[Record]:

@@ -23,7 +23,9 @@ on conflict (order_id) do update set
     closed_offset = excluded.closed_offset,
     asks_open = excluded.asks_open,
     end_s = excluded.end_s,
-    begins_s = excluded.begins_s;
+    begins_s = excluded.begins_s,
+    use_vouchers = excluded.use_vouchers,
+    voucher_micros = excluded.voucher_micros;
 
 -- name: save_refusals
 insert into refusals select * from json_populate_recordset(null::refusals, $1::json)
@@ -53,7 +55,9 @@ on conflict (position_id) do update set
     fee_micros = excluded.fee_micros,
     buyer_micros = excluded.buyer_micros,
     operator_micros = excluded.operator_micros,
-    meter_digest = excluded.meter_digest;
+    meter_digest = excluded.meter_digest,
+    voucher_micros = excluded.voucher_micros,
+    voucher_used_micros = excluded.voucher_used_micros;
 
 -- name: save_balances
 insert into balances select * from json_populate_recordset(null::balances, $1::json)
@@ -67,6 +71,10 @@ insert into products select * from json_populate_recordset(null::products, $1::j
 on conflict (product) do update set
     terms = excluded.terms;
 
+-- name: save_programmes
+insert into programmes select * from json_populate_recordset(null::programmes, $1::json)
+on conflict (programme) do nothing;
+
 -- name: open_orders
 select * from orders where status in ('new', 'partially_filled');
 
@@ -78,6 +86,9 @@ select * from balances;
 
 -- name: all_products
 select terms from products;
+
+-- name: all_programmes
+select terms from programmes;
 
 -- name: order_by_id
 select * from orders where account = $1 and order_id = $2;

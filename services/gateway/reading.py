@@ -144,7 +144,8 @@ def make_router(desk: Desk) -> APIRouter:
     async def list_balances(caller: Reader) -> Page[BalanceView]:
         """What the caller has, available and held, per asset."""
         balances = (balance for balance in desk.history.balances.values() if balance.account == caller.account)
-        items = tuple(views.balance(balance) for balance in sorted(balances, key=lambda balance: balance.asset))
+        ordered = sorted(balances, key=lambda balance: balance.asset)
+        items = tuple(desk.views.balance(balance) for balance in ordered)
         return Page(items=items, cursor=None, seq=desk.history.seq)
 
     return router

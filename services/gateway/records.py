@@ -62,6 +62,8 @@ class Order:
     latest_s: int | None = None
     begins_s: int | None = None
     asked_digest: str | None = None
+    use_vouchers: bool = False
+    voucher_micros: int = 0
 
 
 @dataclass(slots=True)
@@ -137,6 +139,8 @@ class Position:
     buyer_micros: int | None = None
     operator_micros: int | None = None
     meter_digest: str | None = None
+    voucher_micros: int = 0
+    voucher_used_micros: int = 0
 
 
 @dataclass(slots=True)
@@ -172,6 +176,7 @@ def terms_of(order: Order) -> dict:
     """Returns the terms of an order with one command of its own, in that command's fields but `command_id`."""
     head = {"account": order.account, "client_order_id": order.client_order_id}
     head |= {"qty": order.qty, "max_cost_micros": order.max_cost_micros, "tif": order.tif, "stp": order.stp}
+    head["use_vouchers"] = order.use_vouchers
     if order.kind in BLOCKS:
         return head | {
             "type": "place_block",

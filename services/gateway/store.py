@@ -12,6 +12,7 @@ from schemas.accounts import ApiKeySet
 from schemas.events import OrderDuplicate
 from schemas.topics import KEYS_EVENTS
 from schemas.venue import DefineProduct
+from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
 from services.gateway.records import Balance, Fill, Order, Position, Refusal
 from services.kit import store as kit
@@ -35,6 +36,7 @@ class Restored:
 
     records: list[Record]
     products: list[DefineProduct]
+    programmes: list[DefineProgramme]
     position: kit.Position
 
 
@@ -45,9 +47,10 @@ def rows_of(changes: Changes, after: kit.Position) -> Rows:
         for name in ("orders", "refusals", "fills", "positions", "balances")
         if getattr(changes, name)
     }
-    if changes.products:
-        terms = [{"product": name, "terms": terms.model_dump()} for name, terms in changes.products.items()]
-        tables["products"] = orjson.dumps(terms).decode()
+    for table, key in (("products", "product"), ("programmes", "programme")):
+        if known := getattr(changes, table):
+            rows = [{key: name, "terms": terms.model_dump()} for name, terms in known.items()]
+            tables[table] = orjson.dumps(rows).decode()
     return Rows(tables, after)
 
 
@@ -64,8 +67,11 @@ class Store:
             records: list[Record] = []
             for query, kind in (("open_orders", Order), ("live_positions", Position), ("all_balances", Balance)):
                 records += [kind(**row) for row in await connection.fetch(getattr(QUERIES, query))]
-            terms = await connection.fetch(QUERIES.all_products)
-            return Restored(records, [DefineProduct.model_validate_json(row["terms"]) for row in terms], position)
+            rows = await connection.fetch(QUERIES.all_products)
+            products = [DefineProduct.model_validate_json(row["terms"]) for row in rows]
+            rows = await connection.fetch(QUERIES.all_programmes)
+            programmes = [DefineProgramme.model_validate_json(row["terms"]) for row in rows]
+            return Restored(records, products, programmes, position)
 
     async def position(self) -> kit.Position:
         """Returns up to where the tables hold the log."""

@@ -8,6 +8,7 @@ from schemas.ids import AccountId
 from schemas.money import format_micros
 from schemas.replies import BalanceView, FillView, OrderView, PositionView, RefusedView, WhyUnfilledView, rfc3339
 from schemas.venue import DefineProduct
+from schemas.vouchers import ASSET_PREFIX, DefineProgramme, is_cash
 from services.gateway.records import Balance, Fill, Order, Position, Refusal, copy_of
 
 NS_PER_MS = 1_000_000
@@ -15,10 +16,10 @@ NS_PER_S = 1_000_000_000
 
 
 class Views:
-    """Makes views of records; the products' terms say their currency."""
+    """Makes views of records; the products' terms say their currency, the programmes' what a voucher is."""
 
-    def __init__(self, products: dict[str, DefineProduct]):
-        self._products = products
+    def __init__(self, products: dict[str, DefineProduct], programmes: dict[str, DefineProgramme]):
+        self._products, self._programmes = products, programmes
 
     def order(self, order: Order) -> OrderView:
         """Shows an order as it stands."""
@@ -50,6 +51,8 @@ class Views:
             node=order.node,
             expires=None if order.expires_ms is None else rfc3339(order.expires_ms * NS_PER_MS),
             display_qty=order.display_qty,
+            use_vouchers=order.use_vouchers,
+            vouchers=format_micros(order.voucher_micros),
             stp=order.stp,
             filled_qty=order.filled_qty,
             remaining_qty=order.remaining_qty,
@@ -107,11 +110,28 @@ class Views:
             refund=_decimal(position.refund_micros),
             damages=_decimal(position.damages_micros),
             fee=_decimal(position.fee_micros),
+            vouchers=format_micros(position.voucher_micros if buys else 0),
+            vouchers_used=format_micros(position.voucher_used_micros if buys else 0),
             net=_decimal(position.buyer_micros if buys else position.operator_micros),
             meter_digest=position.meter_digest,
             seq=position.last_seq,
             **_times("opened", position.opened_ms),
             **_times("updated", position.updated_ms),
+        )
+
+    def balance(self, record: Balance) -> BalanceView:
+        """Shows a balance; vouchers with their programme."""
+        terms = self._programmes.get(record.asset.removeprefix(ASSET_PREFIX)) if not is_cash(record.asset) else None
+        return BalanceView(
+            asset=record.asset,
+            available=format_micros(record.available_micros),
+            held=format_micros(record.held_micros),
+            total=format_micros(record.available_micros + record.held_micros),
+            programme=terms.programme if terms else None,
+            issuer=terms.issuer if terms else None,
+            currency=terms.currency if terms else None,
+            expires=rfc3339(terms.expires_ms * NS_PER_MS) if terms else None,
+            seq=record.seq,
         )
 
 
@@ -123,17 +143,6 @@ def refused(refusal: Refusal) -> RefusedView:
         why_unfilled=why_unfilled(refusal),
         seq=refusal.seq,
         **_times("created", refusal.ts_ms),
-    )
-
-
-def balance(record: Balance) -> BalanceView:
-    """Shows a balance."""
-    return BalanceView(
-        asset=record.asset,
-        available=format_micros(record.available_micros),
-        held=format_micros(record.held_micros),
-        total=format_micros(record.available_micros + record.held_micros),
-        seq=record.seq,
     )
 
 
