@@ -42,7 +42,8 @@ def place(
     """Place a limit order for QTY GPUs of CONTRACT, or with --max-cost and no --price a market order.
 
     With --expires (2026-11-22T13:00:00Z) it is GTD. The book shows --display-qty of it at a time; at least --min-qty
-    must trade at once. With --vouchers it draws on the account's vouchers, and is IOC or FOK. Exits with 0 when the engine took it, with 2 when its answer is not known yet.
+    must trade at once. With --vouchers it draws on the account's vouchers, and is IOC or FOK.
+    Exits with 0 when the engine took it, with 2 when its answer is not known yet.
     """
     form = {
         "kind": "limit" if price is not None else "market",

@@ -66,6 +66,10 @@ def test_a_message_carries_the_sequence_of_its_event(venue):
                 "available": "994.00",
                 "held": "6.00",
                 "total": "1000.00",
+                "programme": None,
+                "issuer": None,
+                "currency": None,
+                "expires": None,
                 "seq": venue.history.seq,
             },
         }
