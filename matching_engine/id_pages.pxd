@@ -43,6 +43,8 @@ cdef inline void forget_oldest(IdPages* ids) noexcept nogil:
     cdef uint32_t dead = 0
     while dead < ids.known and ids.directory[dead] == NIL:
         dead += 1
+    if dead == 0:             # nothing to move, and before the first page no directory either
+        return
     ids.known -= dead
     ids.first += dead
     memmove(ids.directory, ids.directory + dead, ids.known * sizeof(uint32_t))

@@ -50,14 +50,14 @@ COMPILED_BANK = (
     Mutant(
         "C: orders at exactly the limit do not trade",
         "trading.pxd",
-        "return price == 0 or (best >= price if sells else best <= price)",
-        "return price == 0 or (best > price if sells else best < price)",
+        "(ticks == 0 or (best >= ticks if sells else best <= ticks))",
+        "(ticks == 0 or (best > ticks if sells else best < ticks))",
     ),
     Mutant(
         "C: a trade at the taker's price",
         "trading.pxd",
-        "fill.price_micros = price_of(other, exchange.books.sides[other].best_key)",
-        "fill.price_micros = taker.price_micros or price_of(other, exchange.books.sides[other].best_key)",
+        "fill.price_micros = best_ticks(exchange, other) * contract.tick",
+        "fill.price_micros = (taker.ticks or best_ticks(exchange, other)) * contract.tick",
     ),
     Mutant(
         "C: self-trade prevention ignored",
@@ -202,21 +202,21 @@ COMPILED_BANK = (
     # -- the log
     Mutant(
         "C: a deadline happens a record late",
-        "engine.pyx",
-        "if not exchange.is_open or command.ts_ms >= exchange.deadline_ms:",
-        "if not exchange.is_open or command.ts_ms > exchange.deadline_ms:",
+        "execution.pxd",
+        "if not exchange.is_open or now_ms >= exchange.deadline_ms:",
+        "if not exchange.is_open or now_ms > exchange.deadline_ms:",
     ),
     Mutant(
         "C: log time goes back",
-        "engine.pyx",
-        "exchange.now_ms = command.ts_ms = max(exchange.now_ms, command.ts_ms)",
-        "exchange.now_ms = command.ts_ms",
+        "execution.pxd",
+        "cdef int64_t now_ms = max(exchange.now_ms, command.ts_ms)",
+        "cdef int64_t now_ms = command.ts_ms",
     ),
     Mutant(
         "C: client ids are kept longer than their gate",
-        "market.pyx",
-        "if 0 <= exchange.bindings.gates[gate].until_ms <= self.state.log_time_ms:",
-        "if 0 <= exchange.bindings.gates[gate].until_ms < self.state.log_time_ms:",
+        "core.pyx",
+        "while self.gate_times and self.gate_times[0] <= now_ms:",
+        "while self.gate_times and self.gate_times[0] < now_ms:",
     ),
     Mutant(
         "C: numbers with leading zeros are read",
@@ -229,11 +229,5 @@ COMPILED_BANK = (
         "command_text.pxd",
         '"stp":"cancel_newest"}\')\n        and here.at == here.end',
         '"stp":"cancel_newest"}\')',
-    ),
-    Mutant(
-        "C: an ask is lost among its node's",
-        "exchange.pxd",
-        "exchange.details[detail.next].prev = detail.prev",
-        "exchange.details[detail.next].prev = NIL",
     ),
 )

@@ -178,8 +178,8 @@ REFERENCE_BANK = (
     Mutant(
         "a cancelled ask keeps its node's GPUs",
         "reference/cancels.py",
-        "counts.commit(market.state.nodes[order.node], known.start_s, -qty)",
-        "counts.commit(market.state.nodes[order.node], known.start_s, min(0, 1 - qty))",
+        "known.start_s, -counts.given_back(market, order, qty))",
+        "known.start_s, min(0, 1 - counts.given_back(market, order, qty)))",
     ),
     Mutant(
         "a silent node keeps its first ask",
