@@ -165,6 +165,17 @@ class ReplaceReply(Model):
     timing: Timing
 
 
+class RepriceReply(Model):
+    """200: the capacity order has other prices; `changed` asks went through their books again, and `fills` are what
+    they traded then.
+    """
+
+    order: OrderView
+    changed: Count
+    fills: tuple[FillView, ...]
+    timing: Timing
+
+
 class MemberProblem(Model):
     """Why a member of a batch was refused: the code of its problem, as a request of its own would have had it."""
 

@@ -82,7 +82,7 @@ class FlexForm(Form):
 
 class CapacityForm(Form):
     """POST /v1/orders, kind capacity (scope `operate`): an ask in every period of [from, to) at the floor price or
-    curve.
+    curve. All asks end after `ttl_s`. With `split` a whole X8 node stands in the single-GPU book as well.
     """
 
     kind: Literal["capacity"]
@@ -93,7 +93,29 @@ class CapacityForm(Form):
     to: AwareDatetime
     floor_price: DecimalString | None = None
     floor_curve: Annotated[tuple[DecimalString, ...], Field(min_length=24, max_length=24)] | None = None
+    ttl_s: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = None
+    split: Annotated[bool, Field(strict=True)] = False
     client_order_id: ClientOrderId | None = None
+
+
+class RepriceForm(Form):
+    """POST /v1/capacity/reprice (scope `operate`): other prices for all asks of a capacity order, named by our id or by
+    the client's.
+    """
+
+    order_id: Annotated[OrderId, Field(strict=True)] | None = None
+    client_order_id: ClientOrderId | None = None
+    floor_price: DecimalString | None = None
+    floor_curve: Annotated[tuple[DecimalString, ...], Field(min_length=24, max_length=24)] | None = None
+
+
+class WithdrawForm(Form):
+    """POST /v1/capacity/withdraw: cancels the asks of a capacity order, or of a resale, that deliver in [from, to)."""
+
+    order_id: Annotated[OrderId, Field(strict=True)] | None = None
+    client_order_id: ClientOrderId | None = None
+    from_: Annotated[AwareDatetime, Field(alias="from")]
+    to: AwareDatetime
 
 
 class ResellForm(Form):

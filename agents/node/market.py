@@ -62,6 +62,12 @@ class OperatorAccount:
             for start_s in range(offer.from_s, offer.to_s, terms.period_s)
         )
 
+    async def reprice(self, node_id: str, terms: Terms, order_id: int, prices: PriceRule) -> None:
+        """Gives a capacity order's asks the policy's prices; the books are read anew, since some may trade at once."""
+        document = {"order_id": order_id} | _floor(prices, terms.tick_micros)
+        self._read_at = float("-inf")
+        await self._gateway.call("POST", "/v1/capacity/reprice", document)
+
     async def withdraw(self, node_id: str, order_id: int) -> None:
         """Cancels a capacity order; one that is gone already is as good."""
         try:

@@ -40,9 +40,10 @@ class Offer:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now; withdrawals come first."""
+    """What to do now; withdrawals come first, then orders get their prices anew."""
 
     withdraw: tuple[int, ...] = ()
+    reprice: tuple[int, ...] = ()
     offer: tuple[Offer, ...] = ()
 
 
@@ -84,11 +85,12 @@ def make_plan(
 ) -> Plan:
     """Compares what should stand in each period (`gpus` less those `sold`, at the period's price) with what does.
 
-    An order that offers too much, or at another price, is withdrawn whole, and what that leaves open is offered next
-    time, when the books show it gone; a period that offers too little is topped up. Neighbours that miss the same go
-    into one order.
+    An order that offers too much is withdrawn whole, and what that leaves open is offered next time, when the books
+    show it gone; one at another price is repriced; a period that offers too little is topped up. Neighbours that miss
+    the same go into one order.
     """
-    wrong = {ask.order_id for ask in standing if ask.start_s in prices and ask.price_micros != prices[ask.start_s]}
+    priced = {ask.order_id for ask in standing if ask.start_s in prices and ask.price_micros != prices[ask.start_s]}
+    wrong: set[int] = set()
     missing: dict[int, int] = {}
     for start_s in starts:
         wanted = max(gpus - sold.get(start_s, 0), 0) // lot * lot
@@ -100,7 +102,7 @@ def make_plan(
             missing[start_s] = -surplus // lot * lot
     touched = {ask.start_s for ask in standing if ask.order_id in wrong}
     open_now = {start_s: count for start_s, count in missing.items() if count and start_s not in touched}
-    return Plan(tuple(sorted(wrong)), _runs(open_now, starts.step))
+    return Plan(tuple(sorted(wrong)), tuple(sorted(priced - wrong)), _runs(open_now, starts.step))
 
 
 def _runs(missing: dict[int, int], period_s: int) -> tuple[Offer, ...]:

@@ -55,9 +55,20 @@ class Seller:
         for order_id in plan.withdraw:
             log.info("%s withdraws capacity order %d", self.node_id, order_id)
             await self._account.withdraw(self.node_id, order_id)
+        for order_id in plan.reprice:
+            await self._reprice(order_id, terms, policy)
         for offer in plan.offer:
             if time.monotonic() >= self._poor_until:
                 await self._post(offer, terms, policy)
+
+    async def _reprice(self, order_id: int, terms: Terms, policy: Policy) -> None:
+        """Gives an order the policy's prices; where the venue refuses, it must not stand at others."""
+        try:
+            await self._account.reprice(self.node_id, terms, order_id, policy.price)
+            log.info("%s reprices capacity order %d", self.node_id, order_id)
+        except VenueRefused as refusal:
+            self._say_once("reprice", str(refusal))
+            await self._account.withdraw(self.node_id, order_id)
 
     async def _post(self, offer: Offer, terms: Terms, policy: Policy) -> None:
         """Posts an offer; where the money for its bond is short, as many of its first periods as there is money for."""

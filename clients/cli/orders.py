@@ -1,4 +1,4 @@
-"""Commands on orders: place, block, flex, resell, replace, batch, cancel, cancel-all-after, protect, list."""
+"""Commands on orders: `order place`, `block`, `flex`, `resell`, `capacity`, and what changes, ends and lists them."""
 
 from itertools import islice
 from json import loads
@@ -159,6 +159,61 @@ def resell(
     return send(form, signer, json)
 
 
+def capacity(
+    product: str,
+    node: str,
+    gpus: int,
+    start: str,
+    end: str,
+    *,
+    floor: str | None = None,
+    floor_curve: str | None = None,
+    ttl_s: int | None = None,
+    split: bool = False,
+    client_order_id: str | None = None,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> int:
+    """Offer GPUS of NODE in every period from START to END, at --floor or the 24 prices of --floor-curve (commas)."""
+    form = {
+        "kind": "capacity",
+        "product": product,
+        "node": node,
+        "gpus": gpus,
+        "from": start,
+        "to": end,
+        "floor_price": floor,
+        "floor_curve": floor_curve.split(",") if floor_curve else None,
+        "ttl_s": ttl_s,
+        "split": split,
+        "client_order_id": client_order_id,
+    }
+    return send(form, signer, json)
+
+
+def reprice(
+    order_id: int,
+    *,
+    floor: str | None = None,
+    floor_curve: str | None = None,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Give all asks of a capacity order other prices: --floor, or the 24 of --floor-curve (commas)."""
+    curve = floor_curve.split(",") if floor_curve else None
+    form = {"order_id": order_id, "floor_price": floor, "floor_curve": curve}
+    with gateway(signer) as client:
+        reply = result_of(client.post("/v1/capacity/reprice", json=form))
+    show(reply if json or "order" not in reply else PLACED_COLUMNS(reply["order"]), json=json)
+
+
+def withdraw(order_id: int, start: str, end: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Cancel the asks of a capacity order, or of a resale, that deliver from START to END."""
+    with gateway(signer) as client:
+        reply = result_of(client.post("/v1/capacity/withdraw", json={"order_id": order_id, "from": start, "to": end}))
+    show(reply if json else {"canceled": reply.get("canceled")}, json=json)
+
+
 def send(form: dict, signer: Signer | None, json: bool) -> int:
     """Posts the form and prints the answer."""
     with gateway(signer) as client:
@@ -308,6 +363,9 @@ def add_to(app: App) -> None:
     orders.command(block)
     orders.command(flex)
     orders.command(resell)
+    orders.command(capacity)
+    orders.command(reprice)
+    orders.command(withdraw)
     orders.command(replace)
     orders.command(batch)
     orders.command(cancel)

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from services.gateway import accounts, openapi, reading
+from services.gateway.capacity import CapacityChanges
 from services.gateway.desk import Desk
 from services.gateway.front import Front
-from services.gateway.protections import Protections
 from services.gateway.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
 from services.kit.http import make_app
@@ -32,7 +32,7 @@ def build_api(desk: Desk) -> FastAPI:
 
 def build_front(desk: Desk) -> Front:
     """Returns what the server serves: order entry before the application."""
-    return Front(build_api(desk), Protections(desk), desk.settings.body_bytes_max, desk.readiness)
+    return Front(build_api(desk), CapacityChanges(desk), desk.settings.body_bytes_max, desk.readiness)
 
 
 def service_key(keys_dir: Path) -> Callable[[], Ed25519PrivateKey]:

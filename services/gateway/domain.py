@@ -22,8 +22,10 @@ from schemas.orders import (
     PlaceOrder,
     PostCapacity,
     ReplaceOrder,
+    RepriceCapacity,
     Resell,
     SetProtection,
+    WithdrawCapacity,
 )
 from schemas.rest import (
     AnyOrderForm,
@@ -33,7 +35,9 @@ from schemas.rest import (
     FlexForm,
     OrderForm,
     ReplaceForm,
+    RepriceForm,
     ResellForm,
+    WithdrawForm,
     unix_milliseconds,
     unix_seconds,
 )
@@ -41,7 +45,8 @@ from schemas.venue import DefineProduct
 from services.gateway.records import Order
 
 Placing = PlaceOrder | PlaceBlock | PostCapacity | Resell
-TraderCommand = Placing | CancelOrder | MassCancel | ReplaceOrder | CancelAllAfter | PlaceBatch | SetProtection
+Changing = CancelOrder | MassCancel | ReplaceOrder | RepriceCapacity | WithdrawCapacity
+TraderCommand = Placing | Changing | CancelAllAfter | PlaceBatch | SetProtection
 Command = TypeVar("Command", bound=Model)
 
 
@@ -104,6 +109,22 @@ def replace_of(form: ReplaceForm, named: dict, account: AccountId, command_id: s
     )
 
 
+def reprice_of(form: RepriceForm, account: AccountId, command_id: str) -> RepriceCapacity:
+    """Turns other prices of a capacity order into the account's command. Raises BadForm."""
+    named = {"order_id": form.order_id, "client_order_id": form.client_order_id}
+    return _made(lambda: RepriceCapacity(command_id=command_id, account=account, **named, **_floor(form)))
+
+
+def withdrawal_of(form: WithdrawForm, account: AccountId, command_id: str) -> WithdrawCapacity:
+    """Turns the window to be withdrawn into the account's command. Raises BadForm."""
+    named = {"order_id": form.order_id, "client_order_id": form.client_order_id}
+    return _made(
+        lambda: WithdrawCapacity(
+            command_id=command_id, account=account, **named, from_s=unix_seconds(form.from_), to_s=unix_seconds(form.to)
+        )
+    )
+
+
 def _made(build: Callable[[], Command]) -> Command:
     try:
         return build()
@@ -145,6 +166,12 @@ def replaced_notional_micros(command: ReplaceOrder, order: Order, terms: DefineP
     return (command.qty or order.qty) * cost_micros(price_micros, terms.period_s if terms else 3600)
 
 
+def repriced_notional_micros(command: RepriceCapacity, order: Order, terms: DefineProduct | None) -> int:
+    """Returns what the asks of a capacity order could bring at most at their new prices."""
+    price_micros = max(command.floor_curve_micros or (command.floor_price_micros or 0,))
+    return order.qty * order.asks_open * cost_micros(price_micros, terms.period_s if terms else 3600)
+
+
 def product_in(command: Placing) -> str:
     """Returns the product that an order is about."""
     return product_of(command.contract) if isinstance(command, PlaceOrder) else command.product
@@ -169,7 +196,7 @@ def refusal_words(event: OrderRejected) -> str:
 
 def refusal_code(event: OrderRejected) -> tuple[str, int]:
     """Returns the problem's code and status of an engine's refusal."""
-    if event.command in ("cancel_order", "replace_order") and event.code == "not_the_owner":
+    if event.command in NAMING_COMMANDS and event.code == "not_the_owner":
         return "not_yours", 403
     return event.code, {"client_order_id_conflict": 409, "unknown_order": 404}.get(event.code, 422)
 
@@ -220,8 +247,9 @@ def _post_capacity(form: CapacityForm, head: dict) -> PostCapacity:
         gpus=form.gpus,
         from_s=unix_seconds(form.from_),
         to_s=unix_seconds(form.to),
-        floor_price_micros=_micros(form.floor_price),
-        floor_curve_micros=tuple(map(parse_micros, form.floor_curve)) if form.floor_curve else None,
+        **_floor(form),
+        ttl_s=form.ttl_s,
+        split=form.split,
     )
 
 
@@ -236,6 +264,11 @@ def _resell(form: ResellForm, head: dict) -> Resell:
         qty=form.qty,
         price_micros=parse_micros(form.price),
     )
+
+
+def _floor(form: CapacityForm | RepriceForm) -> dict:
+    curve = tuple(map(parse_micros, form.floor_curve)) if form.floor_curve else None
+    return {"floor_price_micros": _micros(form.floor_price), "floor_curve_micros": curve}
 
 
 def _micros(text: str | None) -> int | None:
@@ -265,6 +298,7 @@ def _is_number(value: object) -> bool:
         return False
 
 
+NAMING_COMMANDS = ("cancel_order", "replace_order", "reprice_capacity", "withdraw_capacity")
 BUILDERS = {
     OrderForm: _place_order,
     BlockForm: _place_block,

@@ -16,6 +16,7 @@ from schemas.replies import (
     OrderReply,
     ProtectionReply,
     ReplaceReply,
+    RepriceReply,
     UnknownReply,
 )
 from schemas.rest import (
@@ -28,7 +29,9 @@ from schemas.rest import (
     OrderForm,
     ProtectionForm,
     ReplaceForm,
+    RepriceForm,
     ResellForm,
+    WithdrawForm,
 )
 
 REFERENCE = "#/components/schemas/{model}"
@@ -47,9 +50,12 @@ BARE_MODELS = (
     UnknownReply,
     Problem,
     ReplaceForm,
+    RepriceForm,
+    WithdrawForm,
     BatchForm,
     CancelAllAfterForm,
     ReplaceReply,
+    RepriceReply,
     BatchReply,
     CancelTimerReply,
     ProtectionForm,
@@ -107,6 +113,10 @@ REPLACED = {
     "200": ("The order has the new terms, or had them already (`Idempotent-Replayed: true`).", ReplaceReply),
     "202": ("No answer in time; the order may have the new terms.", UnknownReply),
 }
+REPRICED = {
+    "200": ("The asks have their prices.", RepriceReply),
+    "202": ("No answer in time; the asks may have the new prices.", UnknownReply),
+}
 BATCHED = {
     "200": ("The engine decided every member.", BatchReply),
     "202": ("No answer in time; every member may have been carried out.", UnknownReply),
@@ -163,6 +173,22 @@ BARE_OPERATIONS = (
     ),
     BareOperation(
         "POST", "/v1/orders/batch", "batch", "Place, cancel and replace several orders at once", BATCHED, (BatchForm,)
+    ),
+    BareOperation(
+        "POST",
+        "/v1/capacity/reprice",
+        "reprice",
+        "Give all asks of a capacity order other prices",
+        REPRICED,
+        (RepriceForm,),
+    ),
+    BareOperation(
+        "POST",
+        "/v1/capacity/withdraw",
+        "withdraw",
+        "Cancel the asks of a capacity order that deliver in a window",
+        CANCELED,
+        (WithdrawForm,),
     ),
     BareOperation(
         "POST",

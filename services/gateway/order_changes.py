@@ -6,7 +6,7 @@ from dataclasses import replace
 from fastapi import Request, Response
 from starlette.datastructures import QueryParams
 
-from schemas.orders import CancelAllAfter, CancelOrder, PlaceBatch, ReplaceOrder
+from schemas.orders import CancelAllAfter, CancelOrder, PlaceBatch, ReplaceOrder, RepriceCapacity
 from schemas.replies import BatchReply, CancelTimerReply, MemberProblem, MemberResult, ReplaceReply, rfc3339
 from schemas.rest import BatchForm, CancelAllAfterForm, CancelMember, MemberForm, PlaceMember, ReplaceForm
 from schemas.signing import SIGNATURE_HEADER
@@ -76,7 +76,7 @@ class OrderChanges(OrderEntry):
             self._check_size(caller, domain.replaced_notional_micros(command, order, terms))
         return command
 
-    def _named_order(self, command: ReplaceOrder) -> Order | None:
+    def _named_order(self, command: ReplaceOrder | RepriceCapacity) -> Order | None:
         history = self._desk.history
         if command.order_id is not None:
             return history.orders.get(command.order_id)

@@ -116,7 +116,7 @@ def on_capacity_accepted(history: History, event: ev.CapacityAccepted) -> None:
         tif="GTG",
         post_only=False,
         node=event.node,
-        expires_ms=None,
+        expires_ms=event.expires_ms,
         display_qty=None,
         stp=None,
         remaining_qty=0,
@@ -124,6 +124,12 @@ def on_capacity_accepted(history: History, event: ev.CapacityAccepted) -> None:
         asked_digest=_asked(PostCapacity, event),
     )
     history.add_order(order)
+
+
+def on_capacity_repriced(history: History, event: ev.CapacityRepriced) -> None:
+    order, curve = history.orders[event.order_id], event.floor_curve_micros
+    order.price_micros, order.floor_curve_micros = event.floor_price_micros, list(curve) if curve else None
+    history.changed(order, event)
 
 
 def on_resale_accepted(history: History, event: ev.ResaleAccepted) -> None:
@@ -192,7 +198,8 @@ def on_order_reduced(history: History, event: ev.OrderReduced) -> None:
 
 def on_order_replaced(history: History, event: ev.OrderReplaced) -> None:
     order = history.orders[event.order_id]
-    order.asked_digest = order.asked_digest or digest_of(terms_of(order))
+    if order.parent_id is None:
+        order.asked_digest = order.asked_digest or digest_of(terms_of(order))
     order.qty, order.remaining_qty, order.price_micros = event.qty, event.qty_left, event.price_micros
     order.tif, order.expires_ms = event.tif, event.expires_ms
     history.changed(order, event)
@@ -276,6 +283,7 @@ FOLDS = {
     "block_accepted": on_block_accepted,
     "flex_narrowed": on_flex_narrowed,
     "capacity_accepted": on_capacity_accepted,
+    "capacity_repriced": on_capacity_repriced,
     "resale_accepted": on_resale_accepted,
     "order_rejected": on_order_rejected,
     "order_canceled": on_order_canceled,

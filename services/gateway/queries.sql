@@ -3,6 +3,7 @@ insert into orders select * from json_populate_recordset(null::orders, $1::json)
 on conflict (order_id) do update set
     qty = excluded.qty,
     price_micros = excluded.price_micros,
+    floor_curve_micros = excluded.floor_curve_micros,
     tif = excluded.tif,
     expires_ms = excluded.expires_ms,
     asked_digest = excluded.asked_digest,

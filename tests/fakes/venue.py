@@ -62,6 +62,7 @@ class FakeVenue:
         self.inspections: list[InspectionReport] = []
         self.orders: dict[int, dict] = {}
         self.posted: list[dict] = []
+        self.repriced: list[dict] = []
         self.positions: list[dict] = []
         self.refusals: list[str] = []
         self._nonce = secrets.token_hex(32)
@@ -237,6 +238,8 @@ class FakeVenue:
                 return _page(self.positions)
             case "POST", ["orders"]:
                 return self._post_capacity(json.loads(request.content))
+            case "POST", ["capacity", "reprice"]:
+                return self._reprice(json.loads(request.content))
             case "DELETE", ["orders", order_id]:
                 gone = self.orders.pop(int(order_id), None)
                 return httpx.Response(200, json={}) if gone else _problem(404, "unknown_order")
@@ -267,6 +270,17 @@ class FakeVenue:
             "asks": asks,
         }
         return httpx.Response(201, json={"order": {"order_id": order_id, "filled_qty": 0}})
+
+    def _reprice(self, form: dict) -> httpx.Response:
+        order = self.orders.get(form["order_id"])
+        if order is None:
+            return _problem(422, "order_closed")
+        self.repriced.append(form)
+        for ask in order["asks"]:
+            hour = contract_start_s(ask["contract"]) // 3600 % 24
+            ask["price"] = form.get("floor_price") or form["floor_curve"][hour]
+        order["updated_ns"] = str(time.time_ns())
+        return httpx.Response(200, json={"order": {"order_id": form["order_id"]}, "changed": len(order["asks"])})
 
     def sell_gpus(self, start_s: int, gpus: int) -> None:
         """Lets a buyer take GPUs of the first ask of a period that has them."""

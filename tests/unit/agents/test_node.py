@@ -176,6 +176,7 @@ async def test_an_edited_price_reprices_what_stands(site):
         site.policy.write_text(POLICY.replace('"12.84"', '"13.005"'))
         await until(lambda: {price for _, _, price in site.venue.standing()} == {"13.010000"})
         assert site.gpus_offered() == [4, 4, 4]
+        assert (len(site.venue.posted), len(site.venue.repriced)) == (1, 1)
 
 
 async def test_a_broken_policy_edit_leaves_the_last_good_one_at_work(site):

@@ -59,9 +59,15 @@ def test_an_order_that_offers_too_much_is_withdrawn_and_its_periods_wait_for_the
     assert plan(7) == Plan(offer=(Offer(7200, 18_000, 7),))
 
 
-def test_only_the_orders_at_another_price_are_withdrawn():
+def test_only_the_orders_at_another_price_are_repriced_and_what_they_lack_is_topped_up_at_once():
     standing = (ask(1, 7200, 8), ask(2, 10_800, 8, 13_000_000), ask(3, 14_400, 8))
-    assert plan(8, *standing) == Plan(withdraw=(2,))
+    assert plan(8, *standing) == Plan(reprice=(2,))
+    short = (ask(1, 7200, 8), ask(2, 10_800, 6, 13_000_000), ask(3, 14_400, 8))
+    assert plan(8, *short) == Plan(reprice=(2,), offer=(Offer(10_800, 14_400, 2),))
+
+
+def test_an_order_that_offers_too_much_at_another_price_is_withdrawn():
+    assert plan(7, ask(1, 7200, 8, 13_000_000)) == Plan(withdraw=(1,), offer=(Offer(10_800, 18_000, 7),))
 
 
 def test_an_order_whose_periods_are_all_past_the_gate_is_left_to_expire():

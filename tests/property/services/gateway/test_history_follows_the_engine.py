@@ -19,6 +19,8 @@ STEP = st.one_of(
     st.tuples(st.just("capacity"), st.just("op"), QTY, PRICE, HOUR, st.integers(1, 3)),
     st.tuples(st.just("iceberg"), ACCOUNTS, st.sampled_from(["buy", "sell"]), QTY, PRICE, HOUR),
     st.tuples(st.just("replace"), ACCOUNTS, st.integers(1, 12), st.none() | QTY, st.none() | PRICE),
+    st.tuples(st.just("reprice"), st.just("op"), st.integers(1, 12), PRICE),
+    st.tuples(st.just("withdraw"), ACCOUNTS, st.integers(1, 12), HOUR),
     st.tuples(st.just("cancel"), ACCOUNTS, st.integers(1, 12)),
     st.tuples(st.just("cancel_all"), ACCOUNTS),
     st.tuples(st.just("wait"), st.integers(1, 90)),

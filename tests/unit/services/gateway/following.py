@@ -5,7 +5,17 @@ from typing import Any
 from matching_engine.reference import Engine
 from schemas.base import Model
 from schemas.events import EVENT
-from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder, Resell
+from schemas.orders import (
+    CancelOrder,
+    MassCancel,
+    PlaceBlock,
+    PlaceOrder,
+    PostCapacity,
+    ReplaceOrder,
+    RepriceCapacity,
+    Resell,
+    WithdrawCapacity,
+)
 from services.gateway.decisions import Decision, Decisions
 from services.gateway.history import History
 from tests.scenarios.venue import PRODUCT, Venue, contract_of, hour_start_s
@@ -114,6 +124,18 @@ class FollowedVenue(Venue):
             "floor_curve_micros": None,
         }
         return PostCapacity(**terms | changes)
+
+    def reprice(self, account: str, order_id: int, price_micros: int) -> RepriceCapacity:
+        """Another price for a capacity order."""
+        named = {"account": account, "order_id": order_id, "client_order_id": None}
+        prices = {"floor_price_micros": price_micros, "floor_curve_micros": None}
+        return RepriceCapacity(command_id=self.next_id(), **named, **prices)
+
+    def withdraw(self, account: str, order_id: int, hour: int) -> WithdrawCapacity:
+        """One hour of an order of many."""
+        named = {"account": account, "order_id": order_id, "client_order_id": None}
+        window = {"from_s": hour_start_s(hour), "to_s": hour_start_s(hour + 1)}
+        return WithdrawCapacity(command_id=self.next_id(), **named, **window)
 
     def cancel(self, account: str, order_id: int) -> CancelOrder:
         """A cancel by our id."""

@@ -28,6 +28,8 @@ def test_the_document_lists_every_operation(document):
         "POST /v1/orders/cancel-all",
         "POST /v1/cancel-all-after",
         "PUT /v1/protection",
+        "POST /v1/capacity/reprice",
+        "POST /v1/capacity/withdraw",
         "GET /v1/orders/{order_id}",
         "DELETE /v1/orders/{order_id}",
         "GET /v1/orders/by-client-id/{client_order_id}",
