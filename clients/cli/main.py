@@ -21,6 +21,7 @@ GROUPS = (
     "orders",
     "book",
     "accounts",
+    "vouchers",
     "bills",
     "listings",
     "sale",

@@ -8,6 +8,7 @@ from schemas.ids import AccountId, Asset
 from schemas.money import DecimalString
 from schemas.rest import Form
 from schemas.venue import Shard
+from schemas.vouchers import Programme
 from services.kit.auth import Authenticator, Caller, public, refuse_undeclared_routes
 from services.kit.http import ProblemError, make_app, problem_response
 from services.kit.readiness import Readiness
@@ -35,6 +36,19 @@ class ShardTransferForm(Form):
     to_shard: Shard
 
 
+class BudgetForm(Form):
+    """POST /v1/programmes/{programme}/fund or …/defund: the issuer's money and the programme's budget."""
+
+    amount: DecimalString
+
+
+class IssueForm(Form):
+    """POST /v1/programmes/{programme}/vouchers: vouchers for a holder."""
+
+    account: AccountId
+    amount: DecimalString
+
+
 class WithdrawalForm(Form):
     """POST /v1/withdrawals: money that the caller takes out."""
 
@@ -54,6 +68,7 @@ def make_ledger_app(
         return problem_response(problem, request.state.request_id)
 
     add_transfer_routes(app, authenticator, requests)
+    add_programme_routes(app, authenticator, requests)
     add_reading_routes(app, authenticator, views)
     refuse_undeclared_routes(app)
     return app
@@ -87,6 +102,35 @@ def add_transfer_routes(app: FastAPI, authenticator: Authenticator, requests: Re
         """Moves money of the caller to another shard; it is in transit until that shard takes it in."""
         moved = await requests.move(caller.account, idempotency_key, form.asset, form.amount, form.to_shard)
         return _answer(response, *moved)
+
+
+def add_programme_routes(app: FastAPI, authenticator: Authenticator, requests: Requests) -> None:
+    """Voucher programmes, for their issuers: budget in and out, vouchers to holders."""
+    Issuer = Annotated[Caller, Depends(authenticator.require("withdraw"))]
+
+    @app.post("/v1/programmes/{programme}/fund", status_code=201)
+    async def fund(
+        programme: Programme, form: BudgetForm, caller: Issuer, idempotency_key: IdempotencyKey, response: Response
+    ) -> dict[str, Any]:
+        """Holds money of the issuer's as the programme's budget."""
+        wish = ("fund", programme, form.amount)
+        return _answer(response, *await requests.programme(caller.account, idempotency_key, *wish))
+
+    @app.post("/v1/programmes/{programme}/defund", status_code=201)
+    async def defund(
+        programme: Programme, form: BudgetForm, caller: Issuer, idempotency_key: IdempotencyKey, response: Response
+    ) -> dict[str, Any]:
+        """Gives the issuer budget back that nobody holds."""
+        wish = ("defund", programme, form.amount)
+        return _answer(response, *await requests.programme(caller.account, idempotency_key, *wish))
+
+    @app.post("/v1/programmes/{programme}/vouchers", status_code=201)
+    async def issue(
+        programme: Programme, form: IssueForm, caller: Issuer, idempotency_key: IdempotencyKey, response: Response
+    ) -> dict[str, Any]:
+        """Issues vouchers out of the budget."""
+        wish = ("issue", programme, form.amount, form.account)
+        return _answer(response, *await requests.programme(caller.account, idempotency_key, *wish))
 
 
 def add_reading_routes(app: FastAPI, authenticator: Authenticator, views: Views) -> None:

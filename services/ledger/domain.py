@@ -16,7 +16,9 @@ from schemas.events import (
     Debited,
     PositionSettled,
     Posting,
+    ProgrammeDefunded,
     ProgrammeFunded,
+    VoucherIssued,
 )
 from services.ledger.claims import Claims
 
@@ -24,6 +26,7 @@ EXTERNAL = "external"
 IN_TRANSIT = "in_transit"
 ISSUED = "issued"
 GPU_MS = "GPU.MS"
+TRANSFERS = (Credited, Debited, Deallocated, Allocated, ProgrammeFunded, ProgrammeDefunded, VoucherIssued)
 REFERENCES = ("transfer_id", "position_id", "escrow_id", "order_id", "claim_id")
 
 
@@ -116,7 +119,7 @@ def plan_batch(
                 plan.delivered[event.position_id] = now = Delivered(event.delivered_gpu_s, event.excused_gpu_s)
                 legs = gpu_time_legs(event, before, now)
                 plan.transfers += pair_legs(event, legs, len(plan.transfers) - first_leg)
-            case Credited() | Debited() | Deallocated() | Allocated():
+            case event if isinstance(event, TRANSFERS):
                 plan.outcomes.append(Outcome(event.transfer_id, None, "posted", None, event.seq))
             case CommandRejected(source="ledger"):
                 plan.outcomes.append(Outcome(None, event.number, "refused", event.code, event.seq))

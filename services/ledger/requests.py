@@ -7,6 +7,7 @@ from typing import Any
 
 from schemas.money import AMOUNT_MAX_MICROS, format_micros, parse_micros
 from schemas.venue import Credit, Deallocate, Debit, VenueCommand
+from schemas.vouchers import DefundProgramme, FundProgramme, IssueVoucher
 from services.kit.http import ProblemError
 from services.ledger.handlers import Poster
 from services.ledger.settings import LedgerSettings
@@ -43,6 +44,18 @@ class Requests:
             to_shard=to_shard,
         )
         return await self._carry_out(caller, key, "shard_transfer", command)
+
+    async def programme(
+        self, caller: str, key: str, kind: str, name: str, amount: str, holder: str | None = None
+    ) -> tuple[dict[str, Any], bool]:
+        """Returns what became of the caller's wish to `fund`, `defund` or `issue` vouchers of his programme."""
+        fields = {"transfer_id": transfer_id(kind, caller, key), "programme": name, "issuer": caller}
+        fields["amount_micros"] = positive_micros(amount)
+        if kind == "issue":
+            return await self._carry_out(caller, key, kind, IssueVoucher(**fields, account=holder))
+        return await self._carry_out(
+            caller, key, kind, (FundProgramme if kind == "fund" else DefundProgramme)(**fields)
+        )
 
     async def _carry_out(self, caller: str, key: str, kind: str, command: VenueCommand) -> tuple[dict[str, Any], bool]:
         try:

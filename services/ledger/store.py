@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from schemas.venue import SetProductState, VenueCommand
+from schemas.vouchers import DefundProgramme, FundProgramme, IssueVoucher, asset_of
 from services.kit import store as kit
 from services.ledger.domain import Balance, Delivered, LedgerMismatch, Plan, Transfer
 from services.ledger.settings import LedgerSettings
@@ -112,16 +113,17 @@ class LedgerStore:
 
         Raises OtherRequest where the key belongs to another request.
         """
+        subject = subject_of(command)
         async with self._acquire() as connection, connection.transaction():
             await connection.execute(QUERIES.lock_request_key, caller, key)
             found = await self._request(connection, caller, key)
             if found:
-                asked = (kind, command.account, command.asset, command.amount_micros)
+                asked = (kind, *subject, command.amount_micros)
                 if (found.kind, found.account, found.asset, found.amount) != asked:
                     raise OtherRequest(key)
                 return found, False
             number = await kit.enqueue(connection, command)
-            values = (command.transfer_id, caller, key, kind, command.account, command.asset, command.amount_micros)
+            values = (command.transfer_id, caller, key, kind, *subject, command.amount_micros)
             await connection.execute(QUERIES.add_request, *values, number)
             return await self._request(connection, caller, key), True
 
@@ -183,6 +185,13 @@ class LedgerStore:
     async def _snapshot(self) -> AsyncIterator[asyncpg.Connection]:
         async with self._acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
+
+
+def subject_of(command: VenueCommand) -> tuple[str, str]:
+    """Returns whose money a transfer moves and in which asset; vouchers are an asset of their own."""
+    if isinstance(command, FundProgramme | DefundProgramme):
+        return command.issuer, asset_of(command.programme)
+    return command.account, asset_of(command.programme) if isinstance(command, IssueVoucher) else command.asset
 
 
 def _columns(transfers: list[Transfer]) -> list[list]:

@@ -17,6 +17,7 @@ from schemas.accounts import ApiKeySet
 from schemas.commands import read_command
 from schemas.topics import COMMANDS, EVENTS, KEYS_EVENTS
 from schemas.venue import Credit, Deallocate, Debit, SetProductState, VenueCommand
+from schemas.vouchers import FundProgramme, IssueVoucher
 from services.ledger.app import LedgerService
 from services.ledger.domain import Balance, digest_balances
 from services.ledger.settings import LedgerSettings
@@ -172,6 +173,42 @@ async def test_money_moves_to_another_shard_once_and_only_to_one_that_the_venue_
         [cny] = totals["assets"]
         assert totals["balanced"] and cny["balances"] == {"available": 5_000_000, "external": -9_000_000,
                                                           "in_transit": 4_000_000}  # fmt: skip
+
+
+async def test_an_issuer_funds_his_programme_and_issues_vouchers_once(venue: Venue):
+    venue.log.credit("alice", 9_000_000)
+    await venue.write()
+    async with serving(venue) as client:
+
+        async def post(path: str, form: dict, key: str) -> httpx.Response:
+            path = f"/v1/programmes/CITY/{path}"
+            return await client.ask("POST", path, ALICE, json=form, headers={"Idempotency-Key": key})
+
+        asking = asyncio.create_task(post("fund", {"amount": "5"}, "f"))
+        [fund] = await venue.commanded(1)
+        assert (type(fund), fund.issuer, fund.programme, fund.amount_micros) == (
+            FundProgramme,
+            "alice",
+            "CITY",
+            5_000_000,
+        )
+        venue.log.fund_programme("alice", "CITY", 5_000_000, fund.transfer_id)
+        await venue.write()
+        funded = await asking
+        assert (funded.status_code, funded.json()["asset"], funded.json()["state"]) == (201, "V.CITY", "posted")
+        asking = asyncio.create_task(post("vouchers", {"account": "bob", "amount": "2"}, "i"))
+        issue = (await venue.commanded(2))[-1]
+        assert (type(issue), issue.issuer, issue.account) == (IssueVoucher, "alice", "bob")
+        venue.log.refusal(2, "holder_cap")
+        await venue.write()
+        assert (
+            (await asking).status_code,
+            (await post("vouchers", {"account": "eve", "amount": "2"}, "i")).status_code,
+        ) == (
+            422,
+            409,
+        )
+        assert await client.balances(3) == truth(venue)
 
 
 async def test_an_unanswered_deposit_is_pending_and_not_refused(venue: Venue):

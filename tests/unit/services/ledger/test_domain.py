@@ -65,9 +65,7 @@ def test_money_between_shards_stands_in_transit_until_the_other_shard_takes_it_i
 def test_vouchers_come_into_being_with_the_money_that_their_issuer_holds_for_them():
     log = MoneyLog()
     log.credit("city", 100)
-    fields = {"transfer_id": "f", "programme": "CITY", "issuer": "city", "asset": "V.CITY", "amount_micros": 60}
-    held, made = log.postings(("city", -60, 60)), log.postings(("city", 60, 0), asset="V.CITY")
-    log.command(("ProgrammeFunded", fields | {"postings": held + made}))
+    log.fund_programme("city", "CITY", 60, "f")
     plan = plan_of(log)
     cause = (BEFORE_MS, "programme_funded", "transfer:f")
     city = AccountKey("city", CNY, "available"), AccountKey("city", CNY, "held")
