@@ -10,7 +10,7 @@ from matching_engine.command_text cimport (
 from matching_engine.commands cimport PLACE
 from matching_engine.digest cimport sha256_of
 from matching_engine.exchange cimport NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE
-from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, execute
+from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, Run, execute
 from matching_engine.market cimport CompiledMarket
 from matching_engine.memory cimport NIL
 from matching_engine.wire cimport Word
@@ -151,15 +151,16 @@ cdef class Window:
     cdef int read_all(self, Exchange* exchange) except -1 nogil:
         """Reads records as far as they are ordinary. What was read stays good, whatever happens to those before it."""
         cdef uint8_t[RECORD_SIZE_MAX] body
+        cdef Run* applied = &self.applied
         cdef Record* record
         cdef Command* command
         cdef Word command_id
         cdef size_t size
         self.stopped = READ
-        self.applied.count = max(self.applied.count, self.applied.done)
-        while self.applied.count < self.loaded:
-            record = &self.records[self.applied.count]
-            command = &self.commands[self.applied.count]
+        applied.count = max(applied.count, applied.done)
+        while applied.count < self.loaded:
+            record = &self.records[applied.count]
+            command = &self.commands[applied.count]
             self.stopped = read_command(exchange, record.text, record.size, command, &command_id)
             if self.stopped != READ:
                 return 0
@@ -167,5 +168,5 @@ cdef class Window:
                 size = put_body(record.text, record.size, &command_id, body)
                 sha256_of(body, size, command.digest)
             command.ts_ms = record.ts_ms
-            self.applied.count += 1
+            applied.count += 1
         return 0

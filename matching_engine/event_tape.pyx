@@ -138,12 +138,12 @@ cdef class EventTape:
         """A record's events stand behind the link before them, as they are hashed. Returns where."""
         cdef size_t begin = self.sealed_used
         memcpy(self.sealed + begin, self.link, 32)
-        self.sealed_used += 32
+        self.sealed_used = begin + 32
         return begin
 
     cdef char* begin_event(self, const char* name, size_t name_size, const Header* header, uint32_t index) noexcept nogil:
         cdef char* at = self.sealed + self.sealed_used
-        self.seq += 1
+        self.seq = self.seq + 1
         at = put_bytes(put_literal(at, b'{"type":"'), name, name_size)
         at = put_int(put_literal(at, b'","shard":'), self.shard)
         at = put_int(put_literal(at, b',"seq":'), self.seq)
@@ -158,7 +158,7 @@ cdef class EventTape:
         at = put_literal(at, b"}")
         self.spans[self.spans_used].begin = self.sealed_used
         self.spans[self.spans_used].end = self.sealed_used = span(self.sealed, at)
-        self.spans_used += 1
+        self.spans_used = self.spans_used + 1
 
     cdef int end_record(self, size_t begin) except -1 nogil:
         """The next link: SHA-256 of the previous one and the bytes of the events."""

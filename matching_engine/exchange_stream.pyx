@@ -214,15 +214,17 @@ cdef class ExchangeRunner:
     def run(self, uint32_t at_most=NIL):
         """Applies the batch, or so many commands of it, into packed events; gives how many are left."""
         cdef uint32_t loaded = self.applied.count
+        cdef Exchange* exchange = &self.core.exchange
+        cdef Run* applied = &self.applied
         self.applied.count = min(loaded, self.applied.done + <uint64_t>at_most)
         self.first = self.applied.done
         self.first_offset = self.core.exchange.next_offset
         self.applied.events.used = 0
         with nogil:
-            while self.applied.done < self.applied.count:
-                self.core.exchange.next_offset += self.core.exchange.next_offset % DIGEST_EVERY_OFFSETS == 0
-                execute(&self.core.exchange, &self.applied)
-                if self.core.exchange.next_offset % DIGEST_EVERY_OFFSETS:
+            while applied.done < applied.count:
+                exchange.next_offset += exchange.next_offset % DIGEST_EVERY_OFFSETS == 0
+                execute(exchange, applied)
+                if exchange.next_offset % DIGEST_EVERY_OFFSETS:
                     break
         if self.applied.done != self.applied.count:
             raise BadStream(f"command {self.applied.done} of the batch is out of the ordinary: {self.applied.outcome}")

@@ -38,6 +38,12 @@ cdef inline int64_t ask_unit(const Contract* contract, int level, int64_t price)
     return <int64_t>((bond + 3_599_999) // 3_600_000)
 
 
+@cython.overflowcheck(False)
+cdef inline wide hold_of(int64_t qty, int64_t unit) noexcept nogil:
+    """What an order holds, which may be more than any balance."""
+    return <wide>qty * unit
+
+
 cdef inline bint post(Exchange* exchange, uint32_t slot, int64_t available, int64_t held, Money* after) noexcept nogil:
     """Move money of a balance, and say how it stands; False where it would be below zero, which no rule allows."""
     cdef Balance* balance = &exchange.accounts.balances[slot]

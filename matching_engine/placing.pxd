@@ -18,7 +18,7 @@ from matching_engine.exchange cimport (
     Exchange, Outcome, is_limited, rest,
 )
 from matching_engine.memory cimport NIL
-from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, post, wide
+from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, wide
 from matching_engine.nodes cimport Node, add_ask, find_count, open_count
 from matching_engine.trading cimport Taker, crosses, match
 
@@ -87,7 +87,7 @@ cdef inline const char* broken_rule(
     elif not order.at_market:
         taker.hold_unit_micros = bid_unit(contract, order.price_micros)
     if not order.at_market:
-        hold = <wide>order.qty * taker.hold_unit_micros
+        hold = hold_of(order.qty, taker.hold_unit_micros)
     taker.hold_micros = <int64_t>hold
     return broken_funds(exchange, taker.balance, hold)
 
