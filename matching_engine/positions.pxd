@@ -7,7 +7,7 @@ from matching_engine.memory cimport NIL, grow
 
 cdef struct Position:
     int64_t id
-    int64_t price_micros, escrow_micros, bond_micros, bond_left_micros
+    int64_t price_micros, escrow_micros, bond_micros, bond_left_micros, fee_micros
     uint32_t qty
     uint32_t contract, buyer, operator, node
     uint32_t next, prev       # of the same contract; next also of the free ones

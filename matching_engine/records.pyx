@@ -37,7 +37,7 @@ ORDER_STRUCT = (
 )
 POSITION_STRUCT = (
     "id", "contract", "buyer", "operator", "node", "qty", "price_micros", "escrow_micros", "bond_micros",
-    "bond_left_micros",
+    "bond_left_micros", "fee_micros",
 )
 UNSAID = {"max_cost_micros": None, "block_id": None}     # what records mostly have in fields without a default
 
@@ -361,6 +361,8 @@ cdef object read_position(const Exchange* exchange, const Claim* claim, str name
         return claim.bond_micros
     if name == "bond_left_micros":
         return claim.bond_left_micros
+    if name == "fee_micros":
+        return claim.fee_micros
     return usual_value(POSITION_RARE, name)
 
 
@@ -386,6 +388,8 @@ cdef bint write_position(Core core, Claim* claim, str name, value) except -1:
         claim.bond_micros = value
     elif name == "bond_left_micros":
         claim.bond_left_micros = value
+    elif name == "fee_micros":
+        claim.fee_micros = value
     else:
         return False
     return True

@@ -93,6 +93,7 @@ cdef inline bint open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
     position.price_micros = trade.price_micros
     position.escrow_micros = trade.escrow_micros
     position.bond_micros = position.bond_left_micros = trade.bond_micros
+    position.fee_micros = trade.fee_micros
     list_position(&exchange.positions, &exchange.contracts[trade.contract].positions, slot)
     return True
 

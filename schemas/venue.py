@@ -270,6 +270,16 @@ class SettlePosition(Model):
     meter_digest: Digest
 
 
+class VoidContract(Model):
+    """By the venue's fault nothing counts of what was traded in a contract whose gate has closed: escrow, vouchers,
+    fees and bonds go back (admin and delivery only).
+    """
+
+    type: Literal["void_contract"] = "void_contract"
+    contract: Contract
+    reason: Identifier
+
+
 class LockHardware(Model):
     """GPUs are offered for sale: they leave their node's count in every period (listings only). Refused where
     positions need them.
@@ -333,6 +343,7 @@ VenueCommand = Annotated[
     | NominateGpus
     | IndexFixed
     | SettlePosition
+    | VoidContract
     | LockHardware
     | UnlockHardware
     | OpenEscrow
@@ -355,7 +366,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
             "set_product_state",
             "set_account_limits",
             "cancel_account_orders",
-            "define_programme",
+            "void_contract", "define_programme",
             "set_affiliation",
         }
     ),
@@ -364,7 +375,9 @@ PERMISSIONS: dict[str, frozenset[str]] = {
         {"credit", "debit", "deallocate", "allocate", "set_product_state"}
         | {"fund_programme", "defund_programme", "issue_voucher"}
     ),
-    "delivery": frozenset({"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position"}),
+    "delivery": frozenset(
+        {"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position", "void_contract"}
+    ),
     "listings": frozenset({"lock_hardware", "unlock_hardware", "open_escrow", "release_escrow", "refund_escrow"}),
     "market_data": frozenset({"index_fixed"}),
     "gateway": frozenset(),

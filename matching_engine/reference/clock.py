@@ -66,6 +66,8 @@ def close_gate(market: Market, contract: str) -> None:
 def start_delivery(market: Market, contract: str) -> None:
     """Delivery begins."""
     known = market.state.contracts[contract]
+    if known.state == "VOID":
+        return
     known.state = "DELIVERING"
     change_state(market, contract, "DELIVERING", len(known.positions))
 

@@ -205,6 +205,7 @@ def open_position(
         escrow_micros=qty * fill.unit_micros,
         bond_micros=bond_micros,
         bond_left_micros=bond_micros,
+        fee_micros=qty * fill.fee_micros,
     )
     state.positions[position.id] = position
     state.contracts[ask.contract].positions.append(position.id)

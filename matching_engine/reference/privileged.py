@@ -16,6 +16,7 @@ from matching_engine.reference import (
     settling,
     states,
     transfers,
+    voiding,
 )
 from matching_engine.reference.market import Market
 from matching_engine.reference.refusals import Refused, require
@@ -119,6 +120,7 @@ ON_COMMAND: dict[str, Callable[[Market, VenueCommand], None]] = {
     "nominate_gpus": delivery.nominate_gpus,
     "index_fixed": delivery.fix_index,
     "settle_position": settling.settle_position,
+    "void_contract": voiding.void_contract,
     "lock_hardware": hardware.lock_hardware,
     "unlock_hardware": hardware.unlock_hardware,
     "open_escrow": hardware.open_escrow,

@@ -145,8 +145,10 @@ def split(
         escrow_micros=escrow_micros,
         bond_micros=bond_micros,
         bond_left_micros=bond_micros,
+        fee_micros=source.fee_micros * qty // source.qty + qty * fill.fee_micros,
     )
     parts = voucher_settling.split_off(market, source, escrow_micros)
+    source.fee_micros -= source.fee_micros * qty // source.qty
     source.qty -= qty
     source.escrow_micros -= escrow_micros
     source.bond_micros -= bond_micros

@@ -19,6 +19,16 @@ def settle_position(market: Market, command: SettlePosition) -> None:
     require(command.revision == position.revision + 1, "wrong_state")
     require(command.recalled_gpus <= position.qty, "bad_meter_values")
     index_micros = position.price_micros if known.index_micros is None else known.index_micros
+    carry_out(market, position, terms, index_micros, command)
+    if command.revision == 1:
+        final_s = known.start_s + terms.period_s + terms.final_after_s
+        market.at(final_s * 1000, timers.FINAL, position.id)
+
+
+def carry_out(
+    market: Market, position: Position, terms: DefineProduct, index_micros: int, command: SettlePosition
+) -> None:
+    """Settles or corrects on these inputs."""
     outcome = outcome_of(position, terms, index_micros, command)
     position.revision = command.revision
     voucher_settling.draw_again(market, position, terms.currency, outcome.gross)
@@ -29,9 +39,6 @@ def settle_position(market: Market, command: SettlePosition) -> None:
         claims.cover(market, position, terms.currency, debt)
     received_micros = market.accounts.available(position.buyer, terms.currency) - before_micros
     voucher_settling.settle(market, position, terms.currency, outcome.gross, received_micros)
-    if command.revision == 1:
-        final_s = known.start_s + terms.period_s + terms.final_after_s
-        market.at(final_s * 1000, timers.FINAL, position.id)
 
 
 def find_position(market: Market, command: SettlePosition) -> Position:
@@ -148,13 +155,20 @@ def emit_settled(
 
 
 def finalize(market: Market, position_id: int) -> None:
-    """The time for disputes is over: what is left of the bond is returned, the position is closed."""
+    """The time for disputes is over: the position is closed, unless its contract was void."""
+    if position_id not in market.state.positions:
+        return
+    contract = market.state.positions[position_id].contract
+    close(market, position_id)
+    if not market.state.contracts[contract].positions:
+        del market.state.contracts[contract]
+
+
+def close(market: Market, position_id: int) -> None:
+    """What is left of the bond is returned."""
     position = market.state.positions.pop(position_id)
     market.state.voucher_escrows.pop(position_id, None)
     entry = market.entry(market.terms_of(position.contract).currency)
     entry.hold(position.operator, -position.bond_left_micros)
     market.emit(PositionFinalized, position_id=position_id, postings=entry.post())
-    known = market.state.contracts[position.contract]
-    known.positions.remove(position_id)
-    if not known.positions:
-        del market.state.contracts[position.contract]
+    market.state.contracts[position.contract].positions.remove(position_id)

@@ -155,7 +155,9 @@ class Node:
 
 @dataclass(slots=True)
 class Position:
-    """One fill's claim on delivery and its money. `paid` is what settlement has moved: buyer, operator, venue."""
+    """One fill's claim on delivery and its money. `paid` is what settlement has moved: buyer, operator, venue;
+    `fee_micros` is the fee of its trades.
+    """
 
     id: int
     contract: str
@@ -171,6 +173,7 @@ class Position:
     gpus: list[str] = field(default_factory=list)
     revision: int = 0
     paid: tuple[int, int, int] = (0, 0, 0)
+    fee_micros: int = 0
 
 
 @dataclass(slots=True)

@@ -10,6 +10,8 @@ from schemas.events.codes import CancelReason, ContractState, ExpiryReason, Reje
 from schemas.events.delivery import (
     ClaimPaid,
     ClaimRecorded,
+    ContractVoided,
+    FeeReturned,
     GpusNominated,
     GuaranteeDrawn,
     NodeLivenessChanged,
@@ -141,7 +143,9 @@ AnyEvent = Annotated[
     | VouchersSettled
     | VoucherLapsed
     | ProgrammeLapsed
-    | AffiliationSet,
+    | AffiliationSet
+    | ContractVoided
+    | FeeReturned,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
@@ -171,6 +175,7 @@ __all__ = [
     "CommandRejected",
     "ContractState",
     "ContractStateChanged",
+    "ContractVoided",
     "ContractsListed",
     "Count",
     "Credited",
@@ -182,6 +187,7 @@ __all__ = [
     "EscrowReleased",
     "Event",
     "ExpiryReason",
+    "FeeReturned",
     "FlexNarrowed",
     "GenesisApplied",
     "GpusNominated",

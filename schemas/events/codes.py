@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-ContractState = Literal["OPEN", "LOCKED", "EXPIRED", "DELIVERING", "METERED"]
+ContractState = Literal["OPEN", "LOCKED", "EXPIRED", "DELIVERING", "METERED", "VOID"]
 CancelReason = Literal[
     "user",
     "mass",

@@ -93,6 +93,27 @@ class PositionFinalized(Event):
     postings: tuple[Posting, ...]
 
 
+class ContractVoided(Event):
+    """By the venue's fault nothing counts of what was traded in the contract: its positions are settled on nothing,
+    and final, by the events that follow.
+    """
+
+    type: Literal["contract_voided"] = "contract_voided"
+    contract: Contract
+    reason: Identifier
+
+
+class FeeReturned(Event):
+    """The venue gave the fee of a void position's trade back."""
+
+    type: Literal["fee_returned"] = "fee_returned"
+    position_id: Annotated[int, Field(ge=1)]
+    account: AccountId
+    asset: Asset
+    amount_micros: PositiveAmount
+    postings: tuple[Posting, ...]
+
+
 class GuaranteeDrawn(Event):
     """A correction took back more than its debtor had: the venue's account `guarantee` paid for him."""
 

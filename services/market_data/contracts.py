@@ -13,7 +13,7 @@ RECENT_TRADES = 50
 RECENT_INDEXES = 48
 RECENT_AUCTIONS = 200
 EMPTY_BOOK = Book()
-ENDED: frozenset[ContractState] = frozenset({"EXPIRED", "METERED"})
+ENDED: frozenset[ContractState] = frozenset({"EXPIRED", "METERED", "VOID"})
 
 
 @dataclass(slots=True)

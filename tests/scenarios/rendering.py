@@ -256,6 +256,8 @@ PHRASES: dict[str, Callable[[Event], str]] = {
         f"{event['node']} serves {', '.join(str(each['position_id']) for each in event['nominations'])}"
     ),
     "position_settled": settled,
+    "contract_voided": lambda event: f"{hour(event['contract'])} is void: {event['reason']}",
+    "fee_returned": lambda event: f"position {event['position_id']}: fee {money(event['amount_micros'])} returned",
     "position_finalized": lambda event: f"position {event['position_id']} final",
     "guarantee_drawn": debt("guarantee pays"),
     "claim_recorded": debt("claim recorded"),

@@ -44,6 +44,7 @@ from schemas.venue import (
     SettlePosition,
     Tick,
     UnlockHardware,
+    VoidContract,
 )
 from schemas.vouchers import DefineProgramme, DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
 from tests.scenarios.rendering import hour as hour_of
@@ -494,6 +495,11 @@ def settle(venue: Venue, words: list[str], options: dict) -> list[dict]:
     )
 
 
+def void(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    contract = contract_of(hour(words[0]), options.get("product", PRODUCT))
+    return venue.batch("admin", VoidContract(contract=contract, reason=words[1]))
+
+
 def epoch(venue: Venue, words: list[str], options: dict) -> list[dict]:
     return venue.batch("matching", Epoch(epoch=int(words[0])))
 
@@ -587,6 +593,7 @@ VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "index": index,
     "nominate": nominate,
     "settle": settle,
+    "void": void,
     "lock": lock,
     "unlock": unlock,
     "escrow": open_escrow,

@@ -52,6 +52,7 @@ from schemas.venue import (
     Tick,
     UnlockHardware,
     VenueCommand,
+    VoidContract,
 )
 from schemas.vouchers import DefineProgramme, DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
 from tests.scenarios.venue import (
@@ -501,6 +502,12 @@ def settle(log: Log) -> None:
     log.batch("delivery", *commands)
 
 
+def void_contract(log: Log) -> None:
+    """By the venue's fault; mostly too early or too late."""
+    hour = (log.now_ms - MIDNIGHT_MS) // HOUR_MS + log.mostly([0, 0, -1], [1, -2])
+    log.batch("delivery", VoidContract(contract=contract_of(hour, log.product()), reason="meter_lost"))
+
+
 def sell_hardware(log: Log) -> None:
     """A listing's life, step by step; with two of each, most steps find the listing in some state."""
     rng, node = log.rng, log.rng.choice([*NODES])
@@ -621,6 +628,7 @@ MOVES: dict[Callable[[Log], None], int] = {
     nominate: 3,
     fix_index: 3,
     settle: 6,
+    void_contract: 1,
     sell_hardware: 4,
     govern: 2,
     auction: 2,
