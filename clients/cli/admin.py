@@ -111,6 +111,20 @@ def limit_account(
     show([{"account": event.account} | {name: getattr(event, name) for name in terms} for event in events], json=json)
 
 
+def void(contract: str, *, reason: str = "venue_fault", json: bool = False) -> None:
+    """Declare CONTRACT void, whose gate has closed: escrow, vouchers, fees and bonds go back, for good."""
+    from schemas.venue import VoidContract
+
+    try:
+        command = VoidContract(contract=contract, reason=reason)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    ended = [event for event in send([command]) if event.type == "contract_state_changed"]
+    show(
+        [{"contract": event.contract, "state": event.state, "positions": event.positions} for event in ended], json=json
+    )
+
+
 def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
     """Check SOURCE's batches with the hex key in the file PUBLIC_KEY from now on."""
     from schemas.venue import ServiceKey
@@ -210,6 +224,6 @@ def read_products(file: Path) -> list[Any]:
 def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
     states = (halt, resume, cancel_only, auction, close)
-    for command in (products, *states, limit_account, cancel_orders, rotate_key, deposit, replay):
+    for command in (products, *states, limit_account, cancel_orders, void, rotate_key, deposit, replay):
         admin.command(command)
     app.command(admin)
