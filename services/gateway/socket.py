@@ -10,7 +10,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from schemas import signing
 from schemas.base import Model
 from schemas.ids import Identifier
-from services.gateway import views as show
 from services.gateway.dead_man import DeadMan
 from services.gateway.desk import Desk
 from services.gateway.domain import words_of
@@ -192,7 +191,7 @@ class PrivateSocket:
                 return [views.position(each, account).model_dump_json() for each in own]
             case "balances":
                 own = (each for each in history.balances.values() if each.account == account)
-                return [show.balance(each).model_dump_json() for each in own]
+                return [views.balance(each).model_dump_json() for each in own]
         return []
 
 
