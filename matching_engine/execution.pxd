@@ -54,7 +54,7 @@ cdef inline void look_at(const Exchange* exchange, const Command* command) noexc
         contract = &exchange.contracts[command.contract]
         if command.node != NIL:
             prefetch_count(&exchange.nodes, command.node, contract.start_s)
-        if contract.trading:
+        if contract.trading and contract.bids != NIL:         # a gate may have closed since its rules were read
             look_at_prices(&exchange.books, contract.bids + command.sells, command.price_micros // contract.tick)
 
 
