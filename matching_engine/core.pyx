@@ -12,6 +12,7 @@ from matching_engine.book cimport free_books, start_books
 from matching_engine.exchange cimport Contract
 from matching_engine.id_table cimport IdTable, resize_ids
 from matching_engine.memory cimport NIL, grow
+from matching_engine.node_row cimport free_row
 from matching_engine.nodes cimport Node
 from matching_engine.positions cimport PositionList
 from matching_engine.wire cimport size_of, text_of
@@ -50,6 +51,8 @@ cdef class Core:
         cdef Exchange* exchange = &self.exchange
         cdef uint32_t slab, node
         free_books(&exchange.books)
+        for chunk in range(exchange.contract_names.count):
+            free_row(&exchange.contracts[chunk].nodes)
         for node in range(exchange.nodes.names.count):
             free(exchange.nodes.nodes[node].asks)
         for slab in range(exchange.bindings.slabs_used):

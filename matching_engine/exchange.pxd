@@ -11,6 +11,7 @@ from matching_engine.bindings cimport Bindings
 from matching_engine.book cimport Books, Level, Order, Side, link_order, price_of, reserve, unlink_order
 from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
 from matching_engine.memory cimport NIL, grow
+from matching_engine.node_row cimport NodeRow, forget_ask
 from matching_engine.nodes cimport Nodes
 from matching_engine.positions cimport PositionList, Positions
 from matching_engine.words cimport Names
@@ -64,6 +65,7 @@ cdef struct Contract:
     uint32_t gate             # of its bindings
     uint32_t unusual          # how many of its resting orders are
     PositionList positions
+    NodeRow nodes             # what each node's cheapest ask costs
     uint8_t trading           # whether ordinary orders may be placed
     uint8_t known             # whether the state remembers it
 
@@ -129,23 +131,26 @@ cdef inline uint32_t rest(
     return slot
 
 
+cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept nogil:
+    """The price of a resting order."""
+    cdef const Level* level = &exchange.books.levels[exchange.books.orders[slot].level]
+    return price_of(level.side, level.key) * exchange.contracts[exchange.details[slot].contract].tick
+
+
 cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:
     """Take a resting order out of its book; its slot is free afterwards."""
     cdef Detail* detail = &exchange.details[slot]
+    cdef Contract* contract = &exchange.contracts[detail.contract]
     if detail.rare == UNUSUAL:
-        exchange.contracts[detail.contract].unusual -= 1
+        contract.unusual -= 1
+    if detail.node != NIL and contract.nodes.valid:
+        forget_ask(&contract.nodes, detail.node, (price_at(exchange, slot) * contract.period_s + 3599) // 3600)
     drop_id(&exchange.orders, exchange.books.orders[slot].id)
     unlink_order(&exchange.books, slot)
 
 
 cdef inline uint32_t side_of(const Exchange* exchange, uint32_t slot) noexcept nogil:
     return exchange.books.levels[exchange.books.orders[slot].level].side
-
-
-cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept nogil:
-    """The price of a resting order."""
-    cdef const Level* level = &exchange.books.levels[exchange.books.orders[slot].level]
-    return price_of(level.side, level.key) * exchange.contracts[exchange.details[slot].contract].tick
 
 
 cdef inline int64_t best_ticks(const Exchange* exchange, uint32_t side) noexcept nogil:

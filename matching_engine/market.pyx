@@ -6,13 +6,17 @@ from matching_engine.book cimport best_order, close_sides, next_order, open_side
 from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, take_out
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
+from matching_engine.node_row cimport free_row
 from matching_engine.nodes cimport Node, keep_living
 from matching_engine.records cimport ContractPositions, Counts, Order, put_order
 
 from matching_engine.entries import Accounts, Entry
 from matching_engine.reference import counts, timers
 from matching_engine.reference.clock import move_time
+from matching_engine.block_search import first_offer, walk_nodes
+from matching_engine.node_matrix import node_columns
 from matching_engine.reference.market import Market as PlainMarket
+from matching_engine.reference.market import rank_of
 from matching_engine.reference.market import start_of
 from matching_engine.reference.money import LEVELS
 from matching_engine.reference.products import gate_ms, is_known_start, is_open
@@ -21,6 +25,11 @@ from matching_engine.reference.trade_watch import is_watched
 from schemas.ids import contract_name
 
 cdef int64_t NEVER_MS = 0x7FFFFFFFFFFFFFFF
+
+
+def book_order(order):
+    """The place of an ask in its book."""
+    return order.price_micros, rank_of(order)
 
 
 class CapacityOrders:
@@ -119,6 +128,46 @@ cdef class CompiledMarket:
         keep_living(facts, &self.core.exchange.orders)
         ids = {facts.asks[place] for place in range(facts.asks_used)}
         return [self.resting_orders[order_id] for order_id in sorted(ids)]
+
+    # -- what blocks look for
+
+    def node_columns(self, contracts, account, except_for):
+        return node_columns(self.core, contracts, account, except_for)
+
+    def asks_by_hour(self, str node, contracts):
+        """A node's own asks in each of the contracts, in the order of the book."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef Node* facts = &exchange.nodes.nodes[self.core.node(node)]
+        cdef uint32_t place, slot
+        cdef dict hours = {self.core.contract(contract): [] for contract in contracts}
+        cdef list found
+        for place in range(facts.asks_used):
+            slot = find_id(&exchange.orders, facts.asks[place])
+            if slot == NIL:
+                continue
+            found = hours.get(exchange.details[slot].contract)
+            if found is not None:
+                ask = self.resting_orders.at(slot)
+                if ask not in found:
+                    found.append(ask)
+        for found in hours.values():
+            if len(found) > 1:
+                found.sort(key=book_order)
+        return list(hours.values())
+
+    def resale_asks(self, str contract):
+        """The asks that positions back, in the order of the book."""
+        cdef Contract* known = &self.core.exchange.contracts[self.core.contract(contract)]
+        cdef list found = []
+        cdef uint32_t slot
+        if known.unusual == 0 or known.bids == NIL:
+            return found
+        slot = best_order(&self.core.exchange.books, known.bids + 1)
+        while slot != NIL:
+            if self.core.exchange.details[slot].node == NIL:
+                found.append(self.resting_orders.at(slot))
+            slot = next_order(&self.core.exchange.books, slot)
+        return found
 
     # -- contracts
 
@@ -254,6 +303,7 @@ cdef class CompiledMarket:
             if exchange.contracts[number].bids != NIL:
                 close_sides(&exchange.books, exchange.contracts[number].bids)
                 exchange.contracts[number].bids = NIL
+            free_row(&exchange.contracts[number].nodes)
             exchange.contracts[number].last_trade = 0
         if self.closed_books:
             self.capacity_orders.forget_dead()
@@ -305,6 +355,12 @@ class Market(CompiledMarket, PlainMarket):
 
     def index_state(self):
         """The structs are the index."""
+
+    def walk_nodes(self, block, contracts):
+        return walk_nodes(self, block, contracts) if self.drawing is None else None
+
+    def first_offer(self, block, contract, node):
+        return first_offer(self, block, contract, node) if self.drawing is None else None
 
 
 cdef int prepare(CompiledMarket market, core, orders) except -1:

@@ -18,7 +18,8 @@ from matching_engine.exchange cimport (
     Exchange, Outcome, is_limited, rest,
 )
 from matching_engine.memory cimport NIL
-from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, wide
+from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, unit_micros, wide
+from matching_engine.node_row cimport note_ask
 from matching_engine.nodes cimport Node, add_ask, find_count, open_count
 from matching_engine.trading cimport Taker, crosses, match
 
@@ -175,8 +176,10 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     detail.tif = order.tif
     detail.post_only = order.post_only
     detail.rare = USUAL
-    if taker.sells and not add_ask(&exchange.nodes.nodes[taker.node], &exchange.orders, <uint64_t>taker.id):
-        return NO_MEMORY
+    if taker.sells:
+        note_ask(&contract.nodes, taker.node, unit_micros(contract, taker.price_micros), taker.id)
+        if not add_ask(&exchange.nodes.nodes[taker.node], &exchange.orders, <uint64_t>taker.id):
+            return NO_MEMORY
     return DONE
 
 

@@ -20,12 +20,15 @@ from matching_engine.core cimport number_or_nil, text_of_name
 from matching_engine.exchange cimport KEPT, UNUSUAL, USUAL, Contract, Detail, Exchange, price_at, rest, side_of
 from matching_engine.id_pages cimport IdPages, find_id
 from matching_engine.memory cimport NIL
+from matching_engine.money cimport unit_micros
+from matching_engine.node_row cimport note_ask
 from matching_engine.nodes cimport Count, add_ask, find_count, open_count
 from matching_engine.positions cimport Position as Claim
 from matching_engine.positions cimport PositionList, close_position, list_position, open_position, unlist_position
 from matching_engine.wire cimport size_of, text_of
 
 from matching_engine.reference import state as plain
+from matching_engine.reference.market import rank_of
 
 KINDS = ("limit", "market", "capacity")
 TIFS = ("GTG", "IOC", "FOK", "GTD")
@@ -248,6 +251,7 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
         detail.count = open_count(&exchange.nodes, detail.node, contract.start_s)
         if detail.count == NIL:
             raise MemoryError
+        note_ask(&contract.nodes, detail.node, unit_micros(contract, order.price_micros), rank_of(order))
         if not add_ask(&exchange.nodes.nodes[detail.node], &exchange.orders, order.id):
             raise MemoryError
     return slot

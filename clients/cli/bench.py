@@ -73,7 +73,9 @@ def tell(report: dict[str, Any]) -> None:
     show([row | {"met": "yes" if row["met"] else "no"} for row in report["targets"]], json=False)
 
 
-def engine(*, stream: Path | None = None, rounds: int = 5, whole: bool = False, json: bool = False) -> int:
+def engine(
+    *, stream: Path | None = None, rounds: int = 5, whole: bool = False, blocks: bool = False, json: bool = False
+) -> int:
     """Run command streams through the order book and through the whole exchange, beside the floor program.
 
     The exchange has accounts, money held, clients' order ids and positions; it takes packed commands and gives packed
@@ -87,12 +89,19 @@ def engine(*, stream: Path | None = None, rounds: int = 5, whole: bool = False, 
         interleaved rounds of floor, book and exchange, of which the medians are printed
     whole
         run orders and cancels through the whole engine instead, from bytes to bytes, beside the reference engine
+    blocks
+        run blocks over 24 hours against 1,000 nodes and capacity over 72 hours instead, beside limit orders
     json
         print one JSON document
     """
     from benchmarks.machine import describe_machine
 
     check_rounds(rounds)
+    if blocks:
+        from benchmarks.blocks import measure
+
+        show({"machine": describe_machine(), "rounds": rounds} | measure(1_000, 100, rounds), json=json)
+        return 0
     if whole:
         figures = {"machine": describe_machine(), "rounds": rounds} | measure_engine(rounds)
         show(figures, json=json)

@@ -3,7 +3,7 @@
 from matching_engine.reference import cancels, icebergs, resale
 from matching_engine.reference.fills import fill_at
 from matching_engine.reference.flexes import narrow, needed_micros
-from matching_engine.reference.lots import Choice, Offer, choose, contracts_from, lot_gpus, offers_by_node
+from matching_engine.reference.lots import Choice, Offer, choose, contracts_from, first_offer, lot_gpus
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import emit_trade, open_position, take_ask
 from matching_engine.reference.money import VENUE
@@ -44,7 +44,7 @@ def shrink_hold(block: Block, cost_micros: int) -> int:
 def take_hour(market: Market, block: Block, contract: str, node: str, qty: int, improvement: int) -> None:
     """Takes GPUs of a node from its asks of one hour, cheapest first; the last trade of all returns the improvement."""
     while qty:
-        offer = offers_by_node(market, block, contract)[node][0]
+        offer = first_offer(market, block, contract, node)
         part = min(qty, offer.gpus, icebergs.shown(offer.ask))
         qty -= part
         take_offer(market, block, offer, part, 0 if qty else improvement)

@@ -6,9 +6,11 @@ the walk ends at the first lot that does not fit; no ask is taken that the veloc
 what a GPU costs on average, with fees, at each start.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import takewhile
+from functools import lru_cache
+from itertools import chain
 
 from matching_engine.reference import velocity, vouchers
 from matching_engine.reference.fills import Fill, fill_at
@@ -72,9 +74,13 @@ def starts_of(market: Market, block: Block) -> range:
 
 def contracts_from(market: Market, block: Block, start_s: int) -> list[str]:
     """The contracts of the block's hours, from a start on."""
-    period_s = market.state.products[block.product].newest.period_s
-    starts = (start_s + step * period_s for step in range(block.periods))
-    return [contract_name(block.product, start, period_s) for start in starts]
+    return list(names_from(block.product, start_s, block.periods, market.state.products[block.product].newest.period_s))
+
+
+@lru_cache(maxsize=4_096)
+def names_from(product: str, start_s: int, periods: int, period_s: int) -> tuple[str, ...]:
+    """The names of consecutive contracts."""
+    return tuple(contract_name(product, start_s + step * period_s, period_s) for step in range(periods))
 
 
 def lot_gpus(market: Market, block: Block) -> int:
@@ -116,17 +122,28 @@ def nearest_first(choice: Choice) -> tuple[int, bool, int, int]:
 def choose_from(market: Market, block: Block, start_s: int) -> Choice:
     """Picks the lots a block would take from a start on; none where they are fewer than it accepts."""
     contracts = contracts_from(market, block, start_s)
-    hours = [offers_by_node(market, block, contract) for contract in contracts]
-    nodes = list(hours[0])
-    lots = sorted(lot for node in nodes for lot in lots_of(market, contracts, node, hours))
+    nodes, walk = market.walk_nodes(block, contracts) or walk_nodes(market, block, contracts)
+    first = next(walk, None)
+    lots = () if first is None else chain([first], walk)
     taken, reason = take_while_fitting(market, block, contracts, lots)
     fitting_gpus = len(taken) * lot_gpus(market, block)
-    best = -(-lots[0].price_sum_micros // block.periods) if lots else None
-    if not lots and not nodes and market.best(contracts[0], "sell") is not None:
+    best = None if first is None else -(-first.price_sum_micros // block.periods)
+    if not nodes and market.best(contracts[0], "sell") is not None:
         reason = "self_trade"
     if block.qty - block.left + fitting_gpus < block.min_qty:
         taken = []
-    return Choice(start_s, taken, fitting_gpus, reason, best, max(1, len(nodes)))
+    return Choice(start_s, taken, fitting_gpus, reason, best, max(1, nodes))
+
+
+def walk_nodes(market: Market, block: Block, contracts: list[str]) -> tuple[int, Iterator[Lot]]:
+    """How many nodes offer something in the first hour, and every node's lots, in the order in which they are taken."""
+    hours = [offers_by_node(market, block, contract) for contract in contracts]
+    return len(hours[0]), iter(sorted(lot for node in hours[0] for lot in lots_of(market, contracts, node, hours)))
+
+
+def first_offer(market: Market, block: Block, contract: str, node: str) -> Offer:
+    """What a node offers first in an hour."""
+    return market.first_offer(block, contract, node) or offers_by_node(market, block, contract)[node][0]
 
 
 def offers_by_node(market: Market, block: Block, contract: str) -> dict[str, list[Offer]]:
@@ -172,14 +189,18 @@ def lots_of(market: Market, contracts: list[str], node: str, hours: list[dict[st
 def lots_of_hour(market: Market, contract: str, offers: list[Offer]) -> list[tuple[Fill, int]]:
     """One entry for each lot a node offers in an hour, cheapest first: its cost and the age of its ask."""
     terms = market.terms_of(contract)
-    return [
-        (fill_at(terms, offer.ask.price_micros, terms.taker_fee_bps), rank_of(offer.ask))
-        for offer in takewhile(lambda each: not velocity.breaks(market, contract, each.ask.price_micros), offers)
-        for _ in range(offer.gpus // terms.lot)
-    ]
+    lots: list[tuple[Fill, int]] = []
+    for offer in offers:
+        if velocity.breaks(market, contract, offer.ask.price_micros):
+            break
+        fill = fill_at(terms, offer.ask.price_micros, terms.taker_fee_bps)
+        lots += [(fill, rank_of(offer.ask))] * (offer.gpus // terms.lot)
+    return lots
 
 
-def take_while_fitting(market: Market, block: Block, contracts: list[str], lots: list[Lot]) -> tuple[list[Lot], str]:
+def take_while_fitting(
+    market: Market, block: Block, contracts: list[str], lots: Iterable[Lot]
+) -> tuple[list[Lot], str]:
     """Takes lots in order up to the quantity, the limit on the average, the money held, and `max_cost`."""
     limit_micros = sum(unit_micros(market.terms_of(contract), block.limit_price_micros) for contract in contracts)
     hold_unit = hold_unit_from(market, block, start_of(contracts[0]))

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from matching_engine.reference.money import Accounts, Entry
-from matching_engine.reference.state import Contract, Order, Product, State
+from matching_engine.reference.state import Block, Contract, Order, Product, State
 from schemas.events import Event
 from schemas.ids import contract_start_s
 from schemas.venue import DefineProduct
@@ -114,6 +114,14 @@ class Market:
 
     def rules_changed(self) -> None:
         """Said where what a product or an account may do has changed within a command; here nothing keeps copies."""
+
+    # -- what blocks look for
+
+    def walk_nodes(self, block: Block, contracts: list[str]) -> tuple[int, Iterator] | None:
+        """How many nodes offer something and all their lots, where there is a quicker way than reading whole books."""
+
+    def first_offer(self, block: Block, contract: str, node: str) -> Any:
+        """The first that a node offers, where there is a quicker way."""
 
     # -- timers
 

@@ -1,5 +1,7 @@
 """Products and the rolling horizon of their contracts: which exist, which are listed, whose gate is open."""
 
+from functools import lru_cache
+
 from matching_engine.reference import timers
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.refusals import Refused, require
@@ -10,6 +12,7 @@ from schemas.ids import contract_name
 from schemas.venue import DefineProduct, ProductState
 from schemas.vouchers import is_cash
 
+name_of = lru_cache(maxsize=65_536)(contract_name)
 FIXED_TERMS = ("currency", "period_s", "gate_lead_s", "lot")
 CLOSED_CODES = {"CLOSED": "product_closed", "CANCEL_ONLY": "product_cancel_only", "HALTED": "product_halted"}
 
@@ -158,7 +161,7 @@ def require_open(market: Market, name: str, start_s: int, periods: int) -> list[
     starts = range(start_s, start_s + periods * period_s, period_s)
     require(is_known_start(product, starts[0]) and is_known_start(product, starts[-1]), "unlisted_contract")
     require(all(is_open(product, start) for start in starts), "gate_closed")
-    return [contract_name(name, start, period_s) for start in starts]
+    return [name_of(name, start, period_s) for start in starts]
 
 
 def gate_ms(product: Product, start_s: int) -> int:
