@@ -22,7 +22,7 @@ STREAM_COMMANDS = 4_000
 AUDITED_COMMANDS = 400
 SEEDS = (1, 2, 3)
 UNIT_TESTS = ("tests/unit/matching_engine", "tests/engine/test_engine_codec.py", "tests/engine/test_streams.py")
-PARTS = ("scenarios", "streams", "accounts", "units")
+PARTS = ("scenarios", "units", "streams", "accounts")
 
 
 class Failed(Exception):
