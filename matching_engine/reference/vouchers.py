@@ -122,8 +122,10 @@ def assign(market: Market, drawing: Drawing, order_id: int, currency: str) -> No
     positions = [market.state.positions[each] for each in range(first, last + 1)]
     left, whole, assigned = drawing.parts, drawing.whole_micros, {}
     for position in positions:
-        assigned[position.id] = share(left, position.escrow_micros, whole)
-        left, whole = less(left, assigned[position.id]), whole - position.escrow_micros
+        # Where `max_cost` bounds the hold and makers pay the dearer fee, GPUs may cost a little more than `whole`.
+        cost = min(position.escrow_micros, whole)
+        assigned[position.id] = share(left, cost, whole) if cost else {}
+        left, whole = less(left, assigned[position.id]), whole - cost
     spent = sum(position.escrow_micros + fee_of(market, position) for position in positions)
     left = fill_up(positions, assigned, left, drawing.hold_micros - spent)
     movement = Movement(market, currency)
