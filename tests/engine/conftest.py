@@ -12,7 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("engine")
     group.addoption("--long", action="store_true", help=f"{COMMANDS_LONG:,} commands through both engines")
     group.addoption("--commands", type=int, help=f"how many commands (usually {COMMANDS:,})")
-    group.addoption("--seed", type=int, help="the first stream's seed (usually by the clock)")
+    group.addoption("--stream-seed", type=int, help="the first stream's seed (usually by the clock)")
     group.addoption("--flavour", help="streams of one flavour only")
 
 
@@ -25,7 +25,7 @@ def commands(pytestconfig: pytest.Config) -> int:
 @pytest.fixture(scope="session")
 def seed(pytestconfig: pytest.Config) -> int:
     """The seed of the first stream; the next ones count on from it."""
-    given = pytestconfig.getoption("--seed")
+    given = pytestconfig.getoption("--stream-seed")
     return time.time_ns() // 1_000_000 % 1_000_000_000 if given is None else given
 
 

@@ -1,6 +1,6 @@
 """Random and adversarial streams give the same bytes in both engines, whatever is in them and wherever they are cut.
 
-`--commands N` sets how many in all (`--long`: 20,000,000), `--seed N` and `--flavour NAME` which; a stream that differs
+`--commands N` sets how many in all (`--long`: 20,000,000), `--stream-seed N` and `--flavour NAME` which; a stream that differs
 is made small and printed as text.
 """
 
@@ -37,7 +37,7 @@ def test_every_flavour_of_stream_gives_the_same_bytes_in_both_engines(
                 processes.shutdown(wait=False, cancel_futures=True)
                 pytest.fail(explain(outcome), pytrace=False)
     with capsys.disabled():
-        print(f"\n{len(streams)} streams, {tell_counts(done)}, {time.monotonic() - began:.0f} s, --seed {seed}")
+        print(f"\n{len(streams)} streams, {tell_counts(done)}, {time.monotonic() - began:.0f} s, --stream-seed {seed}")
     assert done["commands"] >= commands
     assert commands < 1_000_000 or done["restarts"] >= RESTARTS_MIN
 
@@ -65,7 +65,7 @@ def explain(outcome: Outcome) -> str:
     return (
         f"{stream}: {outcome.difference}\n{len(small)} of {len(outcome.records)} commands are enough:\n{tell(small)}\n"
         f"{difference_of(small)}\n"
-        f"again: ./hourbook test engine --seed {stream.seed} --flavour '{stream.flavour}' --commands 1"
+        f"again: ./hourbook test engine --stream-seed {stream.seed} --flavour '{stream.flavour}' --commands 1"
     )
 
 

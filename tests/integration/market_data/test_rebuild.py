@@ -20,6 +20,7 @@ from tests.fixtures.market_data import running_service
 
 P = 12_840_000
 NOW_MS = time.time_ns() // 1_000_000
+HOUR_MS = 3_600_000
 OUTBOX_ROWS = "select number, sent, recovered_until from market_data.outbox order by number"
 TABLES = ("trade", "candle", "index_value", "relayed")
 
@@ -88,7 +89,7 @@ async def outbox_with(url, count):
 
 async def test_the_ring_is_filled_from_the_log_at_the_start_as_far_as_it_reaches(writer, start_market_data, log):
     await writer.write(log)
-    with start_market_data() as service:
+    with start_market_data(market_data_ring_span_ms=HOUR_MS) as service:
         await service.ready()
         delta = await first_book_message(service, from_seq=4)
     with start_market_data(market_data_ring_span_ms=0) as service:
@@ -124,8 +125,8 @@ async def test_the_feed_goes_on_while_the_database_is_away_and_history_follows(
     writer, own_kafka, own_postgres, tmp_path, log
 ):
     await writer.write(log)
-    addresses = {"kafka": own_kafka.address, "database_url": own_postgres.address}
-    with running_service("market_data", tmp_path, **addresses) as service:
+    settings = {"kafka": own_kafka.address, "database_url": own_postgres.address, "market_data_ring_span_ms": HOUR_MS}
+    with running_service("market_data", tmp_path, **settings) as service:
         await service.ready()
         own_postgres.kill()
         log.command(accepted(20, "buy", 2, P + 10_000), traded(1, 20, 2, P + 10_000, left=(3, 0)))
