@@ -1,7 +1,7 @@
 """Random and adversarial streams give the same bytes in both engines, whatever is in them and wherever they are cut.
 
-`--commands N` sets how many in all (`--long`: 20,000,000), `--stream-seed N` and `--flavour NAME` which; a stream that differs
-is made small and printed as text.
+`--commands N` sets how many in all (`--long`: 20,000,000), `--stream-seed N` and `--flavour NAME` which; a stream that
+differs is made small and printed as text.
 """
 
 import os
