@@ -190,4 +190,6 @@ def test_no_table_of_ids_or_prices_has_a_fixed_size(desk: Desk):
     for order_id in range(1, 1_901):
         assert desk.cancel("op", order_id) == "cancel_done"
     assert (desk.book("sell"), desk.venue.engine.orders()) == ([], [])
-    assert desk.place("sell", 1, 1_000_000 - 1) == desk.place("buy", 1, 1) == []
+    for _ in range(2_300):
+        desk.place("sell", 1, 7)
+    assert [order_id for order_id, _, _ in desk.book("sell")] == list(range(1_901, 4_201))

@@ -292,9 +292,9 @@ REFERENCE_BANK = (
         "rank = (-min(demand, supply), distance, price)",
     ),
     Mutant(
-        "an auction serves bids below its price",
+        "an auction's last winner gets all he asked for",
         "reference/uncrossing.py",
-        'fits = order.price_micros >= price_micros if side == "buy" else order.price_micros <= price_micros',
-        'fits = side == "buy" or order.price_micros <= price_micros',
+        "chosen.append((order, min(qty, order.left)))",
+        "chosen.append((order, order.left))",
     ),
 )
