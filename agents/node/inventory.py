@@ -181,13 +181,17 @@ def _address(handle: object) -> int | None:
 
 
 def _driver() -> Driver:
-    kernel = KERNEL_DRIVER.read_text().splitlines()[0] if KERNEL_DRIVER.exists() else ""
+    simulated = hasattr(pynvml.nvmlLib, STAND_IN_SYMBOL)
     return Driver(
         version=pynvml.nvmlSystemGetDriverVersion(),
-        kernel_version=kernel,
+        kernel_version="" if simulated else _kernel_version(),  # the machine's own driver is not the stand-in's
         library_sha256=sha256(_library_path().read_bytes()).hexdigest(),
-        simulated=hasattr(pynvml.nvmlLib, STAND_IN_SYMBOL),
+        simulated=simulated,
     )
+
+
+def _kernel_version() -> str:
+    return KERNEL_DRIVER.read_text().splitlines()[0] if KERNEL_DRIVER.exists() else ""
 
 
 def _library_path() -> Path:

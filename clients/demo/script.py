@@ -1,13 +1,15 @@
 """The demo, chapter by chapter: reference data, agents, orders, delivery, settlement, hardware, the feed, checks."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agents.node.grades import CHIP_GRADES
 from clients.demo import hardware, trading
 from clients.demo.actors import Actor, Registry
 from clients.demo.checks import Check, replay, run_checks
-from clients.demo.sites import AgentSite, Sites
+from clients.demo.sites import AgentSite, Sites, own_gpus
 from clients.demo.story import DemoFailed, Story
 from clients.demo.watching import Watcher
 from clients.http import result_of
@@ -15,13 +17,21 @@ from infra.exchange import RunningExchange
 from infra.fake_nvml.scenario import lose_gpu
 from infra.reference.load import load_products
 from infra.reference.offers import load_offers
-from infra.reference.products import Timing
+from infra.reference.products import CHINESE_GRADES, Timing
 
 FLEET_PERIODS_AHEAD = 4
 GATE_IN_S = 8
 BLOCK_PERIODS = 3
-LIVE_AGENTS = 3
 UNPROVEN = "T0"
+
+
+@dataclass(frozen=True)
+class OwnGpus:
+    """The GPUs that this machine really has: who sells them, as what, and how many."""
+
+    site: AgentSite
+    product: str
+    gpus: int
 
 
 class Demo:
@@ -32,6 +42,7 @@ class Demo:
         self._registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
         self._sites = Sites(self._registry, work / "sites", exchange.data / "logs")
         self._watcher: Watcher | None = None
+        self._own: OwnGpus | None = None
         self.checks: list[Check] = []
         self.summary: dict[str, Any] = {}
 
@@ -71,16 +82,33 @@ class Demo:
             self._north = self._agent(east, "yangtze-01", 8, hub="CNE", price=trading.PRICE_CNY)
             self._south = self._agent(west, "taihu-01", 8, hub="CNE", price="13.10")
             self._surplus = self._agent(seller, "surplus-01", 2, hub="CNS", price="13.50", whole=False)
-            if self._sites.simulated:
-                self._story.line("this machine has no GPU: the agents read a scripted libnvidia-ml.so.1, and say so")
+            self._story.line("these agents read a scripted libnvidia-ml.so.1, and say so in every report")
+            self._own = self._enrol_own_gpus(own_gpus())
             self._played = self._sites.start_fleet(FLEET_PERIODS_AHEAD)
             self._story.wait_for("the live agents to be proven and active", self._live_active, 120)
-            for site in (self._north, self._south):
+            for site in self._shown():
                 node = self._node(site.operator)
                 gpus = f"{len(node['fit_gpus'])} × {node['grade']}"
                 self._story.line(f"{site.label}: {node['node']}, {gpus}, level {node['level']}")
-            self._story.wait_for("asks of both live agents", lambda: self._asks() >= 2, 60)
+            self._story.wait_for("asks of both live agents", lambda: self._asks(trading.PRODUCT) >= 2, 60)
+            if self._own:
+                self._story.wait_for("asks for this machine's GPUs", lambda: self._asks(self._own.product) >= 1, 60)
             self._story.line(f"{len(self._played)} sites of the real offers prove their GPUs meanwhile")
+
+    def _enrol_own_gpus(self, names: tuple[str, ...]) -> OwnGpus | None:
+        """Lets the GPUs that this machine really has be sold beside the scripted ones."""
+        if not names:
+            self._story.line("this machine has no GPU of its own to sell beside them")
+            return None
+        grade = CHIP_GRADES.get(names[0])
+        if grade not in CHINESE_GRADES or len(set(names)) > 1:
+            self._story.line(f"this machine's {', '.join(names)} are left out: no product is listed for them")
+            return None
+        operator = self._registry.open_account("this-machine", "operate", CNY="200000.00")
+        policy = {"hub": "CNE", "periods_ahead": self._timing.horizon_periods, "price": {"floor": trading.PRICE_CNY}}
+        site = self._sites.start_own_agent(operator, "own-gpus", policy)
+        self._story.line(f"this machine's {len(names)} × {names[0]} are sold beside them, read by NVIDIA's own library")
+        return OwnGpus(site, f"{grade}.CNE.F", len(names))
 
     def _agent(self, operator: Actor, label: str, gpus: int, hub: str, price: str, whole: bool = True) -> AgentSite:
         policy = {
@@ -126,6 +154,19 @@ class Demo:
             )
             if (trades["status"], block["status"]) != ("filled", "filled"):
                 raise DemoFailed("bob's order and carol's block should have traded")
+            if self._own:
+                self._buy_own_gpus(self._own)
+
+    def _buy_own_gpus(self, own: OwnGpus) -> None:
+        erin = self._registry.open_account("erin", "trade", CNY="50000.00")
+        period = next(
+            each for each in trading.open_periods(erin, own.product, 0) if each.start == self._periods[0].start
+        )
+        terms = {"side": "buy", "qty": own.gpus, "price": trading.PRICE_CNY}
+        order = trading.place(erin, "erin-1", contract=period.contract, **terms)["order"]
+        self._story.line(f"erin   {trading.describe(order)}, on this machine's own GPUs")
+        if order["status"] != "filled":
+            raise DemoFailed("erin's order should have traded")
 
     def _choose_periods(self, actor: Actor) -> list[trading.Period]:
         """Takes consecutive periods that both live agents already offer, far enough ahead to trade in calm."""
@@ -149,26 +190,27 @@ class Demo:
                 f"bob gets in at {access['endpoint']} on {len(access['gpus'])} GPUs",
             )
             self._sleep_until(second.start + (second.end - second.start) / 2, "the middle of the second period")
-            if self._sites.simulated:
-                lose_gpu(self._south.scenario, 3)
-                self._story.line("taihu-01 loses GPU 3 in mid-delivery (XID 79)")
+            lose_gpu(self._south.scenario, 3)
+            self._story.line("taihu-01 loses GPU 3 in mid-delivery (XID 79)")
             self._sleep_until(self._periods[-1].end, "the last period's end")
             self._story.line(f"{len(trading.positions_of(carol))} periods of carol's block are over")
-            sites = len(self._played) + LIVE_AGENTS
+            sites = len(self._played) + len(self._shown()) + 1
             self._story.wait_for("every site to be proven", lambda: self._proven(sites), 300)
             self._story.line(f"{sites} sites are proven; {self._open_asks()} hour books have asks, posted by agents")
 
     def _settle(self) -> None:
         with self._story.chapter("settlement", "Only what was delivered is paid"):
-            buyers = [self._registry.actors[name] for name in ("bob", "carol")]
-            wanted = 1 + BLOCK_PERIODS
+            buyers = self._buyers()
+            wanted = 1 + BLOCK_PERIODS + bool(self._own)
             within_s = self._timing.grace_s + 60
             self._story.wait_for("all receipts", lambda: len(self._receipts(buyers)) == wanted, within_s)
             for buyer in buyers:
                 for receipt in self._receipts([buyer]):
                     self._story.lines(receipt_line(receipt), *self._shortfalls(buyer, receipt))
+                    if used_gpu_s := receipt["used_gpu_s"]:
+                        self._story.line(f"       {buyer.account}'s own process was on it for {used_gpu_s} GPU-s")
             partial = [each for each in self._receipts(buyers) if each["delivered_gpu_s"] < each["contracted_gpu_s"]]
-            if self._sites.simulated and not partial:
+            if not partial:
                 raise DemoFailed("the lost GPU should have shortened a delivery")
 
     def _sell_hardware(self) -> None:
@@ -234,8 +276,8 @@ class Demo:
     # -- what the services say -----------------------------------------------------------------------------------------
 
     def _summarize(self, replayed: dict[str, Any], trial: dict[str, Any]) -> None:
-        traders = [self._registry.actors[name] for name in ("alice", "bob", "carol", "dave")]
-        buyers = traders[1:3]
+        buyers = self._buyers()
+        traders = [self._registry.actors["alice"], *buyers, self._registry.actors["dave"]]
         fills = [fill for actor in buyers for fill in result_of(actor.gateway.get("/v1/fills"))["items"]]
         self.summary |= {
             "orders": {actor.account: trading.orders_of(actor) for actor in traders},
@@ -247,6 +289,15 @@ class Demo:
             "checks": [{"name": each.name, "held": each.held, "figures": each.figures} for each in self.checks],
             "durations_s": self._story.durations_s,
         }
+
+    def _buyers(self) -> list[Actor]:
+        """Those whose orders traded."""
+        names = ("bob", "carol", "erin") if self._own else ("bob", "carol")
+        return [self._registry.actors[name] for name in names]
+
+    def _shown(self) -> tuple[AgentSite, ...]:
+        """The sites of live agents whose hours are bought."""
+        return (self._north, self._south, self._own.site) if self._own else (self._north, self._south)
 
     def _receipts(self, buyers: list[Actor]) -> list[dict[str, Any]]:
         found = [each for actor in buyers for each in result_of(actor.delivery.get("/v1/receipts"))["items"]]
@@ -276,11 +327,11 @@ class Demo:
         return sum(node["level"] != UNPROVEN for node in self._nodes()) >= wanted
 
     def _live_active(self) -> bool:
-        operators = {site.operator.account for site in (self._north, self._south, self._surplus)}
+        operators = {site.operator.account for site in (*self._shown(), self._surplus)}
         return operators <= {node["account"] for node in self._nodes() if node["state"] == "active"}
 
-    def _asks(self) -> int:
-        periods = trading.open_periods(self._registry.admin, trading.PRODUCT, GATE_IN_S)
+    def _asks(self, product: str) -> int:
+        periods = trading.open_periods(self._registry.admin, product, GATE_IN_S)
         return len(trading.book_of(self._registry.admin, periods[0].contract)["asks"]) if periods else 0
 
     def _open_asks(self) -> int:

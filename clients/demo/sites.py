@@ -1,6 +1,5 @@
 """Operators' sites: live node agents, each a process over NVML, and the real offers played by one process."""
 
-import ctypes
 import json
 import os
 import subprocess
@@ -8,7 +7,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pynvml
+
 from clients.demo.actors import Actor, Registry
+from clients.demo.hook import TENANTS_VARIABLE
 from clients.demo.story import DemoFailed
 from clients.http import result_of
 from infra.fake_nvml.build import build_library, environment
@@ -46,33 +48,38 @@ class AgentSite:
         return json.loads(path.read_text())["node_id"] if path.exists() else None
 
 
-def has_real_nvml() -> bool:
-    """Says whether this machine has NVIDIA's own library."""
+def own_gpus() -> tuple[str, ...]:
+    """Returns the names of the GPUs that this machine really has, as its driver gives them."""
     try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return False
-    return True
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+    return tuple(map(pynvml.nvmlDeviceGetName, handles))
 
 
 class Sites:
     """Starts and stops the demo's agents; everything they keep lies under `folder`."""
 
-    def __init__(self, registry: Registry, folder: Path, logs: Path, use_real_nvml: bool = True):
+    def __init__(self, registry: Registry, folder: Path, logs: Path):
         self._registry, self._folder, self._logs = registry, folder, logs
-        self._simulated = not (use_real_nvml and has_real_nvml())
-        self._library = build_library(folder / "nvml") if self._simulated else None
+        self._library = build_library(folder / "nvml")
         self._running: list[tuple[Program, subprocess.Popen[bytes]]] = []
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the live agents read the stand-in library."""
-        return self._simulated
 
     def start_agent(
         self, operator: Actor, label: str, policy: dict, gpus: int, model: GpuModel = H100_SXM
     ) -> AgentSite:
-        """Starts one live agent with a policy file, an enrolment token and lease hooks of its own."""
+        """Starts one live agent over `gpus` scripted GPUs, with a policy, an enrolment token and hooks of its own."""
+        folder = self._prepare(operator, label, policy)
+        write_scenario(folder / "gpus.scenario", scenario_text(label, model, gpus))
+        return self._run(operator, label, folder, environment(self._library, folder / "gpus.scenario"))
+
+    def start_own_agent(self, operator: Actor, label: str, policy: dict) -> AgentSite:
+        """Starts one live agent over this machine's own GPUs; a buyer's process works on them while leased."""
+        folder = self._prepare(operator, label, policy)
+        return self._run(operator, label, folder, {TENANTS_VARIABLE: str(folder)})
+
+    def _prepare(self, operator: Actor, label: str, policy: dict) -> Path:
         folder = self._folder / label
         folder.mkdir(parents=True)
         policy = {"label": label, "idle": {"for_ms": IDLE_FOR_MS}, "hooks": lease_hooks()} | policy
@@ -86,10 +93,9 @@ class Sites:
             "venue": venue_addresses(operator),
         }
         (folder / "agent.toml").write_text(to_toml(config))
-        variables = {}
-        if self._simulated:
-            write_scenario(folder / "gpus.scenario", scenario_text(label, model, gpus))
-            variables = environment(self._library, folder / "gpus.scenario")
+        return folder
+
+    def _run(self, operator: Actor, label: str, folder: Path, variables: dict[str, str]) -> AgentSite:
         command = [sys.executable, "-m", "agents.node", "--config", str(folder / "agent.toml")]
         site = AgentSite(label, operator, folder, self._program(f"agent-{label}", command, variables))
         site.process = self._start(site.program)

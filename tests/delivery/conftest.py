@@ -35,7 +35,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     with running(work / "data", **free_ports()) as exchange:
         load_products(exchange.addresses["kafka"], exchange.data / "keys", TIMING)
         registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
-        agents = Sites(registry, work / "sites", exchange.data / "logs", use_real_nvml=False)
+        agents = Sites(registry, work / "sites", exchange.data / "logs")
         sites = {}
         for label, price in PRICES.items():
             operator = registry.open_account(label, "operate", CNY="100000.00")

@@ -45,7 +45,7 @@ def venue(servers_folder: Path) -> Iterator[Venue]:
     with running(work / "data", **free_ports()) as exchange:
         load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
         registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
-        sites = Sites(registry, work / "sites", exchange.data / "logs", use_real_nvml=False)
+        sites = Sites(registry, work / "sites", exchange.data / "logs")
         try:
             operator = registry.open_account("operator", "operate", CNY="1000.00")
             policy = {"hub": "CNE", "periods_ahead": 12, "price": {"floor": PRICE}}

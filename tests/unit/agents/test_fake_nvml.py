@@ -48,6 +48,19 @@ print(json.dumps([[name, sizeof(name.encode()), ctypes.sizeof(getattr(pynvml, na
     assert [(name, ours) for name, ours, _ in sizes] == [(name, theirs) for name, _, theirs in sizes]
 
 
+def test_a_stand_in_does_not_pass_the_machines_own_driver_off_as_its_kernels(in_child, scenario, tmp_path):
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04\n")
+    code = f"""
+import json
+from pathlib import Path
+from agents.node import inventory
+inventory.KERNEL_DRIVER = Path({str(tmp_path / "version")!r})
+driver = inventory.Nvml().driver
+print(json.dumps([driver.simulated, driver.kernel_version]))
+"""
+    assert in_child(code, scenario) == [True, ""]
+
+
 def test_the_inventory_is_the_scenarios_and_says_that_it_is_simulated(in_child, scenario):
     code = READ + "print(json.dumps([nvml.driver.simulated, [g.model_dump() for g in nvml.inventory()]]))"
     simulated, gpus = in_child(code, scenario)
