@@ -18,6 +18,7 @@ from services.market_data.feed import Feed, Ring
 from services.market_data.handlers import EventHandler, RelayHandler, subscribe
 from services.market_data.history import Stored
 from services.market_data.readers import Reader
+from services.market_data.recorder import Recorder
 from services.market_data.relays import Relays
 from services.market_data.settings import Settings
 from services.market_data.snapshots import Snapshots
@@ -76,15 +77,17 @@ class MarketData:
         outbox = Outbox(self.settings, pool, NAME)
         await outbox.recover()
         position = await store.read_position(pool, self.settings.shard)
-        handler = EventHandler(self.settings, pool, self.market, self.feed, position, self.stored)
+        recorder = Recorder(self.settings, pool, position, self.stored, outbox.wake)
+        handler = EventHandler(self.settings, self.market, self.feed, position, recorder)
         tasks.create_task(outbox.run())
+        tasks.create_task(recorder.run())
         start = handler.restore()
+        self.stored.move(start.seq)
         reader = EventReader(self.settings, start.next_offset, start.seq, linger_s=self.settings.market_data_linger_s)
         watch = tasks.create_task(self._when_caught_up(reader))
         try:
             async for batch in reader.batches():
-                if await handler.take(batch):
-                    outbox.wake()
+                await handler.take(batch)
                 metrics.EVENTS.inc(len(batch.events))
                 metrics.SEQ.set(batch.last_seq)
                 # A long replay must leave the other tasks their turn.

@@ -73,7 +73,7 @@ class FoldFiles:
         return None
 
     def offer(self, market: Market, next_offset: int) -> None:
-        """Writes a snapshot if it is time; call it between two commands, when the tables have everything before."""
+        """Writes a snapshot if it is time; call it between two commands. It counts once the tables are as far."""
         if self.busy() or not self._due(market.seq):
             return
         self._seq, self._taken_at_s = market.seq, time.monotonic()

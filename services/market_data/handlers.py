@@ -17,8 +17,8 @@ from services.market_data import store
 from services.market_data.domain import Market
 from services.market_data.feed import Feed, Stream
 from services.market_data.folds import FoldFiles
-from services.market_data.history import History, Stored
 from services.market_data.publishing import Publishing
+from services.market_data.recorder import Recorder
 from services.market_data.relays import Relays, delivery_item, listing_item
 from services.market_data.settings import Settings
 
@@ -26,64 +26,48 @@ LISTING: TypeAdapter[ListingChanged] = TypeAdapter(ListingChanged)
 
 
 class EventHandler:
-    """Folds the log, from a snapshot or its start, but writes and fixes only what lies after the cursor.
+    """Folds the log, from a snapshot or its start, publishes, and hands what lies after the cursor to the recorder.
 
     The events of a command may come in two batches: it counts, whole, at the sequence of its last event.
     """
 
-    def __init__(
-        self, settings: Settings, pool: Pool, market: Market, feed: Feed, position: Position, stored: Stored
-    ) -> None:
-        self._settings, self._pool, self._market, self._feed, self._stored = settings, pool, market, feed, stored
+    def __init__(self, settings: Settings, market: Market, feed: Feed, position: Position, recorder: Recorder) -> None:
+        self._market, self._feed, self._recorder = market, feed, recorder
         self._publishing = Publishing(market, feed)
         self._folds = FoldFiles(
             settings.folds_dir, settings.market_data_fold_every_events, settings.market_data_fold_every_s
         )
-        self._position = position
+        self._cursor_seq = position.seq
         self._pending: list[AnyEvent] = []
         self._publishing_since_ms = time.time_ns() // 1_000_000 - settings.market_data_ring_span_ms
 
     def restore(self) -> Position:
         """Goes on from a snapshot where one fits; returns where the event log is to be read from."""
-        fold = self._folds.newest(self._position.seq, self._publishing_since_ms)
+        fold = self._folds.newest(self._cursor_seq, self._publishing_since_ms)
         if fold is None:
             return Position(0, 0, None)
         self._market.restore(fold.state)
         self._feed.ring.start(fold.seq)
-        self._stored.move(fold.seq)
         return Position(fold.seq, fold.next_offset, None)
 
-    async def take(self, batch: EventBatch) -> bool:
-        """Takes a batch; returns whether an index is to be fixed."""
-        fixing = await self._take(batch)
-        if not self._pending:
-            self._folds.offer(self._market, batch.next_offset)
-        return fixing
-
-    async def _take(self, batch: EventBatch) -> bool:
-        history = History()
+    async def take(self, batch: EventBatch) -> None:
+        """Takes a batch."""
         for event in batch.events:
             self._pending.append(event)
             if event.index + 1 == event.count:
-                self._take_command(self._pending, history)
+                self._take_command(self._pending)
                 self._pending = []
-        if batch.last_seq <= self._position.seq:
-            self._stored.move(batch.last_seq)
-            return False
-        new = Position(batch.last_seq, batch.next_offset, None)
-        await store.write(self._pool, self._settings.shard, self._position, new, history)
-        self._position = new
-        self._stored.move(new.seq)
-        return bool(history.fixings)
+        await self._recorder.note(Position(batch.last_seq, batch.next_offset, None))
+        if not self._pending:
+            self._folds.offer(self._market, batch.next_offset)
 
-    def _take_command(self, events: Sequence[AnyEvent], history: History) -> None:
+    def _take_command(self, events: Sequence[AnyEvent]) -> None:
         changes = self._market.fold(events)
         if changes.ts_ms >= self._publishing_since_ms:
             self._publishing.publish(changes)
         else:
             self._feed.ring.start(changes.seq)
-        if changes.seq > self._position.seq:
-            history.add(changes)
+        self._recorder.add(changes)
 
 
 class RelayHandler:

@@ -67,12 +67,15 @@ class PastIndex(NamedTuple):
 
 @dataclass
 class History:
-    """What a batch adds to the tables, and the index values that it is time to fix."""
+    """What is added to the tables in one transaction, and the index values that it is time to fix."""
 
     trades: list[Trade] = field(default_factory=list)
     candles: dict[tuple[str, str, int], Candle] = field(default_factory=dict)
     indexes: list[IndexSet] = field(default_factory=list)
     fixings: list[IndexFixed] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, (self.trades, self.candles, self.indexes, self.fixings)))
 
     def add(self, changes: Changes) -> None:
         """Adds what one command changed; of a candle the last state counts."""

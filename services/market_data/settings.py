@@ -7,7 +7,7 @@ from services.kit.settings import Settings as KitSettings
 
 class Settings(KitSettings):
     """Besides the shared settings: how long news gathers, how far readers may fall behind, how long the feed
-    remembers, how often the fold is written down.
+    remembers, how often tables and the fold are written and how much may wait for that.
     """
 
     market_data_linger_s: float = 0.01
@@ -16,6 +16,8 @@ class Settings(KitSettings):
     market_data_reader_messages_max: int = 4_096
     market_data_reader_streams_max: int = 2_000
     market_data_page_rows_max: int = 1_000
+    market_data_write_pause_s: float = 0.1
+    market_data_unwritten_rows_max: int = 200_000
     market_data_fold_every_events: int = 200_000
     market_data_fold_every_s: float = 600.0
 

@@ -1,4 +1,4 @@
-"""History in PostgreSQL: trades, candles, index values in one transaction a batch, with the cursor and the outbox."""
+"""History in PostgreSQL: trades, candles, index values, each transaction with the cursor and the outbox."""
 
 import asyncio
 from collections.abc import Sequence

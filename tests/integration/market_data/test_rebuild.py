@@ -205,6 +205,7 @@ async def test_a_restart_reads_only_what_came_after_the_snapshot(writer, start_m
     with start_market_data(**FOLDS) as service:
         await service.ready()
         await snapshot_of(tmp_path, seq=6)
+        await service.get("/v1/trades", sym=CONTRACT)  # answered once the tables have everything
         service.stop(signal.SIGKILL)
     log.command(accepted(20, "buy", 2, P + 10_000), traded(1, 20, 2, P + 10_000, left=(3, 0)))
     await writer.write(log)
