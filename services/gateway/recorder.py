@@ -9,6 +9,7 @@ from services.gateway.domain import HistoryBehind
 from services.gateway.history import History
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Rows, Store, rows_of
+from services.kit.process import set_within
 from services.kit.store import DatabaseAway, Position
 
 FLUSHED_SEQ = Gauge("hourbook_gateway_flushed_seq", "The last event that the history tables hold")
@@ -25,7 +26,7 @@ class Recorder:
     def __init__(self, settings: GatewaySettings, history: History, store: Store, position: Position):
         self._settings, self._history, self._store = settings, history, store
         self._flushed, self._read = position, position
-        self._news, self._moved = asyncio.Event(), asyncio.Event()
+        self._news, self._moved, self._wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def note(self, seq: int, next_offset: int) -> None:
         """The history holds all events up to `seq` now. Raises TooFarBehind."""
@@ -47,13 +48,17 @@ class Recorder:
             FLUSHED_ROWS.inc(len(changes))
             self._moved.set()
             self._moved = asyncio.Event()
-            await asyncio.sleep(self._settings.flush_pause_s)
+            await set_within(self._wanted, self._settings.flush_pause_s)
+            self._wanted.clear()
 
     async def reach(self, seq: int) -> None:
-        """Returns when the tables hold event `seq`. Raises HistoryBehind if that takes too long."""
+        """Returns when the tables hold event `seq`; they are written for it at once. Raises HistoryBehind if that takes
+        too long.
+        """
         try:
             async with asyncio.timeout(self._settings.read_wait_s):
                 while self._flushed.seq < seq:
+                    self._wanted.set()
                     await self._moved.wait()
         except TimeoutError as error:
             raise HistoryBehind(f"the tables stand at {self._flushed.seq}, not yet at {seq}") from error

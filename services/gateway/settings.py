@@ -16,7 +16,7 @@ class GatewaySettings(Settings):
     burst_s: float = 2.0
     page_size: int = 100
     page_size_max: int = 500
-    flush_pause_s: float = 0.05
+    flush_pause_s: float = 0.25
     unflushed_rows_max: int = 500_000
     read_wait_s: float = 3.0
     feed_queue_max: int = 10_000

@@ -31,6 +31,15 @@ def run_service(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
         sys.exit(1)
 
 
+async def set_within(event: asyncio.Event, timeout_s: float) -> bool:
+    """Waits for an event, but no longer than that; says whether it was set."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
 def spare_collector() -> None:
     """Takes what is loaded out of the garbage collector's sight, and lets it look seldom: each full round over modules
     and long-lived records holds up everything else; a fork then also copies fewer pages.

@@ -23,7 +23,7 @@ class Stored:
 
     def __init__(self) -> None:
         self.seq = 0
-        self._moved = asyncio.Event()
+        self._moved, self.wanted = asyncio.Event(), asyncio.Event()
 
     def move(self, seq: int) -> None:
         """Says that everything up to `seq` is written."""
@@ -32,10 +32,13 @@ class Stored:
         self._moved = asyncio.Event()
 
     async def reach(self, seq: int) -> None:
-        """Waits until everything up to `seq` is written. Raises HistoryBehind after two seconds."""
+        """Waits until everything up to `seq` is written, which is then wanted at once. Raises HistoryBehind after two
+        seconds.
+        """
         try:
             async with asyncio.timeout(REACH_TIMEOUT_S):
                 while self.seq < seq:
+                    self.wanted.set()
                     await self._moved.wait()
         except TimeoutError as error:
             raise HistoryBehind(f"written up to {self.seq}, seen up to {seq}") from error

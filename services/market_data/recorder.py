@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from services.kit.process import set_within
 from services.kit.store import Pool, Position
 from services.market_data import store
 from services.market_data.domain import Changes
@@ -52,4 +53,5 @@ class Recorder:
             self._room.set()
             if history.fixings:
                 self._wake_outbox()
-            await asyncio.sleep(self._settings.market_data_write_pause_s)
+            await set_within(self._stored.wanted, self._settings.market_data_write_pause_s)
+            self._stored.wanted.clear()
