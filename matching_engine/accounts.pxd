@@ -1,7 +1,9 @@
 """Who has money: accounts and assets under numbers, and a balance for each pair that a posting ever named."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
+from matching_engine.id_list cimport IdList
 from matching_engine.id_table cimport IdTable, put_id, reserve_id, tag_of
 from matching_engine.memory cimport NIL, grow
 from matching_engine.words cimport Names
@@ -22,7 +24,8 @@ cdef struct Accounts:
     Names assets
     Balance* balances
     IdTable table
-    uint32_t count, capacity
+    IdList* orders            # by the account's number: those that no node backs
+    uint32_t count, capacity, orders_capacity
 
 
 cdef inline uint64_t key_of(uint32_t account, uint32_t asset) noexcept nogil:
@@ -57,3 +60,14 @@ cdef inline uint32_t open_balance(Accounts* accounts, uint32_t account, uint32_t
     accounts.count += 1
     put_id(&accounts.table, key_of(account, asset), slot)
     return slot
+
+
+cdef inline IdList* own_orders(Accounts* accounts, uint32_t account) noexcept nogil:
+    """The list of the account's orders that no node backs; NULL where memory is out."""
+    cdef uint32_t known
+    while account >= accounts.orders_capacity:
+        known = accounts.orders_capacity
+        if not grow(<void**>&accounts.orders, &accounts.orders_capacity, sizeof(IdList)):
+            return NULL
+        memset(&accounts.orders[known], 0, (accounts.orders_capacity - known) * sizeof(IdList))
+    return &accounts.orders[account]

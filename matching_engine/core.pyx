@@ -10,6 +10,7 @@ from libc.string cimport memset
 from matching_engine.bindings cimport close_gate, open_gate
 from matching_engine.book cimport free_books, start_books
 from matching_engine.exchange cimport Contract
+from matching_engine.id_list cimport IdList
 from matching_engine.id_table cimport IdTable, resize_ids
 from matching_engine.memory cimport NIL, grow
 from matching_engine.node_row cimport free_row
@@ -49,17 +50,19 @@ cdef class Core:
 
     def __dealloc__(self):
         cdef Exchange* exchange = &self.exchange
-        cdef uint32_t slab, node
+        cdef uint32_t slab, node, account
         free_books(&exchange.books)
         for chunk in range(exchange.contract_names.count):
             free_row(&exchange.contracts[chunk].nodes)
         for node in range(exchange.nodes.names.count):
-            free(exchange.nodes.nodes[node].asks)
+            free(exchange.nodes.nodes[node].asks.ids)
+        for account in range(exchange.accounts.orders_capacity):
+            free(exchange.accounts.orders[account].ids)
         for slab in range(exchange.bindings.slabs_used):
             free(exchange.bindings.slabs[slab])
         for pool in (
             <size_t>exchange.details, <size_t>exchange.orders.directory, <size_t>exchange.orders.pages,
-            <size_t>exchange.accounts.balances, <size_t>exchange.accounts.table.entries,
+            <size_t>exchange.accounts.balances, <size_t>exchange.accounts.orders, <size_t>exchange.accounts.table.entries,
             <size_t>exchange.bindings.chunks, <size_t>exchange.bindings.slabs, <size_t>exchange.bindings.gates,
             <size_t>exchange.bindings.table.entries,
             <size_t>exchange.nodes.nodes, <size_t>exchange.nodes.counts, <size_t>exchange.nodes.table.entries,
@@ -107,7 +110,7 @@ cdef class Core:
             if number == exchange.nodes.capacity:
                 if not grow(<void**>&exchange.nodes.nodes, &exchange.nodes.capacity, sizeof(Node)):
                     raise MemoryError
-            exchange.nodes.nodes[number] = Node(-1, 0, 0, 0, 0, 0, NULL, 0, 0, NIL, 0, False)
+            exchange.nodes.nodes[number] = Node(-1, 0, 0, 0, 0, 0, IdList(NULL, 0, 0), NIL, 0, False)
         return number
 
     cdef uint32_t contract(self, str name) except 0xFFFFFFFF:

@@ -6,9 +6,10 @@ What is here is what ordinary orders need. Whatever is rare about a record is ke
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from matching_engine.accounts cimport Accounts
+from matching_engine.accounts cimport Accounts, own_orders
 from matching_engine.bindings cimport Bindings
 from matching_engine.book cimport Books, Level, Order, Side, link_order, price_of, reserve, unlink_order
+from matching_engine.id_list cimport IdList, add_id
 from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
 from matching_engine.memory cimport NIL, grow
 from matching_engine.node_row cimport NodeRow, forget_ask
@@ -129,6 +130,12 @@ cdef inline uint32_t rest(
         unlink_order(&exchange.books, slot)
         return NIL
     return slot
+
+
+cdef inline bint list_order(Exchange* exchange, uint64_t id, uint32_t account, uint32_t node) noexcept nogil:
+    """Note an order that rests with whoever backs it: its node, or its account; False where memory is out."""
+    cdef IdList* own = own_orders(&exchange.accounts, account) if node == NIL else &exchange.nodes.nodes[node].asks
+    return own != NULL and add_id(own, &exchange.orders, id)
 
 
 cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept nogil:

@@ -10,6 +10,7 @@ from matching_engine.core import Core as make_core
 from matching_engine.market import Market
 from matching_engine.reference import state as plain
 from matching_engine.reference.market import rank_of
+from matching_engine.waiting_blocks import WaitingBlocks
 
 
 def open_market(state) -> Market:
@@ -18,6 +19,7 @@ def open_market(state) -> Market:
     orders, positions, bindings, balances = state.orders, state.positions, state.bindings, state.balances
     state.orders, state.positions = Orders(core), Positions(core)
     state.bindings, state.balances = Bindings(core), Balances(core)
+    state.blocks = WaitingBlocks(state.blocks)
     market = Market(core, state.orders, state)
     core.exchange.next_offset = state.next_offset
     (<CompiledMarket>market).end_rules()

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.core cimport Core
 from matching_engine.event_tape cimport EventTape
+from matching_engine.id_list cimport IdList
 from matching_engine.records cimport Counts, Orders
 
 
@@ -15,6 +16,7 @@ cdef class CompiledMarket:
     cdef public int64_t offset
     cdef public object books, capacity_orders, node_orders, gpu_nodes, expiries
     cdef list closed_books                 # numbers of the contracts whose gate is closing
+    cdef dict account_nodes                # the numbers of each account's nodes
 
     cdef uint32_t open_contract(self, str name) except 0xFFFFFFFF
     cdef uint32_t find_contract(self, str name) except? 0xFFFFFFFF
@@ -23,6 +25,8 @@ cdef class CompiledMarket:
     cdef int read_node(self, uint32_t number, object node) except -1
     cdef int take_out(self, object order) except -1
     cdef Counts move_counts(self, uint32_t number, dict plain, bint sold)
+    cdef set living(self, IdList* own)
+    cdef list oldest_first(self, set ids)
     cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF
     cdef int read_limits(self) except -1
     cdef int begin_rules(self) except -1

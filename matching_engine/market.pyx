@@ -4,10 +4,11 @@ from heapq import heappop
 
 from matching_engine.book cimport best_order, close_sides, next_order, open_sides
 from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, take_out
+from matching_engine.id_list cimport IdList, keep_living
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
 from matching_engine.node_row cimport free_row
-from matching_engine.nodes cimport Node, keep_living
+from matching_engine.nodes cimport Node
 from matching_engine.records cimport ContractPositions, Counts, Order, put_order
 
 from matching_engine.entries import Accounts, Entry
@@ -123,11 +124,31 @@ cdef class CompiledMarket:
         return NIL if known.bids == NIL else best_order(&self.core.exchange.books, known.bids + (side == "sell"))
 
     def asks_of(self, str node):
-        cdef Node* facts = &self.core.exchange.nodes.nodes[self.core.node(node)]
+        return self.oldest_first(self.living(&self.core.exchange.nodes.nodes[self.core.node(node)].asks))
+
+    def resting_of(self, str account):
+        """What the account backs itself, and what its nodes back."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef uint32_t number = self.core.account(account)
+        cdef uint32_t node
+        cdef set ids = set()
+        if number < exchange.accounts.orders_capacity:
+            ids = self.living(&exchange.accounts.orders[number])
+        for node in self.account_nodes.get(number, ()):
+            ids |= self.living(&exchange.nodes.nodes[node].asks)
+        return self.oldest_first(ids)
+
+    cdef set living(self, IdList* own):
+        """The ids of a list. One may stand there twice: whoever replaces an order puts it to rest again."""
         cdef uint32_t place
-        keep_living(facts, &self.core.exchange.orders)
-        ids = {facts.asks[place] for place in range(facts.asks_used)}
+        keep_living(own, &self.core.exchange.orders)
+        return {own.ids[place] for place in range(own.used)}
+
+    cdef list oldest_first(self, set ids):
         return [self.resting_orders[order_id] for order_id in sorted(ids)]
+
+    def blocks_of(self, str account):
+        return self.state.blocks.of_account(account)
 
     # -- what blocks look for
 
@@ -141,8 +162,8 @@ cdef class CompiledMarket:
         cdef uint32_t place, slot
         cdef dict hours = {self.core.contract(contract): [] for contract in contracts}
         cdef list found
-        for place in range(facts.asks_used):
-            slot = find_id(&exchange.orders, facts.asks[place])
+        for place in range(facts.asks.used):
+            slot = find_id(&exchange.orders, facts.asks.ids[place])
             if slot == NIL:
                 continue
             found = hours.get(exchange.details[slot].contract)
@@ -262,7 +283,9 @@ cdef class CompiledMarket:
         """Copies what orders have to know of a node; its counts move into the exchange."""
         cdef Node* facts = &self.core.exchange.nodes.nodes[number]
         facts.version = self.core.exchange.version
+        self.account_nodes.get(facts.account, set()).discard(number)
         facts.account = self.core.account(node.account)
+        self.account_nodes.setdefault(facts.account, set()).add(number)
         facts.grade, facts.hub = self.core.label(node.grade), self.core.label(node.hub)
         facts.alive, facts.until_ms = node.alive, node.until_ms
         facts.level = LEVELS.index(node.level)
@@ -364,5 +387,5 @@ class Market(CompiledMarket, PlainMarket):
 
 
 cdef int prepare(CompiledMarket market, core, orders) except -1:
-    market.core, market.resting_orders, market.closed_books = core, orders, []
+    market.core, market.resting_orders, market.closed_books, market.account_nodes = core, orders, [], {}
     return 0

@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from matching_engine.id_list cimport IdList
 from matching_engine.id_table cimport IdTable, put_id, reserve_id, tag_of
-from matching_engine.id_pages cimport IdPages, find_id
 from matching_engine.memory cimport NIL, grow, prefetch
 from matching_engine.words cimport Names
 
@@ -19,8 +19,7 @@ cdef struct Node:
     int64_t until_ms
     int64_t rentable
     uint32_t account, grade, hub
-    uint64_t* asks            # ids of its asks, oldest first, among them such as do not rest any more
-    uint32_t asks_used, asks_capacity
+    IdList asks
     uint32_t counts           # the first of its counts, or NIL
     uint8_t level
     uint8_t alive
@@ -31,29 +30,6 @@ cdef struct Nodes:
     Count* counts
     IdTable table
     uint32_t capacity, counts_used, counts_capacity
-
-
-cdef inline void keep_living(Node* node, const IdPages* orders) noexcept nogil:
-    """Drop the ids of asks that do not rest any more."""
-    cdef uint32_t place
-    cdef uint32_t kept = 0
-    for place in range(node.asks_used):
-        if find_id(orders, node.asks[place]) != NIL:
-            node.asks[kept] = node.asks[place]
-            kept += 1
-    node.asks_used = kept
-
-
-cdef inline bint add_ask(Node* node, const IdPages* orders, uint64_t order_id) noexcept nogil:
-    """Note an ask that comes to rest; nobody has to say when it is gone. False where memory is out."""
-    if node.asks_used == node.asks_capacity:
-        keep_living(node, orders)
-        if 2 * node.asks_used >= node.asks_capacity:
-            if not grow(<void**>&node.asks, &node.asks_capacity, sizeof(uint64_t)):
-                return False
-    node.asks[node.asks_used] = order_id
-    node.asks_used += 1
-    return True
 
 
 cdef inline uint64_t count_key(uint32_t node, int64_t start_s) noexcept nogil:

@@ -15,12 +15,12 @@ from matching_engine.events cimport (
 )
 from matching_engine.exchange cimport (
     COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE, USUAL, Contract, Detail,
-    Exchange, Outcome, is_limited, rest,
+    Exchange, Outcome, is_limited, list_order, rest,
 )
 from matching_engine.memory cimport NIL
 from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, unit_micros, wide
 from matching_engine.node_row cimport note_ask
-from matching_engine.nodes cimport Node, add_ask, find_count, open_count
+from matching_engine.nodes cimport Node, find_count, open_count
 from matching_engine.trading cimport Taker, crosses, match
 
 
@@ -178,9 +178,7 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     detail.rare = USUAL
     if taker.sells:
         note_ask(&contract.nodes, taker.node, unit_micros(contract, taker.price_micros), taker.id)
-        if not add_ask(&exchange.nodes.nodes[taker.node], &exchange.orders, <uint64_t>taker.id):
-            return NO_MEMORY
-    return DONE
+    return DONE if list_order(exchange, <uint64_t>taker.id, taker.account, taker.node) else NO_MEMORY
 
 
 cdef inline Outcome trade_and_rest(

@@ -17,12 +17,14 @@ from matching_engine.bindings cimport (
 from matching_engine.book cimport Order as Resting
 from matching_engine.book cimport price_of
 from matching_engine.core cimport number_or_nil, text_of_name
-from matching_engine.exchange cimport KEPT, UNUSUAL, USUAL, Contract, Detail, Exchange, price_at, rest, side_of
+from matching_engine.exchange cimport (
+    KEPT, UNUSUAL, USUAL, Contract, Detail, Exchange, list_order, price_at, rest, side_of,
+)
 from matching_engine.id_pages cimport IdPages, find_id
 from matching_engine.memory cimport NIL
 from matching_engine.money cimport unit_micros
 from matching_engine.node_row cimport note_ask
-from matching_engine.nodes cimport Count, add_ask, find_count, open_count
+from matching_engine.nodes cimport Count, find_count, open_count
 from matching_engine.positions cimport Position as Claim
 from matching_engine.positions cimport PositionList, close_position, list_position, open_position, unlist_position
 from matching_engine.wire cimport size_of, text_of
@@ -252,8 +254,8 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
         if detail.count == NIL:
             raise MemoryError
         note_ask(&contract.nodes, detail.node, unit_micros(contract, order.price_micros), rank_of(order))
-        if not add_ask(&exchange.nodes.nodes[detail.node], &exchange.orders, order.id):
-            raise MemoryError
+    if not list_order(exchange, order.id, account, detail.node):
+        raise MemoryError
     return slot
 
 

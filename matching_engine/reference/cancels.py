@@ -97,8 +97,7 @@ def cancel_fitting(market: Market, command: MassCancel | CancelAccountOrders, re
 
 def orders_of(market: Market, account: str) -> list[Order | Block]:
     """Everything live of an account, oldest first."""
-    live = sorted([*market.state.orders.values(), *market.state.blocks.values()], key=lambda each: each.id)
-    return [each for each in live if each.account == account]
+    return sorted([*market.resting_of(account), *market.blocks_of(account)], key=lambda each: each.id)
 
 
 def fits(market: Market, each: Order | Block, command: MassCancel | CancelAccountOrders) -> bool:

@@ -178,6 +178,14 @@ class Market:
         """The resting orders of one side, best first."""
         return (self.state.orders[order_id] for _, _, order_id in list(self.book(contract).side(side)))
 
+    def resting_of(self, account: str) -> list[Order]:
+        """The resting orders of an account, oldest first."""
+        return [order for _, order in sorted(self.state.orders.items()) if order.account == account]
+
+    def blocks_of(self, account: str) -> list[Block]:
+        """The blocks of an account that wait, oldest first."""
+        return [block for _, block in sorted(self.state.blocks.items()) if block.account == account]
+
     def asks_of(self, node: str) -> list[Order]:
         """The resting asks that a node backs, oldest first."""
         return [self.state.orders[order_id] for order_id in sorted(self.node_orders.get(node, ()))]

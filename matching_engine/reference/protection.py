@@ -43,9 +43,8 @@ def pull(market: Market) -> None:
     while market.pulls:
         product, account = market.pulls.pop(0)
         protection = market.state.protections[product][account]
-        resting = [order for order in market.state.orders.values() if order.account == account]
-        quotes = [order for order in resting if product_of(order.contract) == product]
-        for order in sorted(quotes, key=lambda each: each.id):
+        quotes = [order for order in market.resting_of(account) if product_of(order.contract) == product]
+        for order in quotes:
             cancels.cancel_order(market, order, "protection")
         traded_qty, protection.fills = sum(qty for _, qty in protection.fills), []
         market.emit(
