@@ -1,12 +1,13 @@
 """Who has money: accounts and assets under numbers, and a balance for each pair that a posting ever named."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memset
 
-from matching_engine.id_list cimport IdList
+from matching_engine.id_list cimport IdList, free_list
 from matching_engine.id_table cimport IdTable, put_id, reserve_id, tag_of
-from matching_engine.memory cimport NIL, grow
-from matching_engine.words cimport Names
+from matching_engine.memory cimport NIL, grow, prefetch, release
+from matching_engine.words cimport Names, free_names
 
 cdef enum:
     VENUE = 0                 # the numbers of the venue's own accounts
@@ -45,6 +46,17 @@ cdef inline uint32_t find_balance(const Accounts* accounts, uint32_t account, ui
         at = (at + 1) & accounts.table.mask
 
 
+cdef inline void prefetch_balance_entry(const Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
+    prefetch(&accounts.table.entries[tag_of(key_of(account, asset)) >> accounts.table.shift])
+
+
+cdef inline void prefetch_balance(const Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
+    """Begin to load what is mostly the balance of an account."""
+    cdef uint32_t slot = accounts.table.entries[tag_of(key_of(account, asset)) >> accounts.table.shift].slot
+    if slot != NIL:
+        prefetch(&accounts.balances[slot])
+
+
 cdef inline uint32_t open_balance(Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
     """The slot of a balance that a posting is about to change; NIL where memory is out."""
     cdef uint32_t slot = find_balance(accounts, account, asset)
@@ -71,3 +83,14 @@ cdef inline IdList* own_orders(Accounts* accounts, uint32_t account) noexcept no
             return NULL
         memset(&accounts.orders[known], 0, (accounts.orders_capacity - known) * sizeof(IdList))
     return &accounts.orders[account]
+
+
+cdef inline void free_accounts(Accounts* accounts) noexcept nogil:
+    cdef uint32_t account
+    for account in range(accounts.orders_capacity):
+        free_list(&accounts.orders[account])
+    release(accounts.orders, accounts.orders_capacity, sizeof(IdList))
+    release(accounts.balances, accounts.capacity, sizeof(Balance))
+    free(accounts.table.entries)
+    free_names(&accounts.names)
+    free_names(&accounts.assets)

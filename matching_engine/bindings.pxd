@@ -5,10 +5,11 @@ table of bindings finds one, it is named by chunk and place, in 32 bits.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
 from matching_engine.id_table cimport IdTable, drop_id, put_id, reserve_id, tag_of
-from matching_engine.memory cimport NIL, allocate_large, grow, prefetch
+from matching_engine.memory cimport NIL, allocate_large, grow, prefetch, release
 from matching_engine.words cimport hash_of
 
 cdef enum:
@@ -227,3 +228,13 @@ cdef inline void close_gate(Bindings* bindings, uint32_t gate_index) noexcept no
     gate.first = gate.last = NIL
     gate.next_free = bindings.gates_free
     bindings.gates_free = gate_index
+
+
+cdef inline void free_bindings(Bindings* bindings) noexcept nogil:
+    cdef uint32_t slab
+    for slab in range(bindings.slabs_used):
+        free(bindings.slabs[slab])
+    release(bindings.slabs, bindings.slabs_capacity, sizeof(char*))
+    release(bindings.chunks, bindings.chunks_capacity, sizeof(Chunk))
+    release(bindings.gates, bindings.gates_capacity, sizeof(Gate))
+    free(bindings.table.entries)

@@ -9,9 +9,9 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from matching_engine.id_table cimport IdEntry, IdTable, drop_entry, drop_id, put_id, reserve_id, resize_ids, tag_of
-from matching_engine.memory cimport NIL, expect, grow
+from matching_engine.memory cimport NIL, expect, grow, release
 from matching_engine.price_tree cimport (
-    PageTree, drop_key, first_level, level_after, place_key, reserve_pages,
+    Page, PageTree, drop_key, first_level, level_after, place_key, reserve_pages,
 )
 from matching_engine.tape cimport Tape, Trade, next_trade
 
@@ -61,10 +61,10 @@ cdef inline bint start_books(Books* books) noexcept nogil:
 
 
 cdef inline void free_books(Books* books) noexcept nogil:
-    free(books.orders)
-    free(books.levels)
-    free(books.sides)
-    free(books.tree.pages)
+    release(books.orders, books.orders_capacity, sizeof(Order))
+    release(books.levels, books.levels_capacity, sizeof(Level))
+    release(books.sides, books.sides_capacity, sizeof(Side))
+    release(books.tree.pages, books.tree.capacity, sizeof(Page))
     free(books.ids.entries)
 
 

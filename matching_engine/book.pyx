@@ -3,9 +3,9 @@
 from collections import namedtuple
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free
 
 from matching_engine.price_tree cimport Page
+from matching_engine.tape cimport free_tape
 
 Fill = namedtuple("Fill", "maker_id price quantity")
 PriceLevel = namedtuple("PriceLevel", "price quantity orders")
@@ -136,7 +136,7 @@ cdef class OrderBook:
         self.number = self.owner.open_book()
 
     def __dealloc__(self):
-        free(self.tape.trades)
+        free_tape(&self.tape)
 
     def add(self, uint64_t order_id, uint32_t side, int64_t price, int64_t quantity, bint immediate=False):
         cdef Books* books = &self.owner.books

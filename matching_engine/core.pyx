@@ -4,20 +4,21 @@ import os
 from heapq import heappop, heappush
 
 from cpython.unicode cimport PyUnicode_DecodeASCII
-from libc.stdlib cimport free
 from libc.string cimport memset
 
-from matching_engine.bindings cimport close_gate, open_gate
+from matching_engine.accounts cimport free_accounts
+from matching_engine.bindings cimport close_gate, free_bindings, open_gate
 from matching_engine.book cimport free_books, start_books
-from matching_engine.exchange cimport Contract
+from matching_engine.exchange cimport Contract, Detail
 from matching_engine.id_list cimport IdList
+from matching_engine.id_pages cimport free_ids
 from matching_engine.id_table cimport IdTable, resize_ids
-from matching_engine.memory cimport NIL, grow
+from matching_engine.memory cimport NIL, grow, release
 from matching_engine.node_row cimport free_row
-from matching_engine.nodes cimport Node
-from matching_engine.positions cimport PositionList
+from matching_engine.nodes cimport Node, free_nodes
+from matching_engine.positions cimport PositionList, free_positions
 from matching_engine.wire cimport size_of, text_of
-from matching_engine.words cimport find_name, intern_name
+from matching_engine.words cimport find_name, free_names, intern_name
 
 from matching_engine.reference.money import RESERVED
 
@@ -50,29 +51,17 @@ cdef class Core:
 
     def __dealloc__(self):
         cdef Exchange* exchange = &self.exchange
-        cdef uint32_t slab, node, account
+        cdef uint32_t contract
+        for contract in range(exchange.contract_names.count):
+            free_row(&exchange.contracts[contract].nodes)
+        release(exchange.contracts, exchange.contracts_capacity, sizeof(Contract))
+        release(exchange.details, exchange.details_capacity, sizeof(Detail))
         free_books(&exchange.books)
-        for chunk in range(exchange.contract_names.count):
-            free_row(&exchange.contracts[chunk].nodes)
-        for node in range(exchange.nodes.names.count):
-            free(exchange.nodes.nodes[node].asks.ids)
-        for account in range(exchange.accounts.orders_capacity):
-            free(exchange.accounts.orders[account].ids)
-        for slab in range(exchange.bindings.slabs_used):
-            free(exchange.bindings.slabs[slab])
-        for pool in (
-            <size_t>exchange.details, <size_t>exchange.orders.directory, <size_t>exchange.orders.pages,
-            <size_t>exchange.accounts.balances, <size_t>exchange.accounts.orders, <size_t>exchange.accounts.table.entries,
-            <size_t>exchange.bindings.chunks, <size_t>exchange.bindings.slabs, <size_t>exchange.bindings.gates,
-            <size_t>exchange.bindings.table.entries,
-            <size_t>exchange.nodes.nodes, <size_t>exchange.nodes.counts, <size_t>exchange.nodes.table.entries,
-            <size_t>exchange.positions.pool, <size_t>exchange.positions.ids.directory,
-            <size_t>exchange.positions.ids.pages, <size_t>exchange.contracts,
-        ):
-            free(<void*><size_t>pool)
-        free_names(&exchange.accounts.names)
-        free_names(&exchange.accounts.assets)
-        free_names(&exchange.nodes.names)
+        free_ids(&exchange.orders)
+        free_accounts(&exchange.accounts)
+        free_bindings(&exchange.bindings)
+        free_nodes(&exchange.nodes)
+        free_positions(&exchange.positions)
         free_names(&exchange.labels)
         free_names(&exchange.contract_names)
 
@@ -169,13 +158,6 @@ cdef int start_names(Names* names, seed) except -1:
     names.seed = seed
     if not start(&names.table):
         raise MemoryError
-    return 0
-
-
-cdef int free_names(Names* names) noexcept:
-    free(names.text)
-    free(names.names)
-    free(names.table.entries)
     return 0
 
 

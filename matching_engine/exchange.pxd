@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from matching_engine.accounts cimport Accounts, own_orders
 from matching_engine.bindings cimport Bindings
-from matching_engine.book cimport Books, Level, Order, Side, link_order, price_of, reserve, unlink_order
+from matching_engine.book cimport Books, Order, Side, link_order, price_of, reserve, unlink_order
 from matching_engine.id_list cimport IdList, add_id
 from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
 from matching_engine.memory cimport NIL, grow
@@ -40,8 +40,8 @@ cdef enum Rarity:             # of a resting order
     KEPT = 1                  # its view keeps fields that have no place here, and that takers do not ask for
     UNUSUAL = 2               # it does not trade as other orders do
 
-cdef struct Detail:           # of a resting order, at the same slot as its place in the book
-    int64_t hold_micros, hold_unit_micros
+cdef struct Detail:           # of a resting order, at the same slot as its place in the book: one cache line
+    int64_t price_micros, hold_micros, hold_unit_micros
     int64_t parent_id         # 0: none
     uint32_t qty              # as accepted; what is left stands in the book
     uint32_t contract
@@ -132,16 +132,15 @@ cdef inline uint32_t rest(
     return slot
 
 
+cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept nogil:
+    """The price of a resting order."""
+    return exchange.details[slot].price_micros
+
+
 cdef inline bint list_order(Exchange* exchange, uint64_t id, uint32_t account, uint32_t node) noexcept nogil:
     """Note an order that rests with whoever backs it: its node, or its account; False where memory is out."""
     cdef IdList* own = own_orders(&exchange.accounts, account) if node == NIL else &exchange.nodes.nodes[node].asks
     return own != NULL and add_id(own, &exchange.orders, id)
-
-
-cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept nogil:
-    """The price of a resting order."""
-    cdef const Level* level = &exchange.books.levels[exchange.books.orders[slot].level]
-    return price_of(level.side, level.key) * exchange.contracts[exchange.details[slot].contract].tick
 
 
 cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:

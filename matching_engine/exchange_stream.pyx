@@ -17,9 +17,9 @@ from matching_engine.event_tape cimport EventTape
 from matching_engine.events cimport REJECTED, TRADED, Event, Traded
 from matching_engine.exchange cimport GTG, IOC, Exchange
 from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, Run, execute
-from matching_engine.id_table cimport IdTable, put_id, reserve_id, resize_ids, tag_of
+from matching_engine.id_table cimport IdEntry, IdTable, put_id, reserve_id, resize_ids, tag_of
 from matching_engine.market cimport CompiledMarket
-from matching_engine.memory cimport NIL, grow
+from matching_engine.memory cimport NIL, grow, release
 from matching_engine.wire cimport put_int, put_literal
 
 from matching_engine.stream import BadStream, StreamTotals
@@ -99,12 +99,12 @@ cdef class ExchangeRunner:
         self.next_id = self.core.exchange.last_order_id + 1
 
     def __dealloc__(self):
-        free(self.applied.commands)
+        release(self.applied.commands, self.commands_capacity, sizeof(Command))
+        release(self.client_ids, self.client_ids_capacity, CLIENT_ID_BYTES)
+        release(self.known, self.known_capacity, sizeof(Known))
+        release(self.stream_ids, self.stream_ids_capacity, sizeof(uint64_t))
         free(self.applied.events.bytes)
-        free(self.client_ids)
         free(self.table.entries)
-        free(self.known)
-        free(self.stream_ids)
 
     # -- a batch, made ready
 
@@ -244,6 +244,14 @@ cdef class ExchangeRunner:
         return events, size
 
     # -- what came of it
+
+    def own_bytes(self):
+        """What the stream's tables take here, which is not the exchange's memory."""
+        return (
+            self.commands_capacity * sizeof(Command) + self.client_ids_capacity * CLIENT_ID_BYTES
+            + self.known_count * sizeof(Known) + self.next_id * sizeof(uint64_t)
+            + (<size_t>self.table.mask + 1) * sizeof(IdEntry) + self.applied.events.capacity
+        )
 
     def count(self):
         """Adds the last packed events to the result."""

@@ -2,17 +2,20 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from matching_engine.accounts cimport prefetch_balance, prefetch_balance_entry
 from matching_engine.bindings cimport binding_hash, prefetch_binding
 from matching_engine.book cimport Books, Order, key_of
 from matching_engine.canceling cimport cancel
 from matching_engine.commands cimport PLACE, Command
 from matching_engine.events cimport EventBuffer, reserve_events
 from matching_engine.exchange cimport COLD, DONE, NO_MEMORY, Contract, Exchange, Outcome
+from matching_engine.id_list cimport prefetch_end
 from matching_engine.id_pages cimport find_id, prefetch_id
 from matching_engine.memory cimport NIL, prefetch
 from matching_engine.nodes cimport prefetch_count, prefetch_count_entry
 from matching_engine.placing cimport place
 from matching_engine.price_tree cimport Page
+from matching_engine.trading cimport look_at_held
 
 cdef enum:
     DIGEST_EVERY_OFFSETS = 4096            # a record with a digest of the balances is the reference's
@@ -37,8 +40,18 @@ cdef inline void look_up(Exchange* exchange, Command* command) noexcept nogil:
         prefetch_binding(&exchange.bindings, command.client_hash)
     if command.order_id:
         prefetch_id(&exchange.orders, <uint64_t>command.order_id)
+    if command.contract != NIL:
+        look_up_backing(exchange, command, &exchange.contracts[command.contract])
+
+
+cdef inline void look_up_backing(const Exchange* exchange, const Command* command, const Contract* contract) noexcept nogil:
+    """Begin to load where the money and the GPUs behind a new order stand."""
+    prefetch_balance_entry(&exchange.accounts, command.account, contract.currency)
     if command.node != NIL:
-        prefetch_count_entry(&exchange.nodes, command.node, exchange.contracts[command.contract].start_s)
+        prefetch(&exchange.nodes.nodes[command.node])
+        prefetch_count_entry(&exchange.nodes, command.node, contract.start_s)
+    elif command.account < exchange.accounts.orders_capacity:
+        prefetch(&exchange.accounts.orders[command.account])
 
 
 cdef inline void look_at(const Exchange* exchange, const Command* command) noexcept nogil:
@@ -52,10 +65,19 @@ cdef inline void look_at(const Exchange* exchange, const Command* command) noexc
             prefetch(&exchange.details[slot])
     elif command.contract != NIL:
         contract = &exchange.contracts[command.contract]
-        if command.node != NIL:
-            prefetch_count(&exchange.nodes, command.node, contract.start_s)
+        look_at_backing(exchange, command, contract)
         if contract.trading and contract.bids != NIL:         # a gate may have closed since its rules were read
             look_at_prices(&exchange.books, contract.bids + command.sells, command.price_micros // contract.tick)
+
+
+cdef inline void look_at_backing(const Exchange* exchange, const Command* command, const Contract* contract) noexcept nogil:
+    """Begin to load the money and the GPUs behind a new order, and the end of the list in which it will stand."""
+    prefetch_balance(&exchange.accounts, command.account, contract.currency)
+    if command.node != NIL:
+        prefetch_count(&exchange.nodes, command.node, contract.start_s)
+        prefetch_end(&exchange.nodes.nodes[command.node].asks)
+    elif command.account < exchange.accounts.orders_capacity:
+        prefetch_end(&exchange.accounts.orders[command.account])
 
 
 cdef inline void look_at_prices(const Books* books, uint32_t side, int64_t ticks) noexcept nogil:
@@ -84,8 +106,7 @@ cdef inline void look_around(const Exchange* exchange, const Command* command) n
                 prefetch(&exchange.books.orders[order.next])
             if order.prev != NIL:
                 prefetch(&exchange.books.orders[order.prev])
-            if exchange.details[slot].count != NIL:
-                prefetch(&exchange.nodes.counts[exchange.details[slot].count])
+            look_at_held(exchange, &exchange.details[slot])
 
 
 cdef inline Outcome execute_one(Exchange* exchange, EventBuffer* events, Command* command) noexcept nogil:
@@ -102,18 +123,24 @@ cdef inline Outcome execute_one(Exchange* exchange, EventBuffer* events, Command
     return place(exchange, events, command) if command.type == PLACE else cancel(exchange, events, command)
 
 
+cdef inline void look_ahead(Exchange* exchange, Command* command, uint32_t left) noexcept nogil:
+    """Begin to load what the commands behind this one will need, in three steps."""
+    if left > ID_AHEAD:
+        look_up(exchange, &command[ID_AHEAD])
+    if left > ORDER_AHEAD:
+        look_at(exchange, &command[ORDER_AHEAD])
+    if left > AROUND_AHEAD:
+        look_around(exchange, &command[AROUND_AHEAD])
+
+
 cdef inline void execute(Exchange* exchange, Run* run) noexcept nogil:
     """Applies commands from the first that is not done, until one is out of the ordinary."""
-    cdef uint32_t ahead = run.done
+    cdef uint32_t ahead
     cdef size_t before
+    for ahead in range(run.done, min(run.done + ID_AHEAD, run.count)):
+        look_up(exchange, &run.commands[ahead])
     while run.done < run.count:
-        while ahead < min(run.done + ID_AHEAD, run.count):
-            look_up(exchange, &run.commands[ahead])
-            ahead += 1
-        if run.done + ORDER_AHEAD < run.count:
-            look_at(exchange, &run.commands[run.done + ORDER_AHEAD])
-        if run.done + AROUND_AHEAD < run.count:
-            look_around(exchange, &run.commands[run.done + AROUND_AHEAD])
+        look_ahead(exchange, &run.commands[run.done], run.count - run.done)
         before = run.events.count
         run.outcome = execute_one(exchange, &run.events, &run.commands[run.done])
         if run.outcome != DONE:

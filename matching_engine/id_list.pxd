@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from matching_engine.id_pages cimport IdPages, find_id
-from matching_engine.memory cimport NIL, grow
+from matching_engine.memory cimport NIL, grow, prefetch, release
 
 cdef struct IdList:
     uint64_t* ids             # in the order in which they were added, among them such as do not rest any more
@@ -33,3 +33,13 @@ cdef inline bint add_id(IdList* own, const IdPages* orders, uint64_t order_id) n
     own.ids[own.used] = order_id
     own.used += 1
     return True
+
+
+cdef inline void prefetch_end(const IdList* own) noexcept nogil:
+    """Begin to load where the next id will stand."""
+    if own.used < own.capacity:
+        prefetch(&own.ids[own.used])
+
+
+cdef inline void free_list(IdList* own) noexcept nogil:
+    release(own.ids, own.capacity, sizeof(uint64_t))

@@ -7,7 +7,7 @@ memory goes with what lives and not with what has ever lived.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
-from matching_engine.memory cimport NIL, expect, grow, prefetch
+from matching_engine.memory cimport NIL, expect, grow, prefetch, release
 
 cdef struct IdPage:
     uint32_t[256] slots       # NIL where an id is not alive
@@ -115,3 +115,8 @@ cdef inline void drop_id(IdPages* ids, uint64_t id) noexcept nogil:
         page.next_free = ids.free
         ids.free = link[0]
         link[0] = NIL
+
+
+cdef inline void free_ids(IdPages* ids) noexcept nogil:
+    release(ids.directory, ids.directory_capacity, sizeof(uint32_t))
+    release(ids.pages, ids.capacity, sizeof(IdPage))

@@ -1,7 +1,6 @@
 """What every pool of the engine shares: the number of no slot, growth by doubling, bit scans and prefetch."""
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport realloc
 
 cdef extern from "<stdint.h>" nogil:
     const uint32_t NIL "UINT32_MAX"
@@ -22,39 +21,83 @@ cdef extern from * nogil:
 cdef extern from * nogil:
     """
     #include <stdlib.h>
+    #include <string.h>
     #if defined(__linux__)
     #include <sys/mman.h>
     #endif
 
-    enum { HUGE_PAGE_BYTES = 1 << 21 };
+    enum { HUGE_PAGE_BYTES = 1 << 21, LINE_BYTES = 64 };
 
-    /* Random reads of a pool that is larger than the processor's page tables reach wait for those as much as for the
+    static inline size_t whole(size_t size, size_t unit) { return (size + unit - 1) & -unit; }
+
+    /* Random reads of memory that is larger than the processor's page tables reach wait for those as much as for the
        memory. A hint: where there are no huge pages, nothing happens. */
     static inline void* prefer_huge_pages(void* memory, size_t size) {
     #if defined(MADV_HUGEPAGE)
-        const size_t first = ((size_t)memory + HUGE_PAGE_BYTES - 1) & -(size_t)HUGE_PAGE_BYTES;
-        const size_t end = ((size_t)memory + size) & -(size_t)HUGE_PAGE_BYTES;
-        if (memory && first < end) madvise((void*)first, end - first, MADV_HUGEPAGE);
+        if (memory) madvise(memory, size, MADV_HUGEPAGE);
     #endif
         return memory;
     }
     static inline void* allocate_aligned(size_t size) {
-        return size < 2 * HUGE_PAGE_BYTES ? malloc(size)
-            : prefer_huge_pages(aligned_alloc(HUGE_PAGE_BYTES, (size + HUGE_PAGE_BYTES - 1) & -(size_t)HUGE_PAGE_BYTES), size);
+        if (size < 2 * HUGE_PAGE_BYTES) return malloc(size);
+        size = whole(size, HUGE_PAGE_BYTES);
+        return prefer_huge_pages(aligned_alloc(HUGE_PAGE_BYTES, size), size);
+    }
+
+    /* Pools begin at a cache line, so that a record of a line's size is on one. Large ones are mapped in whole huge
+       pages, which are moved as they are when the pool grows. */
+    static inline void release_pool(void* pool, size_t size) {
+    #if defined(MREMAP_MAYMOVE)
+        if (size >= HUGE_PAGE_BYTES) {
+            munmap(pool, whole(size, HUGE_PAGE_BYTES));
+            return;
+        }
+    #endif
+        free(pool);
+    }
+    static inline void* allocate_pool(size_t size) {
+    #if defined(MREMAP_MAYMOVE)
+        if (size >= HUGE_PAGE_BYTES) {
+            size = whole(size, HUGE_PAGE_BYTES);
+            void* pool = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            return pool == MAP_FAILED ? NULL : prefer_huge_pages(pool, size);
+        }
+    #endif
+        return aligned_alloc(LINE_BYTES, whole(size, LINE_BYTES));
+    }
+    static inline void* regrow_pool(void* pool, size_t size, size_t wanted) {
+    #if defined(MREMAP_MAYMOVE)
+        if (size >= HUGE_PAGE_BYTES) {
+            void* moved = mremap(pool, whole(size, HUGE_PAGE_BYTES), whole(wanted, HUGE_PAGE_BYTES), MREMAP_MAYMOVE);
+            return moved == MAP_FAILED ? NULL : prefer_huge_pages(moved, whole(wanted, HUGE_PAGE_BYTES));
+        }
+    #endif
+        void* grown = allocate_pool(wanted);
+        if (grown && pool) {
+            memcpy(grown, pool, size);
+            release_pool(pool, size);
+        }
+        return grown;
     }
     """
-    void* prefer_huge_pages(void* memory, size_t size)
     void* allocate_large "allocate_aligned"(size_t size)
+    void* regrow_pool(void* pool, size_t size, size_t wanted)
+    void release_pool(void* pool, size_t size)
 
 
 cdef inline bint grow(void** items, uint32_t* capacity, size_t item_size) noexcept nogil:
-    """Double an array in place; where memory is out it stays as it was, and the answer is False."""
+    """Double a pool; where memory is out it stays as it was, and the answer is False."""
     cdef size_t wanted = 16 if capacity[0] == 0 else 2 * <size_t>capacity[0]
     if wanted >= NIL:
         return False
-    cdef void* moved = realloc(items[0], wanted * item_size)
-    if moved == NULL:
+    cdef void* grown = regrow_pool(items[0], capacity[0] * item_size, wanted * item_size)
+    if grown == NULL:
         return False
-    items[0] = prefer_huge_pages(moved, wanted * item_size)
+    items[0] = grown
     capacity[0] = <uint32_t>wanted
     return True
+
+
+cdef inline void release(void* items, uint32_t capacity, size_t item_size) noexcept nogil:
+    """Give a pool's memory back."""
+    release_pool(items, capacity * item_size)

@@ -1,11 +1,12 @@
 """Machines behind asks: their facts as orders need them, and how many of their GPUs each period has promised and sold."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
-from matching_engine.id_list cimport IdList
+from matching_engine.id_list cimport IdList, free_list
 from matching_engine.id_table cimport IdTable, put_id, reserve_id, tag_of
-from matching_engine.memory cimport NIL, grow, prefetch
-from matching_engine.words cimport Names
+from matching_engine.memory cimport NIL, grow, prefetch, release
+from matching_engine.words cimport Names, free_names
 
 cdef struct Count:
     int64_t start_s
@@ -74,3 +75,13 @@ cdef inline uint32_t open_count(Nodes* nodes, uint32_t node, int64_t start_s) no
     nodes.nodes[node].counts = slot
     put_id(&nodes.table, count_key(node, start_s), slot)
     return slot
+
+
+cdef inline void free_nodes(Nodes* nodes) noexcept nogil:
+    cdef uint32_t node
+    for node in range(nodes.names.count):
+        free_list(&nodes.nodes[node].asks)
+    release(nodes.nodes, nodes.capacity, sizeof(Node))
+    release(nodes.counts, nodes.counts_capacity, sizeof(Count))
+    free(nodes.table.entries)
+    free_names(&nodes.names)

@@ -45,11 +45,10 @@ cdef inline const char* broken_terms(const Contract* contract, const Command* or
 
 
 cdef inline const char* broken_backing(
-    const Exchange* exchange, const Contract* contract, const Command* order
+    const Exchange* exchange, const Contract* contract, const Command* order, Taker* taker
 ) noexcept nogil:
     """An ask's node is the account's own, heartbeat-fresh, of the product's grade and hub, and has the GPUs."""
     cdef const Node* node = &exchange.nodes.nodes[order.node]
-    cdef uint32_t count
     cdef int64_t committed
     if node.account != order.account:
         return b"not_the_owner"
@@ -57,8 +56,8 @@ cdef inline const char* broken_backing(
         return b"node_not_alive"
     if node.grade != contract.grade or node.hub != contract.hub:
         return b"wrong_product_for_node"
-    count = find_count(&exchange.nodes, order.node, contract.start_s)
-    committed = 0 if count == NIL else exchange.nodes.counts[count].committed
+    taker.count = find_count(&exchange.nodes, order.node, contract.start_s)
+    committed = 0 if taker.count == NIL else exchange.nodes.counts[taker.count].committed
     if committed + order.qty > node.rentable:
         return b"insufficient_capacity"
     return NULL
@@ -80,7 +79,7 @@ cdef inline const char* broken_rule(
     cdef const char* code = broken_terms(contract, order, taker.ticks)
     cdef wide hold = order.max_cost_micros
     if code == NULL and order.sells:
-        code = broken_backing(exchange, contract, order)
+        code = broken_backing(exchange, contract, order, taker)
     if code != NULL:
         return code
     if order.sells:
@@ -144,7 +143,8 @@ cdef inline Outcome accept(
     accepted.tif = order.tif
     accepted.post_only = order.post_only
     if order.sells:
-        taker.count = open_count(&exchange.nodes, order.node, contract.start_s)
+        if taker.count == NIL:
+            taker.count = open_count(&exchange.nodes, order.node, contract.start_s)
         if taker.count == NIL:
             return NO_MEMORY
         exchange.nodes.counts[taker.count].committed += <int>order.qty
@@ -163,6 +163,7 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     if slot == NIL:
         return NO_MEMORY
     detail = &exchange.details[slot]
+    detail.price_micros = taker.price_micros
     detail.hold_micros = taker.hold_micros
     detail.hold_unit_micros = taker.hold_unit_micros
     detail.parent_id = 0

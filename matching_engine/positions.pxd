@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
-from matching_engine.memory cimport NIL, grow
+from matching_engine.id_pages cimport IdPages, drop_id, find_id, free_ids, put_id
+from matching_engine.memory cimport NIL, grow, release
 
 cdef struct Position:
     int64_t id
@@ -91,3 +91,8 @@ cdef inline void close_position(Positions* positions, uint32_t slot) noexcept no
     if not position.listed:
         positions.gone -= 1
         release_position(positions, slot)
+
+
+cdef inline void free_positions(Positions* positions) noexcept nogil:
+    release(positions.pool, positions.capacity, sizeof(Position))
+    free_ids(&positions.ids)

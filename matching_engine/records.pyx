@@ -229,6 +229,7 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
     if slot == NIL:
         raise MemoryError
     detail = &exchange.details[slot]
+    detail.price_micros = order.price_micros
     detail.hold_micros = order.hold_micros
     detail.hold_unit_micros = order.hold_unit_micros
     detail.parent_id = order.parent_id or 0

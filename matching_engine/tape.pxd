@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from matching_engine.memory cimport grow, unlikely
+from matching_engine.memory cimport grow, release, unlikely
 
 cdef struct Trade:
     uint64_t maker_id
@@ -23,3 +23,7 @@ cdef inline Trade* next_trade(Tape* tape) noexcept nogil:
             return NULL
     tape.used += 1
     return &tape.trades[tape.used - 1]
+
+
+cdef inline void free_tape(Tape* tape) noexcept nogil:
+    release(tape.trades, tape.capacity, sizeof(Trade))

@@ -10,7 +10,8 @@ from matching_engine.events cimport (
 from matching_engine.exchange cimport (
     DONE, MARKET, NEGATIVE_BALANCE, NO_MEMORY, Contract, Detail, Exchange, Outcome, best_ticks, take_out,
 )
-from matching_engine.memory cimport NIL
+from matching_engine.id_pages cimport prefetch_id
+from matching_engine.memory cimport NIL, prefetch
 from matching_engine.money cimport fee_micros, post, unit_micros
 from matching_engine.nodes cimport Count
 from matching_engine.positions cimport Position, list_position, open_position
@@ -164,6 +165,28 @@ cdef inline Outcome trade(
     return outcome
 
 
+cdef inline void look_at_held(const Exchange* exchange, const Detail* detail) noexcept nogil:
+    """Begin to load what an order holds."""
+    if detail.balance != NIL:
+        prefetch(&exchange.accounts.balances[detail.balance])
+    if detail.count != NIL:
+        prefetch(&exchange.nodes.counts[detail.count])
+
+
+cdef inline void look_behind(const Exchange* exchange, uint32_t maker) noexcept nogil:
+    """Begin to load what the trades after this one will meet: the order behind the next one, and what the next holds."""
+    cdef uint32_t following = exchange.books.orders[maker].next
+    cdef const Order* order
+    if following == NIL:
+        return
+    order = &exchange.books.orders[following]
+    if order.next != NIL:
+        prefetch(&exchange.books.orders[order.next])
+        prefetch(&exchange.details[order.next])
+    prefetch_id(&exchange.orders, order.id)
+    look_at_held(exchange, &exchange.details[following])
+
+
 cdef inline Outcome match(
     Exchange* exchange, EventBuffer* events, Contract* contract, Taker* taker, Stop* stop
 ) noexcept nogil:
@@ -178,6 +201,8 @@ cdef inline Outcome match(
         stop[0] = next_fill(exchange, contract, taker, maker, &fill)
         if stop[0] != FILLED:
             break
+        if fill.qty < taker.left:
+            look_behind(exchange, maker)
         outcome = trade(exchange, events, contract, taker, maker, &fill)
         if outcome != DONE:
             return outcome

@@ -1,10 +1,11 @@
 """Names of accounts, nodes, contracts and assets: each text once, under a number that it keeps."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
 from matching_engine.id_table cimport IdTable, put_id, reserve_id, tag_of
-from matching_engine.memory cimport NIL, grow
+from matching_engine.memory cimport NIL, grow, release
 
 cdef extern from * nogil:
     """
@@ -86,3 +87,9 @@ cdef inline bint precedes(const Names* names, uint32_t one, uint32_t other) noex
     cdef const Name* second = &names.names[other]
     cdef int sign = memcmp(names.text + first.at, names.text + second.at, min(first.size, second.size))
     return sign < 0 or (sign == 0 and first.size < second.size)
+
+
+cdef inline void free_names(Names* names) noexcept nogil:
+    release(names.text, names.text_capacity, 1)
+    release(names.names, names.capacity, sizeof(Name))
+    free(names.table.entries)
