@@ -13,7 +13,7 @@ from matching_engine.stream import StreamTotals
 ACCOUNTS = 1_001
 CASH_MICROS = 10**15
 TICK_MICROS = 10_000
-BATCH_COMMANDS = 8_192
+BATCH_COMMANDS = 128  # what the engine reads at a time
 WINDOW_COMMANDS = 256
 
 

@@ -28,5 +28,8 @@ class ExchangeRunner:
     def count(self) -> None:
         """Adds the last packed events to the result."""
 
+    def own_bytes(self) -> int:
+        """What the stream's own tables take, which is not the exchange's memory."""
+
     def totals(self) -> StreamTotals:
         """The totals since the start."""

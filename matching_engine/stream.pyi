@@ -5,9 +5,16 @@ quantity u32, price i32, account u32, order id u64. A move is a cancel and a new
 that names no book or side, an id that rests already, or an id that does not rest is refused and counted.
 """
 
+from array import array
 from typing import NamedTuple
 
 from matching_engine.book import BookSet
+
+def read_ticks() -> int:
+    """The processor's counter, which advances at a steady rate."""
+
+def empty_ticks() -> int:
+    """What two readings take with nothing between them, at least."""
 
 class BadStream(ValueError):
     """The bytes are not a whole number of command records."""
@@ -41,6 +48,14 @@ class StreamRunner:
 
     def apply_stream(self, commands: bytes | bytearray | memoryview) -> int:
         """Apply a batch of records, and give the number of its trades."""
+
+    def apply_one(
+        self, operation: int, side: int, book: int, quantity: int, price: int, account: int, order_id: int
+    ) -> int:
+        """Apply one command, and give the number of its trades."""
+
+    def time_each(self, commands: bytes | bytearray | memoryview, ticks: array[int]) -> None:
+        """Apply records one by one, without looking ahead, and note how many ticks each took; for measuring."""
 
     def tape_trades(self) -> list[TapeTrade]:
         """The trades of the last batch."""

@@ -4,14 +4,13 @@ from collections import namedtuple
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
 
 from matching_engine.book cimport (
     Books, BookSet, cancel_order, find_order, next_level, reserve, rest_order, take,
 )
 from matching_engine.id_table cimport likely_slot, prefetch_id
 from matching_engine.memory cimport NIL, prefetch
-from matching_engine.tape cimport Tape, Trade
+from matching_engine.tape cimport Tape, Trade, free_tape
 
 StreamTotals = namedtuple("StreamTotals", "trades quantity checksum live live_quantity cancels refused")
 TapeTrade = namedtuple("TapeTrade", "maker_id taker_id price quantity")
@@ -19,6 +18,39 @@ TapeTrade = namedtuple("TapeTrade", "maker_id taker_id price quantity")
 
 class BadStream(ValueError):
     """The bytes are not a whole number of command records."""
+
+
+cdef extern from * nogil:
+    """
+    #if defined(__x86_64__)
+    static inline uint64_t counted_ticks(void) { unsigned int core; return __builtin_ia32_rdtscp(&core); }
+    #else
+    #include <time.h>
+    static inline uint64_t counted_ticks(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return 1000000000ull * (uint64_t)now.tv_sec + (uint64_t)now.tv_nsec;
+    }
+    #endif
+    """
+    uint64_t counted_ticks()
+
+cdef enum:
+    EMPTY_READINGS = 100_000
+
+
+def read_ticks():
+    return counted_ticks()
+
+
+def empty_ticks():
+    cdef uint64_t begin, taken
+    cdef uint64_t least = <uint64_t>-1
+    for _ in range(EMPTY_READINGS):
+        begin = counted_ticks()
+        taken = counted_ticks() - begin
+        least = min(least, taken)
+    return least
 
 
 cdef enum Operation:
@@ -118,7 +150,7 @@ cdef class StreamRunner:
         self.run.books = &self.books.books
 
     def __dealloc__(self):
-        free(self.run.tape.trades)
+        free_tape(&self.run.tape)
 
     def apply_stream(self, const uint8_t[::1] commands not None):
         cdef size_t size = commands.shape[0]
@@ -134,6 +166,29 @@ cdef class StreamRunner:
             if not done:
                 raise MemoryError
         return self.run.tape.used
+
+    def apply_one(
+        self, uint8_t operation, uint8_t side, uint16_t book, uint32_t quantity, int32_t price, uint32_t account,
+        uint64_t order_id
+    ):
+        cdef Command command = Command(operation, side, book, quantity, price, account, order_id)
+        self.run.tape.used = 0
+        if not apply_command(&self.run, &command):
+            raise MemoryError
+        return self.run.tape.used
+
+    def time_each(self, const uint8_t[::1] commands not None, uint32_t[::1] ticks not None):
+        cdef const Command* command = <const Command*>&commands[0]
+        cdef uint64_t begin
+        cdef Py_ssize_t i
+        if commands.shape[0] != ticks.shape[0] * <Py_ssize_t>sizeof(Command):
+            raise BadStream(f"{commands.shape[0]} bytes are not {ticks.shape[0]} commands")
+        for i in range(ticks.shape[0]):
+            self.run.tape.used = 0
+            begin = counted_ticks()
+            if not apply_command(&self.run, &command[i]):
+                raise MemoryError
+            ticks[i] = <uint32_t>(counted_ticks() - begin)
 
     def tape_trades(self):
         cdef Trade* trade

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,18 +37,23 @@ def find_compiler() -> str:
 
 def build_floor(folder: Path) -> Path:
     """The program for these sources, this compiler and this machine's instructions, built where it is missing."""
+    main = next(path for path in SOURCES if path.name == "floor_main.cpp")
+    return build_program((main, *(path for path in SOURCES if path != main)), folder, "floor", FLAGS)
+
+
+def build_program(sources: Sequence[Path], folder: Path, name: str, flags: Sequence[str]) -> Path:
+    """What the first source compiles to; the others are what it includes."""
     compiler = find_compiler()
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=COMPILE_LIMIT_S).stdout
-    digest = hashlib.sha256(b"".join([version, *map(Path.read_bytes, SOURCES)])).hexdigest()[:16]
-    program = folder / f"floor-{digest}"
+    digest = hashlib.sha256(b"".join([version, *map(Path.read_bytes, sources)])).hexdigest()[:16]
+    program = folder / f"{name}-{digest}"
     if not program.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = program.with_suffix(".partial")
-        main = next(path for path in SOURCES if path.name == "floor_main.cpp")
-        command = [compiler, *FLAGS, "-o", str(unfinished), str(main)]
+        command = [compiler, *flags, "-o", str(unfinished), str(sources[0])]
         outcome = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_LIMIT_S)
         if outcome.returncode != 0:
-            raise FloorError(f"{compiler} does not build the floor: {outcome.stderr.strip().splitlines()[-1]}")
+            raise FloorError(f"{compiler} does not build the {name}: {outcome.stderr.strip().splitlines()[-1]}")
         unfinished.rename(program)
     return program
 

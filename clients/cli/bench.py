@@ -46,6 +46,8 @@ def everything(*, rounds: int = 3, json: bool = False) -> int:
         report["book"] = measure_book(None, rounds)
     with step("whole engine beside the reference"):
         report["engine"] = measure_engine(rounds)
+    with step("costs of the book beside the floor"):
+        report["costs"] = measure_book_costs(rounds)
     with step("Kafka to Kafka beside an echo"):
         report["kafka"] = without_machine(measure_kafka(300_000))
     with step("orders over REST beside bare round trips"):
@@ -64,6 +66,7 @@ def tell(report: dict[str, Any]) -> None:
     for name, title in (
         ("book", "Order book, in process, beside the floor program"),
         ("engine", "Whole engine, from bytes to bytes, beside the reference engine"),
+        ("costs", "What single properties of the book cost"),
         ("kafka", "Matching process, Kafka to Kafka, beside the same client echoing the records"),
         ("rest", "Orders over REST, beside a bare double round trip through Kafka"),
     ):
@@ -114,6 +117,27 @@ def engine(
         show(machine, json=False)
         show(list(map(stream_row, rows)), json=False)
     return 0 if all(row["equal"] for row in rows) else 1
+
+
+def costs(*, rounds: int = 5, json: bool = False) -> int:
+    """Measure what single properties of the book cost, beside the floor program where it has them.
+
+    Memory of a book and of a resting order, many books, growth with what rests, latency of one command, one command
+    per call from Python, books of unusual shapes, allocations in the steady state.
+
+    Parameters
+    ----------
+    rounds
+        interleaved rounds of floor and book, of which the least are printed
+    json
+        print one JSON document
+    """
+    from benchmarks.machine import describe_machine
+
+    check_rounds(rounds)
+    figures = measure_book_costs(rounds)
+    show({"machine": describe_machine(), "rounds": rounds} | figures, json=json)
+    return 0 if figures["one_call"]["equal"] else 1
 
 
 def rest(*, orders: int = 4_000, connections: int = 16, json: bool = False) -> None:
@@ -172,6 +196,18 @@ def measure_book(stream: Path | None, rounds: int) -> list[dict[str, Any]]:
         raise Refused(str(error)) from None
 
 
+def measure_book_costs(rounds: int) -> dict[str, Any]:
+    """Every cost; without a C++ compiler there is no floor, and nothing to hold them against."""
+    from benchmarks.costs.report import measure_costs
+    from benchmarks.floor.program import FloorError
+    from infra.places import cache_dir
+
+    try:
+        return measure_costs(cache_dir() / "bench", rounds)
+    except (FloorError, OSError) as error:
+        raise Refused(str(error)) from None
+
+
 def measure_engine(rounds: int) -> dict[str, Any]:
     from benchmarks.whole_engine import measure_whole
 
@@ -225,6 +261,7 @@ def add_to(app: App) -> None:
     bench = App(name="bench", help="Measure this machine: every figure is a ratio to a floor of the same run.")
     bench.default(everything)
     bench.command(engine)
+    bench.command(costs)
     bench.command(rest)
     bench.command(kafka)
     app.command(bench)

@@ -6,6 +6,15 @@ BOOK = [
     {"stream": "w1", "commands_per_s": 9_000_000, "floor_ns": 25.0},
     {"stream": "w3", "commands_per_s": 1_900_000, "floor_ns": 40.0},
 ]
+COSTS = {
+    "memory": {"empty_book_bytes": 48, "order_in_book_bytes": 49.0, "order_in_engine_bytes": 257.0},
+    "many_books": {"ratio": 1.4},
+    "growth": {"ratio": 1.2},
+    "latency": {"ratio": 1.6, "floor_ns": {"p99": 200}},
+    "one_call": {"ratio": 1.1, "floor_ns": 150.0, "equal": True},
+    "shapes": {"deep_cancel_ratio": 1.0, "sweep_ratio": 0.9, "empty_range_ratio": 1.1},
+    "allocations": {"book": 1, "exchange": 40},
+}
 KAFKA = {"commands_per_s": 130_000, "echo_per_s": 300_000, "ratio": 0.433}
 
 
@@ -18,6 +27,25 @@ def test_the_slowest_stream_counts_and_its_floor_stands_beside_it():
             "floor": 25_000_000,
             "met": False,
         }
+    ]
+
+
+def test_ratios_to_the_floor_are_judged_by_the_worst_stream_where_there_is_a_floor():
+    streams = [
+        {"ratio": 1.0, "exchange_least_ratio": 4.0, "write_ns_per_event": 500},
+        {"ratio": 1.7, "exchange_least_ratio": 5.0, "write_ns_per_event": 600},
+    ]
+    rows = judge({"book": [row | each for row, each in zip(BOOK, streams, strict=True)]})[1:]
+    assert [(row["reached"], row["met"]) for row in rows] == [(1.7, False), (5.0, True), (600, True)]
+
+
+def test_each_cost_of_the_book_is_judged():
+    missed = [row["figure"] for row in judge({"costs": COSTS}) if not row["met"]]
+    assert len(judge({"costs": COSTS})) == 11
+    assert missed == [
+        "a resting order in the engine, bytes",
+        "p99 of one command to the floor's",
+        "allocations of the book in the steady state",
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from clients.cli import bench
 from clients.cli.main import build_app
 from clients.cli.output import Refused
-from tests.unit.benchmarks.test_targets import BOOK, KAFKA
+from tests.unit.benchmarks.test_targets import BOOK, COSTS, KAFKA
 
 REST = {
     "start_to_ready_s": 8.0,
@@ -26,6 +26,7 @@ def measured(monkeypatch) -> dict[str, list]:
     streams = [row | {"equal": True} for row in BOOK]
     monkeypatch.setattr(bench, "measure_book", lambda stream, rounds: streams)
     monkeypatch.setattr(bench, "measure_engine", lambda rounds: {"equal": True, "ns_per_command": 700})
+    monkeypatch.setattr(bench, "measure_book_costs", lambda rounds: COSTS)
     monkeypatch.setattr(bench, "measure_kafka", lambda commands: KAFKA | {"machine": {}, "targets": {}})
     monkeypatch.setattr(bench, "measure_rest", lambda orders, connections: REST)
     return {"streams": streams}
@@ -38,16 +39,21 @@ def run(*arguments: str) -> int:
 def test_without_a_subcommand_every_bench_is_run_and_held_against_its_target(measured, capsys):
     assert run("--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report) == ["machine", "rounds", "book", "engine", "kafka", "rest", "targets"]
-    assert (report["kafka"], report["rest"]) == (KAFKA, REST)
-    assert [row["met"] for row in report["targets"]] == [False] + [True] * 7
+    assert list(report) == ["machine", "rounds", "book", "engine", "costs", "kafka", "rest", "targets"]
+    assert (report["costs"], report["kafka"], report["rest"]) == (COSTS, KAFKA, REST)
+    assert [row["figure"] for row in report["targets"] if not row["met"]] == [
+        "order book, slowest stream, commands/s",
+        "a resting order in the engine, bytes",
+        "p99 of one command to the floor's",
+        "allocations of the book in the steady state",
+    ]
 
 
 def test_a_person_reads_the_machine_every_bench_and_the_targets(measured, capsys):
     assert run() == 0
     shown = capsys.readouterr().out
     assert shown.startswith("processor")
-    for line in ("Order book, in process", "Whole engine", "Matching process, Kafka to Kafka", "Orders over REST"):
+    for line in ("Order book, in process", "Whole engine", "What single", "Matching process", "Orders over REST"):
         assert line in shown
     assert "one_connection.p50_ms          4.0" in shown
     assert shown.index("\nTargets\n") > shown.index("Orders over REST")
