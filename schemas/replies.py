@@ -224,6 +224,30 @@ class ProtectionReply(Model):
     timing: Timing
 
 
+class ProtectionView(Model):
+    """A protection of the account's own: once `qty` GPUs of its resting orders in the product have traded within
+    `window_ms`, the rest of them are pulled.
+    """
+
+    product: Product
+    qty: int
+    window_ms: int
+    seq: Count
+
+
+class AccountLimitsView(Model):
+    """What the venue lets the account do at most; null or zero: no such limit. In every window of `throttle_window_s`
+    `throttle_free_orders` are taken, and `throttle_orders_per_trade` more for a trade.
+    """
+
+    max_open_orders: Count | None = None
+    max_position_gpus: Count | None = None
+    throttle_window_s: Count = 0
+    throttle_free_orders: Count = 0
+    throttle_orders_per_trade: Count = 0
+    seq: Count
+
+
 class CancelReply(Model):
     """200: the engine carried the cancel out; `orders` are those that ended, as they stand."""
 

@@ -41,6 +41,16 @@ def balance(*, signer: Signer | None = None, json: bool = False) -> None:
     show(found if json else list(map(BALANCE_COLUMNS, found)), json=json)
 
 
+def limits(*, signer: Signer | None = None, json: bool = False) -> None:
+    """Show what the venue lets the account do at most, and the account's own protections."""
+    with gateway(signer) as client:
+        found = result_of(client.get("/v1/limits"))
+        protections = list(pages(client, "/v1/protection"))
+    show(found | {"protections": protections} if json else found, json=json)
+    if protections and not json:
+        show(protections, json=False)
+
+
 def move(
     amount: str,
     asset: str,
@@ -104,6 +114,7 @@ def revoke_key(key_id: str, *, signer: Signer | None = None, json: bool = False)
 def add_to(app: App) -> None:
     app.command(positions)
     app.command(balance)
+    app.command(limits)
     app.command(move)
     keys = App(name="keys", help="API keys.")
     keys.command(create_key, name="create")

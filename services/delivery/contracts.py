@@ -24,10 +24,11 @@ from schemas.events import (
 from schemas.ids import contract_start_s, product_of
 from services.delivery.effects import Effects, now_ms
 from services.delivery.gate import open_gate
+from services.delivery.handlers import fail_lease
 from services.delivery.metrics import METERED_GPU_S
 from services.delivery.nodes import take_down, withdraw_gpus
 from services.delivery.settings import Settings
-from services.delivery.store import Store, unpack
+from services.delivery.store import Store, lease_of, unpack
 from services.kit import store as kit
 from services.kit.events import EventBatch
 
@@ -74,6 +75,14 @@ async def on_contract(store: Store, settings: Settings, event: ContractStateChan
         await open_gate(store, settings, event.contract, now_ms())
     elif event.state == "METERED":
         await store.run("note_metered", event.contract, event.ts_ms)
+    elif event.state == "VOID":
+        await end_leases(store, event)
+
+
+async def end_leases(store: Store, event: ContractStateChanged) -> None:
+    """What is void is not served: its leases end, but for a block's whose other hours are still to come."""
+    for row in await store.rows("leases_of_void", event.contract, now_ms()):
+        await fail_lease(store, lease_of(row), "contract_void", event.ts_ms)
 
 
 async def on_settled(store: Store, settings: Settings, event: PositionSettled) -> None:

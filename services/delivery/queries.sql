@@ -242,6 +242,15 @@ order by starts_ms, lease_id;
 -- name: overdue_leases
 select * from lease where state in ('pending', 'ready', 'started') and ends_ms <= $1 order by lease_id for update;
 
+-- name: leases_of_void
+select l.* from lease l
+where l.state in ('pending', 'ready', 'started')
+  and l.position_ids && (select array_agg(position_id) from position where contract = $1)
+  and not exists (
+    select from position p where p.position_id = any(l.position_ids) and p.contract <> $1 and p.end_ms > $2
+  )
+order by l.lease_id for update;
+
 -- name: silent_leases
 select l.*, n.last_live_ms, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
 from lease l join node n using (node_id)

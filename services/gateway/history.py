@@ -2,16 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from schemas import events as ev
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
-from services.gateway import order_folds, position_folds, voucher_folds
-from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal
+from services.gateway import order_folds, position_folds, rule_folds, voucher_folds
+from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal, Rule
 
-FOLDS = order_folds.FOLDS | position_folds.FOLDS | voucher_folds.FOLDS
-Record = Order | Refusal | Fill | Position | Balance
+FOLDS = order_folds.FOLDS | position_folds.FOLDS | rule_folds.FOLDS | voucher_folds.FOLDS
+Record = Order | Refusal | Fill | Position | Balance | Rule
 
 
 @dataclass
@@ -23,12 +23,12 @@ class Changes:
     fills: dict[int, Fill] = field(default_factory=dict)
     positions: dict[int, Position] = field(default_factory=dict)
     balances: dict[tuple[str, str], Balance] = field(default_factory=dict)
+    rules: dict[tuple[str, str], Rule] = field(default_factory=dict)
     products: dict[str, DefineProduct] = field(default_factory=dict)
     programmes: dict[str, DefineProgramme] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        kinds = (self.orders, self.refusals, self.fills, self.positions, self.balances, self.products, self.programmes)
-        return sum(map(len, kinds))
+        return sum(len(getattr(self, each.name)) for each in fields(self))
 
 
 class History:
@@ -39,6 +39,7 @@ class History:
         self.refusals: dict[tuple[str, str], Refusal] = {}
         self.positions: dict[int, Position] = {}
         self.balances: dict[tuple[str, str], Balance] = {}
+        self.rules: dict[tuple[str, str], Rule] = {}
         self.products: dict[str, DefineProduct] = {}
         self.programmes: dict[str, DefineProgramme] = {}
         self.by_client: dict[tuple[str, str], int] = {}
@@ -63,6 +64,8 @@ class History:
                     self.keep_position(record)
                 case Balance():
                     self.balances[record.account, record.asset] = record
+                case Rule():
+                    self.rules[record.account, record.product] = record
         self.products.update({terms.product: terms for terms in products})
         self.programmes.update({terms.programme: terms for terms in programmes})
         self.seq = seq
@@ -123,6 +126,10 @@ class History:
         """Keeps a position that is not final."""
         self.positions[position.position_id] = position
         self.positions_of[position.contract].add(position.position_id)
+
+    def keep_rule(self, rule: Rule) -> None:
+        """Keeps a rule in the place of the one before."""
+        self.rules[rule.account, rule.product] = self.changes.rules[rule.account, rule.product] = rule
 
     def changed(self, record: Order | Position, event: ev.Event) -> None:
         """Notes that an event changed a record; while the order's own command lasts, that is its first result."""

@@ -67,6 +67,12 @@ on conflict (account, asset) do update set
     held_micros = excluded.held_micros,
     seq = excluded.seq;
 
+-- name: save_rules
+insert into rules select * from json_populate_recordset(null::rules, $1::json)
+on conflict (account, product) do update set
+    terms = excluded.terms,
+    seq = excluded.seq;
+
 -- name: save_products
 insert into products select * from json_populate_recordset(null::products, $1::json)
 on conflict (product) do update set
@@ -84,6 +90,9 @@ select * from positions where state not in ('SETTLED_FINAL', 'RESOLD');
 
 -- name: all_balances
 select * from balances;
+
+-- name: all_rules
+select * from rules;
 
 -- name: all_products
 select terms from products;

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from schemas.ids import Contract, Product
 from schemas.orders import OrderId, Side
 from schemas.replies import (
+    AccountLimitsView,
     BalanceView,
     FillView,
     OrderStatus,
@@ -17,6 +18,7 @@ from schemas.replies import (
     Page,
     PositionState,
     PositionView,
+    ProtectionView,
     RefusedView,
 )
 from services.gateway import views
@@ -146,6 +148,20 @@ def make_router(desk: Desk) -> APIRouter:
         balances = (balance for balance in desk.history.balances.values() if balance.account == caller.account)
         ordered = sorted(balances, key=lambda balance: balance.asset)
         items = tuple(desk.views.balance(balance) for balance in ordered)
+        return Page(items=items, cursor=None, seq=desk.history.seq)
+
+    @router.get("/v1/limits")
+    async def show_limits(caller: Reader) -> AccountLimitsView:
+        """What the venue lets the caller do at most."""
+        rule = desk.history.rules.get((caller.account, ""))
+        return AccountLimitsView(**rule.terms if rule else {}, seq=rule.seq if rule else desk.history.seq)
+
+    @router.get("/v1/protection")
+    async def list_protections(caller: Reader) -> Page[ProtectionView]:
+        """The caller's own protections, by product."""
+        own = (rule for rule in desk.history.rules.values() if rule.account == caller.account and rule.product)
+        standing = sorted((rule for rule in own if rule.terms["qty"]), key=lambda rule: rule.product)
+        items = tuple(ProtectionView(product=rule.product, **rule.terms, seq=rule.seq) for rule in standing)
         return Page(items=items, cursor=None, seq=desk.history.seq)
 
     return router

@@ -154,6 +154,16 @@ class Balance:
     seq: int
 
 
+@dataclass(slots=True)
+class Rule:
+    """What an account is held to, as last set: by the venue (no product), or by its own protection in a product."""
+
+    account: str
+    product: str
+    terms: dict[str, int | None]
+    seq: int
+
+
 _every_field = attrgetter(*Order.__slots__)
 
 

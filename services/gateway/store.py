@@ -14,7 +14,7 @@ from schemas.topics import KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
-from services.gateway.records import Balance, Fill, Order, Position, Refusal
+from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule
 from services.kit import store as kit
 
 CONSUMER = "gateway-history"
@@ -44,7 +44,7 @@ def rows_of(changes: Changes, after: kit.Position) -> Rows:
     """Encodes changes for `Store.flush`."""
     tables = {
         name: orjson.dumps(list(getattr(changes, name).values())).decode()
-        for name in ("orders", "refusals", "fills", "positions", "balances")
+        for name in ("orders", "refusals", "fills", "positions", "balances", "rules")
         if getattr(changes, name)
     }
     for table, key in (("products", "product"), ("programmes", "programme")):
@@ -67,6 +67,8 @@ class Store:
             records: list[Record] = []
             for query, kind in (("open_orders", Order), ("live_positions", Position), ("all_balances", Balance)):
                 records += [kind(**row) for row in await connection.fetch(getattr(QUERIES, query))]
+            for row in await connection.fetch(QUERIES.all_rules):
+                records.append(Rule(row["account"], row["product"], orjson.loads(row["terms"]), row["seq"]))
             rows = await connection.fetch(QUERIES.all_products)
             products = [DefineProduct.model_validate_json(row["terms"]) for row in rows]
             rows = await connection.fetch(QUERIES.all_programmes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -28,10 +29,8 @@ class Market:
 
 
 @pytest.fixture(scope="session")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
-    work = tmp_path_factory.mktemp("delivery")
-    for folder in (work, *work.parents[:2]):
-        folder.chmod(0o755)  # as root, PostgreSQL runs as another user, who must reach its data
+def market(servers_folder: Path) -> Iterator[Market]:
+    work = servers_folder / "delivery"
     with running(work / "data", **free_ports()) as exchange:
         load_products(exchange.addresses["kafka"], exchange.data / "keys", TIMING)
         registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")

@@ -11,7 +11,7 @@ import pytest_asyncio
 from schemas.delivery import DeliveryEvent, MeterInputs, MeterOutcome
 from schemas.events import PositionSettled
 from schemas.nodes import NodeReported, Report, signing_bytes
-from schemas.venue import SettlePosition
+from schemas.venue import SettlePosition, VoidContract
 from services.delivery.meter import measure
 from services.kit.keys import signature_holds
 from tests.fixtures.delivery import TestNode, gpu_uuid
@@ -183,10 +183,21 @@ async def ignore_gate(venue: Venue, agent: PlayedAgent) -> None:
     await venue.wait_for(is_back)
 
 
+async def void(venue: Venue, agent: PlayedAgent) -> None:
+    await venue.sleep_until(await venue.leased(agent) + PERIOD_S / 2)
+    contract = next(iter(agent.leases.values())).contract
+    await venue.log.send("admin", VoidContract(contract=contract, reason="meter_failed"))
+
+    async def is_stopped() -> bool:
+        return not agent.leases
+
+    await venue.wait_for(is_stopped)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broken(venue: Venue) -> dict[str, Delivery]:
-    """Three sites at once, each in a period of its own, so that nobody buys another's GPUs."""
-    breaks = {"lost GPU": lose_one, "failing hook": fail_hook, "missed gate": ignore_gate}
+    """Four sites at once, each in a period of its own, so that nobody buys another's GPUs."""
+    breaks = {"lost GPU": lose_one, "failing hook": fail_hook, "missed gate": ignore_gate, "void contract": void}
     clients = []
     for seed in range(2, 2 + len(breaks)):
         await venue.join(f"ops-{seed}", "operate")
@@ -224,3 +235,10 @@ async def test_a_node_that_does_not_answer_at_the_gate_fails_its_lease_and_must_
         ("enrolled", "gate_challenge_missed"),
         ("active", "challenge_passed"),
     ]
+
+
+async def test_a_contract_that_is_void_in_mid_delivery_is_served_no_longer_and_costs_nothing(broken):
+    run = broken["void contract"]
+    assert (run.settled.excused_gpu_s, run.settled.delivered_gpu_s) == (2 * PERIOD_S, 0)
+    assert (run.receipt["paid_micros"], run.receipt["damages_micros"]) == (0, 0)
+    assert [event.reason for event in run.told if event.type == "lease_ended"] == ["contract_void"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import websockets
 
+from schemas.venue import SetAccountLimits
 from tests.integration.gateway.conftest import contract_in
 from tests.integration.gateway.test_order_entry import bid
 
@@ -124,9 +125,24 @@ async def test_a_maker_protects_his_quotes_and_is_told_of_wrong_terms(venue):
     wanted = {"product": product, "qty": 4, "window_ms": 1_000}
     answer = await alice.put("/v1/protection", json=wanted)
     half = await alice.put("/v1/protection", json={"product": product, "qty": 4})
+    standing = (await alice.get("/v1/protection")).json()["items"]
     ended = await alice.put("/v1/protection", json={"product": product})
     told = {name: answer.json()[name] for name in wanted}
     assert (answer.status_code, told, half.json()["code"], ended.json()["qty"]) == (200, wanted, "bad_terms", None)
+    assert [each | {"seq": None} for each in standing] == [wanted | {"seq": None}]
+    assert (await alice.get("/v1/protection")).json()["items"] == []
+
+
+async def test_an_account_reads_what_the_venue_lets_it_do_at_most(venue):
+    alice, _ = await join(venue)
+    free = (await alice.get("/v1/limits")).json()
+    await venue.log.send("admin", SetAccountLimits(account="alice", max_open_orders=7, throttle_window_s=60))
+    async with asyncio.timeout(10):
+        while (limits := (await alice.get("/v1/limits")).json())["max_open_orders"] is None:
+            await asyncio.sleep(0.05)
+    wanted = {"max_open_orders": 7, "max_position_gpus": None, "throttle_window_s": 60}
+    assert {name: free[name] for name in wanted} == dict.fromkeys(wanted) | {"throttle_window_s": 0}
+    assert {name: limits[name] for name in wanted} == wanted
 
 
 async def test_orders_outlive_the_timer_while_the_socket_lives_and_end_after_it_breaks(venue):

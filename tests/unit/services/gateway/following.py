@@ -14,6 +14,7 @@ from schemas.orders import (
     ReplaceOrder,
     RepriceCapacity,
     Resell,
+    SetProtection,
     WithdrawCapacity,
 )
 from services.gateway.decisions import Decision, Decisions
@@ -148,6 +149,11 @@ class FollowedVenue(Venue):
         named = {"order_id": order_id, "client_order_id": None, "replace_id": None}
         terms = {"qty": qty, "price_micros": price_micros, "expires_ms": None}
         return ReplaceOrder(command_id=self.next_id(), account=account, **named | terms | changes)
+
+    def protection(self, account: str, qty: int | None, window_ms: int | None) -> SetProtection:
+        """A maker's protection in the product."""
+        named = {"command_id": self.next_id(), "account": account, "product": PRODUCT}
+        return SetProtection(**named, qty=qty, window_ms=window_ms)
 
     def cancel_all(self, account: str) -> MassCancel:
         """A mass cancel without filters."""

@@ -2,10 +2,10 @@
 
 import pytest
 
-from schemas.venue import SettlePosition
+from schemas.venue import SetAccountLimits, SettlePosition
 from services.gateway.history import Changes
 from services.gateway.records import terms_of
-from tests.scenarios.venue import contract_of
+from tests.scenarios.venue import PRODUCT, contract_of
 from tests.unit.services.gateway.following import open_venue
 
 
@@ -175,12 +175,27 @@ def test_what_changed_again_while_it_was_written_is_kept_until_that_is_written_t
     assert [order.status for order in venue.history.orders.values()] == ["canceled"]
 
 
+def test_limits_and_protections_are_kept_as_last_set(venue):
+    venue.batch("admin", SetAccountLimits(account="alice", max_open_orders=5))
+    venue.send(venue.protection("alice", qty=8, window_ms=1_000))
+    venue.send(venue.protection("alice", qty=None, window_ms=None))
+    venue.batch("admin", SetAccountLimits(account="alice", max_position_gpus=16))
+    limits = {"max_open_orders": None, "max_position_gpus": 16}
+    throttle = {"throttle_free_orders": 0, "throttle_orders_per_trade": 0, "throttle_window_s": 0}
+    known = {key: rule.terms for key, rule in venue.history.rules.items()}
+    assert known == {
+        ("alice", ""): limits | throttle,
+        ("alice", PRODUCT): {"qty": None, "window_ms": None},
+    }
+    assert venue.history.changes.rules == venue.history.rules
+
+
 def test_a_restored_history_goes_on_as_if_it_had_never_stopped(venue):
     venue.send(venue.capacity("op", 8, 2_000_000))
     venue.send(venue.limit("alice", "buy", 3, 2_000_000))
     before = venue.history
     restored = type(before)()
-    records = [*before.orders.values(), *before.positions.values(), *before.balances.values()]
+    records = [*before.orders.values(), *before.positions.values(), *before.balances.values(), *before.rules.values()]
     restored.restore(records, before.products.values(), before.programmes.values(), before.seq)
     venue.history = restored
     venue.send(venue.limit("bob", "buy", 1, 2_000_000))

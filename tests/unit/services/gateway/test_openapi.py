@@ -36,6 +36,8 @@ def test_the_document_lists_every_operation(document):
         "GET /v1/fills",
         "GET /v1/positions",
         "GET /v1/balances",
+        "GET /v1/limits",
+        "GET /v1/protection",
         "POST /v1/accounts",
         "POST /v1/keys",
         "GET /v1/keys",
