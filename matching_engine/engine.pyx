@@ -16,12 +16,12 @@ from matching_engine.memory cimport NIL
 from matching_engine.wire cimport Word
 
 from matching_engine.errors import OffsetGap
-from matching_engine.loading import open_market, plain_state
-from matching_engine.reference import snapshot
+from matching_engine.loading import load, open_market
 from matching_engine.reference.engine import DIGEST_EVERY_OFFSETS as DIGEST_EVERY
 from matching_engine.reference.engine import Engine as ReferenceEngine
 from matching_engine.reference.engine import read
 from matching_engine.reference.state import State
+from matching_engine.saving import write
 from schemas.events import BalanceDigest
 from schemas.venue import Genesis, Privileged, Tick
 
@@ -63,7 +63,14 @@ class Engine(ReferenceEngine):
 
     def snapshot(self):
         """The whole state as canonical bytes, the same that the reference gives."""
-        return snapshot.write(plain_state(self.market))
+        return write(self.market)
+
+    @classmethod
+    def load(cls, outline, packed):
+        """Goes on from a snapshot's outline and packed sections."""
+        engine = cls(outline.state)
+        load(engine.market, outline, packed)
+        return engine
 
 
 cdef int apply_all(object engine, CompiledMarket market, Window window, list batch, list events) except -1:

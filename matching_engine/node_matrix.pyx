@@ -5,10 +5,11 @@ from libc.stdlib cimport free, malloc
 
 from matching_engine.book cimport best_order, next_order
 from matching_engine.core cimport Core
-from matching_engine.exchange cimport USUAL, Contract, Exchange, price_at
+from matching_engine.exchange cimport Contract, Exchange, price_at
 from matching_engine.memory cimport NIL
 from matching_engine.money cimport unit_micros
 from matching_engine.node_row cimport NO_ASK, note_ask, open_row
+from matching_engine.records cimport age_of
 
 
 cdef class NodeColumns:
@@ -113,12 +114,3 @@ cdef int read_row(Core core, uint32_t number) except -1:
             note_ask(&contract.nodes, exchange.details[slot].node, unit, age_of(core, slot))
         slot = next_order(&exchange.books, slot)
     return 0
-
-
-cdef int64_t age_of(Core core, uint32_t slot) except -1:
-    """An ask's place in time."""
-    order_id = core.exchange.books.orders[slot].id
-    if core.exchange.details[slot].rare == USUAL:
-        return order_id
-    conditions = core.rare_orders[order_id].get("conditions")
-    return (conditions and conditions.rank) or order_id

@@ -72,4 +72,5 @@ cdef class Bindings:
     cdef dict all(self)
 
 
+cdef int64_t age_of(Core core, uint32_t slot) except? -1
 cdef uint32_t put_order(Core core, object order, uint32_t contract) except 0xFFFFFFFF

@@ -215,6 +215,15 @@ cdef bint trades_as_usual(str name, value):
     return name in ("kind", "tif") or (name == "conditions" and (value is None or value.display_qty is None))
 
 
+cdef int64_t age_of(Core core, uint32_t slot) except? -1:
+    """An order's place in time."""
+    order_id = core.exchange.books.orders[slot].id
+    if core.exchange.details[slot].rare == USUAL:
+        return order_id
+    conditions = core.rare_orders[order_id].get("conditions")
+    return (conditions and conditions.rank) or order_id
+
+
 cdef uint32_t put_order(Core core, object order, uint32_t contract_number) except 0xFFFFFFFF:
     """Puts an order of the reference into its book, whose rules have been read; its slot."""
     cdef Exchange* exchange = &core.exchange

@@ -22,6 +22,7 @@ SHOWN = (
     "write_ns_per_event",
 )
 WHOLE_COMMANDS = 200_000
+SNAPSHOT_ORDERS = 1_000_000
 
 
 def everything(*, rounds: int = 3, json: bool = False) -> int:
@@ -77,7 +78,13 @@ def tell(report: dict[str, Any]) -> None:
 
 
 def engine(
-    *, stream: Path | None = None, rounds: int = 5, whole: bool = False, blocks: bool = False, json: bool = False
+    *,
+    stream: Path | None = None,
+    rounds: int = 5,
+    whole: bool = False,
+    blocks: bool = False,
+    snapshot: bool = False,
+    json: bool = False,
 ) -> int:
     """Run command streams through the order book and through the whole exchange, beside the floor program.
 
@@ -94,12 +101,20 @@ def engine(
         run orders and cancels through the whole engine instead, from bytes to bytes, beside the reference engine
     blocks
         run blocks over 24 hours against 1,000 nodes and capacity over 72 hours instead, beside limit orders
+    snapshot
+        write and load a snapshot of 1,000,000 resting orders instead, beside hashing and copying its bytes
     json
         print one JSON document
     """
     from benchmarks.machine import describe_machine
 
     check_rounds(rounds)
+    if snapshot:
+        from benchmarks.snapshot import measure_snapshot
+
+        figures = {"machine": describe_machine(), "rounds": rounds} | measure_snapshot(SNAPSHOT_ORDERS, rounds)
+        show(figures, json=json)
+        return 0 if figures["equal"] else 1
     if blocks:
         from benchmarks.blocks import measure
 

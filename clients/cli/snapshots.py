@@ -49,39 +49,26 @@ def diff(first: Path, second: Path, *, rows: int = 100, json: bool = False) -> i
 # -- reading a file
 
 
-def read(file: Path) -> bytes:
-    """The engine's bytes in a snapshot file, with or without the line that the matching service puts before them."""
-    from services.matching.snapshots import MAGIC, DamagedSnapshot, read_snapshot
-
-    try:
-        with file.open("rb") as opened:
-            wrapped = opened.read(len(MAGIC)) == MAGIC
-        return read_snapshot(file) if wrapped else file.read_bytes()
-    except OSError as error:
-        raise Refused(f"{file} cannot be read: {error.strerror}") from error
-    except DamagedSnapshot as error:
-        raise Refused(f"{file} is damaged: {error}") from error
-
-
-def load(file: Path):
+def load(file: Path, engine_class: Any = None):
     """An engine that goes on from the file."""
     from matching_engine import BadSnapshot, Engine
 
     try:
-        return Engine.restore(read(file))
+        return (engine_class or Engine).restore(file.read_bytes())
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}") from error
     except BadSnapshot as error:
         raise Refused(f"{file}: {error}") from error
 
 
 def state_of(file: Path) -> dict[str, Any]:
     """The whole state in the file as plain data."""
-    from matching_engine import BadSnapshot
-    from matching_engine.reference import snapshot
+    from pydantic import TypeAdapter
 
-    try:
-        return snapshot.STATE.dump_python(snapshot.read(read(file)), mode="json")
-    except BadSnapshot as error:
-        raise Refused(f"{file}: {error}") from error
+    from matching_engine.reference import Engine
+    from matching_engine.reference.state import State
+
+    return TypeAdapter(State).dump_python(load(file, Engine).state, mode="json")
 
 
 # -- what is in it

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-from matching_engine.errors import BadSnapshot, OffsetGap
+from matching_engine.errors import OffsetGap
 from matching_engine.reference import (
     auctions,
     blocks,
@@ -18,9 +18,11 @@ from matching_engine.reference import (
     resell,
     silence,
     snapshot,
+    unpacking,
 )
 from matching_engine.reference.clock import move_time
 from matching_engine.reference.market import Market
+from matching_engine.reference.outline import Outline
 from matching_engine.reference.privileged import apply_batch, apply_genesis, reject_record
 from matching_engine.reference.refusals import Refused
 from matching_engine.reference.state import State
@@ -30,7 +32,6 @@ from schemas.orders import PlaceBatch
 from schemas.venue import Genesis, Privileged, Tick
 
 DIGEST_EVERY_OFFSETS = 4096
-INCONSISTENT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Engine:
@@ -175,11 +176,12 @@ class Engine:
     @classmethod
     def restore(cls, raw: bytes) -> "Engine":
         """Goes on from a snapshot. Raises BadSnapshot for damaged or foreign bytes."""
-        state = snapshot.read(raw)
-        try:
-            return cls(state)
-        except INCONSISTENT as error:
-            raise BadSnapshot(f"a state that no engine wrote: {error!r}") from error
+        return snapshot.restore(raw, cls.load)
+
+    @classmethod
+    def load(cls, outline: Outline, packed: memoryview) -> "Engine":
+        """Goes on from a snapshot's outline and packed sections."""
+        return cls(unpacking.unpack(outline, packed))
 
     # -- looking inside
 

@@ -1,11 +1,10 @@
-"""Snapshots on disk: found newest first, damaged ones named and passed over, written by a forked child, renamed when
+"""Snapshots on disk: found newest first, unusable ones named and passed over, written by a forked child, renamed when
 safe.
 """
 
 import os
 import re
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import structlog
@@ -13,7 +12,6 @@ import structlog
 from matching_engine import BadSnapshot, Engine
 
 NAME = re.compile(r"^engine-(\d{16})-(\d{16})\.snapshot$")
-MAGIC = b"hourbook-snapshot-1 "
 DESCRIPTORS_MAX = 1 << 20
 
 
@@ -24,10 +22,6 @@ class SnapshotFile:
     path: Path
     next_offset: int
     seq: int
-
-
-class DamagedSnapshot(Exception):
-    """The file is not what was written."""
 
 
 def list_snapshots(folder: Path) -> list[SnapshotFile]:
@@ -50,9 +44,9 @@ def load_newest(folder: Path, commands_end: int, events_end: int) -> Engine:
                       events_end=events_end)  # fmt: skip
             continue
         try:
-            engine = Engine.restore(read_snapshot(snapshot.path))
-        except (DamagedSnapshot, BadSnapshot, OSError) as error:
-            log.error("snapshot is damaged", path=str(snapshot.path), error=str(error))
+            engine = Engine.restore(snapshot.path.read_bytes())
+        except (BadSnapshot, OSError) as error:
+            log.error("snapshot cannot be used", path=str(snapshot.path), error=str(error))
             continue
         if (engine.next_offset, engine.seq) != (snapshot.next_offset, snapshot.seq):
             log.error("snapshot holds another state than its name says", path=str(snapshot.path))
@@ -61,14 +55,6 @@ def load_newest(folder: Path, commands_end: int, events_end: int) -> Engine:
         return engine
     log.info("no usable snapshot, starting from the first record")
     return Engine()
-
-
-def read_snapshot(path: Path) -> bytes:
-    """Returns the engine's bytes in a file. Raises DamagedSnapshot unless the first line has their SHA-256."""
-    head, _, body = path.read_bytes().partition(b"\n")
-    if head != MAGIC + sha256(body).hexdigest().encode():
-        raise DamagedSnapshot("checksum differs")
-    return body
 
 
 class SnapshotWriter:
@@ -151,8 +137,7 @@ class SnapshotWriter:
 
 
 def _write_file(path: Path, engine: Engine) -> None:
-    body = engine.snapshot()
-    content = memoryview(MAGIC + sha256(body).hexdigest().encode() + b"\n" + body)
+    content = memoryview(engine.snapshot())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         while content:

@@ -199,6 +199,25 @@ COMPILED_BANK = (
         "max(price, contract.last_index) * contract.period_s",
         "price * contract.period_s",
     ),
+    # -- snapshots
+    Mutant(
+        "C: an order that lost its place in time has it again in a snapshot",
+        "saving.pyx",
+        "return order_id if self.core.exchange.details[slot].rare == USUAL else age_of(self.core, slot)",
+        "return order_id",
+    ),
+    Mutant(
+        "C: clients' ids of a batch stand in a snapshot as they came",
+        "saving.pyx",
+        "sign = memcmp(first.text, second.text, min(first.size, second.size)) if first.text != NULL else 0",
+        "sign = 0",
+    ),
+    Mutant(
+        "C: a balance is loaded without what is held",
+        "loading.pyx",
+        "exchange.accounts.balances[slot].held = packed.held",
+        "pass",
+    ),
     # -- the log
     Mutant(
         "C: a deadline happens a record late",

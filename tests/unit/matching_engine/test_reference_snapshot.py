@@ -71,10 +71,23 @@ def test_any_damage_to_a_snapshot_is_noticed(engine_class):
             engine_class.restore(damaged)
 
 
-def test_a_snapshot_of_another_version_is_refused():
-    good = Engine().snapshot()
-    with pytest.raises(BadSnapshot):
-        Engine.restore(good.replace(b'"version":1', b'"version":2', 1))
+GOOD = Engine().snapshot()
+REFUSED = {
+    "not a snapshot": b"x" * 5000,
+    "version 1, where version 2 is read": b"hourbook-snapshot-1 " + b"0" * 64 + b'\n{"engine":"reference"}\n{}',
+    "version 3, where version 2 is read": GOOD.replace(b"snapshot-2", b"snapshot-3", 1),
+    "the header is damaged": GOOD[:40],
+    "truncated": GOOD[:-1],
+    "too long": GOOD + b" ",
+    "SHA-256 differs": GOOD[:-1] + b"x",
+}
+
+
+@pytest.mark.parametrize("engine_class", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_snapshot_is_refused_with_what_is_wrong_with_it(engine_class, reason: str):
+    with pytest.raises(BadSnapshot, match=reason):
+        engine_class.restore(REFUSED[reason])
 
 
 @pytest.mark.parametrize("engine_class", ENGINES.values(), ids=ENGINES)

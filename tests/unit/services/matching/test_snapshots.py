@@ -74,10 +74,28 @@ def test_a_damaged_snapshot_is_named_and_the_one_before_it_taken(engine, folder)
     with structlog.testing.capture_logs() as logs:
         assert load_newest(folder, 100, 100).snapshot() == older
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("snapshot is damaged", "error"),
+        ("snapshot cannot be used", "error"),
         ("snapshot loaded", "info"),
     ]
     assert newest.exists()
+
+
+OLD_VERSION = (
+    b"hourbook-snapshot-1 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\n"
+    b'{"engine":"reference","sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","version":1}\n{}'
+)
+
+
+@pytest.mark.parametrize("has_older", [True, False])
+def test_a_snapshot_of_version_1_is_named_and_the_one_before_it_taken_or_the_first_record(engine, folder, has_older):
+    folder.mkdir()
+    if has_older:
+        SnapshotWriter(folder, 3).write_now(engine)
+    (folder / "engine-0000000000000009-0000000000000009.snapshot").write_bytes(OLD_VERSION)
+    with structlog.testing.capture_logs() as logs:
+        loaded = load_newest(folder, 100, 100)
+    assert loaded.snapshot() == (engine if has_older else Engine()).snapshot()
+    assert logs[0]["error"] == "a snapshot of version 1, where version 2 is read"
 
 
 @pytest.mark.parametrize(("commands_end", "events_end"), [(3, 100), (100, 4)])
