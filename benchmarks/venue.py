@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from schemas.ids import HOUR_S, contract_name
 from schemas.signing import batch_text
 from schemas.venue import (
+    NEWEST_RULESET,
     Credit,
     DefineProduct,
     Genesis,
@@ -55,7 +56,7 @@ class Opening:
             ServiceKeyEntry(source=source, public_key=key.public_key().public_bytes_raw().hex())
             for source, key in self.keys.items()
         )
-        self.values = [Genesis(shard=0, ruleset=1, service_keys=entries).canonical()]
+        self.values = [Genesis(shard=0, ruleset=NEWEST_RULESET, service_keys=entries).canonical()]
 
     def send(self, source: str, commands: list[VenueCommand]) -> None:
         """Adds commands of a service, signed, in batches."""

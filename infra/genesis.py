@@ -6,15 +6,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from infra.keys import OWNERS, public_key
 from schemas.topics import COMMANDS, SHARD
-from schemas.venue import Genesis, ServiceKeyEntry
-
-RULESET = 1
+from schemas.venue import NEWEST_RULESET, Genesis, ServiceKeyEntry
 
 
 def genesis_command(keys_dir: Path) -> Genesis:
     """The command that names every owner's public key."""
     entries = (ServiceKeyEntry(source=owner, public_key=public_key(keys_dir / f"{owner}.ed25519")) for owner in OWNERS)
-    return Genesis(shard=SHARD, ruleset=RULESET, service_keys=tuple(entries))
+    return Genesis(shard=SHARD, ruleset=NEWEST_RULESET, service_keys=tuple(entries))
 
 
 async def write_genesis(bootstrap: str, keys_dir: Path) -> bool:

@@ -37,6 +37,10 @@ Shard = Annotated[int, Field(ge=0, le=1023)]
 Milliseconds = Annotated[int, Field(ge=0, le=COUNTER_MAX)]
 
 
+Ruleset = Annotated[int, Field(ge=1, le=1_000_000)]
+NEWEST_RULESET = 2  # matching_engine/reference/rulesets.py says what each one changed
+
+
 class ServiceKeyEntry(Model):
     """A service's name in the log and the public key that its batches are checked with."""
 
@@ -49,8 +53,15 @@ class Genesis(Model):
 
     type: Literal["genesis"] = "genesis"
     shard: Shard
-    ruleset: Annotated[int, Field(ge=1, le=1_000_000)]
+    ruleset: Ruleset
     service_keys: tuple[ServiceKeyEntry, ...]
+
+
+class SetRuleset(Model):
+    """Lets the engine go on by newer rules from this record on (admin only); there is no way back."""
+
+    type: Literal["set_ruleset"] = "set_ruleset"
+    ruleset: Ruleset
 
 
 class Tick(Model):
@@ -329,6 +340,7 @@ class RefundEscrow(Model):
 VenueCommand = Annotated[
     Epoch
     | ServiceKey
+    | SetRuleset
     | DefineProduct
     | SetProductState
     | SetAccountLimits
@@ -362,11 +374,13 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "admin": frozenset(
         {
             "service_key",
+            "set_ruleset",
             "define_product",
             "set_product_state",
             "set_account_limits",
             "cancel_account_orders",
-            "void_contract", "define_programme",
+            "void_contract",
+            "define_programme",
             "set_affiliation",
         }
     ),

@@ -125,6 +125,17 @@ def void(contract: str, *, reason: str = "venue_fault", json: bool = False) -> N
     )
 
 
+def set_ruleset(ruleset: int, *, json: bool = False) -> None:
+    """Let the engine go on by newer rules, for good; docs/decisions/0019 says what each RULESET changed."""
+    from schemas.venue import SetRuleset
+
+    try:
+        command = SetRuleset(ruleset=ruleset)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    show([{"ruleset": event.ruleset} for event in send([command]) if event.type == "ruleset_set"], json=json)
+
+
 def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
     """Check SOURCE's batches with the hex key in the file PUBLIC_KEY from now on."""
     from schemas.venue import ServiceKey
@@ -224,6 +235,6 @@ def read_products(file: Path) -> list[Any]:
 def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
     states = (halt, resume, cancel_only, auction, close)
-    for command in (products, *states, limit_account, cancel_orders, void, rotate_key, deposit, replay):
+    for command in (products, *states, limit_account, cancel_orders, void, set_ruleset, rotate_key, deposit, replay):
         admin.command(command)
     app.command(admin)

@@ -1,8 +1,9 @@
 """What a new order must keep to: its product's size and price limits, and what its account may have at most."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from matching_engine.reference import rulesets
 from matching_engine.reference.cancels import orders_of
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.refusals import require
@@ -44,7 +45,21 @@ def check(market: Market, rules: TradingRules, intent: Intent) -> None:
 def in_band(market: Market, rules: TradingRules, contract: str, price_micros: int) -> bool:
     """Whether a limit lies near enough to the contract's reference; without one every price does."""
     reference = market.reference_micros(contract) if rules.price_band_permille else None
-    return reference is None or abs(price_micros - reference) * 1000 <= rules.price_band_permille * reference
+    return reference is None or is_near(rules, reference, price_micros)
+
+
+def is_near(rules: TradingRules, reference_micros: int, price_micros: int) -> bool:
+    return abs(price_micros - reference_micros) * 1000 <= rules.price_band_permille * reference_micros
+
+
+def bound_of(market: Market, taker: Order) -> Callable[[int], bool]:
+    """Says at which prices an arriving order may trade; its own trades do not move the reference."""
+    rules = market.product_of(taker.contract).newest.trading
+    reference = market.reference_micros(taker.contract)
+    is_bound = taker.kind == "market" and rules.price_band_permille and rulesets.bounds_market_orders(market)
+    if not is_bound or reference is None:
+        return lambda price_micros: True
+    return lambda price_micros: is_near(rules, reference, price_micros)
 
 
 # -- accounts

@@ -6,6 +6,7 @@ from matching_engine.reference import (
     cancels,
     counts,
     icebergs,
+    limits,
     resale,
     self_trades,
     splits,
@@ -25,6 +26,7 @@ RESTING = ("GTG", "GTD")
 
 def match(market: Market, taker: Order) -> str | None:
     """Trades an arriving order against the book. Returns why it stopped, None where nothing is left of it."""
+    may_trade_at = limits.bound_of(market, taker)
     while taker.left:
         if market.product_of(taker.contract).state != "OPEN":
             own = first_own(market, taker)
@@ -32,6 +34,8 @@ def match(market: Market, taker: Order) -> str | None:
                 continue
             return "auction" if own is None else "self_trade"
         maker = first_maker(market, taker)
+        if maker and not may_trade_at(maker.price_micros):
+            return "price_band"
         offered = icebergs.shown(maker) if maker else 0
         qty, reason = next_fill(market, taker, maker, min(taker.left, offered), taker.hold_micros)
         if reason == "self_trade" and self_trades.prevent(market, maker, taker):
@@ -46,9 +50,12 @@ def match(market: Market, taker: Order) -> str | None:
 def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
     """Walks the book as `match` would, changing nothing. Returns the GPUs that would trade and why it would stop."""
     left, filled, budget_micros, passed, prices = taker.left, 0, taker.hold_micros, set(), []
+    may_trade_at = limits.bound_of(market, taker)
     for maker, part in icebergs.parts(market, taker.contract, opposite(taker.side)):
         if maker.id in passed or vouchers.passes_over(market, maker):
             continue
+        if not may_trade_at(maker.price_micros):
+            return filled, "price_band"
         offered = min(left, part)
         qty, reason = next_fill(market, taker, maker, offered, budget_micros, prices)
         if reason == "self_trade" and (after := self_trades.left_after(taker, maker, left)) is not None:

@@ -20,17 +20,32 @@ from matching_engine.reference import (
 )
 from matching_engine.reference.market import Market
 from matching_engine.reference.refusals import Refused, require
-from schemas.events import CommandRejected, EpochStarted, GenesisApplied, RecordRejected, RejectCode, ServiceKeySet
+from schemas.events import (
+    CommandRejected,
+    EpochStarted,
+    GenesisApplied,
+    RecordRejected,
+    RejectCode,
+    RulesetSet,
+    ServiceKeySet,
+)
 from schemas.signing import batch_text
-from schemas.venue import PERMISSIONS, Epoch, Genesis, Privileged, ServiceKey, VenueCommand
-
-RULESET = 1
+from schemas.venue import (
+    NEWEST_RULESET,
+    PERMISSIONS,
+    Epoch,
+    Genesis,
+    Privileged,
+    ServiceKey,
+    SetRuleset,
+    VenueCommand,
+)
 
 
 def apply_genesis(market: Market, command: Genesis) -> None:
     """The first record: which shard this is and whose signatures count."""
     sources = tuple(entry.source for entry in command.service_keys)
-    if market.state.ruleset or command.ruleset != RULESET or len(set(sources)) < len(sources):
+    if market.state.ruleset or command.ruleset > NEWEST_RULESET or len(set(sources)) < len(sources):
         reject_record(market, "genesis_refused")
         return
     market.state.shard, market.state.ruleset = command.shard, command.ruleset
@@ -103,9 +118,18 @@ def set_service_key(market: Market, command: ServiceKey) -> None:
     market.emit(ServiceKeySet, source=command.source)
 
 
+def set_ruleset(market: Market, command: SetRuleset) -> None:
+    """Goes on by newer rules; those that this engine does not know are refused."""
+    require(market.state.ruleset < command.ruleset <= NEWEST_RULESET, "bad_terms")
+    market.state.ruleset = command.ruleset
+    market.rules_changed()
+    market.emit(RulesetSet, ruleset=command.ruleset)
+
+
 ON_COMMAND: dict[str, Callable[[Market, VenueCommand], None]] = {
     "epoch": start_epoch,
     "service_key": set_service_key,
+    "set_ruleset": set_ruleset,
     "define_product": products.define_product,
     "set_product_state": states.set_product_state,
     "cancel_account_orders": cancels.cancel_for_venue,

@@ -64,6 +64,7 @@ from schemas.events.venue import (
     ProductDefined,
     ProductStateChanged,
     RecordRejected,
+    RulesetSet,
     ServiceKeySet,
 )
 from schemas.events.vouchers import (
@@ -81,6 +82,7 @@ from schemas.events.vouchers import (
 
 AnyEvent = Annotated[
     GenesisApplied
+    | RulesetSet
     | EpochStarted
     | ServiceKeySet
     | ProductDefined
@@ -220,6 +222,7 @@ __all__ = [
     "RejectCode",
     "Resale",
     "ResaleAccepted",
+    "RulesetSet",
     "ServiceKeySet",
     "Trade",
     "VoucherIssued",

@@ -41,6 +41,7 @@ WhyReason = Literal[
     "no_node_free_in_all_hours",
     "auction",
     "velocity_halt",
+    "price_band",
 ]
 
 

@@ -23,6 +23,13 @@ class GenesisApplied(Event):
     sources: tuple[Source, ...]
 
 
+class RulesetSet(Event):
+    """The engine goes on by these rules."""
+
+    type: Literal["ruleset_set"] = "ruleset_set"
+    ruleset: int
+
+
 class EpochStarted(Event):
     """A new engine process took over."""
 

@@ -26,6 +26,7 @@ from schemas.orders import (
 )
 from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
+    NEWEST_RULESET,
     Credit,
     Debit,
     Epoch,
@@ -42,6 +43,7 @@ from schemas.venue import (
     ReleaseEscrow,
     SetAccountLimits,
     SetProductState,
+    SetRuleset,
     SettlePosition,
     Tick,
     UnlockHardware,
@@ -87,7 +89,7 @@ class RandomLog:
 
     def open_venue(self) -> None:
         """Products, money and nodes, ready to trade."""
-        self.append(genesis())
+        self.append(genesis(ruleset=self.pick(1, NEWEST_RULESET)))
         terms = {"taker_fee_bps": self.pick(0, 20), "maker_fee_bps": 7, "horizon_periods": 9, "final_after_s": 7200}
         terms |= {"block_trials_per_command": self.pick(1, 3, 100), "bond_permille": (1000, 500, 0, 101)}
         self.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))
@@ -411,6 +413,8 @@ class RandomLog:
         if self.seldom(2):
             fees = {"taker_fee_bps": self.random.randrange(50), "maker_fee_bps": self.random.randrange(20)}
             self.batch("admin", product_terms(PRODUCT, horizon_periods=self.random.randint(6, 12), **fees))
+        if self.seldom(8):
+            self.batch("admin", SetRuleset(ruleset=self.pick(1, NEWEST_RULESET, NEWEST_RULESET + 1)))
         if self.seldom(4):
             self.epoch += self.pick(0, 1)
             self.batch("matching", Epoch(epoch=max(1, self.epoch)))

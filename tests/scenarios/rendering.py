@@ -180,6 +180,7 @@ def protection(event: Event) -> str:
 
 PHRASES: dict[str, Callable[[Event], str]] = {
     "epoch_started": lambda event: f"epoch {event['epoch']}",
+    "ruleset_set": lambda event: f"goes on by ruleset {event['ruleset']}",
     "product_defined": lambda event: f"{event['terms']['product']} defined",
     "product_state_changed": lambda event: (
         f"{event['product']} {event['state']}: {event['reason']}{', opens by itself' if event['opens_ms'] else ''}"

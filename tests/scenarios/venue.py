@@ -10,6 +10,7 @@ from schemas.base import Model
 from schemas.ids import contract_name
 from schemas.signing import batch_text
 from schemas.venue import (
+    NEWEST_RULESET,
     PERMISSIONS,
     Credit,
     DefineProduct,
@@ -35,7 +36,7 @@ def public_key(source: str) -> str:
 def genesis(**changes: Any) -> Genesis:
     """The first record, with every service's key."""
     entries = tuple(ServiceKeyEntry(source=source, public_key=public_key(source)) for source in KEYS)
-    return Genesis(**{"shard": 0, "ruleset": 1, "service_keys": entries} | changes)
+    return Genesis(**{"shard": 0, "ruleset": NEWEST_RULESET, "service_keys": entries} | changes)
 
 
 def product_terms(product: str = PRODUCT, **changes: Any) -> DefineProduct:

@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from infra.genesis import genesis_command
 from infra.keys import OPERATOR_API_KEY, OWNERS, make_keys
 from schemas.commands import read_command
+from schemas.venue import NEWEST_RULESET
 
 
 def test_keys_are_made_once_and_only_their_owner_can_read_them(tmp_path):
@@ -26,4 +27,4 @@ def test_the_genesis_names_the_public_key_of_every_owner(tmp_path):
         seed = bytes.fromhex((tmp_path / f"{owner}.ed25519").read_text())
         expected[owner] = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw().hex()
     assert {entry.source: entry.public_key for entry in genesis.service_keys} == expected
-    assert (genesis.type, genesis.shard, genesis.ruleset) == ("genesis", 0, 1)
+    assert (genesis.type, genesis.shard, genesis.ruleset) == ("genesis", 0, NEWEST_RULESET)

@@ -8,7 +8,7 @@ import pytest
 from matching_engine import OffsetGap
 from matching_engine.reference import Engine
 from schemas.orders import MassCancel
-from schemas.venue import Credit, Epoch, ServiceKey, Tick
+from schemas.venue import NEWEST_RULESET, Credit, Epoch, ServiceKey, Tick
 from tests.scenarios.venue import KEYS, MIDNIGHT_MS, Venue, genesis, public_key, signed
 
 CREDIT = Credit(transfer_id="t1", account="alice", asset="CNY", amount_micros=5)
@@ -28,11 +28,11 @@ def test_genesis_names_the_shard_and_comes_once():
     venue = Venue(Engine(), with_genesis=False)
     assert bodies(venue.send(Tick())) == rejection("no_genesis")
     assert bodies(venue.send(signed("ledger", 1, (CREDIT,)))) == rejection("no_genesis", "ledger", 1)
-    assert bodies(venue.send(genesis(ruleset=2))) == rejection("genesis_refused")
+    assert bodies(venue.send(genesis(ruleset=NEWEST_RULESET + 1))) == rejection("genesis_refused")
     twice = genesis().service_keys[:1] * 2
     assert bodies(venue.send(genesis(service_keys=twice))) == rejection("genesis_refused")
     assert bodies(venue.send(genesis(shard=3))) == [
-        {"type": "genesis_applied", "ruleset": 1, "sources": list(KEYS)},
+        {"type": "genesis_applied", "ruleset": NEWEST_RULESET, "sources": list(KEYS)},
     ]
     assert venue.engine.shard == 3
     assert venue.send(Tick()) == []

@@ -1,0 +1,13 @@
+"""What the log's ruleset changes: behaviour moves with it alone, so that an old log replays to its old result for ever.
+
+Genesis names the first one, `set_ruleset` a newer one. Whatever differs asks here; what a ruleset once did stays.
+"""
+
+from matching_engine.reference.market import Market
+
+
+def bounds_market_orders(market: Market) -> bool:
+    """Since 2: a market order trades no further from the reference than a limit order may be priced. Under 1 only its
+    `max_cost` stops it.
+    """
+    return market.state.ruleset >= 2
