@@ -16,7 +16,7 @@ from matching_engine.memory cimport NIL
 from matching_engine.money cimport AMOUNT_MAX_MICROS
 from matching_engine.nodes cimport find_count, open_count
 from matching_engine.positions cimport Position, list_position, open_position
-from matching_engine.records cimport Balances, Bindings, ContractPositions, Orders, Positions
+from matching_engine.records cimport Bindings, ContractPositions, Orders, Positions
 from matching_engine.sections cimport (
     PackedBalance, PackedBinding, PackedGate, PackedLine, PackedOrder, PackedPeriod, PackedPosition,
 )
@@ -32,10 +32,11 @@ cdef enum:
 
 
 def open_market(state) -> Market:
-    """The market of a state whose orders, money, bindings and positions are yet to come."""
+    """The market of a state whose orders, money, bindings and positions are yet to come. Nothing looks for money in the
+    state: `entries.Accounts` has it.
+    """
     cdef Core core = make_core()
-    state.orders, state.positions = Orders(core), Positions(core)
-    state.bindings, state.balances = Bindings(core), Balances(core)
+    state.orders, state.positions, state.bindings = Orders(core), Positions(core), Bindings(core)
     state.blocks = WaitingBlocks(state.blocks)
     market = Market(core, state.orders, state)
     core.exchange.next_offset = state.next_offset

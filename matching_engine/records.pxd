@@ -45,22 +45,6 @@ cdef class Counts:
     cdef dict all(self)
 
 
-cdef class Balance:
-    cdef Core core
-    cdef uint32_t slot
-
-
-cdef class AccountBalances:
-    cdef Core core
-    cdef uint32_t account
-    cdef Balance at(self, uint32_t slot)
-
-
-cdef class Balances:
-    cdef Core core
-    cdef AccountBalances of(self, uint32_t account)
-
-
 cdef class AccountBindings:
     cdef Core core
     cdef uint32_t account
@@ -69,7 +53,6 @@ cdef class AccountBindings:
 cdef class Bindings:
     cdef Core core
     cdef AccountBindings of(self, uint32_t account)
-    cdef dict all(self)
 
 
 cdef int64_t age_of(Core core, uint32_t slot) except? -1

@@ -10,12 +10,11 @@ from dataclasses import MISSING, fields
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from matching_engine.accounts cimport find_balance, open_balance
+from matching_engine.accounts cimport find_balance
 from matching_engine.bindings cimport (
-    Binding, bind, binding_at, binding_hash, find_binding, first_place, id_text, keep_text, next_place, unbind,
+    Binding, bind, binding_at, binding_hash, find_binding, id_text, keep_text, unbind,
 )
 from matching_engine.book cimport Order as Resting
-from matching_engine.book cimport price_of
 from matching_engine.core cimport number_or_nil, text_of_name
 from matching_engine.exchange cimport (
     KEPT, UNUSUAL, USUAL, Contract, Detail, Exchange, list_order, price_at, rest, side_of,
@@ -594,101 +593,6 @@ cdef class Counts:
         return self.all() == dict(other)
 
 
-# -- money
-
-
-cdef class Balance:
-    """Micro-units of one asset."""
-
-    @property
-    def available(self):
-        return self.core.exchange.accounts.balances[self.slot].available
-
-    @available.setter
-    def available(self, int64_t amount):
-        self.core.exchange.accounts.balances[self.slot].available = amount
-
-    @property
-    def held(self):
-        return self.core.exchange.accounts.balances[self.slot].held
-
-    @held.setter
-    def held(self, int64_t amount):
-        self.core.exchange.accounts.balances[self.slot].held = amount
-
-
-cdef class AccountBalances:
-    """An account's balances by asset."""
-
-    cdef Balance at(self, uint32_t slot):
-        cdef Balance balance = Balance.__new__(Balance)
-        balance.core = self.core
-        balance.slot = slot
-        return balance
-
-    def get(self, str asset, otherwise=None):
-        cdef uint32_t number = number_or_nil(&self.core.exchange.accounts.assets, asset)
-        cdef uint32_t slot = NIL
-        if number != NIL:
-            slot = find_balance(&self.core.exchange.accounts, self.account, number)
-        return otherwise if slot == NIL else self.at(slot)
-
-    def __getitem__(self, str asset):
-        balance = self.get(asset)
-        if balance is None:
-            raise KeyError(asset)
-        return balance
-
-    def setdefault(self, str asset, balance):
-        """The balance, which begins as the given one where it is new."""
-        cdef uint32_t number = self.core.number_of(&self.core.exchange.accounts.assets, asset)
-        cdef uint32_t known = self.core.exchange.accounts.count
-        cdef uint32_t slot = open_balance(&self.core.exchange.accounts, self.account, number)
-        if slot == NIL:
-            raise MemoryError
-        if slot == known:
-            self.core.exchange.accounts.balances[slot].available = balance.available
-            self.core.exchange.accounts.balances[slot].held = balance.held
-        return self.at(slot)
-
-    def items(self):
-        cdef uint32_t slot
-        return [
-            (text_of_name(&self.core.exchange.accounts.assets, self.core.exchange.accounts.balances[slot].asset),
-             self.at(slot))
-            for slot in range(self.core.exchange.accounts.count)
-            if self.core.exchange.accounts.balances[slot].account == self.account
-        ]
-
-
-cdef class Balances:
-    """All balances by account."""
-
-    def __init__(self, Core core):
-        self.core = core
-
-    cdef AccountBalances of(self, uint32_t account):
-        cdef AccountBalances balances = AccountBalances.__new__(AccountBalances)
-        balances.core = self.core
-        balances.account = account
-        return balances
-
-    def get(self, str account, otherwise=None):
-        cdef uint32_t number = number_or_nil(&self.core.exchange.accounts.names, account)
-        return otherwise if number == NIL else self.of(number)
-
-    def __getitem__(self, str account):
-        return self.of(self.core.account(account))
-
-    def setdefault(self, str account, none):
-        return self[account]
-
-    def items(self):
-        cdef uint32_t slot
-        numbers = {self.core.exchange.accounts.balances[slot].account for slot in range(self.core.exchange.accounts.count)}
-        return [(text_of_name(&self.core.exchange.accounts.names, number), self.of(number)) for number in numbers]
-
-
 # -- clients' ids
 
 
@@ -717,15 +621,6 @@ cdef class AccountBindings:
         cdef uint32_t place = find_place(self.core, self.account, client_order_id)
         return otherwise if place == NIL else plain_binding(self.core, place)
 
-    def __getitem__(self, str client_order_id):
-        binding = self.get(client_order_id)
-        if binding is None:
-            raise KeyError(client_order_id)
-        return binding
-
-    def __contains__(self, client_order_id):
-        return self.get(client_order_id) is not None
-
     def __setitem__(self, str client_order_id, binding):
         cdef const char* text = text_of(client_order_id)
         cdef size_t size = size_of(client_order_id)
@@ -741,12 +636,6 @@ cdef class AccountBindings:
         )
         if place == NIL:
             raise MemoryError
-
-    def __delitem__(self, str client_order_id):
-        cdef uint32_t place = find_place(self.core, self.account, client_order_id)
-        if place == NIL:
-            raise KeyError(client_order_id)
-        unbind(&self.core.exchange.bindings, place)
 
 
 cdef class Bindings:
@@ -765,28 +654,5 @@ cdef class Bindings:
         cdef uint32_t number = number_or_nil(&self.core.exchange.accounts.names, account)
         return otherwise if number == NIL else self.of(number)
 
-    def __getitem__(self, str account):
-        return self.of(self.core.account(account))
-
     def setdefault(self, str account, none):
-        return self[account]
-
-    def items(self):
-        """Every account's bindings, as the reference has them."""
-        return self.all().items()
-
-    cdef dict all(self):
-        cdef Exchange* exchange = &self.core.exchange
-        cdef Binding* binding
-        cdef uint32_t gate, place
-        cdef dict found = {}
-        for gate in range(exchange.bindings.gates_used):
-            place = first_place(&exchange.bindings, gate)
-            while place != NIL:
-                binding = binding_at(&exchange.bindings, place)
-                if binding.bound:
-                    account = text_of_name(&exchange.accounts.names, binding.account)
-                    client_order_id = PyBytes_FromStringAndSize(id_text(binding), binding.size).decode()
-                    found.setdefault(account, {})[client_order_id] = plain_binding(self.core, place)
-                place = next_place(&exchange.bindings, place)
-        return found
+        return self.of(self.core.account(account))

@@ -74,11 +74,11 @@ cdef class Keys:
     def __dealloc__(self):
         free(self.keys)
 
-    cdef void add(self, uint64_t major, uint64_t minor, uint32_t slot) noexcept nogil:
+    cdef void add(self, uint64_t major, uint64_t minor, uint32_t slot) noexcept:
         self.keys[self.count] = Key(major, minor, NULL, 0, slot)
         self.count += 1
 
-    cdef void sort(self) noexcept nogil:
+    cdef void sort(self) noexcept:
         """Mostly there is nothing to do."""
         cdef size_t place
         for place in range(1, self.count):
@@ -119,7 +119,7 @@ cdef class Places:
             self.places[number] = NIL
         return 0
 
-    cdef void use(self, uint32_t number) noexcept nogil:
+    cdef void use(self, uint32_t number) noexcept:
         if number != NIL:
             self.places[number] = 0
 
@@ -133,7 +133,7 @@ cdef class Places:
             self.places[number] = place
         return 0
 
-    cdef uint32_t of(self, uint32_t number) noexcept nogil:
+    cdef uint32_t of(self, uint32_t number) noexcept:
         return NIL if number == NIL else self.places[number]
 
 
