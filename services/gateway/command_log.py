@@ -22,15 +22,13 @@ class LogAway(GatewayError):
 class CommandLog:
     """One idempotent producer, acknowledged by all.
 
-    While some commands are undecided, the next ones gather until the first of those is decided, or for `gather_s`: they
-    go in one request then, and every process behind has one wake-up for them all. Who comes when none is undecided is
-    sent at once; but where the last ones went together, as many are waited for: their senders are about to come again.
+    A command that finds none undecided is sent at once. While some are, the next ones gather until the first of those
+    is decided, or for `gather_s`: they go in one request then, and every process behind has one wake-up for them all.
     """
 
     def __init__(self, settings: GatewaySettings):
         self._settings = settings
-        self._undecided = self._gathered = 0
-        self._together = 1
+        self._undecided = 0
         self._turn: asyncio.Future[None] | None = None
         self._producer: AIOKafkaProducer | None = None
         self._broken = asyncio.Event()
@@ -49,7 +47,7 @@ class CommandLog:
 
     async def append(self, record: bytes, sent: Callable[[int], None], lost: Callable[[Exception], None]) -> None:
         """Sends a record; later calls `sent` with its offset, or `lost` if nobody knows. Raises LogAway if not sent."""
-        if self._undecided or self._together > 1:
+        if self._undecided:
             await self._next_turn()
         if self._producer is None:
             raise LogAway("no producer")
@@ -71,16 +69,12 @@ class CommandLog:
             loop = asyncio.get_running_loop()
             self._turn = loop.create_future()
             loop.call_later(self._settings.gather_s, self._end_turn, self._turn)
-        turn = asyncio.shield(self._turn)
-        self._gathered += 1
-        if not self._undecided and self._gathered >= self._together:
-            self._end_turn()
-        return turn
+        return asyncio.shield(self._turn)
 
     def _end_turn(self, turn: asyncio.Future[None] | None = None) -> None:
         if self._turn is not None and turn in (None, self._turn):
             self._turn.set_result(None)
-            self._turn, self._together, self._gathered = None, self._gathered, 0
+            self._turn = None
 
     def _acknowledged(self, done: asyncio.Future, sent: Callable, lost: Callable) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()

@@ -1,4 +1,4 @@
-"""Commands behind undecided ones gather and go together; the first goes at once where nobody is about to follow."""
+"""Commands behind undecided ones gather and go together; the first goes at once."""
 
 import asyncio
 from types import SimpleNamespace
@@ -57,33 +57,3 @@ async def test_commands_do_not_gather_longer_than_the_setting_says():
     await append(log, b"first")
     await asyncio.wait_for(append(log, b"second"), 1)
     assert producer.sent == [b"first", b"second"]
-
-
-async def test_where_the_last_commands_went_together_as_many_are_waited_for():
-    log, producer = make_log(gather_s=60)
-    await append(log, b"first")
-    others = [append(log, record) for record in (b"second", b"third")]
-    await until_idle()
-    for _ in range(3):
-        log.settled()
-    await asyncio.gather(*others)
-    alone = append(log, b"fourth")
-    await until_idle()
-    before = list(producer.sent[3:])
-    await asyncio.wait_for(asyncio.gather(alone, append(log, b"fifth")), 1)
-    assert (before, producer.sent[3:]) == ([], [b"fourth", b"fifth"])
-
-
-async def test_one_who_waited_for_nobody_is_not_waited_with_again():
-    log, producer = make_log(gather_s=0.01)
-    await append(log, b"first")
-    others = [append(log, record) for record in (b"second", b"third")]
-    await until_idle()
-    for _ in range(3):
-        log.settled()
-    await asyncio.gather(*others)
-    await asyncio.wait_for(append(log, b"fourth"), 1)
-    log.settled()
-    log._settings = GatewaySettings(gather_s=60)
-    await asyncio.wait_for(append(log, b"fifth"), 1)
-    assert producer.sent[3:] == [b"fourth", b"fifth"]
