@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from matching_engine.book cimport Order
 from matching_engine.commands cimport Command
 from matching_engine.events cimport (
-    CANCEL_DONE, CANCELED, FILLED, REJECTED, Canceled, CancelDone, EventBuffer, Rejected, Stop, add_event,
+    CANCEL_DONE, CANCELED, FILLED, REJECTED, Canceled, CancelDone, EventBuffer, Rejected, Stop, Why, add_event,
 )
 from matching_engine.bindings cimport binding_at, find_binding
 from matching_engine.exchange cimport (
@@ -18,11 +18,13 @@ from matching_engine.money cimport post
 from matching_engine.trading cimport Taker
 
 
-cdef inline void reject(EventBuffer* events, const char* code, int64_t order_id) noexcept nogil:
+cdef inline Rejected* reject(EventBuffer* events, const char* code, int64_t order_id) noexcept nogil:
     """A command breaks a rule; nothing else happens."""
     cdef Rejected* rejected = <Rejected*>add_event(events, REJECTED, sizeof(Rejected))
     rejected.order_id = order_id
     rejected.code = code
+    rejected.why = Why(0, 0, FILLED)
+    return rejected
 
 
 cdef inline Outcome give_back(Exchange* exchange, Canceled* canceled, uint32_t balance) noexcept nogil:
@@ -49,7 +51,7 @@ cdef inline Outcome cancel_resting(Exchange* exchange, EventBuffer* events, uint
     canceled.left = <uint32_t>order.quantity
     canceled.sells = side_of(exchange, slot) & 1
     canceled.kind = detail.kind
-    canceled.stop = FILLED
+    canceled.why = Why(0, 0, FILLED)
     if detail.node != NIL:
         exchange.nodes.counts[detail.count].committed -= <int>order.quantity
     take_out(exchange, slot)
@@ -64,7 +66,9 @@ cdef inline Outcome cancel_rest(
     canceled.order_id = taker.id
     canceled.price_micros = taker.price_micros
     canceled.released_micros = taker.hold_micros
-    canceled.best_price_micros = best_ticks(exchange, contract.bids + (not taker.sells)) * contract.tick
+    canceled.why.best_price_micros = best_ticks(exchange, contract.bids + (not taker.sells)) * contract.tick
+    canceled.why.missing = taker.left
+    canceled.why.stop = stop
     canceled.reason = reason
     canceled.account = taker.account
     canceled.contract = taker.contract
@@ -73,7 +77,6 @@ cdef inline Outcome cancel_rest(
     canceled.left = taker.left
     canceled.sells = taker.sells
     canceled.kind = taker.kind
-    canceled.stop = stop
     if taker.sells:
         exchange.nodes.counts[taker.count].committed -= <int>taker.left
     return give_back(exchange, canceled, taker.balance)

@@ -19,6 +19,7 @@ cdef class Core:
     cdef uint32_t account(self, str name) except 0xFFFFFFFF
     cdef uint32_t node(self, str name) except 0xFFFFFFFF
     cdef uint32_t contract(self, str name) except 0xFFFFFFFF
+    cdef uint32_t product(self, str name) except 0xFFFFFFFF
     cdef uint32_t asset(self, str name) except 0xFFFFFFFF
     cdef uint32_t label(self, str name) except 0xFFFFFFFF
     cdef str contract_name(self, uint32_t number)

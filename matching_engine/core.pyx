@@ -9,7 +9,8 @@ from libc.string cimport memset
 from matching_engine.accounts cimport free_accounts
 from matching_engine.bindings cimport close_gate, free_bindings, open_gate
 from matching_engine.book cimport free_books, start_books
-from matching_engine.exchange cimport Contract, Detail
+from matching_engine.exchange cimport Block, Contract, Detail, Posted
+from matching_engine.hours cimport Product
 from matching_engine.id_list cimport IdList
 from matching_engine.id_pages cimport free_ids
 from matching_engine.id_table cimport IdTable, resize_ids
@@ -33,7 +34,7 @@ cdef class Core:
         exchange.orders.free = NIL
         exchange.positions.free = exchange.positions.ids.free = NIL
         exchange.bindings.chunks_free = exchange.bindings.gates_free = NIL
-        seeds = [int.from_bytes(os.urandom(8)) for _ in range(6)]
+        seeds = [int.from_bytes(os.urandom(8)) for _ in range(7)]
         if not start_books(&exchange.books) or not start(&exchange.accounts.table):
             raise MemoryError
         if not start(&exchange.bindings.table) or not start(&exchange.nodes.table):
@@ -44,6 +45,7 @@ cdef class Core:
         start_names(&exchange.nodes.names, seeds[3])
         start_names(&exchange.labels, seeds[4])
         start_names(&exchange.contract_names, seeds[5])
+        start_names(&exchange.product_names, seeds[6])
         self.gates, self.gate_times = {}, []
         self.rare_orders, self.rare_positions, self.order_views, self.position_views = {}, {}, {}, {}
         for account in RESERVED:
@@ -51,9 +53,14 @@ cdef class Core:
 
     def __dealloc__(self):
         cdef Exchange* exchange = &self.exchange
-        cdef uint32_t contract
+        cdef uint32_t contract, product
         for contract in range(exchange.contract_names.count):
             free_row(&exchange.contracts[contract].nodes)
+        for product in range(exchange.product_names.count):
+            release(exchange.products[product].contracts, exchange.products[product].capacity, sizeof(uint32_t))
+        release(exchange.products, exchange.products_capacity, sizeof(Product))
+        release(exchange.posted, exchange.posted_capacity, sizeof(Posted))
+        release(exchange.waiting, exchange.waiting_capacity, sizeof(Block))
         release(exchange.contracts, exchange.contracts_capacity, sizeof(Contract))
         release(exchange.details, exchange.details_capacity, sizeof(Detail))
         free_books(&exchange.books)
@@ -64,6 +71,7 @@ cdef class Core:
         free_positions(&exchange.positions)
         free_names(&exchange.labels)
         free_names(&exchange.contract_names)
+        free_names(&exchange.product_names)
 
     # -- numbers for names
 
@@ -117,6 +125,18 @@ cdef class Core:
             contract.version = -1
             contract.bids = contract.gate = NIL
             contract.positions = PositionList(NIL, NIL, 0)
+        return number
+
+    cdef uint32_t product(self, str name) except 0xFFFFFFFF:
+        """The number of a product, of which nothing is known yet where it is new."""
+        cdef Exchange* exchange = &self.exchange
+        cdef uint32_t known = exchange.product_names.count
+        cdef uint32_t number = self.number_of(&exchange.product_names, name)
+        if number == known:
+            if number == exchange.products_capacity:
+                if not grow(<void**>&exchange.products, &exchange.products_capacity, sizeof(Product)):
+                    raise MemoryError
+            exchange.products[number] = Product(0, 0, NULL, 0, 0)
         return number
 
     cdef uint32_t gate(self, int64_t until_ms) except 0xFFFFFFFF:

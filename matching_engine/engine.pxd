@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.command_text cimport Reading
-from matching_engine.commands cimport Command
+from matching_engine.commands cimport Command, Stretch
 from matching_engine.core cimport Core
 from matching_engine.event_tape cimport EventTape
 from matching_engine.exchange cimport Exchange
@@ -11,6 +11,7 @@ from matching_engine.execution cimport Run
 
 cdef enum:
     WINDOW = 128              # records
+    PERIODS_READ = 256        # of orders of many periods at a time: their events are to stay in the processor's cache
 
 cdef struct Record:
     const char* text
@@ -21,6 +22,7 @@ cdef struct Record:
 cdef class Window:
     cdef Record[WINDOW] records
     cdef Command[WINDOW] commands
+    cdef Stretch[WINDOW] stretches         # of those that are orders of many periods
     cdef uint32_t loaded
     cdef Run applied          # counts what was read
     cdef Reading stopped      # why reading did not go on

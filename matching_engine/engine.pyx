@@ -1,16 +1,16 @@
-"""The compiled engine: ordinary orders and cancels in C, every other command by the reference's rules on its records."""
+"""The compiled engine: ordinary orders in C, every other command by the reference's rules on its records."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport free
 
 from matching_engine.command_text cimport (
-    NOT_ORDINARY, READ, RECORD_SIZE_MAX, UNRESOLVED, Place, put_body, read_command, read_place,
+    READ, RECORD_SIZE_MAX, UNRESOLVED, BlockBid, Capacity, Place, put_body, read_block, read_capacity, read_command,
+    read_place,
 )
-from matching_engine.commands cimport PLACE
+from matching_engine.commands cimport CANCEL
 from matching_engine.digest cimport sha256_of
-from matching_engine.exchange cimport NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE
-from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, Run, execute
+from matching_engine.exchange cimport NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_HOURS, STALE_NODE
+from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, Run, execute, free_run
 from matching_engine.market cimport CompiledMarket
 from matching_engine.memory cimport NIL
 from matching_engine.wire cimport Word
@@ -88,8 +88,8 @@ cdef int apply_all(object engine, CompiledMarket market, Window window, list bat
                 exchange.next_offset = offset + 1
                 engine.apply_other(ts_ms, value)
                 window.applied.done += 1
+            market.tape.collect(events)
         first += window.loaded
-        market.tape.collect(events)
     return 0
 
 
@@ -97,18 +97,16 @@ cdef bint make_ready(CompiledMarket market, Window window) except -1:
     """Reads what the rules have to know before the record in hand; False where it is the reference's."""
     cdef Record* record = &window.records[window.applied.done]
     cdef Command* command = &window.commands[window.applied.done]
-    cdef Place order
     if window.applied.count == window.applied.done:
-        if window.stopped != UNRESOLVED or not market.core.exchange.is_open:
-            return False
-        read_place(record.text, record.size, &order)
-        if market.find_contract(order.contract.text[:order.contract.size].decode()) == NIL:
-            return False
-        return not order.has_node or market.find_node(order.node.text[:order.node.size].decode()) != NIL
+        if window.stopped == READ:                # enough was read for once
+            return True
+        return window.stopped == UNRESOLVED and market.core.exchange.is_open and resolve(market, record)
     if window.applied.outcome == STALE_CONTRACT:
         market.read_contract(command.contract)
     elif window.applied.outcome == STALE_NODE:
         market.find_node(market.core.node_name(command.node))
+    elif window.applied.outcome == STALE_HOURS:
+        market.read_hours(command.stretch)
     elif window.applied.outcome == NO_MEMORY:
         raise MemoryError
     elif window.applied.outcome == NEGATIVE_BALANCE:
@@ -118,9 +116,30 @@ cdef bint make_ready(CompiledMarket market, Window window) except -1:
     return True
 
 
+cdef bint resolve(CompiledMarket market, const Record* record) except -1:
+    """Looks up the contracts and the node that a record names; False where there are none such."""
+    cdef Place order
+    cdef Capacity capacity
+    cdef BlockBid block
+    if read_place(record.text, record.size, &order):
+        if market.find_contract(text_of_word(&order.contract)) == NIL:
+            return False
+        return not order.has_node or market.find_node(text_of_word(&order.node)) != NIL
+    if read_block(record.text, record.size, &block):
+        return market.find_hours(text_of_word(&block.product), block.start_s, 0, block.periods)
+    read_capacity(record.text, record.size, &capacity)
+    if not market.find_hours(text_of_word(&capacity.product), capacity.from_s, capacity.to_s, 0):
+        return False
+    return market.find_node(text_of_word(&capacity.node)) != NIL
+
+
+cdef str text_of_word(const Word* word):
+    return word.text[:word.size].decode()
+
+
 cdef class Window:
     def __dealloc__(self):
-        free(self.applied.events.bytes)
+        free_run(&self.applied)
 
     cdef int load(self, list records, Py_ssize_t first, int64_t next_offset) except -1:
         """Takes as many records as there are and fit. Raises OffsetGap before anything is applied to the first one."""
@@ -156,24 +175,30 @@ cdef class Window:
         return 0
 
     cdef int read_all(self, Exchange* exchange) except -1 nogil:
-        """Reads records as far as they are ordinary. What was read stays good, whatever happens to those before it."""
+        """Reads records as far as they are ordinary and are not too much. What was read stays good, whatever happens to
+        those before it.
+        """
         cdef uint8_t[RECORD_SIZE_MAX] body
         cdef Run* applied = &self.applied
         cdef Record* record
         cdef Command* command
         cdef Word command_id
         cdef size_t size
+        cdef uint32_t periods = 0
         self.stopped = READ
         applied.count = max(applied.count, applied.done)
-        while applied.count < self.loaded:
+        while applied.count < self.loaded and periods < PERIODS_READ:
             record = &self.records[applied.count]
             command = &self.commands[applied.count]
-            self.stopped = read_command(exchange, record.text, record.size, command, &command_id)
+            self.stopped = read_command(
+                exchange, record.text, record.size, command, &self.stretches[applied.count], &command_id
+            )
             if self.stopped != READ:
                 return 0
-            if command.type == PLACE:
+            if command.type != CANCEL:
                 size = put_body(record.text, record.size, &command_id, body)
                 sha256_of(body, size, command.digest)
             command.ts_ms = record.ts_ms
+            periods += 1 if command.stretch == NULL else command.stretch.periods
             applied.count += 1
         return 0

@@ -4,12 +4,13 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from matching_engine.accounts cimport VENUE
 from matching_engine.bindings cimport Binding, binding_at, id_text
-from matching_engine.commands cimport CANCEL, Command
+from matching_engine.commands cimport CANCEL, PLACE_BLOCK, POST_CAPACITY, Command, Stretch
 from matching_engine.events cimport (
-    ACCEPTED, CANCEL_DONE, CANCELED, DUPLICATE, FILLED, NO_LIQUIDITY, PRICE, REJECTED, SELF_TRADE, TRADED, Accepted,
-    Canceled, CancelDone, Duplicate, Event, Money, Rejected, Traded,
+    ACCEPTED, BLOCK_ACCEPTED, CANCEL_DONE, CANCELED, CAPACITY_ACCEPTED, DUPLICATE, FILLED, MAX_COST, NO_LIQUIDITY, PRICE,
+    REJECTED, SELF_TRADE, TRADED, Accepted, BlockAccepted, Canceled, CancelDone, CapacityAccepted, Duplicate, Event,
+    Money, Rejected, Traded, Why,
 )
-from matching_engine.exchange cimport CAPACITY, FOK, IOC, MARKET, Exchange
+from matching_engine.exchange cimport BLOCK, CAPACITY, FOK, IOC, MARKET, Exchange
 from matching_engine.memory cimport NIL
 from matching_engine.wire cimport put_bytes, put_int, put_literal, put_name, put_optional
 from matching_engine.words cimport precedes
@@ -27,6 +28,10 @@ cdef inline const char* type_name(uint32_t event) noexcept nogil:
         return b"order_canceled"
     if event == CANCEL_DONE:
         return b"cancel_done"
+    if event == CAPACITY_ACCEPTED:
+        return b"capacity_accepted"
+    if event == BLOCK_ACCEPTED:
+        return b"block_accepted"
     return b"order_rejected" if event == REJECTED else b"order_duplicate"
 
 
@@ -71,6 +76,8 @@ cdef inline char* put_side(char* at, bint sells) noexcept nogil:
 cdef inline char* put_kind(char* at, int kind) noexcept nogil:
     if kind == CAPACITY:
         return put_literal(at, b',"kind":"capacity"')
+    if kind == BLOCK:
+        return put_literal(at, b',"kind":"block"')
     return put_literal(at, b',"kind":"market"' if kind == MARKET else b',"kind":"limit"')
 
 
@@ -80,18 +87,23 @@ cdef inline char* put_tif(char* at, int tif) noexcept nogil:
     return put_literal(at, b',"tif":"FOK"' if tif == FOK else b',"tif":"GTG"')
 
 
-cdef inline char* put_why(char* at, const Canceled* canceled) noexcept nogil:
+cdef inline const char* reason_of(uint32_t stop) noexcept nogil:
+    if stop == NO_LIQUIDITY:
+        return b"no_liquidity"
+    if stop == PRICE:
+        return b"price"
+    if stop == SELF_TRADE:
+        return b"self_trade"
+    return b"max_cost" if stop == MAX_COST else b"no_node_free_in_all_hours"
+
+
+cdef inline char* put_why(char* at, const Why* why) noexcept nogil:
     at = put_literal(at, b',"why_unfilled":')
-    if canceled.stop == FILLED:
+    if why.stop == FILLED:
         return put_literal(at, b"null")
-    if canceled.stop == NO_LIQUIDITY:
-        at = put_literal(at, b'{"reason":"no_liquidity"')
-    elif canceled.stop == PRICE:
-        at = put_literal(at, b'{"reason":"price"')
-    else:
-        at = put_literal(at, b'{"reason":"self_trade"' if canceled.stop == SELF_TRADE else b'{"reason":"max_cost"')
-    at = put_optional(put_literal(at, b',"best_price_micros":'), canceled.best_price_micros)
-    return put_literal(put_int(put_literal(at, b',"missing_gpus":'), canceled.left), b"}")
+    at = put_literal(put_literal(at, b'{"reason":"'), reason_of(why.stop))
+    at = put_optional(put_literal(at, b'","best_price_micros":'), why.best_price_micros)
+    return put_literal(put_int(put_literal(at, b',"missing_gpus":'), why.missing), b"}")
 
 
 cdef inline char* put_posting(
@@ -114,7 +126,7 @@ cdef inline char* put_accepted(
     char* at, const Exchange* exchange, const Accepted* event, const Command* command
 ) noexcept nogil:
     at = put_int(put_literal(at, b',"order_id":'), event.order_id)
-    at = put_command_id(put_literal(at, b',"parent_id":null'), command)
+    at = put_command_id(put_optional(put_literal(at, b',"parent_id":'), event.parent_id), command)
     at = put_account(at, exchange, event.account)
     at = put_client(at, exchange, event.client)
     at = put_contract(at, exchange, event.contract)
@@ -133,6 +145,56 @@ cdef inline char* put_accepted(
     return put_literal(at, b"]")
 
 
+cdef inline char* put_floors(char* at, const Stretch* stretch) noexcept nogil:
+    """One price, or a curve of them."""
+    cdef uint32_t place
+    at = put_literal(at, b',"floor_price_micros":')
+    if stretch.floors == 1:
+        return put_literal(put_int(at, stretch.floors_micros[0]), b',"floor_curve_micros":null')
+    at = put_literal(at, b'null,"floor_curve_micros":[')
+    for place in range(stretch.floors):
+        at = put_int(put_literal(at, b",") if place else at, stretch.floors_micros[place])
+    return put_literal(at, b"]")
+
+
+cdef inline char* put_capacity_accepted(
+    char* at, const Exchange* exchange, const CapacityAccepted* event, const Command* command
+) noexcept nogil:
+    cdef const Stretch* stretch = command.stretch
+    cdef int64_t to_s = stretch.first_s + stretch.periods * exchange.products[stretch.product].period_s
+    at = put_int(put_literal(at, b',"order_id":'), event.order_id)
+    at = put_account(put_command_id(at, command), exchange, command.account)
+    at = put_text(put_literal(at, b',"client_order_id":'), command.client_id, command.client_id_size)
+    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, stretch.product)
+    at = put_name(put_literal(at, b',"node":'), &exchange.nodes.names, command.node)
+    at = put_int(put_literal(at, b',"gpus":'), command.qty)
+    at = put_int(put_literal(at, b',"from_s":'), stretch.first_s)
+    at = put_int(put_literal(at, b',"to_s":'), to_s)
+    at = put_optional(put_literal(put_floors(at, stretch), b',"ttl_s":'), stretch.ttl_s)
+    return put_optional(put_literal(at, b',"split":false,"expires_ms":'), event.expires_ms)
+
+
+cdef inline char* put_block_accepted(
+    char* at, const Exchange* exchange, const BlockAccepted* event, const Command* command
+) noexcept nogil:
+    cdef const Stretch* stretch = command.stretch
+    at = put_int(put_literal(at, b',"order_id":'), event.order_id)
+    at = put_account(put_command_id(at, command), exchange, command.account)
+    at = put_text(put_literal(at, b',"client_order_id":'), command.client_id, command.client_id_size)
+    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, stretch.product)
+    at = put_int(put_literal(at, b',"start_s":'), stretch.first_s)
+    at = put_int(put_literal(at, b',"periods":'), stretch.periods)
+    at = put_int(put_literal(at, b',"qty":'), command.qty)
+    at = put_int(put_literal(at, b',"min_qty":'), stretch.min_qty)
+    at = put_int(put_literal(at, b',"limit_price_micros":'), command.price_micros)
+    at = put_optional(put_literal(at, b',"max_cost_micros":'), command.max_cost_micros)
+    at = put_literal(put_tif(at, command.tif), b',"latest_s":null,"use_vouchers":false,"stp":"cancel_newest","postings":[')
+    at = put_posting(
+        at, exchange, command.account, event.currency, -event.hold_micros, event.hold_micros, &event.balance
+    )
+    return put_literal(at, b"]")
+
+
 cdef inline char* put_trade(char* at, const Exchange* exchange, const Traded* event) noexcept nogil:
     at = put_int(put_literal(at, b',"trade_id":'), event.trade_id)
     at = put_int(put_literal(at, b',"position_id":'), event.position_id)
@@ -145,7 +207,8 @@ cdef inline char* put_trade(char* at, const Exchange* exchange, const Traded* ev
     at = put_name(put_literal(at, b',"buyer":'), &exchange.accounts.names, event.buyer)
     at = put_name(put_literal(at, b',"seller":'), &exchange.accounts.names, event.seller)
     at = put_name(put_literal(at, b',"node":'), &exchange.nodes.names, event.node)
-    at = put_int(put_literal(at, b',"block_id":null,"escrow_micros":'), event.escrow_micros)
+    at = put_optional(put_literal(at, b',"block_id":'), event.block_id)
+    at = put_int(put_literal(at, b',"escrow_micros":'), event.escrow_micros)
     at = put_int(put_literal(at, b',"bond_micros":'), event.bond_micros)
     at = put_int(put_literal(at, b',"buyer_fee_micros":'), event.fee_micros)
     at = put_int(put_literal(at, b',"maker_left":'), event.maker_left)
@@ -178,24 +241,28 @@ cdef inline char* put_canceled(char* at, const Exchange* exchange, const Cancele
     at = put_optional(put_literal(at, b',"price_micros":'), event.price_micros)
     at = put_int(put_literal(at, b',"qty_left":'), event.left)
     at = put_literal(put_literal(put_literal(at, b',"reason":"'), event.reason), b'"')
-    at = put_literal(put_why(at, event), b',"postings":[')
+    at = put_literal(put_why(at, &event.why), b',"postings":[')
     if released:
         at = put_posting(at, exchange, event.account, event.currency, released, -released, &event.balance)
     return put_literal(at, b"]")
 
 
+cdef inline const char* command_name(int type) noexcept nogil:
+    if type == CANCEL:
+        return b"cancel_order"
+    if type == POST_CAPACITY:
+        return b"post_capacity"
+    return b"place_block" if type == PLACE_BLOCK else b"place_order"
+
+
 cdef inline char* put_rejected(
     char* at, const Exchange* exchange, const Rejected* event, const Command* command
 ) noexcept nogil:
-    at = put_command_id(at, command)
-    if command.type == CANCEL:
-        at = put_literal(at, b',"command":"cancel_order"')
-    else:
-        at = put_literal(at, b',"command":"place_order"')
-    at = put_account(at, exchange, command.account)
+    at = put_literal(put_literal(put_command_id(at, command), b',"command":"'), command_name(command.type))
+    at = put_account(put_literal(at, b'"'), exchange, command.account)
     at = put_text(put_literal(at, b',"client_order_id":'), command.client_id, command.client_id_size)
     at = put_optional(put_literal(at, b',"order_id":'), event.order_id)
-    return put_literal(put_literal(put_literal(at, b',"code":"'), event.code), b'","why_unfilled":null')
+    return put_why(put_literal(put_literal(put_literal(at, b',"code":"'), event.code), b'"'), &event.why)
 
 
 cdef inline char* put_duplicate(
@@ -217,6 +284,10 @@ cdef inline char* put_event(
         return put_trade(at, exchange, <const Traded*>event)
     if event.type == CANCELED:
         return put_canceled(at, exchange, <const Canceled*>event)
+    if event.type == CAPACITY_ACCEPTED:
+        return put_capacity_accepted(at, exchange, <const CapacityAccepted*>event, command)
+    if event.type == BLOCK_ACCEPTED:
+        return put_block_accepted(at, exchange, <const BlockAccepted*>event, command)
     if event.type == REJECTED:
         return put_rejected(at, exchange, <const Rejected*>event, command)
     if event.type == DUPLICATE:

@@ -1,4 +1,4 @@
-"""What orders and cancels cause, as packed records of different sizes one behind another.
+"""What compiled commands cause, as packed records of different sizes one behind another.
 
 Numbers stand for names, `client` for where a client's order id stands among the bindings. Balances are as they stand
 after the event.
@@ -14,6 +14,8 @@ cdef enum EventType:
     CANCEL_DONE = 4
     REJECTED = 5
     DUPLICATE = 6
+    CAPACITY_ACCEPTED = 7
+    BLOCK_ACCEPTED = 8
 
 cdef enum Stop:
     FILLED = 0
@@ -21,9 +23,10 @@ cdef enum Stop:
     PRICE = 2
     SELF_TRADE = 3
     MAX_COST = 4
+    NO_NODE = 5               # that is free in all hours
 
 cdef enum:
-    ROOM_FOR_ONE = 512        # bytes: more than what one command causes beside its trades
+    ROOM_FOR_ONE = 512        # bytes: more than what one order causes beside its trades
 
 cdef struct Event:
     uint32_t type
@@ -32,9 +35,14 @@ cdef struct Event:
 cdef struct Money:
     int64_t available, held
 
+cdef struct Why:              # an order did not fill
+    int64_t best_price_micros # 0: none
+    uint32_t missing          # GPUs
+    uint32_t stop             # FILLED where nobody asks
+
 cdef struct Accepted:
     Event event
-    int64_t order_id
+    int64_t order_id, parent_id            # no parent: 0
     int64_t price_micros, max_cost_micros
     int64_t hold_micros
     Money balance
@@ -45,6 +53,7 @@ cdef struct Accepted:
 cdef struct Traded:
     Event event
     int64_t trade_id, position_id
+    int64_t block_id          # 0: none
     int64_t maker_order_id, taker_order_id
     int64_t price_micros, escrow_micros, bond_micros, fee_micros
     int64_t released_micros   # of the buyer's hold, beyond the fee and the escrow where positive
@@ -58,13 +67,12 @@ cdef struct Canceled:
     int64_t order_id
     int64_t price_micros
     int64_t released_micros
-    int64_t best_price_micros # of the other side, 0: none
     Money balance
+    Why why
     const char* reason
     uint32_t account, contract, client, currency
     uint32_t left
     uint8_t sells, kind
-    uint8_t stop              # why it did not fill; FILLED where nobody asks
 
 cdef struct CancelDone:
     Event event
@@ -75,12 +83,25 @@ cdef struct Rejected:
     Event event
     int64_t order_id          # 0: none
     const char* code
+    Why why
 
 cdef struct Duplicate:
     Event event
     int64_t order_id          # 0: none
     int64_t first_offset
     uint32_t account
+
+cdef struct CapacityAccepted:
+    Event event
+    int64_t order_id
+    int64_t expires_ms        # 0: at its gates
+
+cdef struct BlockAccepted:
+    Event event
+    int64_t order_id
+    int64_t hold_micros
+    Money balance
+    uint32_t currency
 
 cdef struct EventBuffer:
     char* bytes
@@ -89,7 +110,7 @@ cdef struct EventBuffer:
 
 
 cdef inline bint reserve_events(EventBuffer* buffer) noexcept nogil:
-    """Room for a command's events but its trades; each trade makes its own. False where memory is out."""
+    """Room for an order's events but its trades; each trade makes its own. False where memory is out."""
     cdef size_t wanted
     cdef char* moved
     if buffer.capacity - buffer.used >= ROOM_FOR_ONE + sizeof(Traded):

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from matching_engine.accounts cimport Accounts, own_orders
 from matching_engine.bindings cimport Bindings
 from matching_engine.book cimport Books, Order, Side, link_order, price_of, reserve, unlink_order
+from matching_engine.hours cimport Product
 from matching_engine.id_list cimport IdList, add_id
 from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
 from matching_engine.memory cimport NIL, grow
@@ -21,6 +22,7 @@ cdef enum Kind:
     LIMIT = 0
     MARKET = 1
     CAPACITY = 2
+    BLOCK = 3                 # which stands in no book
 
 cdef enum TimeInForce:
     GTG = 0
@@ -32,8 +34,9 @@ cdef enum Outcome:            # of a command
     COLD = 1                  # out of the ordinary: the reference decides, nothing has changed
     STALE_CONTRACT = 2        # its rules have to be read anew first
     STALE_NODE = 3
-    NO_MEMORY = 4
-    NEGATIVE_BALANCE = 5      # which no rule allows: the engine is broken
+    STALE_HOURS = 4           # those of some of its contracts
+    NO_MEMORY = 5
+    NEGATIVE_BALANCE = 6      # which no rule allows: the engine is broken
 
 cdef enum Rarity:             # of a resting order
     USUAL = 0
@@ -42,7 +45,8 @@ cdef enum Rarity:             # of a resting order
 
 cdef struct Detail:           # of a resting order, at the same slot as its place in the book: one cache line
     int64_t price_micros, hold_micros, hold_unit_micros
-    int64_t parent_id         # 0: none
+    int64_t rank              # its place in time: its id, or the number that it got later
+    uint32_t behind           # how far its id is behind its parent's, given by the same record; 0: no parent
     uint32_t qty              # as accepted; what is left stands in the book
     uint32_t contract
     uint32_t node             # NIL for a bid
@@ -70,6 +74,23 @@ cdef struct Contract:
     uint8_t trading           # whether ordinary orders may be placed
     uint8_t known             # whether the state remembers it
 
+cdef struct Posted:           # a capacity order that the reference's rules have not heard of yet
+    int64_t id                # its asks have the ids behind it
+    int64_t expires_ms        # 0: at its gates
+    uint32_t asks
+
+cdef struct Block:            # a bid for the same GPUs over consecutive periods
+    int64_t id
+    int64_t first_s
+    int64_t limit_price_micros, max_cost_micros        # no bound: 0
+    int64_t limit_micros      # on the average of a GPU, all periods together
+    int64_t hold_unit_micros, hold_micros, spent_micros
+    uint32_t product, periods
+    uint32_t qty, min_qty, left
+    uint32_t account, client, currency
+    uint32_t balance          # in the currency
+    uint8_t tif
+
 cdef enum:
     LIMITED_MAX = 64
 
@@ -84,7 +105,12 @@ cdef struct Exchange:
     Names labels              # of grades and hubs
     Names contract_names      # a name's number is the contract's place
     Contract* contracts
-    uint32_t details_capacity, contracts_capacity
+    Names product_names       # a name's number is the product's place
+    Product* products
+    Posted* posted
+    Block* waiting            # of which the reference's rules have not heard yet
+    uint32_t details_capacity, contracts_capacity, products_capacity
+    uint32_t posted_used, posted_capacity, waiting_used, waiting_capacity
     int64_t version           # of everything that contracts and nodes copy from the rules
     int64_t deadline_ms       # when something is due next
     int64_t now_ms
@@ -95,6 +121,12 @@ cdef struct Exchange:
     uint32_t limited_count                 # more than there is room for: every account's
     bint is_open              # genesis was read
     bint blocks_wait          # for capacity
+
+
+cdef inline const uint32_t* contracts_from(const Exchange* exchange, uint32_t product, int64_t first_s) noexcept nogil:
+    """The numbers of a product's contracts from a start on that was looked up before, in the order of time."""
+    cdef const Product* known = &exchange.products[product]
+    return known.contracts + (first_s - known.first_s) // known.period_s
 
 
 cdef inline bint is_limited(const Exchange* exchange, uint32_t account) noexcept nogil:

@@ -16,7 +16,7 @@ from matching_engine.core cimport Core
 from matching_engine.event_tape cimport EventTape
 from matching_engine.events cimport REJECTED, TRADED, Event, Traded
 from matching_engine.exchange cimport GTG, IOC, Exchange
-from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, Run, execute
+from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, Run, execute, free_run
 from matching_engine.id_table cimport IdEntry, IdTable, put_id, reserve_id, resize_ids, tag_of
 from matching_engine.market cimport CompiledMarket
 from matching_engine.memory cimport NIL, grow, release
@@ -103,7 +103,7 @@ cdef class ExchangeRunner:
         release(self.client_ids, self.client_ids_capacity, CLIENT_ID_BYTES)
         release(self.known, self.known_capacity, sizeof(Known))
         release(self.stream_ids, self.stream_ids_capacity, sizeof(uint64_t))
-        free(self.applied.events.bytes)
+        free_run(&self.applied)
         free(self.table.entries)
 
     # -- a batch, made ready

@@ -1,16 +1,20 @@
 """A run of packed commands through the exchange, one after the other, into packed events."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
 from matching_engine.accounts cimport prefetch_balance, prefetch_balance_entry
+from matching_engine.block_placing cimport place_block
 from matching_engine.bindings cimport binding_hash, prefetch_binding
 from matching_engine.book cimport Books, Order, key_of
 from matching_engine.canceling cimport cancel
-from matching_engine.commands cimport PLACE, Command
+from matching_engine.capacity_posting cimport post_capacity
+from matching_engine.commands cimport CANCEL, PLACE, PLACE_BLOCK, Command
 from matching_engine.events cimport EventBuffer, reserve_events
 from matching_engine.exchange cimport COLD, DONE, NO_MEMORY, Contract, Exchange, Outcome
 from matching_engine.id_list cimport prefetch_end
 from matching_engine.id_pages cimport find_id, prefetch_id
+from matching_engine.lots cimport Search, free_search
 from matching_engine.memory cimport NIL, prefetch
 from matching_engine.nodes cimport prefetch_count, prefetch_count_entry
 from matching_engine.placing cimport place
@@ -28,6 +32,7 @@ cdef struct Run:
     uint32_t count            # up to where they may be applied
     uint32_t done
     EventBuffer events
+    Search search             # of the block in hand
     Outcome outcome           # of the command that was not done
 
 
@@ -109,9 +114,10 @@ cdef inline void look_around(const Exchange* exchange, const Command* command) n
             look_at_held(exchange, &exchange.details[slot])
 
 
-cdef inline Outcome execute_one(Exchange* exchange, EventBuffer* events, Command* command) noexcept nogil:
+cdef inline Outcome execute_one(Exchange* exchange, Run* run, Command* command) noexcept nogil:
     """Applies a command, unless its time or its place in the log make it the reference's."""
     cdef int64_t now_ms = max(exchange.now_ms, command.ts_ms)
+    cdef EventBuffer* events = &run.events
     if not exchange.is_open or now_ms >= exchange.deadline_ms:
         return COLD
     if exchange.next_offset % DIGEST_EVERY_OFFSETS == 0:
@@ -120,7 +126,19 @@ cdef inline Outcome execute_one(Exchange* exchange, EventBuffer* events, Command
         return NO_MEMORY
     exchange.now_ms = command.ts_ms = now_ms
     exchange.offset = exchange.next_offset
-    return place(exchange, events, command) if command.type == PLACE else cancel(exchange, events, command)
+    if command.type == PLACE:
+        return place(exchange, events, command)
+    if command.type == CANCEL:
+        return cancel(exchange, events, command)
+    if command.type == PLACE_BLOCK:
+        return place_block(exchange, events, &run.search, command)
+    return post_capacity(exchange, events, command)
+
+
+cdef inline void free_run(Run* run) noexcept nogil:
+    """Gives back what a run has grown; its commands are the caller's."""
+    free(run.events.bytes)
+    free_search(&run.search)
 
 
 cdef inline void look_ahead(Exchange* exchange, Command* command, uint32_t left) noexcept nogil:
@@ -142,7 +160,7 @@ cdef inline void execute(Exchange* exchange, Run* run) noexcept nogil:
     while run.done < run.count:
         look_ahead(exchange, &run.commands[run.done], run.count - run.done)
         before = run.events.count
-        run.outcome = execute_one(exchange, &run.events, &run.commands[run.done])
+        run.outcome = execute_one(exchange, run, &run.commands[run.done])
         if run.outcome != DONE:
             return
         run.commands[run.done].events = <uint32_t>(run.events.count - before)

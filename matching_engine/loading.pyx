@@ -207,6 +207,7 @@ cdef class Unpacker:
             position.qty, position.price_micros = packed.qty, packed.price_micros
             position.escrow_micros, position.fee_micros = packed.escrow_micros, packed.fee_micros
             position.bond_micros, position.bond_left_micros = packed.bond_micros, packed.bond_left_micros
+            position.block_id = 0
         return 0
 
     cdef int unpack_lines(self) except -1:
@@ -253,7 +254,9 @@ cdef class Unpacker:
         detail = &exchange.details[slot]
         detail.price_micros = packed.price_micros
         detail.hold_micros, detail.hold_unit_micros = packed.hold_micros, packed.hold_unit_micros
-        detail.parent_id, detail.qty, detail.contract = packed.parent_id, packed.qty, number
+        detail.rank = packed.id
+        detail.behind = <uint32_t>(packed.id - packed.parent_id) if packed.parent_id else 0
+        detail.qty, detail.contract = packed.qty, number
         detail.kind, detail.tif, detail.post_only, detail.rare = packed.kind, packed.tif, packed.post_only, USUAL
         detail.client = self.place_of_id(contract, account, text, packed.size)
         detail.balance = find_balance(&exchange.accounts, account, contract.currency)
@@ -284,6 +287,8 @@ cdef class Unpacker:
         cdef Exchange* exchange = &self.core.exchange
         require(0 < packed.id <= exchange.last_order_id, "an order's id was never given")
         require(find_id(&exchange.orders, <uint64_t>packed.id) == NIL, "an order stands there twice")
+        require(0 <= packed.parent_id < packed.id, "an order's parent came after it")
+        require(packed.parent_id == 0 or packed.id - packed.parent_id < NIL, "an order is too far from its parent")
         require(packed.price_micros > 0 and packed.price_micros % contract.tick == 0, "an order is between two ticks")
         require(packed.price_micros <= <int64_t>PRICE_MAX_MICROS, "a price is out of range")
         require(0 < packed.left <= packed.qty <= GPUS_MAX, "an order is for other GPUs than it can be")

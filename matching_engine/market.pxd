@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
+from matching_engine.commands cimport Stretch
 from matching_engine.core cimport Core
 from matching_engine.event_tape cimport EventTape
 from matching_engine.id_list cimport IdList
@@ -21,6 +22,8 @@ cdef class CompiledMarket:
     cdef uint32_t open_contract(self, str name) except 0xFFFFFFFF
     cdef uint32_t find_contract(self, str name) except? 0xFFFFFFFF
     cdef int read_contract(self, uint32_t number) except -1
+    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t periods) except -1
+    cdef int read_hours(self, const Stretch* stretch) except -1
     cdef uint32_t find_node(self, str name) except? 0xFFFFFFFF
     cdef int read_node(self, uint32_t number, object node) except -1
     cdef int take_out(self, object order) except -1
@@ -29,6 +32,7 @@ cdef class CompiledMarket:
     cdef list oldest_first(self, set ids)
     cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF
     cdef int read_limits(self) except -1
+    cdef int tell_rules(self) except -1
     cdef int begin_rules(self) except -1
     cdef int end_rules(self) except -1
     cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1

@@ -3,13 +3,15 @@
 from heapq import heappop
 
 from matching_engine.book cimport best_order, close_sides, next_order, open_sides
-from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, take_out
+from matching_engine.core cimport text_of_name
+from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, Posted, contracts_from, take_out
+from matching_engine.hours cimport Product, contract_at, note_contract
 from matching_engine.id_list cimport IdList, keep_living
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
 from matching_engine.node_row cimport free_row
 from matching_engine.nodes cimport Node
-from matching_engine.records cimport ContractPositions, Counts, Order, put_order
+from matching_engine.records cimport ContractPositions, Counts, Order, plain_block, put_order
 
 from matching_engine.entries import Accounts, Entry
 from matching_engine.reference import counts, timers
@@ -20,7 +22,7 @@ from matching_engine.reference.market import Market as PlainMarket
 from matching_engine.reference.market import rank_of
 from matching_engine.reference.market import start_of
 from matching_engine.reference.money import LEVELS
-from matching_engine.reference.products import gate_ms, is_known_start, is_open
+from matching_engine.reference.products import gate_ms, is_known_start, is_open, name_of
 from matching_engine.reference.state import Contract as PlainContract
 from matching_engine.reference.trade_watch import is_watched
 from schemas.ids import contract_name
@@ -39,9 +41,15 @@ class CapacityOrders:
     def __init__(self, orders):
         self.orders, self.parts = orders, {}
 
+    def add_all(self, parent_id, asks):
+        """The compiled rules took a capacity order; its asks have the ids behind its own."""
+        self.parts[parent_id] = range(parent_id + 1, parent_id + 1 + asks)
+
     def add(self, parent_id, order_id):
         """An ask came to rest. The compiled rules take asks out without a word, so the dead are found when looked for."""
-        self.parts.setdefault(parent_id, set()).add(order_id)
+        asks = self.parts.setdefault(parent_id, set())
+        if order_id not in asks:
+            asks.add(order_id)
 
     def get(self, parent_id, otherwise=()):
         """The ids of the asks that rest."""
@@ -249,22 +257,45 @@ cdef class CompiledMarket:
         cdef Contract* contract = &self.core.exchange.contracts[number]
         name = self.core.contract_name(number)
         product = self.state.products[name.rpartition("-")[0]]
-        contract.start_s = start_of(name)
-        terms = product.terms(contract.start_s)
-        contract.version = self.core.exchange.version
-        contract.trading = contract.bids != NIL and product.state == "OPEN" and is_open(product, contract.start_s)
-        contract.trading = contract.trading and not is_watched(self, product)
-        contract.known = name in self.state.contracts
-        contract.currency = self.core.asset(terms.currency)
-        contract.grade, contract.hub = self.core.label(terms.grade), self.core.label(terms.hub)
-        contract.tick, contract.lot, contract.period_s = terms.tick_micros, terms.lot, terms.period_s
-        contract.maker_fee_bps, contract.taker_fee_bps = terms.maker_fee_bps, terms.taker_fee_bps
-        contract.gate_ms = gate_ms(product, contract.start_s)
-        contract.last_index = product.last_index_micros or 0
-        if contract.bids != NIL:
-            contract.gate = self.core.gate(contract.gate_ms)
-        for level in range(4):
-            contract.bond_permille[level] = terms.bond_permille[level]
+        if contract.version < 0:
+            read_terms(self.core, contract, product, start_of(name))
+            contract.known = name in self.state.contracts
+        read_trading(contract, product, may_trade(self, product), self.core.exchange.version)
+        return 0
+
+    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t periods) except -1:
+        """Whether all periods of a window, or so many of them, are listed and open; then their contracts have numbers."""
+        cdef Product* known
+        cdef int64_t start_s
+        cdef uint32_t contract
+        product = self.state.products.get(name)
+        if product is None or not is_known_start(product, from_s):
+            return False
+        known = &self.core.exchange.products[self.core.product(name)]
+        known.first_s, known.period_s = product.versions[0][0], product.newest.period_s
+        for start_s in range(from_s, to_s or from_s + periods * known.period_s, known.period_s):
+            if contract_at(known, start_s) == NIL:
+                contract = self.find_contract(name_of(name, start_s, known.period_s))
+                if contract == NIL:
+                    return False
+                if not note_contract(known, start_s, contract):
+                    raise MemoryError
+        return True
+
+    cdef int read_hours(self, const Stretch* stretch) except -1:
+        """Reads the rules of a product's contracts, which were found before and whose terms stay."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef const uint32_t* contracts = contracts_from(exchange, stretch.product, stretch.first_s)
+        cdef Contract* contract
+        cdef uint32_t period
+        product = self.state.products[text_of_name(&exchange.product_names, stretch.product)]
+        cdef bint trades = may_trade(self, product)
+        for period in range(stretch.periods):
+            contract = &exchange.contracts[contracts[period]]
+            if contract.version < 0:
+                self.read_contract(contracts[period])
+            elif contract.version != exchange.version:
+                read_trading(contract, product, trades, exchange.version)
         return 0
 
     # -- nodes
@@ -336,8 +367,25 @@ cdef class CompiledMarket:
 
     # -- the state's counters, kept in C while records are applied
 
+    cdef int tell_rules(self) except -1:
+        """Tells the reference's rules of the capacity orders and waiting blocks that the compiled ones took."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef const Posted* posted
+        cdef uint32_t place
+        for place in range(exchange.posted_used):
+            posted = &exchange.posted[place]
+            self.capacity_orders.add_all(posted.id, posted.asks)
+            if posted.expires_ms:
+                self.at(posted.expires_ms, timers.EXPIRY, posted.id)
+        for place in range(exchange.waiting_used):
+            block = plain_block(self.core, &exchange.waiting[place])
+            self.state.blocks[block.id] = block
+        exchange.posted_used = exchange.waiting_used = 0
+        return 0
+
     cdef int begin_rules(self) except -1:
         """The reference's rules take over."""
+        self.tell_rules()
         cdef Exchange* exchange = &self.core.exchange
         state = self.state
         state.seq, state.link = self.tape.seq, self.tape.link_hex[:64].decode()
@@ -362,6 +410,38 @@ cdef class CompiledMarket:
         self.expiries.clear()
         self.core.forget_views()
         return 0
+
+
+# -- what orders have to know of a contract
+
+
+cdef int read_terms(Core core, Contract* contract, object product, int64_t start_s) except -1:
+    """What stays as it is once a contract is listed."""
+    terms = product.terms(start_s)
+    contract.start_s = start_s
+    contract.currency = core.asset(terms.currency)
+    contract.grade, contract.hub = core.label(terms.grade), core.label(terms.hub)
+    contract.tick, contract.lot, contract.period_s = terms.tick_micros, terms.lot, terms.period_s
+    contract.maker_fee_bps, contract.taker_fee_bps = terms.maker_fee_bps, terms.taker_fee_bps
+    contract.gate_ms = gate_ms(product, start_s)
+    if contract.bids != NIL:
+        contract.gate = core.gate(contract.gate_ms)
+    for level in range(4):
+        contract.bond_permille[level] = terms.bond_permille[level]
+    return 0
+
+
+cdef bint may_trade(market, product) except -1:
+    """Whether orders of a product are ordinary ones, as far as its gates are open."""
+    return product.state == "OPEN" and not is_watched(market, product)
+
+
+cdef int read_trading(Contract* contract, object product, bint trades, int64_t version) except -1:
+    """What may be another thing after every command of the venue."""
+    contract.version = version
+    contract.trading = trades and contract.bids != NIL and is_open(product, contract.start_s)
+    contract.last_index = product.last_index_micros or 0
+    return 0
 
 
 class Market(CompiledMarket, PlainMarket):

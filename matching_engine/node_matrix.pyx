@@ -3,13 +3,10 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc
 
-from matching_engine.book cimport best_order, next_order
 from matching_engine.core cimport Core
-from matching_engine.exchange cimport Contract, Exchange, price_at
-from matching_engine.memory cimport NIL
-from matching_engine.money cimport unit_micros
-from matching_engine.node_row cimport NO_ASK, note_ask, open_row
-from matching_engine.records cimport age_of
+from matching_engine.exchange cimport Contract, Exchange
+from matching_engine.node_row cimport NO_ASK
+from matching_engine.row_reading cimport read_row
 
 
 cdef class NodeColumns:
@@ -70,7 +67,8 @@ def node_columns(Core core, list contracts, str account, except_for):
         raise MemoryError
     numbers = [core.contract(name) for name in contracts]
     for number in numbers:
-        read_row(core, number)
+        if not read_row(exchange, number):
+            raise MemoryError
     for place in range(size):
         sums[place] = 0
     for number in numbers:
@@ -94,23 +92,3 @@ cdef void add_row(int64_t* sums, const int64_t* units, uint32_t size) noexcept n
     cdef uint32_t place
     for place in range(size):
         sums[place] = min(sums[place] + units[place], NO_ASK)
-
-
-cdef int read_row(Core core, uint32_t number) except -1:
-    """Reads a contract's asks into its row, unless it is valid."""
-    cdef Exchange* exchange = &core.exchange
-    cdef Contract* contract = &exchange.contracts[number]
-    cdef uint32_t slot
-    if contract.nodes.valid and contract.nodes.size >= exchange.nodes.names.count:
-        return 0
-    if not open_row(&contract.nodes, exchange.nodes.names.count):
-        raise MemoryError
-    if contract.bids == NIL:
-        return 0
-    slot = best_order(&exchange.books, contract.bids + 1)
-    while slot != NIL:
-        if exchange.details[slot].node != NIL:
-            unit = unit_micros(contract, price_at(exchange, slot))
-            note_ask(&contract.nodes, exchange.details[slot].node, unit, age_of(core, slot))
-        slot = next_order(&exchange.books, slot)
-    return 0

@@ -1,7 +1,7 @@
 """What each node's cheapest ask of an hour costs: a row of the matrix in which blocks look for nodes.
 
-A row is there once a block has asked for it. Asks that come are worked in; one that goes and was its node's cheapest
-makes the row invalid, and the next block reads the book again.
+A row is there once a block has asked for it. Asks that come are worked in; where one goes that was its node's cheapest,
+the next block looks at the node again (`row_reading.pxd`).
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -9,15 +9,20 @@ from libc.stdlib cimport free, malloc
 
 cdef extern from *:
     """
-    /* More than a thousand hours cost at the highest price. */
+    /* More than a thousand periods cost at the highest price; SUMMED_MAX of them fit an int64. */
     #define NO_ASK ((int64_t)1 << 55)
     """
     const int64_t NO_ASK
+
+cdef enum:
+    UNKNOWN = -1              # an ask is gone: what is the cheapest now?
+    SUMMED_MAX = 128          # periods
 
 cdef struct NodeRow:
     int64_t* units            # by the node's number: the cost of one GPU
     int64_t* ages             # and the place in time of that ask
     uint32_t size
+    uint32_t unknown          # how many entries may be
     bint valid
 
 
@@ -34,15 +39,20 @@ cdef inline void note_ask(NodeRow* row, uint32_t node, int64_t unit, int64_t age
 
 cdef inline void forget_ask(NodeRow* row, uint32_t node, int64_t unit) noexcept nogil:
     """An ask is gone."""
-    if row.valid and (node >= row.size or row.units[node] == unit):
+    if not row.valid:
+        return
+    if node >= row.size:
         row.valid = False
+    elif row.units[node] == unit:
+        row.units[node] = UNKNOWN
+        row.unknown += 1
 
 
 cdef inline void free_row(NodeRow* row) noexcept nogil:
     free(row.units)
     free(row.ages)
     row.units = row.ages = NULL
-    row.size = 0
+    row.size = row.unknown = 0
     row.valid = False
 
 
@@ -59,5 +69,6 @@ cdef inline bint open_row(NodeRow* row, uint32_t size) noexcept nogil:
         row.size = 2 * size
     for node in range(row.size):
         row.units[node] = NO_ASK
+    row.unknown = 0
     row.valid = True
     return True

@@ -129,6 +129,7 @@ cdef inline Outcome accept(
     """Holds the order's money and its node's GPUs."""
     cdef Accepted* accepted = <Accepted*>add_event(events, ACCEPTED, sizeof(Accepted))
     accepted.order_id = taker.id
+    accepted.parent_id = taker.parent_id
     accepted.price_micros = order.price_micros
     accepted.max_cost_micros = order.max_cost_micros
     accepted.hold_micros = taker.hold_micros
@@ -166,7 +167,8 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     detail.price_micros = taker.price_micros
     detail.hold_micros = taker.hold_micros
     detail.hold_unit_micros = taker.hold_unit_micros
-    detail.parent_id = 0
+    detail.rank = taker.id
+    detail.behind = <uint32_t>(taker.id - taker.parent_id) if taker.parent_id else 0
     detail.qty = order.qty
     detail.contract = taker.contract
     detail.node = taker.node
@@ -234,6 +236,7 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
     )
     if bound != NIL:
         return answer_again(exchange, events, order, bound)
+    taker.parent_id = 0
     taker.price_micros = order.price_micros
     taker.ticks = order.price_micros // contract.tick
     taker.hold_unit_micros = 0

@@ -8,6 +8,7 @@ from matching_engine.memory cimport NIL, grow, release
 cdef struct Position:
     int64_t id
     int64_t price_micros, escrow_micros, bond_micros, bond_left_micros, fee_micros
+    int64_t block_id          # 0: none
     uint32_t qty
     uint32_t contract, buyer, operator, node
     uint32_t next, prev       # of the same contract; next also of the free ones

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.core cimport Core
+from matching_engine.exchange cimport Block
 
 
 cdef class Order:
@@ -55,5 +56,5 @@ cdef class Bindings:
     cdef AccountBindings of(self, uint32_t account)
 
 
-cdef int64_t age_of(Core core, uint32_t slot) except? -1
+cdef object plain_block(Core core, const Block* block)
 cdef uint32_t put_order(Core core, object order, uint32_t contract) except 0xFFFFFFFF

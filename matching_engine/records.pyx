@@ -41,9 +41,9 @@ ORDER_STRUCT = (
 )
 POSITION_STRUCT = (
     "id", "contract", "buyer", "operator", "node", "qty", "price_micros", "escrow_micros", "bond_micros",
-    "bond_left_micros", "fee_micros",
+    "bond_left_micros", "fee_micros", "block_id",
 )
-UNSAID = {"max_cost_micros": None, "block_id": None}     # what records mostly have in fields without a default
+UNSAID = {"max_cost_micros": None}     # what records mostly have in fields without a default
 
 
 def rare_fields(record, struct) -> dict:
@@ -121,7 +121,6 @@ cdef class Order:
 cdef object read_order(Exchange* exchange, uint32_t slot, str name):
     cdef Resting* order = &exchange.books.orders[slot]
     cdef Detail* detail = &exchange.details[slot]
-    cdef Binding* binding
     if name == "id":
         return order.id
     if name == "left":
@@ -143,12 +142,9 @@ cdef object read_order(Exchange* exchange, uint32_t slot, str name):
     if name == "node":
         return text_of_name(&exchange.nodes.names, detail.node)
     if name == "client_order_id":
-        if detail.client == NIL:
-            return None
-        binding = binding_at(&exchange.bindings, detail.client)
-        return PyBytes_FromStringAndSize(id_text(binding), binding.size).decode()
+        return client_id_at(exchange, detail.client)
     if name == "parent_id":
-        return detail.parent_id or None
+        return order.id - detail.behind if detail.behind else None
     if name == "kind":
         return KINDS[detail.kind]
     if name == "tif":
@@ -156,6 +152,15 @@ cdef object read_order(Exchange* exchange, uint32_t slot, str name):
     if name == "post_only":
         return detail.post_only != 0
     return usual_value(ORDER_RARE, name)
+
+
+cdef str client_id_at(const Exchange* exchange, uint32_t place):
+    """The client's id that stands there among the bindings."""
+    cdef const Binding* binding
+    if place == NIL:
+        return None
+    binding = binding_at(&exchange.bindings, place)
+    return PyBytes_FromStringAndSize(id_text(binding), binding.size).decode()
 
 
 cdef int write_order(Core core, uint32_t slot, str name, value) except -1:
@@ -178,6 +183,8 @@ cdef int write_order(Core core, uint32_t slot, str name, value) except -1:
         pass
     elif name in ORDER_RARE:
         keep_rare(core, slot, {name: value})
+        if name == "conditions":
+            detail.rank = (value and value.rank) or order.id
     else:
         raise AttributeError(f"{name} of a resting order is fixed")
     return 0
@@ -214,15 +221,6 @@ cdef bint trades_as_usual(str name, value):
     return name in ("kind", "tif") or (name == "conditions" and (value is None or value.display_qty is None))
 
 
-cdef int64_t age_of(Core core, uint32_t slot) except? -1:
-    """An order's place in time."""
-    order_id = core.exchange.books.orders[slot].id
-    if core.exchange.details[slot].rare == USUAL:
-        return order_id
-    conditions = core.rare_orders[order_id].get("conditions")
-    return (conditions and conditions.rank) or order_id
-
-
 cdef uint32_t put_order(Core core, object order, uint32_t contract_number) except 0xFFFFFFFF:
     """Puts an order of the reference into its book, whose rules have been read; its slot."""
     cdef Exchange* exchange = &core.exchange
@@ -240,7 +238,8 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
     detail.price_micros = order.price_micros
     detail.hold_micros = order.hold_micros
     detail.hold_unit_micros = order.hold_unit_micros
-    detail.parent_id = order.parent_id or 0
+    detail.rank = rank_of(order)
+    detail.behind = order.id - order.parent_id if order.parent_id is not None else 0
     detail.qty = order.qty
     detail.contract = contract_number
     detail.node = NIL if order.node is None else core.node(order.node)
@@ -262,7 +261,7 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
         detail.count = open_count(&exchange.nodes, detail.node, contract.start_s)
         if detail.count == NIL:
             raise MemoryError
-        note_ask(&contract.nodes, detail.node, unit_micros(contract, order.price_micros), rank_of(order))
+        note_ask(&contract.nodes, detail.node, unit_micros(contract, order.price_micros), detail.rank)
     if not list_order(exchange, order.id, account, detail.node):
         raise MemoryError
     return slot
@@ -325,6 +324,32 @@ cdef class Orders:
         return [(order_id, self[order_id]) for order_id in self]
 
 
+# -- blocks
+
+
+cdef object plain_block(Core core, const Block* block):
+    """A block that waits, as the reference has it."""
+    cdef Exchange* exchange = &core.exchange
+    return plain.Block(
+        id=block.id,
+        account=text_of_name(&exchange.accounts.names, block.account),
+        client_order_id=client_id_at(exchange, block.client),
+        product=text_of_name(&exchange.product_names, block.product),
+        start_s=block.first_s,
+        latest_s=block.first_s,
+        periods=block.periods,
+        qty=block.qty,
+        min_qty=block.min_qty,
+        left=block.left,
+        limit_price_micros=block.limit_price_micros,
+        max_cost_micros=block.max_cost_micros or None,
+        tif=TIFS[block.tif],
+        hold_unit_micros=block.hold_unit_micros,
+        hold_micros=block.hold_micros,
+        spent_micros=block.spent_micros,
+    )
+
+
 # -- positions
 
 
@@ -378,6 +403,8 @@ cdef object read_position(const Exchange* exchange, const Claim* claim, str name
         return claim.bond_left_micros
     if name == "fee_micros":
         return claim.fee_micros
+    if name == "block_id":
+        return claim.block_id or None
     return usual_value(POSITION_RARE, name)
 
 
@@ -405,6 +432,8 @@ cdef bint write_position(Core core, Claim* claim, str name, value) except -1:
         claim.bond_left_micros = value
     elif name == "fee_micros":
         claim.fee_micros = value
+    elif name == "block_id":
+        claim.block_id = value or 0
     else:
         return False
     return True

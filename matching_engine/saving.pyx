@@ -8,13 +8,12 @@ from matching_engine.accounts cimport Balance
 from matching_engine.bindings cimport DIGEST_BYTES, Binding, binding_at, first_place, id_text, next_place
 from matching_engine.book cimport Order
 from matching_engine.core cimport Core, text_of_name
-from matching_engine.exchange cimport USUAL, Detail, Exchange, price_at, side_of
+from matching_engine.exchange cimport Detail, Exchange, price_at, side_of
 from matching_engine.id_pages cimport IdPages
 from matching_engine.market cimport CompiledMarket
 from matching_engine.memory cimport NIL
 from matching_engine.nodes cimport Count
 from matching_engine.positions cimport Position
-from matching_engine.records cimport age_of
 from matching_engine.sections cimport (
     PackedBalance, PackedBinding, PackedGate, PackedLine, PackedOrder, PackedPeriod, PackedPosition,
 )
@@ -40,8 +39,8 @@ def write(market) -> bytes:
     cdef Packer packer = Packer(core, sorted(state.contracts))
     for name, contract in state.contracts.items():
         contract.last_micros = market.last_micros(name)
-    orders, positions = rare_orders(core, state.orders), rare_positions(core, state.positions)
-    text = outline.text_of(state, packer.names(), orders, positions)
+    orders = rare_orders(core, state.orders)
+    text = outline.text_of(state, packer.names(), orders, packer.rare_positions(state.positions))
     core.forget_views()
     packer.pack()
     return assemble(text, packer.packed())
@@ -50,11 +49,6 @@ def write(market) -> bytes:
 cdef list rare_orders(Core core, orders):
     """Those of which a view keeps something; in what is kept are also dead ones."""
     return [order for order in map(orders.get, core.rare_orders) if order is not None]
-
-
-cdef list rare_positions(Core core, positions):
-    cdef uint32_t slot
-    return [positions[core.exchange.positions.pool[slot].id] for slot in core.rare_positions]
 
 
 # -- keys
@@ -173,6 +167,17 @@ cdef class Packer:
         """The names that the sections use."""
         return outline.Names(self.accounts.names, self.assets.names, self.contracts.names, self.nodes.names)
 
+    def rare_positions(self, positions):
+        """Those that are a block's, and those of which a view keeps something."""
+        cdef const Position* position
+        cdef size_t place
+        cdef list found = []
+        for place in range(self.positions.count):
+            position = &self.core.exchange.positions.pool[self.positions.keys[place].slot]
+            if position.rare or position.block_id:
+                found.append(positions[position.id])
+        return found
+
     def packed(self):
         """What has been packed, as long as this packer lives."""
         return <const char[:self.used]>self.bytes
@@ -219,16 +224,12 @@ cdef class Packer:
             for index in range(256):
                 slot = ids.pages[ids.directory[place]].slots[index]
                 if slot != NIL:
-                    self.orders.add(self.time_of(slot, ((ids.first + place) << 8) + index), 0, slot)
+                    self.orders.add(<uint64_t>exchange.details[slot].rank, 0, slot)
                     self.accounts.use(exchange.books.orders[slot].handle)
                     self.contracts.use(exchange.details[slot].contract)
                     self.nodes.use(exchange.details[slot].node)
         self.orders.sort()
         return 0
-
-    cdef uint64_t time_of(self, uint32_t slot, uint64_t order_id) except? 0:
-        """An order's place in time."""
-        return order_id if self.core.exchange.details[slot].rare == USUAL else age_of(self.core, slot)
 
     cdef int find_positions(self) except -1:
         cdef Exchange* exchange = &self.core.exchange
@@ -402,7 +403,8 @@ cdef class Packer:
         cdef const Binding* client = NULL if detail.client == NIL else binding_at(&exchange.bindings, detail.client)
         cdef uint8_t size = 0 if client == NULL else client.size
         cdef PackedOrder* packed = <PackedOrder*>self.add(sizeof(PackedOrder) + size)
-        packed.id, packed.parent_id = <int64_t>order.id, detail.parent_id
+        packed.id = <int64_t>order.id
+        packed.parent_id = packed.id - detail.behind if detail.behind else 0
         packed.account, packed.contract = self.accounts.of(order.handle), self.contracts.of(detail.contract)
         packed.node = self.nodes.of(detail.node)
         packed.price_micros = price_at(exchange, slot)

@@ -18,6 +18,7 @@ from matching_engine.positions cimport Position, list_position, open_position
 
 cdef struct Taker:            # an order on its way into the book
     int64_t id
+    int64_t parent_id         # 0: none
     int64_t price_micros, ticks            # 0: at market
     int64_t hold_micros, hold_unit_micros
     uint32_t left
@@ -95,6 +96,7 @@ cdef inline bint open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
     position.escrow_micros = trade.escrow_micros
     position.bond_micros = position.bond_left_micros = trade.bond_micros
     position.fee_micros = trade.fee_micros
+    position.block_id = trade.block_id
     list_position(&exchange.positions, &exchange.contracts[trade.contract].positions, slot)
     return True
 
@@ -113,35 +115,60 @@ cdef inline Outcome pay(Exchange* exchange, Traded* trade, uint32_t buyer_balanc
     return DONE
 
 
-cdef inline Outcome trade(
-    Exchange* exchange, EventBuffer* events, Contract* contract, Taker* taker, uint32_t maker, const Fill* fill
+cdef inline Traded* begin_trade(
+    Exchange* exchange, EventBuffer* events, Contract* contract, uint32_t number, uint32_t maker, const Fill* fill
 ) noexcept nogil:
-    """Fills both orders: escrow and bond move to the position, the buyer's improvement comes back at once."""
+    """Fills the resting order and writes what any trade has; the taker's part is the caller's. NULL where memory is out."""
     cdef Order* order = &exchange.books.orders[maker]
-    cdef Detail* detail = &exchange.details[maker]
     cdef Traded* traded
-    cdef Outcome outcome
-    cdef uint32_t count, buyer_balance
     if not reserve_events(events):
-        return NO_MEMORY
+        return NULL
     traded = <Traded*>add_event(events, TRADED, sizeof(Traded))
     exchange.last_trade_id += 1
     exchange.last_position_id += 1
     contract.last_trade = fill.price_micros
-    taker.left -= fill.qty
     order.quantity -= fill.qty
     exchange.books.levels[order.level].quantity -= fill.qty
     traded.trade_id = exchange.last_trade_id
     traded.position_id = exchange.last_position_id
+    traded.block_id = 0
     traded.maker_order_id = <int64_t>order.id
-    traded.taker_order_id = taker.id
     traded.price_micros = fill.price_micros
     traded.escrow_micros = fill.qty * fill.unit_micros
     traded.fee_micros = fill.qty * fill.fee_micros
-    traded.contract = taker.contract
+    traded.contract = number
     traded.currency = contract.currency
     traded.qty = fill.qty
     traded.maker_left = <uint32_t>order.quantity
+    return traded
+
+
+cdef inline Outcome end_trade(
+    Exchange* exchange, Traded* traded, uint32_t maker, uint32_t count, uint32_t buyer_balance
+) noexcept nogil:
+    """The node's GPUs are sold, the money moves, and the position opens."""
+    cdef Outcome outcome
+    exchange.nodes.counts[count].sold += traded.qty
+    if traded.maker_left == 0:
+        take_out(exchange, maker)
+    outcome = pay(exchange, traded, buyer_balance)
+    if outcome == DONE and not open_claim(exchange, traded):
+        outcome = NO_MEMORY
+    return outcome
+
+
+cdef inline Outcome trade(
+    Exchange* exchange, EventBuffer* events, Contract* contract, Taker* taker, uint32_t maker, const Fill* fill
+) noexcept nogil:
+    """Fills both orders: escrow and bond move to the position, the buyer's improvement comes back at once."""
+    cdef const Order* order = &exchange.books.orders[maker]
+    cdef Detail* detail = &exchange.details[maker]
+    cdef Traded* traded = begin_trade(exchange, events, contract, taker.contract, maker, fill)
+    cdef uint32_t count, buyer_balance
+    if traded == NULL:
+        return NO_MEMORY
+    taker.left -= fill.qty
+    traded.taker_order_id = taker.id
     traded.taker_left = taker.left
     traded.taker_sells = taker.sells
     if taker.sells:
@@ -156,13 +183,7 @@ cdef inline Outcome trade(
         detail.hold_micros -= traded.bond_micros
         traded.released_micros = take_own(taker, fill)
         count, buyer_balance = detail.count, taker.balance
-    exchange.nodes.counts[count].sold += fill.qty
-    if order.quantity == 0:
-        take_out(exchange, maker)
-    outcome = pay(exchange, traded, buyer_balance)
-    if outcome == DONE and not open_claim(exchange, traded):
-        outcome = NO_MEMORY
-    return outcome
+    return end_trade(exchange, traded, maker, count, buyer_balance)
 
 
 cdef inline void look_at_held(const Exchange* exchange, const Detail* detail) noexcept nogil:

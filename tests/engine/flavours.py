@@ -1,6 +1,7 @@
 """Flavours of random logs: each drives both engines into one corner, with the generator's own moves at other odds."""
 
-from schemas.orders import CancelOrder
+from schemas.base import Model
+from schemas.orders import CancelOrder, PlaceBlock
 from tests.engine.random_log import HOUR_MS, MOVES, RandomLog
 from tests.scenarios.venue import MIDNIGHT_MS
 
@@ -95,6 +96,31 @@ class ShrinkingNodes(Flavour):
         return 1_000_000 + 250_000 * self.random.randrange(6)
 
 
+class Supply(Flavour):
+    """Capacity by the dozen and blocks that hardly ever wait for it, over the same few hours."""
+
+    odds = {
+        "place_order": 150,
+        "place_block": 250,
+        "post_capacity": 250,
+        "change_capacity": 60,
+        "resell": 1,
+        "guard": 0,
+    }
+    conditions_one_in = 500
+
+    def append(self, value: Model | bytes) -> None:
+        if isinstance(value, PlaceBlock) and value.tif == "GTG" and not self.seldom(400):
+            value = value.model_copy(update={"tif": "IOC"})
+        super().append(value)
+
+    def price(self) -> int:
+        return 1_400_000 + 10_000 * self.random.randrange(20)
+
+    def hour(self) -> int:
+        return self.hour_from_now(self.pick(1, 2, 3))
+
+
 class ChangingStates(Flavour):
     """Products that open, halt, close and hold auctions all the time."""
 
@@ -131,6 +157,7 @@ FLAVOURS: dict[str, type[RandomLog]] = {
     "storm": Storm,
     "dead cancels": DeadCancels,
     "shrinking nodes": ShrinkingNodes,
+    "supply": Supply,
     "changing states": ChangingStates,
     "haste": Haste,
     "conditions": Conditions,

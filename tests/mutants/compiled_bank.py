@@ -92,7 +92,7 @@ COMPILED_BANK = (
     Mutant(
         "C: a node's sold GPUs are not counted",
         "trading.pxd",
-        "exchange.nodes.counts[count].sold += fill.qty",
+        "exchange.nodes.counts[count].sold += traded.qty",
         "exchange.nodes.counts[count].sold += 1",
     ),
     Mutant(
@@ -186,6 +186,128 @@ COMPILED_BANK = (
         "if released and not post(exchange, balance, released, -released, &canceled.balance):",
         "if released and not post(exchange, balance, 2 * released, -released, &canceled.balance):",
     ),
+    # -- capacity orders
+    Mutant(
+        "C: every hour has the curve's first price",
+        "capacity_posting.pxd",
+        "contract.start_s // 3600 % stretch.floors",
+        "contract.start_s % stretch.floors",
+    ),
+    Mutant(
+        "C: only the curve's first price must be on the tick",
+        "capacity_posting.pxd",
+        "if stretch.floors_micros[place] % tick:",
+        "if stretch.floors_micros[0] % tick:",
+    ),
+    Mutant(
+        "C: capacity needs money for its last hour only",
+        "capacity_posting.pxd",
+        "hold += hold_of(command.qty, ask_unit(",
+        "hold = hold_of(command.qty, ask_unit(",
+    ),
+    Mutant(
+        "C: capacity is past blocks that wait",
+        "capacity_posting.pxd",
+        "if command.account < RESERVED_ACCOUNTS or exchange.blocks_wait:",
+        "if command.account < RESERVED_ACCOUNTS:",
+    ),
+    Mutant(
+        "C: capacity ends without a timer",
+        "capacity_posting.pxd",
+        "exchange.deadline_ms = min(exchange.deadline_ms, posted.expires_ms)",
+        "pass",
+    ),
+    Mutant(
+        "C: the reference does not hear of a capacity order's last ask",
+        "market.pyx",
+        "range(parent_id + 1, parent_id + 1 + asks)",
+        "range(parent_id + 1, parent_id + asks)",
+    ),
+    Mutant(
+        "C: an hour's contract is its neighbour",
+        "hours.pxd",
+        "(start_s - product.first_s) % product.period_s:",
+        "False:",
+    ),
+    # -- blocks
+    Mutant(
+        "C: of nodes that cost the same any comes first",
+        "lots.pxd",
+        "(one.unit_micros == other.unit_micros and one.age < other.age)",
+        "(one.unit_micros == other.unit_micros and one.age > other.age)",
+    ),
+    Mutant(
+        "C: a node's second ask of an hour comes first",
+        "lots.pxd",
+        "if price < other.price_micros:",
+        "if price > other.price_micros:",
+    ),
+    Mutant(
+        "C: a node stays where its first lot stood",
+        "lots.pxd",
+        "if pass_lot(exchange, search, block, top.hours, gpus):\n                put_back(exchange, search, block)",
+        "if pass_lot(exchange, search, block, top.hours, gpus):\n                pass",
+    ),
+    Mutant(
+        "C: a block takes its own account's asks",
+        "lots.pxd",
+        "if exchange.nodes.nodes[top.node].account == block.account:",
+        "if exchange.nodes.nodes[top.node].account == NIL:",
+    ),
+    Mutant(
+        "C: a lot dearer than the limit by a fee is taken",
+        "lots.pxd",
+        "if lot.unit_micros > block.limit_micros or lot.unit_micros + lot.fee_micros > block.hold_unit_micros:",
+        "if lot.unit_micros > block.hold_unit_micros:",
+    ),
+    Mutant(
+        "C: the lot that breaks the bound on the cost is taken",
+        "lots.pxd",
+        "if block.max_cost_micros and cost > block.max_cost_micros:",
+        "if block.max_cost_micros and choice.cost_micros > block.max_cost_micros:",
+    ),
+    Mutant(
+        "C: the best price of a block is rounded down",
+        "lots.pxd",
+        "(lot.price_micros + block.periods - 1) // block.periods",
+        "lot.price_micros // block.periods",
+    ),
+    Mutant(
+        "C: a node's next ask is not looked for",
+        "node_row.pxd",
+        "row.units[node] = UNKNOWN",
+        "row.units[node] = NO_ASK",
+    ),
+    Mutant(
+        "C: an ask that lost its place keeps its age",
+        "records.pyx",
+        "detail.rank = rank_of(order)",
+        "detail.rank = order.id",
+    ),
+    Mutant(
+        "C: a block's improvement comes back with every node",
+        "block_filling.pxd",
+        "last = place == search.taken_used - 1 and period == block.periods - 1",
+        "last = period == block.periods - 1",
+    ),
+    Mutant(
+        "C: fewer GPUs than a block accepts are traded",
+        "block_placing.pxd",
+        "if choice.gpus >= block.min_qty:",
+        "if choice.gpus:",
+    ),
+    Mutant(
+        "C: a block meets an iceberg as if it showed everything",
+        "block_placing.pxd",
+        "if not contract.trading or contract.unusual:",
+        "if not contract.trading:",
+    ),
+    Mutant(
+        "C: a block waits in secret",
+        "block_placing.pxd",
+        "exchange.blocks_wait = True",
+        "pass",
+    ),
     # -- money
     Mutant(
         "C: a fee is rounded down",
@@ -203,8 +325,8 @@ COMPILED_BANK = (
     Mutant(
         "C: an order that lost its place in time has it again in a snapshot",
         "saving.pyx",
-        "return order_id if self.core.exchange.details[slot].rare == USUAL else age_of(self.core, slot)",
-        "return order_id",
+        "self.orders.add(<uint64_t>exchange.details[slot].rank, 0, slot)",
+        "self.orders.add(exchange.books.orders[slot].id, 0, slot)",
     ),
     Mutant(
         "C: clients' ids of a batch stand in a snapshot as they came",
@@ -246,7 +368,7 @@ COMPILED_BANK = (
     Mutant(
         "C: bytes behind a command are passed over",
         "command_text.pxd",
-        '"stp":"cancel_newest"}\')\n        and here.at == here.end',
-        '"stp":"cancel_newest"}\')',
+        '"min_qty":null,"use_vouchers":false,"stp":"cancel_newest"}\')\n        and here.at == here.end',
+        '"min_qty":null,"use_vouchers":false,"stp":"cancel_newest"}\')',
     ),
 )
