@@ -6,10 +6,13 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from matching_engine.book cimport (
-    Books, BookSet, cancel_order, find_order, next_level, reserve, rest_order, take,
+    Books, BookSet, cancel_order, find_order, key_of, next_level, reserve, rest_order, take,
 )
 from matching_engine.id_table cimport likely_slot, prefetch_id
 from matching_engine.memory cimport NIL, prefetch
+from matching_engine.path_ahead cimport (
+    Place, are_thin, load_around, load_leaf, load_level, load_link, load_root, load_side, place_of, tagged_slot,
+)
 from matching_engine.tape cimport Tape, Trade, free_tape
 
 StreamTotals = namedtuple("StreamTotals", "trades quantity checksum live live_quantity cancels refused")
@@ -71,6 +74,8 @@ cdef packed struct Command:
 cdef enum:
     ID_AHEAD = 16             # commands between touching an id's entry and needing it
     ORDER_AHEAD = 8           # the same for the order
+    PATH_AHEAD = 32           # the same for all on a price's way, in steps
+    STEP = 4                  # commands between one step and the next
 
 
 cdef struct Run:
@@ -131,11 +136,51 @@ cdef inline bint apply_command(Run* run, const Command* command) noexcept nogil:
     return True
 
 
+cdef inline Place resting_place(const Run* run, const Command* command) noexcept nogil:
+    """Where the order rests that a command takes out."""
+    return place_of(run.books, command.order_id) if command.operation >= CANCEL else Place(NIL, 0)
+
+
+cdef inline Place new_place(const Run* run, const Command* command) noexcept nogil:
+    """Where the order comes to rest that a command brings."""
+    cdef uint32_t side = 2 * <uint32_t>command.book + command.side
+    if command.operation == CANCEL or command.side > 1 or side >= run.books.sides_used:
+        return Place(NIL, 0)
+    return Place(side, key_of(side, command.price))
+
+
+cdef inline void look_along_paths(const Run* run, const Command* command) noexcept nogil:
+    """Each command is looked at eight times, a step farther each time: what one step loads the next one reads."""
+    cdef const Books* books = run.books
+    cdef uint32_t slot
+    prefetch_id(&books.ids, command[PATH_AHEAD].order_id)
+    if command[PATH_AHEAD - STEP].operation >= CANCEL:
+        slot = tagged_slot(&books.ids, command[PATH_AHEAD - STEP].order_id)
+        if slot != NIL:
+            prefetch(&books.orders[slot])
+    if command[PATH_AHEAD - 2 * STEP].operation >= CANCEL:
+        load_around(books, command[PATH_AHEAD - 2 * STEP].order_id)
+    load_side(books, resting_place(run, &command[PATH_AHEAD - 3 * STEP]))
+    load_side(books, new_place(run, &command[PATH_AHEAD - 3 * STEP]))
+    load_root(books, resting_place(run, &command[PATH_AHEAD - 4 * STEP]))
+    load_root(books, new_place(run, &command[PATH_AHEAD - 4 * STEP]))
+    load_link(books, resting_place(run, &command[PATH_AHEAD - 5 * STEP]))
+    load_link(books, new_place(run, &command[PATH_AHEAD - 5 * STEP]))
+    load_leaf(books, resting_place(run, &command[PATH_AHEAD - 6 * STEP]))
+    load_leaf(books, new_place(run, &command[PATH_AHEAD - 6 * STEP]))
+    load_level(books, new_place(run, &command[PATH_AHEAD - 7 * STEP]))
+
+
 cdef bint apply_all(Run* run, const Command* commands, size_t count) noexcept nogil:
+    cdef bint thin = are_thin(run.books)
+    cdef size_t ahead = PATH_AHEAD if thin else ID_AHEAD
     cdef size_t i
     for i in range(count):
-        if i + ID_AHEAD < count:
-            look_ahead(run, &commands[i])
+        if i + ahead < count:
+            if thin:
+                look_along_paths(run, &commands[i])
+            else:
+                look_ahead(run, &commands[i])
         if not apply_command(run, &commands[i]):
             return False
     return True
@@ -178,7 +223,7 @@ cdef class StreamRunner:
         return self.run.tape.used
 
     def time_each(self, const uint8_t[::1] commands not None, uint32_t[::1] ticks not None):
-        cdef const Command* command = <const Command*>&commands[0]
+        cdef const Command* command = <const Command*>&commands[0] if commands.shape[0] else NULL
         cdef uint64_t begin
         cdef Py_ssize_t i
         if commands.shape[0] != ticks.shape[0] * <Py_ssize_t>sizeof(Command):

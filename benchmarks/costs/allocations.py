@@ -19,7 +19,7 @@ COUNTER = Path(__file__).with_name("count_allocations.c")
 
 def measure_allocations(stream: Path, folder: Path) -> dict[str, int]:
     """Runs this module in a process of its own, the counter loaded first."""
-    counter = build_program((COUNTER,), folder, "allocations", ("-shared", "-fPIC", "-O2"))
+    counter = build_program((COUNTER,), folder, "allocations", ("-shared", "-fPIC", "-O2", "-x", "c"))
     outcome = subprocess.run(
         [sys.executable, "-m", __spec__.name, str(stream)],
         env=os.environ | {"LD_PRELOAD": str(counter)},

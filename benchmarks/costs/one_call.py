@@ -1,12 +1,13 @@
 """One command per call from Python: the book beside the floor behind a call of the same form."""
 
 import gc
-import importlib.util
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Callable
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
@@ -65,7 +66,7 @@ def load_floor_calls(folder: Path) -> ModuleType:
     include = sysconfig.get_path("include")
     flags = (*FLAGS, "-shared", "-fPIC", f"-I{include}", f"-I{FLOOR}")
     path = build_program((generated, *sorted(FLOOR.glob("*.hpp"))), folder, "floor_calls", flags)
-    spec = importlib.util.spec_from_file_location("floor_calls", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = ExtensionFileLoader("floor_calls", str(path))
+    module = module_from_spec(spec_from_loader("floor_calls", loader))
+    loader.exec_module(module)
     return module

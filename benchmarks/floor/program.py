@@ -45,7 +45,7 @@ def build_program(sources: Sequence[Path], folder: Path, name: str, flags: Seque
     """What the first source compiles to; the others are what it includes."""
     compiler = find_compiler()
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=COMPILE_LIMIT_S).stdout
-    digest = hashlib.sha256(b"".join([version, *map(Path.read_bytes, sources)])).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join([version, repr(flags).encode(), *map(Path.read_bytes, sources)])).hexdigest()[:16]
     program = folder / f"{name}-{digest}"
     if not program.exists():
         folder.mkdir(parents=True, exist_ok=True)
