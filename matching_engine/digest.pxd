@@ -1,4 +1,4 @@
-"""SHA-256 of bytes in memory: by the processor's instructions where it has them, else by hashlib."""
+"""SHA-256 of bytes in memory, by the libcrypto that hashlib uses; called without a Python object between."""
 
 from libc.stdint cimport uint8_t
 

@@ -1,4 +1,4 @@
-"""SHA-256 of bytes in memory: by the processor's instructions where it has them, else by hashlib."""
+"""SHA-256 of bytes in memory, by the libcrypto that hashlib uses; called without a Python object between."""
 
-def digest_bytes(text: bytes, in_hardware: bool = ...) -> bytes:
-    """The digest of a message, as the engine takes it; for tests, also without the processor's help."""
+def digest_bytes(text: bytes, by_library: bool = ...) -> bytes:
+    """The digest of a message, as the engine takes it; for tests, also the way without the library."""

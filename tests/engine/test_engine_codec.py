@@ -51,9 +51,9 @@ def test_every_event_is_written_as_its_model_writes_it(event: type[Event], data:
 
 
 @RELAXED
-@given(message=st.binary(max_size=300), in_hardware=st.booleans())
-def test_digests_are_sha256_with_and_without_the_processors_help(message: bytes, in_hardware: bool):
-    assert digest.digest_bytes(message, in_hardware) == sha256(message).digest()
+@given(message=st.binary(max_size=300), by_library=st.booleans())
+def test_digests_are_sha256_by_the_library_and_without_it(message: bytes, by_library: bool):
+    assert digest.digest_bytes(message, by_library) == sha256(message).digest()
 
 
 def orders() -> st.SearchStrategy[bytes]:
