@@ -1,12 +1,21 @@
-"""No command of a book costs more because a level, the book or a price range is large.
+"""No command of a book costs more because a level, the book or a price range is large, or because there are many books.
 
 Bounds are wide, for shared machines: what they catch is a walk over the level or the book, a hundredfold and more.
+`bench costs` measures what these tests only bound.
 """
 
 import random
-import time
+from pathlib import Path
 
-from benchmarks.streams.format import COMMAND
+import pytest
+
+from benchmarks.costs.allocations import measure_allocations
+from benchmarks.costs.shapes import deep_cancel_ratio, empty_range_ratio, ns_per_command, record, sweep_ratio
+from benchmarks.costs.streams import draw
+from benchmarks.engine import is_expected, run_book
+from benchmarks.floor.program import FloorError
+from benchmarks.streams.format import ASK, BID, COMMAND, IMMEDIATE, MOVE
+from benchmarks.streams.generate import generate_stream
 from matching_engine.book import BookSet
 from matching_engine.stream import StreamRunner
 
@@ -15,62 +24,50 @@ FACTOR_MAX = 6
 ROUNDS = 7
 
 
-def limit(order_id: int, side: int, price: int, operation: int = 0, quantity: int = 1) -> bytes:
-    return COMMAND.pack(operation, side, 0, quantity, price, 1, order_id)
-
-
-def ns_per_command(fill: bytes, measured: bytes) -> float:
-    """The least CPU time of some rounds, each on fresh books."""
-    spent = []
-    for _ in range(ROUNDS):
-        runner = StreamRunner(1)
-        runner.apply_stream(fill)
-        begin_ns = time.thread_time_ns()
-        runner.apply_stream(measured)
-        spent.append(time.thread_time_ns() - begin_ns)
-        assert runner.totals().refused == 0
-    return min(spent) / (len(measured) // COMMAND.size)
-
-
-def shuffled_cancels() -> bytes:
-    ids = list(range(1, ORDERS + 1))
-    random.Random(1).shuffle(ids)
-    return b"".join(limit(order_id, 0, 0, operation=2) for order_id in ids)
-
-
 def test_a_cancel_in_a_level_of_10000_costs_as_much_as_one_of_an_order_alone_at_its_price():
-    one_level = b"".join(limit(i, 0, 100) for i in range(1, ORDERS + 1))
-    own_levels = b"".join(limit(i, 0, i) for i in range(1, ORDERS + 1))
-    deep, shallow = ns_per_command(one_level, shuffled_cancels()), ns_per_command(own_levels, shuffled_cancels())
-    assert deep < FACTOR_MAX * shallow
+    assert deep_cancel_ratio(ROUNDS) < FACTOR_MAX
 
 
 def test_a_sweep_of_10000_orders_costs_per_order_as_much_as_10000_small_trades():
-    fill = b"".join(limit(i, 1, i) for i in range(1, ORDERS + 1))
-    sweep = limit(ORDERS + 1, 0, ORDERS, operation=1, quantity=ORDERS)
-    single = b"".join(limit(ORDERS + i, 0, ORDERS, operation=1) for i in range(1, ORDERS + 1))
-    assert ns_per_command(fill, sweep) / ORDERS < FACTOR_MAX * ns_per_command(fill, single)
+    assert sweep_ratio(ROUNDS) < FACTOR_MAX
 
 
 def test_an_empty_price_range_costs_nothing_to_search():
-    near = [limit(1, 1, 101), limit(2, 1, 102)]
-    far = [limit(1, 1, 101), limit(2, 1, 2**31 - 1)]
-    toggle = [limit(1, 0, 0, operation=2), limit(1, 1, 101)]
-    costs = [ns_per_command(b"".join(fill), b"".join(toggle * ORDERS)) for fill in (near, far)]
-    assert costs[1] < FACTOR_MAX * costs[0]
+    assert empty_range_ratio(ROUNDS) < FACTOR_MAX
 
 
 def test_a_few_far_prices_cost_the_near_ones_little():
-    near = [limit(i, 0, 100 + i % 50) for i in range(1, 1_001)]
-    far = [limit(2_000 + power, 0, -(2**power)) for power in range(31)]
-    work = b"".join(limit(i % 1_000 + 1, 0, 100 + i % 37, operation=3) for i in range(ORDERS))
-    assert ns_per_command(b"".join(near + far), work) < FACTOR_MAX * ns_per_command(b"".join(near), work)
+    near = [record(i, BID, 100 + i % 50) for i in range(1, 1_001)]
+    far = [record(2_000 + power, BID, -(2**power)) for power in range(31)]
+    work = [record(i % 1_000 + 1, BID, 100 + i % 37, MOVE) for i in range(ORDERS)]
+    assert ns_per_command(near + far, work, ROUNDS) < FACTOR_MAX * ns_per_command(near, work, ROUNDS)
+
+
+def ns_of_resting(resting: int, books: int) -> float:
+    """The least CPU time of a command where so many orders rest in so many books; results are those of the stream."""
+    header, commands = draw(resting, books, commands=20_000)
+    packed = memoryview(b"".join(COMMAND.pack(*command) for command in commands))
+    rounds = [run_book(header, packed) for _ in range(ROUNDS)]
+    assert all(is_expected(header, totals) for _, totals in rounds)
+    return min(spent_ns for spent_ns, _ in rounds)
+
+
+def test_thousands_of_thin_books_cost_little_more_than_one_of_their_size():
+    assert ns_of_resting(100_000, books=2_000) < FACTOR_MAX * ns_of_resting(100_000, books=1)
+
+
+def test_a_hundred_times_as_many_resting_orders_cost_no_more_than_misses_of_the_cache():
+    assert ns_of_resting(100_000, books=1) < FACTOR_MAX * ns_of_resting(1_000, books=1)
 
 
 def test_a_resting_order_takes_less_than_100_bytes():
     runner = StreamRunner(1)
-    runner.apply_stream(b"".join(limit(i, 0, i % 1_000) for i in range(1, 200_001)))
+    runner.apply_stream(b"".join(record(i, BID, i % 1_000) for i in range(1, 200_001)))
     assert runner.books.memory_bytes() / 200_000 <= 100
+
+
+def test_an_empty_book_takes_less_than_1_kb():
+    assert BookSet(1_000).memory_bytes() / 1_000 <= 1_000
 
 
 def test_slots_that_are_free_again_are_used_again():
@@ -82,3 +79,26 @@ def test_slots_that_are_free_again_are_used_again():
         books.cancel(order_id - 100)
         books.rest(0, 0, order_id * 1_000, 1, order_id)
     assert books.memory_bytes() <= before * 1.1
+
+
+def test_in_the_steady_state_a_book_asks_for_no_memory(tmp_path: Path):
+    generate_stream("w1k", tmp_path / "w1k.bin")
+    try:
+        counted = measure_allocations(tmp_path / "w1k.bin", tmp_path)
+    except FloorError as error:
+        pytest.skip(str(error))
+    assert counted["book"] == 0
+
+
+@pytest.mark.parametrize("books", [1, 3_000])
+def test_one_command_per_call_gives_what_a_batch_gives_however_far_that_looks_ahead(books: int):
+    dice = random.Random(books)
+    _, commands = draw(60_000, books, commands=2_000)
+    taken = [(IMMEDIATE, ASK, dice.randrange(books), 80, dice.randrange(1, 201), 7, 10**6 + i) for i in range(5_000)]
+    moved = [(MOVE, BID, dice.randrange(books), 9, dice.randrange(1, 201), 7, dice.randrange(60_000)) for _ in taken]
+    everything = [*commands, *(each for pair in zip(taken, moved, strict=True) for each in pair)]
+    single, batch = StreamRunner(books), StreamRunner(books)
+    trades = [single.apply_one(*command) for command in everything]
+    batch.apply_stream(b"".join(COMMAND.pack(*command) for command in everything))
+    assert single.totals() == batch.totals()
+    assert sum(trades) == batch.totals().trades > 1_000
