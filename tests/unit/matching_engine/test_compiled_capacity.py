@@ -84,9 +84,9 @@ def venue() -> SideBySide:
     both = SideBySide()
     for product in (SINGLE, WHOLE):
         both.define(product, taker_fee_bps=20, maker_fee_bps=7)
-    for account in ("op", "alice", "broke"):
-        both.credit(account, 10**12 if account != "broke" else 1)
-    for name, account, gpus in (("n1", "op", 16), ("n2", "op", 16), ("n3", "broke", 8), ("n5", "alice", 8)):
+    for account in ("op", "alice", "poor"):
+        both.credit(account, 10**12 if account != "poor" else 10_000_000)
+    for name, account, gpus in (("n1", "op", 16), ("n2", "op", 16), ("n3", "poor", 8), ("n5", "alice", 8)):
         both.node(name, account, gpus)
     both.node("n4", "op", 16, "H100SXM80X8.CNE")
     window = {"from_s": hour_start_s(1), "to_s": hour_start_s(12), "floor_price_micros": 9_000_000}
@@ -113,7 +113,7 @@ ORDINARY = {
     "a node of another grade": {"node": "n4"},
     "a GPU too many": {"gpus": 17},
     "a GPU too many in a later hour": {"node": "n2", "gpus": 16, "from_s": hour_start_s(11), "to_s": hour_start_s(13)},
-    "money that is not there": {"account": "broke", "node": "n3"},
+    "money for one hour only": {"account": "poor", "node": "n3"},
     "more money than there can be": {"floor_price_micros": 10**12, "gpus": 16, "to_s": hour_start_s(9)},
 }
 
