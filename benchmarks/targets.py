@@ -84,6 +84,9 @@ TARGETS = (
     Target("sweep of 10,000 orders, per order", "costs", cost("shapes", "sweep_ratio"), 3, False),
     Target("search over an empty price range", "costs", cost("shapes", "empty_range_ratio"), 3, False),
     Target("allocations of the book in the steady state", "costs", cost("allocations", "book"), 0, False),
+    Target("block over 24 hours without a trade, µs", "blocks", lambda f: f["block_without_a_trade_us"], 100, False),
+    Target("block over 24 hours with 24 trades, µs", "blocks", lambda f: f["block_with_24_trades_us"], 100, False),
+    Target("capacity of 72 hours, in limit orders", "blocks", lambda f: f["capacity_in_limit_orders"], 72, False),
     Target(
         "Kafka to Kafka, commands/s", "kafka", lambda f: f["commands_per_s"], 120_000, True, lambda f: f["echo_per_s"]
     ),

@@ -5,7 +5,6 @@ from libc.stdint cimport int64_t, uint32_t
 from matching_engine.events cimport EventBuffer, Traded
 from matching_engine.exchange cimport DONE, NO_MEMORY, Block, Contract, Detail, Exchange, Outcome, contracts_from
 from matching_engine.lots cimport Choice, Offer, Search, Taken
-from matching_engine.memory cimport NIL
 from matching_engine.money cimport fee_micros
 from matching_engine.trading cimport Fill, begin_trade, end_trade
 

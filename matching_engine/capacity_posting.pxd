@@ -3,6 +3,7 @@
 As with an order of one contract, it is done completely, or the answer is COLD or STALE and nothing has changed.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.accounts cimport RESERVED_ACCOUNTS, find_balance
@@ -77,6 +78,7 @@ cdef inline const char* broken_prices(const Exchange* exchange, const Command* c
     return NULL
 
 
+@cython.overflowcheck(False)
 cdef inline const char* broken_rule(
     const Exchange* exchange, const Command* command, uint32_t balance
 ) noexcept nogil:

@@ -5,7 +5,6 @@ Whoever comes to the top is looked at, ask by ask. The lots are those of referen
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memset
 
 from matching_engine.book cimport best_order
 from matching_engine.events cimport MAX_COST, NO_NODE, PRICE, SELF_TRADE, Why
@@ -15,7 +14,7 @@ from matching_engine.exchange cimport (
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL, grow, release
 from matching_engine.money cimport fee_micros, unit_micros
-from matching_engine.node_row cimport NO_ASK, NodeRow
+from matching_engine.node_row cimport NO_ASK
 from matching_engine.nodes cimport Node
 from matching_engine.row_reading cimport read_row
 
@@ -125,7 +124,8 @@ cdef inline bint gather(Exchange* exchange, Search* search, const Block* block) 
     cdef uint32_t period, node
     if not make_room(search, nodes):
         return False
-    memset(search.sums, 0, nodes * sizeof(int64_t))
+    for node in range(nodes):
+        search.sums[node] = 0
     for period in range(block.periods):
         if not read_row(exchange, contracts[period]):
             return False

@@ -11,11 +11,13 @@ cdef extern from *:
     """
     /* More than a thousand periods cost at the highest price; SUMMED_MAX of them fit an int64. */
     #define NO_ASK ((int64_t)1 << 55)
+    /* An ask is gone: what is the cheapest now? */
+    #define UNKNOWN_ASK ((int64_t)-1)
     """
     const int64_t NO_ASK
+    const int64_t UNKNOWN "UNKNOWN_ASK"
 
 cdef enum:
-    UNKNOWN = -1              # an ask is gone: what is the cheapest now?
     SUMMED_MAX = 128          # periods
 
 cdef struct NodeRow:

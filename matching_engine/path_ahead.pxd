@@ -10,7 +10,7 @@ from matching_engine.memory cimport NIL, prefetch
 from matching_engine.price_tree cimport Page
 
 cdef enum:
-    CACHED_BYTES = 1 << 20    # of pages that mostly stay in the cache
+    CACHED_BYTES = 1_048_576  # of pages that mostly stay in the cache
 
 cdef struct Place:            # of a price: known for a new order, and for a resting one once its level is loaded
     uint32_t side             # NIL: none

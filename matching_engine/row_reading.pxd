@@ -1,6 +1,6 @@
 """Rows of nodes' cheapest asks as the books have them: read whole once, then only where a node's cheapest one is gone."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
 from matching_engine.book cimport best_order, next_order
 from matching_engine.exchange cimport Contract, Exchange, price_at

@@ -23,6 +23,7 @@ SHOWN = (
 )
 WHOLE_COMMANDS = 200_000
 SNAPSHOT_ORDERS = 1_000_000
+BLOCK_NODES, BLOCK_ORDERS = 1_000, 100
 
 
 def everything(*, rounds: int = 3, json: bool = False) -> int:
@@ -49,6 +50,8 @@ def everything(*, rounds: int = 3, json: bool = False) -> int:
         report["engine"] = measure_engine(rounds)
     with step("costs of the book beside the floor"):
         report["costs"] = measure_book_costs(rounds)
+    with step("blocks and capacity beside limit orders"):
+        report["blocks"] = measure_blocks(rounds)
     with step("Kafka to Kafka beside an echo"):
         report["kafka"] = without_machine(measure_kafka(300_000))
     with step("orders over REST beside bare round trips"):
@@ -68,6 +71,7 @@ def tell(report: dict[str, Any]) -> None:
         ("book", "Order book, in process, beside the floor program"),
         ("engine", "Whole engine, from bytes to bytes, beside the reference engine"),
         ("costs", "What single properties of the book cost"),
+        ("blocks", "Blocks over 24 hours and capacity over 72, beside limit orders"),
         ("kafka", "Matching process, Kafka to Kafka, beside the same client echoing the records"),
         ("rest", "Orders over REST, beside a bare double round trip through Kafka"),
     ):
@@ -116,9 +120,7 @@ def engine(
         show(figures, json=json)
         return 0 if figures["equal"] else 1
     if blocks:
-        from benchmarks.blocks import measure
-
-        show({"machine": describe_machine(), "rounds": rounds} | measure(1_000, 100, rounds), json=json)
+        show({"machine": describe_machine(), "rounds": rounds} | measure_blocks(rounds), json=json)
         return 0
     if whole:
         figures = {"machine": describe_machine(), "rounds": rounds} | measure_engine(rounds)
@@ -221,6 +223,12 @@ def measure_book_costs(rounds: int) -> dict[str, Any]:
         return measure_costs(cache_dir() / "bench", rounds)
     except (FloorError, OSError) as error:
         raise Refused(str(error)) from None
+
+
+def measure_blocks(rounds: int) -> dict[str, Any]:
+    from benchmarks.blocks import measure
+
+    return measure(BLOCK_NODES, BLOCK_ORDERS, rounds)
 
 
 def measure_engine(rounds: int) -> dict[str, Any]:

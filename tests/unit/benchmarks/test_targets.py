@@ -15,6 +15,7 @@ COSTS = {
     "shapes": {"deep_cancel_ratio": 1.0, "sweep_ratio": 0.9, "empty_range_ratio": 1.1},
     "allocations": {"book": 1, "exchange": 40},
 }
+BLOCKS = {"block_without_a_trade_us": 30, "block_with_24_trades_us": 101.0, "capacity_in_limit_orders": 72}
 KAFKA = {"commands_per_s": 130_000, "echo_per_s": 300_000, "ratio": 0.433}
 
 
@@ -47,6 +48,10 @@ def test_each_cost_of_the_book_is_judged():
         "p99 of one command to the floor's",
         "allocations of the book in the steady state",
     ]
+
+
+def test_blocks_and_capacity_are_judged():
+    assert [row["met"] for row in judge({"blocks": BLOCKS})] == [True, False, True]
 
 
 def test_a_bench_that_was_not_run_is_not_judged():

@@ -7,7 +7,7 @@ import pytest
 from clients.cli import bench
 from clients.cli.main import build_app
 from clients.cli.output import Refused
-from tests.unit.benchmarks.test_targets import BOOK, COSTS, KAFKA
+from tests.unit.benchmarks.test_targets import BLOCKS, BOOK, COSTS, KAFKA
 
 REST = {
     "start_to_ready_s": 8.0,
@@ -27,6 +27,7 @@ def measured(monkeypatch) -> dict[str, list]:
     monkeypatch.setattr(bench, "measure_book", lambda stream, rounds: streams)
     monkeypatch.setattr(bench, "measure_engine", lambda rounds: {"equal": True, "ns_per_command": 700})
     monkeypatch.setattr(bench, "measure_book_costs", lambda rounds: COSTS)
+    monkeypatch.setattr(bench, "measure_blocks", lambda rounds: BLOCKS)
     monkeypatch.setattr(bench, "measure_kafka", lambda commands: KAFKA | {"machine": {}, "targets": {}})
     monkeypatch.setattr(bench, "measure_rest", lambda orders, connections: REST)
     return {"streams": streams}
@@ -39,13 +40,14 @@ def run(*arguments: str) -> int:
 def test_without_a_subcommand_every_bench_is_run_and_held_against_its_target(measured, capsys):
     assert run("--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report) == ["machine", "rounds", "book", "engine", "costs", "kafka", "rest", "targets"]
+    assert list(report) == ["machine", "rounds", "book", "engine", "costs", "blocks", "kafka", "rest", "targets"]
     assert (report["costs"], report["kafka"], report["rest"]) == (COSTS, KAFKA, REST)
     assert [row["figure"] for row in report["targets"] if not row["met"]] == [
         "order book, slowest stream, commands/s",
         "a resting order in the engine, bytes",
         "p99 of one command to the floor's",
         "allocations of the book in the steady state",
+        "block over 24 hours with 24 trades, µs",
     ]
 
 

@@ -116,6 +116,7 @@ ORDINARY = {
     "hours with and without asks": {"start_s": hour_start_s(10), "periods": 4, "tif": "IOC"},
     "hours without asks": {"start_s": hour_start_s(14), "periods": 2, "tif": "IOC"},
     "whole nodes": {"product": WHOLE, "qty": 16, "min_qty": 8, "limit_price_micros": 9_000_000},
+    "a limit a tick below the price": {"product": WHOLE, "qty": 8, "min_qty": 8, "limit_price_micros": 8_990_000},
     "half a node": {"product": WHOLE, "qty": 12, "min_qty": 8},
     "half a node at least": {"product": WHOLE, "qty": 16, "min_qty": 4},
     "off the tick": {"limit_price_micros": 2_200_001},
