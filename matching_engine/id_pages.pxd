@@ -1,9 +1,11 @@
 """Dense ascending ids to slots: a directory of pages of 256 ids each, without a hash.
 
 A page whose ids are all dead is used again, and the directory forgets the pages before the oldest live one, so that
-memory goes with what lives and not with what has ever lived.
+memory goes with what lives and not with what has ever lived. A page before the first one wraps around to a place that no
+directory reaches.
 """
 
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
@@ -23,6 +25,7 @@ cdef struct IdPages:
     uint32_t count
 
 
+@cython.overflowcheck(False)
 cdef inline uint32_t find_id(const IdPages* ids, uint64_t id) noexcept nogil:
     """The slot of an id, or NIL."""
     cdef uint64_t place = (id >> 8) - ids.first
@@ -31,6 +34,7 @@ cdef inline uint32_t find_id(const IdPages* ids, uint64_t id) noexcept nogil:
     return ids.pages[ids.directory[place]].slots[id & 255]
 
 
+@cython.overflowcheck(False)
 cdef inline void prefetch_id(const IdPages* ids, uint64_t id) noexcept nogil:
     """Begin to load where the slot of an id stands."""
     cdef uint64_t place = (id >> 8) - ids.first
@@ -77,6 +81,7 @@ cdef inline bint reach_page(IdPages* ids, uint64_t page) noexcept nogil:
     return widen_directory(ids, 0, page - ids.first - ids.known + 1)
 
 
+@cython.overflowcheck(False)
 cdef inline bint put_id(IdPages* ids, uint64_t id, uint32_t slot) noexcept nogil:
     """Enter an id that is not alive; False where memory is out."""
     cdef uint64_t place = (id >> 8) - ids.first
