@@ -8,6 +8,7 @@ from matching_engine.reference import (
     icebergs,
     limits,
     resale,
+    rulesets,
     self_trades,
     splits,
     velocity,
@@ -29,10 +30,9 @@ def match(market: Market, taker: Order) -> str | None:
     may_trade_at = limits.bound_of(market, taker)
     while taker.left:
         if market.product_of(taker.contract).state != "OPEN":
-            own = first_own(market, taker)
-            if own is not None and self_trades.prevent(market, own, taker):
+            if prevents_own(market, taker):
                 continue
-            return "auction" if own is None else "self_trade"
+            return "auction" if first_own(market, taker) is None else "self_trade"
         maker = first_maker(market, taker)
         if maker and not may_trade_at(maker.price_micros):
             return "price_band"
@@ -40,6 +40,10 @@ def match(market: Market, taker: Order) -> str | None:
         qty, reason = next_fill(market, taker, maker, min(taker.left, offered), taker.hold_micros)
         if reason == "self_trade" and self_trades.prevent(market, maker, taker):
             continue
+        if reason == "velocity_halt" and rulesets.keeps_own_orders_apart(market):
+            if prevents_own(market, taker):
+                continue
+            return "velocity_halt" if first_own(market, taker) is None else "self_trade"
         if not qty:
             return reason
         trade(market, maker, taker, qty)
@@ -102,6 +106,12 @@ def first_maker(market: Market, taker: Order) -> Order | None:
         return market.best(taker.contract, opposite(taker.side))
     asks = market.resting(taker.contract, "sell")
     return next((ask for ask in asks if not vouchers.passes_over(market, ask)), None)
+
+
+def prevents_own(market: Market, taker: Order) -> bool:
+    """Whether an order of the account's own that the taker would meet gave way to it, or took something off it."""
+    own = first_own(market, taker)
+    return own is not None and self_trades.prevent(market, own, taker)
 
 
 def first_own(market: Market, taker: Order) -> Order | None:

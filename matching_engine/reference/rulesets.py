@@ -11,3 +11,10 @@ def bounds_market_orders(market: Market) -> bool:
     `max_cost` stops it.
     """
     return market.state.ruleset >= 2
+
+
+def keeps_own_orders_apart(market: Market) -> bool:
+    """Since 2: an order that a velocity halt stops meets its account's own orders behind the one that stopped it, as in
+    any auction, so that no two of them rest crossed. Under 1 it did not.
+    """
+    return market.state.ruleset >= 2
