@@ -6,7 +6,6 @@ As with an order of one contract, it is done completely, or the answer is COLD o
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.accounts cimport RESERVED_ACCOUNTS, find_balance
-from matching_engine.bindings cimport find_binding
 from matching_engine.block_filling cimport fill_block
 from matching_engine.canceling cimport give_back, reject
 from matching_engine.commands cimport Command, Stretch
@@ -15,7 +14,7 @@ from matching_engine.events cimport (
 )
 from matching_engine.exchange cimport (
     BLOCK, COLD, DONE, FOK, GTG, NEGATIVE_BALANCE, NO_MEMORY, STALE_HOURS, Block, Contract, Exchange, Outcome,
-    contracts_from, is_limited,
+    contracts_of, find_bound, is_limited,
 )
 from matching_engine.lots cimport Choice, Search, choose
 from matching_engine.memory cimport NIL, grow
@@ -27,7 +26,7 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
     """DONE where ordinary orders may be placed in every period; else what has to be read first, or COLD: also where
     unusual asks may be met.
     """
-    cdef const uint32_t* contracts = contracts_from(exchange, command.stretch.product, command.stretch.first_s)
+    cdef const uint32_t* contracts = contracts_of(exchange, command.stretch)
     cdef const Contract* contract
     cdef uint32_t period
     if command.account < RESERVED_ACCOUNTS or (exchange.limited_count and is_limited(exchange, command.account)):
@@ -44,7 +43,7 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
 cdef inline const char* broken_terms(const Exchange* exchange, const Command* command) noexcept nogil:
     """The first rule that the block breaks, in the reference's order, or NULL."""
     cdef const Stretch* stretch = command.stretch
-    cdef const uint32_t* contracts = contracts_from(exchange, stretch.product, stretch.first_s)
+    cdef const uint32_t* contracts = contracts_of(exchange, stretch)
     cdef const Contract* contract
     cdef uint32_t period
     for period in range(stretch.periods):
@@ -61,7 +60,7 @@ cdef inline const char* broken_terms(const Exchange* exchange, const Command* co
 cdef inline void draft(const Exchange* exchange, const Command* command, Block* block) noexcept nogil:
     """Makes the block but for its hold."""
     cdef const Stretch* stretch = command.stretch
-    cdef const uint32_t* contracts = contracts_from(exchange, stretch.product, stretch.first_s)
+    cdef const uint32_t* contracts = contracts_of(exchange, stretch)
     cdef const Contract* contract
     cdef uint32_t period
     block.first_s, block.product, block.periods = stretch.first_s, stretch.product, stretch.periods
@@ -177,16 +176,12 @@ cdef inline Outcome place_block(
     cdef Outcome outcome = readiness(exchange, command)
     if outcome != DONE:
         return outcome
-    bound = find_binding(
-        &exchange.bindings, command.account, command.client_id, command.client_id_size, command.client_hash
-    )
+    bound = find_bound(exchange, command)
     if bound != NIL:
         return answer_again(exchange, events, command, bound)
     draft(exchange, command, &block)
     hold = needed_hold(&block)
-    last = &exchange.contracts[
-        contracts_from(exchange, block.product, block.first_s)[block.periods - 1]
-    ]
+    last = &exchange.contracts[contracts_of(exchange, command.stretch)[block.periods - 1]]
     code = broken_terms(exchange, command)
     if code == NULL:
         code = broken_funds(exchange, block.balance, hold)

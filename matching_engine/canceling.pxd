@@ -7,10 +7,10 @@ from matching_engine.commands cimport Command
 from matching_engine.events cimport (
     CANCEL_DONE, CANCELED, FILLED, REJECTED, Canceled, CancelDone, EventBuffer, Rejected, Stop, Why, add_event,
 )
-from matching_engine.bindings cimport binding_at, find_binding
+from matching_engine.bindings cimport binding_at
 from matching_engine.exchange cimport (
-    COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, price_at, side_of,
-    take_out,
+    COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, find_bound, price_at,
+    side_of, take_out,
 )
 from matching_engine.id_pages cimport find_id
 from matching_engine.memory cimport NIL
@@ -87,9 +87,7 @@ cdef inline int64_t named_order(const Exchange* exchange, const Command* command
     cdef uint32_t place
     if command.order_id:
         return command.order_id
-    place = find_binding(
-        &exchange.bindings, command.account, command.client_id, command.client_id_size, command.client_hash
-    )
+    place = find_bound(exchange, command)
     return 0 if place == NIL else binding_at(&exchange.bindings, place).order_id
 
 

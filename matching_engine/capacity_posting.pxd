@@ -7,13 +7,12 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.accounts cimport RESERVED_ACCOUNTS, find_balance
-from matching_engine.bindings cimport find_binding
 from matching_engine.canceling cimport reject
 from matching_engine.commands cimport Command, Stretch
 from matching_engine.events cimport CAPACITY_ACCEPTED, CapacityAccepted, EventBuffer, add_event, reserve_events
 from matching_engine.exchange cimport (
-    CAPACITY, COLD, DONE, NO_MEMORY, STALE_HOURS, STALE_NODE, Contract, Exchange, Outcome, Posted, contracts_from,
-    is_limited,
+    CAPACITY, COLD, DONE, NO_MEMORY, STALE_HOURS, STALE_NODE, Contract, Exchange, Outcome, Posted, contracts_of,
+    find_bound, is_limited,
 )
 from matching_engine.memory cimport NIL, grow
 from matching_engine.money cimport ask_unit, hold_of, wide
@@ -21,11 +20,6 @@ from matching_engine.placing cimport (
     accept, answer_again, bind_order, broken_backing, broken_funds, trade_and_rest,
 )
 from matching_engine.trading cimport Taker, crosses
-
-
-cdef inline const uint32_t* contracts_of(const Exchange* exchange, const Stretch* stretch) noexcept nogil:
-    """The contracts of all periods, which were looked up when the command was read."""
-    return contracts_from(exchange, stretch.product, stretch.first_s)
 
 
 cdef inline int64_t floor_of(const Stretch* stretch, const Contract* contract) noexcept nogil:
@@ -180,9 +174,7 @@ cdef inline Outcome post_capacity(Exchange* exchange, EventBuffer* events, const
     cdef Outcome outcome = readiness(exchange, command)
     if outcome != DONE:
         return outcome
-    bound = find_binding(
-        &exchange.bindings, command.account, command.client_id, command.client_id_size, command.client_hash
-    )
+    bound = find_bound(exchange, command)
     if bound != NIL:
         return answer_again(exchange, events, command, bound)
     last = &exchange.contracts[contracts_of(exchange, command.stretch)[command.stretch.periods - 1]]

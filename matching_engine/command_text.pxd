@@ -47,7 +47,6 @@ cdef struct Capacity:
     int64_t[FLOORS_MAX] floors_micros
     uint32_t floors
 
-
 cdef struct BlockBid:
     Word command_id, account, client_order_id, product
     int64_t start_s, periods, qty, min_qty, limit_price_micros, max_cost_micros

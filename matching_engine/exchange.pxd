@@ -7,10 +7,11 @@ What is here is what ordinary orders need. Whatever is rare about a record is ke
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from matching_engine.accounts cimport Accounts, own_orders
-from matching_engine.bindings cimport Bindings
+from matching_engine.bindings cimport Bindings, find_binding
 from matching_engine.book cimport Books, Order, Side, link_order, price_of, reserve, unlink_order
 from matching_engine.hours cimport Product
 from matching_engine.id_list cimport IdList, add_id
+from matching_engine.commands cimport Command, Stretch
 from matching_engine.id_pages cimport IdPages, drop_id, find_id, put_id
 from matching_engine.memory cimport NIL, grow
 from matching_engine.node_row cimport NodeRow, forget_ask
@@ -127,6 +128,18 @@ cdef inline const uint32_t* contracts_from(const Exchange* exchange, uint32_t pr
     """The numbers of a product's contracts from a start on that was looked up before, in the order of time."""
     cdef const Product* known = &exchange.products[product]
     return known.contracts + (first_s - known.first_s) // known.period_s
+
+
+cdef inline const uint32_t* contracts_of(const Exchange* exchange, const Stretch* stretch) noexcept nogil:
+    """The contracts of all periods, which were looked up when the command was read."""
+    return contracts_from(exchange, stretch.product, stretch.first_s)
+
+
+cdef inline uint32_t find_bound(const Exchange* exchange, const Command* command) noexcept nogil:
+    """Where the client's id that a command has was bound before, or NIL."""
+    return find_binding(
+        &exchange.bindings, command.account, command.client_id, command.client_id_size, command.client_hash
+    )
 
 
 cdef inline bint is_limited(const Exchange* exchange, uint32_t account) noexcept nogil:

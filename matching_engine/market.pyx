@@ -4,7 +4,7 @@ from heapq import heappop
 
 from matching_engine.book cimport best_order, close_sides, next_order, open_sides
 from matching_engine.core cimport text_of_name
-from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, Posted, contracts_from, take_out
+from matching_engine.exchange cimport LIMITED_MAX, Contract, Exchange, Posted, contracts_of, take_out
 from matching_engine.hours cimport Product, contract_at, note_contract
 from matching_engine.id_list cimport IdList, keep_living
 from matching_engine.id_pages cimport find_id
@@ -285,7 +285,7 @@ cdef class CompiledMarket:
     cdef int read_hours(self, const Stretch* stretch) except -1:
         """Reads the rules of a product's contracts, which were found before and whose terms stay."""
         cdef Exchange* exchange = &self.core.exchange
-        cdef const uint32_t* contracts = contracts_from(exchange, stretch.product, stretch.first_s)
+        cdef const uint32_t* contracts = contracts_of(exchange, stretch)
         cdef Contract* contract
         cdef uint32_t period
         product = self.state.products[text_of_name(&exchange.product_names, stretch.product)]

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from matching_engine.accounts cimport RESERVED_ACCOUNTS, find_balance
-from matching_engine.bindings cimport DIGEST_BYTES, Binding, bind, binding_at, find_binding
+from matching_engine.bindings cimport DIGEST_BYTES, Binding, bind, binding_at
 from matching_engine.canceling cimport cancel_rest, reject
 from matching_engine.commands cimport Command
 from matching_engine.events cimport (
@@ -15,7 +15,7 @@ from matching_engine.events cimport (
 )
 from matching_engine.exchange cimport (
     COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE, USUAL, Contract, Detail,
-    Exchange, Outcome, is_limited, list_order, rest,
+    Exchange, Outcome, find_bound, is_limited, list_order, rest,
 )
 from matching_engine.memory cimport NIL
 from matching_engine.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, unit_micros, wide
@@ -231,9 +231,7 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
         return COLD
     if order.sells and order.node == NIL:      # positions back it
         return COLD
-    bound = find_binding(
-        &exchange.bindings, order.account, order.client_id, order.client_id_size, order.client_hash
-    )
+    bound = find_bound(exchange, order)
     if bound != NIL:
         return answer_again(exchange, events, order, bound)
     taker.parent_id = 0

@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 LEASE_VARIABLE, GPUS_VARIABLE = "HOURBOOK_LEASE_ID", "HOURBOOK_GPU_UUIDS"
@@ -22,7 +23,8 @@ def main() -> None:
             note.write_text(str(start_tenant()))
         print(json.dumps({"endpoint": f"ssh://{lease}@127.0.0.1:2222", "credential": secrets.token_urlsafe(24)}))
     elif note and note.exists():
-        os.kill(int(note.read_text()), signal.SIGTERM)
+        with suppress(ProcessLookupError):  # the buyer's process may have ended by itself
+            os.kill(int(note.read_text()), signal.SIGTERM)
         note.unlink()
 
 

@@ -44,22 +44,26 @@ def check(market: Market, rules: TradingRules, intent: Intent) -> None:
 
 def in_band(market: Market, rules: TradingRules, contract: str, price_micros: int) -> bool:
     """Whether a limit lies near enough to the contract's reference; without one every price does."""
-    reference = market.reference_micros(contract) if rules.price_band_permille else None
-    return reference is None or is_near(rules, reference, price_micros)
-
-
-def is_near(rules: TradingRules, reference_micros: int, price_micros: int) -> bool:
-    return abs(price_micros - reference_micros) * 1000 <= rules.price_band_permille * reference_micros
+    return band(market, rules, contract)(price_micros)
 
 
 def bound_of(market: Market, taker: Order) -> Callable[[int], bool]:
     """Says at which prices an arriving order may trade; its own trades do not move the reference."""
-    rules = market.product_of(taker.contract).newest.trading
-    reference = market.reference_micros(taker.contract)
-    is_bound = taker.kind == "market" and rules.price_band_permille and rulesets.bounds_market_orders(market)
-    if not is_bound or reference is None:
-        return lambda price_micros: True
-    return lambda price_micros: is_near(rules, reference, price_micros)
+    if taker.kind != "market" or not rulesets.bounds_market_orders(market):
+        return at_any_price
+    return band(market, market.product_of(taker.contract).newest.trading, taker.contract)
+
+
+def band(market: Market, rules: TradingRules, contract: str) -> Callable[[int], bool]:
+    """Says which prices lie near enough to the contract's reference as it stands now."""
+    reference = market.reference_micros(contract) if rules.price_band_permille else None
+    if reference is None:
+        return at_any_price
+    return lambda price_micros: abs(price_micros - reference) * 1000 <= rules.price_band_permille * reference
+
+
+def at_any_price(price_micros: int) -> bool:
+    return True
 
 
 # -- accounts

@@ -30,9 +30,9 @@ def match(market: Market, taker: Order) -> str | None:
     may_trade_at = limits.bound_of(market, taker)
     while taker.left:
         if market.product_of(taker.contract).state != "OPEN":
-            if prevents_own(market, taker):
-                continue
-            return "auction" if first_own(market, taker) is None else "self_trade"
+            if stop := own_or(market, taker, "auction"):
+                return stop
+            continue
         maker = first_maker(market, taker)
         if maker and not may_trade_at(maker.price_micros):
             return "price_band"
@@ -41,9 +41,9 @@ def match(market: Market, taker: Order) -> str | None:
         if reason == "self_trade" and self_trades.prevent(market, maker, taker):
             continue
         if reason == "velocity_halt" and rulesets.keeps_own_orders_apart(market):
-            if prevents_own(market, taker):
-                continue
-            return "velocity_halt" if first_own(market, taker) is None else "self_trade"
+            if stop := own_or(market, taker, reason):
+                return stop
+            continue
         if not qty:
             return reason
         trade(market, maker, taker, qty)
@@ -108,10 +108,14 @@ def first_maker(market: Market, taker: Order) -> Order | None:
     return next((ask for ask in asks if not vouchers.passes_over(market, ask)), None)
 
 
-def prevents_own(market: Market, taker: Order) -> bool:
-    """Whether an order of the account's own that the taker would meet gave way to it, or took something off it."""
+def own_or(market: Market, taker: Order, reason: str) -> str | None:
+    """Why an order that trades no further now stops; None where one of the account's own that it would meet gave way to
+    it, or took something off it.
+    """
     own = first_own(market, taker)
-    return own is not None and self_trades.prevent(market, own, taker)
+    if own is None:
+        return reason
+    return None if self_trades.prevent(market, own, taker) else "self_trade"
 
 
 def first_own(market: Market, taker: Order) -> Order | None:
