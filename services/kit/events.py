@@ -96,7 +96,7 @@ class EventReader:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._settings.kafka,
                 enable_auto_commit=False,
-                fetch_max_wait_ms=500,
+                fetch_max_wait_ms=5_000,
                 max_partition_fetch_bytes=4_194_304,
             )
             try:

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     body_bytes_max: int = 262_144
     database_connections_max: int = 4
     reconnect_delay_s: float = 0.5
-    event_linger_s: float = 0.05
+    event_linger_s: float = 0.1
     log_level: str = "info"
 
     @property

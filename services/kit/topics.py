@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.topics import Topic
 from services.kit.settings import Settings
 
-BATCH_TIMEOUT_MS = 20
+BATCH_TIMEOUT_MS = 100
 SESSION_TIMEOUT_MS = 6_000  # how long a killed member keeps its partitions; the least that a broker allows by default
 RECONNECT_DELAY_S = 0.5
 
@@ -43,12 +43,13 @@ def subscribe_batches(
         topic.name,
         group_id=f"{group}.{topic.name}",  # a group of its own: two members of one group delay each other's start
         session_timeout_ms=SESSION_TIMEOUT_MS,
-        heartbeat_interval_ms=SESSION_TIMEOUT_MS // 10,
+        heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
         batch=True,
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.NACK_ON_ERROR,
         max_records=records_max,
         batch_timeout_ms=BATCH_TIMEOUT_MS,
+        fetch_max_wait_ms=5_000,
     )
     async def consume(message: KafkaMessage) -> None:
         valid = []

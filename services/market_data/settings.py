@@ -10,7 +10,7 @@ class Settings(KitSettings):
     remembers, how often tables and the fold are written and how much may wait for that.
     """
 
-    market_data_linger_s: float = 0.01
+    market_data_linger_s: float = 0.02
     market_data_ring_span_ms: int = 300_000
     market_data_ring_messages_max: int = 200_000
     market_data_reader_messages_max: int = 4_096
