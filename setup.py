@@ -5,6 +5,7 @@ undefined-behaviour sanitizers, whose runtimes are then to be preloaded; `HOURBO
 all, and the plain-Python reference engine takes its place.
 """
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -15,7 +16,11 @@ SANITIZED = os.environ.get("HOURBOOK_SANITIZE") == "1"
 WITHOUT_ENGINE = os.environ.get("HOURBOOK_NO_ENGINE") == "1"
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
-OPTIMIZATION = ["-O1", "-g", *SANITIZERS] if SANITIZED else ["-O3"]
+# Debug information takes as long to write as the code itself, and nobody reads it but a debugger.
+OPTIMIZATION = ["-O1", "-g", *SANITIZERS] if SANITIZED else ["-O3", "-g0"]
+PROCESSORS = os.cpu_count() or 1
+# Where processes are not forked, a translator's process would run this file again from its start.
+TRANSLATORS = PROCESSORS if multiprocessing.get_start_method() == "fork" else 0
 
 DIRECTIVES = {
     "language_level": 3,
@@ -44,7 +49,7 @@ def engine_extensions() -> list[Extension]:
         )
         for source in sources
     ]
-    return cythonize(extensions, compiler_directives=DIRECTIVES, force=CHECKED, quiet=True)
+    return cythonize(extensions, compiler_directives=DIRECTIVES, force=CHECKED, quiet=True, nthreads=TRANSLATORS)
 
 
-setup(ext_modules=engine_extensions(), options={"build_ext": {"parallel": os.cpu_count() or 1}})
+setup(ext_modules=engine_extensions(), options={"build_ext": {"parallel": PROCESSORS}})

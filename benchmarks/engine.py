@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.exchange_stream import run_exchange
@@ -11,6 +12,7 @@ from benchmarks.streams.format import COMMAND, Header, read_stream
 from matching_engine.stream import StreamRunner, StreamTotals
 
 BATCH_COMMANDS = 8_192
+HASHED_BYTES = 1 << 22
 FIXED_STREAMS = ("w1", "w1s", "w2", "w3", "w4")
 
 
@@ -40,6 +42,14 @@ def is_expected(header: Header, totals: StreamTotals) -> bool:
     return totals == expected
 
 
+def hash_ns_per_byte() -> float:
+    """CPU ns that SHA-256 takes for a byte of one long message: nothing that links events takes less."""
+    text = bytes(HASHED_BYTES)
+    begin_ns = time.thread_time_ns()
+    sha256(text)
+    return (time.thread_time_ns() - begin_ns) / HASHED_BYTES
+
+
 def measure_stream(path: Path, floor: Path | None, rounds: int) -> dict[str, object]:
     """Interleaved rounds of the floor (where there is one), the book and the whole exchange over one stream.
 
@@ -59,6 +69,7 @@ def measure_stream(path: Path, floor: Path | None, rounds: int) -> dict[str, obj
         exchange_ns.append(spent.applied_ns / header.commands)
         equal = equal and is_expected(header, totals)
     written, _ = run_exchange(header, commands, writes=True)
+    events = max(written.events, 1)
     figures = {
         "stream": path.stem,
         "commands": header.commands,
@@ -70,7 +81,8 @@ def measure_stream(path: Path, floor: Path | None, rounds: int) -> dict[str, obj
         "book_ns": round(statistics.median(book_ns), 1),
         "commands_per_s": round(1e9 / statistics.median(book_ns)),
         "exchange_ns": round(statistics.median(exchange_ns), 1),
-        "write_ns_per_event": round(written.written_ns / max(written.events, 1)),
+        "write_ns_per_event": round(written.written_ns / events),
+        "hash_floor_ns_per_event": round(written.event_bytes / events * hash_ns_per_byte()),
     }
     if floor_ns:
         figures["floor_ns"] = round(statistics.median(floor_ns), 1)

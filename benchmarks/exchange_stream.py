@@ -37,11 +37,12 @@ def open_exchange(header: Header) -> tuple[Engine, ExchangeRunner]:
 
 @dataclass
 class Spent:
-    """CPU ns of applying commands, and apart from it of writing and linking their events."""
+    """CPU ns of applying commands, and apart from it of writing and linking their events, which had so many bytes."""
 
     applied_ns: int = 0
     written_ns: int = 0
     events: int = 0
+    event_bytes: int = 0
 
 
 def run_exchange(header: Header, commands: memoryview, writes: bool = False) -> tuple[Spent, StreamTotals]:
@@ -63,8 +64,9 @@ def run_all(runner: ExchangeRunner, commands: memoryview, writes: bool) -> Spent
             applied_ns = time.thread_time_ns()
             spent.applied_ns += applied_ns - begin_ns
             if writes:
-                events, _ = runner.write()
+                events, size = runner.write()
                 spent.events += events
+                spent.event_bytes += size
                 spent.written_ns += time.thread_time_ns() - applied_ns
             runner.count()
     return spent

@@ -20,6 +20,7 @@ SHOWN = (
     "exchange_ratio",
     "exchange_least_ratio",
     "write_ns_per_event",
+    "hash_floor_ns_per_event",
 )
 WHOLE_COMMANDS = 200_000
 SNAPSHOT_ORDERS = 1_000_000

@@ -16,7 +16,7 @@ from tests.fixtures.builds import ROOT, build, copy_tree, environment_of
 ENGINE_TESTS = tuple(
     f"tests/engine/{path.name}"
     for path in sorted((ROOT / "tests/engine").glob("test_*.py"))
-    if path.name not in ("test_mutants.py", "test_differential_streams.py")
+    if path.name not in ("test_mutants.py", "test_differential_streams.py", "test_book_costs.py")
 )
 PROGRAMS = (
     ("tests.mutants.hunt",),
@@ -24,7 +24,7 @@ PROGRAMS = (
     ("pytest", "-q", "-p", "no:cacheprovider", "tests/fuzz", "--inputs", "20000", "--fuzz-seed", "1"),
 )
 INSTRUMENTED = {
-    '["-O3"]': '["-O0", "--coverage"]',
+    '["-O3", "-g0"]': '["-O0", "--coverage"]',
     "extra_link_args=SANITIZERS if SANITIZED else []": 'extra_link_args=["--coverage"]',
     "compiler_directives=DIRECTIVES": "emit_linenums=True, compiler_directives=DIRECTIVES",
 }
