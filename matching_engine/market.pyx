@@ -326,6 +326,12 @@ cdef class CompiledMarket:
             node.sold = self.move_counts(number, node.sold, True)
         return 0
 
+    def move_all_counts(self):
+        """What only the reference's rules have counted moves too: nodes that no compiled rule has met yet."""
+        for name, node in self.state.nodes.items():
+            if type(node.committed) is dict and (node.committed or node.sold):
+                self.find_node(name)
+
     cdef Counts move_counts(self, uint32_t number, dict plain, bint sold):
         counts = Counts(self.core, number, sold)
         for start_s, gpus in plain.items():

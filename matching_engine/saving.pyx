@@ -36,6 +36,7 @@ def write(market) -> bytes:
     """The whole state as canonical bytes."""
     state = market.state
     cdef Core core = (<CompiledMarket>market).core
+    market.move_all_counts()
     cdef Packer packer = Packer(core, sorted(state.contracts))
     for name, contract in state.contracts.items():
         contract.last_micros = market.last_micros(name)

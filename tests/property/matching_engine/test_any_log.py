@@ -52,3 +52,4 @@ def test_both_engines_say_the_same_to_the_byte(log: list[Record]):
     assert fast.orders() == reference.orders()
     assert fast.positions() == reference.positions()
     assert fast.balance_digest() == reference.balance_digest()
+    assert fast.snapshot() == reference.snapshot()

@@ -78,7 +78,7 @@ def longs(*values: int) -> bytes:
     return b"".join(number(value, 8) for value in values)
 
 
-def test_the_sections_are_laid_out_as_they_were_when_version_2_began():
+def test_the_sections_are_laid_out_as_they_were_when_version_3_began():
     state = small_state()
     names = packing.names_of(state)
     alice, op = 0, 1
