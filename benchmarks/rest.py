@@ -62,14 +62,16 @@ async def _measure(exchange: RunningExchange, traders: list[Actor], orders: int)
     many = await _place(url, parallel)
     rate = len(many) / (time.perf_counter() - began)
     after = processor_s(exchange.data)
-    single = percentiles(one[WARM_UP:])
+    single, together = percentiles(one[WARM_UP:]), percentiles(many)
     return {
         "one_connection": single,
         "bare_double_round_trip": floor,
         "ratio_to_bare_p50": round(single["p50_ms"] / floor["p50_ms"], 2),
         "connections": len(traders),
         "orders_per_s": round(rate),
-        "parallel": percentiles(many),
+        "orders_per_bare_round_trip": round(rate * floor["p50_ms"] / 1_000, 2),
+        "parallel": together,
+        "parallel_p50_to_bare": round(together["p50_ms"] / floor["p50_ms"], 2),
         "processor_us_per_order": {name: round((after[name] - before[name]) / len(many) * 1e6) for name in after},
     }
 

@@ -127,13 +127,19 @@ def void(contract: str, *, reason: str = "venue_fault", json: bool = False) -> N
 
 def set_ruleset(ruleset: int, *, json: bool = False) -> None:
     """Let the engine go on by newer rules, for good; docs/decisions/0019 says what each RULESET changed."""
-    from schemas.venue import SetRuleset
+    from schemas.venue import NEWEST_RULESET, SetRuleset
 
+    if ruleset > NEWEST_RULESET:
+        raise Refused(f"ruleset {ruleset} is unknown here: the newest is {NEWEST_RULESET}")
     try:
-        command = SetRuleset(ruleset=ruleset)
+        events = send([SetRuleset(ruleset=ruleset)])
     except ValueError as error:
         raise Refused(str(error)) from error
-    show([{"ruleset": event.ruleset} for event in send([command]) if event.type == "ruleset_set"], json=json)
+    except Refused as error:
+        if "bad_terms" in str(error):
+            raise Refused(f"the log follows ruleset {ruleset} or a newer one already, and never an older one") from error
+        raise
+    show([{"ruleset": event.ruleset} for event in events if event.type == "ruleset_set"], json=json)
 
 
 def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
