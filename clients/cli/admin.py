@@ -137,7 +137,7 @@ def set_ruleset(ruleset: int, *, json: bool = False) -> None:
         raise Refused(str(error)) from error
     except Refused as error:
         if "bad_terms" in str(error):
-            raise Refused(f"the log follows ruleset {ruleset} or a newer one already, and never an older one") from error
+            raise Refused(f"the log follows ruleset {ruleset} or a newer one already, for good") from error
         raise
     show([{"ruleset": event.ruleset} for event in events if event.type == "ruleset_set"], json=json)
 
