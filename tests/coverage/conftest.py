@@ -4,4 +4,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--least", type=float, default=92.0, help="percentage of branches that the suite must reach")
+    parser.addoption("--least", type=float, default=95.0, help="percentage of branches that the suite must reach")

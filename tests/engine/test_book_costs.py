@@ -4,7 +4,6 @@ Bounds are wide, for shared machines: what they catch is a walk over the level o
 `bench costs` measures what these tests only bound.
 """
 
-import random
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from benchmarks.costs.shapes import deep_cancel_ratio, empty_range_ratio, ns_per
 from benchmarks.costs.streams import draw
 from benchmarks.engine import is_expected, run_book
 from benchmarks.floor.program import FloorError
-from benchmarks.streams.format import ASK, BID, COMMAND, IMMEDIATE, MOVE
+from benchmarks.streams.format import BID, COMMAND, MOVE
 from benchmarks.streams.generate import generate_stream
 from matching_engine.book import BookSet
 from matching_engine.stream import StreamRunner
@@ -88,17 +87,3 @@ def test_in_the_steady_state_a_book_asks_for_no_memory(tmp_path: Path):
     except FloorError as error:
         pytest.skip(str(error))
     assert counted["book"] == 0
-
-
-@pytest.mark.parametrize("books", [1, 3_000])
-def test_one_command_per_call_gives_what_a_batch_gives_however_far_that_looks_ahead(books: int):
-    dice = random.Random(books)
-    _, commands = draw(60_000, books, commands=2_000)
-    taken = [(IMMEDIATE, ASK, dice.randrange(books), 80, dice.randrange(1, 201), 7, 10**6 + i) for i in range(5_000)]
-    moved = [(MOVE, BID, dice.randrange(books), 9, dice.randrange(1, 201), 7, dice.randrange(60_000)) for _ in taken]
-    everything = [*commands, *(each for pair in zip(taken, moved, strict=True) for each in pair)]
-    single, batch = StreamRunner(books), StreamRunner(books)
-    trades = [single.apply_one(*command) for command in everything]
-    batch.apply_stream(b"".join(COMMAND.pack(*command) for command in everything))
-    assert single.totals() == batch.totals()
-    assert sum(trades) == batch.totals().trades > 1_000

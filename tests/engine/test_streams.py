@@ -1,9 +1,24 @@
 """Command streams: the batched book gives what the stream's own matcher gives, however the stream is cut."""
 
+import random
+from array import array
+
 import pytest
 
+from benchmarks.costs.streams import draw
 from benchmarks.engine import is_expected, measure_stream, run_book
-from benchmarks.streams.format import COMMAND, BadStreamFile, Header, read_stream, write_stream
+from benchmarks.exchange_stream import open_exchange
+from benchmarks.streams.format import (
+    ASK,
+    BID,
+    COMMAND,
+    IMMEDIATE,
+    MOVE,
+    BadStreamFile,
+    Header,
+    read_stream,
+    write_stream,
+)
 from benchmarks.streams.workloads import Workload, mixed, moves, sparse_id, sweeps
 from matching_engine.audit import check_books
 from matching_engine.stream import BadStream, StreamRunner, StreamTotals, TapeTrade
@@ -141,3 +156,42 @@ def test_a_wrong_result_in_the_header_is_noticed(tmp_path, streams):
     path = tmp_path / "wrong.bin"
     write_stream(path, header._replace(checksum=header.checksum ^ 1), list(COMMAND.iter_unpack(commands)))
     assert measure_stream(path, None, 1)["equal"] is False
+
+
+@pytest.mark.parametrize("books", [1, 3_000])
+def test_one_command_per_call_gives_what_a_batch_gives_however_far_that_looks_ahead(books: int):
+    dice = random.Random(books)
+    _, commands = draw(60_000, books, commands=2_000)
+    taken = [(IMMEDIATE, ASK, dice.randrange(books), 80, dice.randrange(1, 201), 7, 10**6 + i) for i in range(5_000)]
+    moved = [(MOVE, BID, dice.randrange(books), 9, dice.randrange(1, 201), 7, dice.randrange(60_000)) for _ in taken]
+    everything = [*commands, *(each for pair in zip(taken, moved, strict=True) for each in pair)]
+    single, batch = StreamRunner(books), StreamRunner(books)
+    trades = [single.apply_one(*command) for command in everything]
+    batch.apply_stream(b"".join(COMMAND.pack(*command) for command in everything))
+    assert single.totals() == batch.totals()
+    assert sum(trades) == batch.totals().trades > 1_000
+
+
+def test_timing_each_command_changes_nothing(streams):
+    header, commands = streams["mixed"]
+    timed, plain = StreamRunner(header.books), StreamRunner(header.books)
+    ticks = array("I", bytes(4 * (len(commands) // COMMAND.size)))
+    timed.time_each(commands, ticks)
+    plain.apply_stream(commands)
+    assert timed.totals() == plain.totals()
+    assert min(ticks) > 0
+    with pytest.raises(BadStream):
+        timed.time_each(commands, ticks[1:])
+
+
+def test_the_whole_exchange_refuses_what_makes_no_sense_in_a_stream(streams):
+    header, _ = streams["mixed"]
+    _, runner = open_exchange(header)
+    cancel_of_none, move_of_none = limit(9, 0, 10, 1, operation=2), limit(9, 0, 10, 1, operation=3)
+    bid = limit(1, 0, header.price_min, 5)
+    assert runner.load(bid + bid + cancel_of_none + move_of_none) == 1
+    assert runner.run() == 0
+    runner.count()
+    assert runner.totals() == StreamTotals(0, 0, 0, 1, 5, 0, 3)
+    with pytest.raises(BadStream):
+        runner.load(bid[1:])

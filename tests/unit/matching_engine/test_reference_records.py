@@ -9,6 +9,7 @@ from matching_engine import OffsetGap
 from matching_engine.reference import Engine
 from schemas.orders import MassCancel
 from schemas.venue import NEWEST_RULESET, Credit, Epoch, ServiceKey, Tick
+from tests.scenarios.engines import ENGINES
 from tests.scenarios.venue import KEYS, MIDNIGHT_MS, Venue, genesis, public_key, signed
 
 CREDIT = Credit(transfer_id="t1", account="alice", asset="CNY", amount_micros=5)
@@ -126,6 +127,16 @@ def test_a_record_that_is_not_the_next_is_an_error_and_changes_nothing():
         with pytest.raises(OffsetGap):
             venue.engine.apply([(offset, MIDNIGHT_MS, Tick().canonical())])
     assert venue.engine.snapshot() == before
+
+
+@pytest.mark.parametrize("engine_class", ENGINES.values(), ids=ENGINES)
+def test_the_records_before_a_gap_in_a_batch_stand(engine_class):
+    whole, cut = Venue(engine_class()), Venue(engine_class())
+    last = len(cut.records)
+    with pytest.raises(OffsetGap, match=f"offset {last + 2} where {last + 1} is next"):
+        cut.engine.apply([(offset, MIDNIGHT_MS, Tick().canonical()) for offset in (last, last + 2)])
+    whole.send(Tick())
+    assert cut.engine.snapshot() == whole.engine.snapshot()
 
 
 def test_every_record_with_events_has_one_link_and_its_events_are_numbered():
