@@ -81,12 +81,13 @@ class Matching:
         return self.engine.apply([(record.offset, record.timestamp, record.value or b"") for record in records])
 
     async def _run_engine_aside(self, records: Sequence) -> list[bytes]:
-        # A long fetch is applied in a thread: the engine leaves the interpreter's lock, and meanwhile the loop fetches
+        # A long fetch is applied in a thread: the engine leaves the interpreter's lock, and meanwhile the loop decodes
         # the next records and sends the last events. A cancelled step waits, since nobody may read a moving engine.
         applying = asyncio.ensure_future(asyncio.to_thread(self._run_engine, records))
         try:
+            await self._commands.read_ahead()
             return await asyncio.shield(applying)
-        except asyncio.CancelledError:
+        except BaseException:
             await asyncio.wait((applying,))
             raise
 

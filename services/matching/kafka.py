@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -53,18 +54,21 @@ class LogReader:
         self._settings = settings
         self._partition = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer | None = None
+        self._ahead: Sequence = ()
         self._moved_at_s = 0.0
         self.next_offset = 0
 
     async def open(self) -> None:
         """Connects; until broker and topic are there it says what it waits for."""
         await self.close()
+        self._ahead = ()
         self._consumer = await open_consumer(self._settings, self._partition, self.next_offset)
         self._moved_at_s = time.monotonic()
 
     def seek(self, offset: int) -> None:
         """Goes on at `offset`."""
         self._consumer.seek(self._partition, offset)
+        self._ahead = ()
         self.next_offset, self._moved_at_s = offset, time.monotonic()
 
     async def end(self) -> int:
@@ -73,21 +77,30 @@ class LogReader:
 
     async def fetch(self) -> Sequence:
         """Returns the next records, or none within the time of one fetch."""
-        fetched = await self._consumer.getmany(
-            self._partition, timeout_ms=self._settings.fetch_wait_ms, max_records=self._settings.fetch_records_max
-        )
-        records = fetched.get(self._partition, ())
+        records, self._ahead = self._ahead or await self._take(self._settings.fetch_wait_ms), ()
         if records:
             self.next_offset, self._moved_at_s = records[-1].offset + 1, time.monotonic()
         elif time.monotonic() - self._moved_at_s > self._settings.stalled_after_s:
             await self._look_whether_stalled()
         return records
 
+    async def read_ahead(self) -> None:
+        """Decodes what has come meanwhile for the next fetch, which also meets whatever fails here."""
+        if not self._ahead:
+            with suppress(KafkaError, OSError):
+                self._ahead = await self._take(0)
+
     async def close(self) -> None:
         """Stops reading."""
         if self._consumer is not None:
             await close(self._consumer)
             self._consumer = None
+
+    async def _take(self, wait_ms: int) -> Sequence:
+        fetched = await self._consumer.getmany(
+            self._partition, timeout_ms=wait_ms, max_records=self._settings.fetch_records_max
+        )
+        return fetched.get(self._partition, ())
 
     async def _look_whether_stalled(self) -> None:
         # aiokafka can hang after a broker restart, so silence is checked against the log's end.

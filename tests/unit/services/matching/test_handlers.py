@@ -25,11 +25,21 @@ class SlowEngine:
         return []
 
 
-def make_matching(engine: SlowEngine, records: int) -> Matching:
-    fetched = [SimpleNamespace(offset=offset, timestamp=0, value=b"") for offset in range(records)]
+class Log:
+    """Always has the same records; counts how often it was read ahead."""
 
-    async def fetch():
-        return fetched
+    def __init__(self, records: int):
+        self.records = [SimpleNamespace(offset=offset, timestamp=0, value=b"") for offset in range(records)]
+        self.read_ahead_times = 0
+
+    async def fetch(self):
+        return self.records
+
+    async def read_ahead(self):
+        self.read_ahead_times += 1
+
+
+def make_matching(engine: SlowEngine, log: Log) -> Matching:
 
     async def write(events):
         return None
@@ -37,20 +47,30 @@ def make_matching(engine: SlowEngine, records: int) -> Matching:
     writer = SimpleNamespace(acknowledged_seq=0, write=write)
     snapshots = SimpleNamespace(poll=lambda seq: None, busy=True)
     tail = SimpleNamespace(exhausted=True)
-    return Matching(MatchingSettings(apply_aside_min=2), engine, SimpleNamespace(fetch=fetch), tail, writer, snapshots)
+    return Matching(MatchingSettings(apply_aside_min=2), engine, log, tail, writer, snapshots)
 
 
 async def test_a_short_fetch_is_applied_on_the_loop_and_a_long_one_beside_it():
     engine = SlowEngine()
     engine.let.set()
     for records in (1, 2):
-        await make_matching(engine, records).step()
+        await make_matching(engine, Log(records)).step()
     assert [thread is threading.main_thread() for thread in engine.threads] == [True, False]
+
+
+async def test_while_a_long_fetch_is_applied_the_next_one_is_read():
+    engine, log = SlowEngine(), Log(2)
+    step = asyncio.create_task(make_matching(engine, log).step())
+    await asyncio.to_thread(engine.begun.wait, 5)
+    meanwhile = log.read_ahead_times, engine.next_offset
+    engine.let.set()
+    await step
+    assert (meanwhile, engine.next_offset) == ((1, 0), 2)
 
 
 async def test_a_step_that_is_cancelled_ends_only_when_the_engine_is_at_rest():
     engine = SlowEngine()
-    step = asyncio.create_task(make_matching(engine, 2).step())
+    step = asyncio.create_task(make_matching(engine, Log(2)).step())
     await asyncio.to_thread(engine.begun.wait, 5)
     step.cancel()
     await asyncio.sleep(0.01)
@@ -63,7 +83,7 @@ async def test_a_step_that_is_cancelled_ends_only_when_the_engine_is_at_rest():
 
 async def test_a_reader_waits_until_the_fetch_in_hand_is_applied():
     engine = SlowEngine()
-    matching = make_matching(engine, 2)
+    matching = make_matching(engine, Log(2))
     step = asyncio.create_task(matching.step())
     await asyncio.to_thread(engine.begun.wait, 5)
     reading = asyncio.create_task(read_offset(matching))
