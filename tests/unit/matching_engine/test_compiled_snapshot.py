@@ -1,8 +1,8 @@
 """What the compiled engine writes into a snapshot of records that only the reference's rules have met."""
 
-from schemas.orders import PlaceOrder
+from schemas.orders import CancelOrder, PlaceOrder
 from tests.fixtures.side_by_side import SideBySide
-from tests.scenarios.venue import contract_of
+from tests.scenarios.venue import MIDNIGHT_MS, contract_of
 
 
 def order(number: int, account: str, **changes: object) -> PlaceOrder:
@@ -37,3 +37,18 @@ def test_gpus_that_no_compiled_rule_has_sold_cannot_be_sold_again_after_a_restar
     venue.restart()
     refused = venue.send(order(3, "op", **ask))
     assert [(event["type"], event["code"]) for event in refused] == [("order_rejected", "insufficient_capacity")]
+
+
+def test_what_is_kept_of_an_unusual_order_stays_while_hundreds_of_others_go():
+    venue = SideBySide()
+    venue.define()
+    venue.credit("alice", 10**12)
+    terms = {"qty": 1, "tif": "GTD", "expires_ms": MIDNIGHT_MS + 60_000}
+    venue.send(order(0, "alice", **terms))
+    for number in range(1, 300):
+        venue.send(order(number, "alice", **terms))
+        cancel = CancelOrder(command_id=f"d-{number}", account="alice", order_id=None, client_order_id=f"id-{number}")
+        venue.send(cancel)
+    assert venue.fast.engine.snapshot() == venue.plain.engine.snapshot()
+    venue.pass_time(60_000)
+    assert [event["type"] for event in venue.send(order(300, "alice"))] == ["order_expired", "order_accepted"]
