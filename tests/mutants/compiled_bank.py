@@ -323,6 +323,18 @@ COMPILED_BANK = (
     ),
     # -- snapshots
     Mutant(
+        "C: what a node sold by unusual orders alone is not in a snapshot",
+        "saving.pyx",
+        "    market.move_all_counts()\n",
+        "",
+    ),
+    Mutant(
+        "C: the fields of unusual orders are forgotten with those of others that are gone",
+        "records.pyx",
+        "alive = {each: kept for each, kept in core.rare_orders.items() if is_kept(core, each)}",
+        "alive = {}",
+    ),
+    Mutant(
         "C: an order that lost its place in time has it again in a snapshot",
         "saving.pyx",
         "self.orders.add(<uint64_t>exchange.details[slot].rank, 0, slot)",
