@@ -99,7 +99,7 @@ COMPILED_BANK = (
         "C: two trades under one number",
         "trading.pxd",
         "exchange.last_trade_id += 1",
-        "exchange.last_trade_id += 1 - taker.sells",
+        "exchange.last_trade_id += 1 - (fill.qty & 1)",
     ),
     # -- placing and cancelling
     Mutant(
