@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from schemas.events import EVENT, AnyEvent, Event
 from schemas.topics import EVENTS
-from services.kit.settings import Settings
+from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 
 FETCH_TIMEOUT_MS = 200
 STALLED_AFTER_S = 10.0
@@ -96,7 +96,7 @@ class EventReader:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._settings.kafka,
                 enable_auto_commit=False,
-                fetch_max_wait_ms=5_000,
+                fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
                 max_partition_fetch_bytes=4_194_304,
             )
             try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FETCH_MAX_WAIT_MS = 5_000  # how long the broker keeps a fetch that finds nothing; short ones keep an idle venue busy
 
 
 class Settings(BaseSettings):

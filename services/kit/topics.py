@@ -12,7 +12,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.topics import Topic
-from services.kit.settings import Settings
+from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 
 BATCH_TIMEOUT_MS = 100
 SESSION_TIMEOUT_MS = 6_000  # how long a killed member keeps its partitions; the least that a broker allows by default
@@ -49,7 +49,7 @@ def subscribe_batches(
         ack_policy=AckPolicy.NACK_ON_ERROR,
         max_records=records_max,
         batch_timeout_ms=BATCH_TIMEOUT_MS,
-        fetch_max_wait_ms=5_000,
+        fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
     )
     async def consume(message: KafkaMessage) -> None:
         valid = []
