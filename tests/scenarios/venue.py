@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.base import Model
 from schemas.ids import contract_name
+from schemas.orders import PlaceOrder
 from schemas.signing import batch_text
 from schemas.venue import (
     NEWEST_RULESET,
@@ -138,3 +139,23 @@ def hour_start_s(hour: int) -> int:
 def contract_of(hour: int, product: str = PRODUCT) -> str:
     """The contract that delivers in an hour, counted from the scenario's midnight."""
     return contract_name(product, hour_start_s(hour), HOUR_S)
+
+
+def limit_order(number: int, **changes: Any) -> PlaceOrder:
+    """A bid of alice's for two GPUs at four o'clock at 2.50, good till the gate."""
+    terms = {
+        "command_id": f"c-{number}",
+        "account": "alice",
+        "client_order_id": f"id-{number}",
+        "contract": contract_of(4),
+        "side": "buy",
+        "kind": "limit",
+        "qty": 2,
+        "price_micros": 2_500_000,
+        "max_cost_micros": None,
+        "tif": "GTG",
+        "post_only": False,
+        "node": None,
+        "stp": "cancel_newest",
+    }
+    return PlaceOrder(**terms | changes)

@@ -9,7 +9,7 @@ import pytest
 from schemas.orders import CancelOrder, MassCancel, PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder, Resell
 from schemas.venue import SetAccountLimits, SetProductState
 from tests.fixtures.side_by_side import SideBySide
-from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s
+from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s, limit_order
 
 WHOLE = "H100SXM80X8.CNE.F"
 NODES = {
@@ -47,16 +47,11 @@ def ask(number: int, node: str, hour: int, price_micros: int, **changes: object)
         "client_order_id": f"ask-{number}",
         "contract": contract_of(hour),
         "side": "sell",
-        "kind": "limit",
         "qty": 1,
         "price_micros": price_micros,
-        "max_cost_micros": None,
-        "tif": "GTG",
-        "post_only": False,
         "node": node,
-        "stp": "cancel_newest",
     }
-    return PlaceOrder(**terms | changes)
+    return limit_order(number, **terms | changes)
 
 
 def capacity(node: str, account: str, gpus: int, price_micros: int, product: str = PRODUCT) -> PostCapacity:

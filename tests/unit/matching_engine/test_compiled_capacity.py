@@ -9,7 +9,6 @@ import pytest
 from schemas.orders import (
     CancelOrder,
     PlaceBlock,
-    PlaceOrder,
     PostCapacity,
     RepriceCapacity,
     SetProtection,
@@ -17,7 +16,7 @@ from schemas.orders import (
 )
 from schemas.venue import NodeDown, SetAccountLimits, SetProductState, Tick
 from tests.fixtures.side_by_side import SideBySide
-from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s
+from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s, limit_order
 
 SINGLE, WHOLE = PRODUCT, "H100SXM80X8.CNE.F"
 TICK_MICROS = 10_000
@@ -39,26 +38,6 @@ def capacity(number: int = 1, **changes: object) -> PostCapacity:
         "floor_curve_micros": None,
     }
     return PostCapacity(**terms | changes)
-
-
-def order(number: int, **changes: object) -> PlaceOrder:
-    """A bid of alice's for two GPUs at four o'clock."""
-    terms = {
-        "command_id": f"c-{number}",
-        "account": "alice",
-        "client_order_id": f"id-{number}",
-        "contract": contract_of(4),
-        "side": "buy",
-        "kind": "limit",
-        "qty": 2,
-        "price_micros": 2_500_000,
-        "max_cost_micros": None,
-        "tif": "GTG",
-        "post_only": False,
-        "node": None,
-        "stp": "cancel_newest",
-    }
-    return PlaceOrder(**terms | changes)
 
 
 def waiting_block() -> PlaceBlock:
@@ -156,7 +135,7 @@ OCCASIONS: dict[str, Callable[[SideBySide], object]] = {
     "a maker is protected": lambda venue: venue.send(
         SetProtection(command_id="c-91", account="alice", product=SINGLE, qty=5, window_ms=1000)
     ),
-    "an iceberg would be met": lambda venue: venue.send(order(91, qty=4, display_qty=1)),
+    "an iceberg would be met": lambda venue: venue.send(limit_order(91, qty=4, display_qty=1)),
     "the product is halted": lambda venue: venue.batch(
         "admin", SetProductState(product=SINGLE, state="HALTED", reason="test")
     ),
@@ -175,7 +154,7 @@ def test_capacity_is_left_to_the_reference_where_the_venue_is_out_of_the_ordinar
 
 
 def test_an_iceberg_that_asks_for_less_is_not_met(venue: SideBySide):
-    venue.send(order(91, qty=4, display_qty=1, price_micros=1_990_000))
+    venue.send(limit_order(91, qty=4, display_qty=1, price_micros=1_990_000))
     assert venue.in_c(capacity(1))
 
 
@@ -188,14 +167,14 @@ def test_asks_that_arrive_trade_with_the_bids_of_their_hours(venue: SideBySide):
             {"contract": contract_of(3), "qty": 8},
         )
     ):
-        venue.send(order(10 + number, **changes))
+        venue.send(limit_order(10 + number, **changes))
     assert venue.in_c(capacity(1))
     trades = [event for event in venue.fast.events if b'"type":"trade"' in event]
     assert len(trades) == 4
 
 
 def test_an_ask_that_meets_the_operators_own_bid_is_cancelled_and_the_other_hours_stand(venue: SideBySide):
-    venue.send(order(10, account="op"))
+    venue.send(limit_order(10, account="op"))
     assert venue.in_c(capacity(1))
     assert b'"reason":"stp"' in b"".join(venue.fast.events)
 
@@ -244,7 +223,7 @@ FOLLOWING = {
 @pytest.mark.parametrize("command", FOLLOWING.values(), ids=FOLLOWING)
 @pytest.mark.parametrize("restarts", [False, True])
 def test_the_reference_finds_the_asks_that_were_taken_in_c(venue: SideBySide, command: object, restarts: bool):
-    venue.send(order(10, qty=8))
+    venue.send(limit_order(10, qty=8))
     assert venue.in_c(capacity(1))
     if restarts:
         venue.restart()
@@ -260,9 +239,9 @@ def test_asks_end_with_the_time_of_their_capacity_order(venue: SideBySide, resta
     if restarts:
         venue.restart()
     venue.pass_time(59_999)
-    assert venue.in_c(order(10, price_micros=TICK_MICROS))
+    assert venue.in_c(limit_order(10, price_micros=TICK_MICROS))
     venue.pass_time(1)
-    assert not venue.in_c(order(11, price_micros=TICK_MICROS))
+    assert not venue.in_c(limit_order(11, price_micros=TICK_MICROS))
     assert sum(b'"type":"order_expired"' in event for event in venue.fast.events) == 3
 
 
