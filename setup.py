@@ -16,7 +16,7 @@ SANITIZED = os.environ.get("HOURBOOK_SANITIZE") == "1"
 WITHOUT_ENGINE = os.environ.get("HOURBOOK_NO_ENGINE") == "1"
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
-# Debug information takes as long to write as the code itself, and nobody reads it but a debugger.
+# Debug information costs a fifth of the build, and nobody reads it but a debugger.
 OPTIMIZATION = ["-O1", "-g", *SANITIZERS] if SANITIZED else ["-O3", "-g0"]
 PROCESSORS = os.cpu_count() or 1
 # Where processes are not forked, a translator's process would run this file again from its start.

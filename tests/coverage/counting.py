@@ -13,7 +13,7 @@ from pathlib import Path
 
 DECISION = re.compile(r"^(\s*)(if|elif|while)\b.*:\s*(#.*)?$")
 GUARD = re.compile(
-    r"grow\(|reserve|NULL|== NIL|>= NIL|== NO_MEMORY|\bpost\(|== NEGATIVE|resize_ids|start|put_id|not done|left < 0|< 0"
+    r"grow\(|reserve|NULL|== NIL|>= NIL|== NO_MEMORY|\bpost\(|== NEGATIVE|resize_ids|start|put_id|not done|< 0"
     r"|not (open|reach)_\w+\(|not (read_row|make_room|gather|put_offer|list_order|open_claim|apply_command)\("
 )
 GIVES_UP = re.compile(r"NO_MEMORY|MemoryError|AssertionError|NEGATIVE_BALANCE|return (NIL|NULL|False|-1)$|free_row")

@@ -40,7 +40,6 @@ class Log:
 
 
 def make_matching(engine: SlowEngine, log: Log) -> Matching:
-
     async def write(events):
         return None
 
