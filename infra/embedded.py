@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from infra import kafka, postgres, processes
-from infra.ports import free_port
+from infra.ports import distinct_ports, free_port
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Running:
 
 def start_kafka(folder: Path) -> Running:
     """A broker on free ports with its data in the folder; `address` is its bootstrap address."""
-    plan = kafka.KafkaPlan(folder / "kafka", folder / "kafka.log", free_port(), free_port())
+    plan = kafka.KafkaPlan(folder / "kafka", folder / "kafka.log", *distinct_ports(2))
     return Running(replace(kafka.prepare(plan), dies_with_parent=True), plan.bootstrap)
 
 

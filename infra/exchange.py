@@ -17,7 +17,7 @@ import psutil
 from infra import kafka, postgres, processes
 from infra.places import REPOSITORY
 from infra.plan import is_ready
-from infra.ports import free_port
+from infra.ports import distinct_ports
 from infra.settings import SERVICES
 from infra.supervisor import AlreadyUp, end_left_over
 
@@ -95,7 +95,8 @@ def reset(data: Path) -> None:
 
 def free_ports() -> dict[str, str]:
     """Settings that put every server and service on a port that is free now."""
-    return {f"HOURBOOK_{name.upper()}_PORT": str(free_port()) for name in PORTS}
+    ports = distinct_ports(len(PORTS))
+    return {f"HOURBOOK_{name.upper()}_PORT": str(port) for name, port in zip(PORTS, ports, strict=True)}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra import processes
 from infra.kafka_jars import jars_dir
-from infra.ports import LOOPBACK, accepts, free_port
+from infra.ports import LOOPBACK, accepts, distinct_ports
 
 HERE = Path(__file__).parent
 PROPERTIES = HERE / "kafka-sandbox.properties"
@@ -76,8 +76,8 @@ def make_image() -> None:
     """Format storage with Kafka's own tool, keep it, then run that broker once to record which classes it loads."""
     with tempfile.TemporaryDirectory(prefix="hourbook-kafka-") as name:
         folder = Path(name)
-        port = free_port()
-        properties = write_properties(folder, port, free_port())
+        port, controller_port = distinct_ports(2)
+        properties = write_properties(folder, port, controller_port)
         tool = [java(), *JVM, "-cp", class_path(), "kafka.tools.StorageTool", "format"]
         result = subprocess.run([*tool, f"--cluster-id={new_id()}", "-c", str(properties)], capture_output=True)
         if result.returncode:

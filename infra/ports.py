@@ -1,6 +1,7 @@
 """TCP ports of this machine: free ones, taken ones, and who answers."""
 
 import socket
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 LOOPBACK = "127.0.0.1"
@@ -14,11 +15,18 @@ class PortTaken(RuntimeError):
         self.server, self.port = server, port
 
 
+def distinct_ports(count: int) -> list[int]:
+    """So many ports that are free at this moment, no two the same: one given back may be the next that is asked for."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def free_port() -> int:
     """A port that the system says is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
+    return distinct_ports(1)[0]
 
 
 def require_free(server: str, port: int, setting: str) -> None:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from infra.ports import PortTaken, accepts, free_port, require_free
+from infra.ports import PortTaken, accepts, distinct_ports, free_port, require_free
 
 
 def test_a_taken_port_is_named_with_the_setting_that_chooses_another():
@@ -32,3 +32,10 @@ def test_an_address_accepts_only_while_somebody_listens():
 def test_a_free_port_can_be_bound():
     port = free_port()
     require_free("anything", port, "ANY")
+
+
+def test_ports_that_are_asked_for_together_differ_and_can_be_bound_side_by_side():
+    ports = distinct_ports(500)
+    assert len(set(ports)) == 500
+    for port in ports:
+        require_free("anything", port, "ANY")
