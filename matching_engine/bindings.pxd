@@ -15,7 +15,7 @@ from matching_engine.words cimport hash_of
 cdef enum:
     CHUNK_BYTES = 4096
     PLACE_BITS = 9            # of a place in a chunk, in units of 8 bytes
-    DIGEST_BYTES = 32
+    DIGEST_BYTES = 16         # of SHA-256's: enough to tell bodies under one id apart
     SLAB_CHUNKS_MAX = 2048
 
 cdef packed struct Binding:   # its text follows
@@ -23,13 +23,13 @@ cdef packed struct Binding:   # its text follows
     int64_t offset            # of the record that the id came with
     int64_t order_id          # 0 where the order was refused
     uint32_t account
-    uint32_t gate
     uint8_t size              # of its text
     uint8_t bound             # whether it is in the table; what is not is kept for its text alone
 
 cdef struct Chunk:
     char* bytes
     uint32_t used
+    uint32_t gate
     uint32_t next             # of the same gate, or of the free ones
 
 cdef struct Gate:
@@ -53,6 +53,11 @@ cdef inline Binding* binding_at(const Bindings* bindings, uint32_t place) noexce
     return <Binding*>(bindings.chunks[place >> PLACE_BITS].bytes + (place & ((1 << PLACE_BITS) - 1)) * 8)
 
 
+cdef inline uint32_t gate_of(const Bindings* bindings, uint32_t place) noexcept nogil:
+    """The gate until which a binding is kept."""
+    return bindings.chunks[place >> PLACE_BITS].gate
+
+
 cdef inline const char* id_text(const Binding* binding) noexcept nogil:
     return <const char*>binding + sizeof(Binding)
 
@@ -65,7 +70,7 @@ cdef inline uint32_t bytes_of(size_t text_size) noexcept nogil:
 cdef inline uint64_t binding_hash(
     const Bindings* bindings, uint32_t account, const char* text, size_t size
 ) noexcept nogil:
-    return hash_of(text, size, bindings.seed ^ account)
+    return hash_of(text, size, bindings.seed, account)
 
 
 cdef inline uint32_t find_binding(
@@ -98,8 +103,9 @@ cdef inline bint open_slab(Bindings* bindings) noexcept nogil:
     return True
 
 
-cdef inline bint open_chunk(Bindings* bindings, Gate* gate) noexcept nogil:
+cdef inline bint open_chunk(Bindings* bindings, uint32_t gate_index) noexcept nogil:
     """One chunk more for a gate."""
+    cdef Gate* gate = &bindings.gates[gate_index]
     cdef uint32_t chunk = bindings.chunks_free
     if chunk != NIL:
         bindings.chunks_free = bindings.chunks[chunk].next
@@ -116,6 +122,7 @@ cdef inline bint open_chunk(Bindings* bindings, Gate* gate) noexcept nogil:
         bindings.chunks[chunk].bytes = bindings.slabs[bindings.slabs_used - 1] + bindings.slab_left * CHUNK_BYTES
         bindings.chunks_used += 1
     bindings.chunks[chunk].used = 0
+    bindings.chunks[chunk].gate = gate_index
     bindings.chunks[chunk].next = NIL
     if gate.first == NIL:
         gate.first = chunk
@@ -134,13 +141,12 @@ cdef inline uint32_t keep_text(
     cdef Binding* binding
     cdef uint32_t place
     if gate.first == NIL or bindings.chunks[gate.last].used + needed > CHUNK_BYTES:
-        if not open_chunk(bindings, gate):
+        if not open_chunk(bindings, gate_index):
             return NIL
     place = gate.last << PLACE_BITS | bindings.chunks[gate.last].used >> 3
     bindings.chunks[gate.last].used += needed
     binding = binding_at(bindings, place)
     binding.account = account
-    binding.gate = gate_index
     binding.size = <uint8_t>size
     binding.bound = False
     memcpy(<char*>id_text(binding), text, size)
@@ -173,7 +179,7 @@ cdef inline void unbind(Bindings* bindings, uint32_t place) noexcept nogil:
     """Forget a binding; its text stays where it is until its gate."""
     cdef Binding* binding = binding_at(bindings, place)
     drop_id(&bindings.table, binding_hash(bindings, binding.account, id_text(binding), binding.size), place)
-    bindings.gates[binding.gate].count -= 1
+    bindings.gates[gate_of(bindings, place)].count -= 1
     binding.bound = False
 
 

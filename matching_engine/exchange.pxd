@@ -112,6 +112,7 @@ cdef struct Exchange:
     Block* waiting            # of which the reference's rules have not heard yet
     uint32_t details_capacity, contracts_capacity, products_capacity
     uint32_t posted_used, posted_capacity, waiting_used, waiting_capacity
+    uint64_t cached_bytes     # of what commands lead to; what is more is loaded ahead
     int64_t version           # of everything that contracts and nodes copy from the rules
     int64_t deadline_ms       # when something is due next
     int64_t now_ms

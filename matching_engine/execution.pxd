@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from matching_engine.accounts cimport prefetch_balance, prefetch_balance_entry
+from matching_engine.accounts cimport Balance, prefetch_balance, prefetch_balance_entry
 from matching_engine.block_placing cimport place_block
 from matching_engine.bindings cimport binding_hash, prefetch_binding
 from matching_engine.book cimport Books, Order, key_of
@@ -11,12 +11,12 @@ from matching_engine.canceling cimport cancel
 from matching_engine.capacity_posting cimport post_capacity
 from matching_engine.commands cimport CANCEL, PLACE, PLACE_BLOCK, Command
 from matching_engine.events cimport EventBuffer, reserve_events
-from matching_engine.exchange cimport COLD, DONE, NO_MEMORY, Contract, Exchange, Outcome
+from matching_engine.exchange cimport COLD, DONE, NO_MEMORY, Contract, Detail, Exchange, Outcome
 from matching_engine.id_list cimport prefetch_end
 from matching_engine.id_pages cimport find_id, prefetch_id
 from matching_engine.lots cimport Search, free_search
 from matching_engine.memory cimport NIL, prefetch
-from matching_engine.nodes cimport prefetch_count, prefetch_count_entry
+from matching_engine.nodes cimport Count, prefetch_count, prefetch_count_entry
 from matching_engine.placing cimport place
 from matching_engine.price_tree cimport Page
 from matching_engine.trading cimport look_at_held
@@ -36,13 +36,28 @@ cdef struct Run:
     Outcome outcome           # of the command that was not done
 
 
-cdef inline void look_up(Exchange* exchange, Command* command) noexcept nogil:
-    """Begin to load where the ids of a command stand."""
+cdef inline bint outgrows_cache(const Exchange* exchange) noexcept nogil:
+    """Whether what commands lead to is more than mostly stays in the processor's cache. Clients' ids always are, since
+    they are kept long after their orders.
+    """
+    return (
+        exchange.books.orders_used * (sizeof(Order) + sizeof(Detail))
+        + exchange.accounts.count * sizeof(Balance)
+        + exchange.nodes.counts_used * sizeof(Count)
+    ) > exchange.cached_bytes
+
+
+cdef inline void look_up_client_id(const Exchange* exchange, Command* command) noexcept nogil:
+    """Begin to load where a client's id stands, or will."""
     if command.client_id_size:
         command.client_hash = binding_hash(
             &exchange.bindings, command.account, command.client_id, command.client_id_size
         )
         prefetch_binding(&exchange.bindings, command.client_hash)
+
+
+cdef inline void look_up(const Exchange* exchange, const Command* command) noexcept nogil:
+    """Begin to load where the order of a command stands, or what backs a new one."""
     if command.order_id:
         prefetch_id(&exchange.orders, <uint64_t>command.order_id)
     if command.contract != NIL:
@@ -141,7 +156,7 @@ cdef inline void free_run(Run* run) noexcept nogil:
     free_search(&run.search)
 
 
-cdef inline void look_ahead(Exchange* exchange, Command* command, uint32_t left) noexcept nogil:
+cdef inline void look_ahead(const Exchange* exchange, const Command* command, uint32_t left) noexcept nogil:
     """Begin to load what the commands behind this one will need, in three steps."""
     if left > ID_AHEAD:
         look_up(exchange, &command[ID_AHEAD])
@@ -153,12 +168,18 @@ cdef inline void look_ahead(Exchange* exchange, Command* command, uint32_t left)
 
 cdef inline void execute(Exchange* exchange, Run* run) noexcept nogil:
     """Applies commands from the first that is not done, until one is out of the ordinary."""
+    cdef bint looks_ahead = outgrows_cache(exchange)
     cdef uint32_t ahead
     cdef size_t before
     for ahead in range(run.done, min(run.done + ID_AHEAD, run.count)):
-        look_up(exchange, &run.commands[ahead])
+        look_up_client_id(exchange, &run.commands[ahead])
+        if looks_ahead:
+            look_up(exchange, &run.commands[ahead])
     while run.done < run.count:
-        look_ahead(exchange, &run.commands[run.done], run.count - run.done)
+        if run.count - run.done > ID_AHEAD:
+            look_up_client_id(exchange, &run.commands[run.done + ID_AHEAD])
+        if looks_ahead:
+            look_ahead(exchange, &run.commands[run.done], run.count - run.done)
         before = run.events.count
         run.outcome = execute_one(exchange, run, &run.commands[run.done])
         if run.outcome != DONE:

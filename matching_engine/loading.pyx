@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from matching_engine.accounts cimport find_balance, open_balance
-from matching_engine.bindings cimport bind, binding_at, binding_hash, find_binding, keep_text
+from matching_engine.bindings cimport bind, binding_hash, find_binding, gate_of, keep_text
 from matching_engine.command_text cimport PRICE_MAX_MICROS
 from matching_engine.core cimport Core
 from matching_engine.exchange cimport USUAL, Contract, Detail, Exchange, list_order, rest
@@ -317,7 +317,7 @@ cdef class Unpacker:
 
     cdef int64_t kept_until_ms(self, uint32_t place) noexcept:
         cdef Exchange* exchange = &self.core.exchange
-        return exchange.bindings.gates[binding_at(&exchange.bindings, place).gate].until_ms
+        return exchange.bindings.gates[gate_of(&exchange.bindings, place)].until_ms
 
     cdef int offer(self, const PackedOrder* packed, Detail* detail) except -1:
         """A node stands behind an ask, or positions do."""

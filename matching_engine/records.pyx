@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from matching_engine.accounts cimport find_balance
 from matching_engine.bindings cimport (
-    Binding, bind, binding_at, binding_hash, find_binding, id_text, keep_text, unbind,
+    DIGEST_BYTES, Binding, bind, binding_at, binding_hash, find_binding, gate_of, id_text, keep_text, unbind,
 )
 from matching_engine.book cimport Order as Resting
 from matching_engine.core cimport number_or_nil, text_of_name
@@ -636,8 +636,8 @@ cdef uint32_t find_place(Core core, uint32_t account, str client_order_id) noexc
 cdef object plain_binding(Core core, uint32_t place):
     """A binding as the reference has it."""
     cdef Binding* binding = binding_at(&core.exchange.bindings, place)
-    body = PyBytes_FromStringAndSize(<char*>binding.digest, 32).hex()
-    until_ms = core.exchange.bindings.gates[binding.gate].until_ms
+    body = PyBytes_FromStringAndSize(<char*>binding.digest, DIGEST_BYTES).hex()
+    until_ms = core.exchange.bindings.gates[gate_of(&core.exchange.bindings, place)].until_ms
     return plain.Binding(body, binding.offset, binding.order_id or None, until_ms)
 
 

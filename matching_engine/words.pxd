@@ -29,8 +29,9 @@ cdef struct Names:
     uint32_t text_used, text_capacity, count, capacity
 
 
-cdef inline uint64_t hash_of(const char* text, size_t size, uint64_t seed) noexcept nogil:
-    """A keyed hash of a short text."""
+cdef inline uint64_t hash_of(const char* text, size_t size, uint64_t seed, uint32_t owner=0) noexcept nogil:
+    """A keyed hash of a short text, of each owner another: mixed by the product, since what were only added to the text
+    another text could undo."""
     cdef uint64_t word
     cdef uint64_t found = seed ^ size
     while size > 8:
@@ -40,7 +41,7 @@ cdef inline uint64_t hash_of(const char* text, size_t size, uint64_t seed) noexc
         size -= 8
     word = 0
     memcpy(&word, text, size)
-    return fold(found ^ word, <uint64_t>0xA0761D6478BD642F)
+    return fold(found ^ word, <uint64_t>0xA0761D6478BD642F ^ owner)
 
 
 cdef inline uint32_t find_name(const Names* names, const char* text, size_t size) noexcept nogil:

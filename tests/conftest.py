@@ -1,3 +1,3 @@
 """Plugs the shared fixtures into every suite."""
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.exchange"]
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.exchange", "tests.fixtures.progress"]

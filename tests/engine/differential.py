@@ -5,14 +5,19 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+import pytest
+
 from matching_engine.reference import Engine as ReferenceEngine
 from tests.engine.flavours import FLAVOURS
 from tests.engine.random_log import Record
+
+core = pytest.importorskip("matching_engine.core", reason="the compiled engine is not built")
 
 SLICE = 500
 BATCHES = 10
 RESTART_ONE_IN = (12, 1)  # batches, in streams of an even and of an odd seed
 SNAPSHOTS_ONE_IN = 10  # slices, and at the end
+CACHES = (0, 1 << 40)  # bytes: the engine loads ahead whatever it can, or nothing
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Outcome:
 
 def run_stream(stream: Stream, engine_class: type, reference_class: type = ReferenceEngine) -> Outcome:
     """Applies a stream to both engines until its end or the first difference."""
+    usual = core.expect_cache(CACHES[stream.seed % 2])
     log, dice = FLAVOURS[stream.flavour](stream.seed), random.Random(f"{stream.flavour} {stream.seed}")
     reference, compiled = reference_class(), engine_class()
     outcome, taken = Outcome(stream), []
@@ -52,6 +58,7 @@ def run_stream(stream: Stream, engine_class: type, reference_class: type = Refer
             for batch in cut(dice, records):
                 found += compiled.apply(batch)
                 if dice.randrange(RESTART_ONE_IN[stream.seed % 2]) == 0:
+                    core.expect_cache(dice.choice(CACHES))
                     compiled = engine_class.restore(compiled.snapshot())
                     outcome.restarts += 1
             outcome.events += len(expected)
@@ -61,6 +68,7 @@ def run_stream(stream: Stream, engine_class: type, reference_class: type = Refer
             log.look(reference)
         except Exception as error:  # whatever an engine raises is a finding, told with the log that led to it
             outcome.difference = f"raised {type(error).__name__}: {error}"
+    core.expect_cache(usual)
     outcome.difference = outcome.difference or other_snapshot(reference, compiled)
     outcome.standing = f"{reference.link.hex()} {sha256(reference.snapshot()).hexdigest()}"
     outcome.commands = len(taken)

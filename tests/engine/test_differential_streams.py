@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -29,13 +30,19 @@ RESTARTS_SHRINKING = 200
 
 @pytest.mark.timeout(0)
 def test_every_flavour_of_stream_gives_the_same_bytes_in_both_engines(
-    commands: int, within_s: float, seed: int, flavour: str | None, capsys: pytest.CaptureFixture[str]
+    commands: int,
+    within_s: float,
+    seed: int,
+    flavour: str | None,
+    progress: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
 ):
     streams = streams_of(commands, seed, [flavour] if flavour else [*FLAVOURS])
     began, done = time.monotonic(), Counter()
     with ProcessPoolExecutor(os.cpu_count()) as processes:
         for outcome in processes.map(run_one, streams):
             done += Counter(commands=outcome.commands, events=outcome.events, restarts=outcome.restarts)
+            progress(f"{tell_counts(done)} of {commands:,} commands")
             if outcome.difference:
                 processes.shutdown(wait=False, cancel_futures=True)
                 pytest.fail(explain(outcome), pytrace=False)

@@ -1,6 +1,7 @@
 """The compiled engine's reader and writer of bytes agree with the models, for every event and for broken commands."""
 
 from hashlib import sha256
+from itertools import product
 from typing import get_args
 
 import pytest
@@ -8,11 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from matching_engine.reference import Engine as ReferenceEngine
+from schemas.base import Model
 from schemas.events import EVENT, AnyEvent, Event
-from schemas.orders import CancelOrder, PlaceOrder
+from schemas.orders import CancelOrder, PlaceBlock, PlaceOrder, PostCapacity
 from schemas.venue import Tick
 from tests.engine.models import fields_of
-from tests.scenarios.venue import Venue, contract_of
+from tests.fixtures.side_by_side import SideBySide
+from tests.scenarios.venue import PRODUCT, Venue, contract_of, hour_start_s, limit_order
 
 engine = pytest.importorskip("matching_engine.engine", reason="the compiled engine is not built")
 digest = pytest.importorskip("matching_engine.digest")
@@ -88,3 +91,57 @@ def test_both_engines_take_and_refuse_the_same_bytes(records: list[bytes]):
         for record in records:
             venue.send(record)
     assert compiled.events == reference.events
+
+
+NAMED = {"command_id": "c-9", "client_order_id": "id-9"}
+WINDOW = {"product": PRODUCT, "from_s": hour_start_s(3), "to_s": hour_start_s(6), "ttl_s": 60}
+BLOCK = {"product": PRODUCT, "start_s": hour_start_s(3), "periods": 2, "qty": 2, "min_qty": 1, "tif": "GTG"}
+BUYS = {"account": "alice", "limit_price_micros": 2_200_000, "max_cost_micros": 50_000_000, "stp": "cancel_newest"}
+OFFERS = {"account": "op", "node": "n1", "gpus": 8}
+ORDINARY = {
+    "a bid": limit_order(9),
+    "an ask": limit_order(9, account="op", side="sell", node="n1", tif="IOC"),
+    "a market order": limit_order(9, kind="market", price_micros=None, max_cost_micros=9_000_000, tif="IOC"),
+    "a cancel": CancelOrder(command_id="c-9", account="alice", order_id=1, client_order_id=None),
+    "a block": PlaceBlock(**NAMED, **BLOCK, **BUYS),
+    "capacity": PostCapacity(**NAMED, **WINDOW, **OFFERS, floor_price_micros=2_000_000, floor_curve_micros=None),
+    "capacity along a curve": PostCapacity(
+        **NAMED, **WINDOW, **OFFERS, floor_price_micros=None, floor_curve_micros=(2_000_000,) * 24
+    ),
+}
+
+
+@pytest.fixture
+def both() -> SideBySide:
+    """Both engines with money, a node and orders in the hours that the commands are about."""
+    both = SideBySide()
+    both.define()
+    both.credit("alice", 10**15)
+    both.node("n1", "op", 8)
+    for hour in (3, 4, 5):
+        both.send(limit_order(hour, contract=contract_of(hour), price_micros=10_000))
+    return both
+
+
+def fresh(both: SideBySide, command: Model, number: int) -> Model:
+    """The command as one that is new: under an id not bound yet, or about an order that rests."""
+    if isinstance(command, CancelOrder):
+        (accepted,) = both.send(limit_order(number))
+        return command.model_copy(update={"order_id": accepted["order_id"]})
+    return command.model_copy(update={"client_order_id": f"id-{number}"})
+
+
+@pytest.mark.parametrize("command", ORDINARY.values(), ids=ORDINARY)
+def test_a_piece_put_in_or_a_byte_lost_anywhere_means_the_same_to_both_engines(both: SideBySide, command: Model):
+    edits = product(range(len(command.canonical()) + 5), ((1, b""), (0, b"0"), (0, b" "), (0, b'"'), (0, b"}")))
+    for number, (place, lost, piece) in enumerate(((place, *edit) for place, edit in edits), 1_000):
+        raw = fresh(both, command, number).canonical()
+        for event in both.send(raw[:place] + piece + raw[place + lost :]):
+            if event["type"].endswith("_accepted"):
+                both.send(
+                    CancelOrder(
+                        **NAMED | {"client_order_id": None}, account=event["account"], order_id=event["order_id"]
+                    )
+                )
+    assert both.in_c(fresh(both, command, 999))
+    assert both.fast.events == both.plain.events

@@ -6,6 +6,7 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -17,7 +18,9 @@ PORTION = 20_000
 
 
 @pytest.mark.timeout(0)
-def test_no_bytes_crash_or_hang_the_engine(inputs: int, fuzz_seed: int, capsys: pytest.CaptureFixture[str]):
+def test_no_bytes_crash_or_hang_the_engine(
+    inputs: int, fuzz_seed: int, progress: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+):
     began, counts, faults = time.monotonic(), Counter(), []
     records = inputs * RECORDS_OF_TEN // 10
     portions = [(fuzz_records, part) for part in portions_of(records)]
@@ -28,6 +31,7 @@ def test_no_bytes_crash_or_hang_the_engine(inputs: int, fuzz_seed: int, capsys: 
             findings = task.result()
             counts += findings.counts
             faults += findings.faults
+            progress(f"{counts['records'] + counts['snapshots']:,} of {inputs:,} inputs")
     with capsys.disabled():
         told = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
         print(f"\n{told}; {time.monotonic() - began:.0f} s, --fuzz-seed {fuzz_seed}")

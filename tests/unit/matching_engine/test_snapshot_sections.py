@@ -59,7 +59,7 @@ def small_state() -> State:
     return State(
         contracts={CONTRACT: Contract(PRODUCT, 3_600, positions=[4])},
         orders={7: order(), 5: order(id=5, client_order_id=None, conditions=Conditions(rank=9))},
-        bindings={"alice": {"b": Binding("ab" * 32, 3, 7, 50), "a": Binding("cd" * 32, 3, None, 50)}},
+        bindings={"alice": {"b": Binding("ab" * 16, 3, 7, 50), "a": Binding("cd" * 16, 3, None, 50)}},
         nodes={"n1": node},
         positions={4: position},
         balances={"op": {"CNY": Balance(1, 2)}, "alice": {"USD": Balance(3, 4), "CNY": Balance(5, 6)}},
@@ -78,7 +78,7 @@ def longs(*values: int) -> bytes:
     return b"".join(number(value, 8) for value in values)
 
 
-def test_the_sections_are_laid_out_as_they_were_when_version_3_began():
+def test_the_sections_are_laid_out_as_they_were_when_version_4_began():
     state = small_state()
     names = packing.names_of(state)
     alice, op = 0, 1
@@ -108,8 +108,8 @@ def test_the_sections_are_laid_out_as_they_were_when_version_3_began():
             words(0) + longs(7_200) + words(1, 0),
             longs(1),
             longs(50, 2),
-            words(alice) + longs(3, 0) + b"\xcd" * 32 + b"\x01a",
-            words(alice) + longs(3, 7) + b"\xab" * 32 + b"\x01b",
+            words(alice) + longs(3, 0) + b"\xcd" * 16 + b"\x01a",
+            words(alice) + longs(3, 7) + b"\xab" * 16 + b"\x01b",
             longs(1),
             longs(4) + words(0, alice, op, 0, 1) + longs(10_000, 6, 7, 8, 9),
             longs(1),
