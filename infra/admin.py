@@ -2,9 +2,13 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.events import EVENT, AnyEvent
@@ -17,31 +21,51 @@ OWN_RECORD = re.compile(rb'^\{"type":"privileged","source":"admin","number":(\d+
 COMMANDS_PER_BATCH = 200
 ANSWER_WITHIN_S = 30.0
 
+Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
+
 
 class AdminError(RuntimeError):
-    """The engine refused an administrator's command, or gave no answer in time."""
+    """An administrator's command could not be signed or sent, was refused, or was not answered in time."""
 
 
 async def send_commands(kafka: str, keys_dir: Path, commands: list[VenueCommand]) -> list[AnyEvent]:
     """Sends commands in signed batches and returns the engine's events. Raises AdminError for the first refusal."""
-    seed = bytes.fromhex((keys_dir / f"{SOURCE}.ed25519").read_text().strip())
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True, acks="all")
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
-    await producer.start()
-    await consumer.start()
+    key = read_key(keys_dir)
     try:
-        sender = _Sender(Ed25519PrivateKey.from_private_bytes(seed), producer, consumer)
-        await sender.find_number()
-        events = []
-        for first in range(0, len(commands), COMMANDS_PER_BATCH):
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                events += await sender.send(commands[first : first + COMMANDS_PER_BATCH])
-        return events
+        async with (
+            started(AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True, acks="all")) as producer,
+            started(AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)) as consumer,
+        ):
+            sender = _Sender(key, producer, consumer)
+            await sender.find_number()
+            events = []
+            for first in range(0, len(commands), COMMANDS_PER_BATCH):
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    events += await sender.send(commands[first : first + COMMANDS_PER_BATCH])
+            return events
+    except KafkaConnectionError as error:
+        raise AdminError(f"Kafka does not answer at {kafka}: is the exchange running?") from error
     except TimeoutError as error:
         raise AdminError(f"the engine did not answer within {ANSWER_WITHIN_S:.0f} s") from error
+
+
+def read_key(keys_dir: Path) -> Ed25519PrivateKey:
+    """The administrator's private key. Raises AdminError where the folder has none."""
+    path = keys_dir / f"{SOURCE}.ed25519"
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
+    except FileNotFoundError as error:
+        raise AdminError(f"no administrator's key at {path}: was an exchange started in this data folder?") from error
+
+
+@asynccontextmanager
+async def started(client: Client) -> AsyncIterator[Client]:
+    """A client of Kafka's that runs within; it is stopped also where it could not start."""
+    try:
+        await client.start()
+        yield client
     finally:
-        await producer.stop()
-        await consumer.stop()
+        await client.stop()
 
 
 class _Sender:

@@ -223,7 +223,7 @@ def send(commands: list[Any]) -> list[Any]:
     try:
         kafka = kafka_address(settings.data, settings.kafka)
         return asyncio.run(send_commands(kafka, settings.keys_dir, commands))
-    except (AdminError, KafkaError, FileNotFoundError) as error:
+    except (AdminError, KafkaError) as error:
         raise Refused(str(error)) from error
 
 

@@ -9,6 +9,7 @@ Refuse with `raise clients.cli.output.Refused("one clear line")`: it is printed 
 """
 
 import importlib
+import logging
 import sys
 
 from cyclopts import App
@@ -45,6 +46,7 @@ def build_app() -> App:
 
 def main() -> None:
     """Run the command line with the process's arguments."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # where Kafka does not answer, commands say so themselves
     try:
         status = build_app()()
     except Refused as refusal:

@@ -11,8 +11,7 @@ from schemas.topics import COMMANDS
 from services.gateway.domain import GatewayError
 from services.gateway.settings import GatewaySettings
 from services.kit.producer import start_producer
-
-STOP_WITHIN_S = 5.0
+from services.kit.stopping import stop_client
 
 
 class LogAway(GatewayError):
@@ -43,7 +42,7 @@ class CommandLog:
                 await self._broken.wait()
             finally:
                 self._producer = None
-                await _stop(producer)
+                await stop_client(producer)
 
     async def append(self, record: bytes, sent: Callable[[int], None], lost: Callable[[Exception], None]) -> None:
         """Sends a record; later calls `sent` with its offset, or `lost` if nobody knows. Raises LogAway if not sent."""
@@ -84,10 +83,3 @@ class CommandLog:
         structlog.get_logger().warning("a command's fate is unknown, replacing the producer", error=repr(error))
         self._broken.set()
         lost(error)
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    try:
-        await asyncio.wait_for(producer.stop(), STOP_WITHIN_S)
-    except (TimeoutError, KafkaError) as error:
-        structlog.get_logger().warning("producer did not stop cleanly", error=str(error))

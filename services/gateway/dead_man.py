@@ -8,6 +8,7 @@ from services.gateway.desk import Desk
 from services.gateway.domain import NoAnswer
 from services.gateway.feeds import Session
 from services.kit.http import ProblemError
+from services.kit.process import set_within
 
 EXTENSIONS_PER_TIMEOUT = 3
 RETRY_S = 0.5
@@ -47,13 +48,7 @@ class DeadMan:
                     self._session.put(self._desk.history.seq, done)
                     told = True
                 pause_s = self._timeout_s / EXTENSIONS_PER_TIMEOUT if done is not None else RETRY_S
-                await self._pause(pause_s)
-
-    async def _pause(self, pause_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), pause_s)
-        except TimeoutError:
-            return
+                await set_within(self._wanted, pause_s)
 
     async def _send(self) -> str | None:
         """Sends the command; returns the message that tells of its event, None where no answer came."""

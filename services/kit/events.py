@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from schemas.events import EVENT, AnyEvent, Event
 from schemas.topics import EVENTS
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
+from services.kit.stopping import stop_client
 
 FETCH_TIMEOUT_MS = 200
 STALLED_AFTER_S = 10.0
@@ -89,7 +90,7 @@ class EventReader:
                     "event log interrupted, reading again", offset=self._offset, error=str(error)
                 )
             finally:
-                await stop_consumer(consumer)
+                await stop_client(consumer)
 
     async def _connect(self) -> AIOKafkaConsumer:
         while True:
@@ -107,7 +108,7 @@ class EventReader:
                 self._check_caught_up()
                 return consumer
             except (KafkaError, OSError) as error:
-                await stop_consumer(consumer)
+                await stop_client(consumer)
                 structlog.get_logger().warning("waiting for Kafka", address=self._settings.kafka, error=str(error))
                 await asyncio.sleep(self._settings.reconnect_delay_s)
 
@@ -160,11 +161,3 @@ def _read(record) -> AnyEvent:
         return EVENT.validate_json(record.value)
     except ValidationError as error:
         raise BrokenEvent(f"{EVENTS.name} offset {record.offset}: {error}") from error
-
-
-async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Stops a consumer; aiokafka's own `stop` can block, so its time is bounded."""
-    try:
-        await asyncio.wait_for(consumer.stop(), 5)
-    except (TimeoutError, KafkaError, OSError) as error:
-        structlog.get_logger().warning("consumer did not stop cleanly", error=str(error))

@@ -9,8 +9,8 @@ from aiokafka.errors import KafkaError
 from schemas.accounts import ApiKeySet
 from schemas.topics import KEYS_EVENTS
 from services.kit.auth import KeyDirectory
-from services.kit.events import stop_consumer
 from services.kit.settings import Settings
+from services.kit.stopping import stop_client
 
 STALLED_AFTER_S = 5.0
 
@@ -44,4 +44,4 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
             log.warning("waiting for Kafka", topic=KEYS_EVENTS.name, error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
         finally:
-            await stop_consumer(consumer)
+            await stop_client(consumer)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -12,9 +11,11 @@ from schemas.topics import COMMANDS
 from schemas.venue import Source
 from services.kit import store
 from services.kit.keys import load_private_key, public_hex, sign_hex
+from services.kit.process import set_within
 from services.kit.producer import start_producer
 from services.kit.recovery import Logged, log_end, read_log
 from services.kit.settings import Settings
+from services.kit.stopping import stop_client
 
 ROWS_PER_ROUND = 200
 MARK_EVERY_S = 600
@@ -38,10 +39,9 @@ class Relay:
             while True:
                 self._wake.clear()
                 if not await self._round(producer):
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), self._poll_s)
+                    await set_within(self._wake, self._poll_s)
         finally:
-            await producer.stop()
+            await stop_client(producer)
 
     async def _round(self, producer: AIOKafkaProducer) -> bool:
         try:

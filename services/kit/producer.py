@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from services.kit.settings import Settings
+from services.kit.stopping import stop_client
 
 
 async def start_producer(settings: Settings, client_id: str, **options) -> AIOKafkaProducer:
@@ -23,6 +24,6 @@ async def start_producer(settings: Settings, client_id: str, **options) -> AIOKa
             await producer.start()
             return producer
         except (KafkaError, OSError) as error:
-            await producer.stop()
+            await stop_client(producer)
             structlog.get_logger().warning("waiting for Kafka", address=settings.kafka, error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)

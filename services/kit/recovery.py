@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaError
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS, EVENTS
 from schemas.venue import Source
-from services.kit.events import stop_consumer
 from services.kit.keys import signature_holds
 from services.kit.settings import Settings
+from services.kit.stopping import stop_client
 
 FETCH_BYTES_MAX = 4_194_304
 Answer = TypeVar("Answer")
@@ -107,7 +107,7 @@ async def _with_consumer(settings: Settings, ask: Callable[[AIOKafkaConsumer], A
             structlog.get_logger().warning("waiting for Kafka", address=settings.kafka, error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
         finally:
-            await stop_consumer(consumer)
+            await stop_client(consumer)
 
 
 async def _read(consumer: AIOKafkaConsumer, own: OwnRecords, first_offset: int) -> Logged:

@@ -35,6 +35,7 @@ class MatchingService:
         self.writer: EventWriter | None = None
         self.snapshots: SnapshotWriter | None = None
         self.matching: Matching | None = None
+        self._ticking: asyncio.Task | None = None
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Runs until cancelled or until something must not go on."""
@@ -42,13 +43,15 @@ class MatchingService:
             await self._wait_for_genesis()
             await self._restore(tasks)
             await self._take_over()
-            tasks.create_task(self.sender.tick_for_ever(lambda: self.engine.next_offset))
+            self._ticking = tasks.create_task(self.sender.tick_for_ever(lambda: self.engine.next_offset))
             while True:
                 await self.matching.step()
         except asyncio.CancelledError:
             self._write_last_snapshot()
             raise
         finally:
+            if self._ticking is not None:
+                self._ticking.cancel()
             await self.sender.close()
             await self.commands.close()
 

@@ -10,7 +10,7 @@ from schemas.signing import batch_text
 from schemas.venue import Epoch, Privileged, Tick
 from services.kit.keys import load_private_key, sign_hex
 from services.kit.producer import start_producer
-from services.matching.kafka import close
+from services.kit.stopping import stop_client
 from services.matching.settings import MatchingSettings
 
 SOURCE = "matching"
@@ -32,7 +32,7 @@ class CommandSender:
     async def close(self) -> None:
         """Stops the producer."""
         if self._producer is not None:
-            await close(self._producer)
+            await stop_client(self._producer)
 
     async def send_epoch(self, epoch: int) -> int:
         """Appends a signed epoch and returns its offset. The source sends nothing else: its numbers are the epochs."""

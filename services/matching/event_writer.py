@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from services.kit.producer import start_producer
+from services.kit.stopping import stop_client
 from services.matching import domain
 from services.matching.event_tail import EventTail
-from services.matching.kafka import close
 from services.matching.settings import MatchingSettings
 
 
@@ -66,7 +66,7 @@ class EventWriter:
                     outcome_known = False
                     await asyncio.sleep(self._settings.reconnect_delay_s)
         finally:
-            await close(self._producer)
+            await stop_client(self._producer)
 
     async def _start_producer(self) -> AIOKafkaProducer:
         return await start_producer(self._settings, "matching-events", max_batch_size=self._settings.send_batch_bytes)
@@ -105,7 +105,7 @@ class EventWriter:
         self._acknowledged.set()
 
     async def _recover(self) -> None:
-        await close(self._producer)
+        await stop_client(self._producer)
         self._producer = await self._start_producer()
         tail = await EventTail.open(self._settings, self._topic, self.acknowledged_seq)
         try:

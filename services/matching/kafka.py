@@ -9,10 +9,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.kit.stopping import stop_client
 from services.matching.settings import MatchingSettings
 
 PARTITION_FETCH_BYTES_MAX = 4_194_304
-STOP_TIMEOUT_S = 5
 
 
 async def open_consumer(settings: MatchingSettings, partition: TopicPartition, offset: int) -> AIOKafkaConsumer:
@@ -32,19 +32,11 @@ async def open_consumer(settings: MatchingSettings, partition: TopicPartition, o
             await consumer.end_offsets([partition])
             return consumer
         except (KafkaError, OSError) as error:
-            await close(consumer)
+            await stop_client(consumer)
             structlog.get_logger().warning(
                 "waiting for Kafka", address=settings.kafka, topic=partition.topic, error=repr(error)
             )
             await asyncio.sleep(settings.reconnect_delay_s)
-
-
-async def close(client) -> None:
-    """Stops a consumer or producer; aiokafka's own `stop` can block, so its time is bounded."""
-    try:
-        await asyncio.wait_for(client.stop(), STOP_TIMEOUT_S)
-    except (TimeoutError, KafkaError, OSError) as error:
-        structlog.get_logger().warning("Kafka client did not stop cleanly", error=repr(error))
 
 
 class LogReader:
@@ -93,7 +85,7 @@ class LogReader:
     async def close(self) -> None:
         """Stops reading."""
         if self._consumer is not None:
-            await close(self._consumer)
+            await stop_client(self._consumer)
             self._consumer = None
 
     async def _take(self, wait_ms: int) -> Sequence:
