@@ -20,6 +20,7 @@ SUITES = {
     "fuzz": ("tests/fuzz",),
     "coverage": ("tests/coverage",),
     "delivery": (
+        "tests/delivery",
         "tests/unit/agents",
         "tests/unit/services/delivery",
         "tests/property/agents",
@@ -30,6 +31,8 @@ SUITES = {
 }
 Suite = Literal["core", "engine", "api", "faults", "delivery", "browser", "mutants", "sanitizers", "fuzz", "coverage"]
 DEFAULT = ("core", "delivery", "browser")
+# Most of these tests wait for real time: two at a time, each with servers of its own, take little more than one.
+WORKERS = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -55,7 +58,8 @@ def test(
     paths = without_parts([path for name in names for path in SUITES[name] if (REPOSITORY / path).is_dir()])
     if not paths:
         raise Refused(f"no tests to run for {suite or 'the default suites'}")
-    command = [sys.executable, "-m", "pytest", *paths, *arguments]
+    workers = () if suite else WORKERS
+    command = [sys.executable, "-m", "pytest", *workers, *paths, *arguments]
     status = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ)).returncode
     if without_browser:
         say_no_browser()

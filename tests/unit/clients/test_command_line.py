@@ -57,6 +57,7 @@ def test_a_suite_is_run_by_name_and_the_rest_goes_to_pytest(pytest_runs):
 def test_without_a_browser_the_page_is_left_out_and_that_is_said_loudly(pytest_runs, monkeypatch, capsys):
     monkeypatch.setattr(suites, "find_browser", lambda: None)
     assert suites.test() == 0
+    assert tuple(pytest_runs[0][:4]) == suites.WORKERS
     assert "tests/browser" not in pytest_runs[0]
     assert capsys.readouterr().err.count("NO BROWSER FOUND: the terminal page is NOT tested.") == 2
 
@@ -74,6 +75,12 @@ def test_the_tests_of_delivery_are_run_alone_by_name_and_once_among_all(pytest_r
     suites.test()
     assert "tests/unit/agents" in pytest_runs[0]
     assert [path for path in pytest_runs[1] if path.startswith("tests/unit")] == ["tests/unit"]
+
+
+def test_every_test_belongs_to_a_suite():
+    paths = [path for suite in suites.SUITES.values() for path in suite]
+    files = [file.relative_to(REPOSITORY).as_posix() for file in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert [file for file in files if not any(file.startswith(f"{path}/") for path in paths)] == []
 
 
 def test_a_suite_without_tests_is_refused(pytest_runs, monkeypatch):
