@@ -30,8 +30,7 @@ cdef struct Names:
 
 
 cdef inline uint64_t hash_of(const char* text, size_t size, uint64_t seed, uint32_t owner=0) noexcept nogil:
-    """A keyed hash of a short text, of each owner another: mixed by the product, since what were only added to the text
-    another text could undo."""
+    """A keyed hash of a short text, of each owner another: mixed by the product, which no text undoes."""
     cdef uint64_t word
     cdef uint64_t found = seed ^ size
     while size > 8:
