@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from clients.cli.output import Refused
 
-CORE = ("tests/end_to_end", "tests/integration", "tests/property", "tests/scenarios", "tests/unit")
+CORE = ("tests/unit", "tests/property", "tests/scenarios", "tests/integration", "tests/end_to_end")
 SUITES = {
     "core": CORE,
     "engine": ("tests/engine", "tests/conformance", "tests/fuzz"),
@@ -30,9 +30,9 @@ SUITES = {
     "browser": ("tests/browser",),
 }
 Suite = Literal["core", "engine", "api", "faults", "delivery", "browser", "mutants", "sanitizers", "fuzz", "coverage"]
-DEFAULT = ("delivery", "browser", "core")  # the longest first, so that both workers end at the same time
+DEFAULT = ("core", "delivery", "browser")
 # Most of these tests wait for real time: two at a time, each with servers of its own, take little more than one.
-WORKERS = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
+WORKERS = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
