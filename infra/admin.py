@@ -2,15 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from infra.kafka_clients import started
 from schemas.events import EVENT, AnyEvent
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS, EVENTS
@@ -20,8 +18,6 @@ SOURCE = "admin"
 OWN_RECORD = re.compile(rb'^\{"type":"privileged","source":"admin","number":(\d+),')
 COMMANDS_PER_BATCH = 200
 ANSWER_WITHIN_S = 30.0
-
-Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
 
 class AdminError(RuntimeError):
@@ -56,16 +52,6 @@ def read_key(keys_dir: Path) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
     except FileNotFoundError as error:
         raise AdminError(f"no administrator's key at {path}: was an exchange started in this data folder?") from error
-
-
-@asynccontextmanager
-async def started(client: Client) -> AsyncIterator[Client]:
-    """A client of Kafka's that runs within; it is stopped also where it could not start."""
-    try:
-        await client.start()
-        yield client
-    finally:
-        await client.stop()
 
 
 class _Sender:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from infra.kafka_clients import started
 from infra.keys import OWNERS, public_key
 from schemas.topics import COMMANDS, SHARD
 from schemas.venue import NEWEST_RULESET, Genesis, ServiceKeyEntry
@@ -18,17 +19,9 @@ def genesis_command(keys_dir: Path) -> Genesis:
 async def write_genesis(bootstrap: str, keys_dir: Path) -> bool:
     """Append the genesis to an empty command log; answer whether it was empty."""
     partition = TopicPartition(COMMANDS.name, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    await consumer.start()
-    try:
+    async with started(AIOKafkaConsumer(bootstrap_servers=bootstrap)) as consumer:
         if (await consumer.end_offsets([partition]))[partition]:
             return False
-    finally:
-        await consumer.stop()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")
-    await producer.start()
-    try:
+    async with started(AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")) as producer:
         await producer.send_and_wait(COMMANDS.name, genesis_command(keys_dir).canonical(), partition=0)
-    finally:
-        await producer.stop()
     return True

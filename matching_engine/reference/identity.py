@@ -7,13 +7,11 @@ from heapq import heappush
 from matching_engine.reference import cancels, products, throttle
 from matching_engine.reference.market import Market, start_of
 from matching_engine.reference.refusals import Refused, require
-from matching_engine.reference.state import Binding, Block, Order
+from matching_engine.reference.state import DIGEST_BYTES, Binding, Block, Order
 from schemas.commands import Command
 from schemas.events import OrderDuplicate
 from schemas.ids import product_of
 from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity, ReplaceOrder, Resell
-
-DIGEST_BYTES = 16  # what tells two bodies under one id apart; nobody else gains by a collision
 
 NewOrder = PlaceOrder | PlaceBlock | PostCapacity | Resell | ReplaceOrder
 

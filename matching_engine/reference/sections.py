@@ -6,11 +6,13 @@ A section is the number of its records and the records; a name is its place in t
 
 from struct import Struct
 
+from matching_engine.reference.state import DIGEST_BYTES
+
 COUNT = Struct("<q")
 BALANCE = Struct("<IIqq")  # account, asset, available, held
 PERIOD = Struct("<IqII")  # node, start, GPUs committed, GPUs sold
 GATE = Struct("<qq")  # kept until, bindings
-BINDING = Struct("<Iqq16sB")  # account, offset, order, digest of the body; the client's id
+BINDING = Struct(f"<Iqq{DIGEST_BYTES}sB")  # account, offset, order, digest of the body; the client's id
 POSITION = Struct("<qIIIIIqqqqq")  # id, contract, buyer, operator, node, qty, price, escrow, bond, bond left, fee
 LINE = Struct("<Iq")  # contract, positions
 POSITION_ID = Struct("<q")

@@ -18,10 +18,9 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Publisher
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
-from services.kit.store import Pool, open_pool
+from services.kit.store import close_at_the_end, open_pool
 
 ADMIN_KEY_FILE = "admin-api"
-POOL_CLOSES_WITHIN_S = 3.0
 
 
 def start() -> None:
@@ -37,7 +36,7 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     desk = make_desk(settings, readiness)
     tasks.create_task(serve(build_front(desk), settings.host, settings.gateway_port))
     pool = await open_pool(settings, "gateway", "services.gateway")
-    tasks.create_task(_close_at_the_end(pool))
+    tasks.create_task(close_at_the_end(pool))
     desk.store = Store(pool, settings.shard)
     readiness.done("PostgreSQL")
     desk.publisher = Publisher(settings, pool, "gateway")
@@ -66,16 +65,6 @@ async def _admit_admin(settings: GatewaySettings, desk: Desk) -> None:
     if (settings.keys_dir / f"{ADMIN_KEY_FILE}.ed25519").exists():
         accounts = Accounts(desk, service_key(settings.keys_dir))
         await accounts.bootstrap_admin(load_public_key(settings.keys_dir, ADMIN_KEY_FILE))
-
-
-async def _close_at_the_end(pool: Pool) -> None:
-    try:
-        await asyncio.Event().wait()
-    finally:
-        try:
-            await asyncio.wait_for(pool.close(), POOL_CLOSES_WITHIN_S)
-        except TimeoutError:
-            pool.terminate()
 
 
 async def _note(done: asyncio.Event, readiness: Readiness, condition: str) -> None:

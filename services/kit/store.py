@@ -20,6 +20,7 @@ from services.kit.settings import Settings
 
 Pool = asyncpg.Pool
 MIGRATION_LOCK = 7_402_173
+POOL_CLOSES_WITHIN_S = 3.0
 ASIDE = 1 << 40  # above every number: where numbers wait while others take their places
 NOT_THERE_YET = (
     OSError,
@@ -70,6 +71,17 @@ def load_queries(package: str) -> SimpleNamespace:
 
 
 QUERIES = load_queries("services.kit")
+
+
+async def close_at_the_end(pool: Pool) -> None:
+    """Closes the pool when the service stops; connections still in use by then are cut."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), POOL_CLOSES_WITHIN_S)
+        except TimeoutError:
+            pool.terminate()
 
 
 async def open_pool(settings: Settings, schema: str, package: str | None = None) -> asyncpg.Pool:

@@ -13,7 +13,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
-from services.kit.store import Pool
+from services.kit.store import close_at_the_end
 from services.ledger.api import make_ledger_app
 from services.ledger.handlers import CAUGHT_UP, Poster
 from services.ledger.requests import Requests
@@ -22,7 +22,6 @@ from services.ledger.store import LedgerStore
 from services.ledger.views import Views
 
 POSTGRESQL, KEYS = "PostgreSQL", "the API keys"
-POOL_CLOSES_WITHIN_S = 3.0
 
 
 class LedgerService:
@@ -69,17 +68,6 @@ class LedgerService:
         """Says that the outbox has something to send."""
         if self._outbox is not None:
             self._outbox.wake()
-
-
-async def close_at_the_end(pool: Pool) -> None:
-    """Closes the pool when the service stops."""
-    try:
-        await asyncio.Event().wait()
-    finally:
-        try:
-            await asyncio.wait_for(pool.close(), POOL_CLOSES_WITHIN_S)
-        except TimeoutError:
-            pool.terminate()
 
 
 def run(rebuild: bool = False) -> None:
