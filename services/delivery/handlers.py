@@ -33,6 +33,7 @@ class Contradiction(Exception):
 async def take_records(effects: Effects, settings: Settings, records: Sequence[MeterRecord]) -> None:
     """Takes a batch in one transaction; every effect is idempotent, because a record may come twice."""
     async with effects.transaction() as store:
+        await store.run("lock_nodes", sorted({record.node_id for record in records}))
         for record in records:
             try:
                 await HANDLERS[type(record)](store, settings, record)

@@ -37,7 +37,7 @@ class Intake:
         """Takes a report. Raises a DeliveryError; a forked chain puts the node into quarantine."""
         if report.agent != node_id:
             raise NotThisNode(f"the path names {node_id}, the report {report.agent}")
-        received_ms = now_ms()
+        received_ms, stale = now_ms(), None
         try:
             async with transaction(self._effects.pool) as store:
                 known = await store.chain_for_report(node_id, report.seq)
@@ -45,15 +45,19 @@ class Intake:
                 if known.node.state in BARRED:
                     raise NodeBarred(f"the node is {known.node.state}: {known.node.reason}")
                 limits = self._settings.limits(known.node.period_ms)
-                verdict, chain = await self._place(store, known, report, received_ms, limits)
-                reply = await self._reply(store, known, STATUS[verdict], report.seq, chain.nonce, limits)
-        except NonceStale as error:
-            error.members |= await self._renew(node_id, report.server_nonce, received_ms)
-            raise
+                try:
+                    verdict, chain = await self._place(store, known, report, received_ms, limits)
+                    reply = await self._reply(store, known, STATUS[verdict], report.seq, chain.nonce, limits)
+                except NonceStale as error:
+                    # The new nonce is kept under the same lock: no other copy of what was refused is taken later.
+                    stale = error
+                    stale.members |= await self._renew(store, known.chain, report, received_ms)
         except ReportForked:
             async with self._effects.transaction() as store:
                 await take_down(store, await store.node(node_id, lock=True), "quarantined", "forked_chain", now_ms())
             raise
+        if stale is not None:
+            raise stale
         await self._publisher.published()
         REPORTS.labels(reply.status).inc()
         return reply
@@ -63,7 +67,7 @@ class Intake:
     ) -> tuple[str, Chain]:
         chain, digest = known.chain, message_hash(report)
         verdict = place_report(chain, report, digest, known.known_hash, limits)
-        is_new = known.known_hash is None
+        is_new = known.known_hash is None and verdict != "duplicate"
         if is_new:
             check_nonce(chain, report, received_ms, limits)
             issued_ms = None if report.queued else chain.nonce_issued_ms
@@ -100,11 +104,10 @@ class Intake:
                 await store.run("drop_waiting", node_id)
         return chain
 
-    async def _renew(self, node_id: str, refused_nonce: str, received_ms: int) -> dict:
-        async with transaction(self._effects.pool) as store:
-            chain = give_nonce(await store.chain(node_id), secrets.token_hex(32), received_ms, refused_nonce)
-            await store.save_chain(node_id, chain)
-        return {"server_nonce": chain.nonce, "server_time_ms": received_ms}
+    async def _renew(self, store: Store, chain: Chain, report: Report, received_ms: int) -> dict:
+        renewed = give_nonce(chain, secrets.token_hex(32), received_ms, report.server_nonce)
+        await store.save_chain(report.agent, renewed)
+        return {"server_nonce": renewed.nonce, "server_time_ms": received_ms}
 
     async def _reply(
         self, store: Store, known: ChainForReport, status: str, seq: int, nonce: str, limits: ReportLimits

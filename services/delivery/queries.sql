@@ -79,7 +79,9 @@ update chain set seq = $2, hash = $3, boot_id = $4, mono_end_ms = $5, received_m
                  nonce_issued_ms = $8, recent_nonces = $9, queued_nonce = $10, offset_min_ms = $11
 where node_id = $1;
 
--- name: chain_for_report
+-- The chain is locked by `lock_chain` first: what a statement that waits for a lock reads besides the locked row is as
+-- old as its start.
+-- name: node_for_report
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms,
     (select hash from taken_report t where t.node_id = n.node_id and t.seq = $2
      union all
@@ -87,11 +89,8 @@ select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.gr
     exists (select 1 from challenge h where h.node_id = n.node_id and h.state = 'issued') as is_challenged,
     exists (select 1 from lease l where l.node_id = n.node_id
             and (l.state in ('pending', 'ready', 'started')
-                 or (l.start_answered_ms is not null and l.stop_answered_ms is null))) as is_leased,
-    c.seq as chain_seq, c.hash as chain_hash, c.boot_id as chain_boot_id, c.mono_end_ms, c.received_ms, c.nonce,
-    c.nonce_issued_ms, c.recent_nonces, c.queued_nonce, c.offset_min_ms
-from node n join chain c using (node_id)
-where n.node_id = $1 for update of c;
+                 or (l.start_answered_ms is not null and l.stop_answered_ms is null))) as is_leased
+from node n where n.node_id = $1;
 
 -- name: insert_taken
 insert into taken_report (node_id, seq, hash) values ($1, $2, $3);
@@ -105,13 +104,17 @@ delete from waiting_report where node_id = $1 and seq = $2 returning hash, recor
 -- name: drop_waiting
 delete from waiting_report where node_id = $1;
 
+-- Locks a batch's nodes before anything is read of them, for the same reason.
+-- name: lock_nodes
+select node_id from node where node_id = any($1::text[]) order by node_id for update;
+
 -- name: node_for_record
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms, r.seq as meter_seq, r.hash as meter_hash,
     (select json_object_agg(g.uuid, json_build_array(g.fault, g.fault_boot)) from node_gpu g
      where g.node_id = n.node_id and g.sold_to is null)::text as fitness
 from node n left join lateral (select seq, hash from meter_report m where m.node_id = n.node_id
                                order by seq desc limit 1) r on true
-where n.node_id = $1 for update of n;
+where n.node_id = $1;
 
 -- name: meter_hash
 select hash from meter_report where node_id = $1 and seq = $2;

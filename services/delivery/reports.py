@@ -90,8 +90,11 @@ Verdict = Literal["next", "duplicate", "early"]
 def place_report(chain: Chain, report: Report, digest: str, known_digest: str | None, limits: ReportLimits) -> Verdict:
     """Says where a report stands to the chain. `known_digest` is that of a report with its number taken before.
 
-    Raises ReportForked for another history, ReportGap for a report too far ahead.
+    The chain's own head is known in any case. Raises ReportForked for another history, ReportGap for a report too far
+    ahead.
     """
+    if known_digest is None and report.seq == chain.seq:
+        known_digest = chain.hash
     if known_digest is not None:
         if known_digest != digest:
             raise ReportForked(f"two reports with seq {report.seq}")

@@ -21,7 +21,6 @@ from services.delivery.settings import Settings
 from services.kit import store as kit
 
 SCHEMA = "delivery"
-CHAIN_COLUMNS = {"seq": "chain_seq", "hash": "chain_hash", "boot_id": "chain_boot_id"}
 QUERIES = kit.load_queries("services.delivery")
 Event = TypeVar("Event", bound=DeliveryHeader)
 
@@ -159,16 +158,12 @@ class Store:
 
     async def chain_for_report(self, node_id: str, seq: int) -> "ChainForReport":
         """Returns all that placing a report needs, the chain locked until the transaction ends. Raises UnknownNode."""
-        row = await self.row("chain_for_report", node_id, seq)
-        if row is None:
-            raise UnknownNode(node_id)
-        fields = {name: row[name] for name in Chain.__dataclass_fields__ if name not in CHAIN_COLUMNS}
-        fields |= {name: row[column] for name, column in CHAIN_COLUMNS.items()}
-        chain = Chain(**(fields | {"recent_nonces": tuple(row["recent_nonces"])}))
+        chain = await self.chain(node_id)
+        row = await self.row("node_for_report", node_id, seq)
         return ChainForReport(node_of(row), chain, row["known_hash"], row["is_challenged"], row["is_leased"])
 
     async def node_for_record(self, node_id: str) -> "NodeForRecord":
-        """Returns all that taking a report's record needs, the node locked. Raises UnknownNode."""
+        """Returns all that taking a report's record needs; the caller has locked the node. Raises UnknownNode."""
         row = await self.row("node_for_record", node_id)
         if row is None:
             raise UnknownNode(node_id)

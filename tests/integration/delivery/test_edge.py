@@ -1,7 +1,9 @@
 """What the edge refuses, with its stable codes, and what becomes of broken records on the topic behind it."""
 
+import asyncio
 import json
 
+import asyncpg
 import pytest
 
 from schemas.nodes import InspectedGpu, InspectionReport
@@ -102,6 +104,37 @@ async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine
         return (events[-1].alive, events[-1].reason) == (False, "forked_chain")
 
     await venue.wait_for(is_down)
+
+
+@pytest.mark.parametrize("copies", [2, 3, 6])
+async def test_copies_of_one_report_at_once_are_one_report_and_never_a_fork(venue: Venue, copies: int):  # A1
+    node = node_of(20 + copies)
+    agent = await enrolled(venue, node)
+    path = f"/v1/nodes/{node.node_id}/reports"
+    for _ in range(8):
+        body = agent.make_report().canonical()
+        answers = await asyncio.gather(*(venue.http.post(path, content=body) for _ in range(copies)))
+        assert sorted(answer.json()["status"] for answer in answers) == ["accepted"] + (copies - 1) * ["duplicate"]
+        agent.nonce, agent.nonce_used = answers[0].json()["next_nonce"], False
+    assert (await venue.node(node.node_id))["state"] != "quarantined"
+    forked = TestNode(seed=node.seed, gpus=node.gpus).report("a" * 64, 0, 1)
+    assert await code(venue.http.post(path, content=forked.canonical())) == (409, "report_forked")
+
+
+async def test_copies_of_a_report_that_waited_for_the_database_are_one_report(venue: Venue):  # A1, repro 1
+    node = node_of(30)
+    agent = await enrolled(venue, node)
+    path, report = f"/v1/nodes/{node.node_id}/reports", agent.make_report()
+    connection = await asyncpg.connect(venue.settings.database_url, server_settings={"search_path": "delivery"})
+    try:
+        async with connection.transaction():
+            await connection.execute("select from chain where node_id = $1 for update", node.node_id)
+            posts = [asyncio.create_task(venue.http.post(path, content=report.canonical())) for _ in range(3)]
+            await asyncio.sleep(1)
+        answers = await asyncio.gather(*posts)
+    finally:
+        await connection.close()
+    assert sorted(answer.json()["status"] for answer in answers) == ["accepted", "duplicate", "duplicate"]
 
 
 async def test_a_quarantined_node_sells_again_only_after_a_person_released_it_and_it_proved_itself(venue: Venue):

@@ -50,6 +50,15 @@ def test_a_live_report_moves_the_chain_and_uses_up_its_nonce():
         check_nonce(chain, node.report(N0, 15_000, 25_000), 120_000, LIMITS)
 
 
+def test_the_chains_head_again_is_a_duplicate_though_nothing_else_knows_it_and_another_head_is_a_fork():  # A1
+    node, twin = TestNode(), TestNode()
+    report, forked = node.report(N0, 5_000, 15_000), twin.report(N0, 5_000, 15_001)
+    chain = take(first_chain("boot-1", N0, 100_000), report, 110_050, N1)
+    assert place_report(chain, report, message_hash(report), None, LIMITS) == "duplicate"
+    with pytest.raises(ReportForked):
+        place_report(chain, forked, message_hash(forked), None, LIMITS)
+
+
 def test_a_nonce_older_than_three_intervals_is_stale():
     node = TestNode()
     chain = first_chain("boot-1", N0, 100_000)
