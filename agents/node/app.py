@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +12,9 @@ import httpx
 from agents.node.challenge import NumpyBackend
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.config import AgentConfig
+from agents.node.ending import ExitStatus, end_on_signals
 from agents.node.enrol import remembered
-from agents.node.errors import AgentError, BadConfiguration
+from agents.node.errors import AgentError, BadConfiguration, StateInUse
 from agents.node.identity import Identity
 from agents.node.inspection import inspect_gpus
 from agents.node.inventory import Nvml, Telemetry
@@ -38,7 +38,7 @@ log = logging.getLogger("hourbook.agent")
 
 
 def main() -> int:
-    """Runs the agent, or makes one inspection; returns the exit status."""
+    """Runs the agent, or makes one inspection; returns an `ExitStatus`."""
     options = _options()
     set_up_logs()
     try:
@@ -47,10 +47,16 @@ def main() -> int:
             asyncio.run(run_agent(config))
         else:
             print(asyncio.run(run_inspection(config, tuple(options.inspect), options.nonce)).model_dump_json())
+    except StateInUse as error:
+        log.error("%s", error)
+        return ExitStatus.IN_USE
     except AgentError as error:
         log.error("%s", error)
-        return 1
-    return 0
+        return ExitStatus.MEND
+    except Exception:
+        log.exception("the agent has a fault and ends")
+        return ExitStatus.FAILED
+    return ExitStatus.OK
 
 
 def set_up_logs() -> None:
@@ -60,7 +66,13 @@ def set_up_logs() -> None:
 
 
 async def run_agent(config: AgentConfig) -> None:
-    """Runs one node until SIGINT or SIGTERM."""
+    """Runs one node until SIGINT, SIGTERM or SIGHUP. Raises StateInUse where another agent runs on its folder."""
+    state = StateFolder(config.state_dir)
+    with state.locked():
+        await _run_on(state, config)
+
+
+async def _run_on(state: StateFolder, config: AgentConfig) -> None:
     policy = PolicyFile(config.policy)
     telemetry = open_nvml(policy)
     key = ApiKey.load(config.api_key, config.api_key_file)
@@ -69,10 +81,8 @@ async def run_agent(config: AgentConfig) -> None:
             gateway = GatewayClient(http, config.venue.gateway_url, config.venue.market_data_url, key)
             account = OperatorAccount(gateway, BOOK_FRESH_S)
             delivery = DeliveryClient(http, config.venue.delivery_url)
-            state = StateFolder(config.state_dir)
             node = make_node(telemetry, policy, state, delivery, account, executor, config.read_token())
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, node.stop)
+            end_on_signals(node.stop, config.stop_timeout_s)
             await node.run()
 
 

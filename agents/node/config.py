@@ -2,9 +2,11 @@
 
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from agents.node.ending import STOP_TIMEOUT_S
 from agents.node.errors import BadConfiguration
 from schemas.base import Model
 from schemas.complaints import in_words
@@ -20,7 +22,10 @@ class Venue(Model):
 
 
 class AgentConfig(Model):
-    """The whole file; relative paths count from its folder. `token` is needed until the node is enrolled."""
+    """The whole file; relative paths count from its folder. `token` is needed until the node is enrolled.
+
+    `stop_timeout_s` bounds how long the agent takes to end when it is told to, even if the venue hangs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
@@ -31,6 +36,7 @@ class AgentConfig(Model):
     api_key_file: Path
     token: str | None = None
     token_file: Path | None = None
+    stop_timeout_s: Annotated[float, Field(gt=0, le=3600)] = STOP_TIMEOUT_S
 
     @classmethod
     def load(cls, file: Path) -> "AgentConfig":

@@ -9,6 +9,10 @@ class BadConfiguration(AgentError):
     """The configuration or the policy file says something that cannot be followed."""
 
 
+class StateInUse(AgentError):
+    """Another agent works on the same state folder: two of them would sign two histories under one key."""
+
+
 class NoGpus(AgentError):
     """NVML is missing or lists no GPU: there is nothing to sell."""
 

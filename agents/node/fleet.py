@@ -7,7 +7,6 @@ says `nvml_simulated`. The file is JSON: `{"venue": {…}, "state_dir": …, "si
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from pydantic import Field, ValidationError
 from agents.node.app import BOOK_FRESH_S, HTTP_TIMEOUT_S, make_node, set_up_logs
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.config import Venue
+from agents.node.ending import end_on_signals
 from agents.node.errors import AgentError, BadConfiguration
 from agents.node.inventory import Driver
 from agents.node.market import OperatorAccount
@@ -31,6 +31,7 @@ from schemas.ids import Grade, Identifier
 from schemas.nodes import GpuInventory, GpuReading
 
 START_GAP_S = 0.02
+FLEET_STOP_TIMEOUT_S = 60.0
 BOOK_FRESH_FLEET_S = 5 * BOOK_FRESH_S
 EXTENSIONS_PER_WINDOW = 6
 IDLE_POWER_MW = 70_000
@@ -97,8 +98,7 @@ async def run_fleet(fleet: Fleet, http: httpx.AsyncClient) -> int:
             for node in nodes.values():
                 node.stop()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
+        end_on_signals(stop, FLEET_STOP_TIMEOUT_S)
         log.warning("%d sites are PLAYED by this process: no hardware stands behind them", len(nodes))
         ends = await asyncio.gather(
             *(_run_site(label, node, START_GAP_S * place) for place, (label, node) in enumerate(nodes.items()))

@@ -1,9 +1,16 @@
 """The agent's memory on disk: small JSON files, each replaced in one step, the node's private key, and a journal."""
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from agents.node.errors import StateInUse
+
+LOCK_FILE = "agent.lock"
 
 
 class StateFolder:
@@ -12,6 +19,27 @@ class StateFolder:
     def __init__(self, path: Path, durable: bool = True) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path, self.durable = path, durable
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps every other agent off the folder, until the block or the process ends, however it ends.
+
+        Raises StateInUse with the pid of the agent that has it.
+        """
+        descriptor = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+                raise StateInUse(
+                    f"the agent with pid {holder} works on {self.path} already: one agent per state folder"
+                ) from error
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+            yield
+        finally:
+            os.close(descriptor)
 
     def read(self, name: str) -> dict | None:
         """Returns a document, or None where there is none yet."""

@@ -2,7 +2,6 @@
 
 import json as json_codec
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,16 +118,16 @@ def run(
     config: Config,
     *,
     simulated: Simulated = 0,
-) -> int:
-    """Run the node agent in the foreground until Ctrl-C."""
-    return run_agent("--config", str(config), environment=stand_in(config.parent, simulated) if simulated else {})
+) -> None:
+    """Run the node agent in the foreground until Ctrl-C, SIGTERM or SIGHUP."""
+    run_agent("--config", str(config), environment=stand_in(config.parent, simulated) if simulated else {})
 
 
 @agent.command
-def inspect(config: Config, *uuids: str, simulated: Simulated = 0) -> int:
+def inspect(config: Config, *uuids: str, simulated: Simulated = 0) -> None:
     """Inspect GPUs of this node and deposit the signed report with the venue, as a hardware listing needs it."""
     environment = stand_in(config.parent, simulated) if simulated else {}
-    return run_agent("--config", str(config), "--inspect", *uuids, environment=environment)
+    run_agent("--config", str(config), "--inspect", *uuids, environment=environment)
 
 
 def stand_in(folder: Path, gpus: int) -> dict[str, str]:
@@ -142,15 +141,12 @@ def stand_in(folder: Path, gpus: int) -> dict[str, str]:
     return environment(build_library(cache_dir() / "nvml"), scenario)
 
 
-def run_agent(*arguments: str, environment: dict[str, str] | None = None) -> int:
-    """Run the agent's own program; Ctrl-C reaches it too, and it ends by itself."""
+def run_agent(*arguments: str, environment: dict[str, str] | None = None) -> None:
+    """Become the agent's own program: signals and the exit status are its own, and no wrapper can leave it behind."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     command = [sys.executable, "-P", "-m", "agents.node", *arguments]
-    process = subprocess.Popen(command, env=os.environ | (environment or {}))
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+    os.execve(sys.executable, command, os.environ | (environment or {}))
 
 
 def add_to(app: App) -> None:

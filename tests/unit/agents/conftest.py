@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from infra.fake_nvml.build import build_library, environment
-
-ROOT = Path(__file__).parents[3]
+from tests.unit.agents.machine import ROOT, Machine, served
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +36,12 @@ def in_child(library_folder, tmp_path):
         return json.loads(child.stdout)
 
     return run
+
+
+@pytest.fixture
+def machine(tmp_path, library_folder):
+    machine = Machine(tmp_path, library_folder)
+    with ExitStack() as servers:
+        hosts = ("gateway", "delivery", "market-data")
+        machine.write_config(*(servers.enter_context(served(machine.venue, host)) for host in hosts))
+        yield machine
