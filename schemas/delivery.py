@@ -1,12 +1,11 @@
-"""What delivery tells others: the events on `delivery.events`, the meter's inputs and outcome, receipts."""
+"""What delivery tells others: the events on `delivery.events`, the meter's inputs and outcome, what users read."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
 from schemas.base import Model
-from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
-from schemas.money import Amount, Price, SignedAmount
+from schemas.ids import AccountId, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
 from schemas.nodes import Count, GpuInventory, InspectionReport, PositionId, Text
 from schemas.venue import GpuSeconds, Level, Milliseconds
 
@@ -200,35 +199,6 @@ class MeterRecordView(Model):
 
 
 # -- what users read -------------------------------------------------------------------------------------------------
-
-
-class Receipt(Model):
-    """What was bought, what was delivered, and what it cost. Amounts in micro-units of `asset`."""
-
-    position_id: PositionId
-    revision: int
-    contract: Contract
-    node: NodeId
-    buyer: AccountId
-    operator: AccountId
-    asset: Asset
-    qty: int
-    period_s: int
-    gpus: tuple[GpuUuid, ...]
-    price_micros: Price
-    index_micros: Price
-    contracted_gpu_s: GpuSeconds
-    delivered_gpu_s: GpuSeconds
-    excused_gpu_s: GpuSeconds
-    used_gpu_s: GpuSeconds
-    quality_gpu_ms: dict[Quality, Milliseconds]
-    paid_micros: Amount
-    refunded_micros: SignedAmount
-    damages_micros: Amount
-    fee_micros: Amount
-    operator_micros: SignedAmount
-    meter_digest: Digest
-    settled_ms: Milliseconds
 
 
 class NodeView(Model):

@@ -43,6 +43,11 @@ def product_of(contract: str) -> str:
     return contract.rpartition("-")[0]
 
 
+def tier_of(contract: str) -> Tier:
+    """Returns the tier of a contract's product."""
+    return product_of(contract).rpartition(".")[2]
+
+
 def lot_of(grade: str) -> int:
     """Returns the lot in GPUs: a grade that ends in X8 is a whole eight-GPU node."""
     return 8 if grade.endswith("X8") else 1

@@ -27,10 +27,10 @@ def fills(*, contract: str | None = None, limit: int = 50, signer: Signer | None
 def receipts(
     position_id: int | None = None, *, limit: int = 50, signer: Signer | None = None, json: bool = False
 ) -> None:
-    """List the account's receipts, newest first; of POSITION_ID every revision, a correction after what it corrects."""
+    """List the account's receipts, the newest positions first, of each every revision in order; or of POSITION_ID."""
     with signed("delivery", signer) as client:
         if position_id is None:
-            found = result_of(client.get("/v1/receipts", params={"limit": limit}))["items"]
+            found = result_of(client.get("/v1/receipts", params={"limit": limit, "revisions": True}))["items"]
         else:
             found = result_of(client.get(f"/v1/receipts/{position_id}/revisions"))["items"]
     show(found if json else list(map(receipt_row, found)), json=json)

@@ -24,6 +24,7 @@ GROUPS = (
     "accounts",
     "vouchers",
     "bills",
+    "receipt",
     "listings",
     "sale",
     "agent",

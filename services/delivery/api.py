@@ -18,13 +18,16 @@ from schemas.delivery import (
 )
 from schemas.delivery import NodeView as NodeFacts
 from schemas.nodes import InspectionReport, NodeReported, Report
+from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
 from services.delivery.credentials import CredentialBox
 from services.delivery.effects import Effects, now_ms
 from services.delivery.nodes import BARRED, take_down
+from services.delivery.receipts import receipt_file
 from services.delivery.settings import Settings
 from services.delivery.store import Store, node_of, unpack
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
+from services.kit.keys import load_private_key, public_hex
 from services.kit.store import Pool
 
 PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -74,18 +77,29 @@ def add_party_routes(
     app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator, credentials: CredentialBox
 ) -> None:
     """Adds what the parties of a position may read, by their API keys."""
+    receipt_key = load_private_key(settings.keys_dir, "delivery")
     read = Annotated[Caller, Depends(authenticator.require("read"))]
     trade = Annotated[Caller, Depends(authenticator.require("trade"))]
     rows_max = settings.delivery_page_rows_max
+
+    @app.get("/v1/receipts/key", response_model=ReceiptKey)
+    @public
+    async def show_receipt_key() -> Response:
+        known = public_hex(receipt_key)
+        return _json(ReceiptKey(key_id=key_id_of(known), public_key=known))
 
     @app.get("/v1/receipts")
     async def list_receipts(
         caller: read,
         cursor: Annotated[int, Query(ge=1)] = LAST_POSITION,
         limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max,
+        revisions: bool = False,
     ) -> Response:
-        rows = await Store(pool).rows("receipts_page", caller.account, cursor, limit)
+        store = Store(pool)
+        rows = await store.rows("receipts_page", caller.account, cursor, limit)
         after = str(rows[-1]["position_id"]).encode() if len(rows) == limit else b"null"
+        if revisions:
+            rows = await store.rows("receipts_of", [row["position_id"] for row in rows])
         items = b",".join(row["document"] for row in rows)
         return Response(b'{"items":[%s],"cursor":%s}' % (items, after), media_type=JSON)
 
@@ -102,6 +116,16 @@ def add_party_routes(
         if not rows or caller.account not in (rows[0]["buyer"], rows[0]["operator"]):
             raise ProblemError("not_found", f"you have no receipt for position {position_id}")
         return Response(b'{"items":[%s]}' % b",".join(row["document"] for row in rows), media_type=JSON)
+
+    @app.get("/v1/receipts/{position_id}/file", response_model=ReceiptFile)
+    async def show_receipt_file(
+        position_id: PositionId, caller: read, revision: Annotated[int | None, Query(ge=1, le=1_000)] = None
+    ) -> Response:
+        store = Store(pool)
+        row = await store.row("receipt_revision", position_id, revision)
+        if row is None or caller.account not in (row["buyer"], row["operator"]):
+            raise ProblemError("not_found", f"you have no such receipt for position {position_id}")
+        return _json(await receipt_file(store, receipt_key, Receipt.model_validate_json(row["document"])))
 
     @app.get("/v1/positions/{position_id}/meter", response_model=MeterRecordView)
     async def show_meter(position_id: PositionId, caller: read) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from schemas.delivery import MeterOutcome, Receipt, ReceiptIssued
+from schemas.delivery import ReceiptIssued
 from schemas.events import (
     AnyEvent,
     CommandRejected,
@@ -27,8 +27,9 @@ from services.delivery.gate import open_gate
 from services.delivery.handlers import fail_lease
 from services.delivery.metrics import METERED_GPU_S
 from services.delivery.nodes import take_down, withdraw_gpus
+from services.delivery.receipts import receipt_of
 from services.delivery.settings import Settings
-from services.delivery.store import Store, lease_of, unpack
+from services.delivery.store import Store, lease_of
 from services.kit import store as kit
 from services.kit.events import EventBatch
 
@@ -90,33 +91,7 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
     row = await store.row("find_position", event.position_id)
     product = await store.row("find_product", product_of(event.contract))
     settlement = await store.row("settlement_revision", event.position_id, event.revision)
-    quality = MeterOutcome.model_validate_json(unpack(settlement["outcome"])).quality_gpu_ms if settlement else {}
-    receipt = Receipt(
-        position_id=event.position_id,
-        revision=event.revision,
-        contract=event.contract,
-        node=event.node,
-        buyer=event.buyer,
-        operator=event.operator,
-        asset=product["currency"],
-        qty=event.qty,
-        period_s=event.period_s,
-        gpus=tuple(row["gpus"]),
-        price_micros=event.price_micros,
-        index_micros=event.index_micros,
-        contracted_gpu_s=event.qty * event.period_s,
-        delivered_gpu_s=event.delivered_gpu_s,
-        excused_gpu_s=event.excused_gpu_s,
-        used_gpu_s=event.used_gpu_s,
-        quality_gpu_ms=quality,
-        paid_micros=event.gross_micros,
-        refunded_micros=event.refund_micros,
-        damages_micros=event.damages_micros,
-        fee_micros=event.fee_micros,
-        operator_micros=event.operator_micros,
-        meter_digest=event.meter_digest,
-        settled_ms=event.ts_ms,
-    )
+    receipt = receipt_of(event, product["currency"], tuple(row["gpus"]), settlement)
     document = (event.position_id, event.revision, event.buyer, event.operator, receipt.canonical())
     await store.run("insert_receipt", *document)
     await store.run("set_position_state", event.position_id, "settled")

@@ -277,9 +277,16 @@ select document, buyer, operator from receipt where position_id = $1 order by re
 -- name: receipt_revisions
 select document, buyer, operator from receipt where position_id = $1 order by revision;
 
+-- name: receipt_revision
+select document, buyer, operator from receipt
+where position_id = $1 and ($2::integer is null or revision = $2) order by revision desc limit 1;
+
 -- name: receipts_page
 select distinct on (position_id) position_id, document from receipt
 where (buyer = $1 or operator = $1) and position_id < $2 order by position_id desc, revision desc limit $3;
+
+-- name: receipts_of
+select document from receipt where position_id = any($1::bigint[]) order by position_id desc, revision;
 
 -- name: list_hardware
 update node_gpu set listing_id = $1 where uuid = any($2::text[]);

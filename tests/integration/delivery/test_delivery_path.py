@@ -8,9 +8,11 @@ from hashlib import sha256
 import pytest
 import pytest_asyncio
 
+from clients.receipts import faults_of
 from schemas.delivery import DeliveryEvent, MeterInputs, MeterOutcome
 from schemas.events import PositionSettled
 from schemas.nodes import NodeReported, Report, signing_bytes
+from schemas.receipts import ReceiptFile
 from schemas.venue import SettlePosition, VoidContract
 from services.delivery.meter import measure
 from services.kit.keys import signature_holds
@@ -84,6 +86,10 @@ async def test_a_correction_gives_a_new_receipt_beside_the_first(venue: Venue):
     assert second["paid_micros"] == PRICE_MICROS * 2 * PERIOD_S // 3600
     assert second["paid_micros"] + second["refunded_micros"] == first["paid_micros"] + first["refunded_micros"]
     assert (await ops.get(f"/v1/receipts/{settled.position_id}")).json() == second
+    all_of_them = (await alice.get("/v1/receipts", params={"revisions": True})).json()["items"]
+    mine = [each["revision"] for each in all_of_them if each["position_id"] == settled.position_id]
+    refused = await alice.get(f"/v1/receipts/{settled.position_id}/file", params={"revision": 3})
+    assert (mine, refused.json()["code"]) == ([1, 2], "not_found")
     told = [(each.revision, each.meter_digest) for each in await venue.delivery_events()
             if each.type == "receipt_issued" and each.position_id == settled.position_id]  # fmt: skip
     assert told == [(1, settled.meter_digest), (2, "c" * 64)]
@@ -116,6 +122,11 @@ async def recompute(client, node: TestNode, settled) -> None:
         for cited, report in zip(inputs.reports, signed, strict=True)
     ]
     assert measure(inputs, taken) == MeterOutcome.model_validate(record["outcome"], strict=False)
+    key = (await client.get("/v1/receipts/key")).json()
+    answer = await client.get(f"/v1/receipts/{settled.position_id}/file")
+    file = ReceiptFile.model_validate_json(answer.content)
+    assert (file.receipt.revision, file.reports, file.key_id) == (1, tuple(taken), key["key_id"])
+    assert faults_of(file, key["public_key"]) == []
 
 
 @dataclass

@@ -1,0 +1,145 @@
+"""A receipt checked by anybody: from its file alone, with the venue's public key, and nothing of a running venue.
+
+What the meter and the settlement function make of the file's inputs is computed again by the same pure code.
+"""
+
+from collections.abc import Iterator
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from matching_engine.settlement import BadMeterValues, Outcome, settle
+from schemas.delivery import MeterInputs
+from schemas.ids import contract_start_s, product_of, tier_of
+from schemas.nodes import GENESIS_HASH, NodeReported, SignedMessage, message_hash, node_id_of, signing_bytes
+from schemas.receipts import Receipt, ReceiptFile, key_id_of
+from services.delivery.meter import cite_report, measure, meter_digest
+
+NO_METER = "0" * 64
+
+
+def faults_of(file: ReceiptFile, venue_key: str) -> list[str]:
+    """Returns what is wrong with a receipt, one line each; nothing where all of it follows from the file."""
+    faults = list(signature_faults(file, venue_key))
+    faults += meter_faults(file.receipt, file.meter)
+    if file.meter is not None:
+        broken = list(report_faults(file, file.meter))
+        faults += broken or outcome_faults(file.receipt, file.meter, file.reports)
+    return faults + list(settlement_faults(file.receipt))
+
+
+def is_signed(message: SignedMessage, public_key: str) -> bool:
+    """Says whether the message bears this key's signature."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
+        key.verify(bytes.fromhex(message.signature), signing_bytes(message))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def signature_faults(file: ReceiptFile, venue_key: str) -> Iterator[str]:
+    """The venue's own signature."""
+    if file.key_id != key_id_of(venue_key):
+        yield f"signature: the receipt names key {file.key_id}, the venue's key is {key_id_of(venue_key)}"
+    if not is_signed(file, venue_key):
+        yield "signature: it is not the venue's signature over this file"
+
+
+def meter_faults(receipt: Receipt, meter: MeterInputs | None) -> Iterator[str]:
+    """The meter's inputs are those that the settlement was made on, and speak of this position."""
+    if meter is None:
+        if receipt.meter_digest != NO_METER:
+            yield "meter: the file has no inputs, but the receipt names some"
+        return
+    if meter_digest(meter) != receipt.meter_digest:
+        yield f"meter: the inputs' digest is {meter_digest(meter)}, the receipt names {receipt.meter_digest}"
+    start_ms = contract_start_s(receipt.contract) * 1000
+    facts = {
+        "position_id": receipt.position_id,
+        "contract": receipt.contract,
+        "node": receipt.node,
+        "qty": receipt.qty,
+        "gpus": receipt.gpus,
+        "start_ms": start_ms,
+        "end_ms": start_ms + receipt.period_s * 1000,
+    }
+    for name, value in facts.items():
+        if getattr(meter, name) != value:
+            yield f"meter: {name} of the inputs is not the receipt's"
+
+
+def report_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
+    """Every report is one that the inputs name, bears its node's signature, and follows the one before it."""
+    if file.reports and (file.node_key is None or node_id_of(file.node_key) != meter.node):
+        yield f"reports: the node's key is not that of {meter.node}"
+        return
+    if len(file.reports) != len(meter.reports):
+        yield f"reports: the inputs name {len(meter.reports)}, the file has {len(file.reports)}"
+    previous: tuple[int, str] = (0, GENESIS_HASH)
+    for cited, record in zip(meter.reports, file.reports, strict=False):
+        report = record.report
+        if cite_report(record) != cited or report.agent != meter.node:
+            yield f"reports: report {report.seq} is not the one that the inputs name"
+        if not is_signed(report, file.node_key):
+            yield f"reports: report {report.seq} does not bear its node's signature"
+        if report.seq == previous[0] + 1 and report.prev_hash != previous[1]:
+            yield f"reports: report {report.seq} does not follow the one before it"
+        previous = (report.seq, message_hash(report))
+
+
+def outcome_faults(receipt: Receipt, meter: MeterInputs, reports: tuple[NodeReported, ...]) -> Iterator[str]:
+    """The meter makes of these reports what the receipt says."""
+    outcome = measure(meter, reports)
+    for name in ("delivered_gpu_s", "excused_gpu_s", "used_gpu_s", "quality_gpu_ms"):
+        if getattr(outcome, name) != getattr(receipt, name):
+            yield f"meter: {name} is {getattr(outcome, name)}, the receipt says {getattr(receipt, name)}"
+
+
+def settlement_faults(receipt: Receipt) -> Iterator[str]:
+    """The settlement function makes of these figures the receipt's amounts."""
+    if receipt.terms is None:
+        yield "settlement: the receipt does not say what it was computed from"
+        return
+    if receipt.terms.tier != tier_of(receipt.contract):
+        yield f"settlement: {product_of(receipt.contract)} is not of tier {receipt.terms.tier}"
+    if receipt.contracted_gpu_s != receipt.qty * receipt.period_s:
+        yield "settlement: contracted_gpu_s is not qty times the period"
+    try:
+        outcome = settled(receipt)
+    except BadMeterValues as error:
+        yield f"settlement: {error}"
+        return
+    escrow_micros = receipt.qty * -(-receipt.price_micros * receipt.period_s // 3600)
+    amounts = {
+        "paid_micros": outcome.gross,
+        "refunded_micros": escrow_micros - outcome.gross,
+        "damages_micros": outcome.ld,
+        "fee_micros": outcome.fee,
+        "operator_micros": outcome.operator,
+    }
+    for name, value in amounts.items():
+        if getattr(receipt, name) != value:
+            yield f"settlement: {name} is {value}, the receipt says {getattr(receipt, name)}"
+
+
+def settled(receipt: Receipt) -> Outcome:
+    """Returns what MARKET.md's function makes of the receipt's own figures. Raises BadMeterValues."""
+    terms = receipt.terms
+    return settle(
+        q=receipt.qty,
+        T=receipt.period_s,
+        P=receipt.price_micros,
+        I=receipt.index_micros,
+        E=receipt.excused_gpu_s,
+        r=terms.reservation_permille,
+        hi=terms.dead_band_permille,
+        lo=terms.full_damage_permille,
+        bond=terms.bond_micros,
+        fee_bps=terms.fee_bps,
+        D=receipt.delivered_gpu_s,
+        U=receipt.used_gpu_s,
+        interruptible=terms.tier == "I",
+        noticed=terms.noticed,
+        recalled_gpus=terms.recalled_gpus,
+    )
