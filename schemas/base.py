@@ -1,12 +1,20 @@
 """The base of every model, and the one canonical form of a message: compact JSON in field order."""
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class NotCanonical(ValueError):
     """The bytes are valid JSON for the model, but not the one canonical form of it."""
+
+
+def added(default: Any = None, **constraints: Any) -> Any:
+    """Declare a field that came after messages without it were signed or written.
+
+    It stays out of the canonical bytes while it has its default, so that signatures of older messages hold.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
 
 
 class Model(BaseModel):

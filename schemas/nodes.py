@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from schemas.base import Model
+from schemas.base import Model, added
 from schemas.ids import AccountId, Contract, GpuUuid, Grade, Hub, Identifier, NodeId, PublicKey, Signature
 from schemas.ids import Digest as Hash
 from schemas.venue import Level
@@ -31,6 +31,10 @@ PositionId = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=1024)]
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+# What a hook says to the buyer in one line, and what it says at length: neither has control characters where they hurt.
+Line = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Secret = Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*$")]
+Remark = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
 
 
 class SignedMessage(Model):
@@ -126,12 +130,35 @@ class EnrolReply(Model):
 # --- reports -----------------------------------------------------------------------------------------------------
 
 
+ProcessKind = Literal["compute", "graphics", "mps"]
+ProcessOwner = Literal["lease", "foreign", "unknown", "other"]
+ProcessEvidence = Literal["container", "cgroup", "user", "ancestor", "environment"]
+# What ties a process to a lease by more than the process's own word; only this counts as use in tier M.
+STRONG_EVIDENCE = frozenset({"container", "cgroup", "user", "ancestor"})
+
+
 class GpuProcess(Model):
-    """A compute process on a GPU; `lease_id` is set where the agent's hook started it for a buyer."""
+    """A process on a GPU, whose it is, and how the agent knows.
+
+    `owner`: `lease` is the buyer's of `lease_id`, by `evidence`; `foreign` is somebody else's work; `unknown` could not
+    be looked at; `other` is graphics, an MPS server or monitoring. Reports written before `owner` existed have none.
+    """
 
     pid: Count
     memory_mib: Count
     lease_id: Identifier | None = None
+    kind: ProcessKind | None = added()
+    owner: ProcessOwner | None = added()
+    evidence: ProcessEvidence | None = added()
+
+    @property
+    def whose(self) -> ProcessOwner:
+        """Return the owner; in older reports the lease alone decided."""
+        return self.owner or ("foreign" if self.lease_id is None else "lease")
+
+    def belongs_to(self, lease_id: str | None) -> bool:
+        """Tell whether this is work of a lease's buyer."""
+        return self.whose == "lease" and self.lease_id is not None and self.lease_id == lease_id
 
 
 class GpuReading(Model):
@@ -191,8 +218,17 @@ class Report(SignedMessage):
     signature: Signature
 
 
+SSH_KEYS_PER_LEASE_MAX = 64
+SshKeyLine = Annotated[str, Field(max_length=4096, pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}( [^\x00-\x1f\x7f]*)?$")]
+ImageName = Annotated[str, Field(max_length=256, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$")]
+Script = Annotated[str, Field(max_length=16_384, pattern=r"^[^\x00]*$")]
+
+
 class LeaseStart(Model):
-    """A lease to open: run the operator's start hook so that the buyer gets in by `starts_ms`."""
+    """A lease to open: run the operator's start hook so that the buyer gets in by `starts_ms`.
+
+    `ssh_keys` are the public keys that may enter; `image` and `script` are the buyer's wishes, where the hook knows them.
+    """
 
     lease_id: Identifier
     position_ids: Annotated[tuple[PositionId, ...], Field(min_length=1)]
@@ -201,6 +237,9 @@ class LeaseStart(Model):
     starts_ms: Count
     ends_ms: Count
     access_reference: Text
+    ssh_keys: Annotated[tuple[SshKeyLine, ...], Field(max_length=SSH_KEYS_PER_LEASE_MAX)] = added(())
+    image: ImageName | None = added()
+    script: Script | None = added()
 
 
 class LeaseStop(Model):
@@ -336,17 +375,21 @@ class ChallengeVerdict(Model):
 
 
 class LeaseResult(SignedMessage):
-    """What the operator's hook did. `endpoint` and `credential` are for the buyer alone and go to no topic."""
+    """What the operator's hook did. `credential` is for the buyer alone and goes to no topic.
+
+    `host_key` is the public key of the endpoint's SSH server, one line `type base64`; "" where the hook named none.
+    """
 
     purpose: ClassVar[str] = "lease"
     agent: NodeId
     lease_id: Identifier
     action: Literal["start", "stop"]
     ok: bool
-    endpoint: Text = ""
-    credential: Annotated[str, Field(max_length=8192)] = ""
-    detail: Text = ""
+    endpoint: Line = ""
+    credential: Secret = ""
+    detail: Remark = ""
     wall_ms: Count
+    host_key: Line = added("")
     signature: Signature
 
 
@@ -441,6 +484,7 @@ class LeaseAnswered(Model):
     ok: bool
     endpoint: Text
     detail: Text
+    host_key: Line = added("")
 
 
 class NodeInspected(Model):

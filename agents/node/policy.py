@@ -15,6 +15,8 @@ from schemas.money import DecimalString
 from schemas.nodes import GpuReading
 
 PERIODS_AHEAD_DEFAULT = 48
+QUIET = frozenset({"other"})
+TENANT_AND_QUIET = frozenset({"other", "lease", "unknown"})
 log = logging.getLogger("hourbook.agent")
 
 
@@ -129,6 +131,6 @@ def is_fit(reading: GpuReading, leased: bool, rule: IdleRule) -> bool:
     """Tells whether a GPU can serve a buyer now: there, healthy, and nobody else's."""
     if not (reading.present and reading.healthy):
         return False
-    if any(process.lease_id is None for process in reading.processes):
+    if any(process.whose not in (TENANT_AND_QUIET if leased else QUIET) for process in reading.processes):
         return False
     return leased or reading.utilisation_percent < rule.utilisation_below_percent

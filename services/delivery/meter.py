@@ -11,11 +11,13 @@ from hashlib import sha256
 from itertools import groupby
 
 from schemas.delivery import MeteredReport, MeterInputs, MeterInterval, MeterOutcome
-from schemas.nodes import GpuReading, NodeReported, message_hash
+from schemas.ids import product_of
+from schemas.nodes import STRONG_EVIDENCE, GpuProcess, GpuReading, NodeReported, message_hash
 from services.delivery.domain import ECC_FAULT, fault_of, is_lasting
 
 # NVML's clock event reasons that the hardware imposes: slowdown 0x8, thermal slowdown 0x40, power brake 0x80.
 HARDWARE_THROTTLE = 0x8 | 0x40 | 0x80
+METERED_TIER = ".M"
 
 
 class RecordsDiffer(ValueError):
@@ -166,7 +168,7 @@ def _read(inputs: MeterInputs, before: GpuState, reading: GpuReading | None, win
         reason = "energy_fell"
     if not reason and since_ms is not None and window.end_ms - since_ms > inputs.throttle_ms_max:
         reason = "throttled"
-    if not reason and any(process.lease_id != inputs.lease_id for process in reading.processes):
+    if not reason and any(_is_foreign(process, inputs) for process in reading.processes):
         reason = "foreign_process"
     state = GpuState(
         boot_id=before.boot_id,
@@ -176,9 +178,20 @@ def _read(inputs: MeterInputs, before: GpuState, reading: GpuReading | None, win
         ecc_uncorrected=reading.ecc_uncorrected,
         throttled_since_ms=since_ms,
         conforming=not reason,
-        used=any(process.lease_id == inputs.lease_id for process in reading.processes),
+        used=any(_counts_as_use(process, inputs) for process in reading.processes),
     )
     return state, reason
+
+
+def _is_foreign(process: GpuProcess, inputs: MeterInputs) -> bool:
+    """Somebody else's work, another lease's too. What nobody could look at is neither foreign nor used."""
+    return process.whose == "foreign" or (process.whose == "lease" and not process.belongs_to(inputs.lease_id))
+
+
+def _counts_as_use(process: GpuProcess, inputs: MeterInputs) -> bool:
+    """The buyer's own work; where use is what is paid (tier M), a process's own word for it is not enough."""
+    is_proven = process.evidence in STRONG_EVIDENCE or not product_of(inputs.contract).endswith(METERED_TIER)
+    return process.belongs_to(inputs.lease_id) and is_proven
 
 
 def _clip(stretches: Iterable[Stretch], start_ms: int, end_ms: int) -> list[Stretch]:

@@ -31,6 +31,9 @@ IDLE = GpuReading(
     mig_enabled=False,
 )
 STRANGER = GpuProcess(pid=1, memory_mib=1)
+ENDED = GpuProcess(pid=3, memory_mib=60_000, owner="foreign")
+HIDDEN = GpuProcess(pid=4, memory_mib=1, owner="unknown")
+MONITOR = GpuProcess(pid=5, memory_mib=1, owner="other")
 BUYER = GpuProcess(pid=2, memory_mib=1, lease_id="lease-1")
 
 
@@ -52,6 +55,11 @@ def policy(**changes) -> Policy:
         ({"processes": (STRANGER,)}, True, False),
         ({"processes": (BUYER,)}, True, True),
         ({"healthy": False}, True, False),
+        ({"processes": (BUYER,)}, False, False),
+        ({"processes": (ENDED,)}, False, False),  # A36
+        ({"processes": (HIDDEN,)}, False, False),  # A26
+        ({"processes": (HIDDEN,)}, True, True),  # A26
+        ({"processes": (MONITOR,)}, False, True),
     ],
 )
 def test_a_gpu_is_fit_when_it_is_there_healthy_and_nobody_elses(changes, leased, fit):
