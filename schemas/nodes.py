@@ -227,7 +227,7 @@ Script = Annotated[str, Field(max_length=16_384, pattern=r"^[^\x00]*$")]
 class LeaseStart(Model):
     """A lease to open: run the operator's start hook so that the buyer gets in by `starts_ms`.
 
-    `ssh_keys` are the public keys that may enter; `image` and `script` are the buyer's wishes, where the hook knows them.
+    `ssh_keys` are the public keys that may enter; `image` and `script` are wishes that a hook may know to fulfill.
     """
 
     lease_id: Identifier
