@@ -19,10 +19,15 @@ def products(
     json: bool = False,
 ) -> None:
     """Define the products of FILE, a JSON list of product terms; without FILE the venue's own."""
-    from infra.reference.products import Timing, list_products
+    from infra.reference.products import LeadTooShort, Timing, check_leads, list_products
 
     timing = Timing() if period_s is None else Timing.sandbox(period_s)
-    events = send(list_products(timing) if file is None else read_products(file))
+    wanted = list_products(timing) if file is None else read_products(file)
+    try:
+        check_leads(wanted)
+    except LeadTooShort as error:
+        raise Refused(error) from error
+    events = send(wanted)
     rows = [event.terms for event in events if event.type == "product_defined"]
     show(
         [{"product": terms.product, "currency": terms.currency, "period_s": terms.period_s} for terms in rows],

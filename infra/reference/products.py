@@ -1,9 +1,11 @@
 """The products that the venue lists: Chinese hubs in CNY, foreign hubs in USD, all with one set of timings."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from infra.reference.offers import USD_TICK_MICROS, load_offers
 from schemas.ids import lot_of
+from schemas.reporting import gate_lead_min_s
 from schemas.venue import DefineProduct
 
 CHINESE_HUBS = ("CNE", "CNN", "CNS", "CNC", "CNW")
@@ -25,6 +27,10 @@ BOND_PERMILLE = (1000, 500, 200, 100)
 HOUR_S = 3_600
 
 
+class LeadTooShort(ValueError):
+    """A product's gate leaves an honest node no time to hear of its challenge and to answer."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """How long a period is and what hangs on it. Sandboxes shorten the period and everything with it."""
@@ -41,8 +47,19 @@ class Timing:
 
         The gate's lead does not shrink with the rest: a challenge and a lease hook take their seconds at any scale.
         """
-        lead_s = max(10, period_s * 600 // HOUR_S)
+        lead_s = max(gate_lead_min_s(period_s), period_s * 600 // HOUR_S)
         return cls(period_s, horizon_periods, lead_s, max(2, period_s * 300 // HOUR_S), period_s)
+
+
+def check_leads(products: Iterable[DefineProduct]) -> None:
+    """Raises LeadTooShort for the first product whose gate closes too late before the start."""
+    for terms in products:
+        least_s = gate_lead_min_s(terms.period_s)
+        if terms.gate_lead_s < least_s:
+            raise LeadTooShort(
+                f"{terms.product}: gate_lead_s is {terms.gate_lead_s}, at least {least_s} with periods of "
+                f"{terms.period_s} s: three report intervals and the time of a challenge"
+            )
 
 
 def list_products(timing: Timing) -> list[DefineProduct]:

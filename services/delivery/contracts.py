@@ -22,6 +22,7 @@ from schemas.events import (
     Trade,
 )
 from schemas.ids import contract_start_s, product_of
+from schemas.reporting import gate_lead_min_s
 from services.delivery.effects import Effects, now_ms
 from services.delivery.gate import open_gate
 from services.delivery.handlers import fail_lease
@@ -53,6 +54,10 @@ async def on_product(store: Store, settings: Settings, event: ProductDefined) ->
     terms = event.terms
     row = (terms.product, terms.grade, terms.hub, terms.currency, terms.period_s * 1000, terms.gate_lead_s * 1000)
     await store.run("put_product", *row)
+    least_s = gate_lead_min_s(terms.period_s)
+    if terms.gate_lead_s < least_s:
+        told = {"product": terms.product, "lead_s": terms.gate_lead_s, "least_s": least_s}
+        structlog.get_logger().warning("the gate is too near to the start", **told)
 
 
 async def on_trade(store: Store, settings: Settings, event: Trade) -> None:

@@ -40,7 +40,7 @@ class Intake:
         received_ms, stale = now_ms(), None
         try:
             async with transaction(self._effects.pool) as store:
-                known = await store.chain_for_report(node_id, report.seq)
+                known = await store.chain_for_report(node_id, report.seq, received_ms)
                 check_signature(report, known.node.public_key)
                 if known.node.state in BARRED:
                     raise NodeBarred(f"the node is {known.node.state}: {known.node.reason}")
@@ -118,12 +118,13 @@ class Intake:
         leases = [(lease_of(row), row) for row in rows]
         starts = [start_of(lease, row["told_ends_ms"]) for lease, row in leases if _may_start(lease, row, time_ms)]
         stops = [stop_of(lease) for lease, row in leases if _must_stop(lease, row, time_ms)]
+        rhythm = ([lease for lease, _ in leases], bool(stops), time_ms, limits.interval_ms, known.gate_ms)
         return ReportReply(
             status=status,
             seq=seq,
             next_nonce=nonce,
             server_time_ms=time_ms,
-            report_interval_ms=next_report_ms([lease for lease, _ in leases], bool(stops), time_ms, limits.interval_ms),
+            report_interval_ms=next_report_ms(*rhythm),
             level=node.level,
             node_state=node.state,
             challenges=tuple(Challenge.model_validate_json(row["asked"]) for row in asked),

@@ -109,17 +109,22 @@ def block_end_ms(position: SoldPosition, same_block: Iterable[SoldPosition]) -> 
     return end_ms
 
 
-def next_report_ms(leases: Iterable[Lease], stopping: bool, now_ms: int, interval_ms: int) -> int:
+def next_report_ms(
+    leases: Iterable[Lease], stopping: bool, now_ms: int, interval_ms: int, gate_ms: int | None = None
+) -> int:
     """Returns when the node should report next: soon while a lease waits for it, and just after the next one ends.
 
     So a buyer gets in, and the next one after him, without waiting for a whole interval. A lease whose GPUs another
-    buyer still has cannot start before that one's end, which the node is not asked about any sooner.
+    buyer still has cannot start before that one's end, which the node is not asked about any sooner. `gate_ms` is the
+    next gate of what the node has sold: it reports right after it, and soon again until it has its challenge.
     """
     known = list(leases)
     running = [lease for lease in known if lease.state == "started" and lease.ends_ms > now_ms]
     taken = {gpu for lease in running for gpu in lease.gpus}
     waiting = [lease for lease in known if lease.state in ("pending", "ready") and lease.ends_ms > now_ms]
     soon_ms = max(MIN_REPORT_MS, interval_ms // 10)
-    if stopping or any(not taken.intersection(lease.gpus) for lease in waiting):
+    awaits_gate = gate_ms is not None and gate_ms <= now_ms
+    if stopping or awaits_gate or any(not taken.intersection(lease.gpus) for lease in waiting):
         return min(interval_ms, soon_ms)
-    return min([interval_ms, *(lease.ends_ms - now_ms + HANDOVER_MS for lease in running)])
+    moments = [lease.ends_ms for lease in running] + ([] if gate_ms is None else [gate_ms])
+    return min([interval_ms, *(moment - now_ms + HANDOVER_MS for moment in moments)])

@@ -89,7 +89,9 @@ select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.gr
     exists (select 1 from challenge h where h.node_id = n.node_id and h.state = 'issued') as is_challenged,
     exists (select 1 from lease l where l.node_id = n.node_id
             and (l.state in ('pending', 'ready', 'started')
-                 or (l.start_answered_ms is not null and l.stop_answered_ms is null))) as is_leased
+                 or (l.start_answered_ms is not null and l.stop_answered_ms is null))) as is_leased,
+    (select min(s.start_ms - d.gate_ms) from position s join product d on d.product = s.product
+     where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $3) as gate_ms
 from node n where n.node_id = $1;
 
 -- name: insert_taken

@@ -1,5 +1,6 @@
 """What can be set about delivery."""
 
+from schemas.reporting import REPORT_INTERVAL_MS_MAX, REPORTS_PER_PERIOD, report_interval_ms
 from services.delivery.challenges import ChallengeRules
 from services.delivery.reports import ReportLimits
 from services.kit.settings import Settings as KitSettings
@@ -16,8 +17,8 @@ class Settings(KitSettings):
     database_connections_max: int = 8
     body_bytes_max: int = 8_388_608
     accept_simulated_nvml: bool = True
-    report_interval_ms_max: int = 10_000
-    reports_per_period: int = 6
+    report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX
+    reports_per_period: int = REPORTS_PER_PERIOD
     liveness_ms_max: int = 30_000
     liveness_ms_min: int = 15_000
     challenge_n: int = 512
@@ -34,9 +35,11 @@ class Settings(KitSettings):
 
     def limits(self, period_ms: int | None) -> ReportLimits:
         """Returns how reports are judged for nodes whose shortest product period is this (None: no product yet)."""
-        scaled_ms = self.report_interval_ms_max if period_ms is None else period_ms // self.reports_per_period
-        interval_ms = max(1_000, min(self.report_interval_ms_max, scaled_ms))
-        return ReportLimits(interval_ms, nonce_ms_max=3 * self.report_interval_ms_max)
+        longest_ms = self.report_interval_ms_max
+        interval_ms = longest_ms
+        if period_ms is not None:
+            interval_ms = report_interval_ms(period_ms, longest_ms, self.reports_per_period)
+        return ReportLimits(interval_ms, nonce_ms_max=3 * longest_ms)
 
     def liveness_ms(self, limits: ReportLimits) -> int:
         """Returns how long one heartbeat keeps asks alive."""

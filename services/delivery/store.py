@@ -57,13 +57,17 @@ class NodeGpuRow:
 
 @dataclass(frozen=True)
 class ChainForReport:
-    """A node and its chain, the hash of the report with the same number, and whether the reply has more to say."""
+    """A node and its chain, the hash of the report with the same number, and whether the reply has more to say.
+
+    `gate_ms` is the next gate of what the node has sold; it may have passed without the engine having said so.
+    """
 
     node: Node
     chain: Chain
     known_hash: str | None
     is_challenged: bool
     is_leased: bool
+    gate_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -156,11 +160,12 @@ class Store:
             raise UnknownNode(node_id)
         return Chain(**(dict(row) | {"recent_nonces": tuple(row["recent_nonces"])}))
 
-    async def chain_for_report(self, node_id: str, seq: int) -> "ChainForReport":
+    async def chain_for_report(self, node_id: str, seq: int, now_ms: int) -> "ChainForReport":
         """Returns all that placing a report needs, the chain locked until the transaction ends. Raises UnknownNode."""
         chain = await self.chain(node_id)
-        row = await self.row("node_for_report", node_id, seq)
-        return ChainForReport(node_of(row), chain, row["known_hash"], row["is_challenged"], row["is_leased"])
+        row = await self.row("node_for_report", node_id, seq, now_ms)
+        told = (row["known_hash"], row["is_challenged"], row["is_leased"], row["gate_ms"])
+        return ChainForReport(node_of(row), chain, *told)
 
     async def node_for_record(self, node_id: str) -> "NodeForRecord":
         """Returns all that taking a report's record needs; the caller has locked the node. Raises UnknownNode."""

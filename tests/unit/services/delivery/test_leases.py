@@ -54,6 +54,14 @@ def test_the_next_report_is_due_soon_while_a_lease_waits_and_just_after_one_ends
     ] == [10_000, 1_000, 10_000, 3_020, 1_000]
 
 
+def test_a_node_that_has_sold_reports_right_after_its_gate_and_soon_until_the_venue_has_locked_it():  # M28
+    assert [
+        next_report_ms([], False, 50_000, 10_000, gate_ms=55_000),
+        next_report_ms([], False, 50_000, 10_000, gate_ms=65_000),
+        next_report_ms([], False, 55_020, 10_000, gate_ms=55_000),
+    ] == [5_020, 10_000, 1_000]
+
+
 def test_a_blocks_lease_lasts_to_the_end_of_its_unbroken_hours():
     first = sold(1, 1, 9)
     later = [sold(3, 1, 9, 200), sold(2, 1, 9, 100), sold(4, 1, 9, 400)]
