@@ -1,4 +1,5 @@
 // The terminal: keeps what the feed says, and shows it at most once a frame; frozen, it keeps and does not show.
+// What a reader does goes by what is kept, never by what was drawn last: two quick keys may meet one drawing.
 import { Book } from "./book.js";
 import { showCandles } from "./candles.js";
 import { at, make, write } from "./dom.js";
@@ -7,6 +8,7 @@ import { clock, count, day, decimal, decimalsOf, duration, group, micros, price,
 import { showLadder } from "./ladder.js";
 import { Strip } from "./strip.js";
 import { listing, showBoard, showIndex, showTape } from "./tables.js";
+import { bindTheme } from "./theme.js";
 
 const INTERVALS = [["1m", 60], ["5m", 300], ["15m", 900], ["1h", 3600], ["4h", 14400], ["1d", 86400]];
 const CONNECTION = { live: "● Live", lost: "○ Connection lost, trying again", starting: "◌ The exchange is starting" };
@@ -32,7 +34,9 @@ const state = {
   seq: 0,
   beatMs: 0,
   checksum: "–",
-  lastMicros: null,
+  move: 0,
+  candlesOf: "contract",
+  tapeOf: "contract",
 };
 const dirty = new Set();
 let feed;
@@ -41,7 +45,10 @@ let strip;
 
 async function start() {
   config = await (await fetch("config.json")).json();
-  strip = new Strip((contract) => choose(contract, true));
+  strip = new Strip(
+    () => ({ points: state.points, chosen: state.contract }),
+    (contract) => choose(contract, true),
+  );
   feed = new Feed(config.feed, take, (text) => write("connection", CONNECTION[text]));
   bind();
   feed.subscribe("status", "*");
@@ -90,6 +97,8 @@ const HANDLERS = {
     mark("book");
   },
   ticker(message) {
+    const [before, now] = [state.ticker?.last, message.ticker.last];
+    if (before && now && before !== now) state.move = micros(now) - micros(before);
     state.ticker = message.ticker;
     mark("quote");
   },
@@ -179,10 +188,11 @@ function chooseProduct(product) {
   if (!product || product === state.product) return;
   if (state.product) for (const ch of ["curve", "index"]) feed.unsubscribe(ch, state.product);
   leaveContract();
+  leaveContract();
   Object.assign(state, { product, points: [], indexes: [], interval: usualInterval(product) });
   feed.subscribe("curve", product);
   feed.subscribe("index", product);
-  mark("products", "strip", "index");
+  mark("products", "strip", "index", "quote", "book");
 }
 
 /** A sandbox's own short period, else a minute. */
@@ -204,8 +214,10 @@ function front() {
   return (state.points.find((point) => point.ask) ?? state.points[0]).contract;
 }
 
+/** By hand, only what is offered now: a click may come from a drawing of the product before. */
 function choose(contract, byHand) {
   if (contract === state.contract) return;
+  if (byHand && !state.points.some((point) => point.contract === contract)) return mark("strip");
   leaveContract();
   state.contract = contract;
   history.replaceState(null, "", `#${contract}`);
@@ -213,6 +225,7 @@ function choose(contract, byHand) {
   feed.subscribe("ticker", contract);
   followTape(true);
   followCandles(true);
+  if (byHand) strip.select();
   mark("strip", "quote", "book");
   if (byHand) thaw();
 }
@@ -224,17 +237,17 @@ function leaveContract() {
   followTape(false);
   followCandles(false);
   state.book.clear();
-  Object.assign(state, { contract: null, ticker: null, trades: [], candles: [], lastMicros: null });
+  Object.assign(state, { contract: null, ticker: null, trades: [], candles: [], move: 0, checksum: "–" });
 }
 
 function followTape(on) {
-  const sym = state[at("tape-sym").dataset.now ?? "contract"];
+  const sym = state[state.tapeOf];
   if (on) feed.subscribe("trades", sym);
   else feed.unsubscribe("trades", sym);
 }
 
 function followCandles(on) {
-  const sym = state[at("candle-sym").dataset.now ?? "contract"];
+  const sym = state[state.candlesOf];
   const options = { interval: state.interval };
   if (on) feed.subscribe("candles", sym, options);
   else feed.unsubscribe("candles", sym, options);
@@ -269,7 +282,7 @@ const SHOW = {
     setOptions("interval", [...own, ...INTERVALS].map(([name]) => [name, name]), state.interval);
   },
   strip(terms) {
-    strip.show(state.points, state.contract, terms);
+    strip.show(terms);
     const options = state.points.map((point) => [point.contract, day(point.start, terms.periodS)]);
     if (state.contract && !options.some(([contract]) => contract === state.contract)) {
       options.unshift([state.contract, `${state.contract.split("-").at(-1)} (closed)`]);
@@ -286,7 +299,9 @@ const SHOW = {
     const ticker = state.ticker;
     write("quote-name", state.contract ?? "–");
     write("unit", `${currency} per GPU-hour`);
-    showLast(ticker, decimals);
+    write("last", ticker?.last ? price(micros(ticker.last), decimals) : "–");
+    write("move", state.move ? `${state.move > 0 ? "▲" : "▼"} ${price(Math.abs(state.move), decimals)}` : "");
+    at("move").className = `move ${state.move > 0 ? "up" : "down"}`;
     for (const name of ["high", "low", "index"]) write(name, ticker?.[name] ? decimal(ticker[name]) : "–");
     write("volume", ticker ? `${count(ticker.qty, "GPU")} · ${count(ticker.trades, "trade")}` : "–");
     write("state", ticker ? standing(ticker) : "–");
@@ -307,18 +322,6 @@ function setOptions(id, options, chosen) {
     select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
   }
   if (select.value !== chosen) select.value = chosen;
-}
-
-function showLast(ticker, decimals) {
-  const now = ticker?.last ? micros(ticker.last) : null;
-  write("last", now === null ? "–" : price(now, decimals));
-  if (now !== null && state.lastMicros !== null && now !== state.lastMicros) {
-    const rose = now > state.lastMicros;
-    write("move", `${rose ? "▲" : "▼"} ${price(Math.abs(now - state.lastMicros), decimals)}`);
-    at("move").className = `move ${rose ? "up" : "down"}`;
-  }
-  if (now === null) write("move", "");
-  state.lastMicros = now;
 }
 
 function showBest(decimals) {
@@ -342,15 +345,18 @@ function tick() {
 // -- what the reader does
 
 function bind() {
-  at("product").addEventListener("change", (event) => chooseProduct(event.target.value));
+  at("product").addEventListener("change", (event) => {
+    chooseProduct(event.target.value);
+    thaw();
+  });
   at("contract").addEventListener("change", (event) => choose(event.target.value, true));
   at("interval").addEventListener("change", (event) => swap(followCandles, () => Object.assign(state, { interval: event.target.value, candles: [] })));
-  at("candle-sym").addEventListener("change", (event) => swap(followCandles, () => Object.assign(event.target.dataset, { now: event.target.value })));
-  at("tape-sym").addEventListener("change", (event) => swap(followTape, () => Object.assign(event.target.dataset, { now: event.target.value })));
+  at("candle-sym").addEventListener("change", (event) => swap(followCandles, () => Object.assign(state, { candlesOf: event.target.value, candles: [] })));
+  at("tape-sym").addEventListener("change", (event) => swap(followTape, () => Object.assign(state, { tapeOf: event.target.value, trades: [] })));
   new ResizeObserver(() => mark("candles")).observe(at("chart"));
   at("freeze").addEventListener("click", freeze);
-  at("theme").addEventListener("click", changeTheme);
-  showTheme();
+  bindTheme();
+  for (const [name, id] of [["candlesOf", "candle-sym"], ["tapeOf", "tape-sym"]]) state[name] = at(id).value; // a reload may keep it
 }
 
 function swap(follow, change) {
@@ -373,26 +379,6 @@ function freeze() {
   write("frozen-note", state.frozen ? "❚❚ Frozen" : "");
   document.body.classList.toggle("frozen", state.frozen);
   if (!state.frozen) show();
-}
-
-function theme() {
-  const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
-  return document.documentElement.dataset.theme ?? system;
-}
-
-function changeTheme() {
-  const next = theme() === "dark" ? "light" : "dark";
-  document.documentElement.dataset.theme = next;
-  try {
-    localStorage.setItem("hourbook.theme", next);
-  } catch {
-    // Storage may be forbidden; the choice then lasts as long as the page.
-  }
-  showTheme();
-}
-
-function showTheme() {
-  write("theme-text", theme() === "dark" ? "Light" : "Dark");
 }
 
 start();

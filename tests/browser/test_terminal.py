@@ -88,6 +88,43 @@ async def test_the_keyboard_alone_reaches_the_strip_and_chooses_an_hour(page, ma
     assert await page.evaluate("document.activeElement.id") == "strip"
 
 
+async def test_quick_keys_each_move_one_step_whether_or_not_a_frame_was_drawn_between(page, market, open_page):
+    await open_page(page)
+    await page.locator("#strip").focus()
+    moves = ["ArrowRight"] * 12 + ["ArrowLeft"] * 5 + ["PageDown", "ArrowRight", "ArrowLeft"]
+    await page.evaluate(KEYS_WITHIN_ONE_FRAME, moves)
+    await expect(page.locator("#quote-name")).to_have_text(market.contracts[12 - 5 + 12])
+    for move in ["Home", *["ArrowRight"] * 20]:
+        await page.keyboard.press(move)
+    await expect(page.locator("#quote-name")).to_have_text(market.contracts[20])
+    selected = page.locator("#strip [aria-selected=true]")
+    await expect(selected).to_have_attribute("data-contract", market.contracts[20])
+
+
+async def test_a_key_after_another_product_was_chosen_never_goes_back_to_the_one_before(page, market, open_page):
+    other = market.another()
+    other.rest("sell", 3, other.P)
+    await other.write()
+    await open_page(page)
+    await page.locator("#follow").uncheck()
+    await page.evaluate(CHOOSE_A_PRODUCT_AND_PRESS_RIGHT, other.product)
+    await expect(page.locator("#quote-name")).to_contain_text(f"{other.product}-")
+    assert await page.locator("#product").input_value() == other.product
+
+
+async def test_a_press_and_its_release_over_one_hour_choose_it_though_the_strip_was_drawn_between(
+    page, market, open_page
+):
+    await open_page(page)
+    await page.locator("#strip [role=option]").nth(3).hover()
+    await page.mouse.down()
+    market.rest("sell", 2, market.P - 400_000, hour=3)
+    await market.write()
+    await expect(page.locator("#strip [role=option]").nth(3)).to_have_attribute("aria-label", re.compile("ask 12.44"))
+    await page.mouse.up()
+    await expect(page.locator("#quote-name")).to_have_text(market.contracts[3])
+
+
 async def test_freezing_keeps_the_figures_and_unfreezing_shows_what_came_meanwhile(page, market, open_page):
     await open_page(page)
     freeze = page.locator("#freeze")
@@ -121,6 +158,14 @@ async def test_text_stands_out_from_its_ground_and_every_control_has_a_name(brow
     assert await page.evaluate(CONTRASTS_BELOW_4_5) == []
     assert await page.evaluate(CONTROLS_WITHOUT_NAME) == []
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("height", [500, 900, 1400])
+async def test_the_status_bar_lies_over_nothing_at_any_height_and_however_far_one_scrolls(browser, open_page, height):
+    page = await browser.new_page(viewport={"width": 1440, "height": height})
+    await open_page(page)
+    for share in (0, 0.5, 1):
+        assert await page.evaluate(STATUS_OVER_MAIN_PX, share) <= 0
 
 
 async def test_a_phone_needs_no_sideways_scrolling(browser, open_page):
@@ -159,3 +204,20 @@ CONTROLS_WITHOUT_NAME = """() => [...document.querySelectorAll("button, select, 
   .filter((e) => !(e.textContent.trim() && e.tagName === "BUTTON") && !e.labels?.[0]?.textContent.trim()
     && !e.getAttribute("aria-label") && !e.getAttribute("aria-labelledby"))
   .map((e) => e.id)"""
+
+KEYS_WITHIN_ONE_FRAME = """(keys) => keys.forEach((key) =>
+  document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true })))"""
+
+CHOOSE_A_PRODUCT_AND_PRESS_RIGHT = """(product) => {
+  const select = document.getElementById("product");
+  select.value = product;
+  select.dispatchEvent(new Event("change", { bubbles: true }));
+  const key = new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true, cancelable: true });
+  document.getElementById("strip").dispatchEvent(key);
+}"""
+
+STATUS_OVER_MAIN_PX = """(share) => {
+  scrollTo(0, share * document.documentElement.scrollHeight);
+  const [main, status] = ["main", ".status"].map((name) => document.querySelector(name).getBoundingClientRect());
+  return Math.round(main.bottom - status.top);
+}"""
