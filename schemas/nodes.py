@@ -24,12 +24,13 @@ from schemas.ids import Digest as Hash
 from schemas.venue import Level
 
 GENESIS_HASH = "0" * 64
-FATAL_XIDS = frozenset({48, 63, 64, 79, 94, 95})
 
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 PositionId = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=1024)]
+Reason = Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")]
+PciId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 # What a hook says to the buyer in one line, and what it says at length: neither has control characters where they hurt.
 Line = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -63,7 +64,10 @@ def node_id_of(public_key: str) -> str:
 
 
 class GpuInventory(Model):
-    """One GPU as its driver names it, with its own grade; `serial` is `unknown` where the board has none."""
+    """One GPU as its driver names it, with its own grade; `serial` is `unknown` where the board has none.
+
+    `pci_device_id` is device and vendor as NVML gives them (`233010de` is an H100 SXM); null where nobody could tell.
+    """
 
     uuid: GpuUuid
     pci_address: Name
@@ -72,6 +76,7 @@ class GpuInventory(Model):
     name: Name
     memory_mib: Count
     grade: Grade
+    pci_device_id: PciId | None = added()
 
 
 class EnrolRequest(SignedMessage):
@@ -162,32 +167,46 @@ class GpuProcess(Model):
 
 
 class GpuReading(Model):
-    """One GPU at the end of a window. Where `present` is false the measured fields are 0 and mean nothing.
+    """One GPU at the end of a window. What the driver does not tell, or could not be asked for, is null.
 
-    `throttle` is NVML's bit mask of clock event reasons; `ecc_*` and `remapped_*` are lifetime counts; `xid` lists the
-    XIDs seen in the window; `healthy` is the agent's own verdict, which delivery checks against the facts.
+    `present`: the GPU answered some call. `blind`: it answered none, and nothing says that it is gone (a hanging
+    driver, a library that does not fit); then, as where `present` is false, nothing measured means anything.
+    `healthy` is the agent's own verdict, which delivery checks against the facts, `fault` its reason, `withheld` why
+    the agent does not offer the GPU now. `throttle` is NVML's bit mask of clock event reasons; `ecc_*` and
+    `remapped_*` are lifetime counts; `xid` lists the XIDs seen in the window. `remap_pending`: a row is remapped at the
+    next reset. `recovery_action` is NVML_FI_DEV_GET_GPU_RECOVERY_ACTION (0: none), `fabric_state` nvmlGpuFabricState_t,
+    `nvlinks_down` how many NVLinks of the GPU are inactive. Where `processes_unknown`, `processes` is empty because
+    nobody could list them.
     """
 
     uuid: GpuUuid
     present: bool
     healthy: bool
-    memory_total_mib: Count
-    memory_used_mib: Count
-    utilisation_percent: Annotated[int, Field(ge=0, le=100)]
-    power_mw: Count
-    energy_mj: Count
-    temperature_c: Annotated[int, Field(ge=-273, le=1000)]
-    sm_clock_mhz: Count
-    memory_clock_mhz: Count
-    throttle: Count
-    ecc_corrected: Count
-    ecc_uncorrected: Count
-    remapped_correctable: Count
-    remapped_uncorrectable: Count
-    remap_failed: bool
-    mig_enabled: bool
+    memory_total_mib: Count | None = None
+    memory_used_mib: Count | None = None
+    utilisation_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    power_mw: Count | None = None
+    energy_mj: Count | None = None
+    temperature_c: Annotated[int, Field(ge=-273, le=1000)] | None = None
+    sm_clock_mhz: Count | None = None
+    memory_clock_mhz: Count | None = None
+    throttle: Count | None = None
+    ecc_corrected: Count | None = None
+    ecc_uncorrected: Count | None = None
+    remapped_correctable: Count | None = None
+    remapped_uncorrectable: Count | None = None
+    remap_failed: bool = False
+    mig_enabled: bool = False
     xid: tuple[Count, ...] = ()
     processes: tuple[GpuProcess, ...] = ()
+    blind: bool = added(False)
+    fault: Reason = added("")
+    withheld: Reason = added("")
+    processes_unknown: bool = added(False)
+    remap_pending: bool = added(False)
+    recovery_action: Count | None = added()
+    fabric_state: Count | None = added()
+    nvlinks_down: Count | None = added()
 
 
 class Report(SignedMessage):

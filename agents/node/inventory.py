@@ -12,7 +12,8 @@ import pynvml
 from agents.node.errors import NoGpus
 from agents.node.grades import chip_grade
 from agents.node.processes import lease_of_process
-from schemas.nodes import FATAL_XIDS, GpuInventory, GpuProcess, GpuReading
+from schemas.gpu_health import FATAL_XIDS
+from schemas.nodes import GpuInventory, GpuProcess, GpuReading
 
 MIB = 1024 * 1024
 STAND_IN_SYMBOL = "hourbook_simulated_nvml"
@@ -68,7 +69,7 @@ class Nvml:
     def read(self) -> tuple[GpuReading, ...]:
         """Returns one reading per GPU; a fatal XID condemns a GPU until the agent starts anew."""
         seen = self._xids.collect()
-        self._condemned |= {uuid for uuid, xids in seen.items() if FATAL_XIDS & set(xids)}
+        self._condemned |= {uuid for uuid, xids in seen.items() if FATAL_XIDS.keys() & set(xids)}
         return tuple(self._read_gpu(gpu.uuid, seen.get(gpu.uuid, ())) for gpu in self._inventory)
 
     def _add_gpu(self, handle: object, grade: str | None) -> None:
@@ -126,14 +127,7 @@ class _XidWatch:
 
 def absent(uuid: str, xids: tuple[int, ...] = ()) -> GpuReading:
     """Returns the reading of a GPU that does not answer."""
-    measured = {
-        name: 0
-        for name, field in GpuReading.model_fields.items()
-        if field.is_required() and name not in {"uuid", "present", "healthy", "remap_failed", "mig_enabled"}
-    }
-    return GpuReading(
-        uuid=uuid, present=False, healthy=False, remap_failed=False, mig_enabled=False, xid=xids, **measured
-    )
+    return GpuReading(uuid=uuid, present=False, healthy=False, xid=xids)
 
 
 def _facts(handle: object) -> dict:

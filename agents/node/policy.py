@@ -133,4 +133,4 @@ def is_fit(reading: GpuReading, leased: bool, rule: IdleRule) -> bool:
         return False
     if any(process.whose not in (TENANT_AND_QUIET if leased else QUIET) for process in reading.processes):
         return False
-    return leased or reading.utilisation_percent < rule.utilisation_below_percent
+    return leased or (reading.utilisation_percent or 0) < rule.utilisation_below_percent

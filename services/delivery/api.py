@@ -212,7 +212,7 @@ async def _node_view(store: Store, row) -> NodeFacts:
         reason=node.reason,
         simulated=node.simulated,
         gpus=tuple(gpu.uuid for gpu in gpus),
-        fit_gpus=tuple(gpu.uuid for gpu in gpus if not gpu.fitness.fault),
+        fit_gpus=tuple(gpu.uuid for gpu in gpus if gpu.fitness.is_sellable),
         last_report_ms=node.last_live_ms,
     )
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from schemas.accounts import EnrolmentToken
+from schemas.gpu_health import GpuHealth, next_health
 from schemas.ids import lot_of
-from schemas.nodes import FATAL_XIDS, EnrolRequest, GpuReading
+from schemas.nodes import EnrolRequest, GpuReading
 
 LINUX_DRIVER = re.compile(r"^(\d{3})\.\d{2,3}(\.\d{2,3})?$")
 # From 500 on NVIDIA's Linux branches are multiples of five; the majors between them were published for Windows alone.
@@ -18,8 +18,6 @@ LAST_TWO_DIGITS = re.compile(r"(\d{2})$")
 # A driver shows a few per cent less than a board's nominal memory (decimal GB) when ECC takes its share.
 MEMORY_SHOWN_PERMILLE_MIN = 950
 NO_SERIAL = "unknown"
-ECC_FAULT = "ecc_uncorrected"
-REMAP_FAULT = "row_remap_failed"
 
 
 class DeliveryError(Exception):
@@ -129,49 +127,23 @@ def memory_min_mib(grade: str) -> int:
     return int(match.group(1)) * 10**9 * MEMORY_SHOWN_PERMILLE_MIN // 1000 // 2**20 if match else 0
 
 
-def fault_of(reading: GpuReading | None, memory_mib_min: int) -> str:
-    """Says why a GPU may not be sold on this reading; "" where it may."""
-    if reading is None or not reading.present:
-        return "gpu_lost"
-    if fatal := FATAL_XIDS.intersection(reading.xid):
-        return f"xid_{min(fatal)}"
-    if reading.remap_failed:
-        return REMAP_FAULT
-    if reading.mig_enabled:
-        return "mig_enabled"
-    if reading.memory_total_mib < memory_mib_min:
-        return "too_little_memory"
-    return "" if reading.healthy else "unhealthy"
-
-
-def is_lasting(fault: str) -> bool:
-    """Says whether a fault is the hardware's own, which only a restart of the node can clear."""
-    return fault.startswith("xid_") or fault in (ECC_FAULT, REMAP_FAULT)
-
-
-@dataclass(frozen=True)
-class GpuFitness:
-    """Whether a GPU may be sold; a lasting fault stays until the node has rebooted since, as `boot_id` shows."""
-
-    fault: str
-    boot_id: str
-
-
 def next_fitness(
-    known: Mapping[str, GpuFitness], readings: Iterable[GpuReading], boot_id: str, memory_mib_min: int
-) -> dict[str, GpuFitness]:
-    """Returns every enrolled GPU's fitness after a report; a GPU that the report leaves out is lost."""
+    known: Mapping[str, GpuHealth],
+    readings: Iterable[GpuReading],
+    boot_id: str,
+    memory_mib_min: int,
+    whole_node: bool = False,
+) -> dict[str, GpuHealth]:
+    """Returns every enrolled GPU's health after a report; a GPU that the report leaves out is lost."""
     by_uuid = {reading.uuid: reading for reading in readings}
-    after = {}
-    for uuid, before in known.items():
-        fault = fault_of(by_uuid.get(uuid), memory_mib_min)
-        stays = is_lasting(before.fault) and before.boot_id == boot_id
-        after[uuid] = before if stays else GpuFitness(fault, boot_id)
-    return after
+    return {
+        uuid: next_health(before, by_uuid.get(uuid), boot_id, memory_mib_min, whole_node)
+        for uuid, before in known.items()
+    }
 
 
-def sellable_gpus(grade: str, fitness: Mapping[str, GpuFitness]) -> tuple[str, ...]:
+def sellable_gpus(grade: str, fitness: Mapping[str, GpuHealth]) -> tuple[str, ...]:
     """Returns the GPUs a node may stand behind asks with: the fit ones; a whole-node grade needs them all."""
-    fit = tuple(sorted(uuid for uuid, state in fitness.items() if not state.fault))
+    fit = tuple(sorted(uuid for uuid, state in fitness.items() if state.is_sellable))
     lot = lot_of(grade)
     return fit if lot == 1 or (len(fit) == len(fitness) and len(fit) % lot == 0) else ()

@@ -47,6 +47,8 @@ def answer_deadline_ms(start_ms: int, gate_ms: int, now_ms: int) -> int:
 
 async def _open_on_node(store: Store, settings: Settings, positions: Sequence[SoldPosition], gate: Gate) -> None:
     node, gpus = await store.node(gate.node_id, lock=True), await store.gpus(gate.node_id)
+    # A degraded GPU gets no new asks, but serves what was sold before, after the sound ones.
+    gpus.sort(key=lambda gpu: bool(gpu.fitness.degraded))
     fit = [gpu.uuid for gpu in gpus if not gpu.fitness.fault and not gpu.is_listed and node.state not in BARRED]
     gate.before = await _leases_before(store, positions)
     running = [lease_of(row) for row in await store.rows("leases_to_follow", gate.node_id)]

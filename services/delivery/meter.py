@@ -2,7 +2,9 @@
 
 A second conforms (MARKET.md) when a fresh verified heartbeat covers it, the GPU is nominated and allocated to this
 buyer, shows no fatal fault, has its grade's memory, is not throttled by its hardware for too long, and runs nobody
-else's work.
+else's work. Where the meter itself was blind (a driver that hangs), that is no evidence either way: its time counts
+like a gap between reports. An energy counter that falls is flagged and pays: drivers reset it when they are loaded
+anew, some boards have none; only a gap over which it fell is not estimated, since what ran before did not survive.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,13 +13,13 @@ from hashlib import sha256
 from itertools import groupby
 
 from schemas.delivery import MeteredReport, MeterInputs, MeterInterval, MeterOutcome
+from schemas.gpu_health import BLIND, HARDWARE_THROTTLE, LOST, GpuHealth, next_health
 from schemas.ids import product_of
 from schemas.nodes import STRONG_EVIDENCE, GpuProcess, GpuReading, NodeReported, message_hash
-from services.delivery.domain import ECC_FAULT, fault_of, is_lasting
 
-# NVML's clock event reasons that the hardware imposes: slowdown 0x8, thermal slowdown 0x40, power brake 0x80.
-HARDWARE_THROTTLE = 0x8 | 0x40 | 0x80
 METERED_TIER = ".M"
+ENERGY_FELL = "energy_fell"
+NEW = GpuHealth()
 
 
 class RecordsDiffer(ValueError):
@@ -38,11 +40,9 @@ class Window:
 class GpuState:
     """What the meter carries from one window to the next for one GPU."""
 
-    boot_id: str = ""
-    seen: bool = False
-    fault: str = ""
-    energy_mj: int = 0
-    ecc_uncorrected: int = 0
+    health: GpuHealth = NEW
+    energy_mj: int | None = None
+    energy_fell: bool = False
     throttled_since_ms: int | None = None
     conforming: bool = False
     used: bool = False
@@ -138,49 +138,52 @@ def _gpu_intervals(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> 
 
 def _judge(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> Iterable[Stretch]:
     """Yields the stretches that reports speak of, in order; what lies between them is missing."""
-    state = GpuState()
+    state, blind, gap_start_ms = GpuState(), [], None
     for window in windows:
-        report = window.record.report
-        reading = next((reading for reading in report.gpus if reading.uuid == gpu), None)
-        before = state if state.boot_id == report.boot_id else GpuState(boot_id=report.boot_id)
+        reading = next((reading for reading in window.record.report.gpus if reading.uuid == gpu), None)
+        gap_start_ms = window.gap_start_ms if gap_start_ms is None else gap_start_ms
+        if reading is not None and reading.blind:
+            blind.append(Stretch(window.start_ms, window.end_ms, "M", False, False, BLIND))
+            gap_start_ms = window.start_ms if gap_start_ms is None else gap_start_ms
+            continue
+        same_boot = state.health.boot_id == window.record.report.boot_id
+        before = state if same_boot else GpuState()
         state, reason = _read(inputs, before, reading, window)
-        gap_start_ms = window.gap_start_ms
         if gap_start_ms is not None and gap_start_ms < window.start_ms:
             span_ms = window.start_ms - gap_start_ms
-            if span_ms <= inputs.gap_ms_max and before.conforming and state.conforming:
+            if span_ms <= inputs.gap_ms_max and before.conforming and state.conforming and not state.energy_fell:
                 yield Stretch(gap_start_ms, window.start_ms, "E", True, before.used and state.used, "")
+            else:
+                yield from blind
+        blind, gap_start_ms = [], None
         if window.end_ms - window.start_ms > inputs.gap_ms_max:
             continue  # one report for so long a time is no heartbeat: its window stays missing
         yield Stretch(window.start_ms, window.end_ms, "O", state.conforming, state.used and state.conforming, reason)
+    yield from blind
 
 
 def _read(inputs: MeterInputs, before: GpuState, reading: GpuReading | None, window: Window) -> tuple[GpuState, str]:
     """Judges one reading; a fault of the hardware lasts until the node reboots, anything else while it shows."""
+    health = next_health(before.health, reading, window.record.report.boot_id, inputs.memory_min_mib)
     if reading is None or not reading.present:
-        return replace(before, conforming=False, used=False), "gpu_lost"
-    fault = fault_of(reading, inputs.memory_min_mib)
-    if not fault and before.seen and reading.ecc_uncorrected > before.ecc_uncorrected:
-        fault = ECC_FAULT
-    lasting = before.fault or (fault if is_lasting(fault) else "")
-    since_ms = (before.throttled_since_ms or window.start_ms) if reading.throttle & HARDWARE_THROTTLE else None
-    reason = lasting or fault
-    if not reason and before.seen and reading.energy_mj < before.energy_mj:
-        reason = "energy_fell"
+        return replace(before, health=health, conforming=False, used=False), LOST
+    throttled = reading.throttle is not None and reading.throttle & HARDWARE_THROTTLE
+    since_ms = (before.throttled_since_ms or window.start_ms) if throttled else None
+    reason = health.fault
     if not reason and since_ms is not None and window.end_ms - since_ms > inputs.throttle_ms_max:
         reason = "throttled"
     if not reason and any(_is_foreign(process, inputs) for process in reading.processes):
         reason = "foreign_process"
+    energy_known = reading.energy_mj is not None and before.energy_mj is not None
     state = GpuState(
-        boot_id=before.boot_id,
-        seen=True,
-        fault=lasting,
-        energy_mj=reading.energy_mj,
-        ecc_uncorrected=reading.ecc_uncorrected,
+        health=health,
+        energy_mj=before.energy_mj if reading.energy_mj is None else reading.energy_mj,
+        energy_fell=energy_known and reading.energy_mj < before.energy_mj,
         throttled_since_ms=since_ms,
         conforming=not reason,
         used=any(_counts_as_use(process, inputs) for process in reading.processes),
     )
-    return state, reason
+    return state, reason or (ENERGY_FELL if state.energy_fell else "")
 
 
 def _is_foreign(process: GpuProcess, inputs: MeterInputs) -> bool:

@@ -1,9 +1,13 @@
 """What becomes of a node: what the engine is told of it, and what everyone is told."""
 
+from dataclasses import astuple
+
 from schemas.delivery import NodeStateChanged
+from schemas.gpu_health import GpuHealth
+from schemas.ids import lot_of
 from schemas.nodes import NodeReported
 from schemas.venue import NodeDown, NodeGpu, NodesAlive, RegisterNode
-from services.delivery.domain import GpuFitness, memory_min_mib, next_fitness, sellable_gpus
+from services.delivery.domain import memory_min_mib, next_fitness, sellable_gpus
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
 
@@ -44,18 +48,19 @@ async def withdraw_gpus(store: Store, node: Node, gone: set[str], reason: str, n
         await take_down(store, node, "lost", reason, now_ms)
 
 
-async def take_fitness(store: Store, node: Node, known: dict[str, GpuFitness], record: NodeReported) -> None:
+async def take_fitness(store: Store, node: Node, known: dict[str, GpuHealth], record: NodeReported) -> None:
     """Takes what a report says of the node's GPUs; fewer fit ones leave the market at once, more must prove first."""
     report = record.report
-    after = next_fitness(known, report.gpus, report.boot_id, memory_min_mib(node.grade))
-    for uuid, fitness in after.items():
-        if fitness != known[uuid]:
-            await store.run("set_gpu_fault", uuid, fitness.fault, fitness.boot_id)
+    whole_node = lot_of(node.grade) > 1
+    after = next_fitness(known, report.gpus, report.boot_id, memory_min_mib(node.grade), whole_node)
+    for uuid, health in after.items():
+        if health != known[uuid]:
+            await store.run("set_gpu_health", uuid, *astuple(health))
     sellable = sellable_gpus(node.grade, after)
     left = tuple(uuid for uuid in node.registered_gpus if uuid in sellable)
     if node.state != "active" or left == node.registered_gpus:
         return
-    reason = next(state.fault for state in after.values() if state.fault)
+    reason = next(state.fault or state.degraded for state in after.values() if not state.is_sellable)
     if left:
         await _register(store, node, node.level, left, reason, record.received_ms)
     else:

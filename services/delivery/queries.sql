@@ -31,16 +31,21 @@ select uuid, serial, node_id, sold_to from node_gpu where uuid = any($1::text[])
 insert into node_gpu (uuid, node_id, serial, inventory, fault, fault_boot) values ($1, $2, $3, $4, '', $5)
 on conflict (uuid) do update
 set node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.inventory, fault = '',
-    fault_boot = excluded.fault_boot, listing_id = null, sold_to = null;
+    fault_boot = excluded.fault_boot, degraded = '', ecc_uncorrected = null, fault_energy_mj = null, contained = false,
+    listing_id = null, sold_to = null;
 
 -- name: gpus_of_node
-select uuid, serial, inventory, fault, fault_boot, listing_id, sold_to from node_gpu where node_id = $1 order by uuid collate "C";
+select uuid, serial, inventory, fault, fault_boot, degraded, ecc_uncorrected, fault_energy_mj, contained, listing_id, sold_to
+from node_gpu where node_id = $1 order by uuid collate "C";
 
 -- name: fitness_of_node
-select uuid, fault, fault_boot from node_gpu where node_id = $1 and sold_to is null;
+select uuid, fault, fault_boot, degraded, ecc_uncorrected, fault_energy_mj, contained
+from node_gpu where node_id = $1 and sold_to is null;
 
--- name: set_gpu_fault
-update node_gpu set fault = $2, fault_boot = $3 where uuid = $1;
+-- name: set_gpu_health
+update node_gpu
+set fault_boot = $2, fault = $3, degraded = $4, ecc_uncorrected = $5, fault_energy_mj = $6, contained = $7
+where uuid = $1;
 
 -- name: set_node_state
 update node set state = $2, level = $3, reason = $4, registered_gpus = $5, beat_live_ms = 0 where node_id = $1;
@@ -64,7 +69,7 @@ where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
   and not exists (select 1 from challenge c where c.node_id = n.node_id
                   and (c.state <> 'applied' or c.issued_ms > $2))
   and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
-                            where g.node_id = n.node_id and g.fault = '' and g.sold_to is null)
+                            where g.node_id = n.node_id and g.fault = '' and g.degraded = '' and g.sold_to is null)
 order by n.node_id for update;
 
 -- name: insert_chain
@@ -112,7 +117,8 @@ select node_id from node where node_id = any($1::text[]) order by node_id for up
 
 -- name: node_for_record
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms, r.seq as meter_seq, r.hash as meter_hash,
-    (select json_object_agg(g.uuid, json_build_array(g.fault, g.fault_boot)) from node_gpu g
+    (select json_object_agg(g.uuid, json_build_array(g.fault_boot, g.fault, g.degraded, g.ecc_uncorrected,
+                                                     g.fault_energy_mj, g.contained)) from node_gpu g
      where g.node_id = n.node_id and g.sold_to is null)::text as fitness
 from node n left join lateral (select seq, hash from meter_report m where m.node_id = n.node_id
                                order by seq desc limit 1) r on true

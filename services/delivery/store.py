@@ -11,10 +11,11 @@ import asyncpg
 
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader
+from schemas.gpu_health import GpuHealth
 from schemas.nodes import GENESIS_HASH, GpuInventory
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
-from services.delivery.domain import GpuFitness, UnknownNode
+from services.delivery.domain import UnknownNode
 from services.delivery.leases import Lease, SoldPosition
 from services.delivery.reports import Chain
 from services.delivery.settings import Settings
@@ -51,7 +52,7 @@ class NodeGpuRow:
     uuid: str
     serial: str
     inventory: GpuInventory
-    fitness: GpuFitness
+    fitness: GpuHealth
     is_listed: bool
 
 
@@ -77,7 +78,7 @@ class NodeForRecord:
     node: Node
     meter_seq: int
     meter_hash: str
-    fitness: dict[str, GpuFitness]
+    fitness: dict[str, GpuHealth]
 
 
 async def open_pool(settings: Settings) -> kit.Pool:
@@ -148,10 +149,10 @@ class Store:
         """Returns a node's GPUs in the order of their UUIDs."""
         return [_gpu_of(row) for row in await self.rows("gpus_of_node", node_id)]
 
-    async def fitness(self, node_id: str) -> dict[str, GpuFitness]:
+    async def fitness(self, node_id: str) -> dict[str, GpuHealth]:
         """Returns the fitness of a node's GPUs by UUID."""
         rows = await self.rows("fitness_of_node", node_id)
-        return {row["uuid"]: GpuFitness(row["fault"], row["fault_boot"]) for row in rows}
+        return {row["uuid"]: _health_of(row) for row in rows}
 
     async def chain(self, node_id: str) -> Chain:
         """Returns a node's chain, locked until the transaction ends."""
@@ -172,7 +173,7 @@ class Store:
         row = await self.row("node_for_record", node_id)
         if row is None:
             raise UnknownNode(node_id)
-        fitness = {uuid: GpuFitness(*facts) for uuid, facts in json.loads(row["fitness"] or "{}").items()}
+        fitness = {uuid: GpuHealth(*facts) for uuid, facts in json.loads(row["fitness"] or "{}").items()}
         return NodeForRecord(node_of(row), row["meter_seq"] or 0, row["meter_hash"] or GENESIS_HASH, fitness)
 
     async def insert_chain(self, node_id: str, chain: Chain) -> None:
@@ -241,11 +242,22 @@ def unpack(raw: bytes) -> bytes:
     return zlib.decompress(raw)
 
 
+def _health_of(row: asyncpg.Record) -> GpuHealth:
+    return GpuHealth(
+        boot_id=row["fault_boot"],
+        fault=row["fault"],
+        degraded=row["degraded"],
+        ecc_uncorrected=row["ecc_uncorrected"],
+        energy_mj=row["fault_energy_mj"],
+        contained=row["contained"],
+    )
+
+
 def _gpu_of(row: asyncpg.Record) -> NodeGpuRow:
     return NodeGpuRow(
         uuid=row["uuid"],
         serial=row["serial"],
         inventory=GpuInventory.model_validate_json(row["inventory"]),
-        fitness=GpuFitness(row["fault"], row["fault_boot"]),
+        fitness=_health_of(row),
         is_listed=row["listing_id"] is not None,
     )

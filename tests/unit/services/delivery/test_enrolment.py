@@ -2,9 +2,9 @@
 
 import pytest
 
+from schemas.gpu_health import GpuHealth
 from services.delivery.domain import (
     BadToken,
-    GpuFitness,
     Implausible,
     check_plausible,
     memory_min_mib,
@@ -81,7 +81,7 @@ def test_a_token_that_is_no_token_is_refused():
 
 def test_a_lost_gpu_comes_back_when_it_reads_well_and_one_with_a_fatal_xid_only_after_a_reboot():
     lost, broken, well = gpu_uuid(1), gpu_uuid(2), gpu_uuid(3)
-    known = {uuid: GpuFitness("", "boot-1") for uuid in (lost, broken, well)}
+    known = {uuid: GpuHealth("boot-1") for uuid in (lost, broken, well)}
     bad = next_fitness(known, [reading(broken, xid=(13, 79)), reading(well)], "boot-1", 0)
     good_readings = [reading(uuid) for uuid in (lost, broken, well)]
     same_boot = next_fitness(bad, good_readings, "boot-1", 0)
@@ -94,8 +94,8 @@ def test_a_lost_gpu_comes_back_when_it_reads_well_and_one_with_a_fatal_xid_only_
 
 
 def test_a_whole_node_grade_sells_nothing_when_one_gpu_is_lost():
-    fitness = {uuid: GpuFitness("", "b") for uuid in EIGHT}
-    one_lost = fitness | {EIGHT[3]: GpuFitness("gpu_lost", "b")}
+    fitness = {uuid: GpuHealth("b") for uuid in EIGHT}
+    one_lost = fitness | {EIGHT[3]: GpuHealth("b", "gpu_lost")}
     assert sellable_gpus("H100SXM80X8", fitness) == EIGHT
     assert sellable_gpus("H100SXM80X8", one_lost) == ()
     assert sellable_gpus("H100SXM80", one_lost) == tuple(uuid for uuid in EIGHT if uuid != EIGHT[3])

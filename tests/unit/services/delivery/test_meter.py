@@ -128,7 +128,7 @@ def test_a_fault_of_the_hardware_counts_until_the_node_reboots(changes, reason):
         ({"memory_total_mib": 40_000}, "too_little_memory"),
         ({"mig_enabled": True}, "mig_enabled"),
         ({"healthy": False}, "unhealthy"),
-        ({"energy_mj": 1}, "energy_fell"),
+        ({"recovery_action": 1, "ecc_uncorrected": None}, "recovery_action"),
         ({"processes": (process(None),)}, "foreign_process"),
         ({"processes": (process("lease-8"), process(LEASE))}, "foreign_process"),
     ],
@@ -140,6 +140,102 @@ def test_what_shows_in_one_window_costs_that_window(changes, reason):
     outcome = measure_records(honest_records(TestNode(), every_step(), odd))
     assert outcome.intervals[1] == interval(G1, START_MS + 35_000, START_MS + 45_000, conforming=False, reason=reason)
     assert outcome.delivered_gpu_s == 190
+
+
+@pytest.mark.parametrize(
+    "xid",
+    [8, 13, 31, 32, 43, 45, 68, 69, 94, 63, 74, 109],
+)
+def test_what_an_application_can_raise_and_what_only_degrades_leaves_the_hour_whole(xid):
+    def raised(now_ms):
+        return {G1: {"xid": (xid,), "ecc_uncorrected": 1 if xid == 94 else 0}} if now_ms == START_MS + 45_000 else {}
+
+    assert measure_records(honest_records(TestNode(), every_step(), raised)).delivered_gpu_s == 200
+
+
+def test_an_uncorrectable_error_stays_a_fault_over_a_restart_of_the_agent_in_the_same_boot():  # M21
+    def broken(now_ms):
+        if now_ms < START_MS + 15_000:
+            return {}
+        # The agent says why until it is started again; then it takes the count for an old one.
+        verdict = {"healthy": False, "fault": "ecc_uncorrected"} if now_ms < START_MS + 35_000 else {}
+        return {G1: {"ecc_uncorrected": 3} | verdict}
+
+    assert measure_records(honest_records(TestNode(), every_step(), broken)).intervals[:2] == (
+        interval(G1, START_MS, START_MS + 5_000),
+        interval(G1, START_MS + 5_000, END_MS, conforming=False, reason="ecc_uncorrected"),
+    )
+
+
+def test_errors_that_were_counted_before_are_held_against_nobody():
+    def old(now_ms):
+        return {G1: {"ecc_uncorrected": 3, "remapped_uncorrectable": 2}}
+
+    assert measure_records(honest_records(TestNode(), every_step(), old)).delivered_gpu_s == 200
+
+
+def test_what_the_driver_does_not_tell_is_held_against_nobody():
+    unknown = dict.fromkeys(
+        ("memory_total_mib", "utilisation_percent", "power_mw", "energy_mj", "temperature_c", "throttle"), None
+    )
+
+    def silent(now_ms):
+        return {G1: unknown | {"ecc_uncorrected": None, "remapped_correctable": None}}
+
+    assert measure_records(honest_records(TestNode(), every_step(), silent)).delivered_gpu_s == 200
+
+
+def test_an_energy_counter_that_falls_is_flagged_and_paid():
+    def reset(now_ms):
+        return {G1: {"energy_mj": now_ms - 900_000}} if now_ms >= START_MS + 45_000 else {}
+
+    outcome = measure_records(honest_records(TestNode(), every_step(), reset))
+    assert outcome.intervals[:3] == (
+        interval(G1, START_MS, START_MS + 35_000),
+        interval(G1, START_MS + 35_000, START_MS + 45_000, reason="energy_fell"),
+        interval(G1, START_MS + 45_000, END_MS),
+    )
+    assert outcome.delivered_gpu_s == 200
+
+
+BLIND = {"present": False, "healthy": False, "blind": True}
+
+
+def test_a_blind_meter_is_a_gap_short_ones_are_estimated():
+    def blind(now_ms):
+        return {G1: BLIND} if START_MS + 45_000 <= now_ms <= START_MS + 65_000 else {}
+
+    assert measure_records(honest_records(TestNode(), every_step(), blind)).intervals[:3] == (
+        interval(G1, START_MS, START_MS + 35_000),
+        interval(G1, START_MS + 35_000, START_MS + 65_000, quality="E"),
+        interval(G1, START_MS + 65_000, END_MS),
+    )
+
+
+def test_a_meter_that_is_blind_for_longer_than_the_gap_limit_proves_nothing_and_heals():
+    def blind(now_ms):
+        return {G1: BLIND} if START_MS + 45_000 <= now_ms <= START_MS + 75_000 else {}
+
+    outcome = measure_records(honest_records(TestNode(), every_step(), blind))
+    assert outcome.intervals[:3] == (
+        interval(G1, START_MS, START_MS + 35_000),
+        interval(G1, START_MS + 35_000, START_MS + 75_000, quality="M", conforming=False, reason="meter_blind"),
+        interval(G1, START_MS + 75_000, END_MS),
+    )
+    assert (outcome.delivered_gpu_s, outcome.quality_gpu_ms) == (160, {"M": 40_000, "O": 160_000})
+
+
+def test_a_fault_is_over_when_the_node_shows_a_reset():
+    def broken(now_ms):
+        if now_ms == START_MS + 45_000:
+            return {G1: {"xid": (95,)}}
+        return {G1: {"energy_mj": now_ms - 1_000_000}} if now_ms > START_MS + 70_000 else {}
+
+    assert measure_records(honest_records(TestNode(), every_step(), broken)).intervals[1:4] == (
+        interval(G1, START_MS + 35_000, START_MS + 65_000, conforming=False, reason="xid_95"),
+        interval(G1, START_MS + 65_000, START_MS + 75_000, reason="energy_fell"),
+        interval(G1, START_MS + 75_000, END_MS),
+    )
 
 
 def test_hardware_throttling_counts_only_past_its_limit():
@@ -188,7 +284,7 @@ def test_a_gap_after_which_the_energy_counter_fell_is_not_estimated():
     without = [record for record in records if not START_MS + 40_000 < record.received_ms <= START_MS + 70_000]
     assert measure_records(without).intervals[1:3] == (
         interval(G1, START_MS + 35_000, START_MS + 65_000, quality="M", conforming=False, reason="no_report"),
-        interval(G1, START_MS + 65_000, START_MS + 75_000, conforming=False, reason="energy_fell"),
+        interval(G1, START_MS + 65_000, START_MS + 75_000, reason="energy_fell"),
     )
 
 
