@@ -11,6 +11,7 @@ import httpx
 
 from agents.node.challenge import NumpyBackend
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
+from agents.node.clock import VenueClock
 from agents.node.config import AgentConfig
 from agents.node.ending import ExitStatus, end_on_signals
 from agents.node.enrol import remembered
@@ -21,15 +22,15 @@ from agents.node.inventory import Nvml, Telemetry
 from agents.node.leases import LeaseBook
 from agents.node.lessor import Lessor
 from agents.node.market import OperatorAccount
-from agents.node.node import Node, Parts
+from agents.node.node import LEAVE_TIMEOUT_S, Node, Parts
 from agents.node.policy import PolicyFile
 from agents.node.proving import Prover
 from agents.node.seller import Seller
 from agents.node.state import StateFolder
 from schemas.nodes import InspectionReply
 
-HTTP_TIMEOUT_S = 10
 BOOK_FRESH_S = 2
+LEAVE_SHARE = 0.6
 SIMULATED = (
     "NVML IS SIMULATED: these GPUs come from the stand-in library %s, not from hardware. "
     "Every report says so; only a sandbox takes them."
@@ -76,12 +77,16 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
     policy = PolicyFile(config.policy)
     telemetry = open_nvml(policy)
     key = ApiKey.load(config.api_key, config.api_key_file)
-    async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
+    async with httpx.AsyncClient() as http:
         with ThreadPoolExecutor(max_workers=1) as executor:
-            gateway = GatewayClient(http, config.venue.gateway_url, config.venue.market_data_url, key)
+            clock = VenueClock()
+            venue = config.venue
+            gateway = GatewayClient(http, venue.gateway_url, venue.market_data_url, key, clock, config.patience())
             account = OperatorAccount(gateway, BOOK_FRESH_S)
-            delivery = DeliveryClient(http, config.venue.delivery_url)
-            node = make_node(telemetry, policy, state, delivery, account, executor, config.read_token())
+            delivery = DeliveryClient(http, venue.delivery_url, clock, config.patience())
+            token = config.read_token()
+            leave_s = LEAVE_SHARE * config.stop_timeout_s
+            node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s)
             end_on_signals(node.stop, config.stop_timeout_s)
             await node.run()
 
@@ -93,7 +98,7 @@ async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str
     if known is None:
         raise BadConfiguration("the node is not enrolled, so nobody would know its key")
     telemetry = open_nvml(PolicyFile(config.policy))
-    async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
+    async with httpx.AsyncClient() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url)
         if nonce is None:
             nonce = await delivery.inspection_nonce(ApiKey.load(config.api_key, config.api_key_file))
@@ -117,6 +122,7 @@ def make_node(
     account: OperatorAccount,
     executor: Executor,
     token: str | None,
+    leave_timeout_s: float = LEAVE_TIMEOUT_S,
 ) -> Node:
     """Puts a node together on a machine's own state folder."""
     identity = Identity.load_or_make(state)
@@ -129,8 +135,9 @@ def make_node(
             delivery=delivery,
             prover=Prover(identity, NumpyBackend(), delivery, executor),
             lessor=Lessor(identity, LeaseBook(state), policy, delivery),
-            seller=Seller(account),
+            seller=Seller(account, delivery.clock),
             token=token,
+            leave_timeout_s=leave_timeout_s,
         )
     )
 

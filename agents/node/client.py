@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +11,9 @@ from urllib.parse import urlencode
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.node.errors import BadConfiguration, VenueRefused, VenueUnreachable
+from agents.node.clock import VenueClock, mono_ms
+from agents.node.errors import BadAnswer, BadConfiguration
+from agents.node.wire import Patience, Wire, read_object
 from schemas.base import Model
 from schemas.nodes import (
     ChallengeCommit,
@@ -31,6 +32,7 @@ from schemas.nodes import (
 from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, request_text
 
 Reply = TypeVar("Reply", bound=Model)
+TimedReply = TypeVar("TimedReply", EnrolReply, ReportReply)
 JSON_HEADERS = {"Content-Type": "application/json"}
 REQUESTS_AT_ONCE = 8
 
@@ -50,9 +52,9 @@ class ApiKey:
         except (OSError, ValueError) as error:
             raise BadConfiguration(f"{file} is not the private half of an API key: {error}") from error
 
-    def headers(self, method: str, path: str, query: str, body: bytes) -> dict[str, str]:
-        """Returns the headers that sign one request."""
-        ts_ms, nonce = time.time_ns() // 1_000_000, secrets.token_hex(16)
+    def headers(self, method: str, path: str, query: str, body: bytes, ts_ms: int) -> dict[str, str]:
+        """Returns the headers that sign one request at a time of the venue's clock."""
+        nonce = secrets.token_hex(16)
         text = request_text(method, path, query, body, ts_ms, nonce, self.key_id)
         return {
             KEY_HEADER: self.key_id,
@@ -63,18 +65,21 @@ class ApiKey:
 
 
 class DeliveryClient:
-    """Delivery's edge, as `schemas.nodes` lists it."""
+    """Delivery's edge, as `schemas.nodes` lists it. Its answers set the clock that all of the agent goes by."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
-        self._http, self._url = http, url.rstrip("/")
+    def __init__(
+        self, http: httpx.AsyncClient, url: str, clock: VenueClock | None = None, patience: Patience | None = None
+    ) -> None:
+        self.clock = clock or VenueClock()
+        self._wire, self._url = Wire(http, patience), url.rstrip("/")
 
     async def enrol(self, request: EnrolRequest) -> EnrolReply:
         """Enrols the node."""
-        return await self._post("/v1/nodes", request, EnrolReply)
+        return await self._timed("/v1/nodes", request, EnrolReply)
 
     async def report(self, report: Report) -> ReportReply:
         """Sends one report."""
-        return await self._post(f"/v1/nodes/{report.agent}/reports", report, ReportReply)
+        return await self._timed(f"/v1/nodes/{report.agent}/reports", report, ReportReply)
 
     async def commit(self, commit: ChallengeCommit) -> OpeningRequest:
         """Commits to finished chains, and gets what is to be opened."""
@@ -95,16 +100,23 @@ class DeliveryClient:
     async def inspection_nonce(self, key: ApiKey) -> str:
         """Asks, as the operator, for a nonce to bind an inspection to."""
         path = "/v1/inspections/nonces"
-        headers = key.headers("POST", path, "", b"")
-        request = self._http.build_request("POST", self._url + path, headers=headers)
-        return (await _send(self._http, request)).json()["nonce"]
+        headers = key.headers("POST", path, "", b"", self.clock.now_ms())
+        given = read_object(await self._wire.send("POST", self._url + path, headers), path).get("nonce")
+        if not isinstance(given, str):
+            raise BadAnswer(f"POST {path}: answered without a nonce")
+        return given
 
     def _challenge_path(self, message: ChallengeCommit | ChallengeOpening, step: str) -> str:
         return f"/v1/nodes/{message.agent}/challenges/{message.challenge_id}/{step}"
 
+    async def _timed(self, path: str, message: Model, reply: type[TimedReply]) -> TimedReply:
+        sent_ms = mono_ms()
+        answer = await self._post(path, message, reply)
+        self.clock.observe(answer.server_time_ms, sent_ms, mono_ms())
+        return answer
+
     async def _post(self, path: str, message: Model, reply: type[Reply]) -> Reply:
-        request = self._http.build_request("POST", self._url + path, content=message.canonical(), headers=JSON_HEADERS)
-        return reply.model_validate_json((await _send(self._http, request)).content)
+        return await self._wire.read(reply, "POST", self._url + path, JSON_HEADERS, message.canonical())
 
 
 class GatewayClient:
@@ -113,8 +125,16 @@ class GatewayClient:
     Few requests are under way at once: one that waited in a queue after it was signed would come too late.
     """
 
-    def __init__(self, http: httpx.AsyncClient, gateway_url: str, market_data_url: str, key: ApiKey) -> None:
-        self._http, self._key = http, key
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        gateway_url: str,
+        market_data_url: str,
+        key: ApiKey,
+        clock: VenueClock | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._wire, self._key, self._clock = Wire(http, patience), key, clock or VenueClock()
         self._gateway_url, self._market_data_url = gateway_url.rstrip("/"), market_data_url.rstrip("/")
         self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
@@ -123,42 +143,27 @@ class GatewayClient:
         body = b"" if document is None else json.dumps(document, separators=(",", ":")).encode()
         url = self._gateway_url + path + (f"?{query}" if query else "")
         async with self._turns:
-            headers = self._key.headers(method, path, query, body) | (JSON_HEADERS if body else {})
-            request = self._http.build_request(method, url, content=body, headers=headers)
-            return (await _send(self._http, request)).json()
+            signed = self._key.headers(method, path, query, body, self._clock.now_ms())
+            content = await self._wire.send(method, url, signed | (JSON_HEADERS if body else {}), body)
+        return read_object(content, f"{method} {url}")
 
     async def pages(self, path: str, **filters: str) -> list[dict]:
         """Returns all items of a paged list."""
         items: list[dict] = []
         while True:
             page = await self.call("GET", path, query=urlencode(filters))
-            items += page["items"]
-            if page["cursor"] is None:
+            try:
+                items += page["items"]
+                cursor = page["cursor"]
+            except (KeyError, TypeError) as error:
+                raise BadAnswer(f"GET {path}: answered what is no page of a list") from error
+            if cursor is None:
                 return items
-            filters["cursor"] = page["cursor"]
+            if cursor == filters.get("cursor"):
+                raise BadAnswer(f"GET {path}: the next page is the same again")
+            filters["cursor"] = cursor
 
     async def read_market(self, path: str) -> dict:
         """Reads something public."""
-        return (await _send(self._http, self._http.build_request("GET", self._market_data_url + path))).json()
-
-
-async def _send(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    try:
-        response = await http.send(request)
-    except httpx.TransportError as error:
-        raise VenueUnreachable(f"{request.method} {request.url}: {error!r}") from error
-    if response.is_success:
-        return response
-    problem = _problem(response)
-    code, detail = problem.get("code", "unknown"), problem.get("detail", response.text[:200])
-    if response.status_code >= 500:
-        raise VenueUnreachable(f"{request.method} {request.url}: {response.status_code} {code} {detail}")
-    raise VenueRefused(response.status_code, code, detail, problem)
-
-
-def _problem(response: httpx.Response) -> dict:
-    try:
-        document = response.json()
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
+        url = self._market_data_url + path
+        return read_object(await self._wire.send("GET", url), f"GET {url}")

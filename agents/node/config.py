@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from agents.node.ending import STOP_TIMEOUT_S
 from agents.node.errors import BadConfiguration
+from agents.node.wire import TIMEOUT_MAX_S, TIMEOUT_S, Patience
 from schemas.base import Model
 from schemas.complaints import in_words
 from schemas.ids import Identifier
@@ -24,7 +25,8 @@ class Venue(Model):
 class AgentConfig(Model):
     """The whole file; relative paths count from its folder. `token` is needed until the node is enrolled.
 
-    `stop_timeout_s` bounds how long the agent takes to end when it is told to, even if the venue hangs.
+    `stop_timeout_s` bounds how long the agent takes to end when it is told to, even if the venue hangs. An answer is
+    waited for `http_timeout_s`, and after time-outs longer, up to `http_timeout_max_s`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -37,6 +39,8 @@ class AgentConfig(Model):
     token: str | None = None
     token_file: Path | None = None
     stop_timeout_s: Annotated[float, Field(gt=0, le=3600)] = STOP_TIMEOUT_S
+    http_timeout_s: Annotated[float, Field(gt=0, le=600)] = TIMEOUT_S
+    http_timeout_max_s: Annotated[float, Field(gt=0, le=600)] = TIMEOUT_MAX_S
 
     @classmethod
     def load(cls, file: Path) -> "AgentConfig":
@@ -49,6 +53,10 @@ class AgentConfig(Model):
             raise BadConfiguration(f"configuration {file}: {error}") from error
         paths = {name: value for name, value in config if isinstance(value, Path)}
         return config.model_copy(update={name: file.parent / path for name, path in paths.items()})
+
+    def patience(self) -> Patience:
+        """Returns how long a client of the venue waits for answers."""
+        return Patience(self.http_timeout_s, self.http_timeout_max_s)
 
     def read_token(self) -> str | None:
         """Returns the enrolment token, where one was given."""

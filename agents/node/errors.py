@@ -17,12 +17,12 @@ class NoGpus(AgentError):
     """NVML is missing or lists no GPU: there is nothing to sell."""
 
 
-class ChainBroken(AgentError):
-    """The venue knows a later report of this node than the node does: its state folder is not its own any more."""
-
-
 class VenueUnreachable(AgentError):
     """The venue did not answer; what was asked may or may not have happened."""
+
+
+class BadAnswer(VenueUnreachable):
+    """Something answered in the venue's place, or the venue answered what nobody can read."""
 
 
 class VenueRefused(AgentError):

@@ -17,7 +17,7 @@ from typing import Annotated
 import httpx
 from pydantic import Field, ValidationError
 
-from agents.node.app import BOOK_FRESH_S, HTTP_TIMEOUT_S, make_node, set_up_logs
+from agents.node.app import BOOK_FRESH_S, make_node, set_up_logs
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.config import Venue
 from agents.node.ending import end_on_signals
@@ -113,7 +113,7 @@ def _make_nodes(fleet: Fleet, http: httpx.AsyncClient, executor: ThreadPoolExecu
     for site in fleet.sites:
         if site.api_key not in accounts:
             key = ApiKey.load(site.api_key, site.api_key_file)
-            gateway = GatewayClient(http, fleet.venue.gateway_url, fleet.venue.market_data_url, key)
+            gateway = GatewayClient(http, fleet.venue.gateway_url, fleet.venue.market_data_url, key, delivery.clock)
             accounts[site.api_key] = OperatorAccount(gateway, BOOK_FRESH_FLEET_S)
         nodes[site.policy.label] = make_node(
             PlayedTelemetry(site),
@@ -174,7 +174,7 @@ def _played_reading(gpu: GpuInventory, energy_mj: int) -> GpuReading:
 
 
 async def _run_with_client(fleet: Fleet) -> int:
-    async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S) as http:
+    async with httpx.AsyncClient() as http:
         return await run_fleet(fleet, http)
 
 

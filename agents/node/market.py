@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from agents.node.client import GatewayClient
-from agents.node.errors import VenueRefused
+from agents.node.errors import BadAnswer, VenueRefused, VenueUnreachable
 from agents.node.policy import PriceRule
 from agents.node.posting import Ask, Offer, Terms, price_at, price_text, round_up_to_tick
 from schemas.ids import contract_start_s
@@ -29,8 +31,9 @@ class OperatorAccount:
     async def terms(self, product: str) -> Terms | None:
         """Returns a product's terms, None where the venue lists no such product."""
         if product not in self._terms:
-            rows = (await self._gateway.read_market("/v1/products"))["items"]
-            self._terms = {row["product"]: _terms(row) for row in rows}
+            listed = await self._gateway.read_market("/v1/products")
+            with readable("/v1/products"):
+                self._terms = {row["product"]: _terms(row) for row in listed["items"]}
         return self._terms.get(product)
 
     async def book_of(self, node_id: str) -> tuple[tuple[Ask, ...], dict[int, int]]:
@@ -52,15 +55,20 @@ class OperatorAccount:
             "to": _rfc3339(offer.to_s),
             "client_order_id": name,
         } | _floor(prices, terms.tick_micros)
-        reply = await self._gateway.call("POST", "/v1/orders", document)
+        try:
+            reply = await self._gateway.call("POST", "/v1/orders", document)
+        except (VenueUnreachable, asyncio.CancelledError):
+            self._read_at = float("-inf")  # it may stand all the same
+            raise
         order = reply.get("order")
-        if order is None or order["filled_qty"]:
-            self._read_at = float("-inf")  # unknown, or sold in part at once: only the venue knows what stands
-            return
-        self._asks.setdefault(node_id, []).extend(
-            Ask(order["order_id"], start_s, offer.gpus, price_at(start_s, prices, terms.tick_micros))
-            for start_s in range(offer.from_s, offer.to_s, terms.period_s)
-        )
+        with readable("/v1/orders"):
+            if order is None or order["filled_qty"]:
+                self._read_at = float("-inf")  # unknown, or sold in part at once: only the venue knows what stands
+                return
+            self._asks.setdefault(node_id, []).extend(
+                Ask(order["order_id"], start_s, offer.gpus, price_at(start_s, prices, terms.tick_micros))
+                for start_s in range(offer.from_s, offer.to_s, terms.period_s)
+            )
 
     async def reprice(self, node_id: str, terms: Terms, order_id: int, prices: PriceRule) -> None:
         """Gives a capacity order's asks the policy's prices; the books are read anew, since some may trade at once."""
@@ -81,17 +89,17 @@ class OperatorAccount:
         # Positions first: a fill between the two reads then looks like a gap, which the venue refuses to fill twice.
         positions = await self._gateway.pages("/v1/positions", role="operator", state="OPEN", limit=PAGE)
         orders = await self._gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE)
-        capacity = [order for order in orders if order["kind"] == "capacity"]
         asks: dict[str, list[Ask]] = {}
-        for order in capacity:
-            asks.setdefault(order["node"], []).extend(await self._asks_of(order))
-        self._asks = asks
+        sold: dict[str, dict[int, int]] = {}
+        with readable("/v1/orders and /v1/positions"):
+            capacity = [order for order in orders if order["kind"] == "capacity"]
+            for order in capacity:
+                asks.setdefault(order["node"], []).extend(await self._asks_of(order))
+            for position in positions:
+                of_node, start_s = sold.setdefault(position["node"], {}), contract_start_s(position["contract"])
+                of_node[start_s] = of_node.get(start_s, 0) + position["qty"]
+        self._asks, self._sold = asks, sold
         self._parts = {order["order_id"]: self._parts[order["order_id"]] for order in capacity}
-        self._sold = {}
-        for position in positions:
-            sold = self._sold.setdefault(position["node"], {})
-            start_s = contract_start_s(position["contract"])
-            sold[start_s] = sold.get(start_s, 0) + position["qty"]
 
     async def _asks_of(self, order: dict) -> list[Ask]:
         """Reads the asks of a capacity order, unless it has not changed since the last time."""
@@ -100,6 +108,15 @@ class OperatorAccount:
             asks = await self._gateway.pages("/v1/orders", status="open", parent_id=str(order_id), limit=PAGE)
             self._parts[order_id] = (version, [_ask(order_id, ask) for ask in asks])
         return self._parts[order_id][1]
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Turns what goes wrong while an answer is read into a BadAnswer that names the path."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadAnswer(f"GET {path}: answered what cannot be read: {error!r}") from error
 
 
 def _terms(row: dict) -> Terms:

@@ -25,8 +25,14 @@ class Prover:
     def __init__(self, identity: Identity, backend: Backend, delivery: DeliveryClient, executor: Executor) -> None:
         self._identity, self._backend, self._delivery, self._executor = identity, backend, delivery, executor
 
-    async def prove(self, challenge: Challenge, node_id: str, present: frozenset[str]) -> ChallengeVerdict:
-        """Proves the GPUs that are there; for a lost one nothing is claimed, and the venue sees that it is missing."""
+    async def prove(self, challenge: Challenge, node_id: str, present: frozenset[str]) -> ChallengeVerdict | None:
+        """Proves the GPUs that are there; for a lost one nothing is claimed, and the venue sees that it is missing.
+
+        Returns None where none is there: the challenge then goes without an answer.
+        """
+        if present.isdisjoint(challenge.gpu_uuids):
+            log.warning("challenge %s (%s) goes unanswered: no GPU is there", challenge.challenge_id, challenge.cause)
+            return None
         loop = asyncio.get_running_loop()
         chains = {
             uuid: await loop.run_in_executor(self._executor, run_chain, self._backend, challenge, node_id, uuid)

@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 
+from agents.node.clock import VenueClock
 from agents.node.errors import VenueRefused
 from agents.node.market import OperatorAccount
 from agents.node.policy import Policy
@@ -18,10 +19,9 @@ log = logging.getLogger("hourbook.agent")
 class Seller:
     """One node's stall. What it wants follows from the policy each time; what stands it reads from the venue."""
 
-    def __init__(self, account: OperatorAccount) -> None:
-        self._account = account
+    def __init__(self, account: OperatorAccount, clock: VenueClock) -> None:
+        self._account, self._clock = account, clock
         self.node_id = ""
-        self.server_ahead_ms = 0
         self._poor_until = 0.0
         self._said: dict[object, str] = {}
 
@@ -45,7 +45,7 @@ class Seller:
 
     async def _plan(self, policy: Policy, terms: Terms, gpus: int) -> Plan:
         asks, sold = await self._account.book_of(self.node_id)
-        now_s = int(time.time() + self.server_ahead_ms / 1000)
+        now_s = self._clock.now_ms() // 1000
         starts = open_periods(terms, now_s, policy.periods_ahead, GATE_MARGIN_S)
         starts = without_small_tail(starts, asks, policy.extend_by)
         prices = {start_s: price_at(start_s, policy.price, terms.tick_micros) for start_s in starts}

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.node.app import make_node
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
-from agents.node.errors import BadConfiguration, ChainBroken
+from agents.node.errors import BadConfiguration
 from agents.node.fleet import PlayedTelemetry, Site
 from agents.node.inventory import absent
 from agents.node.market import OperatorAccount
@@ -233,17 +234,109 @@ async def test_a_restarted_node_is_the_same_node_and_goes_on_with_its_chain(site
     assert len({report.agent for report in site.venue.reports}) == 1
 
 
-async def test_a_node_whose_chain_the_venue_refuses_for_good_ends_with_its_capacity_withdrawn(site):
-    with pytest.raises(ChainBroken, match="report_forked"):
-        async with site.running() as running:
-            await until(lambda: site.gpus_offered() == [4, 4, 4])
-            site.venue._report = lambda report: _refuse_forked()
-            await asyncio.wait_for(asyncio.shield(running), 20)
-    assert site.venue.standing() == []
+@pytest.mark.parametrize("code", ["report_forked", "node_barred", "unknown_node", "never_heard_of", "report_gap"])
+async def test_no_refusal_of_a_report_ends_the_node_its_leases_run_on_and_it_heals(site, code):
+    async with site.running() as running:
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.venue.starts = [site.lease()]
+        await until(lambda: site.venue.reports[-1].lease_ids == ("lease-1",))
+        take = site.venue._report
+        site.venue._report = lambda report: _refuse(code)
+        await until(lambda: site.venue.standing() == [])
+        await until(lambda: site.node.reports_waiting > 3)
+        assert not running.done()
+        site.venue._report = take
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        assert site.venue.reports[-1].lease_ids == ("lease-1",)
+        assert [report.seq for report in site.venue.reports] == list(range(1, len(site.venue.reports) + 1))
+    assert site.node.faults == {}
 
 
-def _refuse_forked() -> httpx.Response:
-    return httpx.Response(409, json={"code": "report_forked", "detail": "two histories", "retryable": False})
+def _refuse(code: str) -> httpx.Response:
+    return httpx.Response(409, json={"code": code, "detail": "no", "retryable": False})
+
+
+ODD_ANSWERS = {
+    "a proxy's page": httpx.Response(200, text="<html>Sign in</html>"),
+    "a redirect": httpx.Response(302, headers={"Location": "http://elsewhere/"}),
+    "an empty body": httpx.Response(200),
+    "a page that forbids": httpx.Response(403, text="<html>no</html>"),
+    "another document": httpx.Response(200, json={"hello": 1}),
+    "a list": httpx.Response(200, json=[]),
+    "a list as a problem": httpx.Response(409, json=[]),
+    "no code": httpx.Response(400, json={"detail": "no"}),
+    "broken text": httpx.Response(200, content=b"\xff\xfe{"),
+    "a deep document": httpx.Response(200, content=b"[" * 100_000),
+    "a huge body": httpx.Response(200, content=b" " * (33 * 2**20)),
+    "a stale nonce without a nonce": httpx.Response(409, json={"code": "report_nonce_stale", "detail": "no"}),
+}
+
+
+@pytest.mark.parametrize("words", ODD_ANSWERS)
+async def test_whatever_answers_in_the_venues_place_the_node_goes_on_when_it_is_over(site, words, caplog):
+    async with site.running() as running:
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        answer = site.venue._answer
+        site.venue._answer = lambda request: ODD_ANSWERS[words]
+        await until(lambda: site.node.reports_waiting > 2)
+        assert not running.done()
+        site.venue._answer = answer
+        seen = len(site.venue.reports)
+        await until(lambda: len(site.venue.reports) > seen + 3 and site.gpus_offered() == [4, 4, 4])
+    assert site.node.faults == {}
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_fault_in_one_loop_is_shown_once_and_the_other_loops_live(site, caplog):
+    async with site.running() as running:
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        balance = site.node._parts.seller.balance
+
+        async def fail(*arguments: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        site.node._parts.seller.balance = fail
+        seen = len(site.venue.reports)
+        await until(lambda: site.node.faults == {"selling": 2})
+        await until(lambda: len(site.venue.reports) > seen + 10)
+        assert not running.done()
+        assert len([record for record in caplog.records if record.exc_info]) == 1
+        site.node._parts.seller.balance = balance
+        site.policy.write_text(POLICY.replace('"12.84"', '"13.00"'))
+        await until(lambda: {price for _, _, price in site.venue.standing()} == {"13.000000"})
+
+
+async def test_a_fault_while_reading_gpus_costs_that_window_and_nothing_else(site):
+    async with site.running() as running:
+        await until(lambda: len(site.venue.reports) > 3)
+        read = site.telemetry.read
+        site.telemetry.read = lambda: 1 / 0
+        await until(lambda: site.node.faults.get("reporting", 0) >= 1)
+        site.telemetry.read = read
+        seen = len(site.venue.reports)
+        await until(lambda: len(site.venue.reports) > seen + 3)
+        assert not running.done()
+
+
+async def test_a32_a_gate_challenge_of_a_node_without_gpus_goes_unanswered_and_the_node_goes_on(site):
+    site.telemetry.lost = set(site.uuids)
+    async with site.running() as running:
+        await until(lambda: len(site.venue.reports) > 5)
+        assert not running.done()
+    assert (site.venue.verdicts, site.node.faults) == ([], {})
+
+
+async def test_a_jump_of_the_wall_clock_moves_nothing(site, monkeypatch):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        wall_ns = time.time_ns
+        monkeypatch.setattr("tests.fakes.venue._wall_ms", lambda: wall_ns() // 1_000_000)
+        for hours in (1, -1):
+            monkeypatch.setattr(time, "time_ns", lambda hours=hours: wall_ns() + hours * 3600 * 10**9)
+            seen = len(site.venue.reports)
+            await until(lambda seen=seen: len(site.venue.reports) > seen + 5)
+            assert site.gpus_offered() == [4, 4, 4]
+        assert len(site.venue.posted) == 1
 
 
 async def test_a_lease_is_opened_by_the_hook_reported_while_it_lives_and_closed_by_the_hook(site):
