@@ -91,7 +91,7 @@ def add_party_routes(
     @app.get("/v1/receipts")
     async def list_receipts(
         caller: read,
-        cursor: Annotated[int, Query(ge=1)] = LAST_POSITION,
+        cursor: Annotated[int, Query(ge=1, le=LAST_POSITION)] = LAST_POSITION,
         limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max,
         revisions: bool = False,
     ) -> Response:

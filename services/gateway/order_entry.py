@@ -24,6 +24,7 @@ from services.gateway.replays import Result, find_first_result, find_if_closed
 from services.gateway.views import as_first_decided, fills_of, refused, timing, why_refused
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
+from services.kit.inputs import read_number
 from services.kit.store import DatabaseAway
 
 JSON = "application/json"
@@ -198,9 +199,10 @@ class OrderEntry:
 
 def order_number(text: str) -> int:
     """Reads an order id of a path."""
-    if not text.isdecimal() or not 0 < int(text) <= COUNTER_MAX:
+    number = read_number(text, COUNTER_MAX)
+    if not number:
         raise ProblemError("not_found", "order ids are positive numbers")
-    return int(text)
+    return number
 
 
 def behind(error: Exception) -> ProblemError:

@@ -27,6 +27,7 @@ from services.gateway.domain import HistoryBehind
 from services.gateway.records import Refusal
 from services.kit.auth import Caller
 from services.kit.http import ProblemError
+from services.kit.inputs import read_number
 from services.kit.store import DatabaseAway
 
 SEQ_MAX = 2**63 - 1
@@ -176,9 +177,9 @@ def _seq_of(cursor: str | None) -> int:
         return SEQ_MAX
     try:
         name, _, digits = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")
-        seq = int(digits) if name == "seq" and digits.isdecimal() else 0
+        seq = read_number(digits) if name == "seq" else None
     except ValueError as error:
         raise ProblemError("malformed_request", "no such cursor") from error
-    if not 0 < seq <= SEQ_MAX:
+    if not seq:
         raise ProblemError("malformed_request", "no such cursor")
     return seq

@@ -13,7 +13,10 @@ from schemas import signing
 from schemas.accounts import ApiKeySet, Scope
 from schemas.ids import AccountId
 from services.kit.http import OPEN_PATHS, ProblemError
+from services.kit.inputs import read_number
 from services.kit.keys import signature_holds
+
+UNSIGNED = "key, timestamp, nonce and signature headers are needed"
 
 
 class RouteWithoutScope(Exception):
@@ -81,9 +84,11 @@ class Authenticator:
             key_id, nonce, signature = (
                 headers[n] for n in (signing.KEY_HEADER, signing.NONCE_HEADER, signing.SIGNATURE_HEADER)
             )
-            ts_ms = int(headers[signing.TIMESTAMP_HEADER])
-        except (KeyError, ValueError) as error:
-            raise ProblemError("unsigned_request", "key, timestamp, nonce and signature headers are needed") from error
+            ts_ms = read_number(headers[signing.TIMESTAMP_HEADER])
+        except KeyError as error:
+            raise ProblemError("unsigned_request", UNSIGNED) from error
+        if ts_ms is None:
+            raise ProblemError("unsigned_request", UNSIGNED)
         key, now_ms = self._key(key_id, client), self._now_ms()
         if abs(now_ms - ts_ms) > self._window_ms or ts_ms < self._started_ms - 1_000:
             raise ProblemError("timestamp_outside_window", f"within {self._window_ms} ms of {now_ms}", retryable=True)
@@ -109,8 +114,10 @@ class Authenticator:
 
         async def caller(request: Request) -> Caller:
             client = request.client.host if request.client else None
+            # Not `request.url`, which a Host header of the caller's could break.
+            query = request.scope["query_string"].decode("latin-1")
             found = self.verify(
-                request.method, request.scope["path"], request.url.query, await request.body(), request.headers, client
+                request.method, request.scope["path"], query, await request.body(), request.headers, client
             )
             check_scope(found, scope)
             return found

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import nullcontext
 from uuid import uuid4
 
+import asyncpg
+import structlog
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.complaints import in_words
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
+from services.kit.inputs import complaint_about, read_number
 from services.kit.readiness import Readiness
 
 # What a probe or a reader of the documents may ask for at any time, without a key.
@@ -61,7 +64,8 @@ def problem_response(error: ProblemError, request_id: str) -> Response:
 
 def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) -> FastAPI:
     """Returns an application with everything that the services' HTTP sides have in common."""
-    app = FastAPI(title=f"Hourbook {service}", version="1", docs_url="/docs", redoc_url=None)
+    # Without redirects for a trailing slash: they would echo the caller's Host header, and no signature fits them.
+    app = FastAPI(title=f"Hourbook {service}", version="1", docs_url="/docs", redoc_url=None, redirect_slashes=False)
     app.add_middleware(RequestGuard, body_bytes_max=body_bytes_max, readiness=readiness)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
 
@@ -78,6 +82,13 @@ def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) 
     async def on_http(request: Request, error: HTTPException) -> Response:
         code = STATUS_CODES.get(error.status_code, "malformed_request")
         return problem_response(ProblemError(code, str(error.detail), error.status_code), request.state.request_id)
+
+    @app.exception_handler(asyncpg.DataError)
+    async def on_unstorable(request: Request, error: asyncpg.DataError) -> Response:
+        # The routes' own bounds come first; what they let through and no column can keep is still the caller's value.
+        structlog.get_logger().warning("a value that no column can keep", path=request.scope["path"], error=str(error))
+        problem = ProblemError("malformed_request", "a value is outside what can be kept")
+        return problem_response(problem, request.state.request_id)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
@@ -96,7 +107,9 @@ def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) 
 
 
 class RequestGuard:
-    """Gives every request an id; answers 503 until the service is ready, and 413 to a body that is too large."""
+    """Gives every request an id; answers 503 until the service is ready, 413 to a body that is too large, and 400 to a
+    request that holds what no route may see (services.kit.inputs).
+    """
 
     def __init__(self, app: ASGIApp, body_bytes_max: int, readiness: Readiness):
         self._app, self._body_bytes_max, self._readiness = app, body_bytes_max, readiness
@@ -107,27 +120,46 @@ class RequestGuard:
             return await self._app(scope, receive, send)
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        try:
+            body = await self._checked_body(scope, receive)
+        except ProblemError as refusal:
+            return await problem_response(refusal, request_id)(scope, receive, send)
+        if body is not None:
+            await self._app(scope, _replayed(body, receive), send)
+
+    async def _checked_body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Reads the whole body; None where the client has gone. Raises ProblemError."""
         if self._readiness.waiting and scope["path"] not in OPEN_PATHS:
-            refusal = _not_ready(self._readiness)
-        elif not length.isdigit() or int(length) > self._body_bytes_max:
-            refusal = _too_large(self._body_bytes_max)
-        else:
-            return await self._app(scope, self._counted(receive), send)
-        await problem_response(refusal, request_id)(scope, receive, send)
-
-    def _counted(self, receive: Receive) -> Receive:
-        seen_bytes = 0
-
-        async def counted() -> Message:
-            nonlocal seen_bytes
+            raise _not_ready(self._readiness)
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if read_number(length.decode("latin-1"), self._body_bytes_max) is None:
+            raise _too_large(self._body_bytes_max)
+        parts, seen_bytes = [], 0
+        while True:
             message = await receive()
-            seen_bytes += len(message.get("body", b""))
+            if message["type"] == "http.disconnect":
+                return None
+            parts.append(message.get("body", b""))
+            seen_bytes += len(parts[-1])
             if seen_bytes > self._body_bytes_max:
                 raise _too_large(self._body_bytes_max)
-            return message
+            if not message.get("more_body", False):
+                break
+        body = b"".join(parts)
+        if complaint := complaint_about(scope["path"], scope["query_string"], headers.get(b"host", b""), body):
+            raise ProblemError("malformed_request", complaint)
+        return body
 
-        return counted
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Returns a `receive` that hands the body out in one piece, then whatever comes after it."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed
 
 
 def _too_large(bytes_max: int) -> ProblemError:

@@ -15,6 +15,7 @@ from schemas.listings import (
 from schemas.money import format_micros
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError, problem_response
+from services.kit.inputs import read_number
 from services.kit.store import AWAY, Pool
 from services.listings.domain import ListingError
 from services.listings.sales import Sales
@@ -133,6 +134,7 @@ def view(listing: Listing, account: str | None = None) -> ListingView:
 def _number(cursor: str | None) -> int | None:
     if cursor is None:
         return None
-    if not cursor.isdigit() or len(cursor) > 18:
+    number = read_number(cursor)
+    if number is None:
         raise ProblemError("malformed_request", "cursor: not one of ours")
-    return int(cursor)
+    return number

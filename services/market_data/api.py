@@ -24,6 +24,7 @@ from schemas.market_data import (
 )
 from services.kit.auth import public
 from services.kit.http import ProblemError
+from services.kit.inputs import read_number
 from services.kit.store import DatabaseAway, Pool
 from services.market_data import rows, store
 from services.market_data.candles import intervals_for
@@ -35,7 +36,7 @@ from services.market_data.settings import Settings
 SEQ_MAX = 2**63 - 1
 
 Limit = Annotated[int, Query(ge=1)]
-Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,19}$")]
+Cursor = Annotated[str | None, Query(max_length=19, description="As the last page gave it.")]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _add_reference(router: APIRouter, views: Views) -> None:
         """Contracts that are listed or ended lately, by name; `cursor` goes on where the last page ended."""
         found = views.product(product).contracts.values() if product else market.contracts.values()
         chosen = sorted((c for c in found if state in (None, c.state)), key=lambda c: (c.product, c.start_s))
-        first = int(cursor or 0)
+        first = _number(cursor, 0)
         after = first + views.rows(limit)
         items = tuple(rows.contract_row(view) for view in chosen[first:after])
         return answer(ContractPage(items=items, cursor=str(after) if after < len(chosen) else None, seq=market.seq))
@@ -150,7 +151,7 @@ def _add_history(router: APIRouter, views: Views) -> None:
     async def trades(sym: Contract | Product | None = None, limit: Limit = 100, cursor: Cursor = None) -> Response:
         """Trades, newest first: of a contract, of a product, or all."""
         count = views.rows(limit)
-        found, seq = await views.history(store.trades, sym, int(cursor or SEQ_MAX), count)
+        found, seq = await views.history(store.trades, sym, _number(cursor, SEQ_MAX), count)
         following = str(found[-1].seq) if len(found) == count else None
         return answer(TradePage(items=tuple(map(rows.trade_row, found)), cursor=following, seq=seq))
 
@@ -176,9 +177,16 @@ def _add_history(router: APIRouter, views: Views) -> None:
     async def index(product: Product, limit: Limit = 48, cursor: Cursor = None) -> Response:
         """Values of a product's index by delivery period, latest first, with method and inputs' digest."""
         count = views.rows(limit)
-        found, seq = await views.history(store.indexes, product, int(cursor or SEQ_MAX), count)
+        found, seq = await views.history(store.indexes, product, _number(cursor, SEQ_MAX), count)
         following = str(contract_start_s(found[-1].contract) * 1000) if len(found) == count else None
         return answer(IndexPage(items=tuple(map(rows.index_row, found)), cursor=following, seq=seq))
+
+
+def _number(cursor: str | None, otherwise: int) -> int:
+    number = otherwise if cursor is None else read_number(cursor)
+    if number is None:
+        raise ProblemError("malformed_request", "cursor: not one of ours")
+    return number
 
 
 def _milliseconds(moment: datetime | None, otherwise: int) -> int:

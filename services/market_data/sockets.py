@@ -15,6 +15,7 @@ from schemas.complaints import in_words
 from schemas.market_data import Acknowledged, FeedProblem, FeedRequest, Heartbeat
 from services.kit.auth import public
 from services.kit.http import ProblemError
+from services.kit.inputs import read_number
 from services.kit.readiness import Readiness
 from services.market_data import metrics
 from services.market_data.domain import Market
@@ -119,9 +120,9 @@ def _requests(names: list[str], last_event_id: str | None) -> list[FeedRequest]:
         raise ProblemError(
             "malformed_request", "listings and delivery have sequences of their own: one connection each"
         )
-    if last_event_id is not None and not last_event_id.isdigit():
+    from_seq = None if last_event_id is None else read_number(last_event_id)
+    if last_event_id is not None and from_seq is None:
         raise ProblemError("malformed_request", "Last-Event-ID is a sequence number")
-    from_seq = None if last_event_id is None else int(last_event_id)
     try:
         return [_request(part, from_seq) for part in parts]
     except (ValidationError, ValueError) as error:
