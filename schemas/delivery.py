@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from schemas.base import Model
+from schemas.base import Model, added
 from schemas.ids import AccountId, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
 from schemas.nodes import Count, GpuInventory, InspectionReport, PositionId, Text
 from schemas.venue import GpuSeconds, Level, Milliseconds
@@ -142,11 +142,38 @@ class MeteredReport(Model):
     nonce_issued_ms: Count | None
 
 
+class Witness(Model):
+    """Somebody besides the operator saw a lease's GPUs at work from start to end: the renter's meter, or the venue at
+    the door.
+    """
+
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    kind: Literal["renter", "door"]
+
+
+class Excuse(Model):
+    """Time for which nobody pays: the venue could not take reports, or maintenance was declared before the trade."""
+
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    kind: Literal["venue_outage", "maintenance"]
+
+
+class Recall(Model):
+    """The operator of an interruptible position takes GPUs back (none named: all) from `from_ms` on."""
+
+    gpus: tuple[GpuUuid, ...]
+    from_ms: Milliseconds
+    declared_ms: Milliseconds
+
+
 class MeterInputs(Model):
     """Everything that the meter of one position reads; its `meter_digest` is SHA-256 of these canonical bytes.
 
     The window is [start_ms, end_ms). `gpus` are the nominated ones, `offered_ms` is when the venue handed the lease
-    out, `access_ms` when the buyer got in (null: never), `released_ms` when a stop was answered before the end.
+    out, `access_ms` when the buyer got in (null: never), `released_ms` when a stop was answered before the end,
+    `provisional_ms` until when reports written while the node was not heard count for more than the gap limit.
     """
 
     position_id: PositionId
@@ -164,10 +191,19 @@ class MeterInputs(Model):
     gap_ms_max: Milliseconds
     throttle_ms_max: Milliseconds
     reports: tuple[MeteredReport, ...]
+    opening_grace_ms: Milliseconds = added(0)
+    notice_ms: Milliseconds = added(0)
+    provisional_ms: Milliseconds | None = added()
+    witnesses: tuple[Witness, ...] = added(())
+    excuses: tuple[Excuse, ...] = added(())
+    recalls: tuple[Recall, ...] = added(())
 
 
 class MeterInterval(Model):
-    """A stretch of one GPU's window in server time: how well it is known, whether it counts, and if not, why."""
+    """A stretch of one GPU's window in server time: how well it is known, whether it counts, and if not, why.
+
+    An excused stretch counts for neither side: it is not paid, and it costs no damages.
+    """
 
     gpu: GpuUuid
     start_ms: Milliseconds
@@ -176,16 +212,23 @@ class MeterInterval(Model):
     conforming: bool
     used: bool
     reason: Text
+    excused: bool = added(False)
 
 
 class MeterOutcome(Model):
-    """What the meter made of its inputs: D, E and U of the settlement, and the intervals they were summed from."""
+    """What the meter made of its inputs: D, E and U of the settlement, and the intervals they were summed from.
+
+    `recalled_gpus` and `noticed` are those of an interruptible position: how many GPUs the operator took back or lost,
+    those without notice where there are any, else those with notice.
+    """
 
     delivered_gpu_s: GpuSeconds
     excused_gpu_s: GpuSeconds
     used_gpu_s: GpuSeconds
     quality_gpu_ms: dict[Quality, Milliseconds]
     intervals: tuple[MeterInterval, ...]
+    recalled_gpus: Annotated[int, Field(ge=0)] = added(0)
+    noticed: bool = added(False)
 
 
 class MeterRecordView(Model):

@@ -7,33 +7,25 @@ like a gap between reports. An energy counter that falls is flagged and pays: dr
 anew, some boards have none; only a gap over which it fell is not estimated, since what ran before did not survive.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import groupby
 
-from schemas.delivery import MeteredReport, MeterInputs, MeterInterval, MeterOutcome
+from schemas.delivery import MeteredReport, MeterInputs, MeterInterval, MeterOutcome, Recall
 from schemas.gpu_health import BLIND, HARDWARE_THROTTLE, LOST, GpuHealth, next_health
-from schemas.ids import product_of
+from schemas.ids import tier_of
 from schemas.nodes import STRONG_EVIDENCE, GpuProcess, GpuReading, NodeReported, message_hash
+from services.delivery.spans import Span, length_of, union, within, without
+from services.delivery.stretches import NO_REPORT, Stretch, clip, fill, merge, overlay
+from services.delivery.timeline import Window, outages_of, place_windows, unproven_spans
 
-METERED_TIER = ".M"
+INTERRUPTIBLE_TIER, METERED_TIER = "I", "M"
 ENERGY_FELL = "energy_fell"
 NEW = GpuHealth()
 
 
 class RecordsDiffer(ValueError):
     """The reports given to the meter are not those that its inputs name."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """One report's window in server time. `gap_start_ms` is where the time before it became uncovered."""
-
-    start_ms: int
-    end_ms: int
-    gap_start_ms: int | None
-    record: NodeReported
 
 
 @dataclass(frozen=True)
@@ -49,15 +41,13 @@ class GpuState:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A part of one GPU's time with one judgement."""
+class Gap:
+    """A time without reports: whether the GPU was well before it, and whether it may be estimated as delivered."""
 
     start_ms: int
     end_ms: int
-    quality: str
-    conforming: bool
-    used: bool
-    reason: str
+    was_well: bool
+    is_estimated: bool
 
 
 def cite_report(record: NodeReported) -> MeteredReport:
@@ -80,86 +70,165 @@ def measure(inputs: MeterInputs, records: Sequence[NodeReported]) -> MeterOutcom
     if tuple(map(cite_report, records)) != inputs.reports:
         raise RecordsDiffer(f"position {inputs.position_id}")
     windows = place_windows(records)
-    intervals = [interval for gpu in inputs.gpus for interval in _gpu_intervals(inputs, gpu, windows)]
-    excused_ms = max(0, min(inputs.offered_ms or inputs.start_ms, inputs.end_ms) - inputs.start_ms) * inputs.qty
-    quality_gpu_ms: dict[str, int] = {}
+    unproven = unproven_spans(inputs, windows)
+    by_gpu = {gpu: _gpu_intervals(inputs, gpu, windows, unproven) for gpu in inputs.gpus}
+    intervals = [interval for own in by_gpu.values() for interval in own]
+    # A GPU that was never nominated delivers nothing; what is excused for all is excused for it too.
+    missing_gpus, window_ms = inputs.qty - len(inputs.gpus), inputs.end_ms - inputs.start_ms
+    spared_ms = length_of(union(_spared_spans(inputs))) * missing_gpus
+    quality_gpu_ms = {"E": spared_ms, "M": missing_gpus * window_ms - spared_ms}
     for interval in intervals:
         span_ms = interval.end_ms - interval.start_ms
         quality_gpu_ms[interval.quality] = quality_gpu_ms.get(interval.quality, 0) + span_ms
-    missing_ms = (inputs.qty - len(inputs.gpus)) * (inputs.end_ms - inputs.start_ms)
-    if missing_ms:
-        quality_gpu_ms["M"] = quality_gpu_ms.get("M", 0) + missing_ms
+    excused_ms = spared_ms + sum(i.end_ms - i.start_ms for i in intervals if i.excused)
+    recalled_gpus, noticed = recall_of(inputs, by_gpu)
     return MeterOutcome(
         delivered_gpu_s=sum(i.end_ms - i.start_ms for i in intervals if i.conforming) // 1000,
-        excused_gpu_s=excused_ms // 1000,
+        # Rounded up, so that the rest of a second that is excused is not charged as a shortfall.
+        excused_gpu_s=-(-excused_ms // 1000),
         used_gpu_s=sum(i.end_ms - i.start_ms for i in intervals if i.conforming and i.used) // 1000,
-        quality_gpu_ms=dict(sorted(quality_gpu_ms.items())),
+        quality_gpu_ms={quality: ms for quality, ms in sorted(quality_gpu_ms.items()) if ms},
         intervals=tuple(intervals),
+        recalled_gpus=recalled_gpus,
+        noticed=noticed,
     )
 
 
-def place_windows(records: Sequence[NodeReported]) -> list[Window]:
-    """Puts the reports' windows on the server's clock; never after their arrival, never overlapping, never stretched.
+def recall_of(inputs: MeterInputs, by_gpu: Mapping[str, Sequence[MeterInterval]]) -> tuple[int, bool]:
+    """Returns how many GPUs of an interruptible position the operator took back or lost, and whether with notice.
 
-    Server time minus node time is at most arrival − window's end for every report of a boot, and at least nonce issued
-    − window's end for a live one. The estimate moves as little as these bounds allow; no node gains by its own clock.
+    A GPU that delivered less than its window, by more than the gap limit and before any recall of it, is lost: that
+    is a recall without notice.
     """
-    windows: list[Window] = []
-    for _, run in groupby(records, key=lambda record: record.report.boot_id):
-        boot = list(run)
-        offset_ms, gap_start_ms = _first_offset(boot), None
-        covered_ms = windows[-1].end_ms if windows else 0
-        for record in boot:
-            report = record.report
-            offset_ms = min(offset_ms, record.received_ms - report.mono_end_ms)
-            if record.nonce_issued_ms is not None:
-                offset_ms = max(offset_ms, record.nonce_issued_ms - report.mono_end_ms)
-            end_ms = max(report.mono_end_ms + offset_ms, covered_ms)
-            start_ms = min(max(report.mono_start_ms + offset_ms, covered_ms), end_ms)
-            windows.append(Window(start_ms, end_ms, gap_start_ms, record))
-            gap_start_ms = covered_ms = end_ms
-    return windows
+    if tier_of(inputs.contract) != INTERRUPTIBLE_TIER:
+        return 0, False
+    without_notice = with_notice = 0
+    for gpu in [*inputs.gpus, *(None for _ in range(inputs.qty - len(inputs.gpus)))]:
+        recall = _recall_of_gpu(inputs, gpu)
+        until_ms = inputs.end_ms if recall is None else min(max(recall.from_ms, inputs.start_ms), inputs.end_ms)
+        if gpu is None:
+            lost_ms = until_ms - inputs.start_ms
+        else:
+            lost = ((i.start_ms, i.end_ms) for i in by_gpu[gpu] if not i.conforming and not i.excused)
+            lost_ms = length_of(within(lost, inputs.start_ms, until_ms))
+        if lost_ms > inputs.gap_ms_max:
+            without_notice += 1
+        elif until_ms < inputs.end_ms and recall.from_ms - recall.declared_ms >= inputs.notice_ms:
+            with_notice += 1
+        elif until_ms < inputs.end_ms:
+            without_notice += 1
+    return (without_notice, False) if without_notice else (with_notice, with_notice > 0)
 
 
-def _first_offset(boot: Sequence[NodeReported]) -> int:
-    """Reports queued from a boot's first moment on prove no time until a live one has come."""
-    live = next((index for index, record in enumerate(boot) if not record.report.queued), len(boot) - 1)
-    return min(record.received_ms - record.report.mono_end_ms for record in boot[: live + 1])
+def _recall_of_gpu(inputs: MeterInputs, gpu: str | None) -> Recall | None:
+    own = (recall for recall in inputs.recalls if not recall.gpus or gpu in recall.gpus)
+    return min(own, key=lambda recall: recall.from_ms, default=None)
 
 
-def _gpu_intervals(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> list[MeterInterval]:
-    stretches = list(_judge(inputs, gpu, windows))
-    complete = _fill(inputs.start_ms, inputs.end_ms, _clip(stretches, inputs.start_ms, inputs.end_ms))
-    intervals = []
-    for stretch in _merge(_restrict_access(inputs, complete)):
-        intervals.append(MeterInterval(gpu=gpu, **vars(stretch)))
-    return intervals
+def _gpu_intervals(
+    inputs: MeterInputs, gpu: str, windows: Sequence[Window], unproven: Sequence[Span]
+) -> list[MeterInterval]:
+    judged = _judge(inputs, gpu, windows)
+    stretches = fill(inputs.start_ms, inputs.end_ms, clip(judged, inputs.start_ms, inputs.end_ms))
+    blind = [(w.start_ms, w.end_ms) for w in windows if (seen := reading_of(w, gpu)) is not None and seen.blind]
+    stretches = overlay(stretches, blind, only=NO_REPORT, reason=BLIND)
+    off = {"conforming": False, "used": False, "excused": False}
+    stretches = overlay(stretches, unproven, quality="M", reason="unproven", **off)
+    if recall := _recall_of_gpu(inputs, gpu):
+        stretches = overlay(stretches, [(recall.from_ms, inputs.end_ms)], reason="recalled", **off)
+    opened_ms = inputs.end_ms if inputs.access_ms is None else inputs.access_ms
+    stretches = overlay(stretches, [(inputs.start_ms, opened_ms)], reason="no_access", **off)
+    if inputs.released_ms is not None:
+        stretches = overlay(stretches, [(inputs.released_ms, inputs.end_ms)], reason="released", **off)
+    for reason, spans in _excused_spans(inputs):
+        excuse = {"conforming": False, "used": False, "excused": True}
+        stretches = overlay(stretches, spans, quality="E", reason=reason, **excuse)
+    return [MeterInterval(gpu=gpu, **vars(stretch)) for stretch in merge(stretches)]
+
+
+def _excused_spans(inputs: MeterInputs) -> list[tuple[str, list[Span]]]:
+    """Returns what nobody pays for whatever the reports say: the opening as far as it is not the operator's, and
+    maintenance.
+
+    The lease is due at the start, or when the venue handed it out, or when the venue was there again to do so. From
+    then on the hook has the grace of opening, in which the buyer does not pay and the operator is not charged.
+    """
+    start_ms, end_ms = inputs.start_ms, inputs.end_ms
+    opened_ms = end_ms if inputs.access_ms is None else max(inputs.access_ms, start_ms)
+    offered_ms = max(start_ms, inputs.offered_ms or start_ms)
+    due_ms = offered_ms
+    for outage_start_ms, outage_end_ms in outages_of(inputs):
+        if outage_start_ms <= due_ms < outage_end_ms:
+            due_ms = outage_end_ms
+    spans = [
+        ("venue_outage", within(outages_of(inputs), start_ms, min(opened_ms, end_ms))),
+        ("venue_late", within([(start_ms, min(offered_ms, opened_ms))], start_ms, end_ms)),
+    ]
+    if inputs.access_ms is not None:
+        grace = (due_ms, min(opened_ms, due_ms + inputs.opening_grace_ms))
+        spans.append(("opening", within([grace], start_ms, end_ms)))
+    return [*spans, ("maintenance", within(_maintenance(inputs), start_ms, end_ms))]
+
+
+def _maintenance(inputs: MeterInputs) -> list[Span]:
+    return [(each.start_ms, each.end_ms) for each in inputs.excuses if each.kind == "maintenance"]
+
+
+def _spared_spans(inputs: MeterInputs) -> list[Span]:
+    """Returns what is excused also for a GPU that was never there: the venue's own delay, and maintenance."""
+    offered_ms = max(inputs.start_ms, inputs.offered_ms or inputs.start_ms)
+    return within([(inputs.start_ms, offered_ms), *_maintenance(inputs)], inputs.start_ms, inputs.end_ms)
 
 
 def _judge(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> Iterable[Stretch]:
     """Yields the stretches that reports speak of, in order; what lies between them is missing."""
-    state, blind, gap_start_ms = GpuState(), [], None
+    state, covered_ms, was_well = GpuState(), None, True
     for window in windows:
-        reading = next((reading for reading in window.record.report.gpus if reading.uuid == gpu), None)
-        gap_start_ms = window.gap_start_ms if gap_start_ms is None else gap_start_ms
+        reading = reading_of(window, gpu)
         if reading is not None and reading.blind:
-            blind.append(Stretch(window.start_ms, window.end_ms, "M", False, False, BLIND))
-            gap_start_ms = window.start_ms if gap_start_ms is None else gap_start_ms
             continue
-        same_boot = state.health.boot_id == window.record.report.boot_id
-        before = state if same_boot else GpuState()
+        before = state if state.health.boot_id == window.record.report.boot_id else GpuState()
         state, reason = _read(inputs, before, reading, window)
-        if gap_start_ms is not None and gap_start_ms < window.start_ms:
-            span_ms = window.start_ms - gap_start_ms
-            if span_ms <= inputs.gap_ms_max and before.conforming and state.conforming and not state.energy_fell:
-                yield Stretch(gap_start_ms, window.start_ms, "E", True, before.used and state.used, "")
-            else:
-                yield from blind
-        blind, gap_start_ms = [], None
+        if covered_ms is None:
+            covered_ms, was_well = min(inputs.start_ms, window.start_ms), state.conforming
+        is_estimated = before.conforming and state.conforming and not state.energy_fell
+        gap = Gap(covered_ms, window.start_ms, was_well, is_estimated)
+        yield from _bridge(inputs, gap, before.used and state.used)
         if window.end_ms - window.start_ms > inputs.gap_ms_max:
-            continue  # one report for so long a time is no heartbeat: its window stays missing
-        yield Stretch(window.start_ms, window.end_ms, "O", state.conforming, state.used and state.conforming, reason)
-    yield from blind
+            # One report for so long a time is no heartbeat: its window stays missing.
+            yield from _bridge(inputs, Gap(window.start_ms, window.end_ms, was_well, False), False)
+        else:
+            yield Stretch(
+                window.start_ms, window.end_ms, "O", state.conforming, state.used and state.conforming, reason
+            )
+        covered_ms, was_well = window.end_ms, state.conforming
+    start_ms = inputs.start_ms if covered_ms is None else covered_ms
+    yield from _bridge(inputs, Gap(start_ms, inputs.end_ms, was_well, False), False)
+
+
+def reading_of(window: Window, gpu: str) -> GpuReading | None:
+    """Returns what a window's report says of a GPU."""
+    return next((reading for reading in window.record.report.gpus if reading.uuid == gpu), None)
+
+
+def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[Stretch]:
+    """Returns what counts of a time without reports.
+
+    What is the venue's own outage is excused, if the GPU was well and its node not silent for long before. What is
+    left counts as delivered up to the gap limit, within one boot and between two conforming windows.
+    """
+    if gap.start_ms >= gap.end_ms:
+        return []
+    away = within(outages_of(inputs), gap.start_ms, gap.end_ms)
+    alone = without([(gap.start_ms, gap.end_ms)], away)
+    found = []
+    if gap.is_estimated and length_of(alone) <= inputs.gap_ms_max:
+        found += [Stretch(start_ms, end_ms, "E", True, used, "") for start_ms, end_ms in alone]
+    if gap.was_well:
+        for start_ms, end_ms in away:
+            if length_of(within(alone, gap.start_ms, start_ms)) <= inputs.gap_ms_max:
+                found.append(Stretch(start_ms, end_ms, "E", False, False, "venue_outage", True))
+    return sorted(found, key=lambda stretch: stretch.start_ms)
 
 
 def _read(inputs: MeterInputs, before: GpuState, reading: GpuReading | None, window: Window) -> tuple[GpuState, str]:
@@ -193,52 +262,5 @@ def _is_foreign(process: GpuProcess, inputs: MeterInputs) -> bool:
 
 def _counts_as_use(process: GpuProcess, inputs: MeterInputs) -> bool:
     """The buyer's own work; where use is what is paid (tier M), a process's own word for it is not enough."""
-    is_proven = process.evidence in STRONG_EVIDENCE or not product_of(inputs.contract).endswith(METERED_TIER)
+    is_proven = process.evidence in STRONG_EVIDENCE or tier_of(inputs.contract) != METERED_TIER
     return process.belongs_to(inputs.lease_id) and is_proven
-
-
-def _clip(stretches: Iterable[Stretch], start_ms: int, end_ms: int) -> list[Stretch]:
-    clipped = (replace(s, start_ms=max(s.start_ms, start_ms), end_ms=min(s.end_ms, end_ms)) for s in stretches)
-    return [s for s in clipped if s.start_ms < s.end_ms]
-
-
-def _fill(start_ms: int, end_ms: int, stretches: Iterable[Stretch]) -> list[Stretch]:
-    """Adds what no report covers as missing, so that the stretches make up the whole window."""
-    complete, covered_ms = [], start_ms
-    for stretch in stretches:
-        if covered_ms < stretch.start_ms:
-            complete.append(_missing(covered_ms, stretch.start_ms))
-        complete.append(stretch)
-        covered_ms = stretch.end_ms
-    if covered_ms < end_ms:
-        complete.append(_missing(covered_ms, end_ms))
-    return complete
-
-
-def _missing(start_ms: int, end_ms: int) -> Stretch:
-    return Stretch(start_ms, end_ms, "M", False, False, "no_report")
-
-
-def _restrict_access(inputs: MeterInputs, stretches: Iterable[Stretch]) -> Iterable[Stretch]:
-    """Takes away what lies outside the time in which the buyer could get in."""
-    opened_ms = inputs.end_ms if inputs.access_ms is None else inputs.access_ms
-    closed_ms = inputs.end_ms if inputs.released_ms is None else inputs.released_ms
-    for stretch in stretches:
-        for part in _clip([stretch], inputs.start_ms, opened_ms):
-            yield replace(part, conforming=False, used=False, reason="no_access")
-        yield from _clip([stretch], opened_ms, closed_ms)
-        for part in _clip([stretch], max(opened_ms, closed_ms), inputs.end_ms):
-            yield replace(part, conforming=False, used=False, reason="released")
-
-
-def _merge(stretches: Iterable[Stretch]) -> Iterable[Stretch]:
-    pending: Stretch | None = None
-    for stretch in stretches:
-        if pending and replace(pending, start_ms=stretch.start_ms, end_ms=stretch.end_ms) == stretch:
-            pending = replace(pending, end_ms=stretch.end_ms)
-            continue
-        if pending:
-            yield pending
-        pending = stretch
-    if pending:
-        yield pending

@@ -65,7 +65,7 @@ def test_windows_never_overlap_and_never_end_after_they_arrived(moves):
 @given(
     st.lists(steps, max_size=30),
     st.integers(480_000, 900_000),
-    st.integers(1, 400_000),
+    st.integers(1, 400).map(lambda seconds: seconds * 1000),
     st.none() | st.integers(480_000, 1_300_000),
     st.integers(480_000, 1_300_000),
     st.none() | st.integers(480_000, 1_300_000),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.delivery import MeterInputs, MeterInterval, MeterOutcome
+from schemas.delivery import Excuse, MeterInputs, MeterInterval, MeterOutcome, Recall, Witness
 from schemas.nodes import NodeReported
 from services.delivery.meter import RecordsDiffer, cite_report, measure, meter_digest, place_windows
 from tests.fixtures.delivery import TestNode, gpu_uuid, process, reading, reported
@@ -293,15 +293,134 @@ def test_one_report_for_a_long_time_is_no_heartbeat():
     assert measure_records(records).delivered_gpu_s == 10
 
 
-def test_reports_queued_while_offline_count_whole():
-    late_ms = START_MS + 65_000
-    records = [
-        record.model_copy(update={"received_ms": max(record.received_ms, late_ms)}) if record.report.queued else record
-        for record in honest_records(
-            TestNode(), every_step(), queued=lambda now_ms: START_MS + 20_000 < now_ms < late_ms
-        )
+def dark(first_ms: int, last_ms: int, back_ms: int) -> list[NodeReported]:
+    """An honest node of which nothing was heard between first and last; what it queued comes when it is back."""
+    records = honest_records(TestNode(), every_step(), queued=lambda now_ms: first_ms < now_ms < last_ms)
+    return [
+        record.model_copy(update={"received_ms": max(record.received_ms, back_ms)}) if record.report.queued else record
+        for record in records
     ]
+
+
+def test_reports_queued_up_to_the_gap_limit_count_whole():
+    records = dark(START_MS + 20_000, START_MS + 50_000, START_MS + 55_000)
     assert measure_records(records) == measure_records(honest_records(TestNode(), every_step()))
+
+
+FROM_MS, BACK_MS = START_MS + 10_000, START_MS + 95_000  # live reports end at +5 s, the next one begins at +85 s
+OUTAGE = {"excuses": (Excuse(start_ms=START_MS + 12_000, end_ms=START_MS + 90_000, kind="venue_outage"),)}
+WITNESS = {"witnesses": (Witness(start_ms=START_MS + 35_000, end_ms=START_MS + 85_000, kind="door"),)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "delivered_s"),
+    [
+        ({}, 2 * (5 + 30 + 15)),  # nobody but the operator says so: the gap limit is paid
+        (WITNESS | {"provisional_ms": BACK_MS}, 200),
+        (WITNESS | {"provisional_ms": BACK_MS - 1}, 2 * (5 + 30 + 15)),  # too late to count with a witness
+        (OUTAGE, 200),  # nobody pays for the venue's own absence
+        (OUTAGE | {"provisional_ms": START_MS}, 200),
+    ],
+)
+def test_more_than_the_gap_limit_of_queued_reports_needs_a_witness_in_time_or_our_own_outage(facts, delivered_s):  # M25
+    outcome = measure_records(dark(FROM_MS, START_MS + 90_000, BACK_MS), **facts)
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (delivered_s, 0)
+
+
+def test_queued_reports_beyond_the_gap_limit_are_told_as_unproven():  # M25
+    records = dark(FROM_MS, START_MS + 90_000, BACK_MS)
+    assert measure_records(records, qty=1, gpus=(G1,)).intervals == (
+        interval(G1, START_MS, START_MS + 35_000),
+        interval(G1, START_MS + 35_000, START_MS + 85_000, quality="M", conforming=False, reason="unproven"),
+        interval(G1, START_MS + 85_000, END_MS),
+    )
+
+
+def test_time_without_reports_in_an_outage_of_ours_is_excused_and_what_is_left_is_a_gap():  # A18
+    records = honest_records(TestNode(), every_step())
+    heard = [record for record in records if not START_MS + 20_000 < record.received_ms < START_MS + 80_000]
+    outcome = measure_records(heard, qty=1, gpus=(G1,), **OUTAGE)
+    excused = interval(G1, START_MS + 15_000, START_MS + 75_000, quality="E", conforming=False, reason="venue_outage")
+    assert outcome.intervals == (
+        interval(G1, START_MS, START_MS + 15_000),
+        excused.model_copy(update={"excused": True}),
+        interval(G1, START_MS + 75_000, END_MS),
+    )
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("is_well", "outage_ms", "excused_s"),
+    [
+        (True, (35_000, 80_000), 45),
+        (True, (36_000, 80_000), 0),  # silent for longer than the gap limit before: that was not us
+        (False, (35_000, 80_000), 0),  # it was lost before
+    ],
+)
+def test_an_outage_of_ours_excuses_no_gpu_that_was_gone_before_it(is_well, outage_ms, excused_s):  # A18
+    records = honest_records(TestNode(), every_step(last_ms=START_MS + 5_000), lambda ms: {G1: {"present": is_well}})
+    outage = Excuse(start_ms=START_MS + outage_ms[0], end_ms=START_MS + outage_ms[1], kind="venue_outage")
+    assert measure_records(records, qty=1, gpus=(G1,), excuses=(outage,)).excused_gpu_s == excused_s
+
+
+def test_a_lease_that_could_not_be_handed_out_in_our_outage_is_excused_until_we_were_back():  # A18
+    outage = Excuse(start_ms=START_MS - 20_000, end_ms=START_MS + 20_000, kind="venue_outage")
+    facts = {"excuses": (outage,), "opening_grace_ms": 2_000, "access_ms": START_MS + 23_000}
+    outcome = measure_records(honest_records(TestNode(), every_step()), **facts)
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (154, 44)
+
+
+@pytest.mark.parametrize(
+    ("access_ms", "figures"),
+    [
+        (START_MS + 300, (99, 1)),
+        (START_MS + 2_000, (98, 2)),
+        (START_MS + 5_000, (95, 2)),
+        (None, (0, 0)),  # never opened: no grace
+    ],
+)
+def test_the_time_of_opening_is_neither_paid_nor_charged_up_to_its_grace(access_ms, figures):  # M29
+    facts = {"qty": 1, "gpus": (G1,), "opening_grace_ms": 2_000, "access_ms": access_ms}
+    outcome = measure_records(honest_records(TestNode(), every_step()), **facts)
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == figures
+
+
+def test_maintenance_declared_before_the_trade_is_excused_also_for_a_gpu_that_is_not_there():
+    window = Excuse(start_ms=START_MS + 10_000, end_ms=START_MS + 30_000, kind="maintenance")
+    outcome = measure_records(honest_records(TestNode(), every_step()), qty=3, excuses=(window,))
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (160, 60)
+
+
+FROM_HALF = {"from_ms": START_MS + 50_000}
+
+
+@pytest.mark.parametrize(
+    ("recalls", "lost_from_ms", "figures"),
+    [
+        ((), None, (200, 0, False)),
+        ((), START_MS + 45_000, (135, 1, False)),  # M19: lost without a recall
+        ((), START_MS + 85_000, (175, 0, False)),  # M19: within the gap limit
+        ((Recall(gpus=(G2,), declared_ms=START_MS + 46_667, **FROM_HALF),), None, (150, 1, True)),
+        ((Recall(gpus=(G2,), declared_ms=START_MS + 46_668, **FROM_HALF),), None, (150, 1, False)),
+        ((Recall(gpus=(G2,), declared_ms=START_MS, **FROM_HALF),), START_MS + 5_000, (100, 1, False)),
+        ((Recall(gpus=(), declared_ms=START_MS, **FROM_HALF),), None, (100, 2, True)),
+        ((Recall(gpus=(), declared_ms=START_MS, **FROM_HALF),), START_MS + 5_000, (50, 1, False)),
+    ],
+)
+def test_an_interruptible_gpu_is_recalled_with_notice_or_lost(recalls, lost_from_ms, figures):
+    def lost(now_ms):
+        return {G2: {"present": False}} if lost_from_ms is not None and now_ms >= lost_from_ms else {}
+
+    records = honest_records(TestNode(), every_step(), lost)
+    facts = {"contract": "H100SXM80.CNE.I-26112213", "notice_ms": 3_333, "recalls": recalls}
+    outcome = measure_records(records, **facts)
+    assert (outcome.delivered_gpu_s, outcome.recalled_gpus, outcome.noticed) == figures
+
+
+def test_an_interruptible_gpu_that_was_never_there_is_lost():  # M19
+    facts = {"contract": "H100SXM80.CNE.I-26112213", "qty": 3}
+    outcome = measure_records(honest_records(TestNode(), every_step()), **facts)
+    assert (outcome.delivered_gpu_s, outcome.recalled_gpus, outcome.noticed) == (200, 1, False)
 
 
 def test_a_reboot_costs_the_time_between_the_boots():
@@ -316,13 +435,16 @@ def test_a_reboot_costs_the_time_between_the_boots():
     assert outcome.delivered_gpu_s == 180
 
 
-def test_reports_queued_since_a_reboot_are_placed_by_the_first_live_one():
+def test_reports_queued_since_a_reboot_are_placed_by_the_first_live_one_and_count_to_the_gap_limit():  # M25
     node = TestNode(boot_id="boot-2")
     records = [
         record.model_copy(update={"received_ms": max(record.received_ms, END_MS)})
         for record in honest_records(node, every_step(), queued=lambda now_ms: now_ms < END_MS)
     ]
-    assert measure_records(records).delivered_gpu_s == 200
+    whole = (Witness(start_ms=START_MS, end_ms=END_MS, kind="renter"),)
+    assert measure_records(records, witnesses=whole).delivered_gpu_s == 200
+    # They begin at −15 s; the last window, which came live, begins at +95 s.
+    assert measure_records(records).delivered_gpu_s == 2 * (15 + 5)
 
 
 def test_time_before_access_and_after_release_is_not_delivered():
