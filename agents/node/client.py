@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agents.node.clock import VenueClock, mono_ms
 from agents.node.errors import BadAnswer, BadConfiguration
+from agents.node.files import read_text
 from agents.node.wire import Patience, Wire, read_object
 from schemas.base import Model
 from schemas.nodes import (
@@ -48,9 +49,10 @@ class ApiKey:
     def load(cls, key_id: str, file: Path) -> "ApiKey":
         """Reads the private half, a 32-byte seed in hex."""
         try:
-            return cls(key_id, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(file.read_text().strip())))
-        except (OSError, ValueError) as error:
-            raise BadConfiguration(f"{file} is not the private half of an API key: {error}") from error
+            return cls(key_id, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(read_text(file, "api_key_file"))))
+        except ValueError as error:
+            words = "is not the private half of an API key, 64 hex digits"
+            raise BadConfiguration(f"api_key_file {file}: {words}") from error
 
     def headers(self, method: str, path: str, query: str, body: bytes, ts_ms: int) -> dict[str, str]:
         """Returns the headers that sign one request at a time of the venue's clock."""

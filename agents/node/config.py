@@ -1,25 +1,41 @@
 """The agent's own configuration file: where the venue is, whose node this is, where its state and policy lie."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from agents.node.ending import STOP_TIMEOUT_S
 from agents.node.errors import BadConfiguration
+from agents.node.files import CONTROLS, read_text, read_toml
 from agents.node.wire import TIMEOUT_MAX_S, TIMEOUT_S, Patience
 from schemas.base import Model
-from schemas.complaints import in_words
 from schemas.ids import Identifier
+
+TOKEN_CHARS_MAX = 4096
+
+
+def _is_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_sound = False
+    if not is_sound or CONTROLS.search(text) or any(mark in text for mark in " \t\r\n?#"):
+        raise ValueError("should be an address like http://127.0.0.1:18080")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
 
 
 class Venue(Model):
     """Addresses of the exchange."""
 
-    gateway_url: str
-    delivery_url: str
-    market_data_url: str
+    gateway_url: Address
+    delivery_url: Address
+    market_data_url: Address
 
 
 class AgentConfig(Model):
@@ -42,24 +58,43 @@ class AgentConfig(Model):
     http_timeout_s: Annotated[float, Field(gt=0, le=600)] = TIMEOUT_S
     http_timeout_max_s: Annotated[float, Field(gt=0, le=600)] = TIMEOUT_MAX_S
 
+    @model_validator(mode="after")
+    def _one_token(self) -> "AgentConfig":
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("name either token or token_file")
+        if self.token is not None and not 0 < len(self.token) <= TOKEN_CHARS_MAX:
+            raise ValueError(f"token should have 1 to {TOKEN_CHARS_MAX} characters")
+        return self
+
     @classmethod
     def load(cls, file: Path) -> "AgentConfig":
-        """Reads a TOML file."""
-        try:
-            config = cls.model_validate(tomllib.loads(file.read_text()))
-        except ValidationError as error:
-            raise BadConfiguration(f"configuration {file}: {in_words(error.errors())}") from error
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise BadConfiguration(f"configuration {file}: {error}") from error
+        """Reads a TOML file. Raises BadConfiguration for what cannot be followed, a missing token file included."""
+        config = read_toml(file, "configuration", cls)
         paths = {name: value for name, value in config if isinstance(value, Path)}
-        return config.model_copy(update={name: file.parent / path for name, path in paths.items()})
+        try:
+            paths = {name: file.parent / path.expanduser() for name, path in paths.items()}
+        except RuntimeError as error:
+            raise BadConfiguration(f"configuration {file}: {error}") from error
+        config = config.model_copy(update=paths)
+        try:
+            if config.state_dir.exists() and not config.state_dir.is_dir():
+                raise BadConfiguration(f"configuration {file}: state_dir: {config.state_dir} is no folder")
+            config.read_token()
+        except OSError as error:
+            raise BadConfiguration(f"configuration {file}: {error.filename}: {error.strerror}") from error
+        return config
 
     def patience(self) -> Patience:
         """Returns how long a client of the venue waits for answers."""
         return Patience(self.http_timeout_s, self.http_timeout_max_s)
 
     def read_token(self) -> str | None:
-        """Returns the enrolment token, where one was given."""
-        if self.token_file and self.token_file.exists():
-            return self.token_file.read_text().strip()
-        return self.token
+        """Returns the enrolment token, where one was given; an enrolled node's token file may be gone."""
+        if self.token_file is None:
+            return self.token
+        if not self.token_file.exists() and (self.state_dir / "node.json").exists():
+            return None
+        token = read_text(self.token_file, "token_file").strip()
+        if not 0 < len(token) <= TOKEN_CHARS_MAX:
+            raise BadConfiguration(f"token_file {self.token_file}: should have 1 to {TOKEN_CHARS_MAX} characters")
+        return token

@@ -26,6 +26,7 @@ class Enrolment:
     grade: str
     gpu_uuids: tuple[str, ...]
     report_interval_ms: int
+    hub: str = ""
     nonce: str | None = None
     challenge: Challenge | None = None
 
@@ -67,16 +68,19 @@ async def enrol(
     )
     reply = await delivery.enrol(request)
     log.info("%s enrolled as %s of account %s, level %s", policy.label, reply.node_id, reply.account, reply.level)
-    return _remember(reply, grade, tuple(gpu.uuid for gpu in gpus), state)
+    return _remember(reply, grade, policy.hub, tuple(gpu.uuid for gpu in gpus), state)
 
 
-def _remember(reply: EnrolReply, grade: str, gpu_uuids: tuple[str, ...], state: StateFolder) -> Enrolment:
+def _remember(
+    reply: EnrolReply, grade: str, hub: str, gpu_uuids: tuple[str, ...], state: StateFolder
+) -> Enrolment:
     lasting = {
         "node_id": reply.node_id,
         "account": reply.account,
         "grade": grade,
         "gpu_uuids": gpu_uuids,
         "report_interval_ms": reply.report_interval_ms,
+        "hub": hub,
     }
     state.write("node", lasting)
     return Enrolment(**lasting, nonce=reply.server_nonce, challenge=reply.challenge)

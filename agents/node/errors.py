@@ -6,7 +6,11 @@ class AgentError(Exception):
 
 
 class BadConfiguration(AgentError):
-    """The configuration or the policy file says something that cannot be followed."""
+    """The configuration or the policy file says something that cannot be followed; `problems` are lines on each."""
+
+    def __init__(self, words: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(words)
+        self.problems = problems or (words,)
 
 
 class StateInUse(AgentError):

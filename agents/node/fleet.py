@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import httpx
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from agents.node.app import BOOK_FRESH_S, make_node, set_up_logs
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
@@ -41,6 +41,8 @@ log = logging.getLogger("hourbook.fleet")
 class Site(Section):
     """One played site: its policy, its account's API key, and GPUs of one kind. `chip_grade` is one GPU's grade."""
 
+    model_config = ConfigDict(strict=False)
+
     policy: Policy
     api_key: Identifier
     api_key_file: Path
@@ -53,6 +55,8 @@ class Site(Section):
 
 class Fleet(Section):
     """The whole file."""
+
+    model_config = ConfigDict(strict=False)
 
     venue: Venue
     state_dir: Path

@@ -14,7 +14,7 @@ from agents.node.inventory import Telemetry, absent
 from agents.node.lessor import Lessor
 from agents.node.loops import Loops
 from agents.node.notices import Notices
-from agents.node.policy import IdleWatch, PolicyFile
+from agents.node.policy import IdleWatch, PolicyFile, never_sells
 from agents.node.proving import Prover
 from agents.node.reports import ReportChain
 from agents.node.seller import Seller
@@ -210,6 +210,11 @@ class Node:
 
     async def _trade(self) -> None:
         policy = self._parts.policy.refresh()
+        enrolled = self._enrolment
+        if hindrance := never_sells(policy, enrolled.grade, enrolled.hub, len(enrolled.gpu_uuids)):
+            self._notices.say("policy", hindrance)
+        else:
+            self._notices.clear("policy")
         gpus = self._idle.sellable(policy, len(self._enrolment.gpu_uuids), mono_ms()) if self._may_sell() else 0
         await self._parts.seller.balance(policy, self._enrolment.grade, gpus)
 

@@ -1,43 +1,79 @@
 """The operator's policy: what the node is sold as, which GPUs count as idle, at what price, and how far ahead."""
 
 import logging
-import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from agents.node.errors import BadConfiguration
+from agents.node.files import CONTROLS, program_problem, read_toml
+from agents.node.notices import Notices
 from schemas.base import Model
-from schemas.complaints import in_words
-from schemas.ids import Grade, Hub, Tier
-from schemas.money import DecimalString
-from schemas.nodes import GpuReading
+from schemas.ids import Grade, Hub, Tier, lot_of
+from schemas.money import PRICE_MAX_MICROS, DecimalString, format_micros, parse_micros
+from schemas.nodes import GpuReading, Name
 
 PERIODS_AHEAD_DEFAULT = 48
+IDLE_FOR_MS_MAX = 30 * 24 * 3600 * 1000
+ARGUMENTS_MAX = 256
 QUIET = frozenset({"other"})
 TENANT_AND_QUIET = frozenset({"other", "lease", "unknown"})
+
+
+def _is_price(text: str) -> str:
+    """Refuses what the venue takes as no price: nothing, and more than its highest."""
+    if not 0 < parse_micros(text) <= PRICE_MAX_MICROS:
+        raise ValueError(f"should be more than 0 and at most {format_micros(PRICE_MAX_MICROS)}")
+    return text
+
+
+def _is_one_line(text: str) -> str:
+    if CONTROLS.search(text) or any(mark in text for mark in "\t\r\n"):
+        raise ValueError("should have no control characters")
+    return text
+
+
+def _has_no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("should have no NUL")
+    return text
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+FloorPrice = Annotated[DecimalString, AfterValidator(_is_price)]
+Label = Annotated[Name, AfterValidator(_is_one_line)]
+Command = Annotated[
+    tuple[Annotated[str, AfterValidator(_has_no_nul)], ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1, max_length=ARGUMENTS_MAX),
+]
 log = logging.getLogger("hourbook.agent")
 
 
 class Section(Model):
-    """A table of the file; TOML's own types, arrays as tuples."""
+    """A table of the file, in TOML's own types: text is no number, and a number no yes or no."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class IdleRule(Section):
     """A GPU is idle when its utilisation stayed below this for so long and no process is on it."""
 
     utilisation_below_percent: Annotated[int, Field(ge=1, le=100)] = 5
-    for_ms: Annotated[int, Field(ge=0)] = 60_000
+    for_ms: Annotated[int, Field(ge=0, le=IDLE_FOR_MS_MAX)] = 60_000
 
 
 class PriceRule(Section):
     """The least price per GPU-hour: one floor, or 24 for the UTC hours of the day."""
 
-    floor: DecimalString | None = None
-    floor_curve: Annotated[tuple[DecimalString, ...], Field(min_length=24, max_length=24)] | None = None
+    floor: FloorPrice | None = None
+    floor_curve: (
+        Annotated[tuple[FloorPrice, ...], BeforeValidator(_as_tuple), Field(min_length=24, max_length=24)] | None
+    ) = None
 
     @model_validator(mode="after")
     def _name_one(self) -> "PriceRule":
@@ -49,25 +85,33 @@ class PriceRule(Section):
 class HookRule(Section):
     """The operator's commands at the start and the end of a lease, each a program with its arguments."""
 
-    start: Annotated[tuple[str, ...], Field(min_length=1)]
-    stop: Annotated[tuple[str, ...], Field(min_length=1)]
+    start: Command
+    stop: Command
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
 
 
 class Policy(Section):
     """The whole file. New periods at the far end are posted `extend_by` at a time, so that there are fewer orders."""
 
-    label: str
+    label: Label
     hub: Hub
     tier: Tier = "F"
     grade: Grade | None = None
     whole_node: bool = False
     periods_ahead: Annotated[int, Field(ge=1, le=10_000)] = PERIODS_AHEAD_DEFAULT
-    extend_by: Annotated[int, Field(ge=1)] = 1
-    reserve_gpus: Annotated[int, Field(ge=0)] = 0
+    extend_by: Annotated[int, Field(ge=1, le=10_000)] = 1
+    reserve_gpus: Annotated[int, Field(ge=0, le=64)] = 0
     idle: IdleRule = IdleRule()
     price: PriceRule
     hooks: HookRule
+
+    @model_validator(mode="after")
+    def _can_sell(self) -> "Policy":
+        if self.whole_node and self.reserve_gpus:
+            raise ValueError("whole_node sells all GPUs together, so reserve_gpus must be 0")
+        if self.extend_by > self.periods_ahead:
+            raise ValueError("extend_by must be at most periods_ahead, or nothing new is ever offered")
+        return self
 
 
 class PolicyFile:
@@ -75,6 +119,7 @@ class PolicyFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._notices = Notices()
         self._seen = self._version()
         self.current = self._read()
 
@@ -83,26 +128,44 @@ class PolicyFile:
         try:
             seen = self._version()
             if seen != self._seen:
-                self._seen = seen
+                self._seen = None
                 self.current = self._read()
+                self._seen = seen
+                log.info("policy %s is followed as edited", self._path)
+            self._notices.clear("policy")
         except BadConfiguration as error:
-            log.warning("the last good policy stays: %s", error)
+            self._notices.say("policy", f"the last good policy stays: {error}")
         return self.current
 
-    def _version(self) -> tuple[int, int]:
+    def _version(self) -> tuple[int, int, int]:
         try:
             status = self._path.stat()
-        except OSError as error:
-            raise BadConfiguration(f"policy {self._path}: {error}") from error
-        return status.st_mtime_ns, status.st_size
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise BadConfiguration(f"policy {self._path}: {reason}") from error
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _read(self) -> Policy:
-        try:
-            return Policy.model_validate(tomllib.loads(self._path.read_text()))
-        except ValidationError as error:
-            raise BadConfiguration(f"policy {self._path}: {in_words(error.errors())}") from error
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise BadConfiguration(f"policy {self._path}: {error}") from error
+        policy = read_toml(self._path, "policy", Policy)
+        problems = tuple(
+            f"policy {self._path}: hooks.{action}: {problem}"
+            for action in ("start", "stop")
+            if (problem := program_problem(getattr(policy.hooks, action)))
+        )
+        if problems:
+            raise BadConfiguration("; ".join(problems), problems)
+        return policy
+
+
+def never_sells(policy: Policy, grade: str, hub: str, gpus: int) -> str:
+    """Says why a node of so many GPUs, enrolled under a grade and a hub, can never sell under a policy; else empty."""
+    if policy.reserve_gpus >= gpus:
+        return f"reserve_gpus = {policy.reserve_gpus} of {gpus} GPUs: this node can never sell"
+    if policy.whole_node != (lot_of(grade) > 1):
+        return f"whole_node = {str(policy.whole_node).lower()}, but the node is enrolled as {grade}: it must enrol anew"
+    if hub and policy.hub != hub:
+        return f"hub = {policy.hub}, but the node is enrolled at {hub}: it must enrol anew"
+    return ""
 
 
 class IdleWatch:

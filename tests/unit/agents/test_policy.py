@@ -5,10 +5,10 @@ import logging
 import pytest
 
 from agents.node.errors import BadConfiguration
-from agents.node.policy import IdleRule, IdleWatch, Policy, PolicyFile, is_fit
+from agents.node.policy import IdleRule, IdleWatch, Policy, PolicyFile, is_fit, never_sells
 from schemas.nodes import GpuProcess, GpuReading
 
-MINIMAL = 'label = "a"\nhub = "CNE"\nprice.floor = "12.84"\nhooks.start = ["up"]\nhooks.stop = ["down"]\n'
+MINIMAL = 'label = "a"\nhub = "CNE"\nprice.floor = "12.84"\nhooks.start = ["true"]\nhooks.stop = ["true"]\n'
 RULE = IdleRule(utilisation_below_percent=5, for_ms=1000)
 IDLE = GpuReading(
     uuid="GPU-00000001",
@@ -94,7 +94,6 @@ def test_a_whole_node_is_sold_whole_or_not_at_all():
     both, one = watch_of((0, (IDLE, other(IDLE)))), watch_of((0, (IDLE, other(IDLE, healthy=False))))
     whole = policy(whole_node=True)
     assert (both.sellable(whole, 2, 1000), one.sellable(whole, 2, 1000)) == (2, 0)
-    assert both.sellable(policy(whole_node=True, reserve_gpus=1), 2, 1000) == 0
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_a_whole_node_is_sold_whole_or_not_at_all():
         (MINIMAL.replace('"12.84"', "12.84"), "price.floor"),
         (MINIMAL.replace('"12.84"', '"-1"'), "price.floor"),
         (MINIMAL.replace('"CNE"', '"nowhere"'), "hub"),
-        (MINIMAL.replace('["up"]', "[]"), "hooks.start"),
+        (MINIMAL.replace('start = ["true"]', "start = []"), "hooks.start"),
         ("label =", "Invalid value"),
     ],
 )
@@ -116,6 +115,132 @@ def test_a_policy_that_cannot_be_followed_is_refused_with_the_place(tmp_path, te
     file.write_text(text)
     with pytest.raises(BadConfiguration, match=words):
         PolicyFile(file)
+
+
+# Cases P01 to P09 of the field, and others of their kind: what the venue would refuse or what can never sell.
+REFUSED = {
+    "P03 empty label": ('label = "a"', 'label = ""', "label: .*at least 1 character"),
+    "P03 long label": ('label = "a"', f'label = "{500 * "a"}"', "label: .*at most 128 characters"),
+    "E23 NUL in label": ('label = "a"', 'label = "a\\u0000"', "label: should have no control characters"),
+    "line feed in label": ('label = "a"', 'label = "a\\n"', "label: should have no control characters"),
+    "number as label": ('label = "a"', "label = 7", "label: .*valid string"),
+    "P04 reserve of a whole node": ("", "whole_node = true\nreserve_gpus = 1\n", "reserve_gpus must be 0"),
+    "negative reserve": ("", "reserve_gpus = -1\n", "reserve_gpus: .*greater than or equal to 0"),
+    "reserve as text": ("", 'reserve_gpus = "1"\n', "reserve_gpus: .*valid integer"),
+    "reserve as fraction": ("", "reserve_gpus = 1.0\n", "reserve_gpus: .*valid integer"),
+    "yes as truth": ("", 'whole_node = "yes"\n', "whole_node: .*valid boolean"),
+    "P05 no such hook": ('start = ["true"]', 'start = ["/no/such/hook"]', "hooks.start: /no/such/hook: there is no"),
+    "P05 hook not on PATH": ('stop = ["true"]', 'stop = ["no-such-hook"]', "hooks.stop: no-such-hook is not on PATH"),
+    "P05 hook not executable": ('start = ["true"]', 'start = ["/etc/passwd"]', "hooks.start: /etc/passwd is not exec"),
+    "P05 hook is a folder": ('start = ["true"]', 'start = ["/tmp"]', "hooks.start: /tmp is a folder"),
+    "hook with an empty name": ('start = ["true"]', 'start = [""]', "hooks.start: names no program"),
+    "NUL in a hook": ('start = ["true"]', 'start = ["true", "\\u0000"]', "hooks.start.1: should have no NUL"),
+    "hook as text": ('start = ["true"]', 'start = "true"', "hooks.start: .*valid tuple"),
+    "long time-out of a hook": ("", "hooks.timeout_s = 3601\n", "hooks.timeout_s: .*less than or equal to 3600"),
+    "no time for a hook": ("", "hooks.timeout_s = 0\n", "hooks.timeout_s: .*greater than or equal to 1"),
+    "P08 floor 0": ('"12.84"', '"0"', "price.floor: should be more than 0 and at most 1000000.00"),
+    "P08 floor 0.000000": ('"12.84"', '"0.000000"', "price.floor: should be more than 0"),
+    "floor above the highest price": ('"12.84"', '"1000000.01"', "price.floor: should be more than 0 and at most"),
+    "floor with too many digits": ('"12.84"', '"1.0000001"', "price.floor: should be a decimal number"),
+    "floor with too many whole digits": ('"12.84"', f'"{"9" * 40}"', "price.floor: should be a decimal number"),
+    "floor in other digits": ('"12.84"', '"١٢"', "price.floor: should be a decimal number"),
+    "negative floor": ('"12.84"', '"-1"', "price.floor: should be a decimal number"),
+    "floor as a number": ('"12.84"', "12", "price.floor: .*valid string"),
+    "0 in a curve": ('floor = "12.84"', f"floor_curve = {['1'] * 23 + ['0']}", "price.floor_curve.23: should be more"),
+    "short curve": ('floor = "12.84"', f"floor_curve = {['1'] * 23}", "price.floor_curve: .*at least 24 items"),
+    "long curve": ('floor = "12.84"', f"floor_curve = {['1'] * 25}", "price.floor_curve: .*at most 24 items"),
+    "unknown key": ("", "colour = 3\n", "colour: there is no such key"),
+    "unknown key in a table": ("", "idle.colour = 3\n", "idle.colour: there is no such key"),
+    "missing hooks": ('hooks.start = ["true"]\n', "", "hooks.start: is missing"),
+    "wrong hub": ('"CNE"', '"cne"', "hub: should be a hub like CNE"),
+    "wrong tier": ("", 'tier = "S"\n', "tier: .*'F', 'I' or 'M'"),
+    "wrong grade": ("", 'grade = "h100"\n', "grade: should be a grade like H100SXM80"),
+    "no period ahead": ("", "periods_ahead = 0\n", "periods_ahead: .*greater than or equal to 1"),
+    "extends more than it may": ("", "periods_ahead = 2\nextend_by = 3\n", "extend_by must be at most periods_ahead"),
+    "idle for ever": ("", f"idle.for_ms = {10**18}\n", "idle.for_ms: .*less than or equal to"),
+    "idle below 0": ("", "idle.utilisation_below_percent = 0\n", "idle.utilisation_below_percent: .*greater"),
+    "TOML error": ("", "a = = 3\n", "at line 6, column"),
+    "key twice": ("", 'hub = "CNE"\n', "at line 6"),
+    "table as a value": ("", "tier = { a = 1 }\n", "tier: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_venue_would_refuse_or_what_never_sells_is_refused_in_one_line_with_its_key(tmp_path, case):
+    old, new, words = REFUSED[case]
+    file = tmp_path / "policy.toml"
+    file.write_text(MINIMAL.replace(old, new) if old else MINIMAL + new)
+    with pytest.raises(BadConfiguration, match=words) as refused:
+        PolicyFile(file)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(f"policy {file}: ")
+
+
+def test_a_file_with_a_byte_order_mark_or_windows_line_ends_is_read(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert PolicyFile(file).current.label == "a"
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("label".encode("utf-16"), r"is not UTF-8 text \(byte 0\)"),
+        (b"label = \"\xff\"", r"is not UTF-8 text \(byte 9\)"),
+        (b"#" * 1_000_001, "has more than 1000000 bytes"),
+        (b"a = " + b"[" * 100_000, "policy"),
+        (b"\0" * 100, "policy"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_in_one_line(tmp_path, content, words):
+    file = tmp_path / "policy.toml"
+    file.write_bytes(content)
+    with pytest.raises(BadConfiguration, match=words) as refused:
+        PolicyFile(file)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path):
+    with pytest.raises(BadConfiguration, match="is a folder, not a file"):
+        PolicyFile(tmp_path)
+
+
+def test_a_policy_that_vanishes_leaves_the_last_good_one_says_so_once_and_is_followed_when_it_is_back(tmp_path, caplog):
+    file = tmp_path / "policy.toml"
+    file.write_text(MINIMAL)
+    policy_file = PolicyFile(file)
+    file.unlink()
+    assert [policy_file.refresh().price.floor for _ in range(3)] == ["12.84"] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the last good policy stays: policy {file}: No such file or directory"
+    ]
+    file.write_text(MINIMAL.replace("12.84", "13.00"))
+    assert policy_file.refresh().price.floor == "13.00"
+
+
+def test_a_hook_that_is_made_executable_later_is_taken_without_an_edit(tmp_path):
+    file, hook = tmp_path / "policy.toml", tmp_path / "hook"
+    file.write_text(MINIMAL)
+    policy_file = PolicyFile(file)
+    hook.write_text("#!/bin/sh\n")
+    file.write_text(MINIMAL.replace('start = ["true"]', f'start = ["{hook}"]'))
+    assert policy_file.refresh().hooks.start == ("true",)
+    hook.chmod(0o755)
+    assert policy_file.refresh().hooks.start == (str(hook),)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"reserve_gpus": 5}, "reserve_gpus = 5 of 2 GPUs: this node can never sell"),  # P04
+        ({"reserve_gpus": 2}, "reserve_gpus = 2 of 2 GPUs: this node can never sell"),
+        ({"reserve_gpus": 1}, ""),
+        ({"whole_node": True}, "whole_node = true, but the node is enrolled as H100SXM80: it must enrol anew"),
+        ({"hub": "CNS"}, "hub = CNS, but the node is enrolled at CNE: it must enrol anew"),
+    ],
+)
+def test_a_policy_under_which_this_node_can_never_sell_is_said(changes, words):
+    assert never_sells(policy(**changes), "H100SXM80", "CNE", 2) == words
 
 
 def test_a_policy_needs_either_one_floor_or_a_whole_curve(tmp_path):
