@@ -137,9 +137,7 @@ class EnrolReply(Model):
 
 ProcessKind = Literal["compute", "graphics", "mps"]
 ProcessOwner = Literal["lease", "foreign", "unknown", "other"]
-ProcessEvidence = Literal["container", "cgroup", "user", "ancestor", "environment"]
-# What ties a process to a lease by more than the process's own word; only this counts as use in tier M.
-STRONG_EVIDENCE = frozenset({"container", "cgroup", "user", "ancestor"})
+ProcessEvidence = Literal["container", "cgroup", "user", "ancestor"]
 
 
 class GpuProcess(Model):

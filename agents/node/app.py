@@ -134,7 +134,7 @@ def make_node(
             state=state,
             delivery=delivery,
             prover=Prover(identity, NumpyBackend(), delivery, executor),
-            lessor=Lessor(identity, LeaseBook(state), policy, delivery),
+            lessor=Lessor(identity, LeaseBook(state), policy, delivery, state),
             seller=Seller(account, delivery.clock),
             token=token,
             leave_timeout_s=leave_timeout_s,

@@ -11,7 +11,6 @@ import pynvml
 
 from agents.node.errors import NoGpus
 from agents.node.grades import chip_grade
-from agents.node.processes import lease_of_process
 from schemas.gpu_health import FATAL_XIDS
 from schemas.nodes import GpuInventory, GpuProcess, GpuReading
 
@@ -155,7 +154,7 @@ def _facts(handle: object) -> dict:
 
 def _process(found: Any) -> GpuProcess:
     used_mib = (found.usedGpuMemory or 0) // MIB
-    return GpuProcess(pid=found.pid, memory_mib=used_mib, lease_id=lease_of_process(found.pid))
+    return GpuProcess(pid=found.pid, memory_mib=used_mib)
 
 
 def _ecc(handle: object, error_type: int) -> int:

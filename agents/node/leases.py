@@ -1,27 +1,72 @@
-"""Opens and closes leases by the operator's hook commands, once each, and remembers what they answered."""
+"""The node's leases: what was asked, what the hooks answered, and which GPUs no buyer may get yet; kept on disk."""
 
-import asyncio
 import json
-import os
-import signal
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from pydantic import ValidationError
+
+from agents.node.hooks.answers import UNREADABLE, HookOutcome, answer_of, end_of
+from agents.node.hooks.run import run_hook
 from agents.node.policy import HookRule
-from agents.node.processes import LEASE_VARIABLE
+from agents.node.processes import LEASE_VARIABLE, LiveLease, ProcessTable
 from agents.node.state import StateFolder
-from schemas.nodes import LeaseStart, LeaseStop
+from schemas.nodes import GpuReading, LeaseStart, LeaseStop
 
-DETAIL_CHARS_MAX = 1000
+State = Literal["opening", "live", "failed", "closed"]
+HOLDING = ("opening", "live")
+log = logging.getLogger("hourbook.agent")
 
 
-@dataclass(frozen=True)
-class HookOutcome:
-    """What a hook did: its endpoint and credential on success, a reason otherwise."""
+@dataclass
+class Lease:
+    """One lease on this node.
 
-    ok: bool
-    endpoint: str = ""
-    credential: str = ""
-    detail: str = ""
+    `start` is None where only its end is known. After the end `swept` says that its GPUs were seen empty since;
+    `stop_failures` counts stop hooks that failed in a row.
+    """
+
+    state: State
+    start: LeaseStart | None = None
+    start_outcome: HookOutcome | None = None
+    stop_outcome: HookOutcome | None = None
+    stop_failures: int = 0
+    swept: bool = True
+    gpu_uuids: tuple[str, ...] = field(default=())
+
+    def stored(self) -> dict[str, Any]:
+        """Return the lease as JSON can keep it."""
+        outcomes = {"start_outcome": self.start_outcome, "stop_outcome": self.stop_outcome}
+        kept = {name: outcome.stored() for name, outcome in outcomes.items() if outcome is not None}
+        start = None if self.start is None else self.start.model_dump(mode="json")
+        plain = {"state": self.state, "stop_failures": self.stop_failures, "swept": self.swept}
+        return plain | {"start": start, "gpu_uuids": list(self.gpu_uuids)} | kept
+
+    @classmethod
+    def restored(cls, document: dict[str, Any]) -> "Lease":
+        """Read what `stored` gave, also that of older agents. Raises ValueError for what was no lease."""
+        if document.get("state") not in ("opening", "live", "failed", "closed"):
+            raise ValueError("no state")
+        start, uuids = document.get("start"), document.get("gpu_uuids")
+        try:
+            lease = LeaseStart.model_validate_json(json.dumps(start))
+        except ValidationError:
+            lease, uuids = None, uuids or (start.get("gpu_uuids") if isinstance(start, dict) else None)
+        outcomes = {
+            name: HookOutcome.restored(document[name])
+            for name in ("start_outcome", "stop_outcome")
+            if isinstance(document.get(name), dict)
+        }
+        named = lease.gpu_uuids if lease else tuple(uuid for uuid in uuids or () if isinstance(uuid, str))
+        restored = cls(document["state"], lease, gpu_uuids=named, **outcomes)
+        failures = document.get("stop_failures", 0)
+        restored.stop_failures = failures if isinstance(failures, int) else 0
+        restored.swept = document.get("swept", True) is True
+        if restored.start_outcome is not None and restored.start_outcome.detail == UNREADABLE:
+            restored.state = "failed" if restored.state == "live" else restored.state
+        return restored
 
 
 class LeaseBook:
@@ -29,84 +74,130 @@ class LeaseBook:
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
-        self._leases: dict[str, dict] = state.read("leases") or {}
+        self._leases: dict[str, Lease] = {}
+        for lease_id, document in (state.read("leases") or {}).items():
+            try:
+                self._leases[lease_id] = Lease.restored(document)
+            except (ValueError, AttributeError, TypeError) as error:
+                log.warning("lease %s in the state folder cannot be read and is forgotten: %s", lease_id, error)
 
     def live(self) -> tuple[str, ...]:
-        """Returns the ids of the leases whose buyer is in."""
-        return tuple(lease_id for lease_id, lease in self._leases.items() if lease["state"] == "live")
+        """Return the ids of the leases whose buyer is in."""
+        return tuple(lease_id for lease_id, lease in self._leases.items() if lease.state == "live")
+
+    def live_leases(self) -> tuple[LiveLease, ...]:
+        """Return the leases whose buyer is in, with what tells his processes."""
+        return tuple(
+            LiveLease(lease_id, lease.start_outcome.evidence)
+            for lease_id, lease in self._leases.items()
+            if lease.state == "live" and lease.start_outcome is not None
+        )
 
     def leased_gpus(self) -> frozenset[str]:
-        """Returns the GPUs that belong to a buyer now, or are being handed over."""
-        held = (lease["start"]["gpu_uuids"] for lease in self._leases.values() if lease["state"] in {"opening", "live"})
-        return frozenset(uuid for uuids in held for uuid in uuids)
+        """Return the GPUs that belong to a buyer now, or are being handed over."""
+        return self._gpus(lambda lease: lease.state in HOLDING)
+
+    def unclean_gpus(self) -> frozenset[str]:
+        """Return the GPUs that no buyer may get yet: their last one's end failed, or they were not seen empty since."""
+        return self._gpus(_is_unclean) - self.leased_gpus()
 
     def outcome(self, lease_id: str, action: str) -> HookOutcome | None:
-        """Returns what the hook answered, where it has run."""
-        answered = self._leases.get(lease_id, {}).get(action + "_outcome")
-        return HookOutcome(**answered) if answered else None
+        """Return what the hook answered, where it has run."""
+        lease = self._leases.get(lease_id)
+        return None if lease is None else (lease.start_outcome if action == "start" else lease.stop_outcome)
 
     def may_open(self, lease: LeaseStart) -> bool:
-        """Tells whether the hook may run: never while another live lease still has one of the GPUs."""
-        others = (
-            other["start"]["gpu_uuids"]
-            for lease_id, other in self._leases.items()
-            if lease_id != lease.lease_id and other["state"] in {"opening", "live"}
-        )
-        return not any(uuid in lease.gpu_uuids for uuids in others for uuid in uuids)
+        """Tell whether the start hook may run: never while another has one of the GPUs, or has not left it clean."""
+        others = (other for lease_id, other in self._leases.items() if lease_id != lease.lease_id)
+        taken = (other.gpu_uuids for other in others if other.state in HOLDING or _is_unclean(other))
+        return not any(uuid in lease.gpu_uuids for uuids in taken for uuid in uuids)
 
     def begin(self, lease: LeaseStart) -> None:
-        """Takes down that the start hook is about to run; a crash after this runs it again."""
-        self._leases[lease.lease_id] = {"state": "opening", "start": lease.model_dump(mode="json")}
+        """Take down that the start hook is about to run; a crash after this runs it again."""
+        self._leases[lease.lease_id] = Lease("opening", lease, gpu_uuids=lease.gpu_uuids)
         self._save()
 
     def opened(self, lease_id: str, outcome: HookOutcome) -> None:
-        """Takes down what the start hook answered."""
-        self._leases[lease_id] |= {"state": "live" if outcome.ok else "failed", "start_outcome": vars(outcome)}
+        """Take down what the start hook answered."""
+        lease = self._leases[lease_id]
+        lease.state, lease.start_outcome = "live" if outcome.ok else "failed", outcome
         self._save()
 
     def start_of(self, lease_id: str) -> LeaseStart | None:
-        """Returns the lease as it was asked for."""
+        """Return the lease as it was asked for."""
         lease = self._leases.get(lease_id)
-        return LeaseStart.model_validate_json(json.dumps(lease["start"])) if lease else None
+        return None if lease is None else lease.start
 
     def closed(self, lease_id: str, outcome: HookOutcome) -> None:
-        """Takes down what the stop hook answered; the buyer's credential is forgotten."""
-        lease = self._leases.setdefault(lease_id, {"start": {"gpu_uuids": []}})
-        lease |= {"state": "closed", "stop_outcome": vars(outcome)}
-        lease.pop("start_outcome", None)
+        """Take down what the stop hook answered; the buyer's credential is forgotten."""
+        lease = self._leases.setdefault(lease_id, Lease("closed"))
+        lease.state, lease.start_outcome, lease.stop_outcome = "closed", None, outcome
+        lease.stop_failures = 0 if outcome.ok else lease.stop_failures + 1
+        lease.swept = False
         self._save()
 
+    def stop_failures(self) -> dict[str, int]:
+        """Return the ended leases whose stop hook has to run again, with how often in a row it has failed."""
+        return {lease_id: lease.stop_failures for lease_id, lease in self._leases.items() if lease.stop_failures}
+
+    def overdue(self, now_ms: int) -> tuple[str, ...]:
+        """Return the leases that were never opened and whose time is over: nobody will ask to close them."""
+        return tuple(
+            lease_id
+            for lease_id, lease in self._leases.items()
+            if lease.state == "opening" and (lease.start is None or lease.start.ends_ms <= now_ms)
+        )
+
+    def sweep(self, readings: tuple[GpuReading, ...], memory_mib_max: int) -> None:
+        """Take down which ended leases' GPUs are seen empty; one that is gone from the node needs no sweeping."""
+        by_uuid = {reading.uuid: reading for reading in readings}
+        ended = [lease for lease in self._leases.values() if lease.state == "closed" and not lease.swept]
+        for lease in ended:
+            shown = [by_uuid[uuid] for uuid in lease.gpu_uuids if uuid in by_uuid]
+            lease.swept = all(_is_empty(reading, memory_mib_max) for reading in shown)
+        if any(lease.swept for lease in ended):
+            self._save()
+
     def forget_closed_before(self, ends_ms: int) -> None:
-        """Drops leases that ended long ago."""
+        """Drop leases that ended long ago and left their GPUs clean."""
         for lease_id, lease in list(self._leases.items()):
-            if lease["state"] in {"closed", "failed"} and lease["start"].get("ends_ms", 0) < ends_ms:
+            ended_ms = lease.start.ends_ms if lease.start else 0
+            if lease.state in ("closed", "failed") and ended_ms < ends_ms and not _is_unclean(lease):
                 del self._leases[lease_id]
         self._save()
 
+    def _gpus(self, wanted: Callable[[Lease], bool]) -> frozenset[str]:
+        return frozenset(uuid for lease in self._leases.values() if wanted(lease) for uuid in lease.gpu_uuids)
+
     def _save(self) -> None:
-        self._state.write("leases", self._leases)
+        self._state.write("leases", {lease_id: lease.stored() for lease_id, lease in self._leases.items()})
 
 
-async def run_start_hook(rule: HookRule, lease: LeaseStart) -> HookOutcome:
-    """Runs the start hook: the lease as JSON on standard input and in the environment, the answer on standard output.
+def _is_unclean(lease: Lease) -> bool:
+    return lease.state == "closed" and (lease.stop_failures > 0 or not lease.swept)
 
-    The last line of its output is `{"endpoint": …, "credential": …}`. Hooks must bear being run twice for one lease.
+
+def _is_empty(reading: GpuReading, memory_mib_max: int) -> bool:
+    """Graphics and monitoring may be there; a GPU that does not answer proves nothing."""
+    is_quiet = all(process.whose == "other" for process in reading.processes)
+    return reading.present and is_quiet and (reading.memory_used_mib or 0) <= memory_mib_max
+
+
+async def run_start_hook(rule: HookRule, lease: LeaseStart, table: ProcessTable | None = None) -> HookOutcome:
+    """Run the start hook: the lease as JSON on standard input and in the environment, the answer on standard output.
+
+    The last line of its output is the answer, see `HookAnswer`. Hooks must bear being run twice for one lease.
     """
-    outcome, output = await _run(rule.start, rule.timeout_s, lease.canonical(), _environment(lease, "start"))
-    if not outcome.ok:
-        return outcome
-    try:
-        answer = json.loads(output.strip().splitlines()[-1])
-        return HookOutcome(True, endpoint=str(answer["endpoint"]), credential=str(answer["credential"]))
-    except (ValueError, IndexError, KeyError, TypeError):
-        return HookOutcome(False, detail="the start hook printed no endpoint and credential")
+    table = table or ProcessTable()
+    end = await run_hook(rule.start, rule.timeout_s, lease.canonical(), _environment(lease, "start"), table)
+    outcome = end_of(end)
+    return answer_of(end, table) if outcome.ok else outcome
 
 
 async def run_stop_hook(rule: HookRule, stop: LeaseStop, start: LeaseStart | None) -> HookOutcome:
-    """Runs the stop hook; its output does not matter, its exit status does."""
+    """Run the stop hook; its output does not matter, its exit status does."""
     environment = _environment(start, "stop") if start else {"HOURBOOK_ACTION": "stop", LEASE_VARIABLE: stop.lease_id}
-    outcome, _ = await _run(rule.stop, rule.timeout_s, stop.canonical(), environment)
-    return outcome
+    return end_of(await run_hook(rule.stop, rule.timeout_s, stop.canonical(), environment, ProcessTable()))
 
 
 def _environment(lease: LeaseStart, action: str) -> dict[str, str]:
@@ -117,29 +208,5 @@ def _environment(lease: LeaseStart, action: str) -> dict[str, str]:
         "HOURBOOK_GPU_UUIDS": ",".join(lease.gpu_uuids),
         "HOURBOOK_STARTS_MS": str(lease.starts_ms),
         "HOURBOOK_ENDS_MS": str(lease.ends_ms),
-        "HOURBOOK_ACCESS_REFERENCE": lease.access_reference,
+        "HOURBOOK_ACCESS_REFERENCE": lease.access_reference.replace("\0", ""),
     }
-
-
-async def _run(command: tuple[str, ...], timeout_s: int, stdin: bytes, variables: dict) -> tuple[HookOutcome, str]:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=os.environ | variables,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return HookOutcome(False, detail=f"the hook could not be started: {error}"), ""
-    try:
-        output, complaint = await asyncio.wait_for(process.communicate(stdin), timeout_s)
-    except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        return HookOutcome(False, detail=f"the hook took longer than {timeout_s} s"), ""
-    if process.returncode:
-        reason = complaint.decode(errors="replace").strip()[-DETAIL_CHARS_MAX:]
-        return HookOutcome(False, detail=f"exit status {process.returncode}: {reason}"[:DETAIL_CHARS_MAX]), ""
-    return HookOutcome(True), output.decode(errors="replace")

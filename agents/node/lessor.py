@@ -2,36 +2,90 @@
 
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from agents.node.client import DeliveryClient
 from agents.node.errors import VenueRefused, VenueUnreachable
+from agents.node.hooks.answers import HookOutcome
+from agents.node.hooks.record import StartRecord
 from agents.node.identity import Identity
-from agents.node.leases import HookOutcome, LeaseBook, run_start_hook, run_stop_hook
+from agents.node.leases import LeaseBook, run_start_hook, run_stop_hook
 from agents.node.policy import PolicyFile
-from schemas.nodes import LeaseResult, LeaseStart, LeaseStop
+from agents.node.processes import Owners
+from agents.node.state import StateFolder
+from schemas.nodes import GpuReading, LeaseResult, LeaseStart, LeaseStop
 
 KEPT_MS = 7 * 24 * 3600 * 1000
+STOP_RETRY_S_MAX = 600
 log = logging.getLogger("hourbook.agent")
 
 
 class Lessor:
-    """The node's side of its leases. The venue repeats what it has no answer to, so a lost answer is sent again."""
+    """The node's side of its leases. The venue repeats what it has no answer to, so a lost answer is sent again.
 
-    def __init__(self, identity: Identity, book: LeaseBook, policy: PolicyFile, delivery: DeliveryClient) -> None:
+    Whatever goes wrong with one lease is a line in the log and stays with that lease.
+    """
+
+    def __init__(
+        self, identity: Identity, book: LeaseBook, policy: PolicyFile, delivery: DeliveryClient, state: StateFolder
+    ) -> None:
         self._identity, self.book, self._policy, self._delivery = identity, book, policy, delivery
+        self.owners, self._record = Owners(), StartRecord(state)
         self.node_id = ""
         self._busy: set[str] = set()
+        self._retry_at: dict[str, float] = {}
+        self._unclean: frozenset[str] = frozenset()
 
     def follow(self, starts: tuple[LeaseStart, ...], stops: tuple[LeaseStop, ...]) -> list[Coroutine]:
-        """Returns the work to do for the leases that the venue names, stops first."""
-        work = [self._close(stop) for stop in stops if self._take(stop.lease_id)]
+        """Return the work to do for the leases that the venue names, stops first."""
+        work = [self._kept_apart(stop.lease_id, self._close, stop) for stop in stops if self._take(stop.lease_id)]
         closing = {stop.lease_id for stop in stops}
         for start in starts:
             known = self.book.outcome(start.lease_id, "start")
             if start.lease_id not in closing and (known or self.book.may_open(start)) and self._take(start.lease_id):
-                work.append(self._open(start, known))
+                work.append(self._kept_apart(start.lease_id, self._open, start, known))
         return work
+
+    def due(self) -> list[Coroutine]:
+        """Return the work that nobody asks for: stop hooks that failed, leases whose time passed while they opened."""
+        work = []
+        for lease_id, failures in self.book.stop_failures().items():
+            now = time.monotonic()
+            pause_s = min(self._policy.current.hooks.stop_retry_s * 2 ** (failures - 1), STOP_RETRY_S_MAX)
+            if now >= self._retry_at.setdefault(lease_id, now + pause_s) and self._take(lease_id):
+                del self._retry_at[lease_id]
+                work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
+        for lease_id in self.book.overdue(_wall_ms()):
+            if self._take(lease_id):
+                work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
+        return work
+
+    def observe(self, readings: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
+        """Return the readings with every process's owner, and unclean GPUs as not healthy: nobody may get those."""
+        leases = self.book.live_leases()
+        labelled = tuple(
+            reading.model_copy(
+                update={"processes": tuple(self.owners.label(process, leases) for process in reading.processes)}
+            )
+            if reading.processes
+            else reading
+            for reading in readings
+        )
+        self.book.sweep(labelled, self._policy.current.hooks.empty_memory_mib_max)
+        unclean = self.book.unclean_gpus()
+        for uuid in sorted(unclean - self._unclean):
+            log.warning("GPU %s is not offered: its last lease's end has failed, or it was not seen empty since", uuid)
+        for uuid in sorted(self._unclean - unclean):
+            log.info("GPU %s is clean again", uuid)
+        self._unclean = unclean
+        return tuple(
+            reading.model_copy(update={"healthy": False}) if reading.uuid in unclean else reading
+            for reading in labelled
+        )
+
+    def may_offer(self) -> bool:
+        """Tell whether the hooks can be trusted to open what would be sold."""
+        return self._record.may_offer(self._policy.current.hooks)
 
     def _take(self, lease_id: str) -> bool:
         if lease_id in self._busy:
@@ -39,38 +93,71 @@ class Lessor:
         self._busy.add(lease_id)
         return True
 
-    async def _open(self, lease: LeaseStart, known: HookOutcome | None) -> None:
+    async def _kept_apart(self, lease_id: str, work: Callable[..., Awaitable[None]], *about: object) -> None:
         try:
-            outcome = known
-            if outcome is None:
-                self.book.begin(lease)
-                outcome = await run_start_hook(self._policy.current.hooks, lease)
-                self.book.opened(lease.lease_id, outcome)
-                log.info("lease %s opened: %s", lease.lease_id, outcome.detail or outcome.endpoint)
-            await self._answer(lease.lease_id, "start", outcome)
+            await work(*about)
+        except Exception as error:
+            # The other leases and the node's reports go on, whatever this is; the venue asks again.
+            log.error("lease %s: %s: %s", lease_id, type(error).__name__, error)
         finally:
-            self._busy.discard(lease.lease_id)
+            self._busy.discard(lease_id)
+
+    async def _open(self, lease: LeaseStart, known: HookOutcome | None) -> None:
+        outcome = known
+        if outcome is None:
+            rule = self._policy.current.hooks
+            self.book.begin(lease)
+            outcome = await run_start_hook(rule, lease, self.owners.table)
+            self.book.opened(lease.lease_id, outcome)
+            self._record.note(outcome.ok, rule, outcome.detail)
+            if outcome.ok:
+                log.info("lease %s opened: %s", lease.lease_id, outcome.endpoint)
+                if not outcome.evidence.is_named:
+                    log.warning(UNNAMED, lease.lease_id)
+            else:
+                log.warning("lease %s failed to open: %s", lease.lease_id, outcome.detail)
+        await self._answer(lease.lease_id, "start", outcome)
 
     async def _close(self, stop: LeaseStop) -> None:
-        try:
-            outcome = self.book.outcome(stop.lease_id, "stop")
-            if outcome is None:
-                outcome = await run_stop_hook(self._policy.current.hooks, stop, self.book.start_of(stop.lease_id))
-                self.book.closed(stop.lease_id, outcome)
-                log.info("lease %s closed (%s): %s", stop.lease_id, stop.reason, outcome.detail or "done")
-            await self._answer(stop.lease_id, "stop", outcome)
-            self.book.forget_closed_before(_wall_ms() - KEPT_MS)
-        finally:
-            self._busy.discard(stop.lease_id)
+        outcome = self.book.outcome(stop.lease_id, "stop") or await self._run_stop(stop)
+        await self._answer(stop.lease_id, "stop", outcome)
+        self.book.forget_closed_before(_wall_ms() - KEPT_MS)
+
+    async def _stop_again(self, lease_id: str) -> None:
+        await self._run_stop(LeaseStop(lease_id=lease_id, reason="failed"))
+
+    async def _run_stop(self, stop: LeaseStop) -> HookOutcome:
+        outcome = await run_stop_hook(self._policy.current.hooks, stop, self.book.start_of(stop.lease_id))
+        self.book.closed(stop.lease_id, outcome)
+        if outcome.ok:
+            log.info("lease %s closed (%s)", stop.lease_id, stop.reason)
+        else:
+            log.warning("lease %s: the stop hook failed and is tried again: %s", stop.lease_id, outcome.detail)
+        return outcome
 
     async def _answer(self, lease_id: str, action: str, outcome: HookOutcome) -> None:
         result = self._identity.sign(
-            LeaseResult, agent=self.node_id, lease_id=lease_id, action=action, wall_ms=_wall_ms(), **vars(outcome)
+            LeaseResult,
+            agent=self.node_id,
+            lease_id=lease_id,
+            action=action,
+            ok=outcome.ok,
+            endpoint=outcome.endpoint,
+            credential=outcome.credential,
+            detail=outcome.detail,
+            wall_ms=_wall_ms(),
+            host_key=outcome.host_key,
         )
         try:
             await self._delivery.answer_lease(result)
         except (VenueUnreachable, VenueRefused) as error:
             log.warning("the answer on lease %s was not taken: %s", lease_id, error)
+
+
+UNNAMED = (
+    "lease %s: the start hook named no evidence (container_id, cgroup, uid, pid) and left no process: "
+    "every process on its GPUs will count as somebody else's"
+)
 
 
 def _wall_ms() -> int:

@@ -131,7 +131,10 @@ class Node:
 
     async def _report(self) -> None:
         found = {reading.uuid: reading for reading in await asyncio.to_thread(self._parts.telemetry.read)}
-        self._readings = tuple(found.get(uuid) or absent(uuid) for uuid in self._enrolment.gpu_uuids)
+        readings = tuple(found.get(uuid) or absent(uuid) for uuid in self._enrolment.gpu_uuids)
+        self._readings = self._parts.lessor.observe(readings)
+        for task in self._parts.lessor.due():
+            self._loops.spawn("a lease", task)
         window_end_ms = mono_ms()
         leased = self._parts.lessor.book.leased_gpus()
         self._idle.observe(self._readings, leased, self._parts.policy.current.idle, window_end_ms)
@@ -223,7 +226,8 @@ class Node:
             return False
         silence_s = time.monotonic() - self._acknowledged_at
         missed_s = REPORTS_MISSED_MAX * self._interval_s + self._sender.trip_s
-        return self._venue_sells and silence_s <= max(missed_s, SILENCE_S_MIN)
+        is_heard = self._venue_sells and silence_s <= max(missed_s, SILENCE_S_MIN)
+        return is_heard and self._parts.lessor.may_offer()
 
     async def _leave(self) -> None:
         try:

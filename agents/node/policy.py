@@ -83,11 +83,19 @@ class PriceRule(Section):
 
 
 class HookRule(Section):
-    """The operator's commands at the start and the end of a lease, each a program with its arguments."""
+    """The operator's commands at the start and the end of a lease, each a program with its arguments.
+
+    After `start_failures_max` failed starts in a row nothing is offered for `retry_s`, twice as long each time more; a
+    failed stop is tried again after `stop_retry_s`. A GPU is clean with no process on it and that little memory in use.
+    """
 
     start: Command
     stop: Command
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    start_failures_max: Annotated[int, Field(ge=1, le=100)] = 2
+    retry_s: Annotated[int, Field(ge=1, le=86_400)] = 300
+    stop_retry_s: Annotated[int, Field(ge=1, le=600)] = 10
+    empty_memory_mib_max: Annotated[int, Field(ge=0)] = 1024
 
 
 class Policy(Section):

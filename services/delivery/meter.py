@@ -14,7 +14,7 @@ from hashlib import sha256
 from schemas.delivery import MeteredReport, MeterInputs, MeterInterval, MeterOutcome, Recall
 from schemas.gpu_health import BLIND, HARDWARE_THROTTLE, LOST, GpuHealth, next_health
 from schemas.ids import tier_of
-from schemas.nodes import STRONG_EVIDENCE, GpuProcess, GpuReading, NodeReported, message_hash
+from schemas.nodes import GpuProcess, GpuReading, NodeReported, message_hash
 from services.delivery.spans import Span, length_of, union, within, without
 from services.delivery.stretches import NO_REPORT, Stretch, clip, fill, merge, overlay
 from services.delivery.timeline import Window, outages_of, place_windows, unproven_spans
@@ -261,6 +261,6 @@ def _is_foreign(process: GpuProcess, inputs: MeterInputs) -> bool:
 
 
 def _counts_as_use(process: GpuProcess, inputs: MeterInputs) -> bool:
-    """The buyer's own work; where use is what is paid (tier M), a process's own word for it is not enough."""
-    is_proven = process.evidence in STRONG_EVIDENCE or tier_of(inputs.contract) != METERED_TIER
+    """The buyer's own work; where use is what is paid (tier M), a bare claim is not enough."""
+    is_proven = process.evidence is not None or tier_of(inputs.contract) != METERED_TIER
     return process.belongs_to(inputs.lease_id) and is_proven

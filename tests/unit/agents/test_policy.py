@@ -269,3 +269,14 @@ def test_an_edit_is_followed_and_a_broken_one_leaves_the_last_good_policy_and_sa
 def test_a_policy_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BadConfiguration, match="no-such-policy"):
         PolicyFile(tmp_path / "no-such-policy")
+
+
+def test_a_hook_that_may_not_be_run_is_refused_when_the_policy_is_read(tmp_path):  # P05
+    hook, file = tmp_path / "hook", tmp_path / "policy.toml"
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o644)
+    file.write_text(MINIMAL.replace('["true"]', f'["{hook}", "start"]', 1))
+    with pytest.raises(BadConfiguration, match=r"hooks\.start: .*hook is not executable"):
+        PolicyFile(file)
+    hook.chmod(0o755)
+    assert PolicyFile(file).current.hooks.start == (str(hook), "start")

@@ -20,7 +20,7 @@ def seen(**facts: object) -> GpuProcess:
     [
         ("M13", FIRM, seen(owner="foreign"), 0, 0, "foreign_process"),
         ("M14", FIRM, seen(owner="lease", lease_id=LEASE, evidence="user"), SECONDS, SECONDS, ""),
-        ("M17", METERED, seen(owner="lease", lease_id=LEASE, evidence="environment"), SECONDS, 0, ""),
+        ("M17", METERED, seen(owner="lease", lease_id=LEASE), SECONDS, 0, ""),
         ("M17", METERED, seen(lease_id=LEASE), SECONDS, 0, ""),
         ("M17", METERED, seen(owner="lease", lease_id=LEASE, evidence="cgroup"), SECONDS, SECONDS, ""),
         ("A26", FIRM, seen(owner="unknown"), SECONDS, 0, ""),
