@@ -5,10 +5,11 @@ import time
 
 
 class Connection:
-    """One keep-alive connection; `exchange` sends the bytes of a request and returns status and nanoseconds taken."""
+    """One keep-alive connection; `exchange` sends a request, `body` then holds the answer's."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self._reader, self._writer = reader, writer
+        self.body = b""
 
     @classmethod
     async def open(cls, host: str, port: int) -> "Connection":
@@ -16,13 +17,13 @@ class Connection:
         return cls(*await asyncio.open_connection(host, port))
 
     async def exchange(self, request: bytes) -> tuple[int, int]:
-        """Sends one request and reads its answer whole."""
+        """Sends the bytes of one request and reads its answer whole; returns the status and the nanoseconds taken."""
         began_ns = time.perf_counter_ns()
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         lowered = head.lower()
         start = lowered.index(b"content-length:") + 15
-        await self._reader.readexactly(int(lowered[start : lowered.index(b"\r\n", start)]))
+        self.body = await self._reader.readexactly(int(lowered[start : lowered.index(b"\r\n", start)]))
         return int(head[9:12]), time.perf_counter_ns() - began_ns
 
     def close(self) -> None:

@@ -108,6 +108,14 @@ TARGETS = (
         False,
         lambda f: f["bare_double_round_trip"]["p50_ms"],
     ),
+    Target(
+        "a node's report, µs of delivery, PostgreSQL and broker",
+        "reports",
+        lambda f: f["burst_venue_us_per_report"],
+        330,
+        False,
+    ),
+    Target("no lag again after a tenfold burst, s", "reports", lambda f: f["lag_zero_after_burst_s"], 120, False),
     Target("start to trading, s", "rest", lambda f: f["start_to_ready_s"], 10, False),
     Target("all processes together, MB (PSS)", "rest", lambda f: f["memory_pss_mb"], 1_500, False),
 )

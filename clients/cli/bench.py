@@ -1,6 +1,7 @@
 """The group `bench`: what the exchange reaches on this machine, as ratios to a floor of the same run."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ SHOWN = (
 WHOLE_COMMANDS = 200_000
 SNAPSHOT_ORDERS = 1_000_000
 BLOCK_NODES, BLOCK_ORDERS = 1_000, 100
+REPORT_NODES, REPORT_GPUS, REPORT_CONNECTIONS = 400, 8, 32
 
 
 def everything(*, rounds: int = 3, json: bool = False) -> int:
@@ -57,6 +59,8 @@ def everything(*, rounds: int = 3, json: bool = False) -> int:
         report["kafka"] = without_machine(measure_kafka(300_000))
     with step("orders over REST beside bare round trips"):
         report["rest"] = measure_rest(4_000, 16)
+    with step("reports of many nodes"):
+        report["reports"] = measure_reports(REPORT_NODES, REPORT_GPUS, rounds)
     report["targets"] = judge(report)
     if json:
         show(report, json=True)
@@ -75,6 +79,7 @@ def tell(report: dict[str, Any]) -> None:
         ("blocks", "Blocks over 24 hours and capacity over 72, beside limit orders"),
         ("kafka", "Matching process, Kafka to Kafka, beside the same client echoing the records"),
         ("rest", "Orders over REST, beside a bare double round trip through Kafka"),
+        ("reports", "Reports of many nodes, paced as agents are, then ten times as fast"),
     ):
         print(f"\n{title}")
         show(list(map(stream_row, report[name])) if name == "book" else report[name], json=False)
@@ -188,6 +193,26 @@ def kafka(*, commands: int = 300_000, json: bool = False) -> None:
     show(measure_kafka(commands), json=json)
 
 
+def reports(*, nodes: int = REPORT_NODES, gpus: int = REPORT_GPUS, rounds: int = 3, json: bool = False) -> None:
+    """Let many nodes report to an exchange of its own, paced as agents are, then ten times as fast.
+
+    Parameters
+    ----------
+    nodes
+        how many nodes enroll, prove their GPUs and report
+    gpus
+        how many GPUs each of them has
+    rounds
+        how often each reports before the burst
+    json
+        print one JSON document
+    """
+    from benchmarks.machine import describe_machine
+
+    check_rounds(rounds)
+    show({"machine": describe_machine()} | measure_reports(nodes, gpus, rounds), json=json)
+
+
 def measure_book(stream: Path | None, rounds: int) -> list[dict[str, Any]]:
     """Runs the fixed streams, or one file, through the book; without a C++ compiler there is no floor beside it."""
     try:
@@ -250,18 +275,34 @@ def measure_kafka(commands: int) -> dict[str, Any]:
 
 
 def measure_rest(orders: int, connections: int) -> dict[str, Any]:
+    from benchmarks import rest as bench
+
+    try:
+        return in_work_folder(lambda work: bench.measure_rest(work, orders, connections))
+    except bench.WrongAnswer as error:
+        raise Refused(f"an order was not acknowledged: {error}") from error
+
+
+def measure_reports(nodes: int, gpus: int, rounds: int) -> dict[str, Any]:
+    from benchmarks import reports as bench
+
+    try:
+        return in_work_folder(lambda work: bench.measure_reports(work, nodes, gpus, rounds, REPORT_CONNECTIONS))
+    except bench.ReportRefused as error:
+        raise Refused(f"a report was not taken: {error}") from error
+
+
+def in_work_folder(measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Runs a bench in a folder of its own, which goes afterwards."""
     import shutil
     import tempfile
 
-    from benchmarks import rest as bench
     from infra.processes import DidNotStart
 
     work = Path(tempfile.mkdtemp(prefix="hourbook-bench-"))
     work.chmod(0o755)  # as root, PostgreSQL runs as another user, who must reach its data
     try:
-        return bench.measure_rest(work, orders, connections)
-    except bench.WrongAnswer as error:
-        raise Refused(f"an order was not acknowledged: {error}") from error
+        return measure(work)
     except DidNotStart as error:
         raise Refused(str(error)) from error
     finally:
@@ -287,5 +328,6 @@ def add_to(app: App) -> None:
     bench.command(engine)
     bench.command(costs)
     bench.command(rest)
+    bench.command(reports)
     bench.command(kafka)
     app.command(bench)

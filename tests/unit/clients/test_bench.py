@@ -18,6 +18,7 @@ REST = {
     "orders_per_s": 1_600,
     "parallel": {"p50_ms": 9.0},
 }
+REPORTS = {"burst_venue_us_per_report": 331, "lag_zero_after_burst_s": 2.5}
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def measured(monkeypatch) -> dict[str, list]:
     monkeypatch.setattr(bench, "measure_blocks", lambda rounds: BLOCKS)
     monkeypatch.setattr(bench, "measure_kafka", lambda commands: KAFKA | {"machine": {}, "targets": {}})
     monkeypatch.setattr(bench, "measure_rest", lambda orders, connections: REST)
+    monkeypatch.setattr(bench, "measure_reports", lambda nodes, gpus, rounds: REPORTS)
     return {"streams": streams}
 
 
@@ -40,14 +42,16 @@ def run(*arguments: str) -> int:
 def test_without_a_subcommand_every_bench_is_run_and_held_against_its_target(measured, capsys):
     assert run("--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report) == ["machine", "rounds", "book", "engine", "costs", "blocks", "kafka", "rest", "targets"]
-    assert (report["costs"], report["kafka"], report["rest"]) == (COSTS, KAFKA, REST)
+    benches = ["book", "engine", "costs", "blocks", "kafka", "rest", "reports"]
+    assert list(report) == ["machine", "rounds", *benches, "targets"]
+    assert [report[name] for name in ("costs", "kafka", "rest", "reports")] == [COSTS, KAFKA, REST, REPORTS]
     assert [row["figure"] for row in report["targets"] if not row["met"]] == [
         "order book, slowest stream, commands/s",
         "a resting order in the engine, bytes",
         "p99 of one command to the floor's",
         "allocations of the book in the steady state",
         "block over 24 hours with 24 trades, µs",
+        "a node's report, µs of delivery, PostgreSQL and broker",
     ]
 
 
