@@ -1,0 +1,353 @@
+"""What is right for a position, after MARKET.md, from what was done to its node and when; knows nothing of any report.
+
+Every moment is known between two bounds of the test's own clock. So is what follows from it: time that was *surely*
+lost, and time that was *possibly* lost. The widths come from three things only: how often a node is due to report,
+how late this machine ran, and how exactly the test knows when it did something.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Span = tuple[int, int]
+Kind = Literal["unfit", "silent", "reboot", "dark", "outage"]
+# A node that waits for a venue that answers slowly measures at least this often, in report intervals.
+SLOW_INTERVALS = 2.5
+GAP_INTERVALS = 3
+NOTICE_S = 120
+
+
+class Moment(NamedTuple):
+    """Something happened not before `first_ms` and not after `last_ms`."""
+
+    first_ms: int
+    last_ms: int
+
+
+class Bounds(NamedTuple):
+    """A whole number that is right lies between these, both included."""
+
+    least: int
+    most: int
+
+    def holds(self, value: int) -> bool:
+        """Says whether a value is right."""
+        return self.least <= value <= self.most
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that befell a node, or some of its GPUs (none named: all).
+
+    `unfit`: the GPU did not conform (lost, fatal XID, new ECC error, the owner's own work). `silent`: nobody measured
+    (the agent was killed or frozen). `reboot`: the same, and the machine booted. `dark`: the agent measured, but its
+    site's network was away. `outage`: the venue could not take reports.
+    """
+
+    kind: Kind
+    began: Moment
+    ended: Moment
+    gpus: frozenset[str] = frozenset()
+
+    def concerns(self, gpu: str) -> bool:
+        """Says whether a GPU was struck."""
+        return not self.gpus or gpu in self.gpus
+
+
+@dataclass(frozen=True)
+class Presence:
+    """A process of the buyer's that was resident on some GPUs of his."""
+
+    began: Moment
+    ended: Moment
+    gpus: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often the node is due to report, how late the machine may have been, and the grace of opening."""
+
+    interval_ms: int
+    lag_ms: int
+    grace_ms: int
+
+    @property
+    def sampling_ms(self) -> int:
+        """The longest window of a report while the venue answers."""
+        return self.interval_ms + self.lag_ms
+
+    @property
+    def slow_ms(self) -> int:
+        """The longest window while it does not."""
+        return int(SLOW_INTERVALS * self.interval_ms) + self.lag_ms
+
+    @property
+    def gap_ms(self) -> int:
+        """The longest time without reports that is estimated as delivered."""
+        return GAP_INTERVALS * self.interval_ms
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that the test knows of one position. `opening` is when the start hook began and when it had let the buyer in
+    (None: it never did).
+    """
+
+    gpus: tuple[str, ...]
+    start_ms: int
+    end_ms: int
+    began_opening: Moment | None
+    opened: Moment | None
+    troubles: tuple[Trouble, ...] = ()
+    presences: tuple[Presence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Right:
+    """What a receipt may say: GPU-seconds, and for tier I how many GPUs were taken back without notice."""
+
+    delivered: Bounds
+    excused: Bounds
+    used: Bounds
+    short: Bounds
+    recalled: Bounds
+
+
+@dataclass
+class _Gpu:
+    """Spans of one GPU's time."""
+
+    lost: list[Span] = field(default_factory=list)
+    maybe_lost: list[Span] = field(default_factory=list)
+    maybe_excused: list[Span] = field(default_factory=list)
+    excused: list[Span] = field(default_factory=list)
+
+
+def judge(story: Story, rhythm: Rhythm) -> Right:
+    """Returns what is right for a position."""
+    parts = [_judge_gpu(story, rhythm, gpu) for gpu in story.gpus]
+    window_ms = len(parts) * (story.end_ms - story.start_ms)
+    least_ms = window_ms - sum(length(part.maybe_lost + part.maybe_excused) for part in parts)
+    most_ms = window_ms - sum(length(part.lost + part.excused) for part in parts)
+    short_ms = [(length(part.lost), length(part.maybe_lost)) for part in parts]
+    used = [_used(story, rhythm, gpu, part) for gpu, part in zip(story.gpus, parts, strict=True)]
+    return Right(
+        delivered=Bounds(least_ms // 1000, most_ms // 1000),
+        excused=Bounds(
+            -(-sum(length(part.excused) for part in parts) // 1000),
+            -(-sum(length(part.maybe_excused) for part in parts) // 1000),
+        ),
+        used=Bounds(sum(least for least, _ in used) // 1000, sum(most for _, most in used) // 1000),
+        # D is rounded down and E up: together they may hide one second of a shortfall, or show one more.
+        short=Bounds(max(0, sum(s for s, _ in short_ms) // 1000 - 1), -(-sum(m for _, m in short_ms) // 1000)),
+        recalled=Bounds(
+            sum(sure > rhythm.gap_ms + 1 for sure, _ in short_ms), sum(maybe > rhythm.gap_ms for _, maybe in short_ms)
+        ),
+    )
+
+
+def _judge_gpu(story: Story, rhythm: Rhythm, gpu: str) -> _Gpu:
+    found = _Gpu()
+    own = [trouble for trouble in story.troubles if trouble.concerns(gpu)]
+    outages = [_reach(trouble, rhythm) for trouble in own if trouble.kind == "outage"]
+    for trouble in own:
+        if trouble.kind == "outage":
+            found.maybe_excused.append(_reach(trouble, rhythm))
+            continue
+        sure, maybe = _EFFECTS[trouble.kind](trouble, own, rhythm)
+        # While the venue is away it may excuse what it could not see, and what it could see stays lost.
+        found.lost += without(sure, outages)
+        found.maybe_lost += maybe
+    _judge_opening(story, rhythm, found, outages)
+    for name in ("lost", "maybe_lost", "excused", "maybe_excused"):
+        setattr(found, name, clip(getattr(found, name), story.start_ms, story.end_ms))
+    return found
+
+
+def _judge_opening(story: Story, rhythm: Rhythm, found: _Gpu, outages: Sequence[Span]) -> None:
+    """The buyer is let in before the start; the grace of opening is nobody's, what the hook takes longer is lost."""
+    start_ms, end_ms = story.start_ms, story.end_ms
+    if story.opened is None:
+        tried_ms = end_ms if story.began_opening is None else story.began_opening.last_ms
+        found.lost += without([(max(start_ms, tried_ms), end_ms)], outages)
+        found.maybe_lost.append((start_ms, end_ms))
+        if tried_ms + rhythm.lag_ms > start_ms:
+            found.maybe_excused.append((start_ms, tried_ms + rhythm.lag_ms))
+        return
+    heard_ms = story.opened.last_ms + rhythm.lag_ms
+    for trouble in story.troubles:
+        if trouble.kind != "unfit" and trouble.began.first_ms - rhythm.lag_ms <= heard_ms <= trouble.ended.last_ms:
+            heard_ms = trouble.ended.last_ms + rhythm.sampling_ms
+    due_ms = max(start_ms, story.began_opening.last_ms if story.began_opening else start_ms) + rhythm.grace_ms
+    found.lost += without([(due_ms, story.opened.first_ms)], outages)
+    found.maybe_lost.append((start_ms + rhythm.grace_ms, heard_ms))
+    found.maybe_excused.append((start_ms, heard_ms))
+
+
+def _unfit(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
+    """A report's last reading stands for its whole window."""
+    began_ms = _window_start(trouble.began.first_ms, own, rhythm)
+    ended_ms = _window_end(trouble.ended.last_ms, own, rhythm)
+    healed_ms = _window_start(trouble.ended.first_ms, own, rhythm)
+    return [(trouble.began.last_ms, healed_ms)], [(began_ms, ended_ms)]
+
+
+def _silent(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
+    """Up to the gap limit it counts as delivered, if the GPU was well on both sides; else it is lost from its start."""
+    maybe = [_reach(trouble, rhythm)]
+    sure = [(trouble.began.last_ms, trouble.ended.first_ms)]
+    away = [_reach(other, rhythm) for other in own if other.kind == "outage"]
+    struck = any(other is not trouble and _touch(_reach(other, rhythm), maybe[0]) for other in own)
+    if length(maybe) <= rhythm.gap_ms and not struck:
+        return [], []
+    return (sure if length(without(sure, away)) > rhythm.gap_ms else []), maybe
+
+
+def _reboot(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
+    """Nothing is estimated over a boot."""
+    return [(trouble.began.last_ms, trouble.ended.first_ms)], [_reach(trouble, rhythm)]
+
+
+def _dark(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
+    """What the operator alone says of a dark time counts for the gap limit."""
+    start_ms, end_ms = _reach(trouble, rhythm)
+    end_ms += rhythm.sampling_ms
+    struck = any(other is not trouble and _touch(_reach(other, rhythm), (start_ms, end_ms)) for other in own)
+    sure = [(trouble.began.last_ms + rhythm.gap_ms, trouble.ended.first_ms)]
+    return sure, [(start_ms if struck else start_ms + rhythm.gap_ms, end_ms)]
+
+
+_EFFECTS = {"unfit": _unfit, "silent": _silent, "reboot": _reboot, "dark": _dark}
+
+
+def _reach(trouble: Trouble, rhythm: Rhythm) -> Span:
+    """The longest time that a trouble can be seen in: from the report before it to the report after it."""
+    if trouble.kind == "outage":
+        return trouble.began.first_ms - rhythm.slow_ms, trouble.ended.last_ms + 2 * rhythm.sampling_ms
+    if trouble.kind == "dark":
+        return trouble.began.first_ms - rhythm.sampling_ms, trouble.ended.last_ms + rhythm.slow_ms
+    return trouble.began.first_ms - rhythm.sampling_ms, trouble.ended.last_ms + rhythm.lag_ms
+
+
+def _window_start(moment_ms: int, own: Iterable[Trouble], rhythm: Rhythm) -> int:
+    """The earliest start of the report window in which a moment lies."""
+    start_ms = moment_ms - rhythm.sampling_ms
+    for trouble in own:
+        reach = _reach(trouble, rhythm)
+        if trouble.kind != "unfit" and _touch(reach, (start_ms, moment_ms)):
+            start_ms = min(start_ms, reach[0] if trouble.kind != "dark" else moment_ms - rhythm.slow_ms)
+    return start_ms
+
+
+def _window_end(moment_ms: int, own: Iterable[Trouble], rhythm: Rhythm) -> int:
+    """The latest time up to which a fault that has ended by then is still held against the GPU."""
+    end_ms = moment_ms + rhythm.lag_ms
+    for trouble in own:
+        if trouble.kind != "unfit" and _touch(_reach(trouble, rhythm), (moment_ms, end_ms)):
+            end_ms = max(end_ms, _reach(trouble, rhythm)[1])
+    return end_ms
+
+
+def _used(story: Story, rhythm: Rhythm, gpu: str, part: _Gpu) -> Bounds:
+    """How many milliseconds a process of the buyer's was surely, and possibly, resident in time that was delivered."""
+    own = [trouble for trouble in story.troubles if trouble.concerns(gpu)]
+    sure: list[Span] = []
+    maybe: list[Span] = []
+    for presence in story.presences:
+        if gpu in presence.gpus:
+            last_ms = _window_start(presence.ended.first_ms, own, rhythm)
+            sure.append((_window_end(presence.began.last_ms, own, rhythm), last_ms))
+            first_ms = _window_start(presence.began.first_ms, own, rhythm)
+            maybe.append((first_ms, _window_end(presence.ended.last_ms, own, rhythm)))
+    window = (story.start_ms, story.end_ms)
+    least = length(without(clip(sure, *window), part.maybe_lost + part.maybe_excused))
+    return Bounds(least, length(without(clip(maybe, *window), part.lost + part.excused)))
+
+
+# -- money -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a position was sold under: GPUs, seconds, price and index per GPU-hour, and the product's settings."""
+
+    qty: int
+    period_s: int
+    price: int
+    index: int
+    tier: str
+    reservation_permille: int
+    upper_permille: int
+    lower_permille: int
+    bond: int
+    fee_bps: int
+
+
+class Money(NamedTuple):
+    """What is due in micro-units."""
+
+    gross: int
+    damages: int
+    fee: int
+    buyer: int
+    operator: int
+
+
+def money(terms: Terms, delivered: int, excused: int, used: int, recalled: int = 0, noticed: bool = False) -> Money:
+    """Returns what MARKET.md makes of whole GPU-seconds."""
+    due = terms.qty * terms.period_s - excused
+    reserved, measured = terms.reservation_permille, 1000 - terms.reservation_permille
+    gross = terms.price * (reserved * delivered + measured * used) // 3_600_000
+    damages = 0
+    if terms.tier == "I":
+        damages = 0 if noticed else NOTICE_S * terms.price * recalled // 3600
+    elif due > 0:
+        band = (terms.upper_permille - terms.lower_permille) * due
+        depth = min(terms.upper_permille * due - 1000 * delivered, band)
+        if depth > 0:
+            dearer = max(terms.index - terms.price, 0)
+            damages = (due - delivered) * (dearer * band + terms.price * depth) // (3600 * band)
+    damages = min(damages, terms.bond)
+    fee = gross * terms.fee_bps // 10_000
+    return Money(gross, damages, fee, damages - gross, gross - fee - damages)
+
+
+# -- spans -----------------------------------------------------------------------------------------------------------
+
+
+def union(spans: Iterable[Span]) -> list[Span]:
+    """Returns the same time in order, without overlaps."""
+    joined: list[Span] = []
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def without(spans: Iterable[Span], cuts: Iterable[Span]) -> list[Span]:
+    """Returns what is left of spans outside the cuts."""
+    left = union(spans)
+    for cut_start, cut_end in union(cuts):
+        left = [
+            part
+            for start, end in left
+            for part in ((start, min(end, cut_start)), (max(start, cut_end), end))
+            if part[0] < part[1]
+        ]
+    return left
+
+
+def clip(spans: Iterable[Span], start_ms: int, end_ms: int) -> list[Span]:
+    """Returns the parts between start and end."""
+    return union((max(start, start_ms), min(end, end_ms)) for start, end in spans)
+
+
+def length(spans: Iterable[Span]) -> int:
+    """Returns how long spans are together."""
+    return sum(end - start for start, end in union(spans))
+
+
+def _touch(one: Span, other: Span) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
