@@ -4,6 +4,7 @@ HTTP, served by delivery at port 18082 (every body is one of the models below, J
 
     POST /v1/nodes                                     EnrolRequest      → 201 EnrolReply (200 on a repeat)
     POST /v1/nodes/{node_id}/reports                   Report            → 200 ReportReply
+    POST /v1/nodes/{node_id}/chain                     ChainRequest      → 200 ChainReply
     POST /v1/nodes/{node_id}/challenges/{id}/commit    ChallengeCommit   → 200 OpeningRequest
     POST /v1/nodes/{node_id}/challenges/{id}/open      ChallengeOpening  → 200 ChallengeVerdict
     POST /v1/nodes/{node_id}/leases/{lease_id}         LeaseResult       → 200 LeaseReply
@@ -294,6 +295,36 @@ class ReportReply(Model):
     hint: PolicyHint = PolicyHint()
 
 
+class ChainRequest(SignedMessage):
+    """Asks where the node's chain stands at the venue: at each start, and when a report finds no place.
+
+    `base_seq` and `base_hash` are number and hash of the last report before those that the node can still send. Where
+    the venue's chain ends before them, it goes on behind them: numbers are left out, never used twice, and the time of
+    the reports left out stays as it was judged.
+    """
+
+    purpose: ClassVar[str] = "chain"
+    agent: NodeId
+    boot_id: Identifier
+    base_seq: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    base_hash: Hash
+    wall_ms: Count
+    signature: Signature
+
+
+class ChainReply(Model):
+    """The next report has number `seq` + 1, `prev_hash` = `hash`, and may use `server_nonce`.
+
+    `live_leases` are those whose buyer should be in: a node that has forgotten one opens it again.
+    """
+
+    seq: Count
+    hash: Hash
+    server_nonce: Hash
+    server_time_ms: Count
+    live_leases: tuple[LeaseStart, ...] = ()
+
+
 # --- challenges --------------------------------------------------------------------------------------------------
 
 
@@ -479,6 +510,19 @@ class NodeReported(Model):
     report: Report
 
 
+class ChainMoved(Model):
+    """The node's chain goes on behind report `seq` with `hash`: the venue has not, and the node has not any more, what
+    lies between that and the chain's end before (`from_seq`).
+    """
+
+    type: Literal["chain_moved"] = "chain_moved"
+    node_id: NodeId
+    received_ms: Count
+    from_seq: Count
+    seq: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    hash: Hash
+
+
 class ChallengeJudged(Model):
     """A challenge is over: passed, failed, or late."""
 
@@ -514,6 +558,7 @@ class NodeInspected(Model):
 
 
 MeterRecord = Annotated[
-    NodeEnrolled | NodeReported | ChallengeJudged | LeaseAnswered | NodeInspected, Field(discriminator="type")
+    NodeEnrolled | NodeReported | ChainMoved | ChallengeJudged | LeaseAnswered | NodeInspected,
+    Field(discriminator="type"),
 ]
 METER_RECORD: TypeAdapter[MeterRecord] = TypeAdapter(MeterRecord)

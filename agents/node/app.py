@@ -19,6 +19,7 @@ from agents.node.errors import AgentError, BadConfiguration, StateInUse
 from agents.node.identity import Identity
 from agents.node.inspection import inspect_gpus
 from agents.node.inventory import Nvml, Telemetry
+from agents.node.kept import KeptReports
 from agents.node.leases import LeaseBook
 from agents.node.lessor import Lessor
 from agents.node.market import OperatorAccount
@@ -86,7 +87,8 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
             delivery = DeliveryClient(http, venue.delivery_url, clock, config.patience())
             token = config.read_token()
             leave_s = LEAVE_SHARE * config.stop_timeout_s
-            node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s)
+            kept = KeptReports(state, config.kept_bytes_max, config.kept_days)
+            node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s, kept)
             end_on_signals(node.stop, config.stop_timeout_s)
             await node.run()
 
@@ -123,6 +125,7 @@ def make_node(
     executor: Executor,
     token: str | None,
     leave_timeout_s: float = LEAVE_TIMEOUT_S,
+    kept: KeptReports | None = None,
 ) -> Node:
     """Puts a node together on a machine's own state folder."""
     identity = Identity.load_or_make(state)
@@ -138,6 +141,7 @@ def make_node(
             seller=Seller(account, delivery.clock),
             token=token,
             leave_timeout_s=leave_timeout_s,
+            kept=kept,
         )
     )
 

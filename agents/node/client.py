@@ -17,6 +17,8 @@ from agents.node.files import read_text
 from agents.node.wire import Patience, Wire, read_object
 from schemas.base import Model
 from schemas.nodes import (
+    ChainReply,
+    ChainRequest,
     ChallengeCommit,
     ChallengeOpening,
     ChallengeVerdict,
@@ -33,7 +35,7 @@ from schemas.nodes import (
 from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, request_text
 
 Reply = TypeVar("Reply", bound=Model)
-TimedReply = TypeVar("TimedReply", EnrolReply, ReportReply)
+TimedReply = TypeVar("TimedReply", EnrolReply, ReportReply, ChainReply)
 JSON_HEADERS = {"Content-Type": "application/json"}
 REQUESTS_AT_ONCE = 8
 
@@ -82,6 +84,15 @@ class DeliveryClient:
     async def report(self, report: Report) -> ReportReply:
         """Sends one report."""
         return await self._timed(f"/v1/nodes/{report.agent}/reports", report, ReportReply)
+
+    async def place_chain(self, request: ChainRequest) -> ChainReply:
+        """Asks where the node's chain stands."""
+        return await self._timed(f"/v1/nodes/{request.agent}/chain", request, ChainReply)
+
+    async def show_node(self, node_id: str) -> dict:
+        """Reads what everyone may know of a node."""
+        url = f"{self._url}/v1/nodes/{node_id}"
+        return read_object(await self._wire.send("GET", url), f"GET {url}")
 
     async def commit(self, commit: ChallengeCommit) -> OpeningRequest:
         """Commits to finished chains, and gets what is to be opened."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from agents.node.ending import STOP_TIMEOUT_S
 from agents.node.errors import BadConfiguration
 from agents.node.files import CONTROLS, read_text, read_toml
+from agents.node.kept import KEPT_BYTES_MAX, KEPT_DAYS
 from agents.node.wire import TIMEOUT_MAX_S, TIMEOUT_S, Patience
 from schemas.base import Model
 from schemas.ids import Identifier
@@ -42,7 +43,8 @@ class AgentConfig(Model):
     """The whole file; relative paths count from its folder. `token` is needed until the node is enrolled.
 
     `stop_timeout_s` bounds how long the agent takes to end when it is told to, even if the venue hangs. An answer is
-    waited for `http_timeout_s`, and after time-outs longer, up to `http_timeout_max_s`.
+    waited for `http_timeout_s`, and after time-outs longer, up to `http_timeout_max_s`. Acknowledged reports are kept
+    on disk for the venue, at most `kept_bytes_max` (compressed) and `kept_days`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -57,6 +59,8 @@ class AgentConfig(Model):
     stop_timeout_s: Annotated[float, Field(gt=0, le=3600)] = STOP_TIMEOUT_S
     http_timeout_s: Annotated[float, Field(gt=0, le=600)] = TIMEOUT_S
     http_timeout_max_s: Annotated[float, Field(gt=0, le=600)] = TIMEOUT_MAX_S
+    kept_bytes_max: Annotated[int, Field(ge=0, le=2**40)] = KEPT_BYTES_MAX
+    kept_days: Annotated[float, Field(ge=0, le=3650)] = KEPT_DAYS
 
     @model_validator(mode="after")
     def _one_token(self) -> "AgentConfig":

@@ -2,18 +2,22 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+
+from pydantic import TypeAdapter, ValidationError
 
 from agents.node.client import DeliveryClient
-from agents.node.errors import BadConfiguration
+from agents.node.errors import BadAnswer, BadConfiguration, VenueRefused
 from agents.node.grades import node_grade
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Telemetry
 from agents.node.policy import Policy
 from agents.node.state import StateFolder
-from schemas.nodes import Challenge, EnrolReply, EnrolRequest
+from schemas.nodes import Challenge, EnrolRequest, node_id_of
 
 AGENT_VERSION = "hourbook-agent 0.1.0"
+REPORT_INTERVAL_MS = 10_000  # until the first reply says more
+NOT_FOUND = 404
 log = logging.getLogger("hourbook.agent")
 
 
@@ -31,10 +35,43 @@ class Enrolment:
     challenge: Challenge | None = None
 
 
+LASTING: TypeAdapter[Enrolment] = TypeAdapter(Enrolment)
+
+
 def remembered(state: StateFolder) -> Enrolment | None:
-    """Returns the enrolment of an earlier start."""
+    """Returns the enrolment of an earlier start; a file that does not hold one is set aside."""
     known = state.read("node")
-    return Enrolment(**known | {"gpu_uuids": tuple(known["gpu_uuids"])}) if known else None
+    if known is None:
+        return None
+    try:
+        return LASTING.validate_python(known, strict=False)
+    except ValidationError:
+        state.set_aside(state.path / "node.json")
+        return None
+
+
+async def recalled(identity: Identity, delivery: DeliveryClient, state: StateFolder) -> Enrolment | None:
+    """Returns the enrolment as the venue remembers it for this key, None where it knows no such node."""
+    try:
+        facts = await delivery.show_node(node_id_of(identity.public_key))
+    except VenueRefused as refusal:
+        if refusal.status != NOT_FOUND:
+            raise
+        return None
+    try:
+        known = Enrolment(
+            node_id=str(facts["node"]),
+            account=str(facts["account"]),
+            grade=str(facts["grade"]),
+            gpu_uuids=tuple(map(str, facts["gpus"])),
+            report_interval_ms=REPORT_INTERVAL_MS,
+            hub=str(facts["hub"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise BadAnswer(f"the venue answered what is no node: {error!r}") from error
+    log.info("the venue remembers this node: %s of account %s", known.node_id, known.account)
+    _remember(known, state)
+    return known
 
 
 async def enrol(
@@ -68,19 +105,20 @@ async def enrol(
     )
     reply = await delivery.enrol(request)
     log.info("%s enrolled as %s of account %s, level %s", policy.label, reply.node_id, reply.account, reply.level)
-    return _remember(reply, grade, policy.hub, tuple(gpu.uuid for gpu in gpus), state)
+    made = Enrolment(
+        node_id=reply.node_id,
+        account=reply.account,
+        grade=grade,
+        gpu_uuids=tuple(gpu.uuid for gpu in gpus),
+        report_interval_ms=reply.report_interval_ms,
+        hub=policy.hub,
+        nonce=reply.server_nonce,
+        challenge=reply.challenge,
+    )
+    _remember(made, state)
+    return made
 
 
-def _remember(
-    reply: EnrolReply, grade: str, hub: str, gpu_uuids: tuple[str, ...], state: StateFolder
-) -> Enrolment:
-    lasting = {
-        "node_id": reply.node_id,
-        "account": reply.account,
-        "grade": grade,
-        "gpu_uuids": gpu_uuids,
-        "report_interval_ms": reply.report_interval_ms,
-        "hub": hub,
-    }
-    state.write("node", lasting)
-    return Enrolment(**lasting, nonce=reply.server_nonce, challenge=reply.challenge)
+def _remember(enrolment: Enrolment, state: StateFolder) -> None:
+    lasting = asdict(replace(enrolment, nonce=None, challenge=None))
+    state.write("node", {name: value for name, value in lasting.items() if value is not None})

@@ -13,6 +13,10 @@ class BadConfiguration(AgentError):
         self.problems = problems or (words,)
 
 
+class BadState(AgentError):
+    """The state folder cannot be used as it is; the words name the file and what to do."""
+
+
 class StateInUse(AgentError):
     """Another agent works on the same state folder: two of them would sign two histories under one key."""
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from agents.node.client import DeliveryClient
 from agents.node.clock import mono_ms
-from agents.node.enrol import AGENT_VERSION, Enrolment, enrol, remembered
+from agents.node.enrol import AGENT_VERSION, Enrolment, enrol, recalled, remembered
 from agents.node.errors import VenueRefused, VenueUnreachable
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Telemetry, absent
+from agents.node.kept import KeptReports
 from agents.node.lessor import Lessor
 from agents.node.loops import Loops
 from agents.node.notices import Notices
@@ -20,7 +21,7 @@ from agents.node.reports import ReportChain
 from agents.node.seller import Seller
 from agents.node.sending import ReportSender
 from agents.node.state import StateFolder
-from schemas.nodes import Challenge, GpuReading, ReportReply
+from schemas.nodes import Challenge, GpuReading, LeaseStart, ReportReply
 
 RETRY_S = 1.0
 REPORTS_MISSED_MAX = 3
@@ -47,6 +48,7 @@ class Parts:
     seller: Seller
     token: str | None
     leave_timeout_s: float = LEAVE_TIMEOUT_S
+    kept: KeptReports | None = None
 
 
 class Node:
@@ -56,8 +58,8 @@ class Node:
         self._parts = parts
         self._notices = Notices()
         self._loops = Loops(self._notices)
-        self._chain = ReportChain(parts.identity, parts.state)
-        self._sender = ReportSender(self._chain, parts.delivery, self._notices, self._follow)
+        self._chain = ReportChain(parts.identity, parts.state, parts.kept)
+        self._sender = ReportSender(self._chain, parts.delivery, self._notices, self._follow, self._open_again)
         self._idle = IdleWatch()
         self._boot_id = boot_id()
         self._enrolment: Enrolment | None = None
@@ -107,25 +109,39 @@ class Node:
         return self._interval_s
 
     async def _enrol(self) -> Enrolment | None:
-        known = remembered(self._parts.state)
-        if known and self._chain.nonce:
-            return known
-        parts = self._parts
+        """Finds out who the node is: from the disk, from the venue by its key, or by enrolling."""
         while not self._loops.stopping.is_set():
             try:
-                policy = parts.policy.current
-                made = await enrol(parts.identity, parts.telemetry, policy, parts.token, parts.delivery, parts.state)
+                return await self._enrol_once()
             except VenueUnreachable as error:
                 self._notices.say("enrolment", f"enrolment waits: {error}")
             except VenueRefused as refusal:
                 if not refusal.members.get("retryable"):
                     raise
                 self._notices.say("enrolment", f"enrolment waits: {refusal}")
-            else:
-                self._chain.renew_nonce(made.nonce)
-                return made
             await self._loops.pause(RETRY_S)
         return None
+
+    async def _enrol_once(self) -> Enrolment:
+        parts = self._parts
+        known = remembered(parts.state)
+        if known is None and not parts.identity.is_new:
+            known = await recalled(parts.identity, parts.delivery, parts.state)
+        if known is None:
+            known = await self._enrol_anew()
+        self._sender.agent, self._sender.boot_id = known.node_id, self._boot_id
+        if self._chain.nonce is None:
+            await self._sender.find_place()
+        return known
+
+    async def _enrol_anew(self) -> Enrolment:
+        parts = self._parts
+        made = await enrol(
+            parts.identity, parts.telemetry, parts.policy.current, parts.token, parts.delivery, parts.state
+        )
+        self._chain.renew_nonce(made.nonce)
+        self._sender.is_placed = self._chain.seq == 0
+        return made
 
     # -- reports -------------------------------------------------------------------------------------------------------
 
@@ -167,6 +183,13 @@ class Node:
             self._interval_s = max(self._interval_s, self._usual_interval_s)
         if self._sender.barred is not None:
             self._venue_sells = False
+        if self._sender.is_unknown and self._parts.token:
+            try:
+                await self._enrol_anew()
+                self._sender.is_unknown = False
+            except VenueRefused as refusal:
+                words = f"the venue knows this node no more: give it a fresh enrolment token and restart: {refusal}"
+                self._notices.say("enrolment", words)
 
     def _follow(self, reply: ReportReply) -> None:
         self._acknowledged_at = time.monotonic()
@@ -181,6 +204,13 @@ class Node:
         for challenge in reply.challenges:
             self._prove(challenge)
         for task in self._parts.lessor.follow(reply.start_leases, reply.stop_leases):
+            self._loops.spawn("a lease", task)
+
+    def _open_again(self, live: tuple[LeaseStart, ...]) -> None:
+        """Opens leases whose buyer should be in and that this node knows nothing of: its memory was lost."""
+        known = self._parts.lessor.book.leased_gpus()
+        forgotten = tuple(lease for lease in live if known.isdisjoint(lease.gpu_uuids))
+        for task in self._parts.lessor.follow(forgotten, ()):
             self._loops.spawn("a lease", task)
 
     # -- challenges ----------------------------------------------------------------------------------------------------

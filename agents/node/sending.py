@@ -8,12 +8,15 @@ from agents.node.client import DeliveryClient
 from agents.node.errors import VenueRefused, VenueUnreachable
 from agents.node.notices import Notices
 from agents.node.reports import ReportChain
-from schemas.nodes import Report, ReportReply
+from schemas.nodes import LeaseStart, Report, ReportReply
 
 QUEUED_AT_ONCE = 8
 BACKOFF_S = (1.0, 60.0)
 TRIP_FADES = 0.8
-BARRING = frozenset({"report_forked", "node_barred"})
+GIVEN_UP_AFTER_S = 120.0
+BARRING = frozenset({"report_forked", "node_barred", "node_retired"})
+PLACELESS = frozenset({"report_gap", "unknown_node"})
+NO_SUCH_ROUTE = frozenset({404, 405})
 
 Answer = ReportReply | VenueRefused | VenueUnreachable
 
@@ -21,29 +24,62 @@ Answer = ReportReply | VenueRefused | VenueUnreachable
 class ReportSender:
     """Sends what the chain keeps. `barred` is what the venue said when it took nothing of this node any more.
 
-    A live report goes alone, since its nonce counts only while no other answer has brought a new one; queued ones go
-    several at a time, so that a venue that answers slowly is not outrun. `trip_s` is how long answers take.
+    First the venue says where the chain stands, at each start and whenever a report finds no place. A live report goes
+    alone, since its nonce counts only while no other answer has brought a new one; queued ones go several at a time, so
+    that a venue that answers slowly is not outrun. `trip_s` is how long answers take.
     """
 
     def __init__(
-        self, chain: ReportChain, delivery: DeliveryClient, notices: Notices, follow: Callable[[ReportReply], None]
+        self,
+        chain: ReportChain,
+        delivery: DeliveryClient,
+        notices: Notices,
+        follow: Callable[[ReportReply], None],
+        open_again: Callable[[tuple[LeaseStart, ...]], None],
     ) -> None:
-        self._chain, self._delivery, self._notices, self._follow = chain, delivery, notices, follow
-        self._refused_in_a_row = 0
+        self._chain, self._delivery, self._notices = chain, delivery, notices
+        self._follow, self._open_again = follow, open_again
+        self._refused_in_a_row, self._refused_since = 0, 0.0
         self._not_before = float("-inf")
+        self.is_placed = False
+        self.agent, self.boot_id = "", ""
         self.trip_s = 0.0
         self.barred: VenueRefused | None = None
+        self.is_unknown = False
 
     async def send_waiting(self) -> bool:
         """Sends until nothing waits or the venue does not take more now; returns whether the venue was reached."""
-        reached = True
         while self._chain.waiting and time.monotonic() >= self._not_before:
+            try:
+                if not self.is_placed:
+                    await self.find_place()
+            except VenueUnreachable as error:
+                self._notices.say("reports", f"reports wait for the venue: {error}")
+                return False
+            except VenueRefused as refusal:
+                self._back_off(refusal)
+                return True
             batch = self._batch()
             answers = await asyncio.gather(*map(self._send, batch))
             for report, answer in zip(batch, answers, strict=True):
-                if not self._take(report, answer):
+                if not self._take(report, answer, report is batch[0]):
                     return not isinstance(answer, VenueUnreachable)
-        return reached
+        return True
+
+    async def find_place(self) -> None:
+        """Asks where the chain stands, and moves it where neither side has what lies between."""
+        for moves in (False, True):
+            request = self._chain.request(self.agent, self.boot_id, time.time_ns() // 1_000_000, moves)
+            try:
+                reply = await self._delivery.place_chain(request)
+            except VenueRefused as refusal:
+                if refusal.status not in NO_SUCH_ROUTE or refusal.code == "unknown_node":
+                    raise
+                break  # a venue of before knows no such question: the reports themselves must do
+            if self._chain.resume(reply, moves):
+                self._open_again(reply.live_leases)
+                break
+        self.is_placed = True
 
     def _batch(self) -> list[Report]:
         first, *later = self._chain.waiting[:QUEUED_AT_ONCE]
@@ -58,12 +94,17 @@ class ReportSender:
         self.trip_s = max(time.monotonic() - began, TRIP_FADES * self.trip_s)
         return reply
 
-    def _take(self, report: Report, answer: Answer) -> bool:
+    def _take(self, report: Report, answer: Answer, is_first: bool) -> bool:
         """Does what the answer asks for; returns whether sending goes on."""
         match answer:
+            case ReportReply(status="buffered") if is_first:
+                # The venue waits for a report before this one, which it acknowledged once and lost.
+                self.is_placed = False
+                return True
             case ReportReply():
                 self._chain.acknowledge(report, answer.next_nonce)
-                self._forget_refusals()
+                self._refused_in_a_row, self.barred, self.is_unknown = 0, None, False
+                self._notices.clear("reports", "the venue takes reports again")
                 self._follow(answer)
                 return True
             case VenueUnreachable():
@@ -76,19 +117,30 @@ class ReportSender:
                 self._back_off(answer)
                 return False
 
-    def _forget_refusals(self) -> None:
-        self._refused_in_a_row, self.barred = 0, None
-        self._notices.clear("reports", "the venue takes reports again")
-
     def _back_off(self, refusal: VenueRefused) -> None:
-        """Keeps the report and tries again, later and later: the node's leases run on meanwhile."""
+        """Keeps the reports and tries again, later and later: the node's leases run on meanwhile.
+
+        A report that the venue refuses for good is given up after a while, for the sake of those behind it.
+        """
         first_s, most_s = BACKOFF_S
-        self._not_before = time.monotonic() + min(first_s * 2**self._refused_in_a_row, most_s)
+        now_s = time.monotonic()
+        if not self._refused_in_a_row:
+            self._refused_since = now_s
+        self._not_before = now_s + min(first_s * 2**self._refused_in_a_row, most_s)
         self._refused_in_a_row += 1
         if refusal.code in BARRING:
-            self.barred = refusal
-            self._notices.say(
-                "reports", f"the venue bars this node, which sells nothing until a person has looked: {refusal}"
-            )
-        else:
-            self._notices.say("reports", f"the venue refuses a report, which is tried again: {refusal}")
+            self.barred, self.is_placed = refusal, False
+            self._notices.say("reports", f"the venue bars this node, which sells nothing until that ends: {refusal}")
+            return
+        self._notices.say("reports", f"the venue refuses a report, which is tried again: {refusal}")
+        if refusal.code in PLACELESS:
+            self.is_placed = False
+            self.is_unknown = refusal.code == "unknown_node"
+        elif not refusal.members.get("retryable") and now_s - self._refused_since >= GIVEN_UP_AFTER_S:
+            self._give_up(refusal)
+
+    def _give_up(self, refusal: VenueRefused) -> None:
+        first = self._chain.waiting[0]
+        self._notices.say("reports", f"report {first.seq} is given up, the venue will never take it: {refusal}")
+        self._chain.drop_first()
+        self.is_placed = False

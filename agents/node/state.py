@@ -1,32 +1,50 @@
-"""The agent's memory on disk: small JSON files, each replaced in one step, the node's private key, and a journal."""
+"""The agent's memory on disk: small JSON files, each replaced in one step, a lock, a format, and a journal.
+
+A disk that is full or broken never ends a running agent: what cannot be written stays in memory and is written later.
+"""
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from agents.node.errors import StateInUse
+from agents.node.errors import BadState, StateInUse
+from agents.node.notices import Notices
 
 LOCK_FILE = "agent.lock"
+FORMAT_FILE = "format.json"
+FORMAT = 2
+"""What this agent writes: 1 was a journal without `placed` and `dropped`, and no format file."""
+log = logging.getLogger("hourbook.agent")
 
 
 class StateFolder:
     """A folder of named JSON documents. `durable` syncs each write; only a fleet of played sites goes without."""
 
     def __init__(self, path: Path, durable: bool = True) -> None:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path, self.durable = path, durable
+        self.notices = Notices()
+        self._unwritten: dict[str, dict] = {}
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except (OSError, ValueError) as error:
+            raise BadState(f"state folder {path}: {reason_of(error)}: name one that the agent may write") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps every other agent off the folder, until the block or the process ends, however it ends.
 
-        Raises StateInUse with the pid of the agent that has it.
+        Raises StateInUse with the pid of the agent that has it, BadState for a folder that cannot be written or was
+        written by a newer agent.
         """
-        descriptor = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise BadState(f"state folder {self.path}: {reason_of(error)}: the agent must be able to write") from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,20 +53,67 @@ class StateFolder:
                 raise StateInUse(
                     f"the agent with pid {holder} works on {self.path} already: one agent per state folder"
                 ) from error
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+            self._sign_lock(descriptor)
+            self._check_format()
             yield
         finally:
             os.close(descriptor)
 
     def read(self, name: str) -> dict | None:
-        """Returns a document, or None where there is none yet."""
+        """Returns a document, None where there is none yet. A damaged one is set aside with one line, as if not there.
+
+        Raises BadState where the file may not be read.
+        """
+        if name in self._unwritten:
+            return self._unwritten[name]
         file = self.path / f"{name}.json"
-        return json.loads(file.read_bytes()) if file.exists() else None
+        try:
+            document = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BadState(f"{file}: {reason_of(error)}: let the agent's user read it") from error
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            return document
+        self.set_aside(file)
+        return None
+
+    def set_aside(self, file: Path) -> None:
+        """Keeps a damaged file under another name for whoever wants to look, and says so."""
+        damaged = file.with_name(file.name + ".damaged")
+        log.warning("%s is damaged: kept as %s; what was in it is asked from the venue again", file, damaged.name)
+        try:
+            file.replace(damaged)
+        except OSError as error:
+            self.notices.say("disk", f"{file}: {reason_of(error)}")
 
     def write(self, name: str, document: dict) -> None:
-        """Replaces a document in one step."""
-        self.write_bytes(f"{name}.json", json.dumps(document, indent=1).encode())
+        """Replaces a document in one step; one that the disk does not take stays in memory until it does."""
+        self._unwritten[name] = document
+        self.flush()
+
+    def flush(self) -> bool:
+        """Writes what the disk did not take before; returns whether nothing is left."""
+        try:
+            for name, document in list(self._unwritten.items()):
+                self.write_bytes(f"{name}.json", json.dumps(document, indent=1).encode())
+                del self._unwritten[name]
+        except OSError as error:
+            self.cannot_write(error)
+            return False
+        return True
+
+    def cannot_write(self, error: OSError) -> None:
+        """Says once that the disk does not take what the agent must remember."""
+        words = f"state folder {self.path}: {reason_of(error)}: the agent goes on from memory; free or mend the disk"
+        self.notices.say("disk", words)
+
+    def can_write(self) -> None:
+        """Notes that the disk takes everything again."""
+        if not self._unwritten:
+            self.notices.clear("disk", f"state folder {self.path} can be written again")
 
     def write_bytes(self, file_name: str, content: bytes, mode: int = 0o600) -> None:
         """Replaces a file in one step: a reader, or a start after a crash, sees the old or the new one."""
@@ -65,29 +130,52 @@ class StateFolder:
         if self.durable:
             _sync_folder(target.parent)
 
+    def _sign_lock(self, descriptor: int) -> None:
+        try:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except OSError as error:
+            self.cannot_write(error)
+
+    def _check_format(self) -> None:
+        known = self.read("format") or {}
+        number = known.get("format", 1)
+        if not isinstance(number, int) or number > FORMAT:
+            words = f"written by a newer agent in format {number}, this one knows {FORMAT}: upgrade the agent"
+            raise BadState(f"{self.path / FORMAT_FILE}: {words}")
+        if number != FORMAT or not known:
+            self.write("format", {"format": FORMAT})
+
 
 class Journal:
     """A file of lines `kind content`, appended one at a time; the last may have been cut off by a crash."""
 
     def __init__(self, state: StateFolder, file_name: str) -> None:
         self._state, self._file_name = state, file_name
-        self._path = state.path / file_name
+        self.path = state.path / file_name
         self._file: BinaryIO | None = None
         self.size_bytes = 0
 
     def read(self) -> list[tuple[str, bytes]]:
-        """Returns the whole lines."""
-        raw = self._path.read_bytes() if self._path.exists() else b""
+        """Returns the whole lines; the zeros that a crash may leave at the end are no line. Raises BadState."""
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise BadState(f"{self.path}: {reason_of(error)}: let the agent's user read it") from error
         lines = (line.partition(b" ") for line in raw.split(b"\n")[:-1])
-        return [(kind.decode(), content) for kind, _, content in lines]
+        return [(kind.decode(errors="replace"), content) for kind, _, content in lines]
 
     def append(self, kind: str, content: bytes, lasting: bool) -> None:
-        """Adds a line; `lasting` ones are on the disk before this returns."""
+        """Adds a line; `lasting` ones are on the disk before this returns. After an OSError only `rewrite` mends."""
         if self._file is None:
-            self._file = self._path.open("ab", buffering=0)
+            self._file = self.path.open("ab", buffering=0)
         line = b"%s %s\n" % (kind.encode(), content)
-        self._file.write(line)
-        self.size_bytes += len(line)
+        written = self._file.write(line)
+        self.size_bytes += written
+        if written != len(line):
+            raise OSError(0, "the disk took a part of a line only")
         if lasting and self._state.durable:
             os.fsync(self._file.fileno())
 
@@ -99,6 +187,11 @@ class Journal:
         whole = b"".join(b"%s %s\n" % (kind.encode(), content) for kind, content in lines)
         self._state.write_bytes(self._file_name, whole)
         self.size_bytes = len(whole)
+
+
+def reason_of(error: Exception) -> str:
+    """Returns what went wrong without the file's name, which stands beside it."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _sync_folder(folder: Path) -> None:

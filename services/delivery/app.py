@@ -14,6 +14,7 @@ from services.delivery.edge import Edge
 from services.delivery.edge_api import add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
 from services.delivery.intake import Intake
+from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
@@ -50,7 +51,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
     await outbox.recover()
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
-    add_edge_routes(app, Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher))
+    edge, intake = Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher)
+    add_edge_routes(app, edge, intake, ChainPlaces(settings, pool, publisher))
     add_public_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator, credentials)
     add_admin_routes(app, effects, authenticator)

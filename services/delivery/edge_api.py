@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from schemas.base import Model
 from schemas.nodes import (
+    ChainReply,
+    ChainRequest,
     ChallengeCommit,
     ChallengeOpening,
     ChallengeVerdict,
@@ -24,6 +26,7 @@ from services.delivery.domain import DeliveryError
 from services.delivery.edge import Edge
 from services.delivery.intake import Intake
 from services.delivery.metrics import REFUSALS
+from services.delivery.resuming import ChainPlaces
 from services.kit.auth import public
 from services.kit.http import ProblemError, problem_response
 from services.kit.store import AWAY
@@ -65,7 +68,7 @@ def add_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, on_away)
 
 
-def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake) -> None:
+def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake, places: ChainPlaces) -> None:
     """Adds what agents call."""
 
     @app.post("/v1/nodes", status_code=201, response_model=EnrolReply, openapi_extra=body_of(EnrolRequest))
@@ -78,6 +81,11 @@ def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake) -> None:
     @public
     async def report(node_id: str, request: Request) -> Response:
         return _json(await intake.take(node_id, await read_body(request, Report)))
+
+    @app.post("/v1/nodes/{node_id}/chain", response_model=ChainReply, openapi_extra=body_of(ChainRequest))
+    @public
+    async def place_chain(node_id: str, request: Request) -> Response:
+        return _json(await places.place(node_id, await read_body(request, ChainRequest)))
 
     @app.post(
         "/v1/nodes/{node_id}/challenges/{challenge_id}/commit",

@@ -6,6 +6,7 @@ import structlog
 
 from schemas.delivery import ChallengeFailed, ChallengePassed, HardwareInspected, LeaseEnded, LeaseStarted, NodeAdmitted
 from schemas.nodes import (
+    ChainMoved,
     ChallengeJudged,
     LeaseAnswered,
     MeterRecord,
@@ -79,6 +80,11 @@ async def take_report(store: Store, settings: Settings, record: NodeReported) ->
         await nodes.take_fitness(store, node, known.fitness, record)
 
 
+async def take_move(store: Store, settings: Settings, record: ChainMoved) -> None:
+    """Lets the meter go on behind the reports that the node has left out; their time stays as it was judged."""
+    await store.run("move_chain", record.node_id, record.seq, record.hash)
+
+
 async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged) -> None:
     """A node that passed may sell, or its lease may start; one that failed honestly tries again, a wrong one is out."""
     node, verdict = await store.node(record.node_id, lock=True), record.verdict
@@ -148,6 +154,7 @@ async def take_inspection(store: Store, settings: Settings, record: NodeInspecte
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {
     NodeEnrolled: take_enrolment,
     NodeReported: take_report,
+    ChainMoved: take_move,
     ChallengeJudged: take_verdict,
     LeaseAnswered: take_lease_answer,
     NodeInspected: take_inspection,

@@ -116,13 +116,18 @@ delete from waiting_report where node_id = $1;
 select node_id from node where node_id = any($1::text[]) order by node_id for update;
 
 -- name: node_for_record
-select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms, r.seq as meter_seq, r.hash as meter_hash,
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms,
+    case when n.base_seq > coalesce(r.seq, 0) then n.base_seq else r.seq end as meter_seq,
+    case when n.base_seq > coalesce(r.seq, 0) then n.base_hash else r.hash end as meter_hash,
     (select json_object_agg(g.uuid, json_build_array(g.fault_boot, g.fault, g.degraded, g.ecc_uncorrected,
                                                      g.fault_energy_mj, g.contained)) from node_gpu g
      where g.node_id = n.node_id and g.sold_to is null)::text as fitness
 from node n left join lateral (select seq, hash from meter_report m where m.node_id = n.node_id
                                order by seq desc limit 1) r on true
 where n.node_id = $1;
+
+-- name: move_chain
+update node set base_seq = $2, base_hash = $3 where node_id = $1 and base_seq < $2;
 
 -- name: meter_hash
 select hash from meter_report where node_id = $1 and seq = $2;
@@ -206,7 +211,7 @@ where contract = $1 and state in ('open', 'locked');
 
 -- name: positions_to_settle
 select p.*, n.grade as node_grade, n.last_live_ms,
-       coalesce((select max(r.seq) from meter_report r where r.node_id = p.node_id), 0) as meter_seq
+       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
 from position p left join node n using (node_id)
 where p.state = 'metered' order by p.position_id limit $1;
 

@@ -14,6 +14,8 @@ from schemas.challenge import check_chain, draw_opening
 from schemas.ids import contract_name, contract_start_s
 from schemas.nodes import (
     GENESIS_HASH,
+    ChainReply,
+    ChainRequest,
     Challenge,
     ChallengeCommit,
     ChallengeOpening,
@@ -52,6 +54,10 @@ class FakeVenue:
         self.silent = False
         self.stale_next = False
         self.sell = True
+        self.remembers: dict | None = None
+        self.live_leases: tuple[LeaseStart, ...] = ()
+        self.chain_requests: list[ChainRequest] = []
+        self.moved: tuple[int, str] = (0, GENESIS_HASH)
         self.starts: list[LeaseStart] = []
         self.stops: list[LeaseStop] = []
         self.open_challenges: list[Challenge] = []
@@ -95,6 +101,11 @@ class FakeVenue:
         match path:
             case ["nodes"]:
                 return self._enrol(EnrolRequest.model_validate_json(request.content))
+            case ["nodes", _] if request.method == "GET":
+                known = self.remembers
+                return _problem(404, "not_found") if known is None else httpx.Response(200, json=known)
+            case ["nodes", _, "chain"]:
+                return self._place_chain(ChainRequest.model_validate_json(request.content))
             case ["nodes", _, "reports"]:
                 return self._report(Report.model_validate_json(request.content))
             case ["nodes", _, "challenges", _, "commit"]:
@@ -123,13 +134,32 @@ class FakeVenue:
         )
         return _model(reply, 201)
 
+    def chain_end(self) -> tuple[int, str]:
+        """Returns number and hash of the last report, or of what the chain was moved behind since."""
+        last = self.reports[-1] if self.reports else None
+        return max((last.seq, message_hash(last)) if last else (0, GENESIS_HASH), self.moved)
+
+    def _place_chain(self, request: ChainRequest) -> httpx.Response:
+        self._check(request)
+        self.chain_requests.append(request)
+        if request.base_seq > self.chain_end()[0]:
+            self.moved = (request.base_seq, request.base_hash)
+        seq, digest = self.chain_end()
+        reply = ChainReply(
+            seq=seq,
+            hash=digest,
+            server_nonce=self._nonce,
+            server_time_ms=_wall_ms(),
+            live_leases=self.live_leases,
+        )
+        return _model(reply)
+
     def _report(self, report: Report) -> httpx.Response:
         self._check(report)
         last = self.reports[-1] if self.reports else None
         if last and report.seq == last.seq and message_hash(report) == message_hash(last):
             return self._reply(report, "duplicate")
-        assert report.seq == (last.seq + 1 if last else 1)
-        assert report.prev_hash == (message_hash(last) if last else GENESIS_HASH)
+        assert (report.seq - 1, report.prev_hash) == self.chain_end()
         assert last is None or report.mono_start_ms >= last.mono_end_ms
         if self.stale_next and not report.queued:
             self.stale_next = False

@@ -6,7 +6,7 @@ import json
 import asyncpg
 import pytest
 
-from schemas.nodes import InspectedGpu, InspectionReport
+from schemas.nodes import GENESIS_HASH, ChainRequest, InspectedGpu, InspectionReport
 from schemas.topics import METER_REPORTS, METER_REPORTS_DEAD
 from tests.fixtures.command_log import consume, produce
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
@@ -104,6 +104,65 @@ async def test_a_report_counts_once_a_nonce_counts_once_and_a_fork_is_quarantine
         return (events[-1].alive, events[-1].reason) == (False, "forked_chain")
 
     await venue.wait_for(is_down)
+
+
+def chain_request(node: TestNode, base: tuple[int, str] = (0, GENESIS_HASH), **changes: object) -> bytes:
+    fields = {"agent": node.node_id, "boot_id": node.boot_id, "base_seq": base[0], "base_hash": base[1], "wall_ms": 0}
+    return node.sign(ChainRequest, **fields | changes).canonical()
+
+
+async def test_o07_a_node_that_lost_its_chain_goes_on_where_the_venue_has_it(venue: Venue):
+    node = node_of(41)
+    agent = await enrolled(venue, node)
+    reports, place = f"/v1/nodes/{node.node_id}/reports", f"/v1/nodes/{node.node_id}/chain"
+    for _ in range(3):
+        answer = (await venue.http.post(reports, content=agent.make_report().canonical())).json()
+        agent.nonce, agent.nonce_used = answer["next_nonce"], False
+    stands = (await venue.http.post(place, content=chain_request(node))).json()
+    assert (stands["seq"], stands["hash"], stands["live_leases"]) == (3, node.last_hash, [])
+    restored = TestNode(seed=41, gpus=node.gpus, seq=stands["seq"], last_hash=stands["hash"])
+    agent = PlayedAgent(restored, venue.http, nonce=stands["server_nonce"], mono_ms=agent.mono_ms)
+    assert (await venue.http.post(reports, content=agent.make_report().canonical())).json()["status"] == "accepted"
+    assert (await venue.node(node.node_id))["state"] != "quarantined"
+
+
+async def test_a7_a_chain_goes_on_behind_reports_that_neither_side_has_and_the_meter_follows(venue: Venue):
+    node = node_of(42)
+    agent = await enrolled(venue, node)
+    reports, place = f"/v1/nodes/{node.node_id}/reports", f"/v1/nodes/{node.node_id}/chain"
+    ahead = (500, "5" * 64)
+    moved = (await venue.http.post(place, content=chain_request(node, ahead))).json()
+    assert (moved["seq"], moved["hash"]) == ahead
+    back = (await venue.http.post(place, content=chain_request(node, (7, "7" * 64)))).json()
+    assert (back["seq"], back["hash"]) == ahead, "a chain never goes back"
+    node.seq, node.last_hash, agent.nonce, agent.nonce_used = *ahead, moved["server_nonce"], False
+    answer = (await venue.http.post(reports, content=agent.make_report().canonical())).json()
+    assert (answer["status"], answer["seq"]) == ("accepted", 501)
+    await venue.wait_for(lambda: venue.is_alive(node.node_id))
+    assert (await venue.node(node.node_id))["last_report_ms"] is not None, "the meter took it"
+
+
+async def test_only_the_nodes_own_key_asks_for_its_chain_and_a_barred_node_moves_nothing(venue: Venue):
+    node, other = node_of(43), node_of(44)
+    agent = await enrolled(venue, node)
+    place = f"/v1/nodes/{node.node_id}/chain"
+    refused = [
+        await code(venue.http.post(place, content=b"{")),
+        await code(venue.http.post(place, content=chain_request(other, agent=node.node_id))),
+        await code(venue.http.post(place, content=chain_request(other))),
+        await code(venue.http.post(f"/v1/nodes/{other.node_id}/chain", content=chain_request(other))),
+    ]
+    assert refused == [
+        (400, "malformed_request"),
+        (401, "bad_node_signature"),
+        (403, "not_this_node"),
+        (404, "unknown_node"),
+    ]
+    first = agent.make_report()
+    await venue.http.post(f"/v1/nodes/{node.node_id}/reports", content=first.canonical())
+    forked = node_of(43).report(first.server_nonce, 0, 1)
+    await venue.http.post(f"/v1/nodes/{node.node_id}/reports", content=forked.canonical())
+    assert await code(venue.http.post(place, content=chain_request(node, (99, "9" * 64)))) == (403, "node_barred")
 
 
 @pytest.mark.parametrize("copies", [2, 3, 6])

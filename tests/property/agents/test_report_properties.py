@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.node.identity import Identity
+from agents.node.kept import KeptReports
 from agents.node.reports import ReportChain
 from agents.node.state import StateFolder
-from schemas.nodes import GENESIS_HASH, Report, message_hash
+from schemas.nodes import GENESIS_HASH, ChainReply, ChainRequest, Report, message_hash
 
 STEPS = ("report", "send", "lose_answer", "refuse_stale", "restart")
 
@@ -82,3 +83,122 @@ def act(step: str, chain: ReportChain, server: Server) -> None:
     else:
         server.take(report)
         chain.acknowledge(report, server.nonce())
+
+
+MISHAPS = ("cut", "flip", "backup", "restore")
+
+
+class Venue(Server):
+    """Says where the chain stands, may lose its end, and remembers every report that it ever acknowledged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ever: dict[int, str] = {}
+        self.end = (0, GENESIS_HASH)
+
+    def take(self, report: Report) -> None:
+        digest = message_hash(report)
+        assert self.ever.get(report.seq, digest) == digest, "two histories"
+        if report.seq <= self.end[0]:
+            return
+        assert (report.seq - 1, report.prev_hash) == self.end
+        self.ever[report.seq], self.end = digest, (report.seq, digest)
+        self.reports.append(report)
+
+    def place(self, request: ChainRequest) -> ChainReply:
+        if request.base_seq > self.end[0]:
+            self.end = (request.base_seq, request.base_hash)
+        return ChainReply(seq=self.end[0], hash=self.end[1], server_nonce=self.nonce(), server_time_ms=0)
+
+    def lose(self, count: int) -> None:
+        left = self.reports[: max(len(self.reports) - count, 0)]
+        self.reports = left
+        self.end = (left[-1].seq, message_hash(left[-1])) if left else (0, GENESIS_HASH)
+
+
+class Node:
+    """A chain on a disk that has mishaps, and the way to the venue as the agent goes it."""
+
+    def __init__(self, folder: Path, venue: Venue, keeps: bool) -> None:
+        self.state, self.venue, self.keeps = StateFolder(folder, durable=False), venue, keeps
+        self.identity = Identity.load_or_make(self.state)
+        self.journal, self.copy, self.made = folder / "chain.journal", b"", 0
+        self.start()
+
+    def start(self) -> None:
+        self.chain = ReportChain(self.identity, self.state, KeptReports(self.state) if self.keeps else None)
+        self.place()
+
+    def place(self) -> None:
+        for moves in (False, True):
+            if self.chain.resume(self.venue.place(self.chain.request("node-1", "boot", 0, moves)), moves):
+                return
+
+    def report(self) -> None:
+        self.made += 1
+        append(self.chain, self.made)
+
+    def send(self) -> None:
+        if self.chain.waiting:
+            report = self.chain.waiting[0]
+            if report.seq - 1 != self.venue.end[0]:
+                self.place()
+                report = self.chain.waiting[0] if self.chain.waiting else None
+            if report:
+                self.venue.take(report)
+                self.chain.acknowledge(report, self.venue.nonce())
+
+    def cut(self, place: int) -> None:
+        raw = self.journal.read_bytes()
+        self.journal.write_bytes(raw[: place % (len(raw) + 1)] + b"\0" * (place % 3))
+
+    def flip(self, place: int) -> None:
+        raw = bytearray(self.journal.read_bytes())
+        if raw:
+            raw[place % len(raw)] ^= 1 << place % 8
+        self.journal.write_bytes(raw)
+
+    def backup(self) -> None:
+        self.copy = self.journal.read_bytes()
+
+    def restore(self) -> None:
+        self.journal.write_bytes(self.copy)
+
+
+@given(st.lists(st.tuples(st.sampled_from(("report", "send", "send", *MISHAPS)), st.integers(0, 10**6)), max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_o07_whatever_happens_to_the_journal_no_number_is_ever_signed_for_two_histories(steps):
+    with tempfile.TemporaryDirectory() as folder:
+        node = Node(Path(folder), Venue(), keeps=False)
+        for step, place in steps:
+            if step in ("report", "send"):
+                getattr(node, step)()
+            else:
+                getattr(node, step)(*([place] if step in ("cut", "flip") else []))
+                if step != "backup":
+                    node.start()
+        seen = len(node.venue.reports)
+        node.report()
+        while node.chain.waiting:
+            node.send()
+        assert len(node.venue.reports) > seen, "the node reports on, whatever was lost"
+
+
+@given(st.lists(st.sampled_from(("report", "send", "send", "lose", "restart")), max_size=40), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a7_what_a_venue_loses_is_sent_again_where_it_is_kept_and_the_chain_goes_on_in_any_case(steps, keeps):
+    with tempfile.TemporaryDirectory() as folder:
+        node = Node(Path(folder), Venue(), keeps)
+        for step in steps:
+            if step == "lose":
+                node.venue.lose(2)
+            elif step == "restart":
+                node.start()
+            else:
+                getattr(node, step)()
+        node.report()
+        while node.chain.waiting:
+            node.send()
+        ends = [report.mono_end_ms for report in node.venue.reports]
+        assert ends[-1] == node.made
+        assert not keeps or ends == list(range(1, node.made + 1))

@@ -1,0 +1,73 @@
+"""Tells a node where its chain stands, and lets it go on behind reports that neither side has any more.
+
+A node asks after each start, so that a state folder from a backup signs no number twice. It may leave numbers out: that
+proves nothing and costs it their time. It can never go back: a number that was taken stays taken.
+"""
+
+import secrets
+from dataclasses import replace
+
+from schemas.nodes import ChainMoved, ChainReply, ChainRequest
+from services.delivery.domain import NodeBarred, NotThisNode
+from services.delivery.edge import check_signature
+from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.leases import start_of
+from services.delivery.nodes import BARRED
+from services.delivery.reports import Chain, give_nonce
+from services.delivery.settings import Settings
+from services.delivery.store import Store, lease_of, transaction
+from services.kit.store import Pool
+
+
+class ChainPlaces:
+    """Answers `ChainRequest`s."""
+
+    def __init__(self, settings: Settings, pool: Pool, publisher: PromptPublisher):
+        self._settings, self._pool, self._publisher = settings, pool, publisher
+
+    async def place(self, node_id: str, request: ChainRequest) -> ChainReply:
+        """Return where the node's chain stands, moved ahead where its base lies beyond. Raise a DeliveryError."""
+        if request.agent != node_id:
+            raise NotThisNode(f"the path names {node_id}, the request {request.agent}")
+        received_ms = now_ms()
+        async with transaction(self._pool) as store:
+            chain, node = await store.chain(node_id), await store.node(node_id)
+            check_signature(request, node.public_key)
+            if node.state in BARRED:
+                raise NodeBarred(f"the node is {node.state}: {node.reason}")
+            before = chain
+            if request.base_seq > chain.seq:
+                chain = await self._move(store, node_id, chain, request, received_ms)
+            if received_ms - chain.nonce_issued_ms > self._settings.limits(node.period_ms).interval_ms:
+                chain = give_nonce(chain, secrets.token_hex(32), received_ms)
+            if chain != before:
+                await store.save_chain(node_id, chain)
+            rows = await store.rows("leases_to_follow", node_id)
+        await self._publisher.published()
+        return ChainReply(
+            seq=chain.seq,
+            hash=chain.hash,
+            server_nonce=chain.nonce,
+            server_time_ms=received_ms,
+            live_leases=tuple(
+                start_of(lease_of(row), row["told_ends_ms"]) for row in rows if _is_live(row, received_ms)
+            ),
+        )
+
+    async def _move(self, store: Store, node_id: str, chain: Chain, request: ChainRequest, received_ms: int) -> Chain:
+        await store.run("drop_waiting", node_id)
+        moved = ChainMoved(
+            node_id=node_id,
+            received_ms=received_ms,
+            from_seq=chain.seq,
+            seq=request.base_seq,
+            hash=request.base_hash,
+        )
+        await store.record(node_id, moved)
+        return replace(chain, seq=request.base_seq, hash=request.base_hash)
+
+
+def _is_live(row, time_ms: int) -> bool:
+    """Say whether a lease's buyer is in, or should be."""
+    is_open = row["start_answered_ms"] is not None and row["stop_answered_ms"] is None
+    return is_open and row["state"] in ("ready", "started") and row["ends_ms"] > time_ms
