@@ -19,13 +19,18 @@ ListingState = Literal[
     "FUNDED",
     "SHIPPED",
     "INSPECTING",
+    "RELEASING",
     "RELEASED",
     "REJECTED",
+    "RETURNING",
     "RETURNED",
+    "DISPUTED",
+    "REFUNDING",
     "REFUNDED",
     "WITHDRAWING",
     "WITHDRAWN",
 ]
+DefaultOutcome = Literal["refund", "received", "release", "arbiter"]
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
@@ -41,16 +46,33 @@ class ListingForm(Model):
 
 
 class ShipmentForm(Model):
-    """POST /v1/listings/{id}/ship: who carries the goods and under which number."""
+    """POST /v1/listings/{id}/ship and …/return: who carries the goods and under which number."""
 
     carrier: Text
     tracking: Text
 
 
-class RejectionForm(Model):
-    """POST /v1/listings/{id}/reject: what the buyer found wrong."""
+class ReasonForm(Model):
+    """POST /v1/listings/{id}/reject and …/dispute: what is wrong."""
 
     reason: Text
+
+
+class DecisionForm(Model):
+    """POST /v1/listings/{id}/decide (scope `arbiter`): who gets the money of a disputed sale, and why."""
+
+    outcome: Literal["release", "refund"]
+    reason: Text
+
+
+class SaleStep(Model):
+    """One step of a sale: what, by whom (`seller`, `buyer`, `arbiter`, `engine`, `time`), in whose words."""
+
+    step: str
+    by: str
+    ts_ms: Milliseconds
+    state: ListingState
+    words: str
 
 
 class ListedGpu(Model):
@@ -81,10 +103,17 @@ class ListingChanged(Model):
     gpus: tuple[ListedGpu, ...]
     inspection_id: Digest
     note: str
+    deadline_ms: Milliseconds | None = None
+    default_outcome: DefaultOutcome | None = None
 
 
 class ListingView(Model):
-    """A listing over HTTP. `seller` and `buyer` are shown to the two of them alone."""
+    """A listing over HTTP. `seller`, `buyer` and `history` are shown to the two of them and to an arbiter alone.
+
+    `note` says why the listing is where it is, in a code; `default_outcome` is what happens at `deadline_ms` (log time)
+    if nobody does anything: the money goes back (`refund`) or to the seller (`release`), the goods count as `received`,
+    or the sale goes to the `arbiter`.
+    """
 
     listing_id: Identifier
     state: ListingState
@@ -103,6 +132,9 @@ class ListingView(Model):
     escrow_id: Identifier | None
     seller: AccountId | None
     buyer: AccountId | None
+    deadline_ms: Milliseconds | None
+    default_outcome: DefaultOutcome | None
+    history: tuple[SaleStep, ...] = ()
 
 
 class ListingPage(Model):

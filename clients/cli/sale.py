@@ -1,14 +1,29 @@
-"""The group `sale`: used hardware from the offer to the money, a command for each step of seller and buyer."""
+"""The group `sale`: used hardware from the offer to the money, a command for each step of seller, buyer and arbiter."""
 
 from typing import Any, Literal
+from uuid import uuid4
 
 from cyclopts import App
 
+from clients.cli.listings import listings
 from clients.cli.output import show
 from clients.cli.session import Signer, columns, signed
 from clients.http import result_of
 
-COLUMNS = columns("listing_id", "state", "kind", "grade", "hub", "condition", "price", "currency", "seller", "buyer")
+COLUMNS = columns(
+    "listing_id",
+    "state",
+    "kind",
+    "grade",
+    "hub",
+    "condition",
+    "price",
+    "currency",
+    "seller",
+    "buyer",
+    "deadline_ms",
+    "default_outcome",
+)
 
 
 def offer(
@@ -28,7 +43,7 @@ def offer(
 
 
 def see(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
-    """Show a sale as its seller and its buyer see it."""
+    """Show a sale with its history and its deadline, as its seller, its buyer and an arbiter see it."""
     with signed("listings", signer) as client:
         tell(result_of(client.get(f"/v1/sales/{listing_id}")), json)
 
@@ -36,6 +51,11 @@ def see(listing_id: str, *, signer: Signer | None = None, json: bool = False) ->
 def buy(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
     """Take a listing at its price; the money goes into escrow."""
     take(f"/{listing_id}/buy", {}, signer, json)
+
+
+def cancel(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Take the purchase back, as the buyer, before the goods are shipped: the money returns."""
+    take(f"/{listing_id}/cancel", {}, signer, json)
 
 
 def ship(listing_id: str, carrier: str, tracking: str, *, signer: Signer | None = None, json: bool = False) -> None:
@@ -54,13 +74,37 @@ def accept(listing_id: str, *, signer: Signer | None = None, json: bool = False)
 
 
 def reject(listing_id: str, reason: str, *, signer: Signer | None = None, json: bool = False) -> None:
-    """Send the goods back, as the buyer, and say what is wrong."""
+    """Refuse the goods, as the buyer, and say what is wrong; they are to be sent back."""
     take(f"/{listing_id}/reject", {"reason": reason}, signer, json)
+
+
+def send_back(
+    listing_id: str, carrier: str, tracking: str, *, signer: Signer | None = None, json: bool = False
+) -> None:
+    """Say, as the buyer, that rejected goods are on their way back."""
+    take(f"/{listing_id}/return", {"carrier": carrier, "tracking": tracking}, signer, json)
 
 
 def returned(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
     """Say, as the seller, that rejected goods are back: the buyer is refunded."""
     take(f"/{listing_id}/returned", {}, signer, json)
+
+
+def dispute(listing_id: str, reason: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Call the arbiter, as seller or buyer, and say what is wrong."""
+    take(f"/{listing_id}/dispute", {"reason": reason}, signer, json)
+
+
+def decide(
+    listing_id: str,
+    outcome: Literal["release", "refund"],
+    reason: str,
+    *,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Decide a dispute, as an arbiter: pay the seller, or refund the buyer; the key needs the scope arbiter."""
+    take(f"/{listing_id}/decide", {"outcome": outcome, "reason": reason}, signer, json)
 
 
 def withdraw(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
@@ -69,9 +113,10 @@ def withdraw(listing_id: str, *, signer: Signer | None = None, json: bool = Fals
 
 
 def take(path: str, form: dict[str, str], signer: Signer | None, json: bool) -> None:
-    """Takes one step and prints the listing as it stands."""
+    """Takes one step, once however often the request is sent, and prints the listing as it stands."""
     with signed("listings", signer) as client:
-        tell(result_of(client.post(f"/v1/listings{path}", json=form)), json)
+        headers = {"Idempotency-Key": uuid4().hex}
+        tell(result_of(client.post(f"/v1/listings{path}", json=form, headers=headers)), json)
 
 
 def tell(listing: dict[str, Any], json: bool) -> None:
@@ -80,6 +125,9 @@ def tell(listing: dict[str, Any], json: bool) -> None:
 
 def add_to(app: App) -> None:
     sale = App(name="sale", help="Sell and buy used hardware; the money waits in escrow.")
-    for command in (offer, see, buy, ship, receive, accept, reject, returned, withdraw):
+    for command in (offer, buy, cancel, ship, receive, accept, reject, returned, dispute, decide, withdraw):
         sale.command(command)
+    sale.command(see, name=("see", "show"))
+    sale.command(send_back, name="return")
+    sale.command(listings, name="list")
     app.command(sale)

@@ -109,8 +109,8 @@ class Authenticator:
             raise ProblemError("address_not_allowed", "the key may not be used from this address")
         return key
 
-    def require(self, scope: Scope) -> Callable:
-        """Returns the FastAPI dependency of a route that needs `scope`; it yields the Caller."""
+    def require(self, *scopes: Scope) -> Callable:
+        """Returns the FastAPI dependency of a route that needs one of the scopes; it yields the Caller."""
 
         async def caller(request: Request) -> Caller:
             client = request.client.host if request.client else None
@@ -119,17 +119,17 @@ class Authenticator:
             found = self.verify(
                 request.method, request.scope["path"], query, await request.body(), request.headers, client
             )
-            check_scope(found, scope)
+            check_scope(found, *scopes)
             return found
 
         caller.declares_scope = True
         return caller
 
 
-def check_scope(caller: Caller, scope: Scope) -> None:
-    """Raises `scope_missing` unless the caller's key has the scope; `admin` has them all."""
-    if scope not in caller.scopes and "admin" not in caller.scopes:
-        raise ProblemError("scope_missing", f"the key lacks the scope `{scope}`")
+def check_scope(caller: Caller, *scopes: Scope) -> None:
+    """Raises `scope_missing` unless the caller's key has one of the scopes; `admin` has them all."""
+    if not caller.scopes & {*scopes, "admin"}:
+        raise ProblemError("scope_missing", f"the key lacks the scope `{'` or `'.join(scopes)}`")
 
 
 def public(endpoint: Callable) -> Callable:

@@ -82,3 +82,12 @@ select id, topic, key, value from publication order by id limit $1;
 
 -- name: forget_published
 delete from publication where id = any($1::bigint[]);
+
+-- name: lock_idempotency_key
+select pg_advisory_xact_lock(hashtextextended(current_schema() || '.first_answer.' || $1 || ' ' || $2, 0));
+
+-- name: first_answer
+select request, status, answer from first_answer where account = $1 and key = $2;
+
+-- name: keep_first_answer
+insert into first_answer (account, key, request, status, answer) values ($1, $2, $3, $4, $5);

@@ -1,34 +1,44 @@
-"""The HTTP side of listings: everyone reads the board, sellers list, buyers take."""
+"""The HTTP side of listings: everyone reads the board, sellers list, buyers take, an arbiter decides."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 
+from schemas.accounts import Scope
 from schemas.listings import (
+    DecisionForm,
     ListingForm,
     ListingPage,
     ListingState,
     ListingView,
-    RejectionForm,
+    ReasonForm,
     ShipmentForm,
 )
-from schemas.money import format_micros
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError, problem_response
+from services.kit.idempotency import Attempt, IdempotencyKey, attempt
 from services.kit.inputs import read_number
 from services.kit.store import AWAY, Pool
 from services.listings.domain import ListingError
 from services.listings.sales import Sales
 from services.listings.settings import Settings
-from services.listings.store import Listing, UnknownListing, transaction
+from services.listings.store import UnknownListing, transaction
+from services.listings.views import view_of
 
-STATUS = {"bad_inspection": 422, "wrong_state": 409, "not_yours": 403}
+STATUS = {"bad_inspection": 422, "wrong_state": 409, "already_bought": 409, "not_yours": 403}
+ARBITERS = {"arbiter", "admin"}
 
 
 def add_routes(app: FastAPI, settings: Settings, pool: Pool, sales: Sales, authenticator: Authenticator) -> None:
     """Adds the service's routes to the application."""
-    seller = Annotated[Caller, Depends(authenticator.require("sell_hw"))]
-    trader = Annotated[Caller, Depends(authenticator.require("trade"))]
+    _add_reading(app, settings, pool, authenticator)
+    _add_selling(app, sales, authenticator)
+    _add_buying(app, sales, authenticator)
+    _add_disputes(app, sales, authenticator)
+
+
+def _add_reading(app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator) -> None:
     reader = Annotated[Caller, Depends(authenticator.require("read"))]
     rows_max = settings.listings_page_rows_max
 
@@ -44,7 +54,7 @@ def add_routes(app: FastAPI, settings: Settings, pool: Pool, sales: Sales, authe
             listings = await store.page(_number(cursor), state, limit + 1)
         more = len(listings) > limit
         return ListingPage(
-            listings=tuple(view(listing) for listing in listings[:limit]),
+            listings=tuple(view_of(listing) for listing in listings[:limit]),
             cursor=str(listings[limit - 1].number) if more else None,
         )
 
@@ -53,54 +63,100 @@ def add_routes(app: FastAPI, settings: Settings, pool: Pool, sales: Sales, authe
     async def one(listing_id: str) -> ListingView:
         """One listing, as everyone may see it."""
         async with transaction(pool) as store:
-            return view(await store.get(listing_id))
+            return view_of(await store.get(listing_id))
 
     @app.get("/v1/sales/{listing_id}")
     async def sale(listing_id: str, caller: reader) -> ListingView:
-        """One listing, as its seller and buyer see it."""
+        """One listing with its history, as its seller, its buyer and an arbiter see it."""
         async with transaction(pool) as store:
-            return view(await store.get(listing_id), caller.account)
+            listing, steps = await store.get(listing_id), await store.steps(listing_id)
+        return view_of(listing, caller.account, steps, is_arbiter=bool(ARBITERS & caller.scopes))
 
-    @app.post("/v1/listings", status_code=201)
-    async def create(form: ListingForm, caller: seller) -> ListingView:
+
+def _asking(authenticator: Authenticator, *scopes: Scope) -> Callable:
+    """Returns the dependency of a step: the attempt that its caller makes, known by key, path and body."""
+    caller_of = authenticator.require(*scopes)
+
+    async def asked(request: Request, idempotency_key: IdempotencyKey = None) -> Attempt:
+        caller = await caller_of(request)
+        route = f"{request.method} {request.scope['path']}"
+        return attempt(caller.account, idempotency_key, route, await request.body())
+
+    asked.declares_scope = True
+    return asked
+
+
+def _add_selling(app: FastAPI, sales: Sales, authenticator: Authenticator) -> None:
+    seller = Annotated[Attempt, Depends(_asking(authenticator, "sell_hw"))]
+
+    @app.post("/v1/listings", status_code=201, response_model=ListingView)
+    async def create(form: ListingForm, asked: seller) -> Response:
         """Lists hardware; it is LOCKING until the engine has taken the GPUs off the rental market."""
-        return view(await sales.create(caller.account, form), caller.account)
+        return await sales.create(asked, form)
 
-    @app.post("/v1/listings/{listing_id}/buy")
-    async def buy(listing_id: str, caller: trader) -> ListingView:
-        """Takes the listing at its price; it is FUNDING until the money is held."""
-        return view(await sales.step("buy", caller.account, listing_id), caller.account)
-
-    @app.post("/v1/listings/{listing_id}/ship")
-    async def ship(listing_id: str, form: ShipmentForm, caller: seller) -> ListingView:
+    @app.post("/v1/listings/{listing_id}/ship", response_model=ListingView)
+    async def ship(listing_id: str, form: ShipmentForm, asked: seller) -> Response:
         """The seller sent the goods."""
-        note = f"{form.carrier} {form.tracking}"
-        return view(await sales.step("ship", caller.account, listing_id, note), caller.account)
+        return await sales.step(asked, "ship", listing_id, f"{form.carrier} {form.tracking}")
 
-    @app.post("/v1/listings/{listing_id}/receive")
-    async def receive(listing_id: str, caller: trader) -> ListingView:
-        """The goods arrived; the inspection period begins."""
-        return view(await sales.step("receive", caller.account, listing_id), caller.account)
-
-    @app.post("/v1/listings/{listing_id}/accept")
-    async def accept(listing_id: str, caller: trader) -> ListingView:
-        """The buyer is content: the seller is paid."""
-        return view(await sales.step("accept", caller.account, listing_id), caller.account)
-
-    @app.post("/v1/listings/{listing_id}/reject")
-    async def reject(listing_id: str, form: RejectionForm, caller: trader) -> ListingView:
-        """The buyer sends the goods back."""
-        return view(await sales.step("reject", caller.account, listing_id, form.reason), caller.account)
-
-    @app.post("/v1/listings/{listing_id}/returned")
-    async def returned(listing_id: str, caller: seller) -> ListingView:
+    @app.post("/v1/listings/{listing_id}/returned", response_model=ListingView)
+    async def returned(listing_id: str, asked: seller) -> Response:
         """The seller has the goods back: the buyer is refunded."""
-        return view(await sales.step("returned", caller.account, listing_id), caller.account)
+        return await sales.step(asked, "returned", listing_id)
 
-    @app.post("/v1/listings/{listing_id}/withdraw")
-    async def withdraw(listing_id: str, caller: seller) -> ListingView:
+    @app.post("/v1/listings/{listing_id}/withdraw", response_model=ListingView)
+    async def withdraw(listing_id: str, asked: seller) -> Response:
         """The seller no longer offers the goods."""
-        return view(await sales.step("withdraw", caller.account, listing_id), caller.account)
+        return await sales.step(asked, "withdraw", listing_id)
+
+
+def _add_buying(app: FastAPI, sales: Sales, authenticator: Authenticator) -> None:
+    buyer = Annotated[Attempt, Depends(_asking(authenticator, "trade"))]
+
+    @app.post("/v1/listings/{listing_id}/buy", response_model=ListingView)
+    async def buy(listing_id: str, asked: buyer) -> Response:
+        """Takes the listing at its price; it is FUNDING until the money is held."""
+        return await sales.step(asked, "buy", listing_id)
+
+    @app.post("/v1/listings/{listing_id}/cancel", response_model=ListingView)
+    async def cancel(listing_id: str, asked: buyer) -> Response:
+        """The buyer changed his mind before the goods were shipped: he is refunded."""
+        return await sales.step(asked, "cancel", listing_id)
+
+    @app.post("/v1/listings/{listing_id}/receive", response_model=ListingView)
+    async def receive(listing_id: str, asked: buyer) -> Response:
+        """The goods arrived; the inspection period begins."""
+        return await sales.step(asked, "receive", listing_id)
+
+    @app.post("/v1/listings/{listing_id}/accept", response_model=ListingView)
+    async def accept(listing_id: str, asked: buyer) -> Response:
+        """The buyer is content: the seller is paid."""
+        return await sales.step(asked, "accept", listing_id)
+
+    @app.post("/v1/listings/{listing_id}/reject", response_model=ListingView)
+    async def reject(listing_id: str, form: ReasonForm, asked: buyer) -> Response:
+        """The buyer does not want the goods, and is to send them back."""
+        return await sales.step(asked, "reject", listing_id, form.reason)
+
+    @app.post("/v1/listings/{listing_id}/return", response_model=ListingView)
+    async def send_back(listing_id: str, form: ShipmentForm, asked: buyer) -> Response:
+        """The buyer sent rejected goods back."""
+        return await sales.step(asked, "return", listing_id, f"{form.carrier} {form.tracking}")
+
+
+def _add_disputes(app: FastAPI, sales: Sales, authenticator: Authenticator) -> None:
+    party = Annotated[Attempt, Depends(_asking(authenticator, "trade", "sell_hw"))]
+    arbiter = Annotated[Attempt, Depends(_asking(authenticator, "arbiter"))]
+
+    @app.post("/v1/listings/{listing_id}/dispute", response_model=ListingView)
+    async def dispute(listing_id: str, form: ReasonForm, asked: party) -> Response:
+        """A party of a sale calls the arbiter."""
+        return await sales.step(asked, "dispute", listing_id, form.reason)
+
+    @app.post("/v1/listings/{listing_id}/decide", response_model=ListingView)
+    async def decide(listing_id: str, form: DecisionForm, asked: arbiter) -> Response:
+        """The arbiter pays the seller, or refunds the buyer."""
+        return await sales.step(asked, form.outcome, listing_id, form.reason)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -121,14 +177,6 @@ def add_error_handlers(app: FastAPI) -> None:
 
     for kind in AWAY:
         app.add_exception_handler(kind, on_away)
-
-
-def view(listing: Listing, account: str | None = None) -> ListingView:
-    """Shows a listing; the parties' names only to the two of them."""
-    party = account is not None and account in (listing.seller, listing.buyer)
-    same = {name: getattr(listing, name) for name in ListingView.model_fields if name in Listing.__dataclass_fields__}
-    hidden = {} if party else {"seller": None, "buyer": None, "escrow_id": None}
-    return ListingView(**same | hidden, price=format_micros(listing.price_micros))
 
 
 def _number(cursor: str | None) -> int | None:

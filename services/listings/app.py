@@ -11,14 +11,16 @@ from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_rou
 from services.kit.events import EventReader
 from services.kit.http import make_app, serve
 from services.kit.key_feed import follow_keys
+from services.kit.log_clock import LogClock
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox, Publisher, Relay
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
-from services.kit.store import AWAY, Pool
+from services.kit.store import AWAY, Pool, close_at_the_end
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 from services.listings import handlers, store
 from services.listings.api import add_error_handlers, add_routes
+from services.listings.moves import Moves
 from services.listings.sales import Sales
 from services.listings.settings import Settings
 
@@ -29,30 +31,35 @@ def main() -> None:
     """Runs the service until it is told to stop."""
     settings = Settings()
     configure_logs(NAME, settings.log_level)
+    run_service(lambda tasks: start(tasks, settings))
 
-    async def start(tasks: asyncio.TaskGroup) -> None:
-        readiness = Readiness("PostgreSQL", "the event log", "the API keys")
-        app = make_app(NAME, readiness, settings.body_bytes_max)
-        add_error_handlers(app)
-        directory, keys_known = KeyDirectory(), asyncio.Event()
-        authenticator = Authenticator(directory, settings.signature_window_ms)
-        tasks.create_task(serve(app, settings.host, settings.listings_port))
-        pool = await store.open_pool(settings)
-        readiness.done("PostgreSQL")
-        outbox = Outbox(settings, pool, NAME, numbered="request")
-        await outbox.recover()
-        relays = (outbox, Publisher(settings, pool, NAME))
-        add_routes(app, settings, pool, Sales(settings, pool, relays), authenticator)
-        refuse_undeclared_routes(app)
-        for relay in relays:
-            tasks.create_task(relay.run())
-        tasks.create_task(follow_keys(settings, directory, keys_known))
-        tasks.create_task(_follow_events(settings, pool, relays, readiness))
-        tasks.create_task(run_broker(_inspections(settings, pool)))
-        await keys_known.wait()
-        readiness.done("the API keys")
 
-    run_service(start)
+async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
+    """Starts every part as a task of the group; returns when everybody can be told apart."""
+    readiness = Readiness("PostgreSQL", "the event log", "the log's time", "the API keys")
+    app = make_app(NAME, readiness, settings.body_bytes_max)
+    add_error_handlers(app)
+    directory, keys_known = KeyDirectory(), asyncio.Event()
+    authenticator = Authenticator(directory, settings.signature_window_ms)
+    tasks.create_task(serve(app, settings.host, settings.listings_port))
+    pool = await store.open_pool(settings)
+    tasks.create_task(close_at_the_end(pool))
+    readiness.done("PostgreSQL")
+    outbox = Outbox(settings, pool, NAME, numbered="request")
+    await outbox.recover()
+    relays = (outbox, Publisher(settings, pool, NAME))
+    clock, moves = LogClock(settings, settings.listings_clock_interval_s), Moves(settings.periods)
+    add_routes(app, settings, pool, Sales(settings, pool, relays, clock), authenticator)
+    refuse_undeclared_routes(app)
+    for relay in relays:
+        tasks.create_task(relay.run())
+    tasks.create_task(follow_keys(settings, directory, keys_known))
+    tasks.create_task(clock.run())
+    tasks.create_task(_follow_events(settings, pool, relays, moves, clock, readiness))
+    tasks.create_task(_watch_deadlines(settings, pool, relays, moves, clock, readiness))
+    tasks.create_task(run_broker(_inspections(settings, pool)))
+    await keys_known.wait()
+    readiness.done("the API keys")
 
 
 def _inspections(settings: Settings, pool: Pool) -> KafkaBroker:
@@ -70,24 +77,38 @@ def _inspections(settings: Settings, pool: Pool) -> KafkaBroker:
     return broker
 
 
-async def _follow_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...], readiness: Readiness) -> None:
+async def _follow_events(
+    settings: Settings,
+    pool: Pool,
+    relays: tuple[Relay, ...],
+    moves: Moves,
+    clock: LogClock,
+    readiness: Readiness,
+) -> None:
     while True:
         try:
-            await _read_events(settings, pool, relays, readiness)
+            await _read_events(settings, pool, relays, moves, clock, readiness)
         except AWAY as error:
             structlog.get_logger().warning("events wait for PostgreSQL", error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
 
 
-async def _read_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...], readiness: Readiness) -> None:
+async def _read_events(
+    settings: Settings,
+    pool: Pool,
+    relays: tuple[Relay, ...],
+    moves: Moves,
+    clock: LogClock,
+    readiness: Readiness,
+) -> None:
     position = await store.read_position(pool, settings.shard)
     reader = EventReader(settings, position.next_offset, position.seq, kinds=handlers.HANDLERS)
     watch = asyncio.create_task(_when_caught_up(reader, readiness))
     try:
         async for batch in reader.batches():
-            position = await handlers.take_batch(pool, settings.shard, position, batch)
-            for relay in relays:
-                relay.wake()
+            position = await handlers.take_batch(pool, moves, settings.shard, position, batch)
+            clock.note(batch.last_ts_ms)
+            _wake(relays)
     finally:
         watch.cancel()
 
@@ -95,3 +116,31 @@ async def _read_events(settings: Settings, pool: Pool, relays: tuple[Relay, ...]
 async def _when_caught_up(reader: EventReader, readiness: Readiness) -> None:
     await reader.caught_up.wait()
     readiness.done("the event log")
+
+
+async def _watch_deadlines(
+    settings: Settings,
+    pool: Pool,
+    relays: tuple[Relay, ...],
+    moves: Moves,
+    clock: LogClock,
+    readiness: Readiness,
+) -> None:
+    """Lets deadlines pass while nothing else happens, once the events that come before them are taken."""
+    await clock.known.wait()
+    readiness.done("the log's time")
+    while True:
+        await asyncio.sleep(settings.listings_clock_interval_s)
+        if "the event log" in readiness.waiting:
+            continue
+        try:
+            if await handlers.pass_time(pool, moves, clock.now_ms):
+                _wake(relays)
+        except AWAY as error:
+            structlog.get_logger().warning("deadlines wait for PostgreSQL", error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+
+
+def _wake(relays: tuple[Relay, ...]) -> None:
+    for relay in relays:
+        relay.wake()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from schemas.ids import Grade
-from schemas.listings import Condition, ListedGpu, ListingForm, ListingState
+from schemas.listings import Condition, DefaultOutcome, ListedGpu, ListingForm, ListingState
 from schemas.money import BadDecimal, parse_micros
 from schemas.nodes import InspectedGpu, InspectionReport
 
@@ -35,9 +35,15 @@ class NotAParty(ListingError):
     code = "not_yours"
 
 
+class AlreadyBought(ListingError):
+    """The caller himself bought the listing before: a repeat, not a rival's purchase."""
+
+    code = "already_bought"
+
+
 @dataclass(frozen=True)
 class Step:
-    """One step of a sale: from which states, by which party, into which state."""
+    """One step of a sale: by whom, from which states, into which state."""
 
     by: str
     before: tuple[ListingState, ...]
@@ -65,23 +71,85 @@ class Inspection:
     report: InspectionReport
 
 
-# `engine` steps happen when the engine's event comes back, never when a request asks for them.
+# `engine` steps happen when the engine's event comes back, `time` steps when a deadline passes, never on request.
 STEPS: dict[str, Step] = {
     "locked": Step("engine", ("LOCKING",), "LISTED"),
     "lock_refused": Step("engine", ("LOCKING",), "REFUSED"),
     "buy": Step("anyone", ("LISTED",), "FUNDING"),
     "funded": Step("engine", ("FUNDING",), "FUNDED"),
     "funding_refused": Step("engine", ("FUNDING",), "LISTED"),
+    "cancel": Step("buyer", ("FUNDED",), "REFUNDING"),
     "ship": Step("seller", ("FUNDED",), "SHIPPED"),
+    "not_shipped": Step("time", ("FUNDED",), "REFUNDING"),
     "receive": Step("buyer", ("SHIPPED",), "INSPECTING"),
-    "accept": Step("buyer", ("INSPECTING",), "INSPECTING"),
-    "released": Step("engine", ("INSPECTING",), "RELEASED"),
+    "received_by_time": Step("time", ("SHIPPED",), "INSPECTING"),
+    "accept": Step("buyer", ("INSPECTING", "DISPUTED"), "RELEASING"),
+    "accepted_by_time": Step("time", ("INSPECTING",), "RELEASING"),
     "reject": Step("buyer", ("INSPECTING",), "REJECTED"),
-    "returned": Step("seller", ("REJECTED",), "RETURNED"),
-    "refunded": Step("engine", ("RETURNED",), "REFUNDED"),
+    "return": Step("buyer", ("REJECTED",), "RETURNING"),
+    "not_returned": Step("time", ("REJECTED",), "DISPUTED"),
+    "returned": Step("seller", ("REJECTED", "RETURNING"), "RETURNED"),
+    "return_not_confirmed": Step("time", ("RETURNING",), "DISPUTED"),
+    "dispute": Step("party", ("FUNDED", "SHIPPED", "INSPECTING", "REJECTED", "RETURNING"), "DISPUTED"),
+    "release": Step("arbiter", ("DISPUTED",), "RELEASING"),
+    "refund": Step("arbiter", ("DISPUTED",), "REFUNDING"),
+    "refunded_by_time": Step("time", ("DISPUTED",), "REFUNDING"),
+    "released": Step("engine", ("RELEASING",), "RELEASED"),
+    "refunded": Step("engine", ("REFUNDING", "RETURNED"), "REFUNDED"),
     "withdraw": Step("seller", ("LISTED",), "WITHDRAWING"),
     "unlocked": Step("engine", ("WITHDRAWING", "REFUNDED"), "WITHDRAWN"),
 }
+# What happens to a listing that is in a state until its deadline, and what that is called for people.
+TIMEOUTS: dict[ListingState, tuple[str, DefaultOutcome]] = {
+    "FUNDED": ("not_shipped", "refund"),
+    "SHIPPED": ("received_by_time", "received"),
+    "INSPECTING": ("accepted_by_time", "release"),
+    "REJECTED": ("not_returned", "arbiter"),
+    "RETURNING": ("return_not_confirmed", "arbiter"),
+    "DISPUTED": ("refunded_by_time", "refund"),
+}
+# What the engine is asked on entering a state; it is asked again until it answers.
+ASKED_OF_ENGINE: dict[ListingState, str] = {
+    "LOCKING": "lock",
+    "FUNDING": "fund",
+    "RELEASING": "release",
+    "RETURNED": "refund",
+    "REFUNDING": "refund",
+    "REFUNDED": "unlock",
+    "WITHDRAWING": "unlock",
+}
+ENDED: tuple[ListingState, ...] = ("REFUSED", "RELEASED", "WITHDRAWN")
+
+
+@dataclass(frozen=True)
+class Periods:
+    """How long a listing may stay in a state, in milliseconds of the log's time; `engine` for the engine's answers."""
+
+    ship: int
+    receive: int
+    inspect: int
+    give_back: int
+    confirm: int
+    dispute: int
+    engine: int
+
+    def deadline_ms(self, state: ListingState, since_ms: int) -> int | None:
+        """Returns when a listing that entered the state at `since_ms` leaves it by itself; None where it never does."""
+        periods = {
+            "FUNDED": self.ship,
+            "SHIPPED": self.receive,
+            "INSPECTING": self.inspect,
+            "REJECTED": self.give_back,
+            "RETURNING": self.confirm,
+            "DISPUTED": self.dispute,
+        }
+        period_ms = self.engine if state in ASKED_OF_ENGINE else periods.get(state)
+        return None if period_ms is None else since_ms + period_ms
+
+
+def default_outcome(state: ListingState) -> DefaultOutcome | None:
+    """Returns what the deadline of a state brings; None where the engine is asked again, or nothing is due."""
+    return TIMEOUTS[state][1] if state in TIMEOUTS else None
 
 
 def next_state(step: str, state: ListingState) -> ListingState:
@@ -93,12 +161,21 @@ def next_state(step: str, state: ListingState) -> ListingState:
 
 
 def check_party(step: str, account: str, seller: str, buyer: str | None) -> None:
-    """Raises NotAParty unless `account` may take `step`; nobody buys from himself."""
-    by = STEPS[step].by
+    """Raises NotAParty unless `account` may take `step`; nobody buys from himself, or judges a sale of his own."""
+    by, parties = STEPS[step].by, (seller, buyer)
     if by == "anyone" and account == seller:
         raise NotAParty("the seller cannot buy the listing")
-    if (by == "seller" and account != seller) or (by == "buyer" and account != buyer):
-        raise NotAParty(f"only the {by} may {step}")
+    if by == "arbiter" and account in parties:
+        raise NotAParty("an arbiter is neither the seller nor the buyer")
+    allowed = {"seller": (seller,), "buyer": (buyer,), "party": parties}.get(by)
+    if allowed is not None and account not in allowed:
+        raise NotAParty(f"only {'a party of the sale' if by == 'party' else f'the {by}'} may {step}")
+
+
+def check_purchase(account: str, state: ListingState, buyer: str | None) -> None:
+    """Raises AlreadyBought where the account's own purchase is what stands in the way of another."""
+    if state != "LISTED" and buyer == account:
+        raise AlreadyBought(f"you have bought this listing already; it is {state}")
 
 
 def grade_condition(gpu: InspectedGpu) -> Condition:

@@ -1,6 +1,9 @@
-"""What the engine's events mean for listings: locked, funded, released, refunded, refused; deadlines by log time."""
+"""What the engine's events and the log's time mean for listings; every handler bears an answer that comes twice."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import structlog
 
 from schemas.delivery import DeliveryEvent, HardwareInspected
 from schemas.events import (
@@ -12,66 +15,72 @@ from schemas.events import (
     HardwareLocked,
     HardwareUnlocked,
 )
-from schemas.venue import UnlockHardware
+from schemas.venue import RefundEscrow, UnlockHardware
 from services.kit.events import EventBatch
 from services.kit.store import Pool, Position
-from services.listings.domain import next_state
-from services.listings.sales import release
-from services.listings.store import Listing, Store, event_transaction, transaction
+from services.listings.domain import ASKED_OF_ENGINE, STEPS
+from services.listings.moves import Moves
+from services.listings.store import Store, event_transaction, transaction
 
 SOURCE = "listings"
 
 
-async def on_locked(store: Store, event: HardwareLocked) -> None:
-    """The GPUs left the rental market: the listing is open."""
-    await _move(store, await store.lock(event.listing_id), "locked", event.ts_ms, note="")
+async def on_locked(store: Store, moves: Moves, event: HardwareLocked) -> None:
+    """The GPUs left the rental market: the listing is open. One that was refused meanwhile gives them back."""
+    listing = await store.lock(event.listing_id)
+    if listing.state == "LOCKING":
+        await moves.take(store, listing, "locked", event.ts_ms)
+    elif listing.state == "REFUSED":
+        await store.command(listing, UnlockHardware(listing_id=listing.listing_id))
 
 
-async def on_unlocked(store: Store, event: HardwareUnlocked) -> None:
+async def on_unlocked(store: Store, moves: Moves, event: HardwareUnlocked) -> None:
     """The GPUs are for rent again."""
-    await _move(store, await store.lock(event.listing_id), "unlocked", event.ts_ms)
+    listing = await store.lock(event.listing_id)
+    if listing.state in STEPS["unlocked"].before:
+        await moves.take(store, listing, "unlocked", event.ts_ms)
 
 
-async def on_funded(store: Store, event: EscrowOpened) -> None:
-    """The buyer's money is held: the seller may ship."""
-    await _move(store, await store.lock_by_escrow(event.escrow_id), "funded", event.ts_ms, note="")
+async def on_funded(store: Store, moves: Moves, event: EscrowOpened) -> None:
+    """The buyer's money is held: the seller may ship. Money for a purchase that is off goes straight back."""
+    listing = await store.lock(event.listing_id)
+    if listing.escrow_id != event.escrow_id:
+        await store.command(listing, RefundEscrow(escrow_id=event.escrow_id))
+    elif listing.state == "FUNDING":
+        await moves.take(store, listing, "funded", event.ts_ms)
 
 
-async def on_released(store: Store, event: EscrowReleased) -> None:
+async def on_released(store: Store, moves: Moves, event: EscrowReleased) -> None:
     """The seller was paid."""
-    await _move(store, await store.lock_by_escrow(event.escrow_id), "released", event.ts_ms)
+    listing = await store.lock(event.listing_id)
+    if listing.escrow_id == event.escrow_id and listing.state in STEPS["released"].before:
+        await moves.take(store, listing, "released", event.ts_ms)
 
 
-async def on_refunded(store: Store, event: EscrowRefunded) -> None:
+async def on_refunded(store: Store, moves: Moves, event: EscrowRefunded) -> None:
     """The buyer has the money back; the GPUs return to the rental market."""
-    listing = await _move(store, await store.lock_by_escrow(event.escrow_id), "refunded", event.ts_ms)
-    await store.command(listing, "unlock", UnlockHardware(listing_id=listing.listing_id))
+    listing = await store.lock(event.listing_id)
+    if listing.escrow_id == event.escrow_id and listing.state in STEPS["refunded"].before:
+        await moves.take(store, listing, "refunded", event.ts_ms, note=listing.note)
 
 
-async def on_rejected(store: Store, event: CommandRejected) -> None:
+async def on_rejected(store: Store, moves: Moves, event: CommandRejected) -> None:
     """The engine refused a step of ours: a lock ends the listing, a failed payment opens it again."""
     request = await store.requested(event.number) if event.source == SOURCE else None
     if request is None:
         return
-    listing_id, step = request
-    listing = await store.lock(listing_id)
-    if step == "lock":
-        await _move(store, listing, "lock_refused", event.ts_ms, note=event.code)
-    elif step == "fund":
-        await _move(store, listing, "funding_refused", event.ts_ms, note=event.code, buyer=None, escrow_id=None)
+    listing = await store.lock(request.listing_id)
+    if listing.state != request.state or listing.escrow_id != request.escrow_id:
+        return  # the answer to a question asked twice: the first one has had its answer
+    if listing.state == "LOCKING":
+        await moves.take(store, listing, "lock_refused", event.ts_ms, note=event.code)
+    elif listing.state == "FUNDING":
+        off = {"note": event.code, "buyer": None, "escrow_id": None}
+        await moves.take(store, listing, "funding_refused", event.ts_ms, **off)
     else:
-        await store.change(listing, event.ts_ms, note=event.code)
-
-
-async def release_overdue(store: Store, ts_ms: int) -> None:
-    """A buyer who says nothing until the end of the inspection period has accepted."""
-    for listing_id in await store.overdue(ts_ms):
-        listing = await store.change(await store.lock(listing_id), ts_ms, accepted=True, note="inspection_period_over")
-        await release(store, listing)
-
-
-async def _move(store: Store, listing: Listing, step: str, ts_ms: int, **changes) -> Listing:
-    return await store.change(listing, ts_ms, state=next_state(step, listing.state), **changes)
+        asked = ASKED_OF_ENGINE.get(listing.state)
+        structlog.get_logger().error("the engine refused", listing=listing.listing_id, asked=asked, code=event.code)
+        await store.change(replace(listing, note=event.code))
 
 
 async def take_inspections(pool: Pool, events: list[DeliveryEvent]) -> None:
@@ -82,21 +91,31 @@ async def take_inspections(pool: Pool, events: list[DeliveryEvent]) -> None:
                 await store.add_inspection(event)
 
 
-async def take_batch(pool: Pool, shard: int, old: Position, batch: EventBatch) -> Position:
-    """Applies a batch of events in one transaction with the cursor; returns where the service stands then."""
+async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch: EventBatch) -> Position:
+    """Applies a batch of events in one transaction with the cursor; returns where the service stands then.
+
+    Deadlines that lie before an event pass before it, so that a service that was away decides as one that was not.
+    """
     new = Position(batch.last_seq, batch.next_offset, None)
     async with event_transaction(pool, shard, old, new) as store:
         for event in batch.events:
-            await HANDLERS.get(type(event), _ignore)(store, event)
-        await release_overdue(store, batch.last_ts_ms)
+            await moves.pass_time(store, event.ts_ms)
+            await HANDLERS.get(type(event), _ignore)(store, moves, event)
+        await moves.pass_time(store, batch.last_ts_ms)
     return new
 
 
-async def _ignore(store: Store, event: AnyEvent) -> None:
+async def pass_time(pool: Pool, moves: Moves, now_ms: int) -> int:
+    """Lets deadlines pass that no event reached; returns how many did."""
+    async with transaction(pool) as store:
+        return await moves.pass_time(store, now_ms)
+
+
+async def _ignore(store: Store, moves: Moves, event: AnyEvent) -> None:
     """Most events are no business of this service."""
 
 
-HANDLERS: dict[type, Callable[[Store, AnyEvent], Awaitable[None]]] = {
+HANDLERS: dict[type, Callable[[Store, Moves, AnyEvent], Awaitable[None]]] = {
     HardwareLocked: on_locked,
     HardwareUnlocked: on_unlocked,
     EscrowOpened: on_funded,

@@ -2,19 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import asyncpg
 from pydantic import TypeAdapter
 
 from schemas.delivery import HardwareInspected
-from schemas.listings import Condition, ListedGpu, ListingChanged, ListingForm, ListingState
+from schemas.listings import Condition, ListedGpu, ListingChanged, ListingForm, ListingState, SaleStep
 from schemas.nodes import InspectionReport
 from schemas.topics import LISTINGS_EVENTS
 from schemas.venue import VenueCommand
 from services.kit import store as kit
-from services.listings.domain import Inspection, Terms
-from services.listings.settings import Settings
+from services.kit.settings import Settings
+from services.listings.domain import Inspection, Terms, default_outcome
 
 QUERIES = kit.load_queries("services.listings")
 GPUS = TypeAdapter(tuple[ListedGpu, ...])
@@ -48,8 +48,16 @@ class Listing:
     escrow_id: str | None
     note: str
     changed_ms: int
-    inspect_until_ms: int | None
-    accepted: bool
+    deadline_ms: int | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a privileged batch of ours asked for: which listing, in which state, about which escrow."""
+
+    listing_id: str
+    state: str
+    escrow_id: str | None
 
 
 async def open_pool(settings: Settings) -> asyncpg.Pool:
@@ -61,27 +69,29 @@ class Store:
     """All statements of the service inside one transaction."""
 
     def __init__(self, connection: asyncpg.Connection):
-        self._connection = connection
+        self.connection = connection
 
     async def add_inspection(self, event: HardwareInspected) -> None:
         """Keeps an inspection; a repeat changes nothing."""
         report = event.report.canonical().decode()
-        await self._connection.execute(QUERIES.add_inspection, event.inspection_id, event.account, event.ts_ms, report)
+        await self.connection.execute(QUERIES.add_inspection, event.inspection_id, event.account, event.ts_ms, report)
 
     async def inspection(self, inspection_id: str) -> Inspection | None:
         """Returns an inspection, or None."""
-        row = await self._connection.fetchrow(QUERIES.inspection, inspection_id)
+        row = await self.connection.fetchrow(QUERIES.inspection, inspection_id)
         if row is None:
             return None
         return Inspection(row["account"], row["ts_ms"], InspectionReport.model_validate_json(row["report"]))
 
-    async def insert(self, listing_id: str, seller: str, form: ListingForm, terms: Terms, ts_ms: int) -> Listing:
+    async def insert(
+        self, listing_id: str, seller: str, form: ListingForm, terms: Terms, ts_ms: int, deadline_ms: int | None
+    ) -> Listing:
         """Writes a new listing in state LOCKING."""
-        await self._connection.execute(
+        await self.connection.execute(
             QUERIES.insert_listing,
             *(listing_id, seller, form.kind, form.title, terms.grade, form.hub, terms.condition, terms.price_micros),
             *(terms.fee_micros, form.currency, GPUS.dump_json(terms.gpus).decode(), form.inspection_id),
-            *(terms.simulated, ts_ms),
+            *(terms.simulated, ts_ms, deadline_ms),
         )
         listing = await self.get(listing_id)
         await self._publish(listing)
@@ -89,55 +99,67 @@ class Store:
 
     async def get(self, listing_id: str) -> Listing:
         """Returns a listing. Raises UnknownListing."""
-        return _listing(await self._connection.fetchrow(QUERIES.listing, listing_id), listing_id)
+        return _listing(await self.connection.fetchrow(QUERIES.listing, listing_id), listing_id)
 
     async def lock(self, listing_id: str) -> Listing:
         """Returns a listing that nobody else changes until the transaction ends. Raises UnknownListing."""
-        return _listing(await self._connection.fetchrow(QUERIES.lock_listing, listing_id), listing_id)
+        return _listing(await self.connection.fetchrow(QUERIES.lock_listing, listing_id), listing_id)
 
-    async def lock_by_escrow(self, escrow_id: str) -> Listing:
-        """Like `lock`, found by its escrow. Raises UnknownListing."""
-        return _listing(await self._connection.fetchrow(QUERIES.lock_listing_by_escrow, escrow_id), escrow_id)
+    async def lock_overdue(self, now_ms: int) -> Listing | None:
+        """Returns the listing whose deadline passed first by (time, state, id), locked; None where none has."""
+        row = await self.connection.fetchrow(QUERIES.lock_overdue, now_ms)
+        return None if row is None else _listing(row, "")
 
     async def page(self, before: int | None, state: str | None, rows_max: int) -> list[Listing]:
         """Returns listings, newest first, from below a number."""
-        return [_listing(row, "") for row in await self._connection.fetch(QUERIES.page, before, state, rows_max)]
+        return [_listing(row, "") for row in await self.connection.fetch(QUERIES.page, before, state, rows_max)]
 
-    async def overdue(self, ts_ms: int) -> list[str]:
-        """Returns the ids of listings whose inspection period is over without a word from the buyer."""
-        return [row["listing_id"] for row in await self._connection.fetch(QUERIES.overdue, ts_ms)]
-
-    async def change(self, listing: Listing, ts_ms: int, **changes) -> Listing:
-        """Writes and publishes a listing with some fields changed."""
-        after = replace(listing, changed_ms=max(listing.changed_ms, ts_ms), **changes)
-        await self._connection.execute(
+    async def change(self, after: Listing) -> Listing:
+        """Writes and publishes a listing as it is to stand."""
+        await self.connection.execute(
             QUERIES.update_listing,
             *(after.listing_id, after.state, after.changed_ms, after.note, after.buyer, after.escrow_id),
-            *(after.inspect_until_ms, after.accepted),
+            after.deadline_ms,
         )
         await self._publish(after)
         return after
 
-    async def command(self, listing: Listing, step: str, command: VenueCommand) -> None:
-        """Sends a command to the engine and remembers which step of which listing waits for it."""
-        number = await kit.enqueue(self._connection, command)
-        await self._connection.execute(QUERIES.add_request, number, listing.listing_id, step)
+    async def add_step(self, listing: Listing, name: str, by: str, words: str) -> None:
+        """Writes down who brought the listing into its state, and his words."""
+        step = (listing.listing_id, name, by, listing.changed_ms, listing.state, words)
+        await self.connection.execute(QUERIES.add_step, *step)
 
-    async def requested(self, number: int) -> tuple[str, str] | None:
-        """Returns (listing id, step) of a batch of ours, or None."""
-        row = await self._connection.fetchrow(QUERIES.request, number)
-        return tuple(row) if row else None
+    async def steps(self, listing_id: str) -> tuple[SaleStep, ...]:
+        """Returns what happened to a listing, first step first."""
+        rows = await self.connection.fetch(QUERIES.steps, listing_id)
+        return tuple(SaleStep(step=row["name"], **_told(row)) for row in rows)
+
+    async def command(self, listing: Listing, command: VenueCommand) -> None:
+        """Sends a command to the engine and remembers what of which listing waits for it."""
+        number = await kit.enqueue(self.connection, command)
+        row = (number, listing.listing_id, listing.state, listing.escrow_id)
+        await self.connection.execute(QUERIES.add_request, *row)
+
+    async def requested(self, number: int) -> Request | None:
+        """Returns what a batch of ours asked for, or None."""
+        row = await self.connection.fetchrow(QUERIES.request, number)
+        return Request(*row) if row else None
 
     async def _publish(self, listing: Listing) -> None:
         change = ListingChanged(
-            seq=await self._connection.fetchval(QUERIES.next_change),
+            seq=await self.connection.fetchval(QUERIES.next_change),
             ts_ms=listing.changed_ms,
+            default_outcome=default_outcome(listing.state),
             **{name: getattr(listing, name) for name in _PUBLIC},
         )
-        await kit.publish(self._connection, LISTINGS_EVENTS.name, listing.listing_id, change.canonical())
+        await kit.publish(self.connection, LISTINGS_EVENTS.name, listing.listing_id, change.canonical())
 
 
-_PUBLIC = tuple(name for name in ListingChanged.model_fields if name not in ("type", "seq", "ts_ms"))
+_PUBLIC = tuple(name for name in ListingChanged.model_fields if name in Listing.__dataclass_fields__)
+
+
+def _told(row: asyncpg.Record) -> dict[str, object]:
+    return {name: row[name] for name in ("by", "ts_ms", "state", "words")}
 
 
 def _listing(row: asyncpg.Record | None, wanted: str) -> Listing:

@@ -65,21 +65,18 @@ class Seller:
         await self._wait(listing_id)
 
     async def _list(self) -> str:
-        """Lists the lot; one whose listing was not answered is found on the board."""
+        """Lists the lot, once however often the request goes unanswered."""
+        self._count += 1
+        key = {"Idempotency-Key": f"lot-{self._count}"}
         while True:
-            self._count += 1
             form = {"kind": "module", "title": f"lot {self._count}", "hub": "CNS", "price": "1000.00"}
             form |= {"currency": "CNY", "inspection_id": self._inspection_id}
-            response = await self._ask(self._seller, "POST", "/v1/listings", json=form)
+            response = await self._ask(self._seller, "POST", "/v1/listings", json=form, headers=key)
             if response is not None and response.is_success:
                 self.steps[response.json()["listing_id"]] = ["list"]
                 return response.json()["listing_id"]
             if response is not None and code_of(response) != "bad_inspection":
                 self.contradictions.append(f"lot {self._count}: {response.text}")
-            board = await self._ask(self._seller, "GET", "/v1/listings", params={"limit": 10})
-            for row in board.json()["listings"] if board is not None and board.is_success else ():
-                if row["state"] not in ENDED:
-                    return row["listing_id"]
 
     async def _wait(self, listing_id: str, state: str | None = None) -> bool:
         """Waits until the listing is in the state (True), or has ended."""
@@ -96,12 +93,12 @@ class Seller:
 
     async def _take(self, listing_id: str, step: str, form: dict[str, str]) -> None:
         client = self._buyer if step in BUYERS_STEPS else self._seller
-        asked = 0
-        while (response := await self._ask(client, "POST", f"/v1/listings/{listing_id}/{step}", json=form)) is None:
-            asked += 1
-        if response.is_success:
+        request = {"json": form, "headers": {"Idempotency-Key": f"{listing_id}-{step}"}}
+        while (response := await self._ask(client, "POST", f"/v1/listings/{listing_id}/{step}", **request)) is None:
+            pass
+        if response.is_success:  # also where an earlier request did it, unanswered: the key brings the first answer
             self.steps.setdefault(listing_id, []).append(step)
-        elif not asked or code_of(response) != "wrong_state":  # else the first request did it, unanswered
+        else:
             self.contradictions.append(f"{listing_id} {step}: {response.text}")
 
     async def _ask(self, *request: Any, **options: Any) -> Any:

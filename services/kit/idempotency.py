@@ -1,0 +1,60 @@
+"""`Idempotency-Key`: the first answer to a request, kept in the transaction of its effects and given again to a repeat.
+
+A refusal is not kept, because its transaction left nothing behind: the same request may succeed later.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated
+
+import asyncpg
+from fastapi import Header, Response
+
+from services.kit.http import ProblemError
+from services.kit.store import QUERIES
+
+REPLAYED = {"Idempotent-Replayed": "true"}
+JSON = "application/json"
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,64}$",
+        description="Names this request: the same again gets the first answer, another one under the name is 409.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A request under its caller's key; without a key every request is a new one."""
+
+    account: str
+    key: str | None
+    request: str
+
+
+def attempt(account: str, key: str | None, route: str, body: bytes = b"") -> Attempt:
+    """Returns the attempt of a request; `route` names what is asked of what, the body is known by its hash."""
+    return Attempt(account, key, f"{route} {sha256(body).hexdigest()}")
+
+
+async def once(
+    connection: asyncpg.Connection, asked: Attempt, work: Callable[[], Awaitable[str]], status: int = 200
+) -> Response:
+    """Does the work inside the caller's transaction and answers with the JSON it returns, or with the first answer.
+
+    Raises ProblemError `conflict` where the key names another request. Copies that come at once wait for each other.
+    """
+    if asked.key is None:
+        return Response(await work(), status, media_type=JSON)
+    await connection.execute(QUERIES.lock_idempotency_key, asked.account, asked.key)
+    known = await connection.fetchrow(QUERIES.first_answer, asked.account, asked.key)
+    if known is None:
+        answer = await work()
+        row = (asked.account, asked.key, asked.request, status, answer)
+        await connection.execute(QUERIES.keep_first_answer, *row)
+        return Response(answer, status, media_type=JSON)
+    if known["request"] != asked.request:
+        raise ProblemError("conflict", "this Idempotency-Key was used for another request")
+    return Response(known["answer"], known["status"], REPLAYED, JSON)

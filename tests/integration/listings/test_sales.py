@@ -1,0 +1,126 @@
+"""Sales on real servers: repeats, rivals, disputes, and what time alone makes of a sale that nobody touches any more.
+
+Tier: core. Half a minute; a day of the deadlines is a second here.
+"""
+
+import asyncio
+
+import pytest
+
+from clients.http import result_of
+from tests.api.conftest import problem_of
+from tests.integration.listings.conftest import Board, offer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SHIPMENT = {"carrier": "SF Express", "tracking": "SF1020304050"}
+
+
+async def test_a_repeat_under_its_key_gets_the_first_answer_and_does_nothing_again(board: Board):  # F15
+    form = offer(await board.inspect("seller", 1))
+
+    async def known():
+        answer = await board.post("seller", "", form, "k-list")
+        return answer if answer.is_success else None
+
+    first = await board.wait_for(known)
+    again = await board.post("seller", "", form, "k-list")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+    other = await board.post("seller", "", form | {"title": "another"}, "k-list")
+    assert problem_of(other) == (409, "conflict")
+    listing_id = first.json()["listing_id"]
+    await board.in_state("seller", listing_id, "LISTED")
+    bought, once_more = [await board.post("buyer", f"/{listing_id}/buy", key="k-buy") for _ in range(2)]
+    assert (bought.status_code, once_more.json()) == (200, bought.json())
+    assert problem_of(await board.post("buyer", f"/{listing_id}/ship", SHIPMENT, "k-buy"))[0] == 403
+    assert problem_of(await board.post("buyer", f"/{listing_id}/cancel", key="k-buy")) == (409, "conflict")
+    assert problem_of(await board.post("buyer", f"/{listing_id}/buy")) == (409, "already_bought")
+    assert problem_of(await board.post("rival", f"/{listing_id}/buy")) == (409, "wrong_state")
+    locked = [event for event in await board.events("hardware_locked") if event.listing_id == listing_id]
+    assert len(locked) == 1
+
+
+async def test_a_key_longer_than_64_characters_is_malformed(board: Board):
+    answer = await board.post("buyer", "/nothing/buy", key="k" * 65)
+    assert problem_of(answer) == (400, "malformed_request")
+
+
+async def test_a_buyer_cancels_until_the_goods_are_shipped(board: Board):
+    early, late = await asyncio.gather(board.funded("seller", "buyer", 2), board.funded("seller", "buyer", 3))
+    result_of(await board.post("buyer", f"/{early}/cancel"))
+    result_of(await board.post("seller", f"/{late}/ship", SHIPMENT))
+    assert problem_of(await board.post("buyer", f"/{late}/cancel")) == (409, "wrong_state")
+    ended = await board.in_state("buyer", early, "WITHDRAWN")
+    assert [(step["step"], step["by"]) for step in ended["history"]] == [
+        ("offer", "seller"),
+        ("locked", "engine"),
+        ("buy", "buyer"),
+        ("funded", "engine"),
+        ("cancel", "buyer"),
+        ("refunded", "engine"),
+        ("unlocked", "engine"),
+    ]
+
+
+async def test_a_dispute_is_a_partys_and_its_end_the_arbiters(board: Board):
+    listing_id = await board.funded("seller", "buyer", 4)
+    assert problem_of(await board.post("rival", f"/{listing_id}/dispute", {"reason": "mine"})) == (403, "not_yours")
+    too_long = await board.post("seller", f"/{listing_id}/dispute", {"reason": "x" * 1_001})
+    assert problem_of(too_long) == (400, "malformed_request")
+    disputed = result_of(await board.post("seller", f"/{listing_id}/dispute", {"reason": "address does not exist"}))
+    assert (disputed["state"], disputed["default_outcome"]) == ("DISPUTED", "refund")
+    verdict = {"outcome": "release", "reason": "the seller showed the receipt"}
+    assert problem_of(await board.post("buyer", f"/{listing_id}/decide", verdict)) == (403, "scope_missing")
+    decided = result_of(await board.post("judge", f"/{listing_id}/decide", verdict))
+    assert decided["state"] == "RELEASING"
+    sold = await board.in_state("buyer", listing_id, "RELEASED")
+    assert sold["history"][-2]["words"] == "the seller showed the receipt"
+    anyone = result_of(await board.clients["rival"].get(f"/v1/listings/{listing_id}"))
+    assert (anyone["history"], anyone["buyer"], anyone["escrow_id"]) == ([], None, None)
+
+
+async def test_a_return_has_two_legs_and_ends_in_a_refund(board: Board):
+    listing_id = await board.funded("seller", "buyer", 5)
+    for account, step, form in (
+        ("seller", "ship", SHIPMENT),
+        ("buyer", "receive", {}),
+        ("buyer", "reject", {"reason": "fan broken"}),
+        ("buyer", "return", SHIPMENT),
+        ("seller", "returned", {}),
+    ):
+        result_of(await board.post(account, f"/{listing_id}/{step}", form))
+    ended = await board.in_state("buyer", listing_id, "WITHDRAWN")
+    states = [step["state"] for step in ended["history"]]
+    assert states[4:] == ["SHIPPED", "INSPECTING", "REJECTED", "RETURNING", "RETURNED", "REFUNDED", "WITHDRAWN"]
+
+
+async def test_a_sale_that_nobody_touches_ends_by_time_alone_even_over_a_restart(board: Board):
+    ids = await asyncio.gather(*(board.funded("seller", "buyer", number) for number in range(10, 14)))
+    unshipped, shipped, rejected, returning = ids
+    for listing_id in (shipped, rejected, returning):
+        result_of(await board.post("seller", f"/{listing_id}/ship", SHIPMENT))
+    for listing_id in (rejected, returning):
+        result_of(await board.post("buyer", f"/{listing_id}/receive"))
+        result_of(await board.post("buyer", f"/{listing_id}/reject", {"reason": "not as described"}))
+    result_of(await board.post("buyer", f"/{returning}/return", SHIPMENT))
+    before = await board.sale("buyer", shipped)
+    assert before["default_outcome"] == "received"
+    ends = {unshipped: "WITHDRAWN", shipped: "RELEASED", rejected: "WITHDRAWN", returning: "WITHDRAWN"}
+    await board.stop()
+    await board.start()
+    for listing_id, state in ends.items():
+        await board.in_state("buyer", listing_id, state, 60)
+    told = {name: (await board.sale("buyer", name))["history"] for name in ids}
+    by_time = {name: [step["step"] for step in steps if step["by"] == "time"] for name, steps in told.items()}
+    assert by_time == {
+        unshipped: ["not_shipped"],
+        shipped: ["received_by_time", "accepted_by_time"],
+        rejected: ["not_returned", "refunded_by_time"],
+        returning: ["return_not_confirmed", "refunded_by_time"],
+    }
+    received = next(step for step in told[shipped] if step["step"] == "received_by_time")
+    assert received["ts_ms"] == before["deadline_ms"]
+    money = {event.escrow_id for event in await board.events("escrow_opened")}
+    ended = [event.escrow_id for kind in ("escrow_released", "escrow_refunded") for event in await board.events(kind)]
+    assert len(ended) == len(set(ended)) and set(ended) <= money
+    assert {(await board.sale("buyer", name))["escrow_id"] for name in ids} <= set(ended)
