@@ -59,6 +59,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     refuse_undeclared_routes(app)
     for relay in (outbox, publisher):
         tasks.create_task(relay.run())
+    tasks.create_task(intake.run())
     tasks.create_task(follow_keys(settings, directory, keys_known))
     tasks.create_task(_follow_events(settings, effects, readiness))
     tasks.create_task(run_broker(_reports(settings, effects, failed)))

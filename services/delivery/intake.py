@@ -1,10 +1,19 @@
-"""Reports at the edge: each is placed in its node's chain under a lock, acknowledged when the broker has it."""
+"""Reports at the edge: placed in their nodes' chains a batch at a time, acknowledged when the broker has them.
 
+Whatever arrives while one batch is being written makes up the next: under load many reports share one transaction, and
+a single report waits for nothing.
+"""
+
+import asyncio
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 
-from schemas.nodes import Challenge, NodeReported, PolicyHint, Report, ReportReply, message_hash
-from services.delivery.domain import NodeBarred, NotThisNode
-from services.delivery.edge import check_signature
+import structlog
+
+from schemas.nodes import Challenge, NodeReported, PolicyHint, Report, ReportReply, signing_bytes
+from services.delivery.domain import BadSignature, DeliveryError, NodeBarred, NotThisNode, UnknownNode
 from services.delivery.effects import Effects, PromptPublisher, now_ms
 from services.delivery.leases import Lease, next_report_ms, start_of, stop_of
 from services.delivery.metrics import REPORTS
@@ -22,107 +31,237 @@ from services.delivery.reports import (
     place_report,
 )
 from services.delivery.settings import Settings
-from services.delivery.store import ChainForReport, Store, lease_of, transaction
+from services.delivery.store import NodeForReport, Placed, Store, lease_of, transaction
+from services.kit.keys import signature_holds
+from services.kit.store import AWAY
 
 STATUS = {"next": "accepted", "duplicate": "duplicate", "early": "buffered"}
 
 
+class Stopping(DeliveryError):
+    """The service ends before it could take the report; the node sends it again."""
+
+    code, status, retryable = "unavailable", 503, True
+
+
+@dataclass
+class Arrival:
+    """A report on its way in, and who waits for what becomes of it."""
+
+    report: Report
+    received_ms: int
+    reply: asyncio.Future
+
+    def answer(self, outcome: ReportReply | Exception) -> None:
+        """Says what became of the report; a caller who has gone hears nothing."""
+        if self.reply.done():
+            return
+        if isinstance(outcome, Exception):
+            self.reply.set_exception(outcome)
+        else:
+            self.reply.set_result(outcome)
+
+
+@dataclass
+class Batch:
+    """What the reports of one transaction find, and what they leave to be written at its end."""
+
+    nodes: dict[str, NodeForReport]
+    chains: dict[str, Chain]
+    hashes: dict[tuple[str, int], str]
+    taken: list[Placed] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+    forked: set[str] = field(default_factory=set)
+
+    def known(self, report: Report) -> tuple[NodeForReport, Chain]:
+        """Returns the node that a report names, and its chain. Raises UnknownNode."""
+        if report.agent not in self.nodes:
+            raise UnknownNode(report.agent)
+        return self.nodes[report.agent], self.chains[report.agent]
+
+    def keep(self, node_id: str, chain: Chain) -> None:
+        """Lets a chain go on from here."""
+        self.chains[node_id] = chain
+        self.changed.add(node_id)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A report that was taken, and what its reply says besides what the node's leases and challenges add to it."""
+
+    arrival: Arrival
+    status: str
+    nonce: str
+
+
 class Intake:
-    """Takes reports, one at a time per node."""
+    """Takes reports. `run` has to be at work for `take` to return."""
 
     def __init__(self, settings: Settings, effects: Effects, publisher: PromptPublisher):
         self._settings, self._effects, self._publisher = settings, effects, publisher
+        self._arrived: list[Arrival] = []
+        self._wake = asyncio.Event()
 
     async def take(self, node_id: str, report: Report) -> ReportReply:
         """Takes a report. Raises a DeliveryError; a forked chain puts the node into quarantine."""
         if report.agent != node_id:
             raise NotThisNode(f"the path names {node_id}, the report {report.agent}")
-        received_ms, stale = now_ms(), None
-        try:
-            async with transaction(self._effects.pool) as store:
-                known = await store.chain_for_report(node_id, report.seq, received_ms)
-                check_signature(report, known.node.public_key)
-                if known.node.state in BARRED:
-                    raise NodeBarred(f"the node is {known.node.state}: {known.node.reason}")
-                limits = self._settings.limits(known.node.period_ms)
-                try:
-                    verdict, chain = await self._place(store, known, report, received_ms, limits)
-                    reply = await self._reply(store, known, STATUS[verdict], report.seq, chain.nonce, limits)
-                except NonceStale as error:
-                    # The new nonce is kept under the same lock: no other copy of what was refused is taken later.
-                    stale = error
-                    stale.members |= await self._renew(store, known.chain, report, received_ms)
-        except ReportForked:
-            async with self._effects.transaction() as store:
-                await take_down(store, await store.node(node_id, lock=True), "quarantined", "forked_chain", now_ms())
-            raise
-        if stale is not None:
-            raise stale
+        arrival = Arrival(report, now_ms(), asyncio.get_running_loop().create_future())
+        self._arrived.append(arrival)
+        self._wake.set()
+        reply = await arrival.reply
         await self._publisher.published()
         REPORTS.labels(reply.status).inc()
         return reply
 
-    async def _place(
-        self, store: Store, known: ChainForReport, report: Report, received_ms: int, limits: ReportLimits
-    ) -> tuple[str, Chain]:
-        chain, digest = known.chain, message_hash(report)
-        verdict = place_report(chain, report, digest, known.known_hash, limits)
-        is_new = known.known_hash is None and verdict != "duplicate"
+    async def run(self) -> None:
+        """Takes whatever has arrived, batch after batch, until cancelled."""
+        batch: list[Arrival] = []
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._arrived:
+                    batch = self._arrived[: self._settings.reports_per_batch_max]
+                    del self._arrived[: len(batch)]
+                    await self._take(batch)
+        finally:
+            for arrival in (*batch, *self._arrived):
+                arrival.answer(Stopping("the service is being stopped"))
+
+    async def _take(self, arrivals: Sequence[Arrival]) -> None:
+        try:
+            async with transaction(self._effects.pool) as store:
+                batch, outcomes = await self._place_all(store, arrivals)
+            await self._quarantine(batch.forked)
+        except Exception as error:
+            if isinstance(error, AWAY) or len(arrivals) == 1:
+                outcomes = [error] * len(arrivals)
+            else:
+                # One report must not spoil the others': each has a transaction of its own now.
+                structlog.get_logger().error("a batch of reports is taken one by one", error=repr(error))
+                for arrival in arrivals:
+                    await self._take([arrival])
+                return
+        for arrival, outcome in zip(arrivals, outcomes, strict=True):
+            arrival.answer(outcome)
+
+    async def _quarantine(self, node_ids: set[str]) -> None:
+        for node_id in sorted(node_ids):
+            async with self._effects.transaction() as store:
+                await take_down(store, await store.node(node_id, lock=True), "quarantined", "forked_chain", now_ms())
+
+    async def _place_all(
+        self, store: Store, arrivals: Sequence[Arrival]
+    ) -> tuple[Batch, list[ReportReply | DeliveryError]]:
+        """Places each report behind those before it, and writes what they leave; returns an outcome for each."""
+        reports = [arrival.report for arrival in arrivals]
+        node_ids = sorted({report.agent for report in reports})
+        chains = await store.chains(node_ids)
+        nodes = await store.nodes_for_reports(node_ids, max(arrival.received_ms for arrival in arrivals))
+        hashes = await store.report_hashes([(report.agent, report.seq) for report in reports])
+        batch = Batch(nodes, chains, hashes)
+        placed: list[Answer | DeliveryError] = []
+        for arrival in arrivals:
+            try:
+                placed.append(await self._place(store, batch, arrival))
+            except ReportForked as error:
+                batch.forked.add(arrival.report.agent)
+                placed.append(error)
+            except DeliveryError as error:
+                placed.append(error)
+        await store.save_reports(batch.taken, {node_id: batch.chains[node_id] for node_id in sorted(batch.changed)})
+        return batch, await self._replies(store, batch, placed)
+
+    async def _place(self, store: Store, batch: Batch, arrival: Arrival) -> Answer:
+        """Places one report. Raises a DeliveryError, having written nothing but the nonce for a stale one."""
+        report, received_ms = arrival.report, arrival.received_ms
+        known, chain = batch.known(report)
+        text = signing_bytes(report)
+        if not signature_holds(known.node.public_key, report.signature, text):
+            raise BadSignature("the report is not signed by the node's key")
+        if known.node.state in BARRED:
+            raise NodeBarred(f"the node is {known.node.state}: {known.node.reason}")
+        if report.agent in batch.forked:
+            raise NodeBarred("the node has signed two histories")
+        limits = self._settings.limits(known.node.period_ms)
+        digest, known_hash = sha256(text).hexdigest(), batch.hashes.get((report.agent, report.seq))
+        verdict = place_report(chain, report, digest, known_hash, limits)
+        is_new = known_hash is None and verdict != "duplicate"
         if is_new:
-            check_nonce(chain, report, received_ms, limits)
+            try:
+                check_nonce(chain, report, received_ms, limits)
+            except NonceStale as error:
+                # The new nonce is kept under the same lock: no other copy of what was refused is taken later.
+                chain = give_nonce(chain, secrets.token_hex(32), received_ms, report.server_nonce)
+                batch.keep(report.agent, chain)
+                error.members |= {"server_nonce": chain.nonce, "server_time_ms": received_ms}
+                raise
             issued_ms = None if report.queued else chain.nonce_issued_ms
             record = NodeReported(
                 node_id=report.agent, received_ms=received_ms, nonce_issued_ms=issued_ms, report=report
             )
-            if verdict == "early":
-                await store.run("insert_waiting", report.agent, report.seq, digest, record.canonical())
-            else:
-                chain = await self._append(store, chain, record, limits)
-                chain = await self._drain(store, report.agent, chain, limits)
+            chain = await self._add(store, batch, chain, Placed(record, digest), verdict, limits)
         is_used = verdict == "next" or (is_new and not report.queued)
         if is_used or received_ms - chain.nonce_issued_ms > limits.interval_ms:
             kept = report.server_nonce if report.queued else None
             chain = give_nonce(chain, secrets.token_hex(32), received_ms, kept)
-        await store.save_chain(report.agent, chain)
-        return verdict, chain
+            batch.keep(report.agent, chain)
+        return Answer(arrival, STATUS[verdict], chain.nonce)
 
-    async def _append(self, store: Store, chain: Chain, record: NodeReported, limits: ReportLimits) -> Chain:
-        digest = message_hash(record.report)
-        chain = extend_chain(chain, record.report, digest, record.received_ms, limits)
-        await store.run("insert_taken", record.node_id, record.report.seq, digest)
-        await store.record(record.node_id, record)
+    async def _add(
+        self, store: Store, batch: Batch, chain: Chain, placed: Placed, verdict: str, limits: ReportLimits
+    ) -> Chain:
+        """Adds a report to the chain, or to those that wait for their predecessor; returns where the chain stands."""
+        report = placed.record.report
+        if verdict == "early":
+            batch.hashes[report.agent, report.seq] = placed.digest
+            batch.nodes[report.agent].has_waiting = True
+            await store.run("insert_waiting", report.agent, report.seq, placed.digest, placed.record.canonical())
+            return chain
+        chain = _append(batch, chain, placed, limits)
+        if batch.nodes[report.agent].has_waiting:
+            chain = await self._drain(store, batch, chain, report.agent, limits)
         return chain
 
-    async def _drain(self, store: Store, node_id: str, chain: Chain, limits: ReportLimits) -> Chain:
+    async def _drain(self, store: Store, batch: Batch, chain: Chain, node_id: str, limits: ReportLimits) -> Chain:
         """Appends the reports that waited for this one; a window among them that cannot be drops the rest."""
         while row := await store.row("pop_waiting", node_id, chain.seq + 1):
             record = NodeReported.model_validate_json(row["record"])
             place_report(chain, record.report, row["hash"], None, limits)
             try:
-                chain = await self._append(store, chain, record, limits)
+                chain = _append(batch, chain, Placed(record, row["hash"]), limits)
             except (WindowsOverlap, TimeInflated):
                 await store.run("drop_waiting", node_id)
         return chain
 
-    async def _renew(self, store: Store, chain: Chain, report: Report, received_ms: int) -> dict:
-        renewed = give_nonce(chain, secrets.token_hex(32), received_ms, report.server_nonce)
-        await store.save_chain(report.agent, renewed)
-        return {"server_nonce": renewed.nonce, "server_time_ms": received_ms}
+    async def _replies(
+        self, store: Store, batch: Batch, placed: Sequence[Answer | DeliveryError]
+    ) -> list[ReportReply | DeliveryError]:
+        time_ms = now_ms()
+        leases = await store.rows_by_node("leases_of_nodes", [n for n, k in batch.nodes.items() if k.is_leased])
+        challenged = [node_id for node_id, known in batch.nodes.items() if known.is_challenged]
+        asked = await store.rows_by_node("challenges_of_nodes", challenged, time_ms)
+        replies: list[ReportReply | DeliveryError] = []
+        for outcome in placed:
+            if isinstance(outcome, DeliveryError):
+                replies.append(outcome)
+                continue
+            node_id = outcome.arrival.report.agent
+            replies.append(self._reply(outcome, batch, leases.get(node_id, ()), asked.get(node_id, ()), time_ms))
+        return replies
 
-    async def _reply(
-        self, store: Store, known: ChainForReport, status: str, seq: int, nonce: str, limits: ReportLimits
-    ) -> ReportReply:
-        node, time_ms = known.node, now_ms()
-        rows = await store.rows("leases_to_follow", node.node_id) if known.is_leased else []
-        asked = await store.rows("open_challenges", node.node_id, time_ms) if known.is_challenged else []
-        leases = [(lease_of(row), row) for row in rows]
+    def _reply(self, answer: Answer, batch: Batch, lease_rows: Sequence, asked: Sequence, time_ms: int) -> ReportReply:
+        known = batch.nodes[answer.arrival.report.agent]
+        node, limits = known.node, self._settings.limits(known.node.period_ms)
+        leases = [(lease_of(row), row) for row in lease_rows]
         starts = [start_of(lease, row["told_ends_ms"]) for lease, row in leases if _may_start(lease, row, time_ms)]
         stops = [stop_of(lease) for lease, row in leases if _must_stop(lease, row, time_ms)]
         rhythm = ([lease for lease, _ in leases], bool(stops), time_ms, limits.interval_ms, known.gate_ms)
         return ReportReply(
-            status=status,
-            seq=seq,
-            next_nonce=nonce,
+            status=answer.status,
+            seq=answer.arrival.report.seq,
+            next_nonce=answer.nonce,
             server_time_ms=time_ms,
             report_interval_ms=next_report_ms(*rhythm),
             level=node.level,
@@ -132,6 +271,15 @@ class Intake:
             stop_leases=tuple(stops),
             hint=PolicyHint(sell=node.state == "active", reason="" if node.state == "active" else node.reason),
         )
+
+
+def _append(batch: Batch, chain: Chain, placed: Placed, limits: ReportLimits) -> Chain:
+    record = placed.record
+    chain = extend_chain(chain, record.report, placed.digest, record.received_ms, limits)
+    batch.hashes[record.node_id, record.report.seq] = placed.digest
+    batch.taken.append(placed)
+    batch.keep(record.node_id, chain)
+    return chain
 
 
 def _may_start(lease: Lease, row, time_ms: int) -> bool:

@@ -79,28 +79,56 @@ insert into chain values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 select seq, hash, boot_id, mono_end_ms, received_ms, nonce, nonce_issued_ms, recent_nonces, queued_nonce, offset_min_ms
 from chain where node_id = $1 for update;
 
+-- name: lock_chains
+select * from chain where node_id = any($1::text[]) order by node_id for update;
+
 -- name: save_chain
 update chain set seq = $2, hash = $3, boot_id = $4, mono_end_ms = $5, received_ms = $6, nonce = $7,
                  nonce_issued_ms = $8, recent_nonces = $9, queued_nonce = $10, offset_min_ms = $11
 where node_id = $1;
 
--- The chain is locked by `lock_chain` first: what a statement that waits for a lock reads besides the locked row is as
--- old as its start.
--- name: node_for_report
+-- The chains are locked by `lock_chains` first: what a statement that waits for a lock reads besides the locked rows is
+-- as old as its start.
+-- name: nodes_for_reports
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms,
-    (select hash from taken_report t where t.node_id = n.node_id and t.seq = $2
-     union all
-     select hash from waiting_report w where w.node_id = n.node_id and w.seq = $2) as known_hash,
+    exists (select 1 from waiting_report w where w.node_id = n.node_id) as has_waiting,
     exists (select 1 from challenge h where h.node_id = n.node_id and h.state = 'issued') as is_challenged,
     exists (select 1 from lease l where l.node_id = n.node_id
             and (l.state in ('pending', 'ready', 'started')
                  or (l.start_answered_ms is not null and l.stop_answered_ms is null))) as is_leased,
     (select min(s.start_ms - d.gate_ms) from position s join product d on d.product = s.product
-     where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $3) as gate_ms
-from node n where n.node_id = $1;
+     where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $2) as gate_ms
+from node n where n.node_id = any($1::text[]);
+
+-- name: report_hashes
+with asked as (select * from unnest($1::text[], $2::bigint[]) as each (node_id, seq))
+select t.node_id, t.seq, t.hash from taken_report t join asked using (node_id, seq)
+union all
+select w.node_id, w.seq, w.hash from waiting_report w join asked using (node_id, seq);
 
 -- name: insert_taken
-insert into taken_report (node_id, seq, hash) values ($1, $2, $3);
+insert into taken_report (node_id, seq, hash) select * from unnest($1::text[], $2::bigint[], $3::text[]);
+
+-- A row of nonces is one text here, because PostgreSQL unnests an array of arrays to its single elements.
+-- name: save_chains
+update chain set seq = new.seq, hash = new.hash, boot_id = new.boot_id, mono_end_ms = new.mono_end_ms,
+    received_ms = new.received_ms, nonce = new.nonce, nonce_issued_ms = new.nonce_issued_ms,
+    recent_nonces = string_to_array(new.recent_nonces, ' '), queued_nonce = new.queued_nonce,
+    offset_min_ms = new.offset_min_ms
+from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
+            $9::text[], $10::text[], $11::bigint[])
+    as new (node_id, seq, hash, boot_id, mono_end_ms, received_ms, nonce, nonce_issued_ms, recent_nonces, queued_nonce,
+            offset_min_ms)
+where chain.node_id = new.node_id;
+
+-- name: leases_of_nodes
+select * from lease where node_id = any($1::text[])
+  and (state in ('pending', 'ready', 'started') or (start_answered_ms is not null and stop_answered_ms is null))
+order by starts_ms, lease_id;
+
+-- name: challenges_of_nodes
+select node_id, asked from challenge
+where node_id = any($1::text[]) and state = 'issued' and deadline_ms > $2 order by issued_ms, challenge_id;
 
 -- name: insert_waiting
 insert into waiting_report (node_id, seq, hash, record) values ($1, $2, $3, $4);

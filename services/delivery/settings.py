@@ -19,6 +19,7 @@ class Settings(KitSettings):
     accept_simulated_nvml: bool = True
     report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX
     reports_per_period: int = REPORTS_PER_PERIOD
+    reports_per_batch_max: int = 256
     liveness_ms_max: int = 30_000
     liveness_ms_min: int = 15_000
     challenge_n: int = 512

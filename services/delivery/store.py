@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
 from typing import TypeVar
@@ -12,7 +12,7 @@ import asyncpg
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader
 from schemas.gpu_health import GpuHealth
-from schemas.nodes import GENESIS_HASH, GpuInventory
+from schemas.nodes import GENESIS_HASH, GpuInventory, NodeReported
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode
@@ -22,6 +22,7 @@ from services.delivery.settings import Settings
 from services.kit import store as kit
 
 SCHEMA = "delivery"
+NONCES_COLUMN = list(Chain.__dataclass_fields__).index("recent_nonces")
 QUERIES = kit.load_queries("services.delivery")
 Event = TypeVar("Event", bound=DeliveryHeader)
 
@@ -56,19 +57,26 @@ class NodeGpuRow:
     is_listed: bool
 
 
-@dataclass(frozen=True)
-class ChainForReport:
-    """A node and its chain, the hash of the report with the same number, and whether the reply has more to say.
+@dataclass
+class NodeForReport:
+    """A node, and whether the reply to its report has more to say.
 
     `gate_ms` is the next gate of what the node has sold; it may have passed without the engine having said so.
     """
 
     node: Node
-    chain: Chain
-    known_hash: str | None
+    has_waiting: bool
     is_challenged: bool
     is_leased: bool
     gate_ms: int | None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A report that goes on in its node's chain, and its hash."""
+
+    record: NodeReported
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -159,14 +167,41 @@ class Store:
         row = await self.row("lock_chain", node_id)
         if row is None:
             raise UnknownNode(node_id)
-        return Chain(**(dict(row) | {"recent_nonces": tuple(row["recent_nonces"])}))
+        return _chain_of(row)
 
-    async def chain_for_report(self, node_id: str, seq: int, now_ms: int) -> "ChainForReport":
-        """Returns all that placing a report needs, the chain locked until the transaction ends. Raises UnknownNode."""
-        chain = await self.chain(node_id)
-        row = await self.row("node_for_report", node_id, seq, now_ms)
-        told = (row["known_hash"], row["is_challenged"], row["is_leased"], row["gate_ms"])
-        return ChainForReport(node_of(row), chain, *told)
+    async def chains(self, node_ids: Sequence[str]) -> dict[str, Chain]:
+        """Returns the chains of nodes, locked in the order of their names until the transaction ends."""
+        return {row["node_id"]: _chain_of(row) for row in await self.rows("lock_chains", node_ids)}
+
+    async def nodes_for_reports(self, node_ids: Sequence[str], now_ms: int) -> dict[str, NodeForReport]:
+        """Returns what placing reports needs of their nodes; the caller has locked the chains."""
+        rows = await self.rows("nodes_for_reports", node_ids, now_ms)
+        told = ("has_waiting", "is_challenged", "is_leased", "gate_ms")
+        return {row["node_id"]: NodeForReport(node_of(row), *(row[name] for name in told)) for row in rows}
+
+    async def report_hashes(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """Returns the hashes of the reports that are known at these places, (node id, seq)."""
+        rows = await self.rows("report_hashes", [node_id for node_id, _ in places], [seq for _, seq in places])
+        return {(row["node_id"], row["seq"]): row["hash"] for row in rows}
+
+    async def save_reports(self, taken: Sequence[Placed], chains: Mapping[str, Chain]) -> None:
+        """Writes reports that were taken, with their way to `meter.reports`, and where the chains stand now."""
+        if taken:
+            nodes, digests = [each.record.node_id for each in taken], [each.digest for each in taken]
+            await self.run("insert_taken", nodes, [each.record.report.seq for each in taken], digests)
+            records = [each.record.canonical() for each in taken]
+            await kit.publish_all(self.connection, METER_REPORTS.name, nodes, records)
+        if chains:
+            columns = [list(column) for column in zip(*map(astuple, chains.values()), strict=True)]
+            columns[NONCES_COLUMN] = [" ".join(nonces) for nonces in columns[NONCES_COLUMN]]
+            await self.run("save_chains", list(chains), *columns)
+
+    async def rows_by_node(self, query: str, node_ids: Sequence[str], *args: object) -> dict[str, list[asyncpg.Record]]:
+        """Returns the rows of a query that takes nodes' ids, by node; none named, none asked for."""
+        found: dict[str, list[asyncpg.Record]] = {}
+        for row in await self.rows(query, node_ids, *args) if node_ids else ():
+            found.setdefault(row["node_id"], []).append(row)
+        return found
 
     async def node_for_record(self, node_id: str) -> "NodeForRecord":
         """Returns all that taking a report's record needs; the caller has locked the node. Raises UnknownNode."""
@@ -198,6 +233,11 @@ def node_of(row: asyncpg.Record) -> Node:
     """Reads a row of `node`."""
     fields = {name: row[name] for name in Node.__dataclass_fields__}
     return Node(**(fields | {"registered_gpus": tuple(row["registered_gpus"])}))
+
+
+def _chain_of(row: asyncpg.Record) -> Chain:
+    fields = {name: row[name] for name in Chain.__dataclass_fields__}
+    return Chain(**(fields | {"recent_nonces": tuple(row["recent_nonces"])}))
 
 
 def position_of(row: asyncpg.Record) -> SoldPosition:

@@ -77,6 +77,10 @@ select number, commands, true, $3 from unnest($1::bigint[], $2::text[]) as logge
 -- name: publish
 insert into publication (topic, key, value) values ($1, $2, $3);
 
+-- name: publish_all
+insert into publication (topic, key, value)
+select $1, key, value from unnest($2::bytea[], $3::bytea[]) with ordinality as each (key, value, place) order by place;
+
 -- name: unpublished
 select id, topic, key, value from publication order by id limit $1;
 
