@@ -51,6 +51,12 @@ def settle(
     return Outcome(gross, ld, fee, buyer=-gross + ld, operator=gross - fee - ld, venue=fee)
 
 
+def undisputed(low: Outcome, high: Outcome) -> Outcome:
+    """What two meters that differ both grant: the gross of the lower figures, the damages of the higher ones."""
+    operator = low.gross - low.fee - high.ld
+    return Outcome(low.gross, high.ld, low.fee, buyer=-low.gross + high.ld, operator=operator, venue=low.fee)
+
+
 def recall_damages(price: int, noticed: bool, recalled_gpus: int) -> int:
     """Tier I: nothing with notice, without it the price of the notice's time."""
     return 0 if noticed else NOTICE_S * price * recalled_gpus // 3600

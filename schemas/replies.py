@@ -21,7 +21,9 @@ Nanoseconds = Annotated[str, Field(pattern=r"^[0-9]{1,19}$", examples=["17953518
 
 OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired"]
 OrderKind = Literal["limit", "market", "block", "flex", "capacity", "resell"]
-PositionState = Literal["OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROVISIONAL", "SETTLED_FINAL", "RESOLD"]
+PositionState = Literal[
+    "OPEN", "LOCKED", "DELIVERING", "METERED", "SETTLED_PROVISIONAL", "DISPUTED", "SETTLED_FINAL", "RESOLD", "ENDED"
+]
 
 
 def rfc3339(ts_ns: int) -> str:
@@ -259,7 +261,8 @@ class CancelReply(Model):
 class PositionView(Model):
     """A position as its buyer or its operator sees it; the amounts of settlement are null until it is settled.
     `net` is what the caller paid (negative) or received in all. `price` is what settlement goes by: of a position that
-    was bought from its first buyer, what that one agreed. A position resold whole is `RESOLD`, with no GPUs left.
+    was bought from its first buyer, what that one agreed. A position resold whole is `RESOLD`, with no GPUs left; one
+    that its buyer ended with the rest of his block, after an outage, is `ENDED`.
     """
 
     position_id: Count

@@ -23,7 +23,7 @@ from schemas.ids import (
     Tier,
 )
 from schemas.money import COUNTER_MAX, Amount, PositiveAmount, Price
-from schemas.orders import Side, UnixSeconds
+from schemas.orders import OrderId, Side, UnixSeconds
 from schemas.trading_rules import ProductState, TradingRules
 from schemas.vouchers import DefineProgramme, DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
 
@@ -38,7 +38,7 @@ Milliseconds = Annotated[int, Field(ge=0, le=COUNTER_MAX)]
 
 
 Ruleset = Annotated[int, Field(ge=1, le=1_000_000)]
-NEWEST_RULESET = 2  # matching_engine/reference/rulesets.py says what each one changed
+NEWEST_RULESET = 3  # matching_engine/reference/rulesets.py says what each one changed
 
 
 class ServiceKeyEntry(Model):
@@ -281,6 +281,47 @@ class SettlePosition(Model):
     meter_digest: Digest
 
 
+class SettleDisputed(SettlePosition):
+    """`settle_position` where two meters differ: the lower figures are paid, and of the buyer's money the difference
+    alone stays held until a later revision (delivery only; since ruleset 3).
+
+    The higher figures are `delivered_gpu_s + disputed_gpu_s` and `used_gpu_s + disputed_used_gpu_s`; damages are those
+    of the higher ones, since only these are not in dispute.
+    """
+
+    type: Literal["settle_disputed"] = "settle_disputed"
+    disputed_gpu_s: GpuSeconds
+    disputed_used_gpu_s: GpuSeconds
+
+
+class OpenDispute(Model):
+    """A settled position is disputed: it does not become final before this ends (delivery only; since ruleset 3)."""
+
+    type: Literal["open_dispute"] = "open_dispute"
+    position_id: Annotated[int, Field(ge=1, le=COUNTER_MAX)]
+    opened_by: Literal["buyer", "operator", "venue"]
+    reason: Identifier
+
+
+class CloseDispute(Model):
+    """A dispute is over; what came of it was a revision, if anything (delivery only; since ruleset 3)."""
+
+    type: Literal["close_dispute"] = "close_dispute"
+    position_id: Annotated[int, Field(ge=1, le=COUNTER_MAX)]
+    reason: Identifier
+
+
+class EndBlock(Model):
+    """After a long outage the buyer ends what is left of his block: periods whose gate is open cost him nothing
+    (delivery only; since ruleset 3).
+    """
+
+    type: Literal["end_block"] = "end_block"
+    block_id: OrderId
+    account: AccountId
+    reason: Identifier
+
+
 class VoidContract(Model):
     """By the venue's fault nothing counts of what was traded in a contract whose gate has closed: escrow, vouchers,
     fees and bonds go back (admin and delivery only).
@@ -355,6 +396,10 @@ VenueCommand = Annotated[
     | NominateGpus
     | IndexFixed
     | SettlePosition
+    | SettleDisputed
+    | OpenDispute
+    | CloseDispute
+    | EndBlock
     | VoidContract
     | LockHardware
     | UnlockHardware
@@ -391,6 +436,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     ),
     "delivery": frozenset(
         {"register_node", "nodes_alive", "node_down", "nominate_gpus", "settle_position", "void_contract"}
+        | {"settle_disputed", "open_dispute", "close_dispute", "end_block"}
     ),
     "listings": frozenset({"lock_hardware", "unlock_hardware", "open_escrow", "release_escrow", "refund_escrow"}),
     "market_data": frozenset({"index_fixed"}),

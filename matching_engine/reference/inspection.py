@@ -73,13 +73,18 @@ def describe_block(block: Block) -> dict:
 
 
 def positions(market: Market) -> list[dict]:
-    """Every position that is not final, by id. `held_micros` is what is still held: escrow, until settled, and bond."""
+    """Every position that is not final, by id. `held_micros` is what is still held: escrow, until settled, then what
+    meters differ about, and bond.
+    """
     found = []
     for _, position in sorted(market.state.positions.items()):
         settled = position.revision > 0
-        state = "SETTLED_PROVISIONAL" if settled else POSITION_STATES[market.state.contracts[position.contract].state]
+        state = POSITION_STATES[market.state.contracts[position.contract].state]
+        if settled:
+            state = "DISPUTED" if position.disputed else "SETTLED_PROVISIONAL"
         fields = {name: getattr(position, name) for name in POSITION_FIELDS}
         held = {position.operator: position.bond_left_micros}
-        held[position.buyer] = held.get(position.buyer, 0) + (0 if settled else position.escrow_micros)
+        escrow = position.held_micros if settled else position.escrow_micros
+        held[position.buyer] = held.get(position.buyer, 0) + escrow
         found.append(fields | {"gpus": list(position.gpus), "state": state, "held_micros": held})
     return found

@@ -28,6 +28,9 @@ class PositionExtras:
     gpus: list[str] = field(default_factory=list)
     revision: int = 0
     paid: tuple[int, int, int] = (0, 0, 0)
+    held_micros: int = 0
+    disputed: bool = False
+    final_due: bool = False
 
 
 @dataclass(slots=True)

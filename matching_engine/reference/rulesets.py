@@ -18,3 +18,10 @@ def keeps_own_orders_apart(market: Market) -> bool:
     any auction, so that no two of them rest crossed. Under 1 it did not.
     """
     return market.state.ruleset >= 2
+
+
+def knows_disputes(market: Market) -> bool:
+    """Since 3: disputes, differences held, blocks that their buyer ends. Under an older one their commands are refused,
+    whatever engine reads the log.
+    """
+    return market.state.ruleset >= 3

@@ -1,18 +1,22 @@
 """After delivery: positions settle by MARKET.md's function, are corrected by differences, and become final."""
 
-from matching_engine.reference import claims, timers, voucher_settling
+from matching_engine.reference import claims, rulesets, timers, voucher_settling
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE, Entry
 from matching_engine.reference.refusals import Refused, require
 from matching_engine.reference.state import Position
-from matching_engine.settlement import BadMeterValues, Outcome, settle
-from schemas.events import PositionFinalized, PositionSettled, Posting
-from schemas.venue import DefineProduct, SettlePosition
+from matching_engine.settlement import BadMeterValues, Outcome, settle, undisputed
+from schemas.events import DifferenceHeld, PositionFinalized, PositionSettled, Posting
+from schemas.venue import DefineProduct, SettleDisputed, SettlePosition
 
 
 def settle_position(market: Market, command: SettlePosition) -> None:
-    """Revision 1 settles, a higher one corrects "by the same function on new inputs": only the difference moves."""
-    position = find_position(market, command)
+    """Revision 1 settles, a higher one corrects "by the same function on new inputs": only the difference moves.
+
+    Where two meters differ, `SettleDisputed` holds of the buyer's money what they differ about.
+    """
+    require(command.type == "settle_position" or rulesets.knows_disputes(market), "not_permitted")
+    position = find_position(market, command.position_id)
     known, terms = market.state.contracts[position.contract], market.terms_of(position.contract)
     require(known.state == "METERED", "not_metered")
     require(command.revision > position.revision, "already_settled")
@@ -23,28 +27,33 @@ def settle_position(market: Market, command: SettlePosition) -> None:
     if command.revision == 1:
         final_s = known.start_s + terms.period_s + terms.final_after_s
         market.at(final_s * 1000, timers.FINAL, position.id)
+    finalize_if_due(market, position)
 
 
 def carry_out(
     market: Market, position: Position, terms: DefineProduct, index_micros: int, command: SettlePosition
 ) -> None:
     """Settles or corrects on these inputs."""
-    outcome = outcome_of(position, terms, index_micros, command)
+    low, high = outcomes_of(position, terms, index_micros, command)
+    outcome = undisputed(low, high)
     position.revision = command.revision
-    voucher_settling.draw_again(market, position, terms.currency, outcome.gross)
+    voucher_settling.draw_again(market, position, terms.currency, high.gross)
     before_micros = market.accounts.available(position.buyer, terms.currency)
-    debts, postings = pay(market, position, terms.currency, outcome)
+    debts, postings = pay(market, position, terms.currency, outcome, high.gross - low.gross)
     emit_settled(market, position, terms, index_micros, command, outcome, postings)
+    if isinstance(command, SettleDisputed):
+        emit_held(market, position, command)
     for debt in debts:
         claims.cover(market, position, terms.currency, debt)
     received_micros = market.accounts.available(position.buyer, terms.currency) - before_micros
-    voucher_settling.settle(market, position, terms.currency, outcome.gross, received_micros)
+    voucher_settling.settle(market, position, terms.currency, high.gross, received_micros)
 
 
-def find_position(market: Market, command: SettlePosition) -> Position:
-    position = market.state.positions.get(command.position_id)
+def find_position(market: Market, position_id: int) -> Position:
+    """Returns a position that is not final."""
+    position = market.state.positions.get(position_id)
     if position is None:
-        raise Refused("too_late" if command.position_id <= market.state.last_position_id else "unknown_position")
+        raise Refused("too_late" if position_id <= market.state.last_position_id else "unknown_position")
     return position
 
 
@@ -53,7 +62,26 @@ def reservation_permille(terms: DefineProduct) -> int:
     return terms.reservation_permille if terms.tier == "M" else 1000
 
 
-def outcome_of(position: Position, terms: DefineProduct, index_micros: int, command: SettlePosition) -> Outcome:
+def outcomes_of(
+    position: Position, terms: DefineProduct, index_micros: int, command: SettlePosition
+) -> tuple[Outcome, Outcome]:
+    """What is due on the lower and on the higher figures; the same where nothing is disputed."""
+    low = outcome_of(position, terms, index_micros, command, command.delivered_gpu_s, command.used_gpu_s)
+    if not isinstance(command, SettleDisputed):
+        return low, low
+    delivered_gpu_s = command.delivered_gpu_s + command.disputed_gpu_s
+    used_gpu_s = command.used_gpu_s + command.disputed_used_gpu_s
+    return low, outcome_of(position, terms, index_micros, command, delivered_gpu_s, used_gpu_s)
+
+
+def outcome_of(
+    position: Position,
+    terms: DefineProduct,
+    index_micros: int,
+    command: SettlePosition,
+    delivered_gpu_s: int,
+    used_gpu_s: int,
+) -> Outcome:
     try:
         return settle(
             q=position.qty,
@@ -66,8 +94,8 @@ def outcome_of(position: Position, terms: DefineProduct, index_micros: int, comm
             lo=terms.full_damage_permille,
             bond=position.bond_micros,
             fee_bps=terms.settlement_fee_bps,
-            D=command.delivered_gpu_s,
-            U=command.used_gpu_s,
+            D=delivered_gpu_s,
+            U=used_gpu_s,
             interruptible=terms.tier == "I",
             noticed=command.noticed,
             recalled_gpus=command.recalled_gpus,
@@ -77,14 +105,15 @@ def outcome_of(position: Position, terms: DefineProduct, index_micros: int, comm
 
 
 def pay(
-    market: Market, position: Position, asset: str, outcome: Outcome
+    market: Market, position: Position, asset: str, outcome: Outcome, difference_micros: int
 ) -> tuple[list[claims.Debt], tuple[Posting, ...]]:
     """Moves the difference to what was paid before. Who owes pays from escrow or bond, then from what is available.
 
-    Returns what debtors could not pay, and the postings. Revision 1 always finds the money in escrow and bond.
+    What two meters differ about stays the buyer's, and held, as far as he has it. Returns what debtors could not pay,
+    and the postings. Revision 1 always finds the money in escrow and bond.
     """
     entry = market.entry(asset)
-    entry.hold(position.buyer, -position.escrow_micros if position.revision == 1 else 0)
+    entry.hold(position.buyer, -(position.escrow_micros if position.revision == 1 else position.held_micros))
     parties = (position.buyer, position.operator, VENUE)
     totals = (outcome.buyer, outcome.operator, outcome.venue)
     due: dict[str, int] = {}
@@ -98,16 +127,21 @@ def pay(
     for party, amount in due.items():
         if amount > 0:
             entry.add(party, available=amount - sum(debt.amount_micros for debt in debts if debt.creditor == party))
+    position.held_micros = min(difference_micros, spendable(market, entry, position.buyer))
+    entry.hold(position.buyer, position.held_micros)
     return debts, entry.post()
+
+
+def spendable(market: Market, entry: Entry, party: str) -> int:
+    """What a party may spend once the entry is posted."""
+    return market.accounts.available(party, entry.asset) + entry.deltas.get(party, [0, 0])[0]
 
 
 def collect(market: Market, position: Position, entry: Entry, party: str, amount: int) -> int:
     """Takes money from a debtor: "draws on the bond, then on what is available". Returns how much there was."""
     from_bond = min(amount, position.bond_left_micros) if party == position.operator else 0
     position.bond_left_micros -= from_bond
-    released = entry.deltas.get(party, [0, 0])[0]
-    available = market.accounts.available(party, entry.asset) + released
-    from_available = min(amount - from_bond, available)
+    from_available = min(amount - from_bond, spendable(market, entry, party))
     entry.add(party, available=-from_available, held=-from_bond)
     return from_bond + from_available
 
@@ -148,20 +182,48 @@ def emit_settled(
         buyer_micros=outcome.buyer,
         operator_micros=outcome.operator,
         venue_micros=outcome.venue,
-        refund_micros=position.escrow_micros - outcome.gross,
+        refund_micros=position.escrow_micros - outcome.gross - position.held_micros,
         meter_digest=command.meter_digest,
         postings=postings,
     )
 
 
+def emit_held(market: Market, position: Position, command: SettleDisputed) -> None:
+    market.emit(
+        DifferenceHeld,
+        position_id=position.id,
+        revision=command.revision,
+        buyer=position.buyer,
+        operator=position.operator,
+        disputed_gpu_s=command.disputed_gpu_s,
+        disputed_used_gpu_s=command.disputed_used_gpu_s,
+        held_micros=position.held_micros,
+    )
+
+
 def finalize(market: Market, position_id: int) -> None:
-    """The time for disputes is over: the position is closed, unless its contract was void."""
-    if position_id not in market.state.positions:
+    """The time for disputes is over: the position is closed, unless its contract was void, or it is disputed still."""
+    position = market.state.positions.get(position_id)
+    if position is None:
         return
-    contract = market.state.positions[position_id].contract
+    position.final_due = is_disputed(position)
+    if position.final_due:
+        return
+    contract = position.contract
     close(market, position_id)
     if not market.state.contracts[contract].positions:
         del market.state.contracts[contract]
+
+
+def is_disputed(position: Position) -> bool:
+    """Whether a dispute is open, or what two meters differ about is still held."""
+    return position.disputed or position.held_micros > 0
+
+
+def finalize_if_due(market: Market, position: Position) -> None:
+    """Where only a dispute was waited for, and that is over, the position is final."""
+    if position.final_due:
+        finalize(market, position.id)
 
 
 def close(market: Market, position_id: int) -> None:

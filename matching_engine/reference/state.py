@@ -157,7 +157,8 @@ class Node:
 @dataclass(slots=True)
 class Position:
     """One fill's claim on delivery and its money. `paid` is what settlement has moved: buyer, operator, venue;
-    `fee_micros` is the fee of its trades.
+    `fee_micros` is the fee of its trades, `held_micros` the buyer's money that two meters differ about; `final_due`
+    says that only a dispute, or that, keeps it from being final.
     """
 
     id: int
@@ -175,6 +176,9 @@ class Position:
     revision: int = 0
     paid: tuple[int, int, int] = (0, 0, 0)
     fee_micros: int = 0
+    held_micros: int = 0
+    disputed: bool = False
+    final_due: bool = False
 
 
 @dataclass(slots=True)

@@ -71,6 +71,17 @@ def emit(market: Market, position: Position, used: Parts, back: Parts, movement:
     market.emit(VouchersSettled, **fields, used=told(used), returned=told(back), postings=movement.post())
 
 
+def give_all_back(market: Market, position: Position, currency: str) -> None:
+    """The position ended before its gate: its vouchers are their holder's again, its escrow is released already."""
+    escrow = market.state.voucher_escrows.pop(position.id, None)
+    if escrow is None:
+        return
+    movement = Movement(market, currency)
+    for name, amount in escrow.parts.items():
+        movement.give_back(name, position.buyer, amount)
+    emit(market, position, {}, escrow.parts, movement)
+
+
 # -- resale
 
 

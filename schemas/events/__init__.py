@@ -8,14 +8,19 @@ from pydantic import Field, TypeAdapter
 
 from schemas.events.codes import CancelReason, ContractState, ExpiryReason, RejectCode
 from schemas.events.delivery import (
+    BlockEnded,
     ClaimPaid,
     ClaimRecorded,
     ContractVoided,
+    DifferenceHeld,
+    DisputeClosed,
+    DisputeOpened,
     FeeReturned,
     GpusNominated,
     GuaranteeDrawn,
     NodeLivenessChanged,
     NodeRegistered,
+    PositionEnded,
     PositionFinalized,
     PositionSettled,
 )
@@ -147,7 +152,12 @@ AnyEvent = Annotated[
     | ProgrammeLapsed
     | AffiliationSet
     | ContractVoided
-    | FeeReturned,
+    | FeeReturned
+    | DifferenceHeld
+    | DisputeOpened
+    | DisputeClosed
+    | BlockEnded
+    | PositionEnded,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
@@ -165,6 +175,7 @@ __all__ = [
     "BalanceDigest",
     "BatchDone",
     "BlockAccepted",
+    "BlockEnded",
     "BlockTrialsBounded",
     "CancelDone",
     "CancelReason",
@@ -183,6 +194,9 @@ __all__ = [
     "Credited",
     "Deallocated",
     "Debited",
+    "DifferenceHeld",
+    "DisputeClosed",
+    "DisputeOpened",
     "EpochStarted",
     "EscrowOpened",
     "EscrowRefunded",
@@ -207,6 +221,7 @@ __all__ = [
     "OrderReduced",
     "OrderRejected",
     "OrderReplaced",
+    "PositionEnded",
     "PositionFinalized",
     "PositionSettled",
     "Posting",

@@ -16,6 +16,7 @@ CancelReason = Literal[
     "admin",
     "protection",
     "split_sold",
+    "block_ended",
 ]
 ExpiryReason = Literal["gate_closed", "expiry"]
 RejectCode = Literal[
@@ -56,6 +57,10 @@ RejectCode = Literal[
     "order_closed",
     "unknown_position",
     "already_settled",
+    "not_settled",
+    "already_disputed",
+    "not_disputed",
+    "difference_held",
     "not_metered",
     "bad_meter_values",
     "already_fixed",

@@ -85,6 +85,70 @@ class PositionSettled(Event):
     postings: tuple[Posting, ...]
 
 
+class DifferenceHeld(Event):
+    """Two meters differ on a position just settled: of the buyer's money `held_micros` stays held, until a later
+    revision.
+
+    The position was paid for the lower figures; the higher ones are these `disputed` GPU-seconds more.
+    """
+
+    type: Literal["difference_held"] = "difference_held"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    buyer: AccountId
+    operator: AccountId
+    disputed_gpu_s: GpuSeconds
+    disputed_used_gpu_s: GpuSeconds
+    held_micros: Amount
+
+
+class DisputeOpened(Event):
+    """A settled position is disputed: it becomes final only when that is over."""
+
+    type: Literal["dispute_opened"] = "dispute_opened"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    opened_by: Literal["buyer", "operator", "venue"]
+    reason: Identifier
+
+
+class DisputeClosed(Event):
+    """A dispute is over; `revision` is what the position was last settled by."""
+
+    type: Literal["dispute_closed"] = "dispute_closed"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    reason: Identifier
+
+
+class BlockEnded(Event):
+    """After a long outage the buyer ended his block: as many positions, whose gate was open, end by the events that
+    follow.
+    """
+
+    type: Literal["block_ended"] = "block_ended"
+    block_id: OrderId
+    account: AccountId
+    reason: Identifier
+    positions: Count
+
+
+class PositionEnded(Event):
+    """A position ended before its gate: escrow and bond are returned, the GPUs are the node's again."""
+
+    type: Literal["position_ended"] = "position_ended"
+    position_id: Annotated[int, Field(ge=1)]
+    block_id: OrderId
+    contract: Contract
+    node: NodeId
+    buyer: AccountId
+    operator: AccountId
+    qty: Qty
+    escrow_micros: Amount
+    bond_micros: Amount
+    postings: tuple[Posting, ...]
+
+
 class PositionFinalized(Event):
     """The time for disputes is over: the bond is returned."""
 

@@ -109,7 +109,28 @@ def on_position_settled(history: History, event: ev.PositionSettled) -> None:
     position = history.positions[event.position_id]
     for name in SETTLED_FIELDS:
         setattr(position, name, getattr(event, name))
+    if position.state != "DISPUTED":
+        position.state = "SETTLED_PROVISIONAL"
+    history.changed(position, event)
+
+
+def on_dispute_opened(history: History, event: ev.DisputeOpened) -> None:
+    position = history.positions[event.position_id]
+    position.state = "DISPUTED"
+    history.changed(position, event)
+
+
+def on_dispute_closed(history: History, event: ev.DisputeClosed) -> None:
+    position = history.positions[event.position_id]
     position.state = "SETTLED_PROVISIONAL"
+    history.changed(position, event)
+
+
+def on_position_ended(history: History, event: ev.PositionEnded) -> None:
+    """Its buyer ended what was left of his block: the money is back, nothing will be delivered."""
+    position = history.positions[event.position_id]
+    position.state, position.escrow_micros, position.bond_micros = "ENDED", 0, 0
+    history.positions_of[position.contract].discard(position.position_id)
     history.changed(position, event)
 
 
@@ -127,6 +148,9 @@ FOLDS = {
     "trade": on_trade,
     "contract_state_changed": on_contract_state_changed,
     "position_settled": on_position_settled,
+    "dispute_opened": on_dispute_opened,
+    "dispute_closed": on_dispute_closed,
+    "position_ended": on_position_ended,
     "position_finalized": on_position_finalized,
     "product_defined": on_product_defined,
 }

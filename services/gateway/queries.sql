@@ -86,7 +86,7 @@ on conflict (programme) do nothing;
 select * from orders where status in ('new', 'partially_filled');
 
 -- name: live_positions
-select * from positions where state not in ('SETTLED_FINAL', 'RESOLD');
+select * from positions where state not in ('SETTLED_FINAL', 'RESOLD', 'ENDED');
 
 -- name: all_balances
 select * from balances;

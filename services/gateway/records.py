@@ -6,7 +6,7 @@ from hashlib import sha256
 from operator import attrgetter
 
 OPEN = frozenset({"new", "partially_filled"})
-OVER = frozenset({"SETTLED_FINAL", "RESOLD"})
+OVER = frozenset({"SETTLED_FINAL", "RESOLD", "ENDED"})
 BLOCKS = frozenset({"block", "flex"})
 
 

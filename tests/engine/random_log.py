@@ -27,8 +27,10 @@ from schemas.orders import (
 from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
     NEWEST_RULESET,
+    CloseDispute,
     Credit,
     Debit,
+    EndBlock,
     Epoch,
     IndexFixed,
     LockHardware,
@@ -37,6 +39,7 @@ from schemas.venue import (
     NodesAlive,
     NominateGpus,
     Nomination,
+    OpenDispute,
     OpenEscrow,
     RefundEscrow,
     RegisterNode,
@@ -44,6 +47,7 @@ from schemas.venue import (
     SetAccountLimits,
     SetProductState,
     SetRuleset,
+    SettleDisputed,
     SettlePosition,
     Tick,
     UnlockHardware,
@@ -83,13 +87,14 @@ class RandomLog:
         self.last_position_id = 0
         self.live: list[tuple[str, int]] = []
         self.capacity: list[tuple[str, int]] = []
+        self.block_ids: list[int] = []
         self.epoch = 0
         self.moves, self.weights = zip(*MOVES, strict=True)
         self.open_venue()
 
     def open_venue(self) -> None:
         """Products, money and nodes, ready to trade."""
-        self.append(genesis(ruleset=self.pick(1, NEWEST_RULESET)))
+        self.append(genesis(ruleset=self.pick(1, 2, NEWEST_RULESET, NEWEST_RULESET)))
         terms = {"taker_fee_bps": self.pick(0, 20), "maker_fee_bps": 7, "horizon_periods": 9, "final_after_s": 7200}
         terms |= {"block_trials_per_command": self.pick(1, 3, 100), "bond_permille": (1000, 500, 0, 101)}
         self.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))
@@ -118,6 +123,8 @@ class RandomLog:
         self.live = [(order.account, order.id) for order in engine.state.orders.values()]
         parents = {(order.account, order.parent_id) for order in engine.state.orders.values() if order.parent_id}
         self.capacity = sorted(parents)
+        blocks = {position.block_id for position in engine.state.positions.values() if position.block_id}
+        self.block_ids = sorted(blocks)[-40:]
 
     # -- picking
 
@@ -358,17 +365,36 @@ class RandomLog:
         delivered = self.random.choice([0, 3600, 3600, 5000, 7200, 14_400])
         meter = {"excused_gpu_s": self.pick(0, 0, 60), "delivered_gpu_s": delivered, "used_gpu_s": delivered // 2}
         first, revision = self.recent(self.last_position_id, 60), self.pick(1, 1, 2)
-        commands = (
-            SettlePosition(
-                position_id=position,
-                revision=revision,
-                noticed=self.seldom(2),
-                recalled_gpus=self.random.randrange(2),
-                meter_digest=DIGEST,
-                **meter,
+        facts = {"revision": revision, "meter_digest": DIGEST} | meter
+        commands: list[VenueCommand] = []
+        for position in range(first, first + 12):
+            recall = {"noticed": self.seldom(2), "recalled_gpus": self.random.randrange(2)}
+            disputed = {"disputed_gpu_s": self.pick(0, 36, 3600), "disputed_used_gpu_s": self.pick(0, 36)}
+            if self.seldom(3):
+                commands.append(SettleDisputed(position_id=position, **facts, **recall, **disputed))
+            else:
+                commands.append(SettlePosition(position_id=position, **facts, **recall))
+        self.batch("delivery", *commands)
+
+    def dispute(self) -> None:
+        """Disputes are opened and closed; most of them are no good."""
+        first = self.recent(self.last_position_id, 60)
+        commands = [
+            self.pick(
+                OpenDispute(position_id=position, opened_by=self.pick("buyer", "operator", "venue"), reason="test"),
+                CloseDispute(position_id=position, reason="test"),
             )
             for position in range(first, first + 12)
-        )
+        ]
+        self.batch("delivery", *commands)
+
+    def end_blocks(self) -> None:
+        """Buyers end blocks, somebody else's too."""
+        blocks = self.block_ids or [1]
+        commands = [
+            EndBlock(block_id=self.pick(*blocks), account=self.pick(*ACCOUNTS), reason="outage")
+            for _ in range(self.pick(1, 3))
+        ]
         self.batch("delivery", *commands)
 
     def nominate(self) -> None:
@@ -529,6 +555,8 @@ MOVES: tuple[tuple[Callable[[RandomLog], None], int], ...] = (
     (RandomLog.heartbeats, 30),
     (RandomLog.move_money, 20),
     (RandomLog.settle, 10),
+    (RandomLog.dispute, 4),
+    (RandomLog.end_blocks, 3),
     (RandomLog.nominate, 8),
     (RandomLog.fix_index, 3),
     (RandomLog.sell_hardware, 5),

@@ -259,6 +259,23 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "position_settled": settled,
     "contract_voided": lambda event: f"{hour(event['contract'])} is void: {event['reason']}",
     "fee_returned": lambda event: f"position {event['position_id']}: fee {money(event['amount_micros'])} returned",
+    "difference_held": lambda event: (
+        f"position {event['position_id']}: {money(event['held_micros'])} of {event['buyer']} held,"
+        f" {event['disputed_gpu_s']} GPU-seconds in dispute"
+    ),
+    "dispute_opened": lambda event: (
+        f"position {event['position_id']} disputed by the {event['opened_by']}: {event['reason']}"
+    ),
+    "dispute_closed": lambda event: (
+        f"position {event['position_id']} disputed no more, revision {event['revision']}: {event['reason']}"
+    ),
+    "block_ended": lambda event: (
+        f"block #{event['block_id']} of {event['account']} ended, {event['positions']} positions: {event['reason']}"
+    ),
+    "position_ended": lambda event: (
+        f"position {event['position_id']} ended: escrow {money(event['escrow_micros'])},"
+        f" bond {money(event['bond_micros'])}"
+    ),
     "position_finalized": lambda event: f"position {event['position_id']} final",
     "guarantee_drawn": debt("guarantee pays"),
     "claim_recorded": debt("claim recorded"),

@@ -27,8 +27,10 @@ from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
     Allocate,
     CancelAccountOrders,
+    CloseDispute,
     Deallocate,
     Debit,
+    EndBlock,
     Epoch,
     IndexFixed,
     LockHardware,
@@ -36,11 +38,13 @@ from schemas.venue import (
     NodesAlive,
     NominateGpus,
     Nomination,
+    OpenDispute,
     OpenEscrow,
     RefundEscrow,
     ReleaseEscrow,
     SetAccountLimits,
     SetProductState,
+    SettleDisputed,
     SettlePosition,
     Tick,
     UnlockHardware,
@@ -480,19 +484,34 @@ def settle(venue: Venue, words: list[str], options: dict) -> list[dict]:
     meter = {"excused": 0, "delivered": 0, "recalled": 0, "revision": 1} | {
         name: int(value) for name, value in options.items()
     }
-    return venue.batch(
-        "delivery",
-        SettlePosition(
-            position_id=int(words[0]),
-            revision=meter["revision"],
-            excused_gpu_s=meter["excused"],
-            delivered_gpu_s=meter["delivered"],
-            used_gpu_s=meter.get("used", meter["delivered"]),
-            noticed="noticed" in words,
-            recalled_gpus=meter["recalled"],
-            meter_digest=DIGEST,
-        ),
-    )
+    facts = {
+        "position_id": int(words[0]),
+        "revision": meter["revision"],
+        "excused_gpu_s": meter["excused"],
+        "delivered_gpu_s": meter["delivered"],
+        "used_gpu_s": meter.get("used", meter["delivered"]),
+        "noticed": "noticed" in words,
+        "recalled_gpus": meter["recalled"],
+        "meter_digest": DIGEST,
+    }
+    if "disputed" not in meter:
+        return venue.batch("delivery", SettlePosition(**facts))
+    disputed_used_gpu_s = meter.get("disputed_used", meter["disputed"])
+    disputed = {"disputed_gpu_s": meter["disputed"], "disputed_used_gpu_s": disputed_used_gpu_s}
+    return venue.batch("delivery", SettleDisputed(**facts, **disputed))
+
+
+def dispute(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    command = OpenDispute(position_id=int(words[0]), opened_by=words[1], reason=words[2])
+    return venue.batch("delivery", command)
+
+
+def close(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("delivery", CloseDispute(position_id=int(words[0]), reason=words[1]))
+
+
+def end_block(venue: Venue, words: list[str], options: dict) -> list[dict]:
+    return venue.batch("delivery", EndBlock(block_id=int(words[0]), account=words[1], reason=words[2]))
 
 
 def void(venue: Venue, words: list[str], options: dict) -> list[dict]:
@@ -593,6 +612,9 @@ VERBS: dict[str, Callable[[Venue, list[str], dict], list]] = {
     "index": index,
     "nominate": nominate,
     "settle": settle,
+    "dispute": dispute,
+    "close": close,
+    "end-block": end_block,
     "void": void,
     "lock": lock,
     "unlock": unlock,

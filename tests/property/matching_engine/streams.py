@@ -31,9 +31,11 @@ from schemas.trading_rules import ScheduledState, TradingRules
 from schemas.venue import (
     Allocate,
     CancelAccountOrders,
+    CloseDispute,
     Credit,
     Deallocate,
     Debit,
+    EndBlock,
     Epoch,
     IndexFixed,
     LockHardware,
@@ -42,12 +44,14 @@ from schemas.venue import (
     NodesAlive,
     NominateGpus,
     Nomination,
+    OpenDispute,
     OpenEscrow,
     RefundEscrow,
     RegisterNode,
     ReleaseEscrow,
     SetAccountLimits,
     SetProductState,
+    SettleDisputed,
     SettlePosition,
     Tick,
     UnlockHardware,
@@ -487,18 +491,37 @@ def settle(log: Log) -> None:
     rng, commands = log.rng, []
     for position in rng.sample(range(1, 16), 8):
         delivered = log.mostly([rng.randrange(7201), 3600, 3000], [20_000, 0], 8)
-        commands.append(
-            SettlePosition(
-                position_id=position,
-                revision=log.mostly([1, 1, 2], [3]),
-                excused_gpu_s=log.mostly([0], [600], 6),
-                delivered_gpu_s=delivered,
-                used_gpu_s=rng.randrange(delivered + 1) if not log.one_in(20) else delivered + 1,
-                noticed=log.one_in(3),
-                recalled_gpus=log.mostly([0, 1], [9]),
-                meter_digest=DIGEST,
-            )
-        )
+        facts = {
+            "position_id": position,
+            "revision": log.mostly([1, 1, 2], [3]),
+            "excused_gpu_s": log.mostly([0], [600], 6),
+            "delivered_gpu_s": delivered,
+            "used_gpu_s": rng.randrange(delivered + 1) if not log.one_in(20) else delivered + 1,
+            "noticed": log.one_in(3),
+            "recalled_gpus": log.mostly([0, 1], [9]),
+            "meter_digest": DIGEST,
+        }
+        if log.one_in(3):
+            disputed = {"disputed_gpu_s": rng.choice([0, 36, 600]), "disputed_used_gpu_s": rng.choice([0, 36])}
+            commands.append(SettleDisputed(**facts, **disputed))
+        else:
+            commands.append(SettlePosition(**facts))
+    log.batch("delivery", *commands)
+
+
+def dispute(log: Log) -> None:
+    """Disputes of positions, opened and closed; those that cannot be are refused one by one."""
+    rng, commands = log.rng, []
+    for position in rng.sample(range(1, 16), 8):
+        opening = OpenDispute(position_id=position, opened_by=rng.choice(["buyer", "operator"]), reason="test")
+        commands.append(rng.choice([opening, CloseDispute(position_id=position, reason="test")]))
+    log.batch("delivery", *commands)
+
+
+def end_block(log: Log) -> None:
+    """An account ends whatever blocks it has among many ids."""
+    first, account = 1 + log.rng.randrange(len(log.records)), log.rng.choice(ACCOUNTS)
+    commands = [EndBlock(block_id=first + n, account=account, reason="outage") for n in range(80)]
     log.batch("delivery", *commands)
 
 
@@ -628,6 +651,8 @@ MOVES: dict[Callable[[Log], None], int] = {
     nominate: 3,
     fix_index: 3,
     settle: 6,
+    dispute: 3,
+    end_block: 2,
     void_contract: 1,
     sell_hardware: 4,
     govern: 2,

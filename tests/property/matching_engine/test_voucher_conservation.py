@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.orders import PlaceOrder
-from schemas.venue import SettlePosition, Tick, VoidContract
+from schemas.venue import SettleDisputed, SettlePosition, Tick, VoidContract
 from tests.property.matching_engine.books_of_account import Auditor
 from tests.property.matching_engine.streams import (
     ACCOUNTS,
@@ -42,7 +42,12 @@ def settle(log: Log) -> None:
         meter = {"excused_gpu_s": 0, "delivered_gpu_s": delivered, "used_gpu_s": delivered, "noticed": False}
         revision = log.rng.choice([1, 1, 2, 3, 4])
         meter |= {"recalled_gpus": 0, "meter_digest": DIGEST}
-        commands.append(SettlePosition(position_id=position, revision=revision, **meter))
+        if log.one_in(3):
+            disputed = log.rng.choice([0, 1, 1800, log.rng.randrange(3601)])
+            meter |= {"disputed_gpu_s": disputed, "disputed_used_gpu_s": disputed}
+            commands.append(SettleDisputed(position_id=position, revision=revision, **meter))
+        else:
+            commands.append(SettlePosition(position_id=position, revision=revision, **meter))
     log.batch("delivery", *commands)
 
 

@@ -8,12 +8,11 @@ import pytest
 
 from schemas.orders import PlaceOrder
 from schemas.trading_rules import TradingRules
-from schemas.venue import NEWEST_RULESET, SetRuleset
+from schemas.venue import NEWEST_RULESET, CloseDispute, EndBlock, OpenDispute, SetRuleset, SettleDisputed
 from tests.scenarios.engines import ENGINES
 from tests.scenarios.venue import Venue, contract_of, genesis
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-UNDER_1 = GOLDEN / "ruleset-1.log.gz"
 
 
 def golden_records(path: Path) -> list[tuple[int, int, bytes]]:
@@ -75,18 +74,38 @@ def test_rules_go_forward_and_no_further_than_the_engine_knows(name):
     assert told == [refused, refused, ("ruleset_set", NEWEST_RULESET), refused]
 
 
+@pytest.mark.parametrize("ruleset", [1, 2, 3])
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_log_of_ruleset_1_replays_to_what_it_led_to_then(name):
-    engine, wanted = ENGINES[name](), json.loads(UNDER_1.with_suffix("").with_suffix(".json").read_text())
-    events = engine.apply(golden_records(UNDER_1))
+def test_a_log_of_a_ruleset_replays_to_what_it_led_to_then(name, ruleset):
+    log = GOLDEN / f"ruleset-{ruleset}.log.gz"
+    engine, wanted = ENGINES[name](), json.loads((GOLDEN / f"ruleset-{ruleset}.json").read_text())
+    events = engine.apply(golden_records(log))
     assert {"events": len(events), "seq": engine.seq, "link": engine.link.hex()} == wanted
 
 
-def test_the_golden_log_of_ruleset_1_leads_elsewhere_under_2():
-    (offset, ts_ms, first), *others = golden_records(UNDER_1)
-    newer = json.dumps(json.loads(first) | {"ruleset": 2}, separators=(",", ":")).encode()
-    events = {}
-    for ruleset, value in ((1, first), (2, newer)):
-        made = map(json.loads, ENGINES["reference"]().apply([(offset, ts_ms, value), *others]))
-        events[ruleset] = [event["type"] for event in made]
-    assert events[1] != events[2]
+@pytest.mark.parametrize("name", ENGINES)
+def test_disputes_and_ended_blocks_are_refused_before_ruleset_3(name):
+    meter = {"excused_gpu_s": 0, "delivered_gpu_s": 3600, "used_gpu_s": 0, "noticed": False, "recalled_gpus": 0}
+    disputed = {"disputed_gpu_s": 0, "disputed_used_gpu_s": 0, "meter_digest": "0" * 64}
+    commands = (
+        SettleDisputed(position_id=1, revision=1, **meter, **disputed),
+        OpenDispute(position_id=1, opened_by="buyer", reason="no_access"),
+        CloseDispute(position_id=1, reason="nothing"),
+        EndBlock(block_id=1, account="alice", reason="outage"),
+    )
+    venue = Venue(ENGINES[name](), with_genesis=False)
+    venue.send(genesis(ruleset=2))
+    assert [event["code"] for event in venue.batch("delivery", *commands)] == ["not_permitted"] * 4
+    venue.batch("admin", SetRuleset(ruleset=3))
+    refused = ["unknown_position"] * 3 + ["unknown_order"]
+    assert [event["code"] for event in venue.batch("delivery", *commands)] == refused
+
+
+@pytest.mark.parametrize(("ruleset", "other"), [(1, 2), (3, 2)])
+def test_a_golden_log_leads_elsewhere_under_another_ruleset(ruleset, other):
+    records = golden_records(GOLDEN / f"ruleset-{ruleset}.log.gz")
+    named, renamed = (b'{"type":"genesis","shard":0,"ruleset":%d,' % each for each in (ruleset, other))
+    others = [(offset, ts_ms, value.replace(named, renamed)) for offset, ts_ms, value in records]
+    assert others != records
+    events = [[json.loads(event)["type"] for event in ENGINES["reference"]().apply(log)] for log in (records, others)]
+    assert events[0] != events[1]

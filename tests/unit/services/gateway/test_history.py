@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.venue import SetAccountLimits, SettlePosition
+from schemas.venue import CloseDispute, EndBlock, OpenDispute, SetAccountLimits, SettlePosition
 from services.gateway.history import Changes
 from services.gateway.records import terms_of
 from tests.scenarios.venue import PRODUCT, contract_of
@@ -143,9 +143,20 @@ def test_a_position_goes_through_its_states_to_its_settlement(venue):
         1,
         (8_000_000, 80_000, -8_000_000, 7_920_000),
     )
+    venue.batch("delivery", OpenDispute(position_id=1, opened_by="buyer", reason="no_access"))
     venue.now_ms += 86_400_000 * 2
     venue.credit("bob", 1)
+    assert position.state == "DISPUTED"
+    venue.batch("delivery", CloseDispute(position_id=1, reason="nothing_found"))
     assert position.state == "SETTLED_FINAL"
+
+
+def test_a_position_that_its_buyer_ended_is_over(venue):
+    venue.send(venue.limit("op", "sell", 4, 2_000_000))
+    venue.send(venue.block("alice", 4, 2_000_000, periods=1))
+    (position,) = venue.history.positions.values()
+    venue.batch("delivery", EndBlock(block_id=position.block_id, account="alice", reason="outage"))
+    assert (position.state, position.escrow_micros, position.bond_micros) == ("ENDED", 0, 0)
 
 
 def test_changes_are_handed_over_once_and_hold_each_record_as_it_stands(venue):
