@@ -18,6 +18,9 @@ def inspect_gpus(
     unknown = set(uuids) - inventory.keys()
     if unknown:
         raise BadConfiguration(f"this node has no GPU {', '.join(sorted(unknown))}")
+    unread = sorted(uuid for uuid in uuids or inventory if not readings[uuid].present)
+    if unread or not inventory:
+        raise BadConfiguration(f"these GPUs cannot be read now: {', '.join(unread) or 'none answers'}")
     return identity.sign(
         InspectionReport,
         agent=node_id,

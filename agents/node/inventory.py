@@ -1,23 +1,47 @@
-"""What GPUs the node has and how they are, read from NVML through pynvml; says whether the library is a stand-in."""
+"""What GPUs the node has and how they are, as a child process reads them from NVML; a driver's failure ends nothing."""
 
-import ctypes
-from collections.abc import Callable
+import logging
+import threading
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-import pynvml
-
+from agents.node.call_failures import CallFailures
 from agents.node.errors import NoGpus
 from agents.node.grades import chip_grade
-from schemas.gpu_health import FATAL_XIDS
+from agents.node.nvml import COMMAND, Blind, NvmlProcess
+from schemas.gpu_health import GpuHealth, next_health
 from schemas.nodes import GpuInventory, GpuProcess, GpuReading
 
 MIB = 1024 * 1024
-STAND_IN_SYMBOL = "hourbook_simulated_nvml"
+COUNT_MAX = 2**63 - 1
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
-MEMORY_MAPS = Path("/proc/self/maps")
+UNKNOWN = "unknown"
+NO_DIGEST = "0" * 64
+# Serials that boards give which have none, in small letters without blanks.
+NO_SERIALS = frozenset({"", "0", "n/a", "na", "none", "unknown", "notavailable", "notsupported"})
+TEXT_MAX = 128
+MEASURED = {
+    "utilisation_percent": (0, 100),
+    "power_mw": (0, COUNT_MAX),
+    "energy_mj": (0, COUNT_MAX),
+    "temperature_c": (-273, 1000),
+    "sm_clock_mhz": (0, COUNT_MAX),
+    "memory_clock_mhz": (0, COUNT_MAX),
+    "throttle": (0, COUNT_MAX),
+    "ecc_corrected": (0, COUNT_MAX),
+    "ecc_uncorrected": (0, COUNT_MAX),
+    "remapped_correctable": (0, COUNT_MAX),
+    "remapped_uncorrectable": (0, COUNT_MAX),
+    "recovery_action": (0, 2**31),
+    "fabric_state": (0, 2**31),
+    "nvlinks_down": (0, 64),
+}
+FLAGS = ("remap_pending", "remap_failed", "mig_enabled")
+log = logging.getLogger("hourbook.agent")
 
 
 @dataclass(frozen=True)
@@ -43,153 +67,216 @@ class Telemetry(Protocol):
 
 
 class Nvml:
-    """Telemetry of the real driver, or of whatever library answers in its name."""
+    """Telemetry of the real driver, or of whatever library answers in its name.
 
-    def __init__(self, grade: str | None = None) -> None:
+    `known` are the UUIDs of an earlier enrolment: with them it starts although NVML is blind or a GPU is lost, and
+    reports them so. Without them it raises NoGpus where nothing can be enrolled.
+    """
+
+    def __init__(self, grade: str | None = None, known: Sequence[str] = (), command: Sequence[str] = COMMAND) -> None:
+        self.driver = Driver(UNKNOWN, "", NO_DIGEST, simulated=False)
+        self._lock = threading.Lock()
+        self._process = NvmlProcess(command)
+        self._failures = CallFailures()
+        self._health: dict[str, GpuHealth] = {}
+        self._expected: tuple[str, ...] = tuple(known)
+        self._digests: dict[str, str] = {}
+        self._blind_because = ""
+        self._inventory: tuple[GpuInventory, ...] = ()
         try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError as error:
-            raise NoGpus(f"NVML does not answer: {error}") from error
-        self.driver = _driver()
-        self._handles: dict[str, object] = {}
-        self._inventory: list[GpuInventory] = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            self._add_gpu(pynvml.nvmlDeviceGetHandleByIndex(index), grade)
-        if not self._inventory:
-            raise NoGpus("NVML lists no GPU")
-        self._xids = _XidWatch(self._handles)
-        self._ecc_at_start = {uuid: _ecc(handle, 1) for uuid, handle in self._handles.items()}
-        self._condemned: set[str] = set()
+            answer = self._ask()
+        except Blind as error:
+            if not known:
+                self.close()
+                raise NoGpus(f"NVML does not answer: {error}") from error
+            return
+        try:
+            self._inventory = tuple(inventory_of(answer["gpus"], grade))
+        except Exception:
+            self.close()
+            raise
+        if not self._inventory and not known:
+            self.close()
+            raise NoGpus("NVML lists no GPU" if not answer["gpus"] else "NVML lists no GPU that says what it is")
+        found = tuple(gpu.uuid for gpu in self._inventory)
+        self._expected += tuple(uuid for uuid in found if uuid not in self._expected)
+
+    @property
+    def failed_calls(self) -> Counter:
+        """How often each call failed, by its name and NVML's code."""
+        return self._failures.counts
+
+    @property
+    def child_pid(self) -> int | None:
+        """The number of the process that asks NVML."""
+        return self._process.pid
 
     def inventory(self) -> tuple[GpuInventory, ...]:
         """Returns the GPUs as they were found at the start."""
-        return tuple(self._inventory)
+        return self._inventory
 
     def read(self) -> tuple[GpuReading, ...]:
-        """Returns one reading per GPU; a fatal XID condemns a GPU until the agent starts anew."""
-        seen = self._xids.collect()
-        self._condemned |= {uuid for uuid, xids in seen.items() if FATAL_XIDS.keys() & set(xids)}
-        return tuple(self._read_gpu(gpu.uuid, seen.get(gpu.uuid, ())) for gpu in self._inventory)
-
-    def _add_gpu(self, handle: object, grade: str | None) -> None:
-        name = pynvml.nvmlDeviceGetName(handle)
-        uuid = pynvml.nvmlDeviceGetUUID(handle)
-        self._handles[uuid] = handle
-        self._inventory.append(
-            GpuInventory(
-                uuid=uuid,
-                pci_address=pynvml.nvmlDeviceGetPciInfo(handle).busId,
-                serial=_ask(pynvml.nvmlDeviceGetSerial, handle, default="unknown"),
-                board_part_number=_ask(pynvml.nvmlDeviceGetBoardPartNumber, handle, default=""),
-                name=name,
-                memory_mib=pynvml.nvmlDeviceGetMemoryInfo(handle).total // MIB,
-                grade=grade or chip_grade(name),
-            )
-        )
-
-    def _read_gpu(self, uuid: str, xids: tuple[int, ...]) -> GpuReading:
-        try:
-            facts = _facts(self._handles[uuid])
-        except pynvml.NVMLError:
-            return absent(uuid, xids)
-        healthy = (
-            uuid not in self._condemned
-            and not facts["remap_failed"]
-            and not facts["mig_enabled"]
-            and facts["ecc_uncorrected"] <= self._ecc_at_start[uuid]
-        )
-        return GpuReading(uuid=uuid, present=True, healthy=healthy, xid=xids, **facts)
-
-
-class _XidWatch:
-    """Collects the XIDs that the driver reports, per GPU."""
-
-    def __init__(self, handles: dict[str, object]) -> None:
-        self._uuids = {_address(handle): uuid for uuid, handle in handles.items()}
-        self._events = pynvml.nvmlEventSetCreate()
-        for handle in handles.values():
-            xid_events = pynvml.nvmlEventTypeXidCriticalError
-            _ask(pynvml.nvmlDeviceRegisterEvents, handle, xid_events, self._events, default=None)
-
-    def collect(self) -> dict[str, tuple[int, ...]]:
-        """Returns what came since the last call."""
-        seen: dict[str, tuple[int, ...]] = {}
-        while True:
+        """Returns one reading for each known GPU. Takes some seconds at most, whatever the driver does."""
+        with self._lock:
             try:
-                event = pynvml.nvmlEventSetWait_v2(self._events, 0)
-            except pynvml.NVMLError_Timeout:
-                return seen
-            uuid = self._uuids.get(_address(event.device))
-            if uuid:
-                seen[uuid] = (*seen.get(uuid, ()), event.eventData)
+                answer = self._ask()
+            except Blind as error:
+                return tuple(blind(uuid) for uuid in self._say_blind(error))
+            return tuple(self._reading(uuid, answer["gpus"]) for uuid in self._expected)
+
+    def close(self) -> None:
+        """Ends the process that asks NVML."""
+        self._process.close()
+
+    def _ask(self) -> dict[str, Any]:
+        answer = self._process.ask(frozenset(self._expected))
+        if self._blind_because:
+            log.info("NVML answers again")
+            self._blind_because = ""
+        self._failures.take("NVML", answer["system"]["failed"])
+        for gpu in answer["gpus"]:
+            name = gpu["identity"].get("uuid") or f"GPU {gpu['index']}"
+            self._failures.take(name, _failures_of(gpu))
+        self._learn_driver(answer["system"])
+        return answer
+
+    def _say_blind(self, error: Blind) -> tuple[str, ...]:
+        if not self._blind_because:
+            log.error("the meter is blind, no GPU can be read: %s", error)
+        self._blind_because = str(error)
+        return self._expected
+
+    def _reading(self, uuid: str, gpus: list[dict[str, Any]]) -> GpuReading:
+        gpu = next((gpu for gpu in gpus if gpu["identity"].get("uuid") == uuid), None)
+        if gpu is None:
+            # Something there that does not say what it is may be this one; only where there is nothing, it is gone.
+            unnamed = any(not each["lost"] and not each["identity"].get("uuid") for each in gpus)
+            return blind(uuid) if unnamed else absent(uuid)
+        xids = tuple(xid for xid in gpu["xids"] if isinstance(xid, int) and xid >= 0)
+        if gpu["lost"]:
+            return absent(uuid, xids)
+        if not gpu["answered"]:
+            return blind(uuid, xids)
+        reading = reading_of(uuid, gpu, xids)
+        health = next_health(self._health.get(uuid, GpuHealth()), reading, "this start", 0)
+        self._health[uuid] = health
+        return reading.model_copy(update={"healthy": not health.fault, "fault": health.fault})
+
+    def _learn_driver(self, system: dict[str, Any]) -> None:
+        library, simulated = system["library"], system["simulated"]
+        if library and library not in self._digests:
+            self._digests[library] = _digest(Path(library))
+        self.driver = Driver(
+            version=_clean(system["version"]) or UNKNOWN,
+            kernel_version="" if simulated else kernel_version(),  # the machine's own driver is not the stand-in's
+            library_sha256=self._digests.get(library, NO_DIGEST),
+            simulated=simulated,
+        )
 
 
 def absent(uuid: str, xids: tuple[int, ...] = ()) -> GpuReading:
-    """Returns the reading of a GPU that does not answer."""
+    """Returns the reading of a GPU that is gone."""
     return GpuReading(uuid=uuid, present=False, healthy=False, xid=xids)
 
 
-def _facts(handle: object) -> dict:
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    corrected, uncorrected, _pending, failed = _ask(pynvml.nvmlDeviceGetRemappedRows, handle, default=(0, 0, 0, 0))
-    return {
-        "memory_total_mib": memory.total // MIB,
-        "memory_used_mib": memory.used // MIB,
-        "utilisation_percent": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
-        "power_mw": _ask(pynvml.nvmlDeviceGetPowerUsage, handle, default=0),
-        "energy_mj": _ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle, default=0),
-        "temperature_c": pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
-        "sm_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
-        "memory_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
-        "throttle": _ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle, default=0),
-        "ecc_corrected": _ecc(handle, 0),
-        "ecc_uncorrected": _ecc(handle, 1),
-        "remapped_correctable": corrected,
-        "remapped_uncorrectable": uncorrected,
-        "remap_failed": bool(failed),
-        "mig_enabled": bool(_ask(pynvml.nvmlDeviceGetMigMode, handle, default=(0, 0))[0]),
-        "processes": tuple(_process(found) for found in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)),
-    }
+def blind(uuid: str, xids: tuple[int, ...] = ()) -> GpuReading:
+    """Returns the reading of a GPU that answers nothing, though nothing says that it is gone."""
+    return GpuReading(uuid=uuid, present=False, healthy=False, blind=True, xid=xids)
 
 
-def _process(found: Any) -> GpuProcess:
-    used_mib = (found.usedGpuMemory or 0) // MIB
-    return GpuProcess(pid=found.pid, memory_mib=used_mib)
+def inventory_of(gpus: list[dict[str, Any]], grade: str | None) -> list[GpuInventory]:
+    """Returns the GPUs that say what they are. Raises BadConfiguration where a grade cannot be told."""
+    found = []
+    for gpu in gpus:
+        identity, facts = gpu["identity"], gpu.get("facts") or {}
+        uuid, name = _clean(identity.get("uuid")), _clean(identity.get("name"))
+        memory = _within(facts.get("memory_total"), 0, COUNT_MAX)
+        if gpu["lost"] or not uuid or not name or memory is None:
+            log.warning("GPU %d (%s) is left out: %s", gpu["index"], uuid or "no UUID", _why_left_out(gpu, memory))
+            continue
+        found.append(
+            GpuInventory(
+                uuid=uuid,
+                pci_address=_clean(identity.get("pci_address")) or f"unknown-{gpu['index']}",
+                serial=clean_serial(identity.get("serial")),
+                board_part_number=_clean(identity.get("part")),
+                name=name,
+                memory_mib=memory // MIB,
+                grade=grade or chip_grade(name),
+            )
+        )
+    return found
 
 
-def _ecc(handle: object, error_type: int) -> int:
-    return _ask(pynvml.nvmlDeviceGetTotalEccErrors, handle, error_type, pynvml.NVML_AGGREGATE_ECC, default=0)
+def _why_left_out(gpu: dict[str, Any], memory: int | None) -> str:
+    if gpu["lost"]:
+        return "it is lost"
+    if gpu.get("hangs") is not None:
+        return f"{gpu['hangs']} does not return"
+    needed = ("nvmlDeviceGetHandleByIndex", "nvmlDeviceGetUUID", "nvmlDeviceGetName")
+    needed += () if memory is not None else ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo")
+    answers = [f"{name} answers {code} ({words})" for name, (code, words) in gpu["failed"].items() if name in needed]
+    return ", ".join(answers) or "it does not say what it is"
 
 
-def _ask(function: Callable[..., Any], *arguments: object, default: Any) -> Any:
-    """Asks for a fact that some boards do not have."""
-    try:
-        return function(*arguments)
-    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
-        return default
-
-
-def _address(handle: object) -> int | None:
-    return ctypes.cast(handle, ctypes.c_void_p).value
-
-
-def _driver() -> Driver:
-    simulated = hasattr(pynvml.nvmlLib, STAND_IN_SYMBOL)
-    return Driver(
-        version=pynvml.nvmlSystemGetDriverVersion(),
-        kernel_version="" if simulated else _kernel_version(),  # the machine's own driver is not the stand-in's
-        library_sha256=sha256(_library_path().read_bytes()).hexdigest(),
-        simulated=simulated,
+def reading_of(uuid: str, gpu: dict[str, Any], xids: tuple[int, ...]) -> GpuReading:
+    """Returns a reading of a GPU that answers; what cannot be is taken as not told."""
+    facts, processes = gpu["facts"], gpu["processes"]
+    total, used = facts["memory_total"], facts["memory_used"]
+    if total is None or used is None or not 0 <= used <= total <= COUNT_MAX:
+        used = None
+    measured = {name: _within(facts[name], *bounds) for name, bounds in MEASURED.items()}
+    return GpuReading(
+        uuid=uuid,
+        present=True,
+        healthy=True,
+        memory_total_mib=None if _within(total, 1, COUNT_MAX) is None else total // MIB,
+        memory_used_mib=None if used is None else used // MIB,
+        **measured,
+        **{name: bool(facts[name]) for name in FLAGS},
+        xid=xids,
+        processes=tuple(_process(*process) for process in processes or ()),
+        processes_unknown=processes is None,
     )
 
 
-def _kernel_version() -> str:
-    return KERNEL_DRIVER.read_text().splitlines()[0] if KERNEL_DRIVER.exists() else ""
+def _process(pid: int, used: int | None, kind: str) -> GpuProcess:
+    return GpuProcess(pid=pid, memory_mib=(used or 0) // MIB, kind=kind)
 
 
-def _library_path() -> Path:
-    """Returns the file that the process has mapped under NVML's name, links resolved."""
-    for line in MEMORY_MAPS.read_text().splitlines():
-        if "libnvidia-ml.so" in line:
-            return Path(line.split(maxsplit=5)[5])
-    raise NoGpus("no NVML library is mapped into this process")
+def clean_serial(serial: object) -> str:
+    """Returns a serial as the board gives it, or `unknown` for the many ways to say that there is none."""
+    text = _clean(serial)
+    plain = "".join(text.split()).casefold()
+    usable = text.isascii() and text.replace("-", "").isalnum() and len(text) <= 64
+    return text if usable and plain.strip("0") and plain not in NO_SERIALS else UNKNOWN
+
+
+def kernel_version() -> str:
+    """Returns the first line of what the kernel's driver says of itself; "" where there is none."""
+    try:
+        return KERNEL_DRIVER.read_text(errors="replace").splitlines()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def _failures_of(gpu: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    failed = {name: tuple(failure) for name, failure in gpu["failed"].items() if failure}
+    return failed | ({gpu["hangs"]: (0, "does not return")} if gpu.get("hangs") is not None else {})
+
+
+def _digest(library: Path) -> str:
+    try:
+        return sha256(library.read_bytes()).hexdigest()
+    except OSError as error:
+        log.warning("the NVML library cannot be read: %s", error)
+        return NO_DIGEST
+
+
+def _within(value: object, least: int, most: int) -> int | None:
+    return value if isinstance(value, int) and least <= value <= most else None
+
+
+def _clean(text: object) -> str:
+    """Returns printable text without control characters, of a bounded length."""
+    return "".join(char for char in text if char.isprintable()).strip()[:TEXT_MAX] if isinstance(text, str) else ""

@@ -8,7 +8,9 @@ from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("nvml.c")
+FOLDER = Path(__file__).parent
+SOURCES = (FOLDER / "nvml.c", FOLDER / "script.c")
+HEADERS = (FOLDER / "script.h",)
 LIBRARY = "libnvidia-ml.so.1"
 FLAGS = ("-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-pthread", f"-Wl,-soname,{LIBRARY}")
 
@@ -28,12 +30,13 @@ def find_compiler() -> list[str]:
 
 
 def build_library(folder: Path) -> Path:
-    """Builds into a sub-folder named by the source's digest, unless it is there, and returns it for LD_LIBRARY_PATH."""
-    target = folder / sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    """Builds into a sub-folder named by the sources' digest, unless it is there, and returns it for LD_LIBRARY_PATH."""
+    sources = b"".join(file.read_bytes() for file in (*SOURCES, *HEADERS))
+    target = folder / sha256(sources).hexdigest()[:16]
     if not (target / LIBRARY).exists():
         target.mkdir(parents=True, exist_ok=True)
         unfinished = target / f"{LIBRARY}.{os.getpid()}"
-        subprocess.run([*find_compiler(), *FLAGS, "-o", str(unfinished), str(SOURCE)], check=True)
+        subprocess.run([*find_compiler(), *FLAGS, "-o", str(unfinished), *map(str, SOURCES)], check=True)
         unfinished.rename(target / LIBRARY)
     return target
 

@@ -1,0 +1,299 @@
+"""What a driver answers, hangs in, or lacks stays with its GPU, is said in one line, and ends with its cause."""
+
+import logging
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from agents.node import nvml as nvml_process
+from agents.node.errors import NoGpus
+from infra.fake_nvml.scenario import H100_SXM, scenario_text
+from schemas.nodes import GpuReading
+
+FIRST, SECOND = "GPU-17393937-3a84-ed41-488e-a0cc5e2cad07", "GPU-04d151ad-8f6a-a193-a7ad-3cd82d666be8"
+WELL, ABSENT, BLIND = ("present", ""), ("absent", ""), ("blind", "")
+
+
+def state(reading: GpuReading) -> tuple[str, str]:
+    """Says whether a GPU is there, and what speaks against it."""
+    seen = "blind" if reading.blind else "present" if reading.present else "absent"
+    return seen, reading.fault
+
+
+def states(readings: tuple[GpuReading, ...]) -> list[tuple[str, str]]:
+    return [state(reading) for reading in readings]
+
+
+# One call that fails takes its own metric along, and nothing else.
+ONE_CALL = [
+    ("A01", "nvmlDeviceGetMemoryInfo_v2 * missing", {}),
+    ("A03", "nvmlDeviceGetTemperature * 3", {"temperature_c": None}),
+    ("A03", "nvmlDeviceGetTemperature * 999", {"temperature_c": None}),
+    ("A03", "nvmlDeviceGetTemperature * 15", {"temperature_c": None}),
+    ("A03", "nvmlDeviceGetClockInfo * 3", {"sm_clock_mhz": None, "memory_clock_mhz": None}),
+    ("A04", "nvmlDeviceGetUtilizationRates * 3", {"utilisation_percent": None}),
+    ("A06", "nvmlDevice*RunningProcesses_v3 * missing", {}),
+    ("A06", "nvmlDeviceGetComputeRunningProcesses_v3 * missing", {}),
+    ("A06", "nvmlDeviceGetComputeRunningProcesses_v3 * garbage", {}),
+    ("A07", "nvmlDeviceGetComputeRunningProcesses_v3 * 999", {"processes_unknown": True, "processes": ()}),
+    ("A13", "nvmlDeviceGetTotalEccErrors * 4", {"ecc_corrected": None, "ecc_uncorrected": None}),
+    ("power", "nvmlDeviceGetPowerUsage * 999", {"power_mw": None}),
+    ("energy", "nvmlDeviceGetTotalEnergyConsumption * 3", {"energy_mj": None}),
+    ("energy", "nvmlDeviceGetTotalEnergyConsumption * garbage", {"energy_mj": None}),
+    ("rows", "nvmlDeviceGetRemappedRows * 3", {"remapped_correctable": None, "remapped_uncorrectable": None}),
+    ("clocks", "nvmlDeviceGetCurrentClocksEventReasons * missing", {}),
+    ("clocks", "nvmlDeviceGetCurrentClocks* * 4", {"throttle": None}),
+    ("memory", "nvmlDeviceGetMemoryInfo* * 3", {"memory_total_mib": None, "memory_used_mib": None}),
+    ("memory", "nvmlDeviceGetMemoryInfo* * garbage", {"memory_total_mib": None, "memory_used_mib": None}),
+    ("mig", "nvmlDeviceGetMigMode * 3", {}),
+    ("fields", "nvmlDeviceGetFieldValues * garbage", {"recovery_action": None}),
+    ("utilisation", "nvmlDeviceGetUtilizationRates * garbage", {"utilisation_percent": None}),
+    ("identity", "nvmlDeviceGetName * 999", {}),
+]
+
+
+@pytest.mark.parametrize(("case", "line", "unknown"), ONE_CALL, ids=[f"{case}: {line}" for case, line, _ in ONE_CALL])
+def test_a_call_that_fails_makes_its_own_metric_unknown_and_heals(stand_in, caplog, case, line, unknown):
+    stand_in.add("gpu 0 process 4242 512", "gpu 1 process 4242 512")
+    nvml = stand_in.open()
+    before = nvml.read()
+    stand_in.add(f"function {line}")
+    call, target, _ = line.split()
+    hit = stand_in.read_until(nvml, lambda readings: not unknown or readings[0] != before[0])
+    after = stand_in.read_until(nvml, lambda readings: not unknown or readings[0] == hit[0])
+    for was, now in zip(before, after, strict=True):
+        assert state(now) == WELL
+        same = {"energy_mj": now.energy_mj} if "energy_mj" not in unknown else {}
+        assert now == was.model_copy(update=unknown | same)
+    stand_in.add(f"function {call} {target} ok")
+
+    def as_before(reading: GpuReading) -> GpuReading:
+        return before[0].model_copy(update={"energy_mj": reading.energy_mj})
+
+    healed = stand_in.read_until(nvml, lambda found: found[0].energy_mj and found[0] == as_before(found[0]))
+    assert healed[0].energy_mj is not None and healed[0] == as_before(healed[0])
+
+
+def test_a_failing_call_is_said_once_with_its_name_and_code_counted_and_said_again_when_it_heals(stand_in, caplog):
+    caplog.set_level(logging.INFO, "hourbook.agent")
+    nvml = stand_in.open()
+    stand_in.add("function nvmlDeviceGetTemperature 1 999")
+    for _ in range(3):
+        nvml.read()
+    stand_in.add("function nvmlDeviceGetTemperature 1 ok")
+    stand_in.read_until(nvml, lambda readings: readings[1].temperature_c is not None)
+    lines = [record.getMessage() for record in caplog.records if "Temperature" in record.getMessage()]
+    assert lines == [
+        f"{SECOND}: nvmlDeviceGetTemperature answers 999 (Unknown); what it tells counts as unknown",
+        f"{SECOND}: nvmlDeviceGetTemperature answers again",
+    ]
+    assert nvml.failed_calls["nvmlDeviceGetTemperature", 999] == 3
+
+
+def test_a_gpu_whose_memory_nobody_can_tell_is_left_out_in_one_line(stand_in, caplog):  # A01
+    stand_in.add("function nvmlDeviceGetMemoryInfo* 0 3")
+    nvml = stand_in.open()
+    assert [gpu.uuid for gpu in nvml.inventory()] == [SECOND]
+    (line,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert line == f"GPU 0 ({FIRST}) is left out: nvmlDeviceGetMemoryInfo_v2 answers 3 (NotSupported)"
+
+
+def test_where_no_gpu_can_be_sold_the_agent_says_so(stand_in):  # A01
+    stand_in.add("function nvmlDeviceGetMemoryInfo* * 3")
+    with pytest.raises(NoGpus, match="NVML lists no GPU that says what it is"):
+        stand_in.open()
+
+
+def test_mig_is_seen_though_its_gpu_tells_no_utilisation(stand_in):  # A05
+    stand_in.add("gpu 1 mig 1", "function nvmlDeviceGetUtilizationRates 1 3")
+    readings = stand_in.open().read()
+    assert states(readings) == [WELL, ("present", "mig_enabled")]
+    assert readings[1].utilisation_percent is None and readings[1].mig_enabled and not readings[1].healthy
+
+
+@pytest.mark.parametrize(
+    ("case", "line"),
+    [
+        ("A08", "function nvmlEventSetCreate * 3"),
+        ("A10", "function nvmlEventSetWait_v2 * 15"),
+        ("A10", "function nvmlEventSetWait_v2 * 999"),
+        ("A10", "function nvmlDeviceRegisterEvents * 4"),
+    ],
+)
+def test_without_xids_it_goes_on_says_so_and_hears_them_again(stand_in, caplog, monkeypatch, case, line):
+    caplog.set_level(logging.INFO, "hourbook.agent")
+    stand_in.add(line)
+    nvml = stand_in.open()
+    _, call, target, _ = line.split()
+    stand_in.read_until(nvml, lambda _: call in caplog.text)
+    assert states(nvml.read()) == [WELL, WELL]
+    assert call in caplog.text
+    stand_in.add(f"function {call} {target} ok")
+    stand_in.read_until(nvml, lambda _: f"{call} answers again" in caplog.text or "Register" in call)
+    time.sleep(0.5)
+    stand_in.add("gpu 0 xid 31")
+    wait_s = 0.1 if "Register" in call else 20
+    seen = stand_in.read_until(nvml, lambda readings: 31 in readings[0].xid, timeout_s=wait_s)
+    assert (31 in seen[0].xid) == ("Register" not in call)
+
+
+def test_a_lost_gpu_is_absent_and_the_others_go_on_though_events_fail_for_it(stand_in):  # A10
+    nvml = stand_in.open()
+    stand_in.add("function nvmlEventSetWait_v2 * 15", "gpu 0 lost 1")
+    assert states(stand_in.read_until(nvml, lambda readings: not readings[0].present)) == [ABSENT, WELL]
+
+
+def test_an_agent_that_knows_its_gpus_starts_with_one_lost(stand_in, caplog):  # A11
+    stand_in.add("gpu 1 xid 79", "gpu 1 lost 1")
+    nvml = stand_in.open(known=(FIRST, SECOND))
+    assert states(nvml.read()) == [WELL, ABSENT]
+
+
+@pytest.mark.parametrize("line", ["gpu 1 hidden 1", "gpu 1 lost 1"])
+def test_only_a_gpu_that_is_lost_or_not_there_any_more_is_absent(stand_in, line):
+    stand_in.add(line)
+    assert states(stand_in.open(known=(FIRST, SECOND)).read()) == [WELL, ABSENT]
+
+
+@pytest.mark.parametrize("does", ["999", "4", "crash", "hang"])
+def test_a_gpu_that_answers_nothing_is_blind_and_not_gone(stand_in, does):
+    if does == "crash":
+        stand_in.add("function nvmlDeviceGetHandleByIndex_v2 1 27")
+    else:
+        stand_in.add(f"function nvmlDevice* 1 {does}")
+    nvml = stand_in.open(known=(FIRST, SECOND))
+    assert states(nvml.read()) == [WELL, BLIND]
+    began = time.monotonic()
+    assert states(nvml.read()) == [WELL, BLIND]
+    assert time.monotonic() - began < 1.5, "a GPU that hangs is not waited for again"
+
+
+@pytest.mark.parametrize(
+    "call", ["nvmlDeviceGetTemperature", "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetUUID"]
+)
+def test_a_call_that_hangs_blinds_its_gpu_alone_and_the_gpu_is_well_again_when_it_returns(stand_in, caplog, call):
+    nvml = stand_in.open(known=(FIRST, SECOND)) if call != "nvmlDeviceGetUUID" else None
+    stand_in.add(f"function {call} 1 hang")
+    nvml = nvml or stand_in.open(known=(FIRST, SECOND))
+    assert states(stand_in.read_until(nvml, lambda readings: readings[1].blind)) == [WELL, BLIND]
+    assert [r.getMessage() for r in caplog.records if f"{call} does not return" in r.getMessage()] != []
+    stand_in.add(f"function {call} 1 ok")
+    assert states(stand_in.read_until(nvml, lambda readings: readings[1].present)) == [WELL, WELL]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("function nvmlInitWithFlags * 18", r"18 \(LibRmVersionMismatch\): the driver was upgraded under"),
+        ("function nvmlInitWithFlags * 9", r"9 \(DriverNotLoaded\): load the driver"),
+        ("function nvmlInitWithFlags * 999", r"nvmlInit\S* answers 999"),
+        ("function nvmlInitWithFlags * hang", "does not return"),
+        ("function nvmlDeviceGetCount_v2 * hang", "does not return"),
+        ("function nvmlInitWithFlags * crash", r"ended \(signal 11\)"),
+    ],
+)
+def test_where_nvml_answers_nothing_the_node_is_blind_says_why_once_and_heals(
+    stand_in, caplog, monkeypatch, line, words
+):
+    monkeypatch.setattr(nvml_process, "RETRY_S_MIN", 0.2)
+    monkeypatch.setattr(nvml_process, "START_S", 3.0)
+    stand_in.add(line)
+    nvml = stand_in.open(known=(FIRST, SECOND))
+    assert states(nvml.read()) == states(nvml.read()) == [BLIND, BLIND]
+    lines = [record.getMessage() for record in caplog.records if "the meter is blind" in record.getMessage()]
+    assert len(lines) == 1
+    assert re.search(words, lines[0]), lines
+    _, call, target, *_ = line.split()
+    stand_in.add(f"function {call} {target} ok")
+    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_child_that_dies_or_stands_still_is_replaced(stand_in, monkeypatch, number):
+    monkeypatch.setattr(nvml_process, "ANSWER_S", 1.0)
+    monkeypatch.setattr(nvml_process, "RETRY_S_MIN", 0.2)
+    nvml = stand_in.open()
+    first = nvml.child_pid
+    os.kill(first, number)
+    assert states(nvml.read()) == [BLIND, BLIND]
+    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert nvml.child_pid != first
+
+
+def test_a_gpu_that_comes_back_after_it_was_lost_is_found_by_a_fresh_child(stand_in, monkeypatch):
+    monkeypatch.setattr(nvml_process, "SPARE_S_MIN", 0.2)
+    stand_in.add("gpu 1 hidden 1")
+    nvml = stand_in.open(known=(FIRST, SECOND))
+    assert states(nvml.read()) == [WELL, ABSENT]
+    stand_in.add("gpu 1 hidden 0")
+    assert states(stand_in.read_until(nvml, lambda readings: readings[1].present)) == [WELL, WELL]
+
+
+def test_without_a_library_an_agent_that_knows_nothing_says_what_is_missing(stand_in, monkeypatch, tmp_path):
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    with pytest.raises(NoGpus, match=r"12 \(LibraryNotFound\): NVIDIA's driver is not installed"):
+        stand_in.open()
+
+
+def test_the_order_of_the_devices_may_change(stand_in):
+    nvml = stand_in.open()
+    stand_in.add("order 1 0", "gpu 1 utilisation 77")
+    again = stand_in.open(known=(FIRST, SECOND))
+    for each in (nvml, again):
+        stand_in.read_until(each, lambda readings: readings[1].utilisation_percent == 77)
+        assert {r.uuid: r.utilisation_percent for r in each.read()} == {FIRST: 0, SECOND: 77}
+
+
+def test_a_process_that_ran_between_two_readings_is_told(stand_in):
+    nvml = stand_in.open()
+    nvml.read()
+    stand_in.add("gpu 0 process 4242 512")
+    time.sleep(1.5)
+    stand_in.add("gpu 0 no_process 1")
+    time.sleep(1.5)
+    assert [process.pid for process in nvml.read()[0].processes] == [4242]
+    assert nvml.read()[0].processes == ()
+
+
+def test_graphics_and_mps_processes_are_told_with_their_kind(stand_in):
+    stand_in.add("gpu 0 process 11 -1 compute", "gpu 0 process 12 4 graphics", "gpu 0 process 13 8 mps")
+    seen = {(process.pid, process.memory_mib, process.kind) for process in stand_in.open().read()[0].processes}
+    assert seen == {(11, 0, "compute"), (12, 4, "graphics"), (13, 8, "mps")}
+
+
+def test_memory_in_use_leaves_out_what_the_driver_keeps_for_itself(stand_in):
+    stand_in.add("gpu 0 reserved_mib 600", "gpu 1 reserved_mib 600", "gpu 1 used_mib 3")
+    assert [reading.memory_used_mib for reading in stand_in.open().read()] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        (["gpu 0 xid 79"], "xid_79"),
+        (["gpu 0 xid 119"], "xid_119"),
+        (["gpu 0 xid 13"], ""),
+        (["gpu 0 xid 94", "gpu 0 ecc_uncorrected 1"], ""),
+        (["gpu 0 ecc_uncorrected 3"], "ecc_uncorrected"),
+        (["gpu 0 recovery_action 2"], "recovery_action"),
+        (["gpu 0 remap_failed 1"], "row_remap_failed"),
+    ],
+)
+def test_the_agents_verdict_names_its_reason_and_lasts_as_the_fault_does(stand_in, lines, fault):
+    nvml = stand_in.open()
+    stand_in.read_until(nvml, lambda _: True)
+    time.sleep(0.3)
+    stand_in.add(*lines)
+    seen = stand_in.read_until(nvml, lambda readings: readings[0].fault == fault and (fault or readings[0].xid))
+    assert state(seen[0]) == ("present", fault)
+    assert seen[0].healthy == (not fault)
+    assert state(nvml.read()[0]) == ("present", fault)
+
+
+def test_a_restarted_agent_takes_no_old_xid_for_a_new_one(stand_in):
+    stand_in.write(scenario_text("site-a", H100_SXM, 1), "gpu 0 xid 79")
+    nvml = stand_in.open()
+    time.sleep(1.2)
+    assert [(reading.xid, reading.fault) for reading in nvml.read()] == [((), "")]
