@@ -35,8 +35,8 @@ const state = {
   beatMs: 0,
   checksum: "–",
   move: 0,
-  candlesOf: "contract",
-  tapeOf: "contract",
+  candlesOf: "product",
+  tapeOf: "product",
 };
 const dirty = new Set();
 let feed;
@@ -188,8 +188,9 @@ function chooseProduct(product) {
   if (!product || product === state.product) return;
   if (state.product) for (const ch of ["curve", "index"]) feed.unsubscribe(ch, state.product);
   leaveContract();
-  leaveContract();
+  followSpan("product", false);
   Object.assign(state, { product, points: [], indexes: [], interval: usualInterval(product) });
+  followSpan("product", true);
   feed.subscribe("curve", product);
   feed.subscribe("index", product);
   mark("products", "strip", "index", "quote", "book");
@@ -209,9 +210,10 @@ function keepChoice() {
   else if (at("follow").checked && !listed(state.contract)) choose(front(), false);
 }
 
-/** The first period that anyone offers, else the first. */
+/** The first period that is offered and was traded, else that is offered, else the first. */
 function front() {
-  return (state.points.find((point) => point.ask) ?? state.points[0]).contract;
+  const offered = state.points.filter((point) => point.ask);
+  return (offered.find((point) => point.last) ?? offered[0] ?? state.points[0]).contract;
 }
 
 /** By hand, only what is offered now: a click may come from a drawing of the product before. */
@@ -223,8 +225,7 @@ function choose(contract, byHand) {
   history.replaceState(null, "", `#${contract}`);
   feed.subscribe("book", contract, { resumable: true });
   feed.subscribe("ticker", contract);
-  followTape(true);
-  followCandles(true);
+  followSpan("contract", true);
   if (byHand) strip.select();
   mark("strip", "quote", "book");
   if (byHand) thaw();
@@ -234,23 +235,32 @@ function leaveContract() {
   if (!state.contract) return;
   feed.unsubscribe("book", state.contract);
   feed.unsubscribe("ticker", state.contract);
-  followTape(false);
-  followCandles(false);
+  followSpan("contract", false);
   state.book.clear();
-  Object.assign(state, { contract: null, ticker: null, trades: [], candles: [], move: 0, checksum: "–" });
+  Object.assign(state, { contract: null, ticker: null, move: 0, checksum: "–" });
+}
+
+/** Follows, or leaves, the tape and the candles where they are those of the contract, or of the product. */
+function followSpan(span, on) {
+  if (state.tapeOf === span) followTape(on);
+  if (state.candlesOf === span) followCandles(on);
 }
 
 function followTape(on) {
   const sym = state[state.tapeOf];
-  if (on) feed.subscribe("trades", sym);
-  else feed.unsubscribe("trades", sym);
+  if (!sym) return;
+  if (on) return feed.subscribe("trades", sym);
+  feed.unsubscribe("trades", sym);
+  state.trades = [];
 }
 
 function followCandles(on) {
   const sym = state[state.candlesOf];
   const options = { interval: state.interval };
-  if (on) feed.subscribe("candles", sym, options);
-  else feed.unsubscribe("candles", sym, options);
+  if (!sym) return;
+  if (on) return feed.subscribe("candles", sym, options);
+  feed.unsubscribe("candles", sym, options);
+  state.candles = [];
 }
 
 // -- what is shown
@@ -350,9 +360,9 @@ function bind() {
     thaw();
   });
   at("contract").addEventListener("change", (event) => choose(event.target.value, true));
-  at("interval").addEventListener("change", (event) => swap(followCandles, () => Object.assign(state, { interval: event.target.value, candles: [] })));
-  at("candle-sym").addEventListener("change", (event) => swap(followCandles, () => Object.assign(state, { candlesOf: event.target.value, candles: [] })));
-  at("tape-sym").addEventListener("change", (event) => swap(followTape, () => Object.assign(state, { tapeOf: event.target.value, trades: [] })));
+  at("interval").addEventListener("change", (event) => swap(followCandles, { interval: event.target.value }));
+  at("candle-sym").addEventListener("change", (event) => swap(followCandles, { candlesOf: event.target.value }));
+  at("tape-sym").addEventListener("change", (event) => swap(followTape, { tapeOf: event.target.value }));
   new ResizeObserver(() => mark("candles")).observe(at("chart"));
   at("freeze").addEventListener("click", freeze);
   bindTheme();
@@ -360,9 +370,9 @@ function bind() {
 }
 
 function swap(follow, change) {
-  if (state.contract) follow(false);
-  change();
-  if (state.contract) follow(true);
+  follow(false);
+  Object.assign(state, change);
+  follow(true);
   thaw();
 }
 
