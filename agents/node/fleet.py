@@ -25,7 +25,7 @@ from agents.node.errors import AgentError, BadConfiguration
 from agents.node.inventory import Driver
 from agents.node.market import OperatorAccount
 from agents.node.node import Node
-from agents.node.policy import Policy, Section
+from agents.node.policy import Policy, PolicyFile, Section
 from agents.node.state import StateFolder
 from schemas.ids import Grade, Identifier
 from schemas.nodes import GpuInventory, GpuReading
@@ -39,11 +39,15 @@ log = logging.getLogger("hourbook.fleet")
 
 
 class Site(Section):
-    """One played site: its policy, its account's API key, and GPUs of one kind. `chip_grade` is one GPU's grade."""
+    """One played site: its policy, its account's API key, and GPUs of one kind. `chip_grade` is one GPU's grade.
+
+    With `policy_file` the site follows that file, as every agent does; `policy` is what it starts with.
+    """
 
     model_config = ConfigDict(strict=False)
 
     policy: Policy
+    policy_file: Path | None = None
     api_key: Identifier
     api_key_file: Path
     token: str
@@ -63,16 +67,23 @@ class Fleet(Section):
     sites: tuple[Site, ...]
 
 
-class FixedPolicy:
-    """A policy that stays as the file had it, but for extending in larger steps: many sites, fewer orders."""
+class SitePolicy:
+    """A site's policy, but for extending in larger steps: many sites, fewer orders. It follows its file, if any."""
 
-    def __init__(self, policy: Policy) -> None:
-        steps = max(policy.extend_by, policy.periods_ahead // EXTENSIONS_PER_WINDOW)
-        self.current = policy.model_copy(update={"extend_by": steps})
+    def __init__(self, site: Site) -> None:
+        self._file = PolicyFile(site.policy_file) if site.policy_file else None
+        self.current = _in_larger_steps(site.policy)
 
     def refresh(self) -> Policy:
         """Returns the policy."""
+        if self._file is not None:
+            self.current = _in_larger_steps(self._file.refresh())
         return self.current
+
+
+def _in_larger_steps(policy: Policy) -> Policy:
+    steps = max(policy.extend_by, policy.periods_ahead // EXTENSIONS_PER_WINDOW)
+    return policy.model_copy(update={"extend_by": steps})
 
 
 class PlayedTelemetry:
@@ -121,7 +132,7 @@ def _make_nodes(fleet: Fleet, http: httpx.AsyncClient, executor: ThreadPoolExecu
             accounts[site.api_key] = OperatorAccount(gateway, BOOK_FRESH_FLEET_S)
         nodes[site.policy.label] = make_node(
             PlayedTelemetry(site),
-            FixedPolicy(site.policy),
+            SitePolicy(site),
             StateFolder(fleet.state_dir / site.policy.label, durable=False),
             delivery,
             accounts[site.api_key],

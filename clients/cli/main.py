@@ -19,6 +19,8 @@ from clients.cli.output import Refused
 GROUPS = (
     "lifecycle",
     "demo",
+    "play",
+    "join",
     "orders",
     "book",
     "accounts",

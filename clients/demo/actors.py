@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
 
 from clients.http import Credentials, load_credentials, new_credentials, open_client, result_of, save_credentials
+from clients.http import key_file as key_file_of
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,23 @@ class Registry:
         self.actors: dict[str, Actor] = {}
 
     def open_account(self, account: str, *scopes: str, **deposits: str) -> Actor:
-        """Opens an account, registers a fresh key for it, and credits deposits given as ASSET="amount"."""
-        credentials = new_credentials(f"key-{account}")
-        key_file = save_credentials(self._actors_dir, credentials)
+        """Opens an account, registers a key for it, and credits deposits given as ASSET="amount".
+
+        Done again, nothing changes: the key that is kept here stays, and no deposit comes twice.
+        """
+        key_id = f"key-{account}"
+        key_file = key_file_of(self._actors_dir, key_id)
+        if key_file.exists():
+            credentials = load_credentials(self._actors_dir, key_id)
+        else:
+            credentials = new_credentials(key_id)
+            save_credentials(self._actors_dir, credentials)
         result_of(self.admin.gateway.post("/v1/accounts", json={"account": account}))
         form = {"account": account, "public_key": credentials.public_key, "scopes": ["read", *scopes]}
         result_of(self.admin.gateway.post("/v1/keys", json=form | {"key_id": credentials.key_id}))
         for asset, amount in deposits.items():
             deposit = {"account": account, "asset": asset, "amount": amount}
-            headers = {"Idempotency-Key": uuid4().hex}
+            headers = {"Idempotency-Key": f"opening-{account}-{asset}"}
             result_of(self.admin.ledger.post("/v1/deposits", json=deposit, headers=headers))
         actor = self.actors[account] = Actor(account, credentials, key_file, self._addresses)
         return actor

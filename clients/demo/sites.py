@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +82,7 @@ class Sites:
 
     def _prepare(self, operator: Actor, label: str, policy: dict) -> Path:
         folder = self._folder / label
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         policy = {"label": label, "idle": {"for_ms": IDLE_FOR_MS}, "hooks": lease_hooks()} | policy
         (folder / "policy.toml").write_text(to_toml(policy))
         config = {
@@ -101,45 +102,103 @@ class Sites:
         site.process = self._start(site.program)
         return site
 
-    def restart(self, site: AgentSite) -> None:
-        """Ends a site's agent as a power cut would, and starts it again."""
+    def cut(self, site: AgentSite) -> None:
+        """Ends a site's agent as a power cut would."""
         site.process.kill()
         site.process.wait()
         self._running.remove((site.program, site.process))
+
+    def start_again(self, site: AgentSite) -> None:
+        """Starts the agent of a site that was cut."""
         site.process = self._start(site.program)
 
-    def inspect(self, site: AgentSite) -> str:
-        """Lets a site's agent inspect its GPUs; returns the inspection's id at the venue."""
+    def restart(self, site: AgentSite) -> None:
+        """Ends a site's agent as a power cut would, and starts it again."""
+        self.cut(site)
+        self.start_again(site)
+
+    def end(self, site: AgentSite) -> None:
+        """Ends a site's agent for good, as its operator would: it takes its capacity out of the books first."""
+        stop(site.program, site.process)
+        self._running.remove((site.program, site.process))
+
+    def pids(self) -> list[int]:
+        """Returns the processes of the agents that run."""
+        return [process.pid for _, process in self._running]
+
+    def inspect(self, site: AgentSite, *uuids: str) -> str:
+        """Lets a site's agent inspect these of its GPUs, all if none is named; returns the inspection's id."""
         nonce = result_of(site.operator.delivery.post("/v1/inspections/nonces", json={}))["nonce"]
-        command = [*site.program.command, "--nonce", nonce, "--inspect"]
+        command = [*site.program.command, "--nonce", nonce, "--inspect", *uuids]
         variables = os.environ | site.program.environment
         done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
         if done.returncode:
             raise DemoFailed(f"the inspection of {site.label} failed: {done.stderr.strip()[-500:]}")
         return json.loads(done.stdout)["inspection_id"]
 
-    def start_fleet(self, periods_ahead: int) -> list[Site]:
-        """Plays every real offer that has a hub as a site of its provider; returns the sites."""
-        offers, _ = load_offers()
+    def start_fleet(self, periods_ahead: int, chosen: list[Site] | None = None) -> list[Site]:
+        """Plays real offers, all that have a hub or those chosen, as sites of their providers; returns the sites."""
+        offers = load_offers()[0] if chosen is None else chosen
         operators = {
             provider: self._registry.open_account(provider, "operate", USD=BOND_DEPOSIT)
             for provider in sorted({site.name.rpartition("-")[0] for site in offers})
         }
-        sites = [_played(site, operators[site.name.rpartition("-")[0]], periods_ahead) for site in offers]
+        sites = [self._played(site, operators[site.name.rpartition("-")[0]], periods_ahead) for site in offers]
         fleet = {
             "venue": venue_addresses(next(iter(operators.values()))),
             "state_dir": str(self._folder / "fleet"),
             "sites": sites,
         }
         path = self._folder / "fleet.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(fleet, indent=1))
         self._start(self._program("fleet", [sys.executable, "-m", "agents.node.fleet", "--config", str(path)], {}))
         return offers
 
+    def set_price(self, label: str, floor_micros: int) -> None:
+        """Writes another floor into the policy file of a site, as its operator would; its agent sees it."""
+        path = self._policy_file(label)
+        policy = tomllib.loads(path.read_text()) | {"price": {"floor": format_micros(floor_micros)}}
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(to_toml(policy))
+        unfinished.replace(path)
+
     def stop(self) -> None:
-        """Stops every agent."""
+        """Stops every agent; all are told before the first is waited for."""
+        for program, process in self._running:
+            if process.poll() is None:
+                process.send_signal(program.stop_signal)
         for program, process in self._running:
             stop(program, process)
+
+    def _policy_file(self, label: str) -> Path:
+        return self._folder / label / "policy.toml"
+
+    def _played(self, site: Site, operator: Actor, periods_ahead: int) -> dict:
+        policy = {
+            "label": site.name,
+            "hub": site.hub,
+            "grade": site.node_grade,
+            "whole_node": site.node_grade != site.grade,
+            "periods_ahead": periods_ahead,
+            "idle": {"for_ms": 0},
+            "price": {"floor": format_micros(site.ask_micros)},
+            "hooks": lease_hooks(),
+        }
+        path = self._policy_file(site.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_toml(policy))
+        return {
+            "policy": policy,
+            "policy_file": str(path),
+            "api_key": operator.credentials.key_id,
+            "api_key_file": str(operator.key_file),
+            "token": enrolment_token(operator),
+            "chip_grade": site.grade,
+            "gpu_name": site.gpu_name,
+            "memory_mib": site.memory_mib,
+            "gpus": site.gpus,
+        }
 
     def _program(self, name: str, command: list[str], variables: dict[str, str]) -> Program:
         return Program(
@@ -149,6 +208,7 @@ class Sites:
             ready=lambda: True,
             environment=ONE_THREAD | variables,
             folder=REPOSITORY,
+            dies_with_parent=True,
         )
 
     def _start(self, program: Program) -> subprocess.Popen[bytes]:
@@ -171,29 +231,6 @@ def enrolment_token(operator: Actor) -> str:
 def venue_addresses(actor: Actor) -> dict[str, str]:
     """Names the services that an agent talks to."""
     return {f"{name}_url": actor.addresses[name] for name in ("gateway", "delivery", "market_data")}
-
-
-def _played(site: Site, operator: Actor, periods_ahead: int) -> dict:
-    policy = {
-        "label": site.name,
-        "hub": site.hub,
-        "grade": site.node_grade,
-        "whole_node": site.node_grade != site.grade,
-        "periods_ahead": periods_ahead,
-        "idle": {"for_ms": 0},
-        "price": {"floor": format_micros(site.ask_micros)},
-        "hooks": lease_hooks(),
-    }
-    return {
-        "policy": policy,
-        "api_key": operator.credentials.key_id,
-        "api_key_file": str(operator.key_file),
-        "token": enrolment_token(operator),
-        "chip_grade": site.grade,
-        "gpu_name": site.gpu_name,
-        "memory_mib": site.memory_mib,
-        "gpus": site.gpus,
-    }
 
 
 def to_toml(table: dict, name: str = "") -> str:

@@ -30,7 +30,7 @@ def scenario_text(
     for index in range(gpus):
         digest = sha256(f"{site}/{index}".encode()).hexdigest()
         facts = {
-            "uuid": f"GPU-{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}",
+            "uuid": _uuid(digest),
             "pci": f"00000000:{0x1B + index:02X}:00.0",
             "serial": str(1_650_000_000_000 + int(digest[32:40], 16)),
             "part": model.part,
@@ -43,6 +43,15 @@ def scenario_text(
         }
         lines += [f"gpu {index} {key} {value}" for key, value in facts.items()]
     return "\n".join(lines) + "\n"
+
+
+def gpu_uuids(site: str, gpus: int) -> list[str]:
+    """Returns the UUIDs that the site's GPUs have in its scenario."""
+    return [_uuid(sha256(f"{site}/{index}".encode()).hexdigest()) for index in range(gpus)]
+
+
+def _uuid(digest: str) -> str:
+    return f"GPU-{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 
 
 def write_scenario(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ def hourbook(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_that_the_readme_promises_is_there():
-    promised = {"up", "down", "status", "logs", "reset", "demo", "test", "bench", "engine"}
+    promised = {"up", "down", "status", "logs", "reset", "demo", "play", "join", "test", "bench", "engine"}
     promised |= {"book", "order", "positions", "balance", "listings", "agent", "version", "now"}
     assert promised <= set(build_app())
 
@@ -77,8 +77,16 @@ def test_the_tests_of_delivery_are_run_alone_by_name_and_once_among_all(pytest_r
     assert [path for path in pytest_runs[1] if path.startswith("tests/unit")] == ["tests/unit"]
 
 
+def test_what_waits_long_is_left_to_ci_and_to_whoever_names_its_suite(pytest_runs, monkeypatch):
+    monkeypatch.setattr(suites, "find_browser", lambda: "/usr/bin/chromium")
+    for suite in (None, "slow", "delivery"):
+        suites.test(suite)
+    assert [run[run.index("-m") + 1] if "-m" in run else None for run in pytest_runs] == ["not slow", "slow", None]
+    assert set(suites.SUITES["slow"]) >= {"tests/delivery", "tests/browser"}
+
+
 def test_every_test_belongs_to_a_suite():
-    paths = [path for suite in suites.SUITES.values() for path in suite]
+    paths = [path for name, suite in suites.SUITES.items() if name != "slow" for path in suite]
     files = [file.relative_to(REPOSITORY).as_posix() for file in (REPOSITORY / "tests").rglob("test_*.py")]
     assert [file for file in files if not any(file.startswith(f"{path}/") for path in paths)] == []
 

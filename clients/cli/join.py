@@ -1,0 +1,88 @@
+"""The command `join`: a newcomer's account in a sandbox, with money, a key of its own, and the next three commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from clients.cli.output import Refused, show
+from clients.cli.session import gateway, ledger, public
+from clients.http import Refusal, key_file, new_credentials, result_of, save_credentials
+from infra.places import data_dir
+
+CURRENCIES = ("CNY", "USD")
+MARGIN_S = 20
+NEXT = """{name} has {amount} of each of {currencies}; the key is in {file}
+(in a sandbox the administrator's key of the data folder opens accounts and credits them; elsewhere the venue does)
+
+1. buy the first hour:  ./hourbook order place {contract} buy {qty} --price {price} --key {name}
+2. get in:              ./hourbook positions --key {name}; ./hourbook access POSITION --key {name}
+3. see the bill:        ./hourbook receipts --key {name}"""
+
+
+def join(
+    name: str,
+    *,
+    amount: Annotated[str, Parameter(help="What is credited, of each currency.")] = "1000.00",
+    json: bool = False,
+) -> None:
+    """Open the account NAME with money and a key of its own, and say what to type next; done again, nothing changes."""
+    file = open_account(name, amount)
+    offer = cheapest_soon()
+    found = {"account": name, "key_file": str(file), "amount": amount, "currencies": list(CURRENCIES), "offer": offer}
+    if json:
+        show(found, json=True)
+    elif offer is None:
+        show(
+            f"{name} has {amount} of each of {', '.join(CURRENCIES)}; nothing is offered now: hourbook products",
+            json=False,
+        )
+    else:
+        terms = {"name": name, "amount": amount, "currencies": " and ".join(CURRENCIES), "file": file}
+        show(NEXT.format(**terms, **offer), json=False)
+
+
+def open_account(name: str, amount: str) -> Path:
+    """Opens the account, registers its key, credits it once; returns the file with the private half of the key."""
+    keys_dir = data_dir() / "keys"
+    path = key_file(keys_dir, name)
+    if not path.exists():
+        credentials = new_credentials(name)
+        form = {"account": name, "key_id": name, "public_key": credentials.public_key}
+        with gateway(None) as client:
+            result_of(client.post("/v1/accounts", json={"account": name}))
+            result_of(client.post("/v1/keys", json=form | {"scopes": ["read", "trade"]}))
+        save_credentials(keys_dir, credentials)
+    with ledger(None) as client:
+        for asset in CURRENCIES:
+            form = {"account": name, "asset": asset, "amount": amount}
+            headers = {"Idempotency-Key": f"join-{name}-{asset}"}
+            try:
+                result_of(client.post("/v1/deposits", json=form, headers=headers))
+            except Refusal as refusal:
+                raise Refused(f"{name} has joined before with another amount: {refusal}") from refusal
+    return path
+
+
+def cheapest_soon() -> dict | None:
+    """Returns the cheapest ask of the product that was traded last, among the next periods whose gate is not near."""
+    import time
+    from datetime import datetime
+
+    with public("market_data", None) as client:
+        traded = result_of(client.get("/v1/trades", params={"limit": 1}))["items"]
+        if not traded:
+            return None
+        product = traded[0]["contract"].rpartition("-")[0]
+        terms = next(row for row in result_of(client.get("/v1/products"))["items"] if row["product"] == product)
+        points = result_of(client.get(f"/v1/curve/{product}"))["points"]
+    soonest = time.time() + terms["gate_lead_s"] + MARGIN_S
+    open_points = [row for row in points if "ask" in row and datetime.fromisoformat(row["start"]).timestamp() > soonest]
+    if not open_points:
+        return None
+    point = min(open_points[:3], key=lambda row: float(row["ask"]))
+    return {"contract": point["contract"], "price": point["ask"], "qty": terms["lot"]}
+
+
+def add_to(app: App) -> None:
+    app.command(join)

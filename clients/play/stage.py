@@ -1,0 +1,93 @@
+"""Sets the stage on a running exchange: products, sites, accounts, money, vouchers; then plays until it is stopped."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clients.demo.actors import Registry
+from clients.demo.sites import Sites
+from clients.http import open_async_client
+from clients.play.cost import OwnCost
+from clients.play.desk import PASSING, Market
+from clients.play.loop import Play
+from clients.play.panels import missing_panels
+from clients.play.people import issue_vouchers, open_accounts, open_desks, people
+from clients.play.sites import PlayedSites
+from clients.play.surplus import Surplus
+from clients.play.telling import Teller
+from infra.reference.offers import load_offers
+
+READY_WITHIN_S = 300.0
+VOUCHER_HUBS = ("CNE", "CNW")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where to play: a running exchange, its folders, and what decides."""
+
+    addresses: dict[str, str]
+    data: Path
+    seed: int
+    sites: int
+    say: Callable[[str], None]
+
+    def play(self, ready: Callable[[str, list[str]], None]) -> None:
+        """Plays until SIGINT or SIGTERM; `ready` gets the product that shows most, and what is missing still."""
+        folder = self.data / "play"
+        keys_dir = self.data / "keys"
+        registry = Registry(self.addresses, keys_dir, folder / "keys")
+        sites = Sites(registry, folder / "sites", self.data / "logs")
+        played = PlayedSites(registry, sites, folder / "sites")
+        tally: Counter[str] = Counter()
+        surplus = Surplus(registry, sites, folder / "sites", self.seed, tally)
+        try:
+            surplus.start()
+            played.start(load_offers()[0], self.sites - 1)
+            products = tuple(played.bases())
+            vouchered = tuple(product for product in products if product.split(".")[1] in VOUCHER_HUBS)
+            everyone = people(products, vouchered or products)
+            open_accounts(registry, everyone)
+            issue_vouchers(registry, self.addresses["kafka"], keys_dir, VOUCHER_HUBS)
+            self.say(f"{len(played.stalls) + 1} sites start, {len(everyone)} traders wait for their asks")
+            asyncio.run(self._run(registry, played, surplus, sites, everyone, tally, ready))
+        finally:
+            sites.stop()
+
+    async def _run(self, registry, played, surplus, sites, everyone, tally, ready) -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        market = Market(self.addresses["market_data"], self.seed)
+        await market.learn(played.bases())
+        desks = open_desks(registry, market, everyone, tally)
+        teller = Teller(market, self.addresses["delivery"], tally, self.say)
+        play = Play(self.seed, market, everyone, desks, played, surplus, teller, OwnCost(sites.pids))
+        try:
+            await _both(play.run(stopping), self._watch(market, ready, stopping))
+        finally:
+            for each in (market, surplus, *desks.values()):
+                await each.close()
+
+    async def _watch(self, market: Market, ready: Callable[[str, list[str]], None], stopping: asyncio.Event) -> None:
+        """Waits until every panel of the page has something to show, and says so."""
+        product, missing = next(iter(market.terms)), ["everything"]
+        deadline = asyncio.get_running_loop().time() + READY_WITHIN_S
+        async with open_async_client(self.addresses["listings"]) as listings:
+            while missing and not stopping.is_set() and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(1)
+                try:
+                    product, missing = await missing_panels(market, listings)
+                except PASSING:
+                    continue
+        if not stopping.is_set():
+            ready(product, missing)
+
+
+async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(one)
+        group.create_task(other)
