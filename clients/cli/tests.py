@@ -28,9 +28,14 @@ SUITES = {
         "tests/integration/delivery",
     ),
     "browser": ("tests/browser",),
+    "slow": ("tests/unit", "tests/property", "tests/integration", "tests/delivery", "tests/browser"),
 }
-Suite = Literal["core", "engine", "api", "faults", "delivery", "browser", "mutants", "sanitizers", "fuzz", "coverage"]
+Suite = Literal[
+    "core", "engine", "api", "faults", "delivery", "browser", "slow", "mutants", "sanitizers", "fuzz", "coverage"
+]
 DEFAULT = ("core", "delivery", "browser")
+# Tests that wait long are marked `slow`: the default leaves them to CI, a suite asked for by name has them all.
+MARKED = {None: ("-m", "not slow"), "slow": ("-m", "slow")}
 # Most of these tests wait for real time: two at a time, each with servers of its own, take little more than one.
 WORKERS = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -47,7 +52,10 @@ def test(
     suite: Suite | None = None,
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
 ) -> int:
-    """Run the tests: without a name core, delivery and browser; what follows the name goes to pytest as it is."""
+    """Run the tests: without a name core, delivery and browser, less those that CI alone runs (`slow`).
+
+    What follows the name goes to pytest as it is. tests/README.md says what each suite catches and how long it takes.
+    """
     from infra.places import REPOSITORY
 
     names = [suite] if suite else list(DEFAULT)
@@ -59,7 +67,7 @@ def test(
     if not paths:
         raise Refused(f"no tests to run for {suite or 'the default suites'}")
     workers = () if suite else WORKERS
-    command = [sys.executable, "-m", "pytest", *workers, *paths, *arguments]
+    command = [sys.executable, "-m", "pytest", *workers, *MARKED.get(suite, ()), *paths, *arguments]
     status = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ)).returncode
     if without_browser:
         say_no_browser()
