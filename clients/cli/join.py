@@ -1,17 +1,20 @@
 """The command `join`: a newcomer's account in a sandbox, with money, a key of its own, and the next three commands."""
 
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import show
 from clients.cli.session import gateway, ledger, public
-from clients.http import Refusal, key_file, new_credentials, result_of, save_credentials
+from clients.http import key_file, new_credentials, result_of, save_credentials
 from infra.places import data_dir
+from schemas.money import parse_micros
 
 CURRENCIES = ("CNY", "USD")
-MARGIN_S = 20
+MARGIN_S, SOON = 20, 3
 NEXT = """{name} has {amount} of each of {currencies}; the key is in {file}
 (in a sandbox the administrator's key of the data folder opens accounts and credits them; elsewhere the venue does)
 
@@ -56,19 +59,12 @@ def open_account(name: str, amount: str) -> Path:
     with ledger(None) as client:
         for asset in CURRENCIES:
             form = {"account": name, "asset": asset, "amount": amount}
-            headers = {"Idempotency-Key": f"join-{name}-{asset}"}
-            try:
-                result_of(client.post("/v1/deposits", json=form, headers=headers))
-            except Refusal as refusal:
-                raise Refused(f"{name} has joined before with another amount: {refusal}") from refusal
+            result_of(client.post("/v1/deposits", json=form, headers={"Idempotency-Key": f"join-{name}-{asset}"}))
     return path
 
 
 def cheapest_soon() -> dict | None:
     """Returns the cheapest ask of the product that was traded last, among the next periods whose gate is not near."""
-    import time
-    from datetime import datetime
-
     with public("market_data", None) as client:
         traded = result_of(client.get("/v1/trades", params={"limit": 1}))["items"]
         if not traded:
@@ -80,7 +76,7 @@ def cheapest_soon() -> dict | None:
     open_points = [row for row in points if "ask" in row and datetime.fromisoformat(row["start"]).timestamp() > soonest]
     if not open_points:
         return None
-    point = min(open_points[:3], key=lambda row: float(row["ask"]))
+    point = min(open_points[:SOON], key=lambda row: parse_micros(row["ask"]))
     return {"contract": point["contract"], "price": point["ask"], "qty": terms["lot"]}
 
 

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -61,7 +62,7 @@ def play(
     return 0
 
 
-def check_periods(addresses: dict[str, str], keys_dir, period_s: int) -> None:
+def check_periods(addresses: dict[str, str], keys_dir: Path, period_s: int) -> None:
     """Lists the products of a new exchange; refuses one whose periods are others than those asked for."""
     from clients.cli.lifecycle import list_products_once
     from clients.http import open_client, result_of

@@ -1,12 +1,14 @@
 """Which panels of the terminal page still have nothing to show: the play is ready when none is left."""
 
+import httpx
+
 from clients.http import result_of
 from clients.play.desk import Market
 
 LISTED = "LISTED"
 
 
-async def missing_panels(market: Market, listings) -> tuple[str, list[str]]:
+async def missing_panels(market: Market, listings: httpx.AsyncClient) -> tuple[str, list[str]]:
     """Returns the product that is traded most, and what its page still lacks."""
     board = result_of(await listings.get("/v1/listings"))["listings"]
     board_missing = [] if any(row["state"] == LISTED for row in board) else ["hardware on the board"]

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 from clients.demo.actors import Actor, Registry
@@ -31,7 +32,7 @@ class Trader(Protocol):
     step: int
     products: tuple[str, ...]
 
-    def decide(self, view: View, turn: int, chance) -> list[Wish]:
+    def decide(self, view: View, turn: int, chance: Random) -> list[Wish]:
         """Returns what to do now."""
         ...
 

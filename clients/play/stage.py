@@ -15,7 +15,7 @@ from clients.play.cost import OwnCost
 from clients.play.desk import PASSING, Market
 from clients.play.loop import Play
 from clients.play.panels import missing_panels
-from clients.play.people import issue_vouchers, open_accounts, open_desks, people
+from clients.play.people import Person, issue_vouchers, open_accounts, open_desks, people
 from clients.play.sites import PlayedSites
 from clients.play.surplus import Surplus
 from clients.play.telling import Teller
@@ -23,6 +23,18 @@ from infra.reference.offers import load_offers
 
 READY_WITHIN_S = 300.0
 VOUCHER_HUBS = ("CNE", "CNW")
+
+
+@dataclass(frozen=True)
+class Company:
+    """Everyone and everything that plays."""
+
+    registry: Registry
+    sites: Sites
+    played: PlayedSites
+    surplus: Surplus
+    everyone: tuple[Person, ...]
+    tally: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -53,23 +65,24 @@ class Stage:
             open_accounts(registry, everyone)
             issue_vouchers(registry, self.addresses["kafka"], keys_dir, VOUCHER_HUBS)
             self.say(f"{len(played.stalls) + 1} sites start, {len(everyone)} traders wait for their asks")
-            asyncio.run(self._run(registry, played, surplus, sites, everyone, tally, ready))
+            asyncio.run(self._run(Company(registry, sites, played, surplus, everyone, tally), ready))
         finally:
             sites.stop()
 
-    async def _run(self, registry, played, surplus, sites, everyone, tally, ready) -> None:
+    async def _run(self, company: Company, ready: Callable[[str, list[str]], None]) -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         market = Market(self.addresses["market_data"], self.seed)
-        await market.learn(played.bases())
-        desks = open_desks(registry, market, everyone, tally)
-        teller = Teller(market, self.addresses["delivery"], tally, self.say)
-        play = Play(self.seed, market, everyone, desks, played, surplus, teller, OwnCost(sites.pids))
+        await market.learn(company.played.bases())
+        desks = open_desks(company.registry, market, company.everyone, company.tally)
+        teller = Teller(market, self.addresses["delivery"], company.tally, self.say)
+        cost = OwnCost(company.sites.pids)
+        play = Play(self.seed, market, company.everyone, desks, company.played, company.surplus, teller, cost)
         try:
             await _both(play.run(stopping), self._watch(market, ready, stopping))
         finally:
-            for each in (market, surplus, *desks.values()):
+            for each in (market, company.surplus, *desks.values()):
                 await each.close()
 
     async def _watch(self, market: Market, ready: Callable[[str, list[str]], None], stopping: asyncio.Event) -> None:
