@@ -12,6 +12,7 @@ from schemas.venue import GpuSeconds, Level, Milliseconds
 NodeState = Literal["enrolled", "active", "quarantined", "lost", "banned"]
 LeaseState = Literal["pending", "ready", "started", "failed", "ended"]
 Quality = Literal["A", "O", "B", "E", "M"]
+VENUE = "venue"
 
 
 # -- the topic `delivery.events`, keyed by node ----------------------------------------------------------------------
@@ -106,6 +107,38 @@ class ReceiptIssued(DeliveryHeader):
     meter_digest: Digest
 
 
+class VenueOutage(DeliveryHeader):
+    """The venue could not take reports from `from_ms` to `to_ms`, as it saw itself; nobody pays for that. `node` is
+    `venue`: it concerns them all.
+    """
+
+    type: Literal["venue_outage"] = "venue_outage"
+    from_ms: Milliseconds
+    to_ms: Milliseconds
+    cause: Literal["service_stopped", "slow", "refused"]
+
+
+class MaintenanceDeclared(DeliveryHeader):
+    """An operator declared maintenance: what is traded on the node from now on is excused in this window."""
+
+    type: Literal["maintenance_declared"] = "maintenance_declared"
+    maintenance_id: Identifier
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+
+
+class GpusRecalled(DeliveryHeader):
+    """The operator of an interruptible position takes GPUs back (none named: all) from `from_ms` on."""
+
+    type: Literal["gpus_recalled"] = "gpus_recalled"
+    recall_id: Identifier
+    position_id: PositionId
+    contract: Contract
+    gpus: tuple[GpuUuid, ...]
+    from_ms: Milliseconds
+    noticed: bool
+
+
 class HardwareInspected(DeliveryHeader):
     """An inspection report of a node's GPUs, whole, for a listing to carry; `account` is the node's operator."""
 
@@ -124,7 +157,10 @@ DeliveryEvent = Annotated[
     | LeaseEnded
     | PositionMetered
     | ReceiptIssued
-    | HardwareInspected,
+    | HardwareInspected
+    | VenueOutage
+    | MaintenanceDeclared
+    | GpusRecalled,
     Field(discriminator="type"),
 ]
 DELIVERY_EVENT: TypeAdapter[DeliveryEvent] = TypeAdapter(DeliveryEvent)
@@ -244,8 +280,15 @@ class MeterRecordView(Model):
 # -- what users read -------------------------------------------------------------------------------------------------
 
 
+class TimeWindow(Model):
+    """A stretch of time, [start_ms, end_ms)."""
+
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+
+
 class NodeView(Model):
-    """GET /v1/nodes: what everyone may know of a node."""
+    """GET /v1/nodes: what everyone may know of a node, with the maintenance that is to come."""
 
     node: NodeId
     account: AccountId
@@ -258,6 +301,34 @@ class NodeView(Model):
     gpus: tuple[GpuUuid, ...]
     fit_gpus: tuple[GpuUuid, ...]
     last_report_ms: Milliseconds | None
+    maintenance: tuple[TimeWindow, ...] = ()
+
+
+class RecallForm(Model):
+    """POST /v1/nodes/{id}/recalls (scope `operate`): takes GPUs of an interruptible position back; none named: all.
+
+    `from_ms` null is the earliest moment with notice. An earlier one is taken, and counts as without notice.
+    """
+
+    position_id: PositionId
+    gpus: tuple[GpuUuid, ...] = ()
+    from_ms: Milliseconds | None = None
+
+
+class RecallView(Model):
+    """A recall as it was written down."""
+
+    recall_id: Identifier
+    position_id: PositionId
+    gpus: tuple[GpuUuid, ...]
+    from_ms: Milliseconds
+    noticed: bool
+
+
+class MaintenanceView(TimeWindow):
+    """A window of maintenance as it was written down (POST /v1/nodes/{id}/maintenance, body TimeWindow)."""
+
+    maintenance_id: Identifier
 
 
 class NodeReview(Model):

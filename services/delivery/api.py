@@ -15,6 +15,7 @@ from schemas.delivery import (
     MeterOutcome,
     MeterRecordView,
     NodeReview,
+    TimeWindow,
 )
 from schemas.delivery import NodeView as NodeFacts
 from schemas.nodes import InspectionReport, NodeReported, Report
@@ -33,6 +34,7 @@ from services.kit.store import Pool
 PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 JSON = "application/json"
 LAST_POSITION = 2**63 - 1
+WINDOWS_SHOWN = 64
 
 
 def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
@@ -202,6 +204,7 @@ async def _meter_record(store: Store, position_id: int, caller: Caller) -> Meter
 
 async def _node_view(store: Store, row) -> NodeFacts:
     node, gpus = node_of(row), await store.gpus(row["node_id"])
+    windows = await store.rows("maintenance_to_come", node.node_id, now_ms(), WINDOWS_SHOWN)
     return NodeFacts(
         node=node.node_id,
         account=node.account,
@@ -214,6 +217,7 @@ async def _node_view(store: Store, row) -> NodeFacts:
         gpus=tuple(gpu.uuid for gpu in gpus),
         fit_gpus=tuple(gpu.uuid for gpu in gpus if gpu.fitness.is_sellable),
         last_report_ms=node.last_live_ms,
+        maintenance=tuple(TimeWindow(**window) for window in windows),
     )
 
 

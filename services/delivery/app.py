@@ -10,10 +10,12 @@ from schemas.topics import METER_REPORTS
 from services.delivery import contracts, handlers, store
 from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes
 from services.delivery.credentials import CredentialBox
+from services.delivery.declarations import add_operator_routes
 from services.delivery.edge import Edge
 from services.delivery.edge_api import add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
 from services.delivery.intake import Intake
+from services.delivery.outages import OutageWatch
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
@@ -51,10 +53,12 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
     await outbox.recover()
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
-    edge, intake = Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher)
+    watch = OutageWatch(settings, effects, readiness)
+    edge, intake = Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher, watch)
     add_edge_routes(app, edge, intake, ChainPlaces(settings, pool, publisher))
     add_public_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator, credentials)
+    add_operator_routes(app, settings, effects, authenticator)
     add_admin_routes(app, effects, authenticator)
     refuse_undeclared_routes(app)
     for relay in (outbox, publisher):
@@ -63,7 +67,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(follow_keys(settings, directory, keys_known))
     tasks.create_task(_follow_events(settings, effects, readiness))
     tasks.create_task(run_broker(_reports(settings, effects, failed)))
-    tasks.create_task(Scheduler(settings, effects).run())
+    tasks.create_task(watch.run())
+    tasks.create_task(Scheduler(settings, effects, watch, readiness).run())
     tasks.create_task(_until(failed))
     await keys_known.wait()
     readiness.done("the API keys")

@@ -17,6 +17,7 @@ from schemas.events import (
     EscrowReleased,
     HardwareLocked,
     HardwareUnlocked,
+    PositionFinalized,
     PositionSettled,
     ProductDefined,
     Trade,
@@ -71,7 +72,7 @@ async def on_trade(store: Store, settings: Settings, event: Trade) -> None:
     await store.run(
         "insert_position",
         *(event.position_id, event.contract, product["product"], event.node, event.buyer, operator, event.qty),
-        *(event.block_id, start_ms, start_ms + product["period_ms"]),
+        *(event.block_id, start_ms, start_ms + product["period_ms"], event.ts_ms),
     )
 
 
@@ -80,7 +81,9 @@ async def on_contract(store: Store, settings: Settings, event: ContractStateChan
     if event.state == "LOCKED":
         await open_gate(store, settings, event.contract, now_ms())
     elif event.state == "METERED":
-        await store.run("note_metered", event.contract, event.ts_ms)
+        product = await store.row("find_product", product_of(event.contract))
+        wait_ms = settings.provisional_ms(product["period_ms"])
+        await store.run("note_metered", event.contract, event.ts_ms, wait_ms)
     elif event.state == "VOID":
         await end_leases(store, event)
 
@@ -99,11 +102,17 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
     receipt = receipt_of(event, product["currency"], tuple(row["gpus"]), settlement)
     document = (event.position_id, event.revision, event.buyer, event.operator, receipt.canonical())
     await store.run("insert_receipt", *document)
-    await store.run("set_position_state", event.position_id, "settled")
-    METERED_GPU_S.labels("contracted").inc(receipt.contracted_gpu_s)
-    METERED_GPU_S.labels("delivered").inc(receipt.delivered_gpu_s)
+    await store.run("note_revision", event.position_id, event.revision)
+    if event.revision == 1:
+        METERED_GPU_S.labels("contracted").inc(receipt.contracted_gpu_s)
+        METERED_GPU_S.labels("delivered").inc(receipt.delivered_gpu_s)
     told = {"contract": event.contract, "revision": event.revision, "meter_digest": event.meter_digest}
     await store.tell(ReceiptIssued, event.node, event.ts_ms, position_id=event.position_id, **told)
+
+
+async def on_final(store: Store, settings: Settings, event: PositionFinalized) -> None:
+    """Nothing changes any more."""
+    await store.run("note_final", event.position_id)
 
 
 async def on_rejected(store: Store, settings: Settings, event: CommandRejected) -> None:
@@ -146,6 +155,7 @@ HANDLERS: dict[type, Callable[[Store, Settings, AnyEvent], Awaitable[None]]] = {
     Trade: on_trade,
     ContractStateChanged: on_contract,
     PositionSettled: on_settled,
+    PositionFinalized: on_final,
     CommandRejected: on_rejected,
     HardwareLocked: on_hardware_locked,
     HardwareUnlocked: on_hardware_unlocked,

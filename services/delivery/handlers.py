@@ -75,7 +75,11 @@ async def take_report(store: Store, settings: Settings, record: NodeReported) ->
         raise Contradiction("broken_chain")
     row = (node.node_id, report.seq, digest, record.received_ms, record.canonical())
     live_ms = None if report.queued else record.received_ms
-    await store.run("insert_meter_report", *row, report.boot_id, live_ms)
+    await store.run("insert_meter_report", *row, report.boot_id, live_ms, record.nonce_issued_ms)
+    heard_ms, interval_ms = node.last_live_ms or 0, settings.limits(node.period_ms).interval_ms
+    if report.queued or record.received_ms - heard_ms > 2 * interval_ms:
+        # It may speak of hours that were settled without it.
+        await store.run("note_change", node.node_id, heard_ms - interval_ms, record.received_ms, record.received_ms)
     if node.state not in nodes.BARRED:
         await nodes.take_fitness(store, node, known.fitness, record)
 
@@ -135,6 +139,7 @@ async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswe
     if record.action == "stop":
         if lease.released_ms is None:
             await store.run("close_access", lease.lease_id, record.received_ms)
+            await store.run("note_change_of", list(lease.position_ids), record.received_ms)
     elif lease.state == "ready" and record.ok:
         await store.run("open_access", lease.lease_id, record.received_ms)
         told = {"lease_id": lease.lease_id, "contract": lease.contract, "gpus": lease.gpus}

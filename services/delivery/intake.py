@@ -18,6 +18,7 @@ from services.delivery.effects import Effects, PromptPublisher, now_ms
 from services.delivery.leases import Lease, next_report_ms, start_of, stop_of
 from services.delivery.metrics import REPORTS
 from services.delivery.nodes import BARRED, take_down
+from services.delivery.outages import OutageWatch
 from services.delivery.reports import (
     Chain,
     NonceStale,
@@ -97,8 +98,8 @@ class Answer:
 class Intake:
     """Takes reports. `run` has to be at work for `take` to return."""
 
-    def __init__(self, settings: Settings, effects: Effects, publisher: PromptPublisher):
-        self._settings, self._effects, self._publisher = settings, effects, publisher
+    def __init__(self, settings: Settings, effects: Effects, publisher: PromptPublisher, watch: OutageWatch):
+        self._settings, self._effects, self._publisher, self._watch = settings, effects, publisher, watch
         self._arrived: list[Arrival] = []
         self._wake = asyncio.Event()
 
@@ -107,10 +108,11 @@ class Intake:
         if report.agent != node_id:
             raise NotThisNode(f"the path names {node_id}, the report {report.agent}")
         arrival = Arrival(report, now_ms(), asyncio.get_running_loop().create_future())
-        self._arrived.append(arrival)
-        self._wake.set()
-        reply = await arrival.reply
-        await self._publisher.published()
+        with self._watch.taking():
+            self._arrived.append(arrival)
+            self._wake.set()
+            reply = await arrival.reply
+            await self._publisher.published()
         REPORTS.labels(reply.status).inc()
         return reply
 

@@ -161,11 +161,17 @@ update node set base_seq = $2, base_hash = $3 where node_id = $1 and base_seq < 
 select hash from meter_report where node_id = $1 and seq = $2;
 
 -- name: insert_meter_report
-with kept as (insert into meter_report (node_id, seq, hash, received_ms, record) values ($1, $2, $3, $4, $5))
+with kept as (insert into meter_report (node_id, seq, hash, received_ms, record, nonce_issued_ms)
+              values ($1, $2, $3, $4, $5, $8))
 update node set boot_id = $6, last_live_ms = coalesce($7, last_live_ms) where node_id = $1;
 
+-- From a time on up to the first report that was surely written after another time.
 -- name: meter_records
-select record from meter_report where node_id = $1 and received_ms >= $2 and seq <= $3 order by seq;
+select record from meter_report
+where node_id = $1 and received_ms >= $2 and seq <= least($4, coalesce((
+    select min(l.seq) from meter_report l where l.node_id = $1 and l.received_ms >= $3 and l.nonce_issued_ms >= $3
+), $4))
+order by seq;
 
 -- name: records_by_seq
 select record from meter_report where node_id = $1 and seq = any($2::bigint[]) order by seq;
@@ -212,9 +218,9 @@ on conflict (product) do update set grade = excluded.grade, hub = excluded.hub, 
 select * from product where product = $1;
 
 -- name: insert_position
-insert into position (position_id, contract, product, node_id, buyer, operator, qty, block_id, start_ms, end_ms, state,
-                      gpus)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', '{}');
+insert into position (position_id, contract, product, node_id, buyer, operator, qty, block_id, start_ms, end_ms,
+                      traded_ms, state, gpus)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'open', '{}');
 
 -- name: split_position
 with rest as (update position set qty = qty - $2 where position_id = $1 and qty > $2 returning position_id)
@@ -233,15 +239,85 @@ select * from position where block_id = $1 and node_id = $2 order by start_ms, p
 update position set state = 'locked', gpus = $2, lease_id = $3, offered_ms = $4 where position_id = $1;
 
 -- name: note_metered
-update position p set state = 'metered', metered_ms = $2, wait_seq = coalesce((select c.seq from chain c
-                      where c.node_id = p.node_id), 0)
+update position set state = 'metered', metered_ms = $2, due_ms = $2::bigint + $3::bigint
 where contract = $1 and state in ('open', 'locked');
 
+-- What was acknowledged until a position is due has to be in the meter before it is settled.
+-- name: note_due
+update position p set wait_seq = coalesce((select c.seq from chain c where c.node_id = p.node_id), 0)
+where state = 'metered' and due_ms <= $1 and wait_seq is null;
+
 -- name: positions_to_settle
-select p.*, n.grade as node_grade, n.last_live_ms,
+select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms,
        greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
-from position p left join node n using (node_id)
-where p.state = 'metered' order by p.position_id limit $1;
+from position p join product d using (product) left join node n using (node_id)
+where p.state = 'metered' and p.due_ms <= $1 order by p.position_id limit $2;
+
+-- name: positions_to_correct
+select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms,
+       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
+from position p join product d using (product) left join node n using (node_id)
+where p.state = 'settled' and p.changed_ms <= $1 and not p.final order by p.changed_ms, p.position_id limit $2;
+
+-- name: note_change
+update position set changed_ms = $4
+where node_id = $1 and state in ('reported', 'settled') and not final and end_ms > $2 and start_ms < $3;
+
+-- name: note_change_everywhere
+update position set changed_ms = $3
+where state in ('reported', 'settled') and not final and end_ms > $1 and start_ms < $2;
+
+-- name: note_change_of
+update position set changed_ms = $2 where position_id = any($1::bigint[]) and state in ('reported', 'settled') and not final;
+
+-- name: note_no_change
+update position set changed_ms = null where position_id = $1 and changed_ms = $2;
+
+-- name: note_revision
+update position set state = 'settled', revision = $2 where position_id = $1;
+
+-- name: note_final
+update position set final = true where position_id = $1;
+
+-- name: mark_alive
+insert into alive_mark (at_ms) values ($1)
+on conflict (only_row) do update set at_ms = greatest(alive_mark.at_ms, excluded.at_ms);
+
+-- name: last_mark
+select at_ms from alive_mark;
+
+-- name: insert_outage
+insert into venue_outage values ($1, $2, $3) on conflict do nothing returning from_ms;
+
+-- name: outages_between
+select from_ms, to_ms from venue_outage where to_ms > $1 and from_ms < $2 order by from_ms, to_ms;
+
+-- name: maintenance_of
+select start_ms, end_ms from maintenance
+where node_id = $1 and end_ms > $2 and start_ms < $3 and declared_ms < $4 order by start_ms, end_ms;
+
+-- name: insert_maintenance
+insert into maintenance values ($1, $2, $3, $4, $5);
+
+-- name: maintenance_to_come
+select start_ms, end_ms from maintenance where node_id = $1 and end_ms > $2 order by start_ms, end_ms limit $3;
+
+-- name: sold_in_window
+select position_id from position
+where node_id = $1 and end_ms > $2 and start_ms < $3 and state in ('open', 'locked') order by position_id limit 1;
+
+-- name: insert_recall
+insert into recall values ($1, $2, $3, $4, $5);
+
+-- Leases of which everything has been taken back.
+-- name: recalled_leases
+select l.* from recall r join lease l on r.position_id = any(l.position_ids)
+where r.from_ms <= $1 and l.ends_ms > $1 and l.state in ('pending', 'ready', 'started')
+  and (cardinality(r.gpus) = 0 or r.gpus @> l.gpus)
+order by l.lease_id for update of l;
+
+-- name: recalls_of
+select gpus, from_ms, declared_ms from recall where position_id = $1 order by from_ms, recall_id;
 
 -- name: set_position_state
 update position set state = $2 where position_id = $1;
@@ -301,7 +377,8 @@ from lease l join node n using (node_id)
 where l.state = 'started' and l.starts_ms <= $1 order by l.lease_id for update of l;
 
 -- name: insert_settlement
-insert into settlement values ($1, $2, $3, $4, $5);
+insert into settlement (position_id, revision, digest, inputs, outcome, noticed, recalled_gpus)
+values ($1, $2, $3, $4, $5, $6, $7) on conflict (position_id, revision) do nothing;
 
 -- name: find_settlement
 select * from settlement where position_id = $1 order by revision desc limit 1;

@@ -13,9 +13,11 @@ from services.delivery.domain import sellable_gpus
 from services.delivery.edge import conclude_challenge, issue_challenge
 from services.delivery.effects import Effects, now_ms
 from services.delivery.handlers import fail_lease
+from services.delivery.outages import OutageWatch
 from services.delivery.settings import Settings
-from services.delivery.settling import settle_due
+from services.delivery.settling import Moment, correct_changed, settle_due
 from services.delivery.store import Store, lease_of, node_of
+from services.kit.readiness import Readiness
 from services.kit.store import AWAY
 
 BEATS_PER_LIFE = 3
@@ -24,9 +26,9 @@ BEATS_PER_LIFE = 3
 class Scheduler:
     """Looks at the clock. What touches money waits for the log's own deadlines, not for this one."""
 
-    def __init__(self, settings: Settings, effects: Effects):
-        self._settings, self._effects = settings, effects
-        self._started_ms, self._beaten_ms = now_ms(), 0
+    def __init__(self, settings: Settings, effects: Effects, watch: OutageWatch, readiness: Readiness):
+        self._settings, self._effects, self._watch, self._readiness = settings, effects, watch, readiness
+        self._beaten_ms = 0
 
     async def run(self) -> None:
         """Runs for ever; sits out a database that is away."""
@@ -41,24 +43,40 @@ class Scheduler:
 
     async def _recover(self, time_ms: int) -> None:
         """Nobody could answer a challenge while we were away: open ones are given out anew, with time to answer."""
+        await self._challenge_anew(time_ms, until_ms=None)
+
+    async def _challenge_anew(self, time_ms: int, until_ms: int | None) -> None:
+        """Gives out anew the open challenges that are due before a time; None: all."""
         async with self._effects.transaction() as store:
             for row in await store.rows("open_challenges_everywhere"):
-                await store.run("void_challenge", row["challenge_id"])
                 asked = Challenge.model_validate_json(row["asked"])
+                if until_ms is not None and asked.deadline_ms > until_ms:
+                    continue
+                await store.run("void_challenge", row["challenge_id"])
                 deadline_ms = max(asked.deadline_ms, time_ms + self._settings.challenge_restart_ms)
                 target = (row["node_id"], row["cause"], list(asked.gpu_uuids), time_ms, deadline_ms, row["lease_id"])
                 await issue_challenge(store, self._settings, *target)
                 await store.run("offer_anew", row["lease_id"], time_ms)
 
     async def _step(self, time_ms: int) -> None:
+        self._watch.look_at_clock(time_ms)
+        is_away = self._watch.is_away
+        if not is_away and self._watch.take_end():
+            await self._challenge_anew(time_ms, time_ms + self._settings.challenge_restart_ms)
         async with self._effects.transaction() as store:
-            await self._give_up_late(store, time_ms)
+            if not is_away:
+                await self._give_up_late(store, time_ms)
             await self._end_leases(store, time_ms)
+            if not is_away:
+                await self._fail_silent(store, time_ms)
             await self._challenge_nodes(store, time_ms)
             is_time = time_ms - self._beaten_ms >= self._settings.liveness_ms_min // BEATS_PER_LIFE
             self._beaten_ms = time_ms if is_time else self._beaten_ms
             await self._beat(store, is_time)
-        await settle_due(self._effects, self._settings, self._started_ms, time_ms)
+        if not is_away and not self._readiness.waiting:
+            moment = Moment(time_ms, self._watch.back_ms)
+            await settle_due(self._effects, self._settings, moment)
+            await correct_changed(self._effects, self._settings, moment)
 
     async def _give_up_late(self, store: Store, time_ms: int) -> None:
         for row in await store.rows("late_challenges", time_ms):
@@ -74,8 +92,12 @@ class Scheduler:
             await store.run("set_lease_state", lease.lease_id, "ended", "")
             told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": True, "reason": "ended"}
             await store.tell(LeaseEnded, lease.node, time_ms, **told)
+        for row in await store.rows("recalled_leases", time_ms):
+            await fail_lease(store, lease_of(row), "recalled", time_ms)
+
+    async def _fail_silent(self, store: Store, time_ms: int) -> None:
         for row in await store.rows("silent_leases", time_ms):
-            heard_ms = max(row["last_live_ms"] or 0, self._started_ms)
+            heard_ms = max(row["last_live_ms"] or 0, self._watch.back_ms)
             if time_ms - heard_ms > self._settings.limits(row["period_ms"]).silence_ms_max:
                 await fail_lease(store, lease_of(row), "silent", time_ms)
 

@@ -5,6 +5,14 @@ from services.delivery.challenges import ChallengeRules
 from services.delivery.reports import ReportLimits
 from services.kit.settings import Settings as KitSettings
 
+GRACES_PER_PERIOD = 120
+NOTICES_PER_PERIOD = 30  # 120 s of an hour
+
+
+def notice_ms(period_ms: int) -> int:
+    """Returns how long before a recall in tier I has to be declared (MARKET.md: 120 s, scaled with the period)."""
+    return period_ms // NOTICES_PER_PERIOD
+
 
 class Settings(KitSettings):
     """Besides the shared settings: how long news gathers, how often nodes report, how hard challenges are, who enrols.
@@ -31,6 +39,15 @@ class Settings(KitSettings):
     challenge_restart_ms: int = 15_000
     throttle_ms_max: int = 60_000
     inspection_nonce_ms: int = 600_000
+    mark_interval_s: float = 1.0
+    outage_ms_min: int = 3_000
+    provisional_permille: int = 250
+    correction_delay_ms: int = 3_000
+    maintenance_ahead_ms: int = 60_000
+    maintenance_ms_max: int = 7 * 86_400_000
+    maintenance_windows_max: int = 64
+    opening_grace_ms_max: int = 30_000
+    opening_grace_ms_min: int = 2_000
     scheduler_interval_s: float = 0.5
     delivery_page_rows_max: int = 200
 
@@ -41,6 +58,14 @@ class Settings(KitSettings):
         if period_ms is not None:
             interval_ms = report_interval_ms(period_ms, longest_ms, self.reports_per_period)
         return ReportLimits(interval_ms, nonce_ms_max=3 * longest_ms)
+
+    def provisional_ms(self, period_ms: int) -> int:
+        """Returns how long after the grace a position waits for reports: 15 minutes of an hour."""
+        return max(self.limits(period_ms).interval_ms, period_ms * self.provisional_permille // 1000)
+
+    def opening_grace_ms(self, period_ms: int) -> int:
+        """Returns how long the opening of a lease may take at nobody's expense."""
+        return min(self.opening_grace_ms_max, max(self.opening_grace_ms_min, period_ms // GRACES_PER_PERIOD))
 
     def liveness_ms(self, limits: ReportLimits) -> int:
         """Returns how long one heartbeat keeps asks alive."""

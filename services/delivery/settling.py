@@ -1,53 +1,102 @@
-"""After METERED: once all reports that were acknowledged are in, the meter speaks and the engine is told, once."""
+"""What the meter says of a position goes to the engine: once when it is due, again when what came since changes it."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from schemas.delivery import MeterInputs, MeterOutcome, PositionMetered
-from schemas.ids import product_of
+from schemas.delivery import Excuse, MeterInputs, MeterOutcome, PositionMetered, Recall
 from schemas.nodes import NodeReported
+from schemas.receipts import Receipt
 from schemas.venue import SettlePosition
 from services.delivery.domain import memory_min_mib
 from services.delivery.effects import Effects
 from services.delivery.meter import cite_report, measure, meter_digest
-from services.delivery.settings import Settings
+from services.delivery.settings import Settings, notice_ms
 from services.delivery.store import Store, lease_of, pack
 
 POSITIONS_PER_TURN = 16
-REVISION = 1
+POSITIONS_LOOKED_AT = 256
 
 
-def may_settle(row, started_ms: int, now_ms: int, hold_ms: int) -> bool:
-    """Says whether a metered position's reports are complete.
+@dataclass(frozen=True)
+class Moment:
+    """Now, and since when the venue has been there without a break."""
 
-    They are when the meter has what was acknowledged, and the node has reported live since the end: what it had queued
-    came before that. A node that stays away, or could not reach us because we were away, is waited for a little.
+    now_ms: int
+    back_ms: int
+
+
+def may_settle(row: Mapping, moment: Moment, hold_ms: int) -> bool:
+    """Says whether the reports of a position that is due are complete.
+
+    They are when the meter has what was acknowledged until then, and the node has reported live since its end and since
+    we were away: what it had queued came before that. A node that stays away is waited for a little.
     """
     if not row["gpus"]:
         return True
-    if row["meter_seq"] < row["wait_seq"]:
+    if row["wait_seq"] is None or row["meter_seq"] < row["wait_seq"]:
         return False
-    heard_since = row["last_live_ms"] is not None and row["last_live_ms"] >= row["end_ms"]
-    return heard_since or now_ms >= max(row["metered_ms"], started_ms) + hold_ms
+    heard_since = row["last_live_ms"] is not None and row["last_live_ms"] >= max(row["end_ms"], moment.back_ms)
+    return heard_since or moment.now_ms >= moment.back_ms + hold_ms
 
 
-async def settle_due(effects: Effects, settings: Settings, started_ms: int, now_ms: int) -> None:
-    """Settles the positions whose reports are complete, a few in each transaction."""
+async def settle_due(effects: Effects, settings: Settings, moment: Moment) -> None:
+    """Settles the positions that are due and complete, a few in each transaction."""
     async with effects.transaction() as store:
-        for row in await store.rows("positions_to_settle", POSITIONS_PER_TURN):
-            product = await store.row("find_product", product_of(row["contract"]))
-            hold_ms = settings.limits(product["period_ms"]).gap_ms_max
-            if may_settle(row, started_ms, now_ms, hold_ms):
-                await _settle(store, settings, row, product["period_ms"], now_ms)
+        await store.run("note_due", moment.now_ms)
+        settled = 0
+        for row in await store.rows("positions_to_settle", moment.now_ms, POSITIONS_LOOKED_AT):
+            if settled < POSITIONS_PER_TURN and may_settle(row, moment, settings.limits(row["period_ms"]).gap_ms_max):
+                await _send(store, row, await measure_position(store, settings, row), 1, moment.now_ms)
+                settled += 1
 
 
-async def _settle(store: Store, settings: Settings, row, period_ms: int, now_ms: int) -> None:
-    lease_row = await store.row("find_lease", row["lease_id"])
+async def correct_changed(effects: Effects, settings: Settings, moment: Moment) -> None:
+    """Measures again what something came for after its settlement, until it is final; tells the engine what changed.
+
+    It waits a little, since reports and outages come in numbers.
+    """
+    quiet_ms = settings.correction_delay_ms
+    if moment.now_ms < moment.back_ms + quiet_ms:
+        return
+    async with effects.transaction() as store:
+        for row in await store.rows("positions_to_correct", moment.now_ms - quiet_ms, POSITIONS_PER_TURN):
+            measured = await measure_position(store, settings, row)
+            standing = await store.row("find_receipt", row["position_id"])
+            if standing is not None and differs(measured.outcome, Receipt.model_validate_json(standing["document"])):
+                await _send(store, row, measured, row["revision"] + 1, moment.now_ms)
+            await store.run("note_no_change", row["position_id"], row["changed_ms"])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The meter's word on a position, and what it was made of."""
+
+    inputs: MeterInputs
+    outcome: MeterOutcome
+
+
+def differs(outcome: MeterOutcome, standing: Receipt) -> bool:
+    """Says whether a measurement says something else to the engine than what stands."""
+    recall = (standing.terms.noticed, standing.terms.recalled_gpus) if standing.terms else (False, 0)
+    return (
+        outcome.delivered_gpu_s,
+        outcome.excused_gpu_s,
+        outcome.used_gpu_s,
+        outcome.noticed,
+        outcome.recalled_gpus,
+    ) != (standing.delivered_gpu_s, standing.excused_gpu_s, standing.used_gpu_s, *recall)
+
+
+async def measure_position(store: Store, settings: Settings, row: Mapping) -> Measured:
+    """Measures a position on everything that is known now. `row` is one of `positions_to_settle`."""
+    lease_row, period_ms = await store.row("find_lease", row["lease_id"]), row["period_ms"]
     lease = None if lease_row is None else lease_of(lease_row)
     limits = settings.limits(period_ms)
-    raws = []
+    since_ms, raws = row["start_ms"] - 4 * limits.gap_ms_max, []
     if lease is not None:
-        since_ms = row["start_ms"] - 4 * limits.gap_ms_max
-        raws = await store.rows("meter_records", row["node_id"], since_ms, row["meter_seq"])
+        span = (row["node_id"], since_ms, row["end_ms"], row["meter_seq"])
+        raws = await store.rows("meter_records", *span)
     facts = {
         "position_id": row["position_id"],
         "contract": row["contract"],
@@ -63,12 +112,34 @@ async def _settle(store: Store, settings: Settings, row, period_ms: int, now_ms:
         "memory_min_mib": memory_min_mib(row["node_grade"] or ""),
         "gap_ms_max": limits.gap_ms_max,
         "throttle_ms_max": min(settings.throttle_ms_max, limits.silence_ms_max),
+        "opening_grace_ms": settings.opening_grace_ms(period_ms),
+        "notice_ms": notice_ms(period_ms),
+        "provisional_ms": row["due_ms"],
+        "excuses": await _excuses(store, row, since_ms),
+        "recalls": await _recalls(store, row),
     }
-    inputs, outcome = await asyncio.to_thread(_measure, facts, [raw["record"] for raw in raws])
-    digest = meter_digest(inputs)
-    documents = (pack(inputs.canonical()), pack(outcome.canonical()))
-    await store.run("insert_settlement", row["position_id"], REVISION, digest, *documents)
-    await store.command(settle_command(row["position_id"], outcome, digest))
+    return Measured(*await asyncio.to_thread(_measure, facts, [raw["record"] for raw in raws]))
+
+
+async def _excuses(store: Store, row: Mapping, since_ms: int) -> tuple[Excuse, ...]:
+    outages = await store.rows("outages_between", since_ms, row["end_ms"])
+    window = (row["node_id"], row["start_ms"], row["end_ms"], row["traded_ms"] or 0)
+    maintenance = await store.rows("maintenance_of", *window)
+    kinds = [*(("venue_outage", tuple(each)) for each in outages), *(("maintenance", tuple(m)) for m in maintenance)]
+    return tuple(Excuse(start_ms=start_ms, end_ms=end_ms, kind=kind) for kind, (start_ms, end_ms) in kinds)
+
+
+async def _recalls(store: Store, row: Mapping) -> tuple[Recall, ...]:
+    rows = await store.rows("recalls_of", row["position_id"])
+    return tuple(Recall(**(dict(each) | {"gpus": tuple(each["gpus"])})) for each in rows)
+
+
+async def _send(store: Store, row: Mapping, measured: Measured, revision: int, now_ms: int) -> None:
+    outcome, digest = measured.outcome, meter_digest(measured.inputs)
+    documents = (pack(measured.inputs.canonical()), pack(outcome.canonical()))
+    recall = (outcome.noticed, outcome.recalled_gpus)
+    await store.run("insert_settlement", row["position_id"], revision, digest, *documents, *recall)
+    await store.command(settle_command(row["position_id"], revision, outcome, digest))
     await store.run("set_position_state", row["position_id"], "reported")
     await store.tell(
         PositionMetered,
@@ -76,7 +147,7 @@ async def _settle(store: Store, settings: Settings, row, period_ms: int, now_ms:
         now_ms,
         position_id=row["position_id"],
         contract=row["contract"],
-        revision=REVISION,
+        revision=revision,
         contracted_gpu_s=row["qty"] * (row["end_ms"] - row["start_ms"]) // 1000,
         delivered_gpu_s=outcome.delivered_gpu_s,
         excused_gpu_s=outcome.excused_gpu_s,
@@ -84,16 +155,16 @@ async def _settle(store: Store, settings: Settings, row, period_ms: int, now_ms:
     )
 
 
-def settle_command(position_id: int, outcome: MeterOutcome, digest: str) -> SettlePosition:
+def settle_command(position_id: int, revision: int, outcome: MeterOutcome, digest: str) -> SettlePosition:
     """Returns the command that carries the meter's word to the engine."""
     return SettlePosition(
         position_id=position_id,
-        revision=REVISION,
+        revision=revision,
         excused_gpu_s=outcome.excused_gpu_s,
         delivered_gpu_s=outcome.delivered_gpu_s,
         used_gpu_s=outcome.used_gpu_s,
-        noticed=False,
-        recalled_gpus=0,
+        noticed=outcome.noticed,
+        recalled_gpus=outcome.recalled_gpus,
         meter_digest=digest,
     )
 

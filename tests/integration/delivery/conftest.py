@@ -236,7 +236,7 @@ class Venue:
         async def has_lease() -> bool:
             return bool(agent.leases)
 
-        await self.wait_for(has_lease, 40)
+        await self.wait_for(has_lease, 60)
         return next(iter(agent.leases.values())).starts_ms / 1000
 
     async def settled(self, buyer: str, count: int, within_s: float = 60) -> list[AnyEvent]:

@@ -213,7 +213,7 @@ async def broken(venue: Venue) -> dict[str, Delivery]:
     for seed in range(2, 2 + len(breaks)):
         await venue.join(f"ops-{seed}", "operate")
         clients.append(await venue.join(f"buyer-{seed}", "read", "trade"))
-    contracts = venue.contracts(len(breaks), ahead_s=10)
+    contracts = venue.contracts(len(breaks), ahead_s=20)
     runs = [deliver(venue, clients[n], 2 + n, contracts[n], each) for n, each in enumerate(breaks.values())]
     return dict(zip(breaks, await asyncio.gather(*runs), strict=True))
 

@@ -5,8 +5,8 @@ from cryptography.exceptions import InvalidTag
 
 from services.delivery.credentials import CredentialBox
 from services.delivery.gate import answer_deadline_ms
-from services.delivery.settings import Settings
-from services.delivery.settling import may_settle
+from services.delivery.settings import Settings, notice_ms
+from services.delivery.settling import Moment, may_settle
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,6 @@ METERED = {
     "wait_seq": 10,
     "last_live_ms": 100_000,
     "end_ms": 100_000,
-    "metered_ms": 110_000,
 }
 
 
@@ -46,19 +45,29 @@ METERED = {
     [
         ({}, 110_000, True),
         ({"meter_seq": 9}, 999_000, False),
+        ({"wait_seq": None}, 999_000, False),
         ({"last_live_ms": 99_999}, 119_999, False),
         ({"last_live_ms": 99_999}, 120_000, True),
         ({"last_live_ms": None}, 120_000, True),
         ({"gpus": [], "meter_seq": 0}, 110_000, True),
     ],
 )
-def test_a_position_settles_when_its_reports_are_in_or_the_node_stays_away(changes, now_ms, settles):
-    assert may_settle(METERED | changes, started_ms=0, now_ms=now_ms, hold_ms=10_000) is settles
+def test_a_position_that_is_due_settles_when_its_reports_are_in_or_the_node_stays_away(changes, now_ms, settles):
+    assert may_settle(METERED | changes, Moment(now_ms, back_ms=80_000), hold_ms=40_000) is settles
 
 
-def test_after_our_own_restart_silent_nodes_get_time_to_bring_their_reports():
-    silent = METERED | {"last_live_ms": 50_000}
-    assert [may_settle(silent, 200_000, now_ms, 10_000) for now_ms in (209_999, 210_000)] == [False, True]
+def test_after_an_outage_of_ours_silent_nodes_get_time_to_bring_their_reports():  # A18
+    silent = METERED | {"last_live_ms": 150_000}
+    assert [may_settle(silent, Moment(now_ms, 200_000), 10_000) for now_ms in (209_999, 210_000)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("period_s", "figures"), [(3_600, (900, 30, 120)), (60, (15, 2, 2)), (20, (5, 2, 0.666)), (3, (1, 2, 0.1))]
+)
+def test_provisional_time_grace_of_opening_and_notice_scale_with_the_period(period_s, figures):
+    settings, period_ms = Settings(), period_s * 1000
+    found = (settings.provisional_ms(period_ms), settings.opening_grace_ms(period_ms), notice_ms(period_ms))
+    assert tuple(ms / 1000 for ms in found) == figures
 
 
 def test_a_credential_opens_for_its_own_lease_alone(tmp_path):
