@@ -311,8 +311,8 @@ insert into recall values ($1, $2, $3, $4, $5);
 
 -- Leases of which everything has been taken back.
 -- name: recalled_leases
-select l.* from recall r join lease l on r.position_id = any(l.position_ids)
-where r.from_ms <= $1 and l.ends_ms > $1 and l.state in ('pending', 'ready', 'started')
+select l.* from recall r join position p using (position_id) join lease l on l.lease_id = p.lease_id
+where r.from_ms <= $1 and p.end_ms > $1 and l.state in ('pending', 'ready', 'started')
   and (cardinality(r.gpus) = 0 or r.gpus @> l.gpus)
 order by l.lease_id for update of l;
 
