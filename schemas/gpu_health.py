@@ -60,6 +60,7 @@ RECOVERY_FAULT = "recovery_action"
 MIG_FAULT = "mig_enabled"
 MEMORY_FAULT = "too_little_memory"
 UNHEALTHY = "unhealthy"
+THROTTLED = "throttled"
 REMAP_PENDING = "row_remap_pending"
 FABRIC_FAULT = "fabric_not_ready"
 NVLINK_FAULT = "nvlink_down"
@@ -112,7 +113,8 @@ def fault_of(reading: GpuReading | None, memory_mib_min: int) -> str:
 def degradation_of(reading: GpuReading, whole_node: bool) -> str:
     """Says why a GPU should get no new buyer though its running hour goes on; "" where nothing speaks against it.
 
-    The links between the GPUs count only where eight go as one (`whole_node`).
+    The links between the GPUs count only where eight go as one (`whole_node`). A slowdown by the hardware counts when
+    the agent withholds the GPU for it, which it does after it has lasted.
     """
     if degrading := DEGRADING_XIDS.keys() & set(reading.xid):
         return f"xid_{min(degrading)}"
@@ -122,7 +124,7 @@ def degradation_of(reading: GpuReading, whole_node: bool) -> str:
         return FABRIC_FAULT
     if whole_node and reading.nvlinks_down:
         return NVLINK_FAULT
-    return ""
+    return THROTTLED if reading.withheld == THROTTLED else ""
 
 
 def is_lasting(fault: str) -> bool:

@@ -160,7 +160,8 @@ class Nvml:
         reading = reading_of(uuid, gpu, xids)
         health = next_health(self._health.get(uuid, GpuHealth()), reading, "this start", 0)
         self._health[uuid] = health
-        return reading.model_copy(update={"healthy": not health.fault, "fault": health.fault})
+        verdict = {"healthy": not health.fault, "fault": health.fault, "withheld": health.degraded}
+        return reading.model_copy(update=verdict)
 
     def _learn_driver(self, system: dict[str, Any]) -> None:
         library, simulated = system["library"], system["simulated"]

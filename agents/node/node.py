@@ -153,7 +153,8 @@ class Node:
             self._loops.spawn("a lease", task)
         window_end_ms = mono_ms()
         leased = self._parts.lessor.book.leased_gpus()
-        self._idle.observe(self._readings, leased, self._parts.policy.current.idle, window_end_ms)
+        policy = self._parts.policy.current
+        self._readings = self._idle.observe(self._readings, leased, policy.idle, window_end_ms, policy.whole_node)
         driver = self._parts.telemetry.driver
         self._chain.append(
             agent=self._enrolment.node_id,

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from agents.node.errors import BadConfiguration
 from agents.node.files import CONTROLS, program_problem, read_toml
+from agents.node.fitness import Offerability
 from agents.node.notices import Notices
 from schemas.base import Model
 from schemas.ids import Grade, Hub, Tier, lot_of
@@ -17,8 +18,6 @@ from schemas.nodes import GpuReading, Name
 PERIODS_AHEAD_DEFAULT = 48
 IDLE_FOR_MS_MAX = 30 * 24 * 3600 * 1000
 ARGUMENTS_MAX = 256
-QUIET = frozenset({"other"})
-TENANT_AND_QUIET = frozenset({"other", "lease", "unknown"})
 
 
 def _is_price(text: str) -> str:
@@ -61,9 +60,10 @@ class Section(Model):
 
 
 class IdleRule(Section):
-    """A GPU is idle when its utilisation stayed below this for so long and no process is on it."""
+    """A GPU is idle when utilisation and memory in use stayed below these for so long and no process is on it."""
 
     utilisation_below_percent: Annotated[int, Field(ge=1, le=100)] = 5
+    memory_below_mib: Annotated[int, Field(ge=1)] = 1024
     for_ms: Annotated[int, Field(ge=0, le=IDLE_FOR_MS_MAX)] = 60_000
 
 
@@ -181,14 +181,26 @@ class IdleWatch:
 
     def __init__(self) -> None:
         self._fit_since_ms: dict[str, int] = {}
+        self._offerability = Offerability()
 
-    def observe(self, readings: tuple[GpuReading, ...], leased: frozenset[str], rule: IdleRule, mono_ms: int) -> None:
-        """Takes down one reading of every GPU. A leased GPU may be busy: that is its buyer."""
+    def observe(
+        self,
+        readings: tuple[GpuReading, ...],
+        leased: frozenset[str],
+        rule: IdleRule,
+        mono_ms: int,
+        whole_node: bool = False,
+    ) -> tuple[GpuReading, ...]:
+        """Takes down one reading of every GPU; returns them with the reason for which one is withheld."""
+        judged = []
         for reading in readings:
-            if is_fit(reading, reading.uuid in leased, rule):
-                self._fit_since_ms.setdefault(reading.uuid, mono_ms)
-            else:
+            withheld = self._offerability.judge(reading, reading.uuid in leased, rule, whole_node)
+            if withheld:
                 self._fit_since_ms.pop(reading.uuid, None)
+            else:
+                self._fit_since_ms.setdefault(reading.uuid, mono_ms)
+            judged.append(reading.model_copy(update={"withheld": withheld}))
+        return tuple(judged)
 
     def sellable(self, policy: Policy, gpus: int, mono_ms: int) -> int:
         """Returns how many of the node's GPUs may stand in the book."""
@@ -196,12 +208,3 @@ class IdleWatch:
         if policy.whole_node:
             return gpus if fit == gpus and not policy.reserve_gpus else 0
         return max(fit - policy.reserve_gpus, 0)
-
-
-def is_fit(reading: GpuReading, leased: bool, rule: IdleRule) -> bool:
-    """Tells whether a GPU can serve a buyer now: there, healthy, and nobody else's."""
-    if not (reading.present and reading.healthy):
-        return False
-    if any(process.whose not in (TENANT_AND_QUIET if leased else QUIET) for process in reading.processes):
-        return False
-    return leased or (reading.utilisation_percent or 0) < rule.utilisation_below_percent

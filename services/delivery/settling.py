@@ -93,7 +93,9 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
     lease_row, period_ms = await store.row("find_lease", row["lease_id"]), row["period_ms"]
     lease = None if lease_row is None else lease_of(lease_row)
     limits = settings.limits(period_ms)
-    since_ms, raws = row["start_ms"] - 4 * limits.gap_ms_max, []
+    # From the gate on, where the venue's own record of faults was asked last: what came since then lasts (M21).
+    gate_ms = min(row["start_ms"], row["offered_ms"] or row["start_ms"])
+    since_ms, raws = gate_ms - 4 * limits.gap_ms_max, []
     if lease is not None:
         span = (row["node_id"], since_ms, row["end_ms"], row["meter_seq"])
         raws = await store.rows("meter_records", *span)

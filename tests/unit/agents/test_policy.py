@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from agents.node.errors import BadConfiguration
-from agents.node.policy import IdleRule, IdleWatch, Policy, PolicyFile, is_fit, never_sells
+from agents.node.fitness import hindrance_of
+from agents.node.policy import IdleRule, IdleWatch, Policy, PolicyFile, never_sells
 from schemas.nodes import GpuProcess, GpuReading
 
 MINIMAL = 'label = "a"\nhub = "CNE"\nprice.floor = "12.84"\nhooks.start = ["true"]\nhooks.stop = ["true"]\n'
@@ -43,27 +44,63 @@ def policy(**changes) -> Policy:
 
 
 @pytest.mark.parametrize(
-    "changes, leased, fit",
+    "changes, leased, hindrance",
     [
-        ({}, False, True),
-        ({"present": False}, False, False),
-        ({"healthy": False}, False, False),
-        ({"utilisation_percent": 4}, False, True),
-        ({"utilisation_percent": 5}, False, False),
-        ({"utilisation_percent": 100}, True, True),
-        ({"processes": (STRANGER,)}, False, False),
-        ({"processes": (STRANGER,)}, True, False),
-        ({"processes": (BUYER,)}, True, True),
-        ({"healthy": False}, True, False),
-        ({"processes": (BUYER,)}, False, False),
-        ({"processes": (ENDED,)}, False, False),  # A36
-        ({"processes": (HIDDEN,)}, False, False),  # A26
-        ({"processes": (HIDDEN,)}, True, True),  # A26
-        ({"processes": (MONITOR,)}, False, True),
+        ({}, False, ""),
+        ({"present": False}, False, "gpu_lost"),
+        ({"healthy": False}, False, "unhealthy"),
+        ({"utilisation_percent": 4}, False, ""),
+        ({"utilisation_percent": 5}, False, "busy_without_process"),
+        ({"utilisation_percent": 100}, True, ""),
+        ({"processes": (STRANGER,)}, False, "not_idle_with_process"),
+        ({"processes": (STRANGER,)}, True, "not_idle_with_process"),
+        ({"processes": (BUYER,)}, True, ""),
+        ({"healthy": False}, True, "unhealthy"),
+        ({"processes": (BUYER,)}, False, "not_idle_with_process"),
+        ({"processes": (ENDED,)}, False, "not_idle_with_process"),  # A36
+        ({"processes": (HIDDEN,)}, False, "not_idle_with_process"),  # A26
+        ({"processes": (HIDDEN,)}, True, ""),  # A26
+        ({"utilisation_percent": 100}, False, "busy_without_process"),  # A17
+        ({"utilisation_percent": 50, "processes": (MONITOR,)}, False, "busy"),
+        ({"utilisation_percent": None, "memory_used_mib": None}, False, ""),
+        ({"memory_used_mib": 1023}, False, ""),
+        ({"memory_used_mib": 1024}, False, "memory_without_process"),
+        ({"memory_used_mib": 60_000}, True, ""),
+        ({"processes_unknown": True}, False, "processes_unknown"),  # A07
+        ({"mig_enabled": True, "utilisation_percent": None}, False, "mig_enabled"),  # A05
+        ({"present": False, "healthy": False, "blind": True}, True, "meter_blind"),
+        ({"remap_pending": True}, True, "row_remap_pending"),
+        ({"recovery_action": 1}, False, "recovery_action"),
+        ({"xid": (63,)}, False, "xid_63"),
+        ({"xid": (13, 31, 43, 45)}, False, ""),
+        ({"fabric_state": 2}, False, "fabric_not_ready"),  # A35
+        ({"nvlinks_down": 1}, False, "nvlink_down"),  # A35
+        ({"processes": (MONITOR,)}, False, ""),
     ],
 )
-def test_a_gpu_is_fit_when_it_is_there_healthy_and_nobody_elses(changes, leased, fit):
-    assert is_fit(IDLE.model_copy(update=changes), leased, RULE) is fit
+def test_a_gpu_is_offered_when_it_is_there_healthy_and_nobody_elses_and_else_the_reason_is_said(
+    changes, leased, hindrance
+):
+    assert hindrance_of(IDLE.model_copy(update=changes), leased, RULE, whole_node=True) == hindrance
+
+
+def test_a_gpu_that_its_hardware_slows_down_is_withheld_until_that_has_been_over_for_a_while():  # A29
+    watch = IdleWatch()
+    slow = IDLE.model_copy(update={"throttle": 0x40})
+    readings = [slow, slow, IDLE, slow, slow, slow, IDLE, IDLE, IDLE]
+    seen = [watch.observe((each,), frozenset(), RULE, index)[0].withheld for index, each in enumerate(readings)]
+    assert seen == ["", "", "", "", "", "throttled", "throttled", "throttled", ""]
+    assert watch.sellable(policy(), 1, 8 + 1000) == 1
+
+
+def test_each_change_of_what_is_offered_is_one_line_with_its_reason(caplog):  # A17
+    caplog.set_level(logging.INFO, "hourbook.agent")
+    busy = IDLE.model_copy(update={"utilisation_percent": 100})
+    watch_of(*((index, (each,)) for index, each in enumerate((IDLE, busy, busy, IDLE, IDLE))))
+    assert [record.getMessage() for record in caplog.records] == [
+        "GPU-00000001 is not offered: it is busy though no process shows (busy_without_process)",
+        "GPU-00000001 may be offered again",
+    ]
 
 
 def watch_of(*observations: tuple[int, tuple[GpuReading, ...]]) -> IdleWatch:
