@@ -36,6 +36,8 @@ Suite = Literal[
 DEFAULT = ("core", "delivery", "browser")
 # Tests that wait long are marked `slow`: the default leaves them to CI, a suite asked for by name has them all.
 MARKED = {None: ("-m", "not slow"), "slow": ("-m", "slow")}
+# What `--long` after a suite's name runs instead of it.
+LONG = {"delivery": ("tests/long_run",)}
 # Most of these tests wait for real time: two at a time, each with servers of its own, take little more than one.
 WORKERS = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -63,7 +65,10 @@ def test(
     if without_browser:
         names.remove("browser")
         say_no_browser()
-    paths = without_parts([path for name in names for path in SUITES[name] if (REPOSITORY / path).is_dir()])
+    suites = SUITES
+    if suite in LONG and "--long" in arguments:
+        suites, arguments = LONG, tuple(each for each in arguments if each != "--long")
+    paths = without_parts([path for name in names for path in suites[name] if (REPOSITORY / path).is_dir()])
     if not paths:
         raise Refused(f"no tests to run for {suite or 'the default suites'}")
     workers = () if suite else WORKERS

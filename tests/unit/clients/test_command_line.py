@@ -85,8 +85,14 @@ def test_what_waits_long_is_left_to_ci_and_to_whoever_names_its_suite(pytest_run
     assert set(suites.SUITES["slow"]) >= {"tests/delivery", "tests/browser"}
 
 
+def test_the_long_run_of_delivery_is_run_by_its_option(pytest_runs):
+    suites.test("delivery", "--long", "--leases", "60")
+    assert pytest_runs == [["tests/long_run", "--leases", "60"]]
+
+
 def test_every_test_belongs_to_a_suite():
-    paths = [path for name, suite in suites.SUITES.items() if name != "slow" for path in suite]
+    named = (suites.SUITES | {"slow": (), "long": suites.LONG["delivery"]}).values()
+    paths = [path for suite in named for path in suite]
     files = [file.relative_to(REPOSITORY).as_posix() for file in (REPOSITORY / "tests").rglob("test_*.py")]
     assert [file for file in files if not any(file.startswith(f"{path}/") for path in paths)] == []
 
