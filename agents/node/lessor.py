@@ -1,5 +1,6 @@
 """Follows the venue's orders to open and close leases: one hook at a time per lease, answered until it is heard."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -17,6 +18,8 @@ from schemas.nodes import GpuReading, LeaseResult, LeaseStart, LeaseStop
 
 KEPT_MS = 7 * 24 * 3600 * 1000
 STOP_RETRY_S_MAX = 600
+# After a lease's end the venue wants the next report at once; a GPU that does not answer must not keep a buyer in.
+LAST_READING_S = 2.0
 log = logging.getLogger("hourbook.agent")
 
 
@@ -35,6 +38,7 @@ class Lessor:
         self._busy: set[str] = set()
         self._retry_at: dict[str, float] = {}
         self._unclean: frozenset[str] = frozenset()
+        self._reading = asyncio.Event()
 
     def follow(self, starts: tuple[LeaseStart, ...], stops: tuple[LeaseStop, ...]) -> list[Coroutine]:
         """Return the work to do for the leases that the venue names, stops first."""
@@ -63,6 +67,8 @@ class Lessor:
     def observe(self, readings: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
         """Return the readings with every process's owner, and unclean GPUs as not healthy: nobody may get those."""
         leases = self.book.live_leases()
+        self._reading.set()
+        self._reading = asyncio.Event()
         labelled = tuple(
             reading.model_copy(
                 update={"processes": tuple(self.owners.label(process, leases) for process in reading.processes)}
@@ -119,9 +125,24 @@ class Lessor:
         await self._answer(lease.lease_id, "start", outcome)
 
     async def _close(self, stop: LeaseStop) -> None:
-        outcome = self.book.outcome(stop.lease_id, "stop") or await self._run_stop(stop)
+        outcome = self.book.outcome(stop.lease_id, "stop")
+        if outcome is None:
+            await self._measure_to_the_end(stop)
+            outcome = await self._run_stop(stop)
         await self._answer(stop.lease_id, "stop", outcome)
         self.book.forget_closed_before(_wall_ms() - KEPT_MS)
+
+    async def _measure_to_the_end(self, stop: LeaseStop) -> None:
+        """Wait for one more reading: the report's window in which a lease ends is judged by what is there then.
+
+        A renter's process that outlives the lease by a moment would make it somebody else's.
+        """
+        if stop.reason == "ended" and stop.lease_id in self.book.live():
+            try:
+                async with asyncio.timeout(LAST_READING_S):
+                    await self._reading.wait()
+            except TimeoutError:
+                log.warning("lease %s ends without a last reading", stop.lease_id)
 
     async def _stop_again(self, lease_id: str) -> None:
         await self._run_stop(LeaseStop(lease_id=lease_id, reason="failed"))

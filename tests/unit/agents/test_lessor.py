@@ -145,6 +145,21 @@ async def test_a_gpu_whose_stop_hook_failed_is_not_healthy_until_a_stop_succeeds
     assert venue.answers[-1] == ("lease-9", "start", True)
 
 
+async def test_the_window_in_which_a_lease_ends_is_still_its_own(tmp_path):
+    lessor = lessor_of(tmp_path, Policy(start=f"sleep 30 & echo '{ANSWER}'"), Venue())
+    await go(lessor.follow((LEASE,), ()))
+    ((pid, _),) = lessor.book.live_leases()[0].evidence.ancestors
+    shown = reading("GPU-00000001", processes=(GpuProcess(pid=pid, memory_mib=7),))
+    closing = asyncio.create_task(go(lessor.follow((), (stop(),))))
+    await asyncio.sleep(0.1)
+    (labelled,) = lessor.observe((shown,))
+    assert (labelled.healthy, labelled.processes[0].owner) == (True, "lease")
+    await closing
+    (labelled,) = lessor.observe((shown,))
+    assert (labelled.healthy, labelled.processes[0].owner) == (False, "foreign"), "the next one's time has begun"
+    os.kill(pid, 9)
+
+
 async def test_a_lease_whose_time_passed_while_it_opened_is_closed_without_being_asked(tmp_path):
     lessor = lessor_of(tmp_path, Policy(), Venue())
     lessor.book.begin(LEASE)
