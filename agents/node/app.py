@@ -111,7 +111,7 @@ async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str
 
 def open_nvml(policy: PolicyFile, known: tuple[str, ...]) -> Nvml:
     """Opens NVML, and says loudly where it is not NVIDIA's. A node that knows its GPUs starts whatever NVML answers."""
-    telemetry = Nvml(policy.current.grade, known)
+    telemetry = Nvml(policy.current.grade, known, policy.current.gpus)
     if telemetry.driver.simulated:
         log.warning(SIMULATED, telemetry.driver.library_sha256[:16])
     return telemetry

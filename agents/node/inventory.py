@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agents.node.call_failures import CallFailures
-from agents.node.errors import NoGpus
+from agents.node.errors import BadConfiguration, NoGpus
 from agents.node.grades import chip_grade
 from agents.node.nvml import COMMAND, Blind, NvmlProcess
 from schemas.gpu_health import GpuHealth, next_health
+from schemas.gpu_models import NVIDIA
 from schemas.nodes import GpuInventory, GpuProcess, GpuReading
 
 MIB = 1024 * 1024
@@ -24,6 +25,7 @@ NO_DIGEST = "0" * 64
 # Serials that boards give which have none, in small letters without blanks.
 NO_SERIALS = frozenset({"", "0", "n/a", "na", "none", "unknown", "notavailable", "notsupported"})
 TEXT_MAX = 128
+DISPLAY = "Display"
 MEASURED = {
     "utilisation_percent": (0, 100),
     "power_mw": (0, COUNT_MAX),
@@ -70,10 +72,17 @@ class Nvml:
     """Telemetry of the real driver, or of whatever library answers in its name.
 
     `known` are the UUIDs of an earlier enrolment: with them it starts although NVML is blind or a GPU is lost, and
-    reports them so. Without them it raises NoGpus where nothing can be enrolled.
+    reports them so. Without them it raises NoGpus where nothing can be enrolled. `chosen` are UUIDs, or `index:0` of
+    NVML's order; without any all GPUs are taken but those that drive a display.
     """
 
-    def __init__(self, grade: str | None = None, known: Sequence[str] = (), command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        grade: str | None = None,
+        known: Sequence[str] = (),
+        chosen: Sequence[str] = (),
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self.driver = Driver(UNKNOWN, "", NO_DIGEST, simulated=False)
         self._lock = threading.Lock()
         self._process = NvmlProcess(command)
@@ -91,14 +100,18 @@ class Nvml:
                 raise NoGpus(f"NVML does not answer: {error}") from error
             return
         try:
-            self._inventory = tuple(inventory_of(answer["gpus"], grade))
-        except Exception:
-            self.close()
-            raise
+            self._inventory = tuple(inventory_of(choose(answer["gpus"], chosen), grade))
+        except BadConfiguration as error:
+            if not known:
+                self.close()
+                raise
+            log.warning("the enrolled GPUs are reported all the same: %s", error)
         if not self._inventory and not known:
             self.close()
             raise NoGpus("NVML lists no GPU" if not answer["gpus"] else "NVML lists no GPU that says what it is")
         found = tuple(gpu.uuid for gpu in self._inventory)
+        if known:
+            _compare_with_enrolment(found, known)
         self._expected += tuple(uuid for uuid in found if uuid not in self._expected)
 
     @property
@@ -195,6 +208,7 @@ def inventory_of(gpus: list[dict[str, Any]], grade: str | None) -> list[GpuInven
         if gpu["lost"] or not uuid or not name or memory is None:
             log.warning("GPU %d (%s) is left out: %s", gpu["index"], uuid or "no UUID", _why_left_out(gpu, memory))
             continue
+        device_id = clean_device_id(identity.get("pci_device_id"))
         found.append(
             GpuInventory(
                 uuid=uuid,
@@ -203,10 +217,41 @@ def inventory_of(gpus: list[dict[str, Any]], grade: str | None) -> list[GpuInven
                 board_part_number=_clean(identity.get("part")),
                 name=name,
                 memory_mib=memory // MIB,
-                grade=grade or chip_grade(name),
+                grade=chip_grade(name, device_id, memory // MIB, grade),
+                pci_device_id=device_id,
             )
         )
     return found
+
+
+def choose(gpus: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the GPUs that the operator chose; without a choice those that do not drive a display.
+
+    Raises BadConfiguration where he chose one that is not there.
+    """
+    taken, missing = [], set(chosen)
+    for gpu in gpus:
+        names = {gpu["identity"].get("uuid"), f"index:{gpu['index']}"}
+        missing -= names
+        if chosen and not names & set(chosen):
+            log.info("GPU %d (%s) is left out: the policy does not name it", gpu["index"], gpu["identity"].get("uuid"))
+        elif not chosen and DISPLAY in (gpu["identity"].get("name") or ""):
+            log.info("GPU %d (%s) is left out: it drives a display", gpu["index"], gpu["identity"].get("name"))
+        else:
+            taken.append(gpu)
+    if missing:
+        raise BadConfiguration(f"the policy names GPUs that are not there: {', '.join(sorted(missing))}")
+    return taken
+
+
+def _compare_with_enrolment(found: Sequence[str], known: Sequence[str]) -> None:
+    """Says what changed in the slots since the node was enrolled."""
+    for uuid in known:
+        if uuid not in found:
+            log.warning("%s of the enrolment does not answer as a whole GPU: it is reported as it is", uuid)
+    for uuid in found:
+        if uuid not in known:
+            log.warning("%s is there and not enrolled: nothing is sold of it until it is", uuid)
 
 
 def _why_left_out(gpu: dict[str, Any], memory: int | None) -> str:
@@ -251,6 +296,13 @@ def clean_serial(serial: object) -> str:
     plain = "".join(text.split()).casefold()
     usable = text.isascii() and text.replace("-", "").isalnum() and len(text) <= 64
     return text if usable and plain.strip("0") and plain not in NO_SERIALS else UNKNOWN
+
+
+def clean_device_id(pci_device_id: object) -> str | None:
+    """Returns device and vendor id in hexadecimal; None where that is no board of NVIDIA's."""
+    text = pci_device_id if isinstance(pci_device_id, str) else ""
+    is_known = len(text) == 8 and text.endswith(NVIDIA) and text[:4] != "0000"
+    return text if is_known else None
 
 
 def kernel_version() -> str:

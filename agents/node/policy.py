@@ -45,6 +45,7 @@ def _as_tuple(value: Any) -> Any:
 
 FloorPrice = Annotated[DecimalString, AfterValidator(_is_price)]
 Label = Annotated[Name, AfterValidator(_is_one_line)]
+GpuChoice = Annotated[str, Field(pattern=r"^(GPU-[0-9a-f-]{8,36}|index:[0-9]{1,2})$")]
 Command = Annotated[
     tuple[Annotated[str, AfterValidator(_has_no_nul)], ...],
     BeforeValidator(_as_tuple),
@@ -99,13 +100,17 @@ class HookRule(Section):
 
 
 class Policy(Section):
-    """The whole file. New periods at the far end are posted `extend_by` at a time, so that there are fewer orders."""
+    """The whole file. New periods at the far end are posted `extend_by` at a time, so that there are fewer orders.
+
+    `gpus` are UUIDs or places (`index:0`) of the GPUs that the node enrols; without any, all that drive no display.
+    """
 
     label: Label
     hub: Hub
     tier: Tier = "F"
     grade: Grade | None = None
     whole_node: bool = False
+    gpus: Annotated[tuple[GpuChoice, ...], BeforeValidator(_as_tuple), Field(max_length=64)] = ()
     periods_ahead: Annotated[int, Field(ge=1, le=10_000)] = PERIODS_AHEAD_DEFAULT
     extend_by: Annotated[int, Field(ge=1, le=10_000)] = 1
     reserve_gpus: Annotated[int, Field(ge=0, le=64)] = 0

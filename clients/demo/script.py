@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agents.node.grades import CHIP_GRADES
 from clients.demo import hardware, trading
 from clients.demo.actors import Actor, Registry
 from clients.demo.checks import Check, replay, run_checks
@@ -18,6 +17,7 @@ from infra.fake_nvml.scenario import lose_gpu
 from infra.reference.load import load_products
 from infra.reference.offers import load_offers
 from infra.reference.products import CHINESE_GRADES, Timing
+from schemas.gpu_models import GRADE_OF_NAME
 
 FLEET_PERIODS_AHEAD = 4
 GATE_IN_S = 8
@@ -100,7 +100,7 @@ class Demo:
         if not names:
             self._story.line("this machine has no GPU of its own to sell beside them")
             return None
-        grade = CHIP_GRADES.get(names[0])
+        grade = GRADE_OF_NAME.get(names[0])
         if grade not in CHINESE_GRADES or len(set(names)) > 1:
             self._story.line(f"this machine's {', '.join(names)} are left out: no product is listed for them")
             return None

@@ -17,9 +17,10 @@ class GpuModel:
     temperature_c: int = 34
     sm_clock_mhz: int = 345
     memory_clock_mhz: int = 2619
+    pci_device: str = "0x0"
 
 
-H100_SXM = GpuModel("NVIDIA H100 80GB HBM3", 81_559)
+H100_SXM = GpuModel("NVIDIA H100 80GB HBM3", 81_559, pci_device="0x233010de")
 
 
 def scenario_text(
@@ -40,6 +41,7 @@ def scenario_text(
             "temperature": model.temperature_c,
             "sm_clock": model.sm_clock_mhz,
             "memory_clock": model.memory_clock_mhz,
+            "pci_device": model.pci_device,
         }
         lines += [f"gpu {index} {key} {value}" for key, value in facts.items()]
     return "\n".join(lines) + "\n"

@@ -20,6 +20,8 @@ CHINESE_GRADES = (
     "L40S48",
     "RTX4090D24",
 )
+# Boards that stand in Chinese hubs one at a time, and seldom: listed firm only, since each product costs a start.
+CHINESE_SINGLES = ("H20SXM96", "H800SXM80", "A800SXM80", "A100PCIE40", "H200NVL141", "B200SXM180", "RTX308010")
 CNY_TICK_MICROS = 10_000
 TIERS = ("F", "I", "M")
 METERED_RESERVATION_PERMILLE = 300
@@ -73,10 +75,13 @@ def list_products(timing: Timing) -> list[DefineProduct]:
         for hub in CHINESE_HUBS
         for tier in TIERS
     ]
+    singles = [
+        _product(grade, hub, "F", "CNY", CNY_TICK_MICROS, timing) for grade in CHINESE_SINGLES for hub in CHINESE_HUBS
+    ]
     foreign = [
         _product(grade, hub, "F", "USD", USD_TICK_MICROS, timing) for grade in foreign_grades for hub in foreign_hubs
     ]
-    return chinese + foreign
+    return chinese + singles + foreign
 
 
 def _product(grade: str, hub: str, tier: str, currency: str, tick_micros: int, timing: Timing) -> DefineProduct:

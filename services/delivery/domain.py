@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from schemas.accounts import EnrolmentToken
 from schemas.gpu_health import GpuHealth, next_health
+from schemas.gpu_models import contradiction
 from schemas.ids import lot_of
 from schemas.nodes import EnrolRequest, GpuReading
 
@@ -116,6 +117,9 @@ def _check_grades(request: EnrolRequest) -> None:
     for gpu in request.gpus:
         if gpu.grade != single:
             raise Implausible(f"{gpu.uuid} is {gpu.grade}, the node is sold as {whole}")
+        against = contradiction(gpu.grade, gpu.name, gpu.pci_device_id, gpu.memory_mib)
+        if against and not request.nvml_simulated:
+            raise Implausible(f"{gpu.uuid} cannot be {gpu.grade}: {against}")
         if gpu.memory_mib < memory_min_mib(gpu.grade):
             raise Implausible(f"{gpu.uuid} shows {gpu.memory_mib} MiB, too little for {gpu.grade}")
 

@@ -74,6 +74,7 @@ def test_the_inventory_is_the_scenarios_and_says_that_it_is_simulated(in_child, 
         "name": "NVIDIA H100 80GB HBM3",
         "memory_mib": 81559,
         "grade": "H100SXM80",
+        "pci_device_id": "233010de",
     }
     assert gpus[1]["uuid"] != gpus[0]["uuid"] and gpus[1]["serial"] != gpus[0]["serial"]
 

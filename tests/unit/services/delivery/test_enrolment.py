@@ -45,6 +45,22 @@ def test_a_gpu_listed_twice_is_refused():
     assert refused.value.detail == "two GPUs share one uuid"
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"pci_device_id": "1f8210de"}, "its PCI device id 1f82 is of no such board"),
+        ({"pci_device_id": "233110de"}, "its PCI device id 2331 is that of H100PCIE80"),
+        ({"name": "NVIDIA L4"}, "its name 'NVIDIA L4' is that of L424"),
+    ],
+)
+def test_a_grade_that_the_board_contradicts_is_refused_of_a_real_library(changes, reason):
+    node = TestNode(gpus=(gpu_uuid(1),))
+    board = node.inventory(gpu_uuid(1), 0).model_copy(update=changes)
+    with pytest.raises(Implausible) as refused:
+        check_plausible(node.enrolment("t", gpus=(board,), nvml_simulated=False), True)
+    assert refused.value.detail == f"{gpu_uuid(1)} cannot be H100SXM80: {reason}"
+
+
 def test_half_the_memory_is_refused():
     node = TestNode(gpus=(gpu_uuid(1),))
     half = node.inventory(gpu_uuid(1), 0).model_copy(update={"memory_mib": 40_000})
