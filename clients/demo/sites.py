@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from infra.reference.offers import Site, load_offers
 from schemas.money import format_micros
 
 IDLE_FOR_MS = 1_000
+STOP_WITHIN_S = 15
 BOND_DEPOSIT = "1000000.00"
 # Every agent here shares the machine with the whole exchange; threads of linear algebra would only wait for each other.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -164,12 +166,17 @@ class Sites:
         unfinished.replace(path)
 
     def stop(self) -> None:
-        """Stops every agent; all are told before the first is waited for."""
+        """Stops every agent; all are told, once, before the first is waited for."""
         for program, process in self._running:
             if process.poll() is None:
                 process.send_signal(program.stop_signal)
-        for program, process in self._running:
-            stop(program, process)
+        deadline = time.monotonic() + STOP_WITHIN_S
+        for _, process in self._running:
+            try:
+                process.wait(max(deadline - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def _policy_file(self, label: str) -> Path:
         return self._folder / label / "policy.toml"

@@ -9,8 +9,8 @@ import psutil
 
 SHARE_MAX = 0.25
 SHARE_AIM = 0.20
-SLOWER, QUICKER = 1.5, 0.8
-PACE_MAX = 8.0
+SLOWER, QUICKER = 1.25, 0.7
+PACE_MAX = 4.0
 
 
 class OwnCost:

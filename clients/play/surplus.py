@@ -43,6 +43,8 @@ class Surplus:
 
     async def step(self, turn: int) -> None:
         """Takes the steps that are due in the running sales, and lists one more GPU where the board has room."""
+        if not turn:
+            await self._adopt()
         for listing_id in list(self._sales):
             await self._go_on(listing_id)
         chance = stream(self._seed, "surplus", turn)
@@ -60,6 +62,14 @@ class Surplus:
         policy = {"hub": HUB, "reserve_gpus": GPUS, "price": {"floor": "13.50"}}
         self._site = self._sites.start_agent(self._registry.actors[SELLER], label, policy, GPUS)
         self._left = gpu_uuids(label, GPUS)
+
+    async def _adopt(self) -> None:
+        """Goes on with the sales that an earlier play in this folder left open."""
+        board = result_of(await self._http["seller"].get("/v1/listings"))["listings"]
+        for listing_id in (row["listing_id"] for row in board if row["state"] not in OVER):
+            sale = result_of(await self._http["seller"].get(f"/v1/sales/{listing_id}"))
+            if sale.get("seller") == SELLER:
+                self._sales[listing_id] = (sale["state"], time.monotonic())
 
     async def _list(self) -> None:
         if not self._left and not self._waiting:

@@ -65,17 +65,6 @@ async def test_what_the_page_shows_of_the_board_is_what_the_venue_says(played, l
     assert shown == listed
 
 
-async def test_the_pictures_of_the_readme_are_of_this_market(lively, tmp_path):
-    folder = IMAGES or tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
-    await expect(lively.locator("#tape tbody tr")).not_to_have_count(0)
-    pictures = [folder / "market.png", folder / "book.png"]
-    await lively.screenshot(path=pictures[0], full_page=True)
-    await lively.locator(".columns").first.screenshot(path=pictures[1])
-    for picture in pictures:
-        assert IMAGE_BYTES[0] < picture.stat().st_size < IMAGE_BYTES[1]
-
-
 def test_a_newcomer_joins_buys_his_first_period_gets_in_and_sees_the_bill(played):
     offer = played.run("join", "neo")["offer"]
     bought = ["order", "place", offer["contract"], "buy", str(offer["qty"]), "--price", offer["price"], "--key", "neo"]
@@ -93,6 +82,19 @@ def test_a_newcomer_joins_buys_his_first_period_gets_in_and_sees_the_bill(played
     assert again["account"] == "neo"
     balances = {row["asset"]: float(row["total"]) for row in played.run("balance", "--key", "neo")}
     assert all(990 < total <= 1_000 for total in balances.values()), "joining again credits nothing again"
+
+
+async def test_the_pictures_of_the_readme_are_of_this_market(lively, tmp_path):
+    folder = IMAGES or tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    await expect(lively.locator("#tape tbody tr")).not_to_have_count(0)
+    pictures = [folder / "market.png", folder / "book.png"]
+    await lively.emulate_media(color_scheme="dark")
+    await lively.screenshot(path=pictures[0], full_page=True)
+    await lively.emulate_media(color_scheme="light")
+    await lively.locator(".columns").first.screenshot(path=pictures[1])
+    for picture in pictures:
+        assert IMAGE_BYTES[0] < picture.stat().st_size < IMAGE_BYTES[1]
 
 
 def test_the_play_takes_no_more_than_its_share_of_a_core_beside_the_exchange(played):
