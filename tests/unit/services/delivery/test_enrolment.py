@@ -115,3 +115,18 @@ def test_a_whole_node_grade_sells_nothing_when_one_gpu_is_lost():
     assert sellable_gpus("H100SXM80X8", fitness) == EIGHT
     assert sellable_gpus("H100SXM80X8", one_lost) == ()
     assert sellable_gpus("H100SXM80", one_lost) == tuple(uuid for uuid in EIGHT if uuid != EIGHT[3])
+
+
+@pytest.mark.parametrize("changes", [{"fabric_state": 2}, {"nvlinks_down": 1}, {"remap_pending": True}])
+def test_a_whole_node_grade_sells_nothing_while_its_links_are_down_or_a_gpu_waits_for_a_reset(changes):  # A35
+    known = {uuid: GpuHealth("b") for uuid in EIGHT}
+    readings = [reading(uuid, **(changes if uuid == EIGHT[3] else {})) for uuid in EIGHT]
+    assert sellable_gpus("H100SXM80X8", next_fitness(known, readings, "b", 0, whole_node=True)) == ()
+    well = next_fitness(known, [reading(uuid) for uuid in EIGHT], "b", 0, whole_node=True)
+    assert sellable_gpus("H100SXM80X8", well) == EIGHT
+
+
+def test_a_slowed_down_gpu_is_not_sold_once_its_agent_withholds_it_for_that():  # A29
+    known = {gpu_uuid(1): GpuHealth("b"), gpu_uuid(2): GpuHealth("b")}
+    readings = [reading(gpu_uuid(1), throttle=0x40, withheld="throttled"), reading(gpu_uuid(2), throttle=0x40)]
+    assert sellable_gpus("H100SXM80", next_fitness(known, readings, "b", 0)) == (gpu_uuid(2),)
