@@ -339,7 +339,10 @@ class NodeReview(Model):
 
 
 class AccessView(Model):
-    """GET /v1/positions/{id}/access: how the buyer gets in; for the buyer alone."""
+    """GET /v1/positions/{id}/access: how the buyer gets in; for the buyer alone.
+
+    `recalls` are what the operator of an interruptible position takes back, and from when.
+    """
 
     position_id: PositionId
     lease_id: Identifier | None
@@ -349,6 +352,7 @@ class AccessView(Model):
     starts_ms: Milliseconds
     ends_ms: Milliseconds
     gpus: tuple[GpuUuid, ...]
+    recalls: tuple[Recall, ...] = ()
 
 
 class InspectionNonce(Model):

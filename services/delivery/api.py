@@ -25,6 +25,7 @@ from services.delivery.effects import Effects, now_ms
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.receipts import receipt_file
 from services.delivery.settings import Settings
+from services.delivery.settling import recalls_of
 from services.delivery.store import Store, node_of, unpack
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
@@ -155,6 +156,7 @@ def add_party_routes(
             starts_ms=position["start_ms"],
             ends_ms=position["end_ms"],
             gpus=tuple(position["gpus"]),
+            recalls=await recalls_of(store, position_id),
         )
         return Response(view.canonical(), 200, {"Cache-Control": "no-store"}, JSON)
 

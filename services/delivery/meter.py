@@ -21,6 +21,7 @@ from services.delivery.timeline import Window, outages_of, place_windows, unprov
 
 INTERRUPTIBLE_TIER, METERED_TIER = "I", "M"
 ENERGY_FELL = "energy_fell"
+INTERVALS_PER_GAP = 3
 NEW = GpuHealth()
 
 
@@ -214,17 +215,19 @@ def reading_of(window: Window, gpu: str) -> GpuReading | None:
 def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[Stretch]:
     """Returns what counts of a time without reports.
 
-    What is the venue's own outage is excused, if the GPU was well and its node not silent for long before. What is
-    left counts as delivered up to the gap limit, within one boot and between two conforming windows.
+    What is the venue's own outage is excused, if the GPU was well and its node not silent for long before; so is the
+    time before it for which the report would have come in it. What is left counts as delivered up to the gap limit,
+    within one boot and between two conforming windows.
     """
     if gap.start_ms >= gap.end_ms:
         return []
     away = within(outages_of(inputs), gap.start_ms, gap.end_ms)
     alone = without([(gap.start_ms, gap.end_ms)], away)
-    found = []
-    if gap.is_estimated and length_of(alone) <= inputs.gap_ms_max:
-        found += [Stretch(start_ms, end_ms, "E", True, used, "") for start_ms, end_ms in alone]
-    if gap.was_well:
+    is_delivered = gap.is_estimated and length_of(alone) <= inputs.gap_ms_max
+    found = [Stretch(start_ms, end_ms, "E", True, used, "") for start_ms, end_ms in alone if is_delivered]
+    if gap.was_well and away:
+        if not is_delivered and away[0][0] - gap.start_ms <= inputs.gap_ms_max // INTERVALS_PER_GAP:
+            away[0] = (gap.start_ms, away[0][1])
         for start_ms, end_ms in away:
             if length_of(within(alone, gap.start_ms, start_ms)) <= inputs.gap_ms_max:
                 found.append(Stretch(start_ms, end_ms, "E", False, False, "venue_outage", True))

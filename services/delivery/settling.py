@@ -118,7 +118,7 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
         "notice_ms": notice_ms(period_ms),
         "provisional_ms": row["due_ms"],
         "excuses": await _excuses(store, row, since_ms),
-        "recalls": await _recalls(store, row),
+        "recalls": await recalls_of(store, row["position_id"]),
     }
     return Measured(*await asyncio.to_thread(_measure, facts, [raw["record"] for raw in raws]))
 
@@ -131,8 +131,9 @@ async def _excuses(store: Store, row: Mapping, since_ms: int) -> tuple[Excuse, .
     return tuple(Excuse(start_ms=start_ms, end_ms=end_ms, kind=kind) for kind, (start_ms, end_ms) in kinds)
 
 
-async def _recalls(store: Store, row: Mapping) -> tuple[Recall, ...]:
-    rows = await store.rows("recalls_of", row["position_id"])
+async def recalls_of(store: Store, position_id: int) -> tuple[Recall, ...]:
+    """Returns what the operator takes back of a position."""
+    rows = await store.rows("recalls_of", position_id)
     return tuple(Recall(**(dict(each) | {"gpus": tuple(each["gpus"])})) for each in rows)
 
 
