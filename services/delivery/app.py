@@ -16,6 +16,7 @@ from services.delivery.edge_api import add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
 from services.delivery.intake import Intake
 from services.delivery.outages import OutageWatch
+from services.delivery.rebuilding import rebuild
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
@@ -53,6 +54,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
     await outbox.recover()
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
+    await rebuild(effects, settings, f"{NAME}.{METER_REPORTS.name}")
     watch = OutageWatch(settings, effects, readiness)
     edge, intake = Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher, watch)
     add_edge_routes(app, edge, intake, ChainPlaces(settings, pool, publisher))
@@ -77,9 +79,9 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
 def _reports(settings: Settings, effects: Effects, failed: asyncio.Future) -> KafkaBroker:
     broker = make_broker(settings)
 
-    async def take(records: list[MeterRecord]) -> None:
+    async def take(records: list[MeterRecord], ends: dict[int, int]) -> None:
         try:
-            await handlers.take_records(effects, settings, records)
+            await handlers.take_records(effects, settings, records, ends)
         except AWAY as error:
             structlog.get_logger().warning("the meter waits for PostgreSQL", error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
@@ -90,7 +92,7 @@ def _reports(settings: Settings, effects: Effects, failed: asyncio.Future) -> Ka
                 failed.set_exception(error)
             raise
 
-    subscribe_batches(broker, METER_REPORTS, NAME, METER_RECORD, take)
+    subscribe_batches(broker, METER_REPORTS, NAME, METER_RECORD, take, with_ends=True)
     return broker
 
 

@@ -90,6 +90,26 @@ async def _leases_before(store: Store, positions: Sequence[SoldPosition]) -> dic
     return before
 
 
+async def _take_answers(store: Store, position: SoldPosition, lease_id: str, now_ms: int) -> bool:
+    """Takes what the hook answered when this lease was handed out before the database was lost; False if nothing is
+    known of it and it is still to come.
+    """
+    answers = {row["action"]: row for row in await store.rows("lease_answers", lease_id, position.node)}
+    is_over = position.end_ms <= now_ms
+    if "start" not in answers:
+        if is_over:
+            await store.run("set_lease_state", lease_id, "failed", "lost")
+        return is_over
+    start, stop = answers["start"], answers.get("stop")
+    opened_ms = start["received_ms"] if start["ok"] else None
+    state = "failed" if not start["ok"] else "ended" if is_over or stop else "started"
+    reason = "" if start["ok"] else "start_hook_failed"
+    stopped_ms = stop["received_ms"] if stop else None
+    await store.run("take_answers", lease_id, state, opened_ms, stopped_ms, start["endpoint"], reason)
+    await store.run("offer_at", lease_id, min(position.start_ms, start["received_ms"]))
+    return True
+
+
 async def _lease_out(
     store: Store, settings: Settings, gate: Gate, position: SoldPosition, gpus: tuple[str, ...]
 ) -> None:
@@ -108,6 +128,8 @@ async def _lease_out(
         *([position.position_id], position.start_ms, position.end_ms, told_ends_ms),
     )
     await store.run("lock_position", position.position_id, list(gpus), lease_id, gate.now_ms)
+    if await _take_answers(store, position, lease_id, gate.now_ms):
+        return
     idle = [uuid for uuid in gpus if uuid not in gate.gpus_in_use]
     if idle:
         row = (position.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)

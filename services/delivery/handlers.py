@@ -1,6 +1,6 @@
 """Agents' facts from `meter.reports`: each checked again, stored for the meter, and followed by what it entails."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -31,8 +31,13 @@ class Contradiction(Exception):
     """A record that is well-formed but cannot be true; it goes to the dead letters with this reason."""
 
 
-async def take_records(effects: Effects, settings: Settings, records: Sequence[MeterRecord]) -> None:
-    """Takes a batch in one transaction; every effect is idempotent, because a record may come twice."""
+async def take_records(
+    effects: Effects, settings: Settings, records: Sequence[MeterRecord], ends: Mapping[int, int]
+) -> None:
+    """Takes a batch in one transaction; every effect is idempotent, because a record may come twice.
+
+    `ends` says up to which offset of each partition everything is taken then.
+    """
     async with effects.transaction() as store:
         await store.run("lock_nodes", sorted({record.node_id for record in records}))
         for record in records:
@@ -42,6 +47,7 @@ async def take_records(effects: Effects, settings: Settings, records: Sequence[M
                 reason = str(error) if isinstance(error, Contradiction) else "unknown_node"
                 structlog.get_logger().warning("record to the dead letters", node=record.node_id, reason=reason)
                 await store.bury(record.node_id, record, reason)
+        await store.run("note_report_ends", list(ends), list(ends.values()))
 
 
 async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled) -> None:
@@ -134,6 +140,8 @@ async def fail_lease(store: Store, lease: Lease, reason: str, now_ms: int) -> No
 async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswered) -> None:
     """The buyer is in from now on, or out; a hook that failed to let him in ends the lease."""
     lease = await store.lease(record.lease_id)
+    if lease is None and await store.rows("lease_answers", record.lease_id, record.node_id):
+        return  # of a lease that comes again with the event log
     if lease is None or lease.node != record.node_id:
         raise Contradiction("unknown_lease")
     if record.action == "stop":

@@ -1,6 +1,32 @@
 -- name: next_sequence
 update delivery_sequence set seq = seq + 1 returning seq;
 
+-- name: sequence_now
+select seq from delivery_sequence;
+
+-- name: set_sequence
+update delivery_sequence set seq = greatest(seq, $1);
+
+-- name: report_marks
+select kafka_partition, next_offset from report_mark;
+
+-- name: note_report_ends
+insert into report_mark select * from unnest($1::integer[], $2::bigint[])
+on conflict (kafka_partition) do update set next_offset = greatest(report_mark.next_offset, excluded.next_offset);
+
+-- name: keep_lease_answer
+insert into lease_answer (lease_id, action, node_id, received_ms, ok, endpoint)
+select $1, $2, $3, $4, $5, $6 where not exists (select 1 from lease where lease_id = $1)
+on conflict do nothing;
+
+-- name: lease_answers
+select action, received_ms, ok, endpoint from lease_answer where lease_id = $1 and node_id = $2;
+
+-- name: take_answers
+update lease set state = $2, access_ms = $3, released_ms = $4, start_answered_ms = $3, stop_answered_ms = $4,
+                 endpoint = $5, reason = $6
+where lease_id = $1;
+
 -- name: find_node
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
 from node n where node_id = $1;
@@ -107,7 +133,8 @@ union all
 select w.node_id, w.seq, w.hash from waiting_report w join asked using (node_id, seq);
 
 -- name: insert_taken
-insert into taken_report (node_id, seq, hash) select * from unnest($1::text[], $2::bigint[], $3::text[]);
+insert into taken_report (node_id, seq, hash) select * from unnest($1::text[], $2::bigint[], $3::text[])
+on conflict do nothing;
 
 -- A row of nonces is one text here, because PostgreSQL unnests an array of arrays to its single elements.
 -- name: save_chains
@@ -209,6 +236,9 @@ update challenge set state = 'applied' where challenge_id = $1;
 update position p set offered_ms = greatest(offered_ms, $2)
 from lease l where l.lease_id = $1 and l.state = 'pending' and p.lease_id = l.lease_id;
 
+-- name: offer_at
+update position set offered_ms = $2 where lease_id = $1;
+
 -- name: put_product
 insert into product values ($1, $2, $3, $4, $5, $6)
 on conflict (product) do update set grade = excluded.grade, hub = excluded.hub, currency = excluded.currency,
@@ -297,7 +327,7 @@ select start_ms, end_ms from maintenance
 where node_id = $1 and end_ms > $2 and start_ms < $3 and declared_ms < $4 order by start_ms, end_ms;
 
 -- name: insert_maintenance
-insert into maintenance values ($1, $2, $3, $4, $5);
+insert into maintenance values ($1, $2, $3, $4, $5) on conflict do nothing;
 
 -- name: maintenance_to_come
 select start_ms, end_ms from maintenance where node_id = $1 and end_ms > $2 order by start_ms, end_ms limit $3;
@@ -307,7 +337,7 @@ select position_id from position
 where node_id = $1 and end_ms > $2 and start_ms < $3 and state in ('open', 'locked') order by position_id limit 1;
 
 -- name: insert_recall
-insert into recall values ($1, $2, $3, $4, $5);
+insert into recall values ($1, $2, $3, $4, $5) on conflict do nothing;
 
 -- Leases of which everything has been taken back.
 -- name: recalled_leases

@@ -7,6 +7,8 @@ from schemas.nodes import GENESIS_HASH, Report
 from services.delivery.domain import DeliveryError
 
 RECENT_NONCES = 16
+# Stands for the nonce of a queued report where a lost database knew it: whatever the next queued report repeats.
+LOST_NONCE = "lost"
 # A healthy monotonic clock drifts by less; a bound from long ago must not convict an honest one.
 DRIFT_PPM_MAX = 500
 
@@ -116,7 +118,7 @@ def check_nonce(chain: Chain, report: Report, now_ms: int, limits: ReportLimits)
     Raises NonceStale.
     """
     if report.queued:
-        if report.server_nonce not in {*chain.recent_nonces, chain.queued_nonce}:
+        if chain.queued_nonce != LOST_NONCE and report.server_nonce not in {*chain.recent_nonces, chain.queued_nonce}:
             raise NonceStale("a queued report repeats the last nonce that its node was given")
     elif report.server_nonce != chain.nonce:
         raise NonceStale("not the nonce given out last")

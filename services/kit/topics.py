@@ -29,14 +29,15 @@ def subscribe_batches(
     topic: Topic,
     group: str,
     model: TypeAdapter,
-    handle: Callable[[list], Awaitable[None]],
+    handle: Callable[..., Awaitable[None]],
     records_max: int = 1_000,
+    with_ends: bool = False,
 ) -> None:
     """Calls `handle` with each batch of valid messages of `topic`; offsets move only after it returned, so messages
     may come twice.
 
     A record that is no message of the model goes to the topic's dead-letter topic with its reason, and the partition
-    goes on.
+    goes on. `with_ends`: `handle` also gets where each partition goes on behind the batch.
     """
 
     @broker.subscriber(
@@ -61,7 +62,8 @@ def subscribe_batches(
                     raise
                 await _bury(broker, topic, record, str(error))
         if valid:
-            await handle(valid)
+            ends = {record.partition: record.offset + 1 for record in message.raw_message}
+            await (handle(valid, ends) if with_ends else handle(valid))
 
 
 async def _bury(broker: KafkaBroker, topic: Topic, record, reason: str) -> None:

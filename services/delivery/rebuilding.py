@@ -1,0 +1,229 @@
+"""Nodes, chains and reports again from the topics, where PostgreSQL was lost or comes from an older backup.
+
+The topics have what was acknowledged, the table may not: at its start the service compares its own place in
+`meter.reports`, and its own number on `delivery.events`, with what the broker has, and takes again what it lacks.
+Positions come again with `events.0`, from the cursor of the schema.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
+from schemas.delivery import (
+    DELIVERY_EVENT,
+    DeliveryEvent,
+    GpusRecalled,
+    MaintenanceDeclared,
+    NodeStateChanged,
+    VenueOutage,
+)
+from schemas.nodes import (
+    METER_RECORD,
+    ChainMoved,
+    LeaseAnswered,
+    MeterRecord,
+    NodeEnrolled,
+    NodeInspected,
+    NodeReported,
+    message_hash,
+)
+from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
+from services.delivery import handlers
+from services.delivery.domain import read_token
+from services.delivery.effects import Effects
+from services.delivery.reports import LOST_NONCE, Chain, first_chain
+from services.delivery.settings import Settings
+from services.delivery.store import Store
+from services.kit.stopping import stop_client
+
+RECORDS_PER_TURN = 1_000
+FETCH_BYTES_MAX = 4_194_304
+
+
+async def rebuild(effects: Effects, settings: Settings, group: str) -> None:
+    """Takes again what the topics have and the tables do not, waiting for Kafka as long as it is away.
+
+    `group` is the consumer group of `meter.reports`: what it has not taken yet comes to the consumer itself.
+    """
+    while True:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            group_id=group,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        )
+        try:
+            await consumer.start()
+            await _rebuild_records(effects, settings, consumer)
+            await _rebuild_events(effects, consumer)
+            return
+        except (KafkaError, OSError) as error:
+            structlog.get_logger().warning("rebuilding waits for Kafka", error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+        finally:
+            await stop_client(consumer)
+
+
+# -- meter.reports ---------------------------------------------------------------------------------------------------
+
+
+async def _rebuild_records(effects: Effects, settings: Settings, consumer: AIOKafkaConsumer) -> None:
+    marks = dict(await Store(effects.pool).rows("report_marks"))
+    for number in range(METER_REPORTS.partitions):
+        partition = TopicPartition(METER_REPORTS.name, number)
+        consumer.assign([partition])
+        taken = await consumer.committed(partition) or 0
+        mark = marks.get(number, 0)
+        if mark >= taken:
+            continue
+        log = structlog.get_logger()
+        log.warning("reports are taken again from the topic", partition=number, offset=mark, until=taken)
+        async for values, end in _batches(consumer, partition, mark, taken):
+            await _take_again(effects, settings, values, {number: end})
+
+
+async def _batches(
+    consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
+) -> AsyncIterator[tuple[list[bytes], int]]:
+    """Yields the values of a partition from one offset to another, and where each batch ends."""
+    consumer.seek(partition, start)
+    while start < end:
+        found = await consumer.getmany(partition, timeout_ms=500, max_records=RECORDS_PER_TURN)
+        records = [record for record in found.get(partition, ()) if record.offset < end]
+        if not records:
+            start = max(start, await consumer.position(partition))
+            continue
+        start = records[-1].offset + 1
+        yield [record.value for record in records], start
+
+
+async def _take_again(effects: Effects, settings: Settings, values: list[bytes], ends: Mapping[int, int]) -> None:
+    records = [record for value in values if (record := _record_of(value)) is not None]
+    async with effects.transaction() as store:
+        for record in records:
+            await _restore(store, record)
+    await handlers.take_records(effects, settings, records, ends)
+
+
+def _record_of(value: bytes) -> MeterRecord | None:
+    """Reads a record; a broken one is among the dead letters since it was read first."""
+    try:
+        return METER_RECORD.validate_json(value)
+    except ValidationError:
+        return None
+
+
+async def _restore(store: Store, record: MeterRecord) -> None:
+    """Writes what the edge wrote beside a record when it took it, where that is missing."""
+    if isinstance(record, NodeEnrolled):
+        await _restore_node(store, record)
+    elif isinstance(record, NodeReported | ChainMoved):
+        await _restore_chain(store, record)
+    elif isinstance(record, LeaseAnswered):
+        row = (record.lease_id, record.action, record.node_id, record.received_ms, record.ok, record.endpoint)
+        await store.run("keep_lease_answer", *row)
+    elif isinstance(record, NodeInspected):
+        report = record.report
+        node = await store.row("find_node", record.node_id)
+        row = (message_hash(report), node["account"] if node else "", record.received_ms, report.canonical())
+        await store.run("insert_inspection", *row)
+        await store.run("publish_inspection", row[0])
+
+
+async def _restore_node(store: Store, record: NodeEnrolled) -> None:
+    request, node_id = record.request, record.node_id
+    if await store.row("find_node", node_id) is not None:
+        return
+    await store.run("burn_token", read_token(request.token).token_id, node_id)
+    await store.run(
+        "insert_node",
+        *(node_id, record.account, request.label, request.hub, request.grade, request.public_key),
+        *(request.nvml_simulated, request.boot_id, record.received_ms),
+    )
+    await store.run("set_node_admitted", node_id)
+    for gpu in request.gpus:
+        await store.run("put_gpu", gpu.uuid, node_id, gpu.serial, gpu.canonical().decode(), request.boot_id)
+    chain = first_chain(request.boot_id, secrets.token_hex(32), record.received_ms)
+    await store.insert_chain(node_id, replace(chain, queued_nonce=LOST_NONCE))
+
+
+async def _restore_chain(store: Store, record: NodeReported | ChainMoved) -> None:
+    """Moves the chain to a record behind it. Which nonce the node has now, nobody knows any more."""
+    chain = await store.chain(record.node_id)
+    seq = record.seq if isinstance(record, ChainMoved) else record.report.seq
+    if seq <= chain.seq:
+        return
+    moved = replace(chain, seq=seq, queued_nonce=LOST_NONCE, received_ms=record.received_ms)
+    if isinstance(record, ChainMoved):
+        moved = replace(moved, hash=record.hash)
+    else:
+        moved = _behind(moved, record)
+        await store.run("insert_taken", [record.node_id], [seq], [moved.hash])
+    await store.save_chain(record.node_id, moved)
+
+
+def _behind(chain: Chain, record: NodeReported) -> Chain:
+    report = record.report
+    offset_min_ms = chain.offset_min_ms if report.boot_id == chain.boot_id else None
+    if record.nonce_issued_ms is not None:
+        bound_ms = record.nonce_issued_ms - report.mono_end_ms
+        offset_min_ms = bound_ms if offset_min_ms is None else max(offset_min_ms, bound_ms)
+    return replace(
+        chain,
+        hash=message_hash(report),
+        boot_id=report.boot_id,
+        mono_end_ms=report.mono_end_ms,
+        offset_min_ms=offset_min_ms,
+    )
+
+
+# -- delivery.events -------------------------------------------------------------------------------------------------
+
+
+async def _rebuild_events(effects: Effects, consumer: AIOKafkaConsumer) -> None:
+    """Takes node states, outages and declarations told after this schema's last number, and goes on behind them."""
+    partition = _only_partition(DELIVERY_EVENTS)
+    consumer.assign([partition])
+    end = (await consumer.end_offsets([partition]))[partition]
+    known = await Store(effects.pool).value("sequence_now")
+    if end == 0 or await _last_seq(consumer, partition, end) <= known:
+        return
+    structlog.get_logger().warning("events are taken again from the topic", behind_seq=known)
+    async for values, _ in _batches(consumer, partition, 0, end):
+        events = [event for value in values if (event := DELIVERY_EVENT.validate_json(value)).seq > known]
+        async with effects.transaction() as store:
+            for event in events:
+                await _take_event(store, event)
+            await store.run("set_sequence", max((event.seq for event in events), default=known))
+
+
+def _only_partition(topic: Topic) -> TopicPartition:
+    return TopicPartition(topic.name, 0)
+
+
+async def _last_seq(consumer: AIOKafkaConsumer, partition: TopicPartition, end: int) -> int:
+    """Returns the highest number among the last records: one may have been sent twice, out of order."""
+    first, seqs = max(0, end - RECORDS_PER_TURN), [0]
+    async for values, _ in _batches(consumer, partition, first, end):
+        seqs += [DELIVERY_EVENT.validate_json(value).seq for value in values]
+    return max(seqs)
+
+
+async def _take_event(store: Store, event: DeliveryEvent) -> None:
+    if isinstance(event, NodeStateChanged):
+        await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))
+    elif isinstance(event, VenueOutage):
+        await store.run("insert_outage", event.from_ms, event.to_ms, event.cause)
+    elif isinstance(event, MaintenanceDeclared):
+        row = (event.maintenance_id, event.node, event.start_ms, event.end_ms, event.ts_ms)
+        await store.run("insert_maintenance", *row)
+    elif isinstance(event, GpusRecalled):
+        await store.run(
+            "insert_recall", event.recall_id, event.position_id, list(event.gpus), event.from_ms, event.ts_ms
+        )
