@@ -342,6 +342,7 @@ class AccessView(Model):
     """GET /v1/positions/{id}/access: how the buyer gets in; for the buyer alone.
 
     `recalls` are what the operator of an interruptible position takes back, and from when.
+    `user`, `host` and `port` are the endpoint's where it is one for SSH, and `host_key` is its server's public key.
     """
 
     position_id: PositionId
@@ -353,6 +354,10 @@ class AccessView(Model):
     ends_ms: Milliseconds
     gpus: tuple[GpuUuid, ...]
     recalls: tuple[Recall, ...] = ()
+    host_key: Text = ""
+    user: Text = ""
+    host: Text = ""
+    port: Count = 0
 
 
 class InspectionNonce(Model):

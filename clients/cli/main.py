@@ -29,6 +29,7 @@ GROUPS = (
     "receipt",
     "listings",
     "sale",
+    "ssh",
     "agent",
     "tests",
     "bench",

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.delivery import (
-    AccessView,
     InspectionNonce,
     InspectionView,
     MeterInputs,
@@ -20,12 +19,10 @@ from schemas.delivery import (
 from schemas.delivery import NodeView as NodeFacts
 from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
-from services.delivery.credentials import CredentialBox
 from services.delivery.effects import Effects, now_ms
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.receipts import receipt_file
 from services.delivery.settings import Settings
-from services.delivery.settling import recalls_of
 from services.delivery.store import Store, node_of, unpack
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
@@ -76,13 +73,10 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
         return _json(view)
 
 
-def add_party_routes(
-    app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator, credentials: CredentialBox
-) -> None:
+def add_party_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator) -> None:
     """Adds what the parties of a position may read, by their API keys."""
     receipt_key = load_private_key(settings.keys_dir, "delivery")
     read = Annotated[Caller, Depends(authenticator.require("read"))]
-    trade = Annotated[Caller, Depends(authenticator.require("trade"))]
     rows_max = settings.delivery_page_rows_max
 
     @app.get("/v1/receipts/key", response_model=ReceiptKey)
@@ -141,24 +135,6 @@ def add_party_routes(
         rows = await store.rows("records_by_seq", inputs.node, [report.seq for report in inputs.reports])
         reports = (NodeReported.model_validate_json(row["record"]).report.canonical() for row in rows)
         return Response(b"[%s]" % b",".join(reports), media_type=JSON)
-
-    @app.get("/v1/positions/{position_id}/access", response_model=AccessView)
-    async def show_access(position_id: PositionId, caller: trade) -> Response:
-        store = Store(pool)
-        position = await _position(store, position_id, caller, ("buyer",))
-        lease = await store.row("find_lease", position["lease_id"])
-        view = AccessView(
-            position_id=position_id,
-            lease_id=position["lease_id"],
-            state="pending" if lease is None else lease["state"],
-            endpoint="" if lease is None else lease["endpoint"],
-            credential="" if lease is None else credentials.open(lease["lease_id"], lease["credential"]),
-            starts_ms=position["start_ms"],
-            ends_ms=position["end_ms"],
-            gpus=tuple(position["gpus"]),
-            recalls=await recalls_of(store, position_id),
-        )
-        return Response(view.canonical(), 200, {"Cache-Control": "no-store"}, JSON)
 
     @app.post("/v1/inspections/nonces", status_code=201, response_model=InspectionNonce)
     async def give_nonce(caller: read) -> Response:

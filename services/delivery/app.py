@@ -8,6 +8,7 @@ from faststream.kafka import KafkaBroker
 from schemas.nodes import METER_RECORD, MeterRecord
 from schemas.topics import METER_REPORTS
 from services.delivery import contracts, handlers, store
+from services.delivery.access_api import add_access_routes, add_key_routes
 from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes
 from services.delivery.credentials import CredentialBox
 from services.delivery.declarations import add_operator_routes
@@ -59,8 +60,10 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     edge, intake = Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher, watch)
     add_edge_routes(app, edge, intake, ChainPlaces(settings, pool, publisher))
     add_public_routes(app, settings, pool)
-    add_party_routes(app, settings, pool, authenticator, credentials)
+    add_party_routes(app, settings, pool, authenticator)
     add_operator_routes(app, settings, effects, authenticator)
+    add_key_routes(app, settings, pool, authenticator)
+    add_access_routes(app, pool, authenticator, credentials)
     add_admin_routes(app, effects, authenticator)
     refuse_undeclared_routes(app)
     for relay in (outbox, publisher):

@@ -201,7 +201,9 @@ class Edge:
                 raise UnknownLease(f"the node has no lease {lease_id}")
             if result.action == "start":
                 sealed = self._credentials.seal(lease_id, result.credential)
-                first = await store.value("answer_start", lease_id, received_ms, result.endpoint, sealed)
+                first = await store.value(
+                    "answer_start", lease_id, received_ms, result.endpoint, sealed, result.host_key
+                )
             else:
                 first = await store.value("answer_stop", lease_id, received_ms)
             if first is not None:
@@ -213,6 +215,7 @@ class Edge:
                     ok=result.ok,
                     endpoint=result.endpoint,
                     detail=result.detail,
+                    host_key=result.host_key,
                 )
                 await store.record(node_id, answered)
         await self._publisher.published()

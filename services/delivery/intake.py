@@ -257,7 +257,7 @@ class Intake:
         known = batch.nodes[answer.arrival.report.agent]
         node, limits = known.node, self._settings.limits(known.node.period_ms)
         leases = [(lease_of(row), row) for row in lease_rows]
-        starts = [start_of(lease, row["told_ends_ms"]) for lease, row in leases if _may_start(lease, row, time_ms)]
+        starts = [start_of(lease, row) for lease, row in leases if _may_start(lease, row, time_ms)]
         stops = [stop_of(lease) for lease, row in leases if _must_stop(lease, row, time_ms)]
         rhythm = ([lease for lease, _ in leases], bool(stops), time_ms, limits.interval_ms, known.gate_ms)
         return ReportReply(

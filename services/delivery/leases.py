@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.nodes import LeaseStart, LeaseStop
 
@@ -82,16 +83,22 @@ def continues(lease: Lease | None, position: SoldPosition, gpus: Sequence[str]) 
     )
 
 
-def start_of(lease: Lease, ends_ms: int) -> LeaseStart:
-    """Returns what the agent is told to open. `ends_ms` is the end of the block as far as it is sold on this node."""
+def start_of(lease: Lease, row: Mapping[str, Any]) -> LeaseStart:
+    """Returns what the agent is told to open; the row adds how the buyer gets in.
+
+    `told_ends_ms` is the end of the block as far as it is sold on this node.
+    """
     return LeaseStart(
         lease_id=lease.lease_id,
         position_ids=lease.position_ids,
         contract=lease.contract,
         gpu_uuids=lease.gpus,
         starts_ms=lease.starts_ms,
-        ends_ms=ends_ms,
+        ends_ms=row["told_ends_ms"],
         access_reference=lease.lease_id,
+        ssh_keys=tuple(row["ssh_keys"]),
+        image=row["image"],
+        script=row["script"],
     )
 
 

@@ -149,9 +149,14 @@ from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::
 where chain.node_id = new.node_id;
 
 -- name: leases_of_nodes
-select * from lease where node_id = any($1::text[])
-  and (state in ('pending', 'ready', 'started') or (start_answered_ms is not null and stop_answered_ms is null))
-order by starts_ms, lease_id;
+select l.*, w.image, w.script,
+       array(select k.line from ssh_key k where k.account = l.buyer and (w.key_ids is null or k.key_id = any(w.key_ids))
+             order by k.added_ms, k.key_id) as ssh_keys
+from lease l left join access_wish w on w.position_id = l.position_ids[1]
+where l.node_id = any($1::text[])
+  and (l.state in ('pending', 'ready', 'started')
+       or (l.start_answered_ms is not null and l.stop_answered_ms is null))
+order by l.starts_ms, l.lease_id;
 
 -- name: challenges_of_nodes
 select node_id, asked from challenge
@@ -372,7 +377,7 @@ order by lease_id;
 update lease set state = $2, reason = $3 where lease_id = $1;
 
 -- name: answer_start
-update lease set start_answered_ms = $2, endpoint = $3, credential = $4
+update lease set start_answered_ms = $2, endpoint = $3, credential = $4, host_key = $5
 where lease_id = $1 and start_answered_ms is null returning lease_id;
 
 -- name: answer_stop
@@ -382,12 +387,17 @@ update lease set stop_answered_ms = $2 where lease_id = $1 and stop_answered_ms 
 update lease set state = 'started', access_ms = $2 where lease_id = $1;
 
 -- name: close_access
-update lease set released_ms = $2, endpoint = '', credential = null where lease_id = $1;
+update lease set released_ms = $2, endpoint = '', credential = null, host_key = '' where lease_id = $1;
 
 -- name: leases_to_follow
-select * from lease where node_id = $1
-  and (state in ('pending', 'ready', 'started') or (start_answered_ms is not null and stop_answered_ms is null))
-order by starts_ms, lease_id;
+select l.*, w.image, w.script,
+       array(select k.line from ssh_key k where k.account = l.buyer and (w.key_ids is null or k.key_id = any(w.key_ids))
+             order by k.added_ms, k.key_id) as ssh_keys
+from lease l left join access_wish w on w.position_id = l.position_ids[1]
+where l.node_id = $1
+  and (l.state in ('pending', 'ready', 'started')
+       or (l.start_answered_ms is not null and l.stop_answered_ms is null))
+order by l.starts_ms, l.lease_id;
 
 -- name: overdue_leases
 select * from lease where state in ('pending', 'ready', 'started') and ends_ms <= $1 order by lease_id for update;
@@ -468,3 +478,25 @@ insert into inspection_nonce (nonce, account, expires_ms) values ($1, $2, $3);
 -- name: use_inspection_nonce
 update inspection_nonce set used_by = $2
 where nonce = $1 and expires_ms > $3 and (used_by is null or used_by = $2) returning nonce;
+
+-- name: lock_ssh_keys
+select pg_advisory_xact_lock(hashtext('hourbook ssh keys of ' || $1::text));
+
+-- name: find_ssh_key
+select * from ssh_key where account = $1 and key_id = $2;
+
+-- name: count_ssh_keys
+select count(*) from ssh_key where account = $1;
+
+-- name: insert_ssh_key
+insert into ssh_key values ($1, $2, $3, $4);
+
+-- name: ssh_keys_of_account
+select * from ssh_key where account = $1 order by added_ms, key_id;
+
+-- name: delete_ssh_key
+delete from ssh_key where account = $1 and key_id = $2;
+
+-- name: put_access_wish
+insert into access_wish values ($1, $2, $3, $4)
+on conflict (position_id) do update set key_ids = excluded.key_ids, image = excluded.image, script = excluded.script;

@@ -49,9 +49,7 @@ class ChainPlaces:
             hash=chain.hash,
             server_nonce=chain.nonce,
             server_time_ms=received_ms,
-            live_leases=tuple(
-                start_of(lease_of(row), row["told_ends_ms"]) for row in rows if _is_live(row, received_ms)
-            ),
+            live_leases=tuple(start_of(lease_of(row), row) for row in rows if _is_live(row, received_ms)),
         )
 
     async def _move(self, store: Store, node_id: str, chain: Chain, request: ChainRequest, received_ms: int) -> Chain:

@@ -1,5 +1,10 @@
 """What can be set about delivery."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.nodes import SSH_KEYS_PER_LEASE_MAX
 from schemas.reporting import REPORT_INTERVAL_MS_MAX, REPORTS_PER_PERIOD, report_interval_ms
 from services.delivery.challenges import ChallengeRules
 from services.delivery.reports import ReportLimits
@@ -50,6 +55,7 @@ class Settings(KitSettings):
     opening_grace_ms_min: int = 2_000
     scheduler_interval_s: float = 0.5
     delivery_page_rows_max: int = 200
+    ssh_keys_max: Annotated[int, Field(ge=1, le=SSH_KEYS_PER_LEASE_MAX)] = 16
 
     def limits(self, period_ms: int | None) -> ReportLimits:
         """Returns how reports are judged for nodes whose shortest product period is this (None: no product yet)."""

@@ -1,0 +1,136 @@
+"""HTTP for buyers on their way in: SSH keys of the account, wishes for a position, and how to get into a lease."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, FastAPI, Response
+from pydantic import Field
+
+from schemas.access import AccessForm, SshKeyForm, SshKeyView
+from schemas.delivery import AccessView
+from services.delivery.credentials import CredentialBox
+from services.delivery.effects import now_ms
+from services.delivery.settings import Settings
+from services.delivery.settling import recalls_of
+from services.delivery.ssh_keys import BadSshKey, read_ssh_key
+from services.delivery.store import Store, transaction
+from services.kit.auth import Authenticator, Caller
+from services.kit.http import ProblemError
+from services.kit.store import Pool
+
+PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+JSON = "application/json"
+SSH_PORT = 22
+
+
+def add_key_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator) -> None:
+    """Adds the account's SSH keys."""
+    trade = Annotated[Caller, Depends(authenticator.require("trade"))]
+    keys_max = settings.ssh_keys_max
+
+    @app.post("/v1/ssh-keys", status_code=201, response_model=SshKeyView)
+    async def add_key(form: SshKeyForm, caller: trade) -> Response:
+        try:
+            key = read_ssh_key(form.public_key)
+        except BadSshKey as error:
+            raise ProblemError("malformed_request", f"public_key: {error}") from error
+        async with transaction(pool) as store:
+            await store.run("lock_ssh_keys", caller.account)
+            known = await store.row("find_ssh_key", caller.account, key.key_id)
+            if known is None:
+                if await store.value("count_ssh_keys", caller.account) >= keys_max:
+                    raise ProblemError("conflict", f"the account has {keys_max} SSH keys already; remove one first")
+                await store.run("insert_ssh_key", caller.account, key.key_id, key.line, now_ms())
+            row = known or await store.row("find_ssh_key", caller.account, key.key_id)
+        return Response(_key_view(row).canonical(), 201 if known is None else 200, media_type=JSON)
+
+    @app.get("/v1/ssh-keys")
+    async def list_keys(caller: trade) -> dict[str, object]:
+        rows = await Store(pool).rows("ssh_keys_of_account", caller.account)
+        return {"items": [_key_view(row).model_dump(mode="json") for row in rows]}
+
+    @app.delete("/v1/ssh-keys/{key_id}", status_code=204)
+    async def remove_key(key_id: str, caller: trade) -> Response:
+        """A key that is gone already is as good."""
+        await Store(pool).run("delete_ssh_key", caller.account, key_id)
+        return Response(status_code=204)
+
+
+def add_access_routes(app: FastAPI, pool: Pool, authenticator: Authenticator, credentials: CredentialBox) -> None:
+    """Adds what the buyer of a position wishes, and how he gets in."""
+    trade = Annotated[Caller, Depends(authenticator.require("trade"))]
+
+    @app.post("/v1/positions/{position_id}/access", response_model=AccessView)
+    async def wish(position_id: PositionId, form: AccessForm, caller: trade) -> Response:
+        async with transaction(pool) as store:
+            position = await _own_position(store, position_id, caller)
+            if position["state"] != "open":
+                raise ProblemError("conflict", f"the gate of position {position_id} has passed")
+            known = {row["key_id"] for row in await store.rows("ssh_keys_of_account", caller.account)}
+            if unknown := set(form.key_ids or ()) - known:
+                raise ProblemError("not_found", f"the account has no SSH key {min(unknown)}")
+            key_ids = None if form.key_ids is None else list(form.key_ids)
+            await store.run("put_access_wish", position_id, key_ids, form.image, form.script)
+            view = await _access_view(store, position, credentials)
+        return _private(view)
+
+    @app.get("/v1/positions/{position_id}/access", response_model=AccessView)
+    async def show(position_id: PositionId, caller: trade) -> Response:
+        store = Store(pool)
+        return _private(await _access_view(store, await _own_position(store, position_id, caller), credentials))
+
+
+def address_of(endpoint: str) -> tuple[str, str, int] | None:
+    """Reads `ssh://user@host:port` as user, host and port; None for another kind of endpoint."""
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme != "ssh" or not parts.hostname:
+        return None
+    return parts.username or "", parts.hostname, port or SSH_PORT
+
+
+async def _own_position(store: Store, position_id: int, caller: Caller):
+    row = await store.row("find_position", position_id)
+    if row is None or row["buyer"] != caller.account:
+        raise ProblemError("not_found", f"you have no position {position_id}")
+    return row
+
+
+async def _access_view(store: Store, position, credentials: CredentialBox) -> AccessView:
+    lease = await store.row("find_lease", position["lease_id"])
+    endpoint = "" if lease is None else lease["endpoint"]
+    user, host, port = address_of(endpoint) or ("", "", 0)
+    return AccessView(
+        position_id=position["position_id"],
+        lease_id=position["lease_id"],
+        state="pending" if lease is None else lease["state"],
+        endpoint=endpoint,
+        credential="" if lease is None else credentials.open(lease["lease_id"], lease["credential"]),
+        starts_ms=position["start_ms"],
+        ends_ms=position["end_ms"],
+        gpus=tuple(position["gpus"]),
+        recalls=await recalls_of(store, position["position_id"]),
+        host_key="" if lease is None else lease["host_key"],
+        user=user,
+        host=host,
+        port=port,
+    )
+
+
+def _key_view(row) -> SshKeyView:
+    key = read_ssh_key(row["line"])
+    return SshKeyView(
+        key_id=key.key_id,
+        fingerprint=key.fingerprint,
+        type=key.type,
+        comment=key.comment,
+        public_key=key.line,
+        added_ms=row["added_ms"],
+    )
+
+
+def _private(view: AccessView) -> Response:
+    return Response(view.canonical(), 200, {"Cache-Control": "no-store"}, JSON)
