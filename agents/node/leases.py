@@ -17,6 +17,7 @@ from schemas.nodes import GpuReading, LeaseStart, LeaseStop
 
 State = Literal["opening", "live", "failed", "closed"]
 HOLDING = ("opening", "live")
+NODE_VARIABLE = "HOURBOOK_NODE"
 log = logging.getLogger("hourbook.agent")
 
 
@@ -183,26 +184,32 @@ def _is_empty(reading: GpuReading, memory_mib_max: int) -> bool:
     return reading.present and is_quiet and (reading.memory_used_mib or 0) <= memory_mib_max
 
 
-async def run_start_hook(rule: HookRule, lease: LeaseStart, table: ProcessTable | None = None) -> HookOutcome:
+async def run_start_hook(
+    rule: HookRule, lease: LeaseStart, table: ProcessTable | None = None, node_id: str = ""
+) -> HookOutcome:
     """Run the start hook: the lease as JSON on standard input and in the environment, the answer on standard output.
 
     The last line of its output is the answer, see `HookAnswer`. Hooks must bear being run twice for one lease.
     """
     table = table or ProcessTable()
-    end = await run_hook(rule.start, rule.timeout_s, lease.canonical(), _environment(lease, "start"), table)
+    end = await run_hook(rule.start, rule.timeout_s, lease.canonical(), _environment(lease, "start", node_id), table)
     outcome = end_of(end)
     return answer_of(end, table) if outcome.ok else outcome
 
 
-async def run_stop_hook(rule: HookRule, stop: LeaseStop, start: LeaseStart | None) -> HookOutcome:
+async def run_stop_hook(
+    rule: HookRule, stop: LeaseStop, start: LeaseStart | None, node_id: str = ""
+) -> HookOutcome:
     """Run the stop hook; its output does not matter, its exit status does."""
-    environment = _environment(start, "stop") if start else {"HOURBOOK_ACTION": "stop", LEASE_VARIABLE: stop.lease_id}
+    least = {"HOURBOOK_ACTION": "stop", LEASE_VARIABLE: stop.lease_id, NODE_VARIABLE: node_id}
+    environment = _environment(start, "stop", node_id) if start else least
     return end_of(await run_hook(rule.stop, rule.timeout_s, stop.canonical(), environment, ProcessTable()))
 
 
-def _environment(lease: LeaseStart, action: str) -> dict[str, str]:
+def _environment(lease: LeaseStart, action: str, node_id: str) -> dict[str, str]:
     return {
         "HOURBOOK_ACTION": action,
+        NODE_VARIABLE: node_id,
         LEASE_VARIABLE: lease.lease_id,
         "HOURBOOK_CONTRACT": lease.contract,
         "HOURBOOK_GPU_UUIDS": ",".join(lease.gpu_uuids),

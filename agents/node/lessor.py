@@ -113,7 +113,7 @@ class Lessor:
         if outcome is None:
             rule = self._policy.current.hooks
             self.book.begin(lease)
-            outcome = await run_start_hook(rule, lease, self.owners.table)
+            outcome = await run_start_hook(rule, lease, self.owners.table, self.node_id)
             self.book.opened(lease.lease_id, outcome)
             self._record.note(outcome.ok, rule, outcome.detail)
             if outcome.ok:
@@ -148,7 +148,8 @@ class Lessor:
         await self._run_stop(LeaseStop(lease_id=lease_id, reason="failed"))
 
     async def _run_stop(self, stop: LeaseStop) -> HookOutcome:
-        outcome = await run_stop_hook(self._policy.current.hooks, stop, self.book.start_of(stop.lease_id))
+        rule, start = self._policy.current.hooks, self.book.start_of(stop.lease_id)
+        outcome = await run_stop_hook(rule, stop, start, self.node_id)
         self.book.closed(stop.lease_id, outcome)
         if outcome.ok:
             log.info("lease %s closed (%s)", stop.lease_id, stop.reason)

@@ -2,18 +2,19 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from agents.node.errors import BadConfiguration
 from agents.node.files import CONTROLS, program_problem, read_toml
 from agents.node.fitness import Offerability
+from agents.node.hooks.ready import ARGUMENTS, CONTAINER_ARGUMENTS, PROGRAMS, ready_commands
 from agents.node.notices import Notices
 from schemas.base import Model
 from schemas.ids import Grade, Hub, Tier, lot_of
 from schemas.money import PRICE_MAX_MICROS, DecimalString, format_micros, parse_micros
-from schemas.nodes import GpuReading, Name
+from schemas.nodes import GpuReading, ImageName, Name
 
 PERIODS_AHEAD_DEFAULT = 48
 IDLE_FOR_MS_MAX = 30 * 24 * 3600 * 1000
@@ -51,6 +52,8 @@ Command = Annotated[
     BeforeValidator(_as_tuple),
     Field(min_length=1, max_length=ARGUMENTS_MAX),
 ]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$")]
+PortRange = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$")]
 log = logging.getLogger("hourbook.agent")
 
 
@@ -84,19 +87,45 @@ class PriceRule(Section):
 
 
 class HookRule(Section):
-    """The operator's commands at the start and the end of a lease, each a program with its arguments.
+    """What happens at the start and the end of a lease: commands of the operator's own, or a ready hook.
 
+    `kind` is `command` (`start` and `stop`, each a program with its arguments), `shell` or `container`, which take the
+    options from `listen` on: where the SSH server listens, what address buyers are told, its ports `FIRST-LAST`.
     After `start_failures_max` failed starts in a row nothing is offered for `retry_s`, twice as long each time more; a
     failed stop is tried again after `stop_retry_s`. A GPU is clean with no process on it and that little memory in use.
     """
 
+    kind: Literal["command", "shell", "container"] = "command"
     start: Command
     stop: Command
+    listen: HostName | None = None
+    address: HostName | None = None
+    ports: PortRange | None = None
+    folder: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$")] | None = None
+    volume_mib: Annotated[int, Field(ge=1)] | None = None
+    image: ImageName | None = None
+    engine: Literal["docker", "podman"] | None = None
+    buyers_image: Literal["yes", "no"] | None = None
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
     start_failures_max: Annotated[int, Field(ge=1, le=100)] = 2
     retry_s: Annotated[int, Field(ge=1, le=86_400)] = 300
     stop_retry_s: Annotated[int, Field(ge=1, le=600)] = 10
     empty_memory_mib_max: Annotated[int, Field(ge=0)] = 1024
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        is_ready = isinstance(given, dict) and given.get("kind") in PROGRAMS
+        return given | ready_commands(given) if is_ready else given
+
+    @model_validator(mode="after")
+    def _has_its_options(self) -> "HookRule":
+        given = [name for name in (*ARGUMENTS, *CONTAINER_ARGUMENTS) if getattr(self, name) is not None]
+        if self.kind == "command" and given:
+            raise ValueError("options of a ready hook, and no kind = shell or container")
+        if self.kind == "container" and self.image is None:
+            raise ValueError("kind = container needs an image")
+        return self
 
 
 class Policy(Section):

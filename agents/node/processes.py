@@ -35,6 +35,7 @@ class Stat:
     group: int
     session: int
     started: int
+    has_ended: bool = False
 
 
 class ProcessTable:
@@ -55,9 +56,14 @@ class ProcessTable:
         """Return a process's parent, group, session and start; None where there is none, or it is hidden."""
         try:
             fields = self._read(pid, "stat").rpartition(b")")[2].split()
-            return Stat(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+            return Stat(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
         except (OSError, ValueError, IndexError):
             return None
+
+    def lives(self, pid: int) -> bool:
+        """Tell whether a process still runs; one that only waits for its parent to notice does not."""
+        stat = self.stat(pid)
+        return stat is not None and not stat.has_ended
 
     def children(self, pid: int) -> tuple[int, ...]:
         """Return a process's children, where the kernel lists them."""
@@ -246,5 +252,5 @@ class Family:
 
 
 def _same(now: Stat | None, before: Stat) -> bool:
-    return now is not None and (now.pid, now.started) == (before.pid, before.started)
+    return now is not None and not now.has_ended and (now.pid, now.started) == (before.pid, before.started)
 

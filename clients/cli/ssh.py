@@ -120,7 +120,7 @@ def read_door(access: dict, now_ms: int) -> Door:
 def wish(
     position_id: int,
     *,
-    key: Annotated[list[str] | None, Parameter(help="key_id of a key that gets in, once for each; default: all.")] = None,
+    key: Annotated[list[str] | None, Parameter(help="key_id of a key that gets in, once each; default: all.")] = None,
     image: Annotated[str | None, Parameter(help="Image for the operator's container hook.")] = None,
     script: Annotated[Path | None, Parameter(help="Script that the operator's hook runs at the start.")] = None,
     signer: Signer | None = None,

@@ -7,6 +7,8 @@ from hashlib import sha256
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from clients.receipts import faults_of
 from schemas.delivery import DeliveryEvent, MeterInputs, MeterOutcome
@@ -17,7 +19,7 @@ from schemas.venue import SettlePosition, VoidContract
 from services.delivery.meter import measure
 from services.kit.keys import signature_holds
 from tests.fixtures.delivery import TestNode, gpu_uuid
-from tests.fixtures.node_agent import PlayedAgent
+from tests.fixtures.node_agent import HOST_KEY, PlayedAgent
 from tests.integration.delivery.conftest import PERIOD_S, PRICE_MICROS, Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,6 +37,10 @@ async def test_a_block_is_delivered_whole_by_one_lease_and_its_receipts_can_be_r
         await venue.offer("ops", node, contracts, 4)
         await venue.buy_block("alice", contracts, 3)
         position_id = await venue.wait_for(lambda: position_of(venue, "alice"))
+        named, _ = [(await add_key(alice, number)).json() for number in (1, 2)]
+        wish = {"key_ids": [named["key_id"]], "image": "pytorch:2.8", "script": "#!/bin/sh\nnvidia-smi\n"}
+        assert (await alice.post(f"/v1/positions/{position_id}/access", json=wish)).json()["state"] == "pending"
+        assert (await ops.post(f"/v1/positions/{position_id}/access", json=wish)).status_code == 403
 
         async def access() -> dict | None:
             answer = await alice.get(f"/v1/positions/{position_id}/access")
@@ -43,6 +49,10 @@ async def test_a_block_is_delivered_whole_by_one_lease_and_its_receipts_can_be_r
         opened = await venue.wait_for(access, 40)
         lease_id = f"lease-{position_id}"
         assert (opened["endpoint"], opened["credential"]) == (f"ssh://{node.node_id}.test:22", f"secret-of-{lease_id}")
+        assert (opened["host"], opened["port"], opened["host_key"]) == (f"{node.node_id}.test", 22, HOST_KEY)
+        started = agent.leases[lease_id]
+        assert (started.ssh_keys, started.image, started.script) == ((named["public_key"],), *list(wish.values())[1:])
+        assert (await alice.post(f"/v1/positions/{position_id}/access", json=wish)).status_code == 409
         assert (await ops.get(f"/v1/positions/{position_id}/access")).status_code == 403
         settled = await venue.settled("alice", 2)
         receipts = await venue.wait_for(lambda: receipts_of(alice, 2))
@@ -93,6 +103,33 @@ async def test_a_correction_gives_a_new_receipt_beside_the_first(venue: Venue):
     told = [(each.revision, each.meter_digest) for each in await venue.delivery_events()
             if each.type == "receipt_issued" and each.position_id == settled.position_id]  # fmt: skip
     assert told == [(1, settled.meter_digest), (2, "c" * 64)]
+
+
+async def add_key(client, number: int):
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big")).public_key()
+    line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return await client.post("/v1/ssh-keys", json={"public_key": f"{line} laptop-{number}\n"})
+
+
+async def test_an_account_has_ssh_keys_of_its_own_up_to_a_number_and_adding_one_twice_changes_nothing(venue: Venue):
+    eve = await venue.join("eve", "read", "trade")
+    await venue.wait_for(lambda: knows(eve))
+    added = [await add_key(eve, number) for number in range(1, 18)]
+    assert [answer.status_code for answer in added] == [201] * 16 + [409]
+    first, again = added[0].json(), await add_key(eve, 1)
+    assert (again.status_code, again.json()) == (200, first)
+    assert (first["type"], first["comment"]) == ("ssh-ed25519", "laptop-1")
+    assert len((await eve.get("/v1/ssh-keys")).json()["items"]) == 16
+    for _ in range(2):
+        assert (await eve.delete(f"/v1/ssh-keys/{first['key_id']}")).status_code == 204
+    assert first not in (await eve.get("/v1/ssh-keys")).json()["items"]
+    refused = await eve.post("/v1/ssh-keys", json={"public_key": "no key"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "malformed_request")
+    assert (await venue.http.get("/v1/ssh-keys")).status_code == 401
+
+
+async def knows(client) -> bool:
+    return (await client.get("/v1/ssh-keys")).status_code == 200
 
 
 async def position_of(venue: Venue, buyer: str) -> int | None:

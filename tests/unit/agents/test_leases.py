@@ -46,6 +46,7 @@ async def test_the_start_hook_gets_the_lease_twice_and_answers_on_its_last_line(
     assert json.loads(outcome.credential) == LEASE.model_dump(mode="json")
     assert told == {
         "HOURBOOK_ACTION": "start",
+        "HOURBOOK_NODE": "",
         "HOURBOOK_LEASE_ID": "lease-1",
         "HOURBOOK_CONTRACT": "H100SXM80.CNE.F-26112213",
         "HOURBOOK_GPU_UUIDS": "GPU-00000001,GPU-00000002",

@@ -1,0 +1,28 @@
+"""The ready hooks as commands: the options of a policy's hook table become arguments of our own programs."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+PROGRAMS = {"shell": "agents.node.hooks.shell", "container": "agents.node.hooks.container"}
+# Options of the table that the programs take, by the argument that carries them.
+ARGUMENTS = {
+    "listen": "--listen",
+    "address": "--address",
+    "ports": "--ports",
+    "folder": "--folder",
+    "volume_mib": "--volume-mib",
+}
+CONTAINER_ARGUMENTS = {"image": "--image", "engine": "--engine", "buyers_image": "--buyers-image"}
+
+
+def ready_commands(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `start` and `stop` of a ready hook. Raises ValueError for options that do not go with it."""
+    kind = given["kind"]
+    if given.keys() & {"start", "stop"}:
+        raise ValueError(f"kind = {kind} has commands of its own: leave start and stop out")
+    known = ARGUMENTS | (CONTAINER_ARGUMENTS if kind == "container" else {})
+    if strange := given.keys() & (CONTAINER_ARGUMENTS.keys() - known.keys()):
+        raise ValueError(f"{min(strange)} is for kind = container")
+    options = [part for name, flag in known.items() if given.get(name) is not None for part in (flag, str(given[name]))]
+    return {action: [sys.executable, "-P", "-m", PROGRAMS[kind], action, *options] for action in ("start", "stop")}
