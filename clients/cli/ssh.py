@@ -120,7 +120,7 @@ def read_door(access: dict, now_ms: int) -> Door:
 def wish(
     position_id: int,
     *,
-    key: Annotated[list[str] | None, Parameter(help="key_id of a key that gets in, once each; default: all.")] = None,
+    ssh_key: Annotated[list[str] | None, Parameter(help="key_id of a key that gets in; default: all.")] = None,
     image: Annotated[str | None, Parameter(help="Image for the operator's container hook.")] = None,
     script: Annotated[Path | None, Parameter(help="Script that the operator's hook runs at the start.")] = None,
     signer: Signer | None = None,
@@ -131,7 +131,7 @@ def wish(
         text = None if script is None else script.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{script}: {error}") from error
-    form = {"key_ids": key, "image": image, "script": text}
+    form = {"key_ids": ssh_key, "image": image, "script": text}
     with signed("delivery", signer) as client:
         answer = result_of(client.post(f"/v1/positions/{position_id}/access", json=form))
     show(answer if json else {name: answer[name] for name in ("position_id", "state")}, json=json)

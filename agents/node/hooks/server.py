@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Protocol
 
 import asyncssh
 
@@ -24,7 +25,6 @@ from agents.node.hooks.inside import MESSAGE_BYTES_MAX
 from agents.node.hooks.sandbox import (
     INSIDE_HOME,
     USER,
-    NoSandbox,
     Sandbox,
     device_nodes,
     find_program,
@@ -61,11 +61,27 @@ class Door(asyncssh.SSHServer):
         return True
 
 
+class LeaseSessions(Protocol):
+    """What runs the sessions of one lease."""
+
+    async def serve(self, process: asyncssh.SSHServerProcess) -> None:
+        """Run one session to its end."""
+
+    async def run_script(self, script: str) -> None:
+        """Run the buyer's start-up script once; what it says is in `start.log` of his home."""
+
+    def side_work(self) -> list[Coroutine]:
+        """Return what has to run beside the sessions."""
+
+    def end(self) -> None:
+        """End whatever runs for the lease."""
+
+
 class Sessions:
     """Starts what buyers ask for, all in the lease's one sandbox, which starts with the first of them."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, volume_bytes_max: int) -> None:
+        self._sandbox, self._volume_bytes_max = sandbox, volume_bytes_max
         self._inside: subprocess.Popen | None = None
         self._channel: socket.socket | None = None
         self._waiting: dict[int, asyncio.Future[int]] = {}
@@ -97,14 +113,8 @@ class Sessions:
             fed = asyncio.create_task(feed(process, in_write, is_terminal=False))
             await process.redirect(stdout=out_read, stderr=err_read)
         status = await ended
-        with contextlib.suppress(OSError, asyncssh.Error):
-            await process.stdout.drain()
-            await process.stderr.drain()
+        await finish(process, status)
         fed.cancel()
-        if status < 0:
-            process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
-        else:
-            process.exit(status)
 
     async def run_script(self, script: str) -> None:
         """Run the buyer's start-up script once; what it says is in `start.log` of his home."""
@@ -115,6 +125,10 @@ class Sessions:
             command = [shell, "-c", f"exec >{INSIDE_HOME}/start.log 2>&1; exec {shell} -s"]
             _, ended = self._start(command, {}, (given.fileno(), 2, 2), None)
         await ended
+
+    def side_work(self) -> list[Coroutine]:
+        """Watch how large the home becomes."""
+        return [watch_volume(self._sandbox.home, self._volume_bytes_max, self)]
 
     def end(self) -> None:
         """End the sandbox with all that runs in it; the next session starts it anew."""
@@ -215,6 +229,17 @@ async def feed(process: asyncssh.SSHServerProcess, stream: int, is_terminal: boo
         writer.close()
 
 
+async def finish(process: asyncssh.SSHServerProcess, status: int) -> None:
+    """Tell the buyer how his session ended, after all that it printed."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        await process.stdout.drain()
+        await process.stderr.drain()
+    if status < 0:
+        process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
+    else:
+        process.exit(status)
+
+
 def volume_bytes(home: Path) -> int:
     """Return how much a lease's home takes on the disk; links are not followed."""
     total = 0
@@ -234,9 +259,9 @@ async def watch_volume(home: Path, bytes_max: int, sessions: Sessions) -> None:
             sessions.end()
 
 
-async def serve(folder: Path, lease: LeaseStart, sandbox: Sandbox, options: argparse.Namespace) -> None:
+async def serve(folder: Path, lease: LeaseStart, sessions: LeaseSessions, options: argparse.Namespace) -> None:
     """Serve one lease until SIGTERM; says in `ready.json` where, once it does."""
-    sessions, host_key = Sessions(sandbox), asyncssh.generate_private_key("ssh-ed25519")
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
     lines = "".join(f"{line}\n" for line in lease.ssh_keys)
     keys = asyncssh.import_authorized_keys(lines) if lines else None
     listener = await _listen(options, sessions, host_key, lambda: Door(lease.lease_id, keys))
@@ -248,7 +273,7 @@ async def serve(folder: Path, lease: LeaseStart, sandbox: Sandbox, options: argp
     unfinished.replace(folder / "ready.json")
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    work = [asyncio.create_task(watch_volume(sandbox.home, options.volume_mib << 20, sessions))]
+    work = [asyncio.create_task(each) for each in sessions.side_work()]
     if lease.script:
         work.append(asyncio.create_task(sessions.run_script(lease.script)))
     await ended.wait()
@@ -259,7 +284,7 @@ async def serve(folder: Path, lease: LeaseStart, sandbox: Sandbox, options: argp
 
 
 async def _listen(
-    options: argparse.Namespace, sessions: Sessions, host_key: asyncssh.SSHKey, make_door: Callable[[], Door]
+    options: argparse.Namespace, sessions: LeaseSessions, host_key: asyncssh.SSHKey, make_door: Callable[[], Door]
 ) -> asyncssh.SSHAcceptor:
     first, last = options.ports
     for port in range(first, last + 1):
@@ -308,12 +333,6 @@ def sandbox_of(folder: Path, lease: LeaseStart) -> Sandbox:
     )
 
 
-def main(folder: Path, options: argparse.Namespace) -> int:
-    """Serve the lease in the folder, until SIGTERM; returns the exit status."""
-    lease = LeaseStart.model_validate_json((folder / "lease.json").read_bytes())
-    try:
-        asyncio.run(serve(folder, lease, sandbox_of(folder, lease), options))
-    except NoSandbox as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+def shell_sessions(folder: Path, lease: LeaseStart, options: argparse.Namespace) -> Sessions:
+    """Return sessions of the shell hook. Raises NoSandbox."""
+    return Sessions(sandbox_of(folder, lease), options.volume_mib << 20)
