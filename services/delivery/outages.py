@@ -1,7 +1,7 @@
 """When the venue itself could not take reports, from evidence: its own, the broker's and PostgreSQL's outages."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -10,12 +10,13 @@ from schemas.delivery import VENUE, VenueOutage
 from services.delivery.domain import DeliveryError
 from services.delivery.effects import Effects, now_ms
 from services.delivery.settings import Settings
-from services.delivery.spans import Span
+from services.delivery.spans import Span, union
 from services.delivery.store import Store
 from services.kit.readiness import Readiness
 from services.kit.store import AWAY
 
 STOPPED, SLOW, REFUSED = "service_stopped", "slow", "refused"
+Outage = tuple[int, int, str]  # from, to, cause
 
 
 class OutageWatch:
@@ -33,7 +34,7 @@ class OutageWatch:
         self._well_ms: int | None = None
         self._marked_ms: int | None = None
         self._under_way: dict[object, int] = {}
-        self._unwritten: list[tuple[int, int, str]] = []
+        self._unwritten: list[Outage] = []
         self._has_ended = False
         self.back_ms = now_ms()
 
@@ -92,10 +93,11 @@ class OutageWatch:
             await self._read_mark(at_ms)
         self.look_at_clock(at_ms)
         if self._unwritten:
+            written, found = len(self._unwritten), joined(self._unwritten)
             async with self._effects.transaction() as store:
-                for outage in self._unwritten:
+                for outage in found:
                     await tell_outage(store, *outage, at_ms)
-            self._unwritten = []
+            del self._unwritten[:written]
         await Store(self._effects.pool).run("mark_alive", at_ms)
         self._marked_ms = at_ms
         self.look_at_clock(now_ms())
@@ -137,6 +139,14 @@ class OutageWatch:
         if span[0] < span[1]:
             self._unwritten.append((*span, cause))
             self.back_ms, self._has_ended = max(self.back_ms, span[1]), True
+
+
+def joined(outages: Iterable[Outage]) -> list[Outage]:
+    """Returns the same time with what overlaps in one: a stall makes every report under way slow."""
+    by_cause: dict[str, list[Span]] = {}
+    for from_ms, to_ms, cause in outages:
+        by_cause.setdefault(cause, []).append((from_ms, to_ms))
+    return [(*span, cause) for cause, spans in by_cause.items() for span in union(spans)]
 
 
 async def tell_outage(store: Store, from_ms: int, to_ms: int, cause: str, at_ms: int) -> None:

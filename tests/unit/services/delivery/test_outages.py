@@ -130,6 +130,17 @@ async def test_a_report_that_waited_too_long_is_an_outage_while_it_waited(play):
     assert run.watch.back_ms == 107_001
 
 
+async def test_reports_that_waited_in_one_stall_are_one_outage(play):
+    run = play()
+    await run.pass_time(1)
+    with run.watch.taking():
+        run.now_ms += 500
+        with run.watch.taking():
+            run.now_ms += 4_000
+    await run.pass_time(1)
+    assert [outage for outage in run.found() if outage[2] == "slow"] == [(101_000, 105_500, "slow")]
+
+
 async def test_a_loop_that_stood_still_is_an_outage(play):
     run = play()
     await run.pass_time(3)
