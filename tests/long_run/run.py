@@ -20,7 +20,7 @@ from infra.reference.load import load_products
 from infra.reference.products import Timing
 from schemas.money import parse_micros
 from schemas.reporting import report_interval_ms
-from tests.long_run.lag import LagMeter
+from tests.long_run.lag import LagMeter, VenueWatch
 from tests.long_run.machine import Machine, now_ms
 from tests.long_run.network import Network
 from tests.long_run.outages import suffer
@@ -92,6 +92,7 @@ class LongRun:
             for terms in load_products(self.exchange.addresses["kafka"], self.exchange.data / "keys", TIMING)
         }
         self._lag, self._network = LagMeter(), Network(self.exchange.addresses["delivery"])
+        self._watch = VenueWatch(self.exchange.addresses["delivery"])
         registry = Registry(self.exchange.addresses, self.exchange.data / "keys", self.work / "keys")
         self._machines: list[Machine] = []
         try:
@@ -104,6 +105,7 @@ class LongRun:
         finally:
             self._network.stop()
             self._lag.stop()
+            self._watch.stop()
             for machine in self._machines:
                 machine.stop()
 
@@ -251,7 +253,8 @@ class LongRun:
         lag_ms = max(LAG_MS_MIN, LAGS * self._lag.most_ms(gate_ms, played.end_ms + JUDGED_AFTER_MS))
         rhythm = Rhythm(report_interval_ms(PERIOD_MS), lag_ms, GRACE_MS)
         gpus = (*receipt["gpus"], *(f"missing-{n}" for n in range(sold.qty - len(receipt["gpus"]))))
-        near = [each for each in self._outages if each.ended.last_ms > gate_ms and each.began.first_ms < played.end_ms]
+        away = [*self._outages, *self._watch.outages()]
+        near = [each for each in away if each.ended.last_ms > gate_ms and each.began.first_ms < played.end_ms]
         right = judge(played.story_of(sold, gpus, near), rhythm)
         faults = faults_of(receipt, right, product, sold.qty, sold.price_micros)
         if faults:
