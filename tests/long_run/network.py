@@ -17,6 +17,7 @@ class Network:
         self._loop = asyncio.new_event_loop()
         self._cut: set[str] = set()
         self._open: dict[str, set[asyncio.StreamWriter]] = {}
+        self._servers: list[asyncio.Server] = []
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -34,9 +35,20 @@ class Network:
 
     def stop(self) -> None:
         """Ends all relays."""
-        self._do(lambda: [self._sever(label) for label in list(self._open)])
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        for label in self._open:
+            self._sever(label)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _do(self, act: Callable[[], object]) -> None:
         done = Event()
@@ -51,6 +63,7 @@ class Network:
     async def _listen(self, label: str) -> str:
         self._open[label] = set()
         server = await asyncio.start_server(lambda *pipe: self._relay(label, *pipe), "127.0.0.1", 0)
+        self._servers.append(server)
         return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def _relay(self, label: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

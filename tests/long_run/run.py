@@ -58,7 +58,8 @@ PAID_IN = "1000000.00"
 PAID_IN_MICROS = parse_micros(PAID_IN)
 ORDER_AHEAD_MS, ORDER_LAST_MS = 5_500, 1_500
 JUDGED_AFTER_MS, JUDGED_WITHIN_MS = 45_000, 150_000
-READY_WITHIN_S = 180
+READY_WITHIN_S = 240
+ANSWERED_WITHIN_S = 60
 LAG_MS_MIN, LAGS = 600, 2
 GRACE_MS = 2_000
 
@@ -182,7 +183,9 @@ class LongRun:
             if (offered := self._offered(machine, contract)) < GPUS:
                 return f"{machine.label} offers {offered} GPUs"
             sold = tuple(
-                self._buy(number, part, qty, contract, plan.renters[part]) for part, qty in enumerate(plan.parts)
+                each
+                for part, qty in enumerate(plan.parts)
+                for each in self._buy(number, part, qty, contract, plan.renters[part])
             )
         except (Refusal, httpx.HTTPError) as error:
             return f"{machine.label}: {error}"
@@ -196,11 +199,18 @@ class LongRun:
             machine.set_price(f"{10 + number % 7 / 2:.2f}")
         return ""
 
-    def _buy(self, number: int, part: int, qty: int, contract: str, renter: str) -> Sold:
+    def _buy(self, number: int, part: int, qty: int, contract: str, renter: str) -> list[Sold]:
+        """Places one order; each fill is a position. While the venue does not know what became of it, asks again."""
         buyer = self._buyers[(number + part) % len(self._buyers)]
-        form = {"contract": contract, "side": "buy", "qty": qty, "price": "20.00"}
-        (fill,) = trading.place(buyer, f"{contract}-{part}", **form)["fills"]
-        return Sold(fill["position_id"], int(fill["qty"]), parse_micros(fill["price"]), buyer, renter)
+        form = {"contract": contract, "side": "buy", "qty": qty, "price": "20.00", "tif": "IOC"}
+        deadline = time.monotonic() + ANSWERED_WITHIN_S
+        while "fills" not in (reply := trading.place(buyer, f"{contract}-{part}", **form)):
+            assert time.monotonic() < deadline, f"nobody knows what became of an order for {contract}"
+            time.sleep(0.5)
+        return [
+            Sold(fill["position_id"], int(fill["qty"]), parse_micros(fill["price"]), buyer, renter)
+            for fill in reply["fills"]
+        ]
 
     def _begin_outage(self, period: int, start_ms: int) -> None:
         """The venue's trouble of a period comes while it is delivered."""
