@@ -77,7 +77,7 @@ async def run_agent(config: AgentConfig) -> None:
 async def _run_on(state: StateFolder, config: AgentConfig) -> None:
     policy = PolicyFile(config.policy)
     enrolled = remembered(state)
-    telemetry = open_nvml(policy, enrolled.gpu_uuids if enrolled else ())
+    telemetry = open_nvml(policy, state, enrolled.gpu_uuids if enrolled else ())
     key = ApiKey.load(config.api_key, config.api_key_file)
     async with httpx.AsyncClient() as http:
         with ThreadPoolExecutor(max_workers=1) as executor:
@@ -100,7 +100,7 @@ async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str
     known = remembered(state)
     if known is None:
         raise BadConfiguration("the node is not enrolled, so nobody would know its key")
-    telemetry = open_nvml(PolicyFile(config.policy), known.gpu_uuids)
+    telemetry = open_nvml(PolicyFile(config.policy), None, known.gpu_uuids)
     async with httpx.AsyncClient() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url)
         if nonce is None:
@@ -109,9 +109,9 @@ async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str
         return await delivery.inspect(report)
 
 
-def open_nvml(policy: PolicyFile, known: tuple[str, ...]) -> Nvml:
+def open_nvml(policy: PolicyFile, state: StateFolder | None, known: tuple[str, ...]) -> Nvml:
     """Opens NVML, and says loudly where it is not NVIDIA's. A node that knows its GPUs starts whatever NVML answers."""
-    telemetry = Nvml(policy.current.grade, known, policy.current.gpus)
+    telemetry = Nvml(policy.current.grade, known, policy.current.gpus, state)
     if telemetry.driver.simulated:
         log.warning(SIMULATED, telemetry.driver.library_sha256[:16])
     return telemetry

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from agents.node.call_failures import CallFailures
 from agents.node.errors import BadConfiguration, NoGpus
 from agents.node.grades import chip_grade
+from agents.node.health_memory import HealthMemory
 from agents.node.nvml import COMMAND, Blind, NvmlProcess
-from schemas.gpu_health import GpuHealth, next_health
+from agents.node.state import StateFolder
 from schemas.gpu_models import NVIDIA
 from schemas.nodes import GpuInventory, GpuProcess, GpuReading
 
@@ -73,7 +74,7 @@ class Nvml:
 
     `known` are the UUIDs of an earlier enrolment: with them it starts although NVML is blind or a GPU is lost, and
     reports them so. Without them it raises NoGpus where nothing can be enrolled. `chosen` are UUIDs, or `index:0` of
-    NVML's order; without any all GPUs are taken but those that drive a display.
+    NVML's order; without any all GPUs are taken but those that drive a display. In `state` faults outlive a restart.
     """
 
     def __init__(
@@ -81,13 +82,14 @@ class Nvml:
         grade: str | None = None,
         known: Sequence[str] = (),
         chosen: Sequence[str] = (),
+        state: StateFolder | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
         self.driver = Driver(UNKNOWN, "", NO_DIGEST, simulated=False)
         self._lock = threading.Lock()
         self._process = NvmlProcess(command)
         self._failures = CallFailures()
-        self._health: dict[str, GpuHealth] = {}
+        self._health = HealthMemory(state)
         self._expected: tuple[str, ...] = tuple(known)
         self._digests: dict[str, str] = {}
         self._blind_because = ""
@@ -170,11 +172,7 @@ class Nvml:
             return absent(uuid, xids)
         if not gpu["answered"]:
             return blind(uuid, xids)
-        reading = reading_of(uuid, gpu, xids)
-        health = next_health(self._health.get(uuid, GpuHealth()), reading, "this start", 0)
-        self._health[uuid] = health
-        verdict = {"healthy": not health.fault, "fault": health.fault, "withheld": health.degraded}
-        return reading.model_copy(update=verdict)
+        return self._health.judge(reading_of(uuid, gpu, xids))
 
     def _learn_driver(self, system: dict[str, Any]) -> None:
         library, simulated = system["library"], system["simulated"]

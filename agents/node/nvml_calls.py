@@ -119,7 +119,9 @@ def read_facts(calls: GpuCalls) -> dict[str, Any]:
         "temperature_c": calls.ask("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
         "sm_clock_mhz": calls.ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM),
         "memory_clock_mhz": calls.ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM),
-        "throttle": read_throttle(calls),
+        "throttle": calls.ask_first(
+            "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"
+        ),
         "ecc_corrected": _ecc(calls, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
         "ecc_uncorrected": _ecc(calls, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
         "remapped_correctable": corrected,
@@ -137,11 +139,6 @@ def read_facts(calls: GpuCalls) -> dict[str, Any]:
     }
     calls.probe_loss()
     return facts
-
-
-def read_throttle(calls: GpuCalls) -> int | None:
-    """Returns NVML's mask of clock event reasons."""
-    return calls.ask_first("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
 
 
 def read_processes(calls: GpuCalls, with_graphics: bool) -> list[tuple[int, int | None, str]] | None:

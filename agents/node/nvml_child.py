@@ -18,7 +18,7 @@ from typing import Any
 
 import pynvml
 
-from agents.node.nvml_calls import GpuCalls, read_facts, read_identity, read_processes, read_throttle
+from agents.node.nvml_calls import GpuCalls, read_facts, read_identity, read_processes
 
 STAND_IN_SYMBOL = "hourbook_simulated_nvml"
 SAMPLE_S = 1.0
@@ -117,7 +117,6 @@ class GpuThread(threading.Thread):
         processes = read_processes(self.calls, with_graphics)
         for pid, used, kind in processes or ():
             self._seen[pid, kind] = max(used or 0, self._seen.get((pid, kind)) or 0) if used is not None else None
-        read_throttle(self.calls)
         return processes
 
     def _answer(self, number: int, processes: list | None) -> None:

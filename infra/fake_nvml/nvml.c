@@ -339,7 +339,7 @@ int nvmlEventSetWait_v2(void *set, EventData *event, unsigned timeout_ms) {
         if (result == SUCCESS) result = next_xid(event);
         leave(result);
         if (result != TIMEOUT || wall_ms() >= end_ms) return result == GARBAGE ? UNKNOWN : result;
-        usleep(20000);
+        usleep(50000);
     }
 }
 

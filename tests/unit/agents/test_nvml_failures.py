@@ -10,6 +10,7 @@ import pytest
 
 from agents.node import nvml as nvml_process
 from agents.node.errors import NoGpus
+from agents.node.state import StateFolder
 from infra.fake_nvml.scenario import H100_SXM, scenario_text
 from schemas.nodes import GpuReading
 
@@ -290,6 +291,22 @@ def test_the_agents_verdict_names_its_reason_and_lasts_as_the_fault_does(stand_i
     assert state(seen[0]) == ("present", fault)
     assert seen[0].healthy == (not fault)
     assert state(nvml.read()[0]) == ("present", fault)
+
+
+def test_a_fault_outlives_a_restart_of_the_agent_in_the_same_boot(stand_in, tmp_path):  # M21
+    state_folder = StateFolder(tmp_path / "state")
+    nvml = stand_in.open(state=state_folder)
+    nvml.read()
+    stand_in.add("gpu 0 ecc_uncorrected 3")
+    assert states(stand_in.read_until(nvml, lambda readings: readings[0].fault)) == [
+        ("present", "ecc_uncorrected"),
+        WELL,
+    ]
+    again = stand_in.open(state=state_folder, known=(FIRST, SECOND))
+    assert states(again.read()) == [("present", "ecc_uncorrected"), WELL]
+    (tmp_path / "state" / "health.json").write_bytes(b"\0\0")
+    anew = stand_in.open(state=state_folder, known=(FIRST, SECOND))
+    assert states(anew.read()) == [WELL, WELL]
 
 
 def test_a_restarted_agent_takes_no_old_xid_for_a_new_one(stand_in):
