@@ -304,7 +304,7 @@ def test_a_fault_outlives_a_restart_of_the_agent_in_the_same_boot(stand_in, tmp_
     ]
     again = stand_in.open(state=state_folder, known=(FIRST, SECOND))
     assert states(again.read()) == [("present", "ecc_uncorrected"), WELL]
-    (tmp_path / "state" / "health.json").write_bytes(b"\0\0")
+    (tmp_path / "state" / "health.json").write_text('{"GPU-1": {"fault": 7}}')
     anew = stand_in.open(state=state_folder, known=(FIRST, SECOND))
     assert states(anew.read()) == [WELL, WELL]
 
