@@ -204,6 +204,13 @@ class Recall(Model):
     declared_ms: Milliseconds
 
 
+class ShutDoor(Model):
+    """Every try of the venue at the lease's door failed from start to end: nobody got in, whatever ran there."""
+
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+
+
 class MeterInputs(Model):
     """Everything that the meter of one position reads; its `meter_digest` is SHA-256 of these canonical bytes.
 
@@ -233,6 +240,7 @@ class MeterInputs(Model):
     witnesses: tuple[Witness, ...] = added(())
     excuses: tuple[Excuse, ...] = added(())
     recalls: tuple[Recall, ...] = added(())
+    unreachable: tuple[ShutDoor, ...] = added(())
 
 
 class MeterInterval(Model):

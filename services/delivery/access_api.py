@@ -1,7 +1,6 @@
 """HTTP for buyers on their way in: SSH keys of the account, wishes for a position, and how to get into a lease."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Response
 from pydantic import Field
@@ -10,6 +9,7 @@ from schemas.access import AccessForm, SshKeyForm, SshKeyView
 from schemas.delivery import AccessView
 from services.delivery.credentials import CredentialBox
 from services.delivery.effects import now_ms
+from services.delivery.leases import address_of
 from services.delivery.settings import Settings
 from services.delivery.settling import recalls_of
 from services.delivery.ssh_keys import BadSshKey, read_ssh_key
@@ -20,7 +20,6 @@ from services.kit.store import Pool
 
 PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 JSON = "application/json"
-SSH_PORT = 22
 
 
 def add_key_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator) -> None:
@@ -78,18 +77,6 @@ def add_access_routes(app: FastAPI, pool: Pool, authenticator: Authenticator, cr
     async def show(position_id: PositionId, caller: trade) -> Response:
         store = Store(pool)
         return _private(await _access_view(store, await _own_position(store, position_id, caller), credentials))
-
-
-def address_of(endpoint: str) -> tuple[str, str, int] | None:
-    """Reads `ssh://user@host:port` as user, host and port; None for another kind of endpoint."""
-    try:
-        parts = urlsplit(endpoint)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme != "ssh" or not parts.hostname:
-        return None
-    return parts.username or "", parts.hostname, port or SSH_PORT
 
 
 async def _own_position(store: Store, position_id: int, caller: Caller):

@@ -12,6 +12,7 @@ from services.delivery.access_api import add_access_routes, add_key_routes
 from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes
 from services.delivery.credentials import CredentialBox
 from services.delivery.declarations import add_operator_routes
+from services.delivery.door import DoorWatch
 from services.delivery.edge import Edge
 from services.delivery.edge_api import add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
@@ -73,6 +74,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(_follow_events(settings, effects, readiness))
     tasks.create_task(run_broker(_reports(settings, effects, failed)))
     tasks.create_task(watch.run())
+    tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(Scheduler(settings, effects, watch, readiness).run())
     tasks.create_task(_until(failed))
     await keys_known.wait()

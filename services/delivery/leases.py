@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from schemas.nodes import LeaseStart, LeaseStop
 
 MIN_REPORT_MS = 250
+SSH_PORT = 22
 HANDOVER_MS = 20
 
 
@@ -100,6 +102,18 @@ def start_of(lease: Lease, row: Mapping[str, Any]) -> LeaseStart:
         image=row["image"],
         script=row["script"],
     )
+
+
+def address_of(endpoint: str) -> tuple[str, str, int] | None:
+    """Reads `ssh://user@host:port` as user, host and port; None for another kind of endpoint."""
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme != "ssh" or not parts.hostname:
+        return None
+    return parts.username or "", parts.hostname, port or SSH_PORT
 
 
 def stop_of(lease: Lease) -> LeaseStop:

@@ -137,6 +137,8 @@ def _gpu_intervals(
     stretches = overlay(stretches, unproven, quality="M", reason="unproven", **off)
     if recall := _recall_of_gpu(inputs, gpu):
         stretches = overlay(stretches, [(recall.from_ms, inputs.end_ms)], reason="recalled", **off)
+    shut = [(each.start_ms, each.end_ms) for each in inputs.unreachable]
+    stretches = overlay(stretches, shut, reason="unreachable", **off)
     opened_ms = inputs.end_ms if inputs.access_ms is None else inputs.access_ms
     stretches = overlay(stretches, [(inputs.start_ms, opened_ms)], reason="no_access", **off)
     if inputs.released_ms is not None:

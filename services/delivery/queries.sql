@@ -500,3 +500,13 @@ delete from ssh_key where account = $1 and key_id = $2;
 -- name: put_access_wish
 insert into access_wish values ($1, $2, $3, $4)
 on conflict (position_id) do update set key_ids = excluded.key_ids, image = excluded.image, script = excluded.script;
+
+-- name: leases_with_doors
+select lease_id, node_id, endpoint, host_key from lease
+where state = 'started' and host_key <> '' and endpoint like 'ssh://%' and ends_ms > $1 order by lease_id;
+
+-- name: insert_door_probe
+insert into door_probe values ($1, $2, $3, $4) on conflict do nothing;
+
+-- name: door_probes
+select at_ms, reachable from door_probe where lease_id = $1 order by at_ms;

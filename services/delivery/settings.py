@@ -55,6 +55,10 @@ class Settings(KitSettings):
     opening_grace_ms_min: int = 2_000
     scheduler_interval_s: float = 0.5
     delivery_page_rows_max: int = 200
+    door_interval_ms: Annotated[int, Field(ge=1_000)] = 60_000
+    door_timeout_ms: Annotated[int, Field(ge=100)] = 10_000
+    door_grace_ms: Annotated[int, Field(ge=0)] = 120_000
+    door_private_addresses: bool | None = None
     ssh_keys_max: Annotated[int, Field(ge=1, le=SSH_KEYS_PER_LEASE_MAX)] = 16
 
     def limits(self, period_ms: int | None) -> ReportLimits:
@@ -72,6 +76,11 @@ class Settings(KitSettings):
     def opening_grace_ms(self, period_ms: int) -> int:
         """Returns how long the opening of a lease may take at nobody's expense."""
         return min(self.opening_grace_ms_max, max(self.opening_grace_ms_min, period_ms // GRACES_PER_PERIOD))
+
+    @property
+    def tries_private_doors(self) -> bool:
+        """Whether endpoints at private addresses are tried: where nothing is said, in a sandbox alone."""
+        return self.accept_simulated_nvml if self.door_private_addresses is None else self.door_private_addresses
 
     def liveness_ms(self, limits: ReportLimits) -> int:
         """Returns how long one heartbeat keeps asks alive."""

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas.delivery import Excuse, MeterInputs, MeterOutcome, PositionMetered, Recall
+from schemas.delivery import Excuse, MeterInputs, MeterOutcome, PositionMetered, Recall, ShutDoor
 from schemas.nodes import NodeReported
 from schemas.receipts import Receipt
 from schemas.venue import SettlePosition
 from services.delivery.domain import memory_min_mib
+from services.delivery.door import unreachable_in
 from services.delivery.effects import Effects
 from services.delivery.meter import cite_report, measure, meter_digest
 from services.delivery.settings import Settings, notice_ms
@@ -119,6 +120,10 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
         "provisional_ms": row["due_ms"],
         "excuses": await _excuses(store, row, since_ms),
         "recalls": await recalls_of(store, row["position_id"]),
+        "unreachable": tuple(
+            ShutDoor(start_ms=start_ms, end_ms=end_ms)
+            for start_ms, end_ms in await unreachable_in(store, row["lease_id"], row["end_ms"], settings.door_grace_ms)
+        ),
     }
     return Measured(*await asyncio.to_thread(_measure, facts, [raw["record"] for raw in raws]))
 

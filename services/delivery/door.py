@@ -1,0 +1,166 @@
+"""The venue tries the door of running leases: who answers there by SSH, and is it the server that the hook named?
+
+Only addresses that the settings allow are tried, and a name is resolved once: nobody makes the venue look around in
+somebody's inner network. A lease whose hook named no host key is not tried; `hourbook ssh` does not enter it either.
+"""
+
+import asyncio
+import ipaddress
+import random
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from services.delivery.effects import now_ms
+from services.delivery.leases import address_of
+from services.delivery.settings import Settings
+from services.delivery.spans import Span
+from services.delivery.store import Store
+from services.kit.store import AWAY, Pool
+
+DOORS_AT_ONCE = 16
+LOOK_S = 1.0
+JITTER = 0.5
+REACHED = ""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One try at a lease's door; `reason` says why it failed."""
+
+    at_ms: int
+    reachable: bool
+    reason: str = REACHED
+
+
+class NotTried(Exception):
+    """The settings forbid this address; nothing is held against anybody."""
+
+
+def allowed(address: str, private_too: bool) -> bool:
+    """Says whether an address may be tried: public ones, and in a sandbox private ones and this machine's own."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    if parsed.is_loopback:
+        return private_too
+    if parsed.is_multicast or parsed.is_unspecified or parsed.is_reserved or parsed.is_link_local:
+        return False
+    return parsed.is_global or (private_too and parsed.is_private)
+
+
+async def try_door(endpoint: str, host_key: str, private_too: bool, timeout_s: float) -> str:
+    """Returns why the door is shut, "" where the named server answers. Raises NotTried."""
+    door = address_of(endpoint)
+    if door is None:
+        raise NotTried("not an endpoint for SSH")
+    _, host, port = door
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _ask(host, port, host_key, private_too)
+    except TimeoutError:
+        return f"no answer within {timeout_s:g} s"
+
+
+async def _ask(host: str, port: int, host_key: str, private_too: bool) -> str:
+    import asyncssh
+
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return f"the name cannot be resolved: {error}"
+    address = found[0][4][0]
+    if not allowed(address, private_too):
+        raise NotTried(f"{address} may not be tried")
+    kind = host_key.partition(" ")[0]
+    try:
+        key = await asyncssh.get_server_host_key(address, port, config=None, server_host_key_algs=[kind])
+    except asyncssh.Error as error:
+        return f"no SSH server with a {kind} key answers: {error}"[:200]
+    except (OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    shown = " ".join(key.export_public_key().decode().split()[:2]) if key else ""
+    return REACHED if shown == host_key else "another host key answers"
+
+
+def unreachable_spans(probes: Sequence[Probe], end_ms: int, grace_ms: int) -> list[Span]:
+    """Returns the times of a lease in which every try failed, from the first failure to the next success.
+
+    Only what lasts longer than the grace counts, and only as far as tries show it: a single failure is no span.
+    """
+    spans: list[Span] = []
+    first_ms = last_ms = None
+    for probe in sorted(probes, key=lambda each: each.at_ms):
+        if not probe.reachable:
+            first_ms, last_ms = first_ms or probe.at_ms, probe.at_ms
+            continue
+        if first_ms is not None and last_ms - first_ms > grace_ms:
+            spans.append((first_ms, probe.at_ms))
+        first_ms = last_ms = None
+    if first_ms is not None and last_ms - first_ms > grace_ms:
+        spans.append((first_ms, max(last_ms, end_ms)))
+    return spans
+
+
+async def unreachable_in(store: Store, lease_id: str | None, end_ms: int, grace_ms: int) -> list[Span]:
+    """Returns the times in which the door of a lease was shut, as far as the venue tried it."""
+    if lease_id is None:
+        return []
+    rows = await store.rows("door_probes", lease_id)
+    return unreachable_spans([Probe(row["at_ms"], row["reachable"]) for row in rows], end_ms, grace_ms)
+
+
+class DoorWatch:
+    """Tries each running lease's door soon after its start and then at random times, and writes down what it found."""
+
+    def __init__(self, settings: Settings, pool: Pool):
+        self._settings, self._pool = settings, pool
+        self._due_ms: dict[str, float] = {}
+        self._random = random.SystemRandom()
+
+    async def run(self) -> None:
+        """Runs for ever; sits out a database that is away."""
+        while True:
+            try:
+                await self.look(now_ms())
+            except AWAY as error:
+                structlog.get_logger().warning("the doors wait for PostgreSQL", error=str(error))
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self, time_ms: int) -> None:
+        """Tries the doors that are due."""
+        rows = await Store(self._pool).rows("leases_with_doors", time_ms)
+        running = {row["lease_id"] for row in rows}
+        self._due_ms = {name: due for name, due in self._due_ms.items() if name in running}
+        due = [row for row in rows if self._due_ms.get(row["lease_id"], 0) <= time_ms]
+        for row in due:
+            spread = self._random.uniform(1 - JITTER, 1 + JITTER)
+            self._due_ms[row["lease_id"]] = time_ms + spread * self._settings.door_interval_ms
+        turns = asyncio.Semaphore(DOORS_AT_ONCE)
+        found = await asyncio.gather(*(self._try(row, turns) for row in due))
+        await self._keep([(row, probe) for row, probe in zip(due, found, strict=True) if probe is not None])
+
+    async def _try(self, row, turns: asyncio.Semaphore) -> Probe | None:
+        async with turns:
+            try:
+                reason = await try_door(
+                    row["endpoint"],
+                    row["host_key"],
+                    self._settings.tries_private_doors,
+                    self._settings.door_timeout_ms / 1000,
+                )
+            except NotTried:
+                return None
+        return Probe(now_ms(), reason == REACHED, reason)
+
+    async def _keep(self, found: Iterable) -> None:
+        tried = list(found)
+        nodes = {row["node_id"] for row, _ in tried}
+        if len(nodes) > 1 and not any(probe.reachable for _, probe in tried):
+            structlog.get_logger().warning("no door answers: taken to be a fault of the venue", doors=len(tried))
+            return
+        for row, probe in tried:
+            fields = (row["lease_id"], probe.at_ms, probe.reachable, probe.reason.replace("\0", ""))
+            await Store(self._pool).run("insert_door_probe", *fields)
