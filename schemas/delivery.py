@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from schemas.base import Model, added
-from schemas.ids import AccountId, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
+from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
 from schemas.nodes import Count, GpuInventory, InspectionReport, PositionId, Text
 from schemas.venue import GpuSeconds, Level, Milliseconds
 
@@ -139,13 +139,51 @@ class GpusRecalled(DeliveryHeader):
     noticed: bool
 
 
+class GpuPassport(Model):
+    """What the venue itself knows of a GPU: what enrolment was told, and what all its reports came to, over all nodes.
+
+    `serial_elsewhere`: another GPU stands in the venue under this serial. Counters are the highest ever shown, null
+    where none was told; `counters_went_back`: one was lower later on. `reports` 0: it never reported.
+    """
+
+    uuid: GpuUuid
+    serial: Identifier
+    name: Text
+    memory_mib: Count
+    grade: Grade
+    serial_elsewhere: bool
+    first_ms: Milliseconds | None = None
+    last_ms: Milliseconds | None = None
+    reports: Count = 0
+    reported_ms: Count = 0
+    throttled_ms: Count = 0
+    temperature_c_max: int | None = None
+    ecc_corrected: Count | None = None
+    ecc_uncorrected: Count | None = None
+    remapped_correctable: Count | None = None
+    remapped_uncorrectable: Count | None = None
+    remap_failed: bool = False
+    xids: tuple[Count, ...] = ()
+    counters_went_back: bool = False
+
+
 class HardwareInspected(DeliveryHeader):
-    """An inspection report of a node's GPUs, whole, for a listing to carry; `account` is the node's operator."""
+    """An inspection report of GPUs, whole, for a sale to carry, with what the venue itself knows of them.
+
+    `account` is the node's operator, or the buyer who asked for the nonce where the key is no node's. `state`, `hub`
+    and `node_gpus` are the enrolled node's (null: not enrolled), `currencies` those of the hub's products, `passports`
+    has the GPUs that are the node's own.
+    """
 
     type: Literal["hardware_inspected"] = "hardware_inspected"
     inspection_id: Digest
     account: AccountId
     report: InspectionReport
+    state: NodeState | None = None
+    hub: Hub | None = None
+    node_gpus: Count | None = None
+    currencies: tuple[Asset, ...] = ()
+    passports: tuple[GpuPassport, ...] = ()
 
 
 DeliveryEvent = Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Model
+from schemas.delivery import GpuPassport
 from schemas.ids import AccountId, Asset, Digest, GpuUuid, Grade, Hub, Identifier
 from schemas.money import DecimalString, PositiveAmount
 from schemas.venue import Milliseconds
@@ -75,14 +76,46 @@ class SaleStep(Model):
     words: str
 
 
+class InspectionForm(Model):
+    """POST /v1/listings/{id}/inspection: the report that the buyer's own machine deposited on what he received."""
+
+    inspection_id: Digest
+
+
+class Finding(Model):
+    """One difference between what was listed and what the buyer's machine reported; texts as JSON shows the values.
+
+    `gpu` is the one listed, or the one found that was not; `worse`: the buyer got less than what was listed.
+    """
+
+    gpu: GpuUuid
+    what: str
+    listed: str
+    found: str
+    worse: bool
+
+
+class Difference(Model):
+    """What a buyer's inspection showed against the listing's; without findings the goods are as listed."""
+
+    inspection_id: Digest
+    condition: Condition
+    findings: tuple[Finding, ...]
+
+
 class ListedGpu(Model):
-    """One GPU of a listing with its condition, graded by rule from the inspection."""
+    """One GPU of a listing with its condition, graded by rule from the inspection and from the venue's own record.
+
+    `reasons` say what the grade rests on; `passport` is that record as it stood when the GPU was listed.
+    """
 
     uuid: GpuUuid
     serial: Identifier
     name: Text
     memory_mib: Annotated[int, Field(ge=0)]
     condition: Condition
+    reasons: tuple[str, ...] = ()
+    passport: GpuPassport | None = None
 
 
 class ListingChanged(Model):
@@ -108,7 +141,8 @@ class ListingChanged(Model):
 
 
 class ListingView(Model):
-    """A listing over HTTP. `seller`, `buyer` and `history` are shown to the two of them and to an arbiter alone.
+    """A listing over HTTP. `seller`, `buyer` and `history` are shown to the two of them and to an arbiter alone,
+    and so is `difference`, what the buyer's own inspection showed. `inspected_ms` says how old the listing's is.
 
     `note` says why the listing is where it is, in a code; `default_outcome` is what happens at `deadline_ms` (log time)
     if nobody does anything: the money goes back (`refund`) or to the seller (`release`), the goods count as `received`,
@@ -134,6 +168,8 @@ class ListingView(Model):
     buyer: AccountId | None
     deadline_ms: Milliseconds | None
     default_outcome: DefaultOutcome | None
+    inspected_ms: Milliseconds | None = None
+    difference: Difference | None = None
     history: tuple[SaleStep, ...] = ()
 
 

@@ -15,7 +15,7 @@ from agents.node.clock import VenueClock
 from agents.node.config import AgentConfig
 from agents.node.ending import ExitStatus, end_on_signals
 from agents.node.enrol import remembered
-from agents.node.errors import AgentError, BadConfiguration, StateInUse
+from agents.node.errors import AgentError, StateInUse
 from agents.node.identity import Identity
 from agents.node.inspection import inspect_gpus
 from agents.node.inventory import Nvml, Telemetry
@@ -28,7 +28,7 @@ from agents.node.policy import PolicyFile
 from agents.node.proving import Prover
 from agents.node.seller import Seller
 from agents.node.state import StateFolder
-from schemas.nodes import InspectionReply
+from schemas.nodes import InspectionReply, node_id_of
 
 BOOK_FRESH_S = 2
 LEAVE_SHARE = 0.6
@@ -95,17 +95,19 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
 
 
 async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str | None) -> InspectionReply:
-    """Inspects GPUs of this node, which is enrolled, and deposits the signed report with the venue."""
+    """Inspects GPUs of this machine, and deposits the signed report with the venue.
+
+    A seller's node is enrolled. A buyer's need not be: the nonce, which his API key fetched, says whose report it is.
+    """
     state = StateFolder(config.state_dir)
-    known = remembered(state)
-    if known is None:
-        raise BadConfiguration("the node is not enrolled, so nobody would know its key")
-    telemetry = open_nvml(PolicyFile(config.policy), None, known.gpu_uuids)
+    known, identity = remembered(state), Identity.load_or_make(state)
+    node_id = node_id_of(identity.public_key) if known is None else known.node_id
+    telemetry = open_nvml(PolicyFile(config.policy), None, () if known is None else known.gpu_uuids)
     async with httpx.AsyncClient() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url)
         if nonce is None:
             nonce = await delivery.inspection_nonce(ApiKey.load(config.api_key, config.api_key_file))
-        report = inspect_gpus(Identity.load_or_make(state), telemetry, known.node_id, nonce, uuids)
+        report = inspect_gpus(identity, telemetry, node_id, nonce, uuids)
         return await delivery.inspect(report)
 
 

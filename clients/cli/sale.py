@@ -68,6 +68,14 @@ def receive(listing_id: str, *, signer: Signer | None = None, json: bool = False
     take(f"/{listing_id}/receive", {}, signer, json)
 
 
+def inspect(listing_id: str, inspection_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
+    """Compare what your own machine's agent deposited (INSPECTION_ID) with the listing, as the buyer."""
+    with signed("listings", signer) as client:
+        form, headers = {"inspection_id": inspection_id}, {"Idempotency-Key": uuid4().hex}
+        sale = result_of(client.post(f"/v1/listings/{listing_id}/inspection", json=form, headers=headers))
+    show(sale if json else sale["difference"]["findings"] or "the goods are as listed", json=json)
+
+
 def accept(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
     """Accept the goods, as the buyer: the seller is paid."""
     take(f"/{listing_id}/accept", {}, signer, json)
@@ -125,7 +133,7 @@ def tell(listing: dict[str, Any], json: bool) -> None:
 
 def add_to(app: App) -> None:
     sale = App(name="sale", help="Sell and buy used hardware; the money waits in escrow.")
-    for command in (offer, buy, cancel, ship, receive, accept, reject, returned, dispute, decide, withdraw):
+    for command in (offer, buy, cancel, ship, receive, inspect, accept, reject, returned, dispute, decide, withdraw):
         sale.command(command)
     sale.command(see, name=("see", "show"))
     sale.command(send_back, name="return")

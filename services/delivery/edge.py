@@ -33,14 +33,17 @@ from services.delivery.domain import (
     BadToken,
     DeliveryError,
     GpuElsewhere,
+    NodeBarred,
     NotThisNode,
+    UnknownNode,
     check_plausible,
     read_token,
 )
 from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.nodes import BARRED
 from services.delivery.reports import first_chain, give_nonce
 from services.delivery.settings import Settings
-from services.delivery.store import Node, Store, transaction
+from services.delivery.store import Node, Store, node_of, transaction
 from services.kit.keys import load_public_key, signature_holds
 from services.kit.store import Pool
 
@@ -222,26 +225,39 @@ class Edge:
         return LeaseReply(lease_id=lease_id, recorded=True)
 
     async def inspect(self, report: InspectionReport) -> InspectionReply:
-        """Takes a signed report of GPUs' condition, bound to the node's last nonces or to one that a user was given."""
-        node = await signed_node(self._pool, report.agent, report)
+        """Takes a signed report of GPUs' condition, bound to the node's last nonces or to one that a user was given.
+
+        A buyer who waits for goods may sign with a key that is no node's yet: his own nonce says whose key it is. He
+        may report whatever he received, as long as it is not somebody else's.
+        """
         received_ms, inspection_id = now_ms(), message_hash(report)
-        if report.public_key != node.public_key:
+        if node_id_of(report.public_key) != report.agent:
             raise BadSignature("the report names another key than the node's")
+        check_signature(report, report.public_key)
+        uuids = [gpu.inventory.uuid for gpu in report.gpus]
         async with transaction(self._pool) as store:
-            own = {gpu.uuid for gpu in await store.gpus(node.node_id)}
-            if not {gpu.inventory.uuid for gpu in report.gpus} <= own:
+            row = await store.row("find_node", report.agent)
+            node = None if row is None else node_of(row)
+            if node is not None and node.state in BARRED:
+                raise NodeBarred(f"the node is {node.state}: {node.reason}")
+            recent = () if node is None else (await store.chain(node.node_id)).recent_nonces
+            asked_by = None
+            if report.nonce not in recent:
+                asked_by = await store.value("use_inspection_nonce", report.nonce, inspection_id, received_ms)
+                if asked_by is None:
+                    raise NonceUnknown("the nonce was not given out for this, or not lately")
+            account = asked_by if node is None else node.account
+            is_buyers = account == asked_by and await store.value("awaits_goods", account)
+            if node is None and not is_buyers:
+                raise UnknownNode(report.agent)
+            own = set() if node is None else {gpu.uuid for gpu in await store.gpus(node.node_id)}
+            others = await store.rows("gpus_of_others", uuids, report.agent, account)
+            if others or not (is_buyers or set(uuids) <= own):
                 raise NotThisNode("the report names GPUs that are not this node's")
-            chain = await store.chain(node.node_id)
-            known = report.nonce in chain.recent_nonces
-            if (
-                not known
-                and await store.value("use_inspection_nonce", report.nonce, inspection_id, received_ms) is None
-            ):
-                raise NonceUnknown("the nonce was not given out for this, or not lately")
-            row = (inspection_id, node.account, received_ms, report.canonical())
+            row = (inspection_id, account, received_ms, report.canonical())
             if await store.value("insert_inspection", *row) is not None:
-                inspected = NodeInspected(node_id=node.node_id, received_ms=received_ms, report=report)
-                await store.record(node.node_id, inspected)
+                inspected = NodeInspected(node_id=report.agent, received_ms=received_ms, report=report)
+                await store.record(report.agent, inspected)
         await self._publisher.published()
         return InspectionReply(inspection_id=inspection_id, received_ms=received_ms)
 

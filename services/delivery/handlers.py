@@ -23,7 +23,7 @@ from services.delivery.effects import Effects
 from services.delivery.leases import Lease
 from services.delivery.metrics import CHALLENGES
 from services.delivery.settings import Settings
-from services.delivery.store import Store
+from services.delivery.store import Store, node_of
 from services.kit.keys import signature_holds
 
 
@@ -48,6 +48,7 @@ async def take_records(
                 structlog.get_logger().warning("record to the dead letters", node=record.node_id, reason=reason)
                 await store.bury(record.node_id, record, reason)
         await store.run("note_report_ends", list(ends), list(ends.values()))
+        await store.save_readings()
 
 
 async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled) -> None:
@@ -86,6 +87,7 @@ async def take_report(store: Store, settings: Settings, record: NodeReported) ->
     if report.queued or record.received_ms - heard_ms > 2 * interval_ms:
         # It may speak of hours that were settled without it.
         await store.run("note_change", node.node_id, heard_ms - interval_ms, record.received_ms, record.received_ms)
+    store.readings.add(record)
     if node.state not in nodes.BARRED:
         await nodes.take_fitness(store, node, known.fitness, record)
 
@@ -157,11 +159,24 @@ async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswe
 
 
 async def take_inspection(store: Store, settings: Settings, record: NodeInspected) -> None:
-    """Publishes an inspection, once, so that a listing can carry it."""
-    node, inspection_id = await store.node(record.node_id), message_hash(record.report)
-    if await store.value("publish_inspection", inspection_id) is not None:
-        told = {"inspection_id": inspection_id, "account": node.account, "report": record.report}
-        await store.tell(HardwareInspected, node.node_id, record.received_ms, **told)
+    """Publishes an inspection, once, with what the venue itself knows of the GPUs, so that a sale can rest on both."""
+    inspection_id = message_hash(record.report)
+    account = await store.value("publish_inspection", inspection_id)
+    if account is None:
+        return
+    told = {"inspection_id": inspection_id, "account": account, "report": record.report}
+    row = await store.row("find_node", record.node_id)
+    if row is not None:
+        node = node_of(row)
+        uuids = [gpu.inventory.uuid for gpu in record.report.gpus]
+        told |= {
+            "state": node.state,
+            "hub": node.hub,
+            "node_gpus": await store.value("count_gpus", node.node_id),
+            "currencies": tuple(row["currency"] for row in await store.rows("currencies_of_hub", node.hub)),
+            "passports": await store.passports(node.node_id, uuids),
+        }
+    await store.tell(HardwareInspected, record.node_id, record.received_ms, **told)
 
 
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {

@@ -467,7 +467,7 @@ select commands from outbox where number = $1;
 insert into inspection values ($1, $2, $3, $4) on conflict do nothing returning inspection_id;
 
 -- name: publish_inspection
-update inspection set published = true where inspection_id = $1 and not published returning inspection_id;
+update inspection set published = true where inspection_id = $1 and not published returning account;
 
 -- name: find_inspection
 select * from inspection where inspection_id = $1;
@@ -477,7 +477,44 @@ insert into inspection_nonce (nonce, account, expires_ms) values ($1, $2, $3);
 
 -- name: use_inspection_nonce
 update inspection_nonce set used_by = $2
-where nonce = $1 and expires_ms > $3 and (used_by is null or used_by = $2) returning nonce;
+where nonce = $1 and expires_ms > $3 and (used_by is null or used_by = $2) returning account;
+
+-- name: awaits_goods
+select exists (select 1 from escrow e join node_gpu g using (listing_id) where e.buyer = $1);
+
+-- name: gpus_of_others
+select uuid from node_gpu
+where uuid = any($1::text[]) and coalesce(sold_to, '') <> $3 and (node_id <> $2 or sold_to is not null)
+  and not exists (select 1 from escrow e where e.listing_id = node_gpu.listing_id and e.buyer = $3);
+
+-- name: histories
+select uuid, first_ms, last_ms, reports, reported_ms, throttled_ms, temperature_c_max, ecc_corrected, ecc_uncorrected,
+       remapped_correctable, remapped_uncorrectable, remap_failed, xids, counters_went_back
+from gpu_history where uuid = any($1::text[]);
+
+-- name: put_histories
+insert into gpu_history
+select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                     $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::boolean[], $13::text[],
+                     $14::boolean[])
+on conflict (uuid) do update
+set last_ms = excluded.last_ms, reports = excluded.reports, reported_ms = excluded.reported_ms,
+    throttled_ms = excluded.throttled_ms, temperature_c_max = excluded.temperature_c_max,
+    ecc_corrected = excluded.ecc_corrected, ecc_uncorrected = excluded.ecc_uncorrected,
+    remapped_correctable = excluded.remapped_correctable, remapped_uncorrectable = excluded.remapped_uncorrectable,
+    remap_failed = excluded.remap_failed, xids = excluded.xids, counters_went_back = excluded.counters_went_back;
+
+-- name: gpus_for_passport
+select g.uuid, g.serial, g.inventory, exists (
+    select 1 from node_gpu o where o.serial = g.serial and o.uuid <> g.uuid and o.sold_to is null
+) as serial_elsewhere
+from node_gpu g where g.node_id = $1 and g.uuid = any($2::text[]) and g.sold_to is null;
+
+-- name: count_gpus
+select count(*) from node_gpu where node_id = $1 and sold_to is null;
+
+-- name: currencies_of_hub
+select distinct currency from product where hub = $1 order by currency;
 
 -- name: lock_ssh_keys
 select pg_advisory_xact_lock(hashtext('hourbook ssh keys of ' || $1::text));

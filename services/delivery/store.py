@@ -10,13 +10,15 @@ from typing import TypeVar
 import asyncpg
 
 from schemas.base import Model
-from schemas.delivery import DeliveryHeader
+from schemas.delivery import DeliveryHeader, GpuPassport
 from schemas.gpu_health import GpuHealth
 from schemas.nodes import GENESIS_HASH, GpuInventory, NodeReported
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode
 from services.delivery.leases import Lease, SoldPosition
+from services.delivery.passports import COLUMNS as HISTORY_COLUMNS
+from services.delivery.passports import GpuHistory, Readings, xids_of
 from services.delivery.reports import Chain
 from services.delivery.settings import Settings
 from services.kit import store as kit
@@ -24,6 +26,7 @@ from services.kit import store as kit
 SCHEMA = "delivery"
 NONCES_COLUMN = list(Chain.__dataclass_fields__).index("recent_nonces")
 QUERIES = kit.load_queries("services.delivery")
+PASSPORT_FIELDS = tuple(name for name in HISTORY_COLUMNS if name not in ("uuid", "xids"))
 Event = TypeVar("Event", bound=DeliveryHeader)
 
 
@@ -106,6 +109,7 @@ class Store:
 
     def __init__(self, connection: asyncpg.Connection | asyncpg.Pool):
         self.connection = connection
+        self.readings = Readings()
 
     async def run(self, query: str, *args: object) -> None:
         """Runs a statement."""
@@ -143,6 +147,24 @@ class Store:
         seq = await self.value("next_sequence")
         message = event(seq=seq, ts_ms=ts_ms, node=node_id, **fields)
         await kit.publish(self.connection, DELIVERY_EVENTS.name, node_id, message.canonical())
+
+    # -- what becomes of a GPU over the years
+
+    async def histories(self, uuids: list[str]) -> dict[str, GpuHistory]:
+        """Returns what the reports of GPUs have shown so far, by UUID."""
+        return {row["uuid"]: GpuHistory(**row) for row in await self.rows("histories", uuids)}
+
+    async def save_readings(self) -> None:
+        """Folds the readings of this transaction into the GPUs' histories."""
+        if uuids := self.readings.uuids():
+            await self.run("put_histories", *self.readings.fold(await self.histories(uuids)))
+
+    async def passports(self, node_id: str, uuids: list[str]) -> tuple[GpuPassport, ...]:
+        """Returns the passports of those of the GPUs that are the node's own."""
+        await self.save_readings()
+        histories = await self.histories(uuids)
+        rows = await self.rows("gpus_for_passport", node_id, uuids)
+        return tuple(_passport(row, histories.get(row["uuid"])) for row in rows)
 
     # -- rows as the rules know them
 
@@ -280,6 +302,16 @@ def pack(raw: bytes) -> bytes:
 def unpack(raw: bytes) -> bytes:
     """Undoes `pack`."""
     return zlib.decompress(raw)
+
+
+def _passport(row: asyncpg.Record, history: GpuHistory | None) -> GpuPassport:
+    inventory = GpuInventory.model_validate_json(row["inventory"])
+    enrolled = {name: getattr(inventory, name) for name in ("name", "memory_mib", "grade")}
+    shown = {} if history is None else {name: getattr(history, name) for name in PASSPORT_FIELDS}
+    shown |= {} if history is None else {"xids": xids_of(history)}
+    return GpuPassport(
+        uuid=row["uuid"], serial=row["serial"], serial_elsewhere=row["serial_elsewhere"], **enrolled, **shown
+    )
 
 
 def _health_of(row: asyncpg.Record) -> GpuHealth:

@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from schemas.accounts import Scope
 from schemas.listings import (
     DecisionForm,
+    InspectionForm,
     ListingForm,
     ListingPage,
     ListingState,
@@ -26,7 +27,7 @@ from services.listings.settings import Settings
 from services.listings.store import UnknownListing, transaction
 from services.listings.views import view_of
 
-STATUS = {"bad_inspection": 422, "wrong_state": 409, "already_bought": 409, "not_yours": 403}
+STATUS = {"bad_inspection": 422, "not_listable": 422, "wrong_state": 409, "already_bought": 409, "not_yours": 403}
 ARBITERS = {"arbiter", "admin"}
 
 
@@ -127,6 +128,11 @@ def _add_buying(app: FastAPI, sales: Sales, authenticator: Authenticator) -> Non
     async def receive(listing_id: str, asked: buyer) -> Response:
         """The goods arrived; the inspection period begins."""
         return await sales.step(asked, "receive", listing_id)
+
+    @app.post("/v1/listings/{listing_id}/inspection", response_model=ListingView)
+    async def inspect(listing_id: str, form: InspectionForm, asked: buyer) -> Response:
+        """The buyer's own machine looked at the goods: the difference to what was listed."""
+        return await sales.inspect(asked, listing_id, form)
 
     @app.post("/v1/listings/{listing_id}/accept", response_model=ListingView)
     async def accept(listing_id: str, asked: buyer) -> Response:

@@ -57,19 +57,19 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(clock.run())
     tasks.create_task(_follow_events(settings, pool, relays, moves, clock, readiness))
     tasks.create_task(_watch_deadlines(settings, pool, relays, moves, clock, readiness))
-    tasks.create_task(run_broker(_inspections(settings, pool)))
+    tasks.create_task(run_broker(_delivery_events(settings, pool)))
     await keys_known.wait()
     readiness.done("the API keys")
 
 
-def _inspections(settings: Settings, pool: Pool) -> KafkaBroker:
+def _delivery_events(settings: Settings, pool: Pool) -> KafkaBroker:
     broker = make_broker(settings)
 
     async def take(events: list[DeliveryEvent]) -> None:
         try:
-            await handlers.take_inspections(pool, events)
+            await handlers.take_delivery_events(pool, events)
         except AWAY as error:
-            structlog.get_logger().warning("inspections wait for PostgreSQL", error=str(error))
+            structlog.get_logger().warning("delivery's events wait for PostgreSQL", error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
             raise  # the batch comes again
 

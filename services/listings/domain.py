@@ -1,14 +1,8 @@
-"""The rules of a hardware sale: who may do what in which state, and the condition of a GPU by evidence."""
+"""The rules of a hardware sale: who may do what in which state, and what time makes of it."""
 
 from dataclasses import dataclass
-from typing import get_args
 
-from schemas.ids import Grade
-from schemas.listings import Condition, DefaultOutcome, ListedGpu, ListingForm, ListingState
-from schemas.money import BadDecimal, parse_micros
-from schemas.nodes import InspectedGpu, InspectionReport
-
-FEE_BASE_BPS = 10_000
+from schemas.listings import DefaultOutcome, ListingState
 
 
 class ListingError(Exception):
@@ -21,6 +15,12 @@ class BadInspection(ListingError):
     """The inspection is unknown, somebody else's, too old, or of GPUs that make no lot."""
 
     code = "bad_inspection"
+
+
+class NotListable(ListingError):
+    """The goods, or what is said of them, break a rule of the board; the text says which."""
+
+    code = "not_listable"
 
 
 class WrongState(ListingError):
@@ -48,27 +48,6 @@ class Step:
     by: str
     before: tuple[ListingState, ...]
     after: ListingState
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a listing offers: GPUs of one grade, graded by condition, at a price, with the venue's fee in it."""
-
-    grade: Grade
-    condition: Condition
-    gpus: tuple[ListedGpu, ...]
-    price_micros: int
-    fee_micros: int
-    simulated: bool
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """An inspection report that delivery has checked: whose node's, and when it came in."""
-
-    account: str
-    ts_ms: int
-    report: InspectionReport
 
 
 # `engine` steps happen when the engine's event comes back, `time` steps when a deadline passes, never on request.
@@ -118,6 +97,7 @@ ASKED_OF_ENGINE: dict[ListingState, str] = {
     "REFUNDED": "unlock",
     "WITHDRAWING": "unlock",
 }
+INSPECTED_IN: tuple[ListingState, ...] = ("INSPECTING", "REJECTED", "DISPUTED")
 ENDED: tuple[ListingState, ...] = ("REFUSED", "RELEASED", "WITHDRAWN")
 
 
@@ -172,54 +152,15 @@ def check_party(step: str, account: str, seller: str, buyer: str | None) -> None
         raise NotAParty(f"only {'a party of the sale' if by == 'party' else f'the {by}'} may {step}")
 
 
+def check_inspector(account: str, buyer: str | None, state: ListingState) -> None:
+    """Raises NotAParty or WrongState unless the account is the buyer, and has or had the goods before him."""
+    if account != buyer:
+        raise NotAParty("only the buyer may inspect what was received")
+    if state not in INSPECTED_IN:
+        raise WrongState(f"cannot inspect while {state}; possible in {', '.join(INSPECTED_IN)}")
+
+
 def check_purchase(account: str, state: ListingState, buyer: str | None) -> None:
     """Raises AlreadyBought where the account's own purchase is what stands in the way of another."""
     if state != "LISTED" and buyer == account:
         raise AlreadyBought(f"you have bought this listing already; it is {state}")
-
-
-def grade_condition(gpu: InspectedGpu) -> Condition:
-    """Grades a GPU from its counters: P parts only, C errors, B repairs, A clean. N and R need proof of history."""
-    reading = gpu.reading
-    if not reading.present or not reading.healthy or reading.remap_failed or reading.remapped_uncorrectable:
-        return "P"
-    if reading.ecc_uncorrected or reading.xid:
-        return "C"
-    return "B" if reading.remapped_correctable or reading.ecc_corrected else "A"
-
-
-def worst(conditions: list[Condition]) -> Condition:
-    """Returns the condition of a lot: that of its worst GPU."""
-    order = get_args(Condition)
-    return max(conditions, key=order.index)
-
-
-def listed_gpus(report: InspectionReport) -> tuple[ListedGpu, ...]:
-    """Returns the GPUs of a report as a listing shows them."""
-    return tuple(
-        ListedGpu(
-            uuid=gpu.inventory.uuid,
-            serial=gpu.inventory.serial,
-            name=gpu.inventory.name,
-            memory_mib=gpu.inventory.memory_mib,
-            condition=grade_condition(gpu),
-        )
-        for gpu in report.gpus
-    )
-
-
-def make_terms(form: ListingForm, inspection: Inspection, oldest_ms: int, fee_bps: int) -> Terms:
-    """Returns the terms of a listing by its inspection. Raises BadInspection for an old or a mixed one, BadDecimal."""
-    price_micros = parse_micros(form.price)
-    if price_micros <= 0:
-        raise BadDecimal(form.price)
-    if inspection.ts_ms < oldest_ms:
-        raise BadInspection("the inspection is too old; let the agent make another")
-    report = inspection.report
-    grades = sorted({gpu.inventory.grade for gpu in report.gpus})
-    if len(grades) != 1:
-        raise BadInspection(f"a listing has GPUs of one grade, not of {', '.join(grades)}")
-    gpus = listed_gpus(report)
-    condition = worst([gpu.condition for gpu in gpus])
-    fee_micros = price_micros * fee_bps // FEE_BASE_BPS
-    return Terms(grades[0], condition, gpus, price_micros, fee_micros, report.nvml_simulated)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import structlog
 
-from schemas.delivery import DeliveryEvent, HardwareInspected
+from schemas.delivery import DeliveryEvent, HardwareInspected, NodeStateChanged
 from schemas.events import (
     AnyEvent,
     CommandRejected,
@@ -83,12 +83,14 @@ async def on_rejected(store: Store, moves: Moves, event: CommandRejected) -> Non
         await store.change(replace(listing, note=event.code))
 
 
-async def take_inspections(pool: Pool, events: list[DeliveryEvent]) -> None:
-    """Keeps the inspections among delivery's events, so that a listing can name one."""
+async def take_delivery_events(pool: Pool, events: list[DeliveryEvent]) -> None:
+    """Keeps the inspections among delivery's events, so that a listing can name one, and the standing of nodes."""
     async with transaction(pool) as store:
         for event in events:
             if isinstance(event, HardwareInspected):
                 await store.add_inspection(event)
+            elif isinstance(event, NodeStateChanged):
+                await store.put_node_state(event)
 
 
 async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch: EventBatch) -> Position:

@@ -1,14 +1,35 @@
 -- name: add_inspection
-insert into inspection (inspection_id, account, ts_ms, report) values ($1, $2, $3, $4)
+insert into inspection (inspection_id, account, ts_ms, report, facts) values ($1, $2, $3, $4, $5)
 on conflict (inspection_id) do nothing;
 
 -- name: inspection
-select account, ts_ms, report from inspection where inspection_id = $1;
+select facts from inspection where inspection_id = $1;
+
+-- name: report_of_inspection
+select report from inspection where inspection_id = $1;
+
+-- name: put_node_state
+insert into node_state (node, seq, state) values ($1, $2, $3)
+on conflict (node) do update set seq = excluded.seq, state = excluded.state where node_state.seq < excluded.seq;
+
+-- name: node_state
+select state, seq from node_state where node = $1;
+
+-- name: lock_offers
+select pg_advisory_xact_lock(hashtext(current_schema() || '.offers'));
+
+-- name: offered_already
+select g.uuid, g.serial, l.listing_id from listed_gpu g join listing l using (listing_id)
+where l.state not in ('REFUSED', 'RELEASED', 'WITHDRAWN') and (g.uuid = any($1::text[]) or g.serial = any($2::text[]))
+order by g.uuid limit 1;
+
+-- name: add_listed_gpus
+insert into listed_gpu select $1::text, * from unnest($2::text[], $3::text[]);
 
 -- name: insert_listing
 insert into listing (listing_id, seller, state, kind, title, grade, hub, condition, price_micros, fee_micros, currency,
-                     gpus, inspection_id, simulated, changed_ms, deadline_ms)
-values ($1, $2, 'LOCKING', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
+                     gpus, inspection_id, simulated, changed_ms, deadline_ms, node, inspected_ms)
+values ($1, $2, 'LOCKING', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
 
 -- name: listing
 select * from listing where listing_id = $1;
@@ -21,7 +42,8 @@ select * from listing where deadline_ms <= $1
 order by deadline_ms, state collate "C", listing_id collate "C" limit 1 for update;
 
 -- name: update_listing
-update listing set state = $2, changed_ms = $3, note = $4, buyer = $5, escrow_id = $6, deadline_ms = $7
+update listing set state = $2, changed_ms = $3, note = $4, buyer = $5, escrow_id = $6, deadline_ms = $7,
+                   difference = $8
 where listing_id = $1;
 
 -- name: add_step

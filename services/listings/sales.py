@@ -1,10 +1,11 @@
 """The steps that people take, from the offer to the arbiter's word; each is one transaction with its answer."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 from fastapi import Response
 
-from schemas.listings import ListingForm
+from schemas.listings import InspectionForm, ListingForm
 from schemas.money import BadDecimal
 from services.kit.http import ProblemError
 from services.kit.idempotency import Attempt, once
@@ -12,6 +13,8 @@ from services.kit.log_clock import LogClock
 from services.kit.outbox import Relay
 from services.kit.store import Pool
 from services.listings import domain
+from services.listings.differences import compare
+from services.listings.goods import BARRED, make_terms
 from services.listings.moves import Moves
 from services.listings.settings import Settings
 from services.listings.store import Listing, Store, transaction
@@ -40,15 +43,17 @@ class Sales:
         inspection = await store.inspection(form.inspection_id)
         if inspection is None or inspection.account != account:
             raise domain.BadInspection("no such inspection of a node of yours (yet)")
-        now_ms = self._clock.now_ms
-        oldest_ms = now_ms - self._settings.listings_inspection_age_ms_max
+        now_ms, barred = self._clock.now_ms, await store.node_state(inspection.node, inspection.seq)
         try:
-            terms = domain.make_terms(form, inspection, oldest_ms, self._settings.listings_fee_bps)
+            terms = make_terms(form, inspection, now_ms, self._settings.board, barred)
         except BadDecimal as error:
             raise ProblemError("bad_decimal", f"price: {error}") from error
+        if offered := await store.offered_already(terms.gpus):
+            uuid, serial, other = offered
+            raise domain.NotListable(f"{uuid} ({serial}) is offered already, in {other}")
         listing_id = f"lst-{uuid4().hex[:20]}"
         deadline_ms = self._settings.periods.deadline_ms("LOCKING", now_ms)
-        listing = await store.insert(listing_id, account, form, terms, now_ms, deadline_ms)
+        listing = await store.insert(listing_id, account, form, terms, inspection, now_ms, deadline_ms)
         await store.add_step(listing, "offer", "seller", "")
         await self._moves.ask_engine(store, listing)
         return listing
@@ -72,10 +77,40 @@ class Sales:
         changes, by = {}, domain.STEPS[name].by
         if name == "buy":
             domain.check_purchase(account, listing.state, listing.buyer)
+            if (standing := await store.node_state(listing.node)) in BARRED:
+                raise domain.NotListable(f"the seller's node is {standing}: nothing of it counts")
             changes, by = {"buyer": account, "escrow_id": f"esc-{uuid4().hex[:20]}"}, "buyer"
         elif by == "party":
             by = "seller" if account == listing.seller else "buyer"
         return await self._moves.take(store, listing, name, self._clock.now_ms, by, words, **changes)
+
+    async def inspect(self, asked: Attempt, listing_id: str, form: InspectionForm) -> Response:
+        """Compares the buyer's own inspection with the listing. Raises ListingError or UnknownListing."""
+        async with transaction(self._pool) as store:
+
+            async def work() -> str:
+                listing = await self._inspect(store, asked.account, listing_id, form)
+                return await self._answer(store, listing, asked.account)
+
+            response = await once(store.connection, asked, work)
+        self._wake()
+        return response
+
+    async def _inspect(self, store: Store, account: str, listing_id: str, form: InspectionForm) -> Listing:
+        listing = await self._in_time(store, await store.lock(listing_id))
+        domain.check_inspector(account, listing.buyer, listing.state)
+        found = await store.inspection(form.inspection_id)
+        if found is None or found.account != account:
+            raise domain.BadInspection("no such inspection of yours (yet)")
+        if found.ts_ms < listing.changed_ms - self._settings.listings_inspection_age_ms_max:
+            raise domain.BadInspection("the inspection is too old; make another with a new nonce")
+        difference = compare(listing.gpus, await store.report(listing.inspection_id), found)
+        listing = await store.change(replace(listing, difference=difference))
+        worse = sum(finding.worse for finding in difference.findings)
+        await store.add_step(
+            listing, "inspect", "buyer", f"{len(difference.findings)} differences, {worse} for the worse"
+        )
+        return listing
 
     async def _in_time(self, store: Store, listing: Listing) -> Listing:
         """A step comes too late where the deadline has passed, even if nobody has looked at the clock since."""

@@ -1,7 +1,9 @@
 """What can be set about listings."""
 
+from schemas.money import parse_micros
 from services.kit.settings import Settings as KitSettings
 from services.listings.domain import Periods
+from services.listings.goods import Board
 
 
 class Settings(KitSettings):
@@ -12,6 +14,9 @@ class Settings(KitSettings):
 
     event_linger_s: float = 0.2
     listings_inspection_age_ms_max: int = 86_400_000
+    listings_price_per_gpu_min: str = "1.00"
+    listings_price_per_gpu_max: str = "10000000.00"
+    listings_currencies: tuple[str, ...] = ("CNY", "USD")
     listings_day_ms: int = 86_400_000
     listings_ship_days: int = 5
     listings_receive_days: int = 14
@@ -23,6 +28,17 @@ class Settings(KitSettings):
     listings_clock_interval_s: float = 0.5
     listings_fee_bps: int = 100
     listings_page_rows_max: int = 100
+
+    @property
+    def board(self) -> Board:
+        """What may be listed; the currencies are those of hubs that trade nothing yet."""
+        return Board(
+            inspection_age_ms_max=self.listings_inspection_age_ms_max,
+            price_micros_min=parse_micros(self.listings_price_per_gpu_min),
+            price_micros_max=parse_micros(self.listings_price_per_gpu_max),
+            fee_bps=self.listings_fee_bps,
+            currencies=self.listings_currencies,
+        )
 
     @property
     def periods(self) -> Periods:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import asyncpg
 from pydantic import TypeAdapter
 
-from schemas.delivery import HardwareInspected
-from schemas.listings import Condition, ListedGpu, ListingChanged, ListingForm, ListingState, SaleStep
+from schemas.delivery import HardwareInspected, NodeStateChanged
+from schemas.listings import Condition, Difference, ListedGpu, ListingChanged, ListingForm, ListingState, SaleStep
 from schemas.nodes import InspectionReport
 from schemas.topics import LISTINGS_EVENTS
 from schemas.venue import VenueCommand
 from services.kit import store as kit
 from services.kit.settings import Settings
-from services.listings.domain import Inspection, Terms, default_outcome
+from services.listings.domain import default_outcome
+from services.listings.goods import Terms
 
 QUERIES = kit.load_queries("services.listings")
 GPUS = TypeAdapter(tuple[ListedGpu, ...])
@@ -49,6 +50,9 @@ class Listing:
     note: str
     changed_ms: int
     deadline_ms: int | None
+    node: str
+    inspected_ms: int | None
+    difference: Difference | None
 
 
 @dataclass(frozen=True)
@@ -73,26 +77,55 @@ class Store:
 
     async def add_inspection(self, event: HardwareInspected) -> None:
         """Keeps an inspection; a repeat changes nothing."""
-        report = event.report.canonical().decode()
-        await self.connection.execute(QUERIES.add_inspection, event.inspection_id, event.account, event.ts_ms, report)
+        row = (event.inspection_id, event.account, event.ts_ms, event.report.canonical().decode())
+        await self.connection.execute(QUERIES.add_inspection, *row, event.canonical().decode())
 
-    async def inspection(self, inspection_id: str) -> Inspection | None:
-        """Returns an inspection, or None."""
-        row = await self.connection.fetchrow(QUERIES.inspection, inspection_id)
-        if row is None:
-            return None
-        return Inspection(row["account"], row["ts_ms"], InspectionReport.model_validate_json(row["report"]))
+    async def inspection(self, inspection_id: str) -> HardwareInspected | None:
+        """Returns an inspection with what the venue knew of its GPUs; None where there is none, or only the report."""
+        facts = await self.connection.fetchval(QUERIES.inspection, inspection_id)
+        return HardwareInspected.model_validate_json(facts) if facts else None
+
+    async def report(self, inspection_id: str) -> InspectionReport:
+        """Returns the report of an inspection that a listing was made on."""
+        return InspectionReport.model_validate_json(
+            await self.connection.fetchval(QUERIES.report_of_inspection, inspection_id)
+        )
+
+    async def put_node_state(self, event: NodeStateChanged) -> None:
+        """Keeps what delivery said last of a node."""
+        await self.connection.execute(QUERIES.put_node_state, event.node, event.seq, event.state)
+
+    async def node_state(self, node: str, after_seq: int = 0) -> str | None:
+        """Returns what delivery said last of a node, if that was after the sequence; else None."""
+        row = await self.connection.fetchrow(QUERIES.node_state, node)
+        return row["state"] if row is not None and row["seq"] > after_seq else None
+
+    async def offered_already(self, gpus: tuple[ListedGpu, ...]) -> tuple[str, str, str] | None:
+        """Returns (uuid, serial, listing) of one of the GPUs that stands in a listing; none is added meanwhile."""
+        await self.connection.execute(QUERIES.lock_offers)
+        names = [gpu.uuid for gpu in gpus], [gpu.serial for gpu in gpus]
+        row = await self.connection.fetchrow(QUERIES.offered_already, *names)
+        return None if row is None else tuple(row)
 
     async def insert(
-        self, listing_id: str, seller: str, form: ListingForm, terms: Terms, ts_ms: int, deadline_ms: int | None
+        self,
+        listing_id: str,
+        seller: str,
+        form: ListingForm,
+        terms: Terms,
+        inspection: HardwareInspected,
+        ts_ms: int,
+        deadline_ms: int | None,
     ) -> Listing:
         """Writes a new listing in state LOCKING."""
         await self.connection.execute(
             QUERIES.insert_listing,
             *(listing_id, seller, form.kind, form.title, terms.grade, form.hub, terms.condition, terms.price_micros),
             *(terms.fee_micros, form.currency, GPUS.dump_json(terms.gpus).decode(), form.inspection_id),
-            *(terms.simulated, ts_ms, deadline_ms),
+            *(terms.simulated, ts_ms, deadline_ms, inspection.node, inspection.ts_ms),
         )
+        names = [gpu.uuid for gpu in terms.gpus], [gpu.serial for gpu in terms.gpus]
+        await self.connection.execute(QUERIES.add_listed_gpus, listing_id, *names)
         listing = await self.get(listing_id)
         await self._publish(listing)
         return listing
@@ -119,7 +152,7 @@ class Store:
         await self.connection.execute(
             QUERIES.update_listing,
             *(after.listing_id, after.state, after.changed_ms, after.note, after.buyer, after.escrow_id),
-            after.deadline_ms,
+            *(after.deadline_ms, after.difference and after.difference.model_dump_json()),
         )
         await self._publish(after)
         return after
@@ -165,8 +198,9 @@ def _told(row: asyncpg.Record) -> dict[str, object]:
 def _listing(row: asyncpg.Record | None, wanted: str) -> Listing:
     if row is None:
         raise UnknownListing(wanted)
-    fields = {name: row[name] for name in Listing.__dataclass_fields__ if name != "gpus"}
-    return Listing(**fields, gpus=GPUS.validate_json(row["gpus"]))
+    fields = {name: row[name] for name in Listing.__dataclass_fields__ if name not in ("gpus", "difference")}
+    difference = row["difference"] and Difference.model_validate_json(row["difference"])
+    return Listing(**fields, gpus=GPUS.validate_json(row["gpus"]), difference=difference)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from schemas.money import format_micros
 from services.listings.domain import default_outcome
 from services.listings.store import Listing
 
-PRIVATE = ("seller", "buyer", "escrow_id")
+PRIVATE = ("seller", "buyer", "escrow_id", "difference")
 
 
 def view_of(

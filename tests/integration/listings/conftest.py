@@ -16,9 +16,8 @@ from infra.embedded import start_kafka
 from infra.ports import free_port
 from infra.topics import create_topics
 from schemas.accounts import ApiKeySet
-from schemas.delivery import HardwareInspected
 from schemas.events import EVENT, AnyEvent
-from schemas.nodes import GpuInventory, GpuReading, InspectedGpu, InspectionReport
+from schemas.nodes import InspectedGpu
 from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, TOPICS
 from schemas.venue import Credit, NodeGpu, NodesAlive, RegisterNode
 from services.listings import app as listings_app
@@ -26,9 +25,9 @@ from services.listings.settings import Settings
 from services.matching.app import MatchingService
 from services.matching.settings import MatchingSettings
 from tests.fixtures.command_log import CommandLog, produce
+from tests.fixtures.used_hardware import NODE, inspected, inspection, serial_of, uuid_of
 from tests.integration.delivery.conftest import in_background, make_database
 
-NODE = "node-1"
 MONEY_MICROS = 1_000_000_000_000
 DAYS = {"receive": 5, "return": 5, "confirm": 5, "dispute": 6}
 DAY_MS = 1_000
@@ -62,29 +61,13 @@ class Board:
         await produce(self.log.bootstrap, KEYS_EVENTS.name, known.canonical())
         self.clients[account] = open_async_client(self.url, key)
 
-    async def inspect(self, account: str, *numbers: int) -> str:
-        """Deposits a clean inspection of GPUs that the account's node has; returns its id."""
+    async def inspect(self, account: str, *gpus: int | InspectedGpu, **changes: Any) -> str:
+        """Deposits an inspection of GPUs, clean where only their number is named; returns its id."""
         self._inspections += 1
-        report = InspectionReport(
-            agent=NODE,
-            public_key="0" * 64,
-            nonce="0" * 64,
-            driver_version="570.86.15",
-            library_sha256="0" * 64,
-            agent_version="1",
-            nvml_simulated=True,
-            wall_ms=self._inspections,
-            gpus=tuple(inspected(number) for number in numbers),
-            signature="0" * 128,
-        )
-        event = HardwareInspected(
-            seq=self._inspections,
-            ts_ms=time.time_ns() // 1_000_000,
-            node=NODE,
-            inspection_id=f"{self._inspections:064x}",
-            account=account,
-            report=report,
-        )
+        found = [inspected(gpu) if isinstance(gpu, int) else gpu for gpu in gpus]
+        told = {"seq": self._inspections, "ts_ms": time.time_ns() // 1_000_000, "account": account}
+        told |= {"inspection_id": f"{self._inspections:064x}"} | changes
+        event = inspection(*found, **told)
         await produce(self.log.bootstrap, DELIVERY_EVENTS.name, event.canonical())
         return event.inspection_id
 
@@ -156,26 +139,6 @@ class Board:
         await self._service.__aexit__(None, None, None)
 
 
-def uuid_of(number: int) -> str:
-    return f"GPU-{number:08x}-0000-0000-0000-000000000000"
-
-
-def inspected(number: int, **reading: Any) -> InspectedGpu:
-    """A clean GPU, but for what is named of its reading."""
-    inventory = GpuInventory(
-        uuid=uuid_of(number),
-        pci_address=f"0000:{number:02x}:00.0",
-        serial=f"16500000{number:05d}",
-        board_part_number="692-2G520",
-        name="NVIDIA H100 80GB HBM3",
-        memory_mib=81_559,
-        grade="H100SXM80",
-    )
-    clean = {"uuid": uuid_of(number), "present": True, "healthy": True, "memory_total_mib": 81_559}
-    clean |= {"ecc_corrected": 0, "ecc_uncorrected": 0, "remapped_correctable": 0, "remapped_uncorrectable": 0}
-    return InspectedGpu(inventory=inventory, reading=GpuReading(**clean | reading))
-
-
 def offer(inspection_id: str, **changes: Any) -> dict[str, Any]:
     """The form of a listing."""
     form = {"kind": "module", "title": "H100 SXM5", "hub": "CNE", "price": "1000.00", "currency": "CNY"}
@@ -190,7 +153,7 @@ async def board(servers_folder: Path, database_url: str) -> AsyncIterator[Board]
     await create_topics(kafka.address, TOPICS)
     log = CommandLog(kafka.address, folder / "keys")
     await log.begin()
-    gpus = tuple(NodeGpu(uuid=uuid_of(n), serial=f"16500000{n:05d}") for n in range(40))
+    gpus = tuple(NodeGpu(uuid=uuid_of(n), serial=serial_of(n)) for n in range(40))
     node = RegisterNode(node=NODE, account="seller", grade="H100SXM80", hub="CNE", level="T1", gpus=gpus)
     await log.send("delivery", node, NodesAlive(nodes=(NODE,), until_ms=4_000_000_000_000))
     shared = {"kafka": kafka.address, "data": folder}

@@ -9,6 +9,7 @@ import pytest
 
 from clients.http import result_of
 from tests.api.conftest import problem_of
+from tests.fixtures.used_hardware import inspected
 from tests.integration.listings.conftest import Board, offer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -124,3 +125,45 @@ async def test_a_sale_that_nobody_touches_ends_by_time_alone_even_over_a_restart
     ended = [event.escrow_id for kind in ("escrow_released", "escrow_refunded") for event in await board.events(kind)]
     assert len(ended) == len(set(ended)) and set(ended) <= money
     assert {(await board.sale("buyer", name))["escrow_id"] for name in ids} <= set(ended)
+
+
+async def test_a_gpu_stands_in_one_listing_and_a_barred_node_sells_nothing(board: Board):  # L10
+    await board.listed("seller", 20)
+    again = offer(await board.inspect("seller", 20))
+    barred = offer(await board.inspect("seller", 21, state="quarantined", node="node-2"))
+    foreign = offer(await board.inspect("seller", 22), hub="CNS", currency="XYZ")
+
+    async def known() -> bool:
+        return (await board.post("seller", "", foreign)).json()["code"] != "bad_inspection"
+
+    await board.wait_for(known)
+    for form, words in (
+        (again, "is offered already, in lst-"),
+        (barred, "the node is quarantined: nothing of it counts"),
+        (foreign, "hub: the node is in CNE, not in CNS"),
+    ):
+        answer = await board.post("seller", "", form)
+        assert problem_of(answer) == (422, "not_listable")
+        assert words in answer.json()["detail"]
+
+
+async def test_the_buyers_own_inspection_shows_what_differs(board: Board):
+    listing_id = await board.funded("seller", "buyer", 23)
+    result_of(await board.post("seller", f"/{listing_id}/ship", SHIPMENT))
+    found = {"inspection_id": await board.inspect("buyer", inspected(23, ecc_uncorrected=2), state=None, passports=())}
+    assert problem_of(await board.post("buyer", f"/{listing_id}/inspection", found)) == (409, "wrong_state")
+    result_of(await board.post("buyer", f"/{listing_id}/receive"))
+    assert problem_of(await board.post("rival", f"/{listing_id}/inspection", found)) == (403, "not_yours")
+
+    async def compared():
+        answer = await board.post("buyer", f"/{listing_id}/inspection", found)
+        return answer.json() if answer.is_success else None
+
+    difference = (await board.wait_for(compared))["difference"]
+    assert [(each["what"], each["listed"], each["found"]) for each in difference["findings"]] == [
+        ("ecc_uncorrected", "0", "2"),
+        ("condition", "A", "C"),
+    ]
+    assert (await board.sale("seller", listing_id))["difference"] == difference
+    assert result_of(await board.clients["rival"].get(f"/v1/listings/{listing_id}"))["difference"] is None
+    result_of(await board.post("buyer", f"/{listing_id}/accept"))
