@@ -15,6 +15,7 @@ Kind = Literal["unfit", "silent", "reboot", "dark", "outage"]
 SLOW_INTERVALS = 2.5
 GAP_INTERVALS = 3
 NOTICE_S = 120
+ABSENCES = ("silent", "reboot", "dark")
 
 
 class Moment(NamedTuple):
@@ -121,6 +122,12 @@ class _Gpu:
     maybe_lost: list[Span] = field(default_factory=list)
     maybe_excused: list[Span] = field(default_factory=list)
     excused: list[Span] = field(default_factory=list)
+    shut_out: list[Span] = field(default_factory=list)
+
+    @property
+    def gone(self) -> list[Span]:
+        """What was surely not delivered, whoever's doing it is."""
+        return self.lost + self.excused + self.shut_out
 
 
 def judge(story: Story, rhythm: Rhythm) -> Right:
@@ -128,7 +135,7 @@ def judge(story: Story, rhythm: Rhythm) -> Right:
     parts = [_judge_gpu(story, rhythm, gpu) for gpu in story.gpus]
     window_ms = len(parts) * (story.end_ms - story.start_ms)
     least_ms = window_ms - sum(length(part.maybe_lost + part.maybe_excused) for part in parts)
-    most_ms = window_ms - sum(length(part.lost + part.excused) for part in parts)
+    most_ms = window_ms - sum(length(part.gone) for part in parts)
     short_ms = [(length(part.lost), length(part.maybe_lost)) for part in parts]
     used = [_used(story, rhythm, gpu, part) for gpu, part in zip(story.gpus, parts, strict=True)]
     return Right(
@@ -159,7 +166,7 @@ def _judge_gpu(story: Story, rhythm: Rhythm, gpu: str) -> _Gpu:
         found.lost += without(sure, outages)
         found.maybe_lost += maybe
     _judge_opening(story, rhythm, found, outages)
-    for name in ("lost", "maybe_lost", "excused", "maybe_excused"):
+    for name in ("lost", "maybe_lost", "excused", "maybe_excused", "shut_out"):
         setattr(found, name, clip(getattr(found, name), story.start_ms, story.end_ms))
     return found
 
@@ -168,12 +175,19 @@ def _judge_opening(story: Story, rhythm: Rhythm, found: _Gpu, outages: Sequence[
     """The buyer is let in before the start; the grace of opening is nobody's, what the hook takes longer is lost."""
     start_ms, end_ms = story.start_ms, story.end_ms
     if story.opened is None:
+        found.shut_out.append((start_ms, end_ms))
+        if story.began_opening is None and not any(trouble.kind in ABSENCES for trouble in story.troubles):
+            # The venue never asked a node that was there: that is no shortfall of the operator's.
+            found.maybe_excused.append((start_ms, end_ms))
+            return
         tried_ms = end_ms if story.began_opening is None else story.began_opening.last_ms
         found.lost += without([(max(start_ms, tried_ms), end_ms)], outages)
         found.maybe_lost.append((start_ms, end_ms))
-        if tried_ms + rhythm.lag_ms > start_ms:
-            found.maybe_excused.append((start_ms, tried_ms + rhythm.lag_ms))
+        found.maybe_excused.append((start_ms, tried_ms + rhythm.lag_ms))
         return
+    if story.opened.first_ms > start_ms:
+        found.shut_out.append((start_ms, story.opened.first_ms))
+        found.excused.append((start_ms, min(story.opened.first_ms, start_ms + rhythm.grace_ms)))
     heard_ms = story.opened.last_ms + rhythm.lag_ms
     for trouble in story.troubles:
         if trouble.kind != "unfit" and trouble.began.first_ms - rhythm.lag_ms <= heard_ms <= trouble.ended.last_ms:

@@ -66,8 +66,13 @@ def test_a_buyer_who_was_never_let_in_gets_nothing():
 
 def test_a_hook_that_is_late_has_the_grace_and_no_more():
     right = right_of(opened=at(6_000))
-    assert right.delivered == Bounds(13, 16)
-    assert right.short == Bounds(3, 5)
+    assert right.delivered == Bounds(13, 14)
+    assert (right.excused.least, right.short) == (2, Bounds(3, 5))
+
+
+def test_a_node_that_was_there_and_never_asked_owes_nothing():
+    right = judge(Story(("g0",), S, E, None, None), RHYTHM)
+    assert (right.delivered, right.short, right.excused) == (Bounds(0, 0), Bounds(0, 0), Bounds(0, 20))
 
 
 def test_use_is_what_a_process_of_the_buyers_covered_of_the_delivered_time():
