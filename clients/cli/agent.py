@@ -37,8 +37,11 @@ periods_ahead = {periods_ahead}
 reserve_gpus = 0
 idle = {{ utilisation_below_percent = 5, for_ms = 60000 }}
 price = {{ floor = "{floor}" }}
-hooks = {{ start = [{hook}, "start"], stop = [{hook}, "stop"], timeout_s = 60 }}
+hooks = {hooks}
 """
+# Ready where bubblewrap works: buyers get in by ssh. Else a command of the operator's, which he has yet to write.
+SHELL_HOOK = '{{ kind = "shell", listen = {address} }}'
+COMMAND_HOOK = '{ start = [HOOK, "start"], stop = [HOOK, "stop"], timeout_s = 60 }'
 HOOK = """\
 #!/bin/sh
 # Opens and closes the buyer's access to the GPUs of one lease; put your own way in here (a user, a container, a VM).
@@ -62,11 +65,13 @@ def init(
     label: str | None = None,
     whole_node: Annotated[bool, Parameter(help="Sell the eight GPUs of the node together, as a grade …X8.")] = False,
     periods_ahead: int = 48,
+    address: Annotated[str, Parameter(help="Address of this machine at which buyers get in by ssh.")] = "127.0.0.1",
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
-    """Write agent.toml, policy.toml and a lease hook into FOLDER, with a fresh token; edit hook and policy as you like.
+    """Write agent.toml and policy.toml into FOLDER, with a fresh token; edit the policy as you like.
 
+    Leases are opened by the ready hook `shell` where bubblewrap works here; else `lease-hook` is a script to complete.
     The key needs the scopes read and operate.
     """
     signer = signer or Signer()
@@ -80,14 +85,27 @@ def init(
     quoted = {"key_file": json_codec.dumps(str(secret)), "token": json_codec.dumps(json_codec.dumps(issued))}
     config, policy, hook = (folder.resolve() / name for name in ("agent.toml", "policy.toml", "lease-hook"))
     label = label or folder.resolve().name
-    hook.write_text(HOOK.format(label=label))
-    hook.chmod(0o755)
+    hooks = SHELL_HOOK.format(address=json_codec.dumps(address)) if has_sandbox() else COMMAND_HOOK
+    if hooks == COMMAND_HOOK:
+        hook.write_text(HOOK.format(label=label))
+        hook.chmod(0o755)
     config.write_text(CONFIG.format(key=signer.key, venue=venue, **quoted))
     config.chmod(0o600)
     terms = {"hub": hub, "floor": floor, "periods_ahead": periods_ahead, "whole_node": str(whole_node).lower()}
-    policy.write_text(POLICY.format(label=label, hook=json_codec.dumps(str(hook)), **terms))
-    written = {"config": str(config), "policy": str(policy), "lease_hook": str(hook)}
+    policy.write_text(POLICY.format(label=label, hooks=hooks.replace("HOOK", json_codec.dumps(str(hook))), **terms))
+    kind = str(hook) if hooks == COMMAND_HOOK else "shell"
+    written = {"config": str(config), "policy": str(policy), "lease_hook": kind}
     show(written | {"next": f"hourbook agent run {config}"}, json=json)
+
+
+def has_sandbox() -> bool:
+    """Tell whether the ready hook `shell` works on this machine."""
+    from agents.node.hooks.sandbox import NoSandbox, find_program
+
+    try:
+        return bool(find_program())
+    except NoSandbox:
+        return False
 
 
 @agent.command

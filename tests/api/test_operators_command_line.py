@@ -187,11 +187,12 @@ def test_an_agents_files_are_written_once_and_the_agent_reads_them(hourbook, tmp
     assert written["config"] == str(folder / "agent.toml")
     assert (policy.label, policy.hub, policy.price.floor) == ("shanghai-1", "CNE", "12.84")
     assert json.loads(config.read_token())["account"] == account
-    hook = subprocess.run(
-        policy.hooks.start, env={"HOURBOOK_LEASE_ID": "lease-1", "PATH": os.environ["PATH"]}, capture_output=True
-    )
-    opened = json.loads(hook.stdout)
-    assert (opened["endpoint"], len(opened["credential"])) == ("ssh://lease-1@shanghai-1:22", 32)
+    if policy.hooks.kind == "shell":
+        assert (policy.hooks.listen, policy.hooks.start[3:5]) == ("127.0.0.1", ("agents.node.hooks.shell", "start"))
+    else:
+        variables = {"HOURBOOK_LEASE_ID": "lease-1", "PATH": os.environ["PATH"]}
+        opened = json.loads(subprocess.run(policy.hooks.start, env=variables, capture_output=True).stdout)
+        assert (opened["endpoint"], len(opened["credential"])) == ("ssh://lease-1@shanghai-1:22", 32)
     status, _, words = hourbook(*init)
     assert (status, words) == (1, f"hourbook: {folder / 'agent.toml'} is there already\n")
     assert answer(hourbook, "agent", "nodes", "--account", account) == []
