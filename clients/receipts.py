@@ -94,6 +94,9 @@ def outcome_faults(receipt: Receipt, meter: MeterInputs, reports: tuple[NodeRepo
     for name in ("delivered_gpu_s", "excused_gpu_s", "used_gpu_s", "quality_gpu_ms"):
         if getattr(outcome, name) != getattr(receipt, name):
             yield f"meter: {name} is {getattr(outcome, name)}, the receipt says {getattr(receipt, name)}"
+    for name in ("noticed", "recalled_gpus") if receipt.terms else ():
+        if getattr(outcome, name) != getattr(receipt.terms, name):
+            yield f"meter: {name} is {getattr(outcome, name)}, the receipt says {getattr(receipt.terms, name)}"
 
 
 def settlement_faults(receipt: Receipt) -> Iterator[str]:

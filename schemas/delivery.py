@@ -167,6 +167,20 @@ class GpuPassport(Model):
     counters_went_back: bool = False
 
 
+class DisputeChanged(DeliveryHeader):
+    """A position's dispute was opened, decided or withdrawn; `revision` is what the position stands at."""
+
+    type: Literal["dispute_changed"] = "dispute_changed"
+    position_id: PositionId
+    contract: Contract
+    opened_by: Literal["buyer", "operator"]
+    reason: Identifier
+    state: Literal["OPEN", "DECIDED", "WITHDRAWN"]
+    decided_by: Literal["rules", "arbiter", "deadline", "opener", "engine"] | None
+    outcome: Literal["", "corrected", "confirmed", "refused"]
+    revision: Annotated[int, Field(ge=1)]
+
+
 class HardwareInspected(DeliveryHeader):
     """An inspection report of GPUs, whole, for a sale to carry, with what the venue itself knows of them.
 
@@ -195,6 +209,7 @@ DeliveryEvent = Annotated[
     | LeaseEnded
     | PositionMetered
     | ReceiptIssued
+    | DisputeChanged
     | HardwareInspected
     | VenueOutage
     | MaintenanceDeclared

@@ -27,6 +27,7 @@ GROUPS = (
     "vouchers",
     "bills",
     "receipt",
+    "dispute",
     "listings",
     "sale",
     "ssh",

@@ -12,6 +12,7 @@ from services.delivery.access_api import add_access_routes, add_key_routes
 from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes
 from services.delivery.credentials import CredentialBox
 from services.delivery.declarations import add_operator_routes
+from services.delivery.dispute_api import add_arbiter_routes, add_dispute_routes, add_node_dispute_route
 from services.delivery.door import DoorWatch
 from services.delivery.edge import Edge
 from services.delivery.edge_api import add_edge_routes, add_error_handlers
@@ -66,6 +67,9 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_key_routes(app, settings, pool, authenticator)
     add_access_routes(app, pool, authenticator, credentials)
     add_admin_routes(app, effects, authenticator)
+    add_dispute_routes(app, settings, effects, authenticator)
+    add_arbiter_routes(app, settings, effects, authenticator)
+    add_node_dispute_route(app, settings, effects)
     refuse_undeclared_routes(app)
     for relay in (outbox, publisher):
         tasks.create_task(relay.run())

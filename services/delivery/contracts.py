@@ -13,10 +13,12 @@ from schemas.events import (
     AnyEvent,
     CommandRejected,
     ContractStateChanged,
+    DisputeOpened,
     EscrowOpened,
     EscrowReleased,
     HardwareLocked,
     HardwareUnlocked,
+    PositionEnded,
     PositionFinalized,
     PositionSettled,
     ProductDefined,
@@ -24,6 +26,7 @@ from schemas.events import (
 )
 from schemas.ids import contract_start_s, product_of
 from schemas.reporting import gate_lead_min_s
+from services.delivery import disputes
 from services.delivery.effects import Effects, now_ms
 from services.delivery.gate import open_gate
 from services.delivery.handlers import fail_lease
@@ -54,7 +57,7 @@ async def on_product(store: Store, settings: Settings, event: ProductDefined) ->
     """Takes a product's terms."""
     terms = event.terms
     row = (terms.product, terms.grade, terms.hub, terms.currency, terms.period_s * 1000, terms.gate_lead_s * 1000)
-    await store.run("put_product", *row)
+    await store.run("put_product", *row, terms.final_after_s * 1000)
     least_s = gate_lead_min_s(terms.period_s)
     if terms.gate_lead_s < least_s:
         told = {"product": terms.product, "lead_s": terms.gate_lead_s, "least_s": least_s}
@@ -113,6 +116,18 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
 async def on_final(store: Store, settings: Settings, event: PositionFinalized) -> None:
     """Nothing changes any more."""
     await store.run("note_final", event.position_id)
+    await disputes.on_final(store, event)
+
+
+async def on_position_ended(store: Store, settings: Settings, event: PositionEnded) -> None:
+    """Its buyer ended the rest of his block: the hour is not served, and the lease ends with the hour before."""
+    await store.run("forget_position", event.position_id)
+    await store.run("shorten_leases", event.block_id)
+
+
+async def on_dispute_opened(store: Store, settings: Settings, event: DisputeOpened) -> None:
+    """The engine has it: the position waits with becoming final, and rules may decide."""
+    await store.run("note_disputed", event.position_id)
 
 
 async def on_rejected(store: Store, settings: Settings, event: CommandRejected) -> None:
@@ -122,6 +137,8 @@ async def on_rejected(store: Store, settings: Settings, event: CommandRejected) 
     log = structlog.get_logger()
     log.error("the engine refused a command", number=event.number, command=event.command, code=event.code)
     command = json.loads(await store.value("command_of_batch", event.number))[event.position]
+    if command["type"] == "open_dispute":
+        await disputes.on_refused(store, event, command["position_id"])
     if command["type"] == "register_node":
         node = await store.node(command["node"], lock=True)
         await take_down(store, node, "lost", f"engine_{event.code}", event.ts_ms)
@@ -156,6 +173,8 @@ HANDLERS: dict[type, Callable[[Store, Settings, AnyEvent], Awaitable[None]]] = {
     ContractStateChanged: on_contract,
     PositionSettled: on_settled,
     PositionFinalized: on_final,
+    PositionEnded: on_position_ended,
+    DisputeOpened: on_dispute_opened,
     CommandRejected: on_rejected,
     HardwareLocked: on_hardware_locked,
     HardwareUnlocked: on_hardware_unlocked,

@@ -245,9 +245,9 @@ from lease l where l.lease_id = $1 and l.state = 'pending' and p.lease_id = l.le
 update position set offered_ms = $2 where lease_id = $1;
 
 -- name: put_product
-insert into product values ($1, $2, $3, $4, $5, $6)
+insert into product values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (product) do update set grade = excluded.grade, hub = excluded.hub, currency = excluded.currency,
-    period_ms = excluded.period_ms, gate_ms = excluded.gate_ms;
+    period_ms = excluded.period_ms, gate_ms = excluded.gate_ms, final_ms = excluded.final_ms;
 
 -- name: find_product
 select * from product where product = $1;
@@ -547,3 +547,70 @@ insert into door_probe values ($1, $2, $3, $4) on conflict do nothing;
 
 -- name: door_probes
 select at_ms, reachable from door_probe where lease_id = $1 order by at_ms;
+
+-- name: position_to_measure
+select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
+       coalesce((select max(r.seq) from meter_report r where r.node_id = p.node_id), 0) as meter_seq
+from position p join product d using (product) left join node n using (node_id)
+where p.position_id = $1;
+
+-- name: positions_of_block
+select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
+       coalesce((select max(r.seq) from meter_report r where r.node_id = p.node_id), 0) as meter_seq
+from position p join product d using (product) left join node n using (node_id)
+where p.block_id = $1 and p.buyer = $2 order by p.position_id;
+
+-- name: forget_position
+delete from position where position_id = $1;
+
+-- name: shorten_leases
+update lease set told_ends_ms = ends_ms where block_id = $1 and state in ('pending', 'ready', 'started');
+
+-- name: disputes_of_position
+select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+where s.position_id = $1 order by s.opened_ms, s.side for update of s;
+
+-- name: open_disputes_of
+select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+where s.position_id = $1 and s.state = 'OPEN' for update of s;
+
+-- name: find_dispute
+select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+where s.dispute_id = $1;
+
+-- name: insert_dispute
+insert into dispute (dispute_id, position_id, side, account, idempotency_key, reason, evidence, state, opened_ms,
+                     deadline_ms, revision)
+values ($1, $2, $3, $4, $5, $6, $7, 'OPEN', $8, $9, $10);
+
+-- Those that the engine has, and whose position's last revision it has taken.
+-- name: disputes_to_rule
+select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+where s.state = 'OPEN' and s.engine_has and not s.ruled and p.state = 'settled'
+order by s.opened_ms, s.dispute_id limit $1 for update of s;
+
+-- name: disputes_overdue
+select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+where s.state = 'OPEN' and s.engine_has and s.ruled and s.deadline_ms <= $1 and p.state = 'settled'
+order by s.deadline_ms, s.dispute_id limit $2 for update of s;
+
+-- name: note_disputed
+update dispute set engine_has = true where position_id = $1 and state = 'OPEN';
+
+-- name: note_ruled
+update dispute set ruled = true where dispute_id = $1;
+
+-- name: set_dispute_inputs
+update dispute set inputs = $2 where dispute_id = $1;
+
+-- name: end_dispute
+update dispute set state = $2, decided_by = $3, decided_ms = $4, decision_reason = $5, outcome = $6, revision = $7
+where dispute_id = $1;
+
+-- name: inputs_of_arbiter
+select inputs from dispute where position_id = $1 and inputs is not null order by decided_ms desc nulls first limit 1;
+
+-- name: disputes_page
+select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+where ($1::text is null or p.buyer = $1 or p.operator = $1) and ($2::text is null or s.state = $2)
+order by s.opened_ms desc, s.dispute_id limit $3 offset $4;

@@ -9,6 +9,7 @@ from schemas.delivery import LeaseEnded
 from schemas.nodes import Challenge
 from schemas.venue import NodesAlive
 from services.delivery.challenges import late_verdict
+from services.delivery.disputes import decide_due
 from services.delivery.domain import sellable_gpus
 from services.delivery.edge import conclude_challenge, issue_challenge
 from services.delivery.effects import Effects, now_ms
@@ -77,6 +78,7 @@ class Scheduler:
             moment = Moment(time_ms, self._watch.back_ms)
             await settle_due(self._effects, self._settings, moment)
             await correct_changed(self._effects, self._settings, moment)
+            await decide_due(self._effects, self._settings, time_ms)
 
     async def _give_up_late(self, store: Store, time_ms: int) -> None:
         for row in await store.rows("late_challenges", time_ms):

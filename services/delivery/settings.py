@@ -47,6 +47,8 @@ class Settings(KitSettings):
     mark_interval_s: float = 1.0
     outage_ms_min: int = 3_000
     provisional_permille: int = 250
+    dispute_periods: int = 24
+    block_outage_permille: int = 250
     correction_delay_ms: int = 3_000
     maintenance_ahead_ms: int = 60_000
     maintenance_ms_max: int = 7 * 86_400_000
@@ -68,6 +70,14 @@ class Settings(KitSettings):
         if period_ms is not None:
             interval_ms = report_interval_ms(period_ms, longest_ms, self.reports_per_period)
         return ReportLimits(interval_ms, nonce_ms_max=3 * longest_ms)
+
+    def dispute_decide_ms(self, period_ms: int) -> int:
+        """Returns how long an arbiter has before a dispute is decided on what is on record: a day of hours."""
+        return period_ms * self.dispute_periods
+
+    def block_outage_ms(self, period_ms: int) -> int:
+        """Returns the outage from which a buyer may end his block: 15 minutes of an hour."""
+        return period_ms * self.block_outage_permille // 1000
 
     def provisional_ms(self, period_ms: int) -> int:
         """Returns how long after the grace a position waits for reports: 15 minutes of an hour."""

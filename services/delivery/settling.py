@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.delivery import Excuse, MeterInputs, MeterOutcome, PositionMetered, Recall, ShutDoor
+from schemas.disputes import ArbiterInputs
 from schemas.nodes import NodeReported
 from schemas.receipts import Receipt
 from schemas.venue import SettlePosition
@@ -48,7 +49,7 @@ async def settle_due(effects: Effects, settings: Settings, moment: Moment) -> No
         settled = 0
         for row in await store.rows("positions_to_settle", moment.now_ms, POSITIONS_LOOKED_AT):
             if settled < POSITIONS_PER_TURN and may_settle(row, moment, settings.limits(row["period_ms"]).gap_ms_max):
-                await _send(store, row, await measure_position(store, settings, row), 1, moment.now_ms)
+                await send_revision(store, row, await measure_position(store, settings, row), 1, moment.now_ms)
                 settled += 1
 
 
@@ -63,10 +64,16 @@ async def correct_changed(effects: Effects, settings: Settings, moment: Moment) 
     async with effects.transaction() as store:
         for row in await store.rows("positions_to_correct", moment.now_ms - quiet_ms, POSITIONS_PER_TURN):
             measured = await measure_position(store, settings, row)
-            standing = await store.row("find_receipt", row["position_id"])
-            if standing is not None and differs(measured.outcome, Receipt.model_validate_json(standing["document"])):
-                await _send(store, row, measured, row["revision"] + 1, moment.now_ms)
+            standing = await standing_receipt(store, row["position_id"])
+            if standing is not None and differs(measured.outcome, standing):
+                await send_revision(store, row, measured, row["revision"] + 1, moment.now_ms)
             await store.run("note_no_change", row["position_id"], row["changed_ms"])
+
+
+async def standing_receipt(store: Store, position_id: int) -> Receipt | None:
+    """Returns the receipt of a position's last revision, None before the first."""
+    row = await store.row("find_receipt", position_id)
+    return None if row is None else Receipt.model_validate_json(row["document"])
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
             ShutDoor(start_ms=start_ms, end_ms=end_ms)
             for start_ms, end_ms in await unreachable_in(store, row["lease_id"], row["end_ms"], settings.door_grace_ms)
         ),
-    }
+    } | await _inputs_of_arbiter(store, row["position_id"])
     return Measured(*await asyncio.to_thread(_measure, facts, [raw["record"] for raw in raws]))
 
 
@@ -142,7 +149,14 @@ async def recalls_of(store: Store, position_id: int) -> tuple[Recall, ...]:
     return tuple(Recall(**(dict(each) | {"gpus": tuple(each["gpus"])})) for each in rows)
 
 
-async def _send(store: Store, row: Mapping, measured: Measured, revision: int, now_ms: int) -> None:
+async def _inputs_of_arbiter(store: Store, position_id: int) -> dict:
+    """What an arbiter found stands for what is on record, whatever is measured from then on."""
+    given = await store.value("inputs_of_arbiter", position_id)
+    return {} if given is None else {k: v for k, v in ArbiterInputs.model_validate_json(given) if v is not None}
+
+
+async def send_revision(store: Store, row: Mapping, measured: Measured, revision: int, now_ms: int) -> None:
+    """Sends a measurement to the engine, behind what it goes back to."""
     outcome, digest = measured.outcome, meter_digest(measured.inputs)
     documents = (pack(measured.inputs.canonical()), pack(outcome.canonical()))
     recall = (outcome.noticed, outcome.recalled_gpus)

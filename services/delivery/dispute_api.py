@@ -1,0 +1,138 @@
+"""HTTP for disputes: opened by a position's parties or its node's agent, read by both, decided by an arbiter."""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, Path, Query, Response
+
+from schemas.base import Model
+from schemas.disputes import BlockEnding, DisputeDecision, DisputeForm, DisputeState, DisputeView, NodeDispute
+from schemas.ids import Identifier
+from schemas.nodes import signing_bytes
+from services.delivery import disputes, endings
+from services.delivery.dispute_rules import side_of
+from services.delivery.domain import UnknownNode
+from services.delivery.edge import BadSignature, NotThisNode
+from services.delivery.effects import Effects, now_ms
+from services.delivery.settings import Settings
+from services.delivery.store import Store
+from services.kit.auth import Authenticator, Caller, public
+from services.kit.http import ProblemError
+from services.kit.keys import signature_holds
+
+PositionId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+IdempotencyKey = Annotated[str, Header(pattern=r"^[\x21-\x7e]{1,128}$")]
+JSON = "application/json"
+PARTY_SCOPES = frozenset({"trade", "operate", "admin"})
+
+
+def add_dispute_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
+    """Adds what parties do; whoever is none of them finds no such position and no such dispute."""
+    read = Annotated[Caller, Depends(authenticator.require("read"))]
+    rows_max = settings.delivery_page_rows_max
+
+    @app.post("/v1/positions/{position_id}/disputes", status_code=201, response_model=DisputeView)
+    async def open_dispute(
+        position_id: PositionId, form: DisputeForm, caller: read, idempotency_key: IdempotencyKey
+    ) -> Response:
+        require_party_scope(caller)
+        async with effects.transaction() as store:
+            position = await store.row("position_to_measure", position_id)
+            side = side_of(position, caller.account) if position else None
+            if side is None:
+                raise ProblemError("not_found", f"you have no position {position_id}")
+            opening = (side, caller.account, idempotency_key, form)
+            dispute = await disputes.open_dispute(store, settings, position, *opening, now_ms())
+        return _json(disputes.view_of(dispute), 201)
+
+    @app.post("/v1/blocks/{block_id}/end", status_code=202, response_model=BlockEnding)
+    async def end_block(block_id: PositionId, caller: read) -> Response:
+        require_party_scope(caller)
+        async with effects.transaction() as store:
+            outage_ms = await endings.end_block(store, settings, block_id, caller.account, now_ms())
+        return _json(BlockEnding(block_id=block_id, outage_ms=outage_ms), 202)
+
+    @app.get("/v1/disputes")
+    async def list_disputes(
+        caller: read,
+        state: DisputeState | None = None,
+        limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max,
+        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    ) -> dict[str, object]:
+        account = None if is_arbiter(caller) else caller.account
+        rows = await Store(effects.pool).rows("disputes_page", account, state, limit, offset)
+        return {"items": [disputes.view_of(row).model_dump(mode="json") for row in rows]}
+
+    @app.get("/v1/disputes/{dispute_id}", response_model=DisputeView)
+    async def show_dispute(dispute_id: Identifier, caller: read) -> Response:
+        return _json(disputes.view_of(await _dispute(Store(effects.pool), dispute_id, caller)))
+
+    @app.post("/v1/disputes/{dispute_id}/withdraw", response_model=DisputeView)
+    async def withdraw(dispute_id: Identifier, caller: read) -> Response:
+        require_party_scope(caller)
+        async with effects.transaction() as store:
+            dispute = await _dispute(store, dispute_id, caller)
+            if caller.account != dispute["account"]:
+                raise ProblemError("not_yours", "a dispute is withdrawn by whoever opened it")
+            await disputes.withdraw(store, dispute, now_ms())
+            dispute = await store.row("find_dispute", dispute_id)
+        return _json(disputes.view_of(dispute))
+
+
+def add_arbiter_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
+    """Adds the arbiter's decision: inputs of the meter, never an amount."""
+    arbiter = Annotated[Caller, Depends(authenticator.require("arbiter"))]
+
+    @app.post("/v1/disputes/{dispute_id}/decision", response_model=DisputeView)
+    async def decide(dispute_id: Identifier, form: DisputeDecision, caller: arbiter) -> Response:
+        async with effects.transaction() as store:
+            dispute = await _dispute(store, dispute_id, caller)
+            if caller.account in (dispute["buyer"], dispute["operator"]):
+                raise ProblemError("not_yours", "a party of the position cannot be its arbiter")
+            await disputes.decide(store, settings, dispute, form.inputs, form.reason, now_ms())
+            dispute = await store.row("find_dispute", dispute_id)
+        return _json(disputes.view_of(dispute))
+
+
+def add_node_dispute_route(app: FastAPI, settings: Settings, effects: Effects) -> None:
+    """Adds the agent's way: signed with the node's key, for a position of that node."""
+
+    @app.post("/v1/nodes/{node_id}/disputes", status_code=201, response_model=DisputeView)
+    @public
+    async def open_by_agent(node_id: str, message: NodeDispute) -> Response:
+        if message.agent != node_id:
+            raise NotThisNode(f"the message is {message.agent}'s")
+        async with effects.transaction() as store:
+            node = await store.row("find_node", node_id)
+            if node is None:
+                raise UnknownNode(node_id)
+            if not signature_holds(node["public_key"], message.signature, signing_bytes(message)):
+                raise BadSignature("the signature is not the node's")
+            position = await store.row("position_to_measure", message.position_id)
+            if position is None or position["node_id"] != node_id:
+                raise ProblemError("not_found", f"the node has no position {message.position_id}")
+            form = DisputeForm(reason=message.reason, evidence=message.evidence)
+            opening = ("operator", position["operator"], message.signature, form)
+            dispute = await disputes.open_dispute(store, settings, position, *opening, now_ms())
+        return _json(disputes.view_of(dispute), 201)
+
+
+def require_party_scope(caller: Caller) -> None:
+    """Raises `scope_missing` for a key that can only read."""
+    if not PARTY_SCOPES & caller.scopes:
+        raise ProblemError("scope_missing", "the key lacks the scope `trade` or `operate`")
+
+
+def is_arbiter(caller: Caller) -> bool:
+    """Whether the caller may see everybody's disputes."""
+    return not caller.scopes.isdisjoint({"arbiter", "admin"})
+
+
+async def _dispute(store: Store, dispute_id: str, caller: Caller):
+    row = await store.row("find_dispute", dispute_id)
+    if row is None or not (is_arbiter(caller) or caller.account in (row["buyer"], row["operator"])):
+        raise ProblemError("not_found", f"you have no dispute {dispute_id}")
+    return row
+
+
+def _json(view: Model, status: int = 200) -> Response:
+    return Response(view.canonical(), status, media_type=JSON)

@@ -1,0 +1,108 @@
+"""Disputes on real servers: opened by either side, decided by rules or by an arbiter's inputs, and then final."""
+
+import pytest
+
+from clients.receipts import faults_of
+from schemas.disputes import NodeDispute
+from schemas.receipts import ReceiptFile
+from tests.fixtures.delivery import TestNode, gpu_uuid
+from tests.integration.delivery.conftest import PERIOD_S, PRICE_MICROS, Venue
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+WHOLE_MICROS = PRICE_MICROS * PERIOD_S // 3600
+
+
+async def delivered(venue: Venue, node: TestNode, buyer: str, contracts: int) -> list[int]:
+    """Positions of one GPU each that were delivered whole and are settled."""
+    async with venue.site("dops", node):
+        names = venue.contracts(contracts)
+        await venue.offer("dops", node, names, 1)
+        await venue.buy_block(buyer, names, 1)
+        settled = await venue.settled(buyer, contracts, 90)
+    return [event.position_id for event in settled]
+
+
+async def opened(client, position_id: int, reason: str, key: str = "key-1", evidence: str = "log"):
+    form = {"reason": reason, "evidence": evidence}
+    return await client.post(f"/v1/positions/{position_id}/disputes", json=form, headers={"Idempotency-Key": key})
+
+
+async def test_a_dispute_is_decided_by_rules_or_by_inputs_and_never_by_a_stranger(venue: Venue):
+    dora = await venue.join("dora", "read", "trade")
+    ops, reader = await venue.join("dops", "read", "operate"), await venue.join("dora2", "read")
+    judge = await venue.join("judge", "read", "arbiter")
+    node = TestNode(seed=21, gpus=(gpu_uuid(21 * 16),))
+    first, second = await delivered(venue, node, "dora", 2)
+
+    async def revisions(position_id: int, count: int) -> list[dict] | None:
+        items = (await dora.get(f"/v1/receipts/{position_id}/revisions")).json()["items"]
+        return items if len(items) == count else None
+
+    async def decided(dispute_id: str) -> dict | None:
+        found = (await dora.get(f"/v1/disputes/{dispute_id}")).json()
+        return found if found["state"] == "DECIDED" else None
+
+    (receipt,) = await venue.wait_for(lambda: revisions(first, 1))
+    assert receipt["paid_micros"] == WHOLE_MICROS
+
+    # A stranger, a key that only reads, an unknown reason, evidence without end, a missing key.
+    assert (await opened(reader, first, "other")).json()["code"] == "scope_missing"
+    assert (await opened(judge, first, "other")).json()["code"] == "scope_missing"
+    assert (await opened(dora, 10**9, "other")).json()["code"] == "not_found"
+    assert (await opened(dora, first, "because")).status_code == 400
+    assert (await opened(dora, first, "other", evidence="x" * 20_000)).status_code == 400
+    keyless = await dora.post(f"/v1/positions/{first}/disputes", json={"reason": "other"})
+    assert keyless.status_code == 400
+
+    # Opened once; the same key again is the same dispute, another one is one too many.
+    answer = await opened(dora, first, "no_access")
+    dispute = answer.json()
+    assert (answer.status_code, dispute["state"], dispute["opened_by"]) == (201, "OPEN", "buyer")
+    assert (await opened(dora, first, "no_access")).json()["dispute_id"] == dispute["dispute_id"]
+    assert (await opened(dora, first, "other")).json()["code"] == "conflict"
+    assert (await opened(ops, first, "other")).json()["code"] == "already_disputed"
+
+    # The other side's dispute of the other position, by its agent, is one that rules decide: nothing new, so confirmed.
+    message = {"agent": node.node_id, "position_id": second, "reason": "late_reports"}
+    signed = node.sign(NodeDispute, **message)
+    forged = signed.model_copy(update={"reason": "other"})
+    by_agent = f"/v1/nodes/{node.node_id}/disputes"
+    assert (await venue.http.post(by_agent, content=forged.canonical())).json()["code"] == "bad_node_signature"
+    assert (await venue.http.post(by_agent, content=signed.canonical())).status_code == 201
+    ruled = await venue.wait_for(lambda: decided(f"d-{second}-operator"))
+    assert (ruled["decided_by"], ruled["outcome"], ruled["revision"]) == ("rules", "confirmed", 1)
+
+    # The arbiter gives inputs: the buyer got in half-way. The function runs again, and the receipt shows what on.
+    path = f"/v1/disputes/{dispute['dispute_id']}/decision"
+    start_ms = (await dora.get(f"/v1/positions/{first}/meter")).json()["inputs"]["start_ms"]
+    inputs = {"access_ms": start_ms + PERIOD_S * 500}
+    assert (await dora.post(path, json={"inputs": inputs, "reason": "x"})).json()["code"] == "scope_missing"
+    amounts = {"inputs": {"paid_micros": 1}, "reason": "x"}
+    assert (await judge.post(path, json=amounts)).status_code == 400
+    answer = await judge.post(path, json={"inputs": inputs, "reason": "door_was_shut"})
+    assert (answer.status_code, answer.json()["outcome"], answer.json()["revision"]) == (200, "corrected", 2)
+    assert (await judge.post(path, json={"inputs": inputs, "reason": "again"})).json()["code"] == "conflict"
+    corrected = (await venue.wait_for(lambda: revisions(first, 2)))[1]
+    assert (corrected["delivered_gpu_s"], corrected["paid_micros"]) == (PERIOD_S // 2, WHOLE_MICROS // 2)
+    file = ReceiptFile.model_validate_json((await dora.get(f"/v1/receipts/{first}/file")).content)
+    assert faults_of(file, (await dora.get("/v1/receipts/key")).json()["public_key"]) == []
+    assert file.meter.access_ms == inputs["access_ms"]
+
+    told = [each for each in await venue.delivery_events() if each.type == "dispute_changed"]
+    assert [(each.position_id, each.state, each.outcome) for each in told] == [
+        (first, "OPEN", ""),
+        (second, "OPEN", ""),
+        (second, "DECIDED", "confirmed"),
+        (first, "DECIDED", "corrected"),
+    ]
+    engine = [each for kind in ("dispute_opened", "dispute_closed") for each in await venue.events(kind)]
+    assert [(each.type, each.position_id, each.revision) for each in engine] == [
+        ("dispute_opened", first, 1),
+        ("dispute_opened", second, 1),
+        ("dispute_closed", second, 1),
+        ("dispute_closed", first, 2),
+    ]
+    mine = (await ops.get("/v1/disputes", params={"state": "DECIDED"})).json()["items"]
+    assert {each["dispute_id"] for each in mine} == {f"d-{first}-buyer", f"d-{second}-operator"}
+    assert (await reader.get("/v1/disputes")).json()["items"] == []
+    assert (await reader.get(f"/v1/disputes/d-{first}-buyer")).json()["code"] == "not_found"
