@@ -91,6 +91,7 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
             kept = KeptReports(state, config.kept_bytes_max, config.kept_days)
             node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s, kept)
             end_on_signals(node.stop, config.stop_timeout_s)
+            account.only_node = node.node_id
             await node.run()
 
 

@@ -160,18 +160,20 @@ class GatewayClient:
             content = await self._wire.send(method, url, signed | (JSON_HEADERS if body else {}), body)
         return read_object(content, f"{method} {url}")
 
-    async def pages(self, path: str, **filters: str) -> list[dict]:
-        """Returns all items of a paged list."""
+    async def pages(self, path: str, **filters: str) -> tuple[list[dict], int]:
+        """Returns all items of a paged list, and the event up to which the first page is complete."""
         items: list[dict] = []
+        first_seq: int | None = None
         while True:
             page = await self.call("GET", path, query=urlencode(filters))
             try:
                 items += page["items"]
                 cursor = page["cursor"]
-            except (KeyError, TypeError) as error:
+                first_seq = int(page["seq"]) if first_seq is None else first_seq
+            except (KeyError, TypeError, ValueError) as error:
                 raise BadAnswer(f"GET {path}: answered what is no page of a list") from error
             if cursor is None:
-                return items
+                return items, first_seq
             if cursor == filters.get("cursor"):
                 raise BadAnswer(f"GET {path}: the next page is the same again")
             filters["cursor"] = cursor

@@ -17,10 +17,15 @@ PAGE = "500"
 
 
 class OperatorAccount:
-    """Reads are shared: nodes that ask within `fresh_for_s` get the same answer, with what they did since worked in."""
+    """Reads are shared: nodes that ask within `fresh_for_s` get the same answer, with what they did since worked in.
+
+    With `only_node` it reads that node's alone, whatever else the account has, and nothing where nothing has changed.
+    """
 
     def __init__(self, gateway: GatewayClient, fresh_for_s: float) -> None:
         self._gateway, self._fresh_for_s = gateway, fresh_for_s
+        self.only_node: str | None = None
+        self._seen_seq: int | None = None
         self._lock = asyncio.Lock()
         self._read_at = float("-inf")
         self._asks: dict[str, list[Ask]] = {}
@@ -87,8 +92,14 @@ class OperatorAccount:
 
     async def _read(self) -> None:
         # Positions first: a fill between the two reads then looks like a gap, which the venue refuses to fill twice.
-        positions = await self._gateway.pages("/v1/positions", role="operator", state="OPEN", limit=PAGE)
-        orders = await self._gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE)
+        narrow = {"node": self.only_node} if self.only_node else {}
+        since = {"changed_after": str(self._seen_seq)} if narrow and self._seen_seq is not None else {}
+        query = {"role": "operator", "state": "OPEN", "limit": PAGE} | narrow
+        positions, seq = await self._gateway.pages("/v1/positions", **query, **since)
+        if since and seq == self._seen_seq:
+            return
+        self._seen_seq = None
+        orders, _ = await self._gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE, **narrow)
         asks: dict[str, list[Ask]] = {}
         sold: dict[str, dict[int, int]] = {}
         with readable("/v1/orders and /v1/positions"):
@@ -98,14 +109,15 @@ class OperatorAccount:
             for position in positions:
                 of_node, start_s = sold.setdefault(position["node"], {}), contract_start_s(position["contract"])
                 of_node[start_s] = of_node.get(start_s, 0) + position["qty"]
-        self._asks, self._sold = asks, sold
+        self._asks, self._sold, self._seen_seq = asks, sold, seq
         self._parts = {order["order_id"]: self._parts[order["order_id"]] for order in capacity}
 
     async def _asks_of(self, order: dict) -> list[Ask]:
         """Reads the asks of a capacity order, unless it has not changed since the last time."""
         order_id, version = order["order_id"], order["updated_ns"]
         if self._parts.get(order_id, (None,))[0] != version:
-            asks = await self._gateway.pages("/v1/orders", status="open", parent_id=str(order_id), limit=PAGE)
+            query = {"status": "open", "parent_id": str(order_id), "limit": PAGE}
+            asks, _ = await self._gateway.pages("/v1/orders", **query)
             self._parts[order_id] = (version, [_ask(order_id, ask) for ask in asks])
         return self._parts[order_id][1]
 

@@ -21,7 +21,7 @@ from agents.node.reports import ReportChain
 from agents.node.seller import Seller
 from agents.node.sending import ReportSender
 from agents.node.state import StateFolder
-from schemas.nodes import Challenge, GpuReading, LeaseStart, ReportReply
+from schemas.nodes import Challenge, GpuReading, LeaseStart, ReportReply, node_id_of
 
 RETRY_S = 1.0
 REPORTS_MISSED_MAX = 3
@@ -71,6 +71,11 @@ class Node:
         self._proving: set[str] = set()
         self._tries: dict[str, int] = {}
         self._sending: asyncio.Task | None = None
+
+    @property
+    def node_id(self) -> str:
+        """The node's id, which follows from its key."""
+        return node_id_of(self._parts.identity.public_key)
 
     @property
     def reports_waiting(self) -> int:

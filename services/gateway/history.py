@@ -44,6 +44,8 @@ class History:
         self.programmes: dict[str, DefineProgramme] = {}
         self.by_client: dict[tuple[str, str], int] = {}
         self.seq = 0
+        self.restored_seq = 0
+        self.node_seqs: dict[tuple[str, str], int] = {}
         self.positions_of: dict[str, set[int]] = defaultdict(set)
         self.changes = Changes()
         self.touched: list[Record] = []
@@ -68,7 +70,11 @@ class History:
                     self.rules[record.account, record.product] = record
         self.products.update({terms.product: terms for terms in products})
         self.programmes.update({terms.programme: terms for terms in programmes})
-        self.seq = seq
+        self.seq = self.restored_seq = seq
+
+    def node_seq(self, operator: str, node: str) -> int:
+        """Returns after which event nothing of an operator's node has changed: its orders, and what it has sold."""
+        return self.node_seqs.get((operator, node), self.restored_seq)
 
     def apply(self, event: ev.AnyEvent) -> list[Record]:
         """Folds one event; returns the records it made or changed."""
@@ -116,6 +122,8 @@ class History:
         self._keep_order(order)
         self.changes.orders[order.order_id] = order
         self.touched.append(order)
+        if order.node:
+            self.node_seqs[order.account, order.node] = order.seq
 
     def _keep_order(self, order: Order) -> None:
         self.orders[order.order_id] = order
@@ -136,11 +144,14 @@ class History:
         record.updated_ms, record.last_seq = event.ts_ms, event.seq
         if isinstance(record, Position):
             self.changes.positions[record.position_id] = record
+            self.node_seqs[record.operator, record.node] = event.seq
         else:
             if record.in_offset == event.in_offset:
                 record.first_remaining, record.first_seq = record.remaining_qty, event.seq
                 record.first_filled_qty, record.first_filled_micros = record.filled_qty, record.filled_micros
             self.changes.orders[record.order_id] = record
+            if record.node:
+                self.node_seqs[record.account, record.node] = event.seq
         if not any(record is touched for touched in self.touched):
             self.touched.append(record)
 

@@ -127,6 +127,22 @@ where account = $1 and seq < $2 and parent_id is null
   and $8::bigint is null
 order by seq desc limit $3;
 
+-- name: orders_of_node
+select * from orders
+where account = $1 and node = $9 and seq < $2 and parent_id is null
+  and ($4::text is null or status = $4 or ($4 = 'open' and status in ('new', 'partially_filled')))
+  and ($5::text is null or contract = $5) and ($6::text is null or product = $6) and ($7::text is null or side = $7)
+  and $8::bigint is null
+order by seq desc limit $3;
+
+-- name: open_orders_of_node
+select * from orders
+where account = $1 and node = $9 and seq < $2 and parent_id is null
+  and status in ('new', 'partially_filled') and $4 = 'open'
+  and ($5::text is null or contract = $5) and ($6::text is null or product = $6) and ($7::text is null or side = $7)
+  and $8::bigint is null
+order by seq desc limit $3;
+
 -- name: orders_of_parent
 select * from orders
 where account = $1 and seq < $2 and parent_id = $8::bigint
@@ -156,6 +172,20 @@ select * from (
        and ($4::text is null or contract = $4) and ($5::text is null or state = $5)
      order by seq desc limit $3)
 ) as both_roles
+order by seq desc limit $3;
+
+-- name: positions_of_node
+select * from positions
+where node = $7 and seq < $2 and (buyer = $1 or operator = $1)
+  and ($4::text is null or contract = $4) and ($5::text is null or state = $5)
+  and ($6::text is null or (case $6 when 'buyer' then buyer else operator end) = $1)
+order by seq desc limit $3;
+
+-- name: open_positions_of_node
+select * from positions
+where node = $7 and seq < $2 and (buyer = $1 or operator = $1) and state = 'OPEN' and $5 = 'OPEN'
+  and ($4::text is null or contract = $4)
+  and ($6::text is null or (case $6 when 'buyer' then buyer else operator end) = $1)
 order by seq desc limit $3;
 
 -- name: add_account

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 
-from schemas.ids import Contract, Product
+from schemas.ids import Contract, NodeId, Product
 from schemas.orders import OrderId, Side
 from schemas.replies import (
     AccountLimitsView,
@@ -33,6 +33,8 @@ from services.kit.store import DatabaseAway
 SEQ_MAX = 2**63 - 1
 Cursor = Annotated[str | None, Query(max_length=64, description="As the last page gave it.")]
 Limit = Annotated[int | None, Query(ge=1, le=10_000, description="Items on a page; the venue's maximum caps it.")]
+
+ChangedAfter = Annotated[int | None, Query(ge=0, le=SEQ_MAX, description="The `seq` of a page of this node.")]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ class Reading:
         items = tuple(map(show, records[:limit]))
         return Page(items=items, cursor=_cursor_of(records[limit - 1].seq) if more else None, seq=seq)
 
+    def is_unchanged(self, operator: str, node: str | None, changed_after: int | None) -> bool:
+        """Tells whether nothing of an operator's node has changed since an event that the caller has seen."""
+        if node is None or changed_after is None or changed_after > self._desk.history.seq:
+            return False
+        return self._desk.history.node_seq(operator, node) <= changed_after
+
     async def _tables(self, read: Callable[[], Awaitable], seq: int | None = None) -> Any:
         try:
             await self._desk.recorder.reach(self._desk.history.seq if seq is None else seq)
@@ -101,9 +109,18 @@ def make_router(desk: Desk) -> APIRouter:
         product: Product | None = None,
         side: Side | None = None,
         parent_id: OrderId | None = None,
+        node: NodeId | None = None,
+        changed_after: ChangedAfter = None,
     ) -> Page[OrderView]:
-        """The caller's orders; the asks of a capacity order with its id as `parent_id`."""
+        """The caller's orders; the asks of a capacity order with its id as `parent_id`, a node's with its id as `node`.
+
+        With `node` and `changed_after`, the `seq` of a page read before, an empty page with that same `seq` says that
+        nothing of the node's orders and positions has changed since.
+        """
+        if reading.is_unchanged(caller.account, node, changed_after):
+            return Page(items=(), cursor=None, seq=changed_after)
         filters = {"status": status, "contract": contract, "product": product, "side": side, "parent_id": parent_id}
+        filters["node"] = node
         return await reading.page(desk.store.orders, desk.views.order, caller, query, **filters)
 
     @router.get("/v1/orders/by-client-id/{client_order_id:path}")
@@ -134,13 +151,20 @@ def make_router(desk: Desk) -> APIRouter:
         contract: Contract | None = None,
         state: PositionState | None = None,
         role: Literal["buyer", "operator"] | None = None,
+        node: NodeId | None = None,
+        changed_after: ChangedAfter = None,
     ) -> Page[PositionView]:
-        """The caller's positions, bought and served: contracted, delivered, paid, refunded."""
+        """The caller's positions, bought and served: contracted, delivered, paid, refunded.
+
+        With `role=operator`, `node` and `changed_after` an unchanged node gives an empty page, as for orders.
+        """
+        if role == "operator" and reading.is_unchanged(caller.account, node, changed_after):
+            return Page(items=(), cursor=None, seq=changed_after)
 
         def show(position):
             return desk.views.position(position, caller.account)
 
-        filters = {"contract": contract, "state": state, "role": role}
+        filters = {"contract": contract, "state": state, "role": role, "node": node}
         return await reading.page(desk.store.positions, show, caller, query, **filters)
 
     @router.get("/v1/balances")

@@ -112,6 +112,10 @@ class Store:
         """Returns a page of orders; the asks of a capacity order only when its id is given as `parent_id`."""
         names = ("status", "contract", "product", "side", "parent_id")
         values = [filters.get(name) for name in names]
+        node = filters.get("node")
+        if node is not None and not filters.get("parent_id"):
+            query = QUERIES.open_orders_of_node if filters.get("status") == "open" else QUERIES.orders_of_node
+            return await self._many(Order, query, account, before_seq, limit, *values, node)
         query = QUERIES.orders_of_parent if filters.get("parent_id") else QUERIES.orders_of_account
         return await self._many(Order, query, account, before_seq, limit, *values)
 
@@ -123,6 +127,11 @@ class Store:
     async def positions(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Position]:
         """Returns a page of the account's positions, bought and served."""
         values = (filters.get("contract"), filters.get("state"), filters.get("role"))
+        node = filters.get("node")
+        if node is not None:
+            is_open = filters.get("state") == "OPEN"
+            query = QUERIES.open_positions_of_node if is_open else QUERIES.positions_of_node
+            return await self._many(Position, query, account, before_seq, limit, *values, node)
         return await self._many(Position, QUERIES.positions_of_account, account, before_seq, limit, *values)
 
     async def add_account(self, account: str, now_ms: int) -> tuple[int, bool]:

@@ -71,6 +71,7 @@ class FakeVenue:
         self.repriced: list[dict] = []
         self.positions: list[dict] = []
         self.refusals: list[str] = []
+        self._book_seen, self._changes = "", 0
         self._nonce = secrets.token_hex(32)
         self._commits: dict[str, ChallengeCommit] = {}
         self._asked: dict[str, OpeningRequest] = {}
@@ -259,13 +260,16 @@ class FakeVenue:
     def _trade(self, request: httpx.Request, path: list[str]) -> httpx.Response:
         self._check_request(request)
         query = request.url.params
+        seq = self._book_seq()
         match request.method, path:
+            case "GET", ["orders" | "positions"] if "node" in query and query.get("changed_after") == str(seq):
+                return _page([], seq)
             case "GET", ["orders"] if "parent_id" in query:
-                return _page(self.orders[int(query["parent_id"])]["asks"])
+                return _page(self.orders[int(query["parent_id"])]["asks"], seq)
             case "GET", ["orders"]:
-                return _page([_without(order, "asks") for order in self.orders.values()])
+                return _page([_without(each, "asks") for each in _of_node(self.orders.values(), query)], seq)
             case "GET", ["positions"]:
-                return _page(self.positions)
+                return _page(_of_node(self.positions, query), seq)
             case "POST", ["orders"]:
                 return self._post_capacity(json.loads(request.content))
             case "POST", ["capacity", "reprice"]:
@@ -274,6 +278,13 @@ class FakeVenue:
                 gone = self.orders.pop(int(order_id), None)
                 return httpx.Response(200, json={}) if gone else _problem(404, "unknown_order")
         raise AssertionError(f"the gateway has no {request.method} {request.url.path}")
+
+    def _book_seq(self) -> int:
+        """Counts how often the books were seen changed."""
+        seen = json.dumps([list(self.orders.values()), self.positions])
+        if seen != self._book_seen:
+            self._book_seen, self._changes = seen, self._changes + 1
+        return self._changes
 
     def _post_capacity(self, form: dict) -> httpx.Response:
         if self.refusals:
@@ -349,8 +360,12 @@ def _model(model, status: int = 200) -> httpx.Response:
     return httpx.Response(status, content=model.canonical(), headers={"Content-Type": "application/json"})
 
 
-def _page(items: list[dict]) -> httpx.Response:
-    return httpx.Response(200, json={"items": items, "cursor": None, "seq": 1})
+def _page(items: list[dict], seq: int) -> httpx.Response:
+    return httpx.Response(200, json={"items": items, "cursor": None, "seq": seq})
+
+
+def _of_node(items, query: httpx.QueryParams) -> list[dict]:
+    return [item for item in items if item["node"] == query.get("node", item["node"])]
 
 
 def _problem(status: int, code: str, **members: object) -> httpx.Response:

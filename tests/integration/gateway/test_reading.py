@@ -1,14 +1,22 @@
 """Lists, pages, keys, tokens and private feeds, as their owner sees them."""
 
 import json
+from datetime import UTC, datetime
 
 import httpx
 import websockets
 
 from clients.http import new_credentials, open_async_client
+from schemas.ids import contract_start_s
 from schemas.signing import enrolment_text
 from services.kit.keys import load_public_key, signature_holds
+from tests.integration.gateway.conftest import PRODUCT, contract_in
 from tests.integration.gateway.test_order_entry import bid
+
+
+def starts_at(contract: str) -> str:
+    """The contract's start as a request names it."""
+    return datetime.fromtimestamp(contract_start_s(contract), UTC).isoformat()
 
 
 async def test_lists_come_newest_first_page_by_page_without_a_hole(venue):
@@ -41,6 +49,35 @@ async def test_nobody_sees_or_cancels_what_is_anothers(venue):
     ]
     assert (await bob.get("/v1/orders")).json()["items"] == []
     assert (await alice.get("/v1/orders/1")).json()["status"] == "new"
+
+
+async def test_o10_a_node_s_orders_and_positions_are_read_alone_and_not_again_while_nothing_changes(venue):
+    alice = await venue.join("alice", "read", "trade", money=1_000_000_000)
+    operator = await venue.join("op", "read", "operate", "trade", money=1_000_000_000)
+    for node in ("n1", "n2"):
+        await venue.add_node(node, "op")
+    window = {"from": starts_at(contract_in(5)), "to": starts_at(contract_in(8)), "gpus": 8, "floor_price": "3.00"}
+    placed = [
+        (await operator.post("/v1/orders", json={"kind": "capacity", "product": PRODUCT, "node": node} | window)).json()
+        for node in ("n1", "n2")
+    ]
+    own = {"node": "n1", "status": "open", "side": "sell"}
+    page = (await operator.get("/v1/orders", params=own)).json()
+    assert [order["order_id"] for order in page["items"]] == [placed[0]["order"]["order_id"]]
+    since = own | {"changed_after": page["seq"]}
+    unchanged = (await operator.get("/v1/orders", params=since)).json()
+    assert (unchanged["items"], unchanged["seq"]) == ([], page["seq"])
+    assert (await alice.get("/v1/orders", params=own)).json()["items"] == [], "another's node has nothing for her"
+
+    await alice.post("/v1/orders", json=bid(qty=9, price="3.00", contract=contract_in(5)))
+    sold = {"node": "n1", "role": "operator", "state": "OPEN"}
+    positions = (await operator.get("/v1/positions", params=sold | {"changed_after": page["seq"]})).json()
+    assert [position["node"] for position in positions["items"]] == ["n1"]
+    assert positions["seq"] > page["seq"]
+    changed = (await operator.get("/v1/orders", params=since)).json()["items"]
+    assert [order["order_id"] for order in changed] == [placed[0]["order"]["order_id"]]
+    for path, params in (("/v1/positions", {"node": "n1"}), ("/v1/orders", {"node": "n2"})):
+        assert {item["node"] for item in (await operator.get(path, params=params)).json()["items"]} == {params["node"]}
 
 
 async def test_a_private_feed_gives_a_snapshot_and_then_every_change(venue):

@@ -75,6 +75,23 @@ async def test_the_asks_of_an_order_are_read_again_only_when_it_has_changed(venu
     assert venue.asked.count("GET orders of one") == 2
 
 
+async def test_o10_an_agent_reads_its_own_node_alone_and_nothing_again_while_nothing_changes(venue, key):
+    other = account_of(venue, key)
+    for number in range(20):
+        await other.post(f"node-{number}", TERMS, Offer(START_S, START_S + 7200, 4), FLOOR, f"name-{number}")
+    account = account_of(venue, key, fresh_for_s=0)
+    account.only_node = "node-7"
+    venue.asked.clear()
+    asks, _ = await account.book_of("node-7")
+    assert (len(asks), venue.asked) == (2, ["GET positions", "GET orders", "GET orders of one"])
+    venue.asked.clear()
+    for _ in range(5):
+        assert await account.book_of("node-7") == (asks, {})
+    assert venue.asked == ["GET positions"] * 5
+    venue.positions.append({"node": "node-7", "contract": f"{PRODUCT}-26112112", "qty": 3})
+    assert list((await account.book_of("node-7"))[1].values()) == [3]
+
+
 async def test_an_order_that_is_gone_already_counts_as_withdrawn(venue, key):
     await account_of(venue, key).withdraw("node-1", 99)
     assert venue.asked == ["DELETE orders"]
