@@ -9,7 +9,7 @@ from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub,
 from schemas.nodes import Count, GpuInventory, InspectionReport, PositionId, Text
 from schemas.venue import GpuSeconds, Level, Milliseconds
 
-NodeState = Literal["enrolled", "active", "quarantined", "lost", "banned"]
+NodeState = Literal["enrolled", "active", "quarantined", "lost", "banned", "retired"]
 LeaseState = Literal["pending", "ready", "started", "failed", "ended"]
 Quality = Literal["A", "O", "B", "E", "M"]
 VENUE = "venue"
@@ -390,6 +390,14 @@ class MaintenanceView(TimeWindow):
     """A window of maintenance as it was written down (POST /v1/nodes/{id}/maintenance, body TimeWindow)."""
 
     maintenance_id: Identifier
+
+
+class NodeRetirement(Model):
+    """POST /v1/nodes/{id}/retire (scope `operate`): the node ends for good, and its GPUs may be enrolled anew, by its
+    own account or by the one named. Nothing sold may be unsettled; a repeat changes nothing.
+    """
+
+    release_to: AccountId | None = None
 
 
 class NodeReview(Model):

@@ -3,6 +3,7 @@
 HTTP, served by delivery at port 18082 (every body is one of the models below, JSON; errors are problem documents):
 
     POST /v1/nodes                                     EnrolRequest      → 201 EnrolReply (200 on a repeat)
+    POST /v1/nodes/{node_id}/gpus                      GpuChange         → 200 GpuChangeReply
     POST /v1/nodes/{node_id}/reports                   Report            → 200 ReportReply
     POST /v1/nodes/{node_id}/chain                     ChainRequest      → 200 ChainReply
     POST /v1/nodes/{node_id}/challenges/{id}/commit    ChallengeCommit   → 200 OpeningRequest
@@ -131,6 +132,27 @@ class EnrolReply(Model):
     server_time_ms: Count
     report_interval_ms: Annotated[int, Field(ge=1)]
     challenge: Challenge | None = None
+
+
+class GpuChange(SignedMessage):
+    """The node's GPUs as they are now: one was put in, taken out, or replaced. New ones are proven before they sell."""
+
+    purpose: ClassVar[str] = "gpus"
+    agent: NodeId
+    boot_id: Identifier
+    gpus: Annotated[tuple[GpuInventory, ...], Field(min_length=1, max_length=64)]
+    nvml_simulated: bool
+    wall_ms: Count
+    signature: Signature
+
+
+class GpuChangeReply(Model):
+    """What the node consists of from now on, and what came and went."""
+
+    node_id: NodeId
+    gpus: tuple[GpuUuid, ...]
+    added: tuple[GpuUuid, ...]
+    removed: tuple[GpuUuid, ...]
 
 
 # --- reports -----------------------------------------------------------------------------------------------------
@@ -510,6 +532,15 @@ class NodeReported(Model):
     report: Report
 
 
+class GpusChanged(Model):
+    """A node's GPUs have changed; the edge has checked signature, plausibility and that no other node has them."""
+
+    type: Literal["gpus_changed"] = "gpus_changed"
+    node_id: NodeId
+    received_ms: Count
+    request: GpuChange
+
+
 class ChainMoved(Model):
     """The node's chain goes on behind report `seq` with `hash`: the venue has not, and the node has not any more, what
     lies between that and the chain's end before (`from_seq`).
@@ -558,7 +589,7 @@ class NodeInspected(Model):
 
 
 MeterRecord = Annotated[
-    NodeEnrolled | NodeReported | ChainMoved | ChallengeJudged | LeaseAnswered | NodeInspected,
+    NodeEnrolled | GpusChanged | NodeReported | ChainMoved | ChallengeJudged | LeaseAnswered | NodeInspected,
     Field(discriminator="type"),
 ]
 METER_RECORD: TypeAdapter[MeterRecord] = TypeAdapter(MeterRecord)

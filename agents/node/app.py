@@ -1,11 +1,7 @@
 """Puts one node together from its configuration file and runs it until it is told to stop."""
 
-import argparse
-import asyncio
 import logging
-import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 
@@ -13,9 +9,8 @@ from agents.node.challenge import NumpyBackend
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.clock import VenueClock
 from agents.node.config import AgentConfig
-from agents.node.ending import ExitStatus, end_on_signals
+from agents.node.ending import end_on_signals
 from agents.node.enrol import remembered
-from agents.node.errors import AgentError, StateInUse
 from agents.node.identity import Identity
 from agents.node.inspection import inspect_gpus
 from agents.node.inventory import Nvml, Telemetry
@@ -37,34 +32,6 @@ SIMULATED = (
     "Every report says so; only a sandbox takes them."
 )
 log = logging.getLogger("hourbook.agent")
-
-
-def main() -> int:
-    """Runs the agent, or makes one inspection; returns an `ExitStatus`."""
-    options = _options()
-    set_up_logs()
-    try:
-        config = AgentConfig.load(options.config)
-        if options.inspect is None:
-            asyncio.run(run_agent(config))
-        else:
-            print(asyncio.run(run_inspection(config, tuple(options.inspect), options.nonce)).model_dump_json())
-    except StateInUse as error:
-        log.error("%s", error)
-        return ExitStatus.IN_USE
-    except AgentError as error:
-        log.error("%s", error)
-        return ExitStatus.MEND
-    except Exception:
-        log.exception("the agent has a fault and ends")
-        return ExitStatus.FAILED
-    return ExitStatus.OK
-
-
-def set_up_logs() -> None:
-    """Logs to standard error; httpx's line per request stays out."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 async def run_agent(config: AgentConfig) -> None:
@@ -148,11 +115,3 @@ def make_node(
             kept=kept,
         )
     )
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="hourbook-agent", description="The agent of one GPU node.")
-    parser.add_argument("--config", type=Path, required=True, help="the agent's TOML file")
-    parser.add_argument("--inspect", nargs="*", metavar="UUID", help="inspect these GPUs (all by default) and end")
-    parser.add_argument("--nonce", help="bind the inspection to this nonce, not to one of the venue's")
-    return parser.parse_args()

@@ -24,6 +24,8 @@ from schemas.nodes import (
     ChallengeVerdict,
     EnrolReply,
     EnrolRequest,
+    GpuChange,
+    GpuChangeReply,
     InspectionReply,
     InspectionReport,
     LeaseReply,
@@ -84,6 +86,16 @@ class DeliveryClient:
     async def report(self, report: Report) -> ReportReply:
         """Sends one report."""
         return await self._timed(f"/v1/nodes/{report.agent}/reports", report, ReportReply)
+
+    async def change_gpus(self, change: GpuChange) -> GpuChangeReply:
+        """Says which GPUs the node consists of now."""
+        return await self._post(f"/v1/nodes/{change.agent}/gpus", change, GpuChangeReply)
+
+    async def retire(self, key: ApiKey, node_id: str, release_to: str | None) -> None:
+        """Ends a node of the operator's for good, and frees its GPUs."""
+        path, body = f"/v1/nodes/{node_id}/retire", json.dumps({"release_to": release_to}).encode()
+        headers = key.headers("POST", path, "", body, self.clock.now_ms()) | JSON_HEADERS
+        await self._wire.send("POST", self._url + path, headers, body)
 
     async def place_chain(self, request: ChainRequest) -> ChainReply:
         """Asks where the node's chain stands."""

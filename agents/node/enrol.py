@@ -13,7 +13,7 @@ from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Telemetry
 from agents.node.policy import Policy
 from agents.node.state import StateFolder
-from schemas.nodes import Challenge, EnrolRequest, node_id_of
+from schemas.nodes import Challenge, EnrolRequest, GpuChange, node_id_of
 
 AGENT_VERSION = "hourbook-agent 0.1.0"
 REPORT_INTERVAL_MS = 10_000  # until the first reply says more
@@ -117,6 +117,32 @@ async def enrol(
     )
     _remember(made, state)
     return made
+
+
+def differences(known: Enrolment, found: tuple[str, ...]) -> list[str]:
+    """Says which GPUs came and went since the enrolment."""
+    gone = [f"{uuid} of the enrolment does not answer" for uuid in known.gpu_uuids if uuid not in found]
+    new = [f"{uuid} is not enrolled: `hourbook-agent gpus --update` tells the venue" for uuid in found]
+    return gone + [line for uuid, line in zip(found, new, strict=True) if uuid not in known.gpu_uuids]
+
+
+async def change_gpus(
+    identity: Identity, telemetry: Telemetry, known: Enrolment, delivery: DeliveryClient, state: StateFolder
+) -> Enrolment:
+    """Tells the venue which GPUs the node consists of now; new ones are proven before they are sold."""
+    request = identity.sign(
+        GpuChange,
+        agent=known.node_id,
+        boot_id=boot_id(),
+        gpus=telemetry.inventory(),
+        nvml_simulated=telemetry.driver.simulated,
+        wall_ms=time.time_ns() // 1_000_000,
+    )
+    reply = await delivery.change_gpus(request)
+    log.info("%s: %d GPUs, new %s, gone %s", known.node_id, len(reply.gpus), list(reply.added), list(reply.removed))
+    changed = replace(known, gpu_uuids=reply.gpus)
+    _remember(changed, state)
+    return changed
 
 
 def _remember(enrolment: Enrolment, state: StateFolder) -> None:

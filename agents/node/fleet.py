@@ -17,12 +17,13 @@ from typing import Annotated
 import httpx
 from pydantic import ConfigDict, Field, ValidationError
 
-from agents.node.app import BOOK_FRESH_S, make_node, set_up_logs
+from agents.node.app import BOOK_FRESH_S, make_node
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.config import Venue
 from agents.node.ending import end_on_signals
 from agents.node.errors import AgentError, BadConfiguration
 from agents.node.inventory import Driver
+from agents.node.logs import set_up_logs
 from agents.node.market import OperatorAccount
 from agents.node.node import Node
 from agents.node.policy import Policy, PolicyFile, Section

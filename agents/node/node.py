@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agents.node.client import DeliveryClient
 from agents.node.clock import mono_ms
-from agents.node.enrol import AGENT_VERSION, Enrolment, enrol, recalled, remembered
+from agents.node.enrol import AGENT_VERSION, Enrolment, differences, enrol, recalled, remembered
 from agents.node.errors import VenueRefused, VenueUnreachable
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Telemetry, absent
@@ -100,6 +100,8 @@ class Node:
         if self._enrolment is None:
             return
         self._parts.lessor.node_id = self._parts.seller.node_id = self._enrolment.node_id
+        for line in differences(self._enrolment, tuple(gpu.uuid for gpu in self._parts.telemetry.inventory())):
+            log.warning("%s", line)
         self._interval_s = self._enrolment.report_interval_ms / 1000
         try:
             self._loops.start("reporting", self._report, self._pace_s)
@@ -255,7 +257,22 @@ class Node:
         else:
             self._notices.clear("policy")
         gpus = self._idle.sellable(policy, len(self._enrolment.gpu_uuids), mono_ms()) if self._may_sell() else 0
+        self._write_status(gpus)
         await self._parts.seller.balance(policy, self._enrolment.grade, gpus)
+
+    def _write_status(self, gpus: int) -> None:
+        """Writes how the node stands, for `hourbook-agent status`."""
+        at = self._acknowledged_at
+        status = {
+            "written_ms": time.time_ns() // 1_000_000,
+            "offers_gpus": gpus,
+            "venue_lets_sell": self._venue_sells,
+            "reports_waiting": self.reports_waiting,
+            "acknowledged_s_ago": None if at is None else round(time.monotonic() - at),
+            "troubles": self._notices.about() | self._parts.seller.troubles() | self._parts.state.notices.about(),
+            "faults": self.faults,
+        }
+        self._parts.state.write("status", status, lasting=False)
 
     def _may_sell(self) -> bool:
         if self._acknowledged_at is None:

@@ -87,6 +87,10 @@ class Seller:
                 self._poor_until = time.monotonic() + POOR_PAUSE_S
                 periods //= 2
 
+    def troubles(self) -> dict[str, str]:
+        """Returns what was refused last, by what was tried."""
+        return {str(about): words for about, words in self._said.items()}
+
     def _say_once(self, about: object, words: str) -> None:
         if self._said.get(about) != words:
             self._said[about] = words

@@ -89,10 +89,19 @@ class StateFolder:
         except OSError as error:
             self.notices.say("disk", f"{file}: {reason_of(error)}")
 
-    def write(self, name: str, document: dict) -> None:
-        """Replaces a document in one step; one that the disk does not take stays in memory until it does."""
-        self._unwritten[name] = document
-        self.flush()
+    def write(self, name: str, document: dict, lasting: bool = True) -> None:
+        """Replaces a document in one step; one that the disk does not take stays in memory until it does.
+
+        One that need not be `lasting` is not synced, and not tried again.
+        """
+        if lasting:
+            self._unwritten[name] = document
+            self.flush()
+            return
+        try:
+            self.write_bytes(f"{name}.json", json.dumps(document, indent=1).encode(), lasting=False)
+        except OSError as error:
+            self.cannot_write(error)
 
     def flush(self) -> bool:
         """Writes what the disk did not take before; returns whether nothing is left."""
@@ -115,7 +124,7 @@ class StateFolder:
         if not self._unwritten:
             self.notices.clear("disk", f"state folder {self.path} can be written again")
 
-    def write_bytes(self, file_name: str, content: bytes, mode: int = 0o600) -> None:
+    def write_bytes(self, file_name: str, content: bytes, mode: int = 0o600, lasting: bool = True) -> None:
         """Replaces a file in one step: a reader, or a start after a crash, sees the old or the new one."""
         target = self.path / file_name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,11 +133,25 @@ class StateFolder:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            if self.durable:
+            if self.durable and lasting:
                 os.fsync(file.fileno())
         unfinished.replace(target)
-        if self.durable:
+        if self.durable and lasting:
             _sync_folder(target.parent)
+
+    def holder(self) -> str | None:
+        """Returns the pid of the agent that works on the folder now, None where none does."""
+        try:
+            descriptor = os.open(self.path / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        finally:
+            os.close(descriptor)
+        return None
 
     def _sign_lock(self, descriptor: int) -> None:
         try:

@@ -8,8 +8,11 @@ from uuid import uuid4
 from cyclopts import App, Parameter
 
 from clients.cli.output import Refused, show
+from clients.cli.session import Signer, columns, signed
+from clients.http import result_of
 
 ADMIN_KEY = "admin"
+NODE_COLUMNS = columns("node", "account", "grade", "hub", "level", "state", "reason")
 
 
 def products(
@@ -147,6 +150,20 @@ def set_ruleset(ruleset: int, *, json: bool = False) -> None:
     show([{"ruleset": event.ruleset} for event in events if event.type == "ruleset_set"], json=json)
 
 
+def review(
+    node: str,
+    *,
+    decision: Literal["release", "ban"],
+    reason: str = "reviewed",
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Decide on NODE, which is quarantined: a released one proves itself anew, a banned one is out for good."""
+    form = {"decision": decision, "reason": reason}
+    with signed("delivery", signer or Signer()) as client:
+        show(NODE_COLUMNS(result_of(client.post(f"/v1/nodes/{node}/review", json=form))), json=json)
+
+
 def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
     """Check SOURCE's batches with the hex key in the file PUBLIC_KEY from now on."""
     from schemas.venue import ServiceKey
@@ -246,6 +263,7 @@ def read_products(file: Path) -> list[Any]:
 def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
     states = (halt, resume, cancel_only, auction, close)
-    for command in (products, *states, limit_account, cancel_orders, void, set_ruleset, rotate_key, deposit, replay):
+    rules = (limit_account, cancel_orders, void, review, set_ruleset)
+    for command in (products, *states, *rules, rotate_key, deposit, replay):
         admin.command(command)
     app.command(admin)

@@ -1,4 +1,4 @@
-"""Commands of an operator: `agent init|token|run|inspect|nodes`, which connect a node that sells its idle GPUs."""
+"""Commands of an operator: `agent …`: they connect a node that sells its idle GPUs, and hand over to its program."""
 
 import json as json_codec
 import os
@@ -138,14 +138,39 @@ def run(
     simulated: Simulated = 0,
 ) -> None:
     """Run the node agent in the foreground until Ctrl-C, SIGTERM or SIGHUP."""
-    run_agent("--config", str(config), environment=stand_in(config.parent, simulated) if simulated else {})
+    run_agent("run", str(config), environment=stand_in(config.parent, simulated) if simulated else {})
 
 
 @agent.command
 def inspect(config: Config, *uuids: str, simulated: Simulated = 0) -> None:
     """Inspect GPUs of this node and deposit the signed report with the venue, as a hardware listing needs it."""
     environment = stand_in(config.parent, simulated) if simulated else {}
-    run_agent("--config", str(config), "--inspect", *uuids, environment=environment)
+    run_agent("inspect", str(config), *uuids, environment=environment)
+
+
+@agent.command
+def check(config: Config, simulated: Simulated = 0) -> None:
+    """Say what keeps the node from working or selling, one line each: configuration, policy, hooks, key, GPUs."""
+    run_agent("check", str(config), environment=stand_in(config.parent, simulated) if simulated else {})
+
+
+@agent.command
+def status(config: Config) -> None:
+    """Say how the node stands: its agent, what it may sell and why not, its leases, and its state at the venue."""
+    run_agent("status", str(config))
+
+
+@agent.command
+def gpus(config: Config, *, update: bool = False, simulated: Simulated = 0) -> None:
+    """List the machine's GPUs beside those enrolled; --update tells the venue of what came and went."""
+    environment = stand_in(config.parent, simulated) if simulated else {}
+    run_agent("gpus", str(config), *(["--update"] if update else []), environment=environment)
+
+
+@agent.command
+def retire(config: Config, *, release_to: str | None = None) -> None:
+    """End the node for good: its GPUs may be enrolled anew, by your account or the one named."""
+    run_agent("retire", str(config), *(["--release-to", release_to] if release_to else []))
 
 
 def stand_in(folder: Path, gpus: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from schemas.delivery import (
     MeterInputs,
     MeterOutcome,
     MeterRecordView,
+    NodeRetirement,
     NodeReview,
     TimeWindow,
 )
@@ -20,6 +21,7 @@ from schemas.delivery import NodeView as NodeFacts
 from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
 from services.delivery.effects import Effects, now_ms
+from services.delivery.moving import Moving
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.receipts import receipt_file
 from services.delivery.settings import Settings
@@ -143,6 +145,17 @@ def add_party_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator
         return Response(given.canonical(), 201, media_type=JSON)
 
 
+def add_retirement_route(app: FastAPI, effects: Effects, moving: Moving, authenticator: Authenticator) -> None:
+    """Adds what an account decides about its own nodes."""
+    operator = Annotated[Caller, Depends(authenticator.require("operate"))]
+
+    @app.post("/v1/nodes/{node_id}/retire", response_model=NodeFacts)
+    async def retire(node_id: str, form: NodeRetirement, caller: operator) -> Response:
+        await moving.retire(node_id, caller.account, form.release_to or caller.account)
+        store = Store(effects.pool)
+        return _json(await _node_view(store, await store.row("find_node", node_id)))
+
+
 def add_admin_routes(app: FastAPI, effects: Effects, authenticator: Authenticator) -> None:
     """Adds what only a person of the venue may decide."""
     admin = Annotated[Caller, Depends(authenticator.require("admin"))]
@@ -181,7 +194,7 @@ async def _meter_record(store: Store, position_id: int, caller: Caller) -> Meter
 
 
 async def _node_view(store: Store, row) -> NodeFacts:
-    node, gpus = node_of(row), await store.gpus(row["node_id"])
+    node, gpus = node_of(row), [gpu for gpu in await store.gpus(row["node_id"]) if not gpu.is_freed]
     windows = await store.rows("maintenance_to_come", node.node_id, now_ms(), WINDOWS_SHOWN)
     return NodeFacts(
         node=node.node_id,

@@ -9,7 +9,7 @@ from schemas.nodes import METER_RECORD, MeterRecord
 from schemas.topics import METER_REPORTS
 from services.delivery import contracts, handlers, store
 from services.delivery.access_api import add_access_routes, add_key_routes
-from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes
+from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes, add_retirement_route
 from services.delivery.credentials import CredentialBox
 from services.delivery.declarations import add_operator_routes
 from services.delivery.dispute_api import add_arbiter_routes, add_dispute_routes, add_node_dispute_route
@@ -18,6 +18,7 @@ from services.delivery.edge import Edge
 from services.delivery.edge_api import add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
 from services.delivery.intake import Intake
+from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
 from services.delivery.rebuilding import rebuild
 from services.delivery.resuming import ChainPlaces
@@ -59,13 +60,15 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
     await rebuild(effects, settings, f"{NAME}.{METER_REPORTS.name}")
     watch = OutageWatch(settings, effects, readiness)
-    edge, intake = Edge(settings, pool, publisher, credentials), Intake(settings, effects, publisher, watch)
-    add_edge_routes(app, edge, intake, ChainPlaces(settings, pool, publisher))
+    moving, intake = Moving(settings, effects, publisher), Intake(settings, effects, publisher, watch)
+    edge = Edge(settings, pool, publisher, credentials, moving)
+    add_edge_routes(app, edge, intake, ChainPlaces(settings, pool, publisher), moving)
     add_public_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator)
     add_operator_routes(app, settings, effects, authenticator)
     add_key_routes(app, settings, pool, authenticator)
     add_access_routes(app, pool, authenticator, credentials)
+    add_retirement_route(app, effects, moving, authenticator)
     add_admin_routes(app, effects, authenticator)
     add_dispute_routes(app, settings, effects, authenticator)
     add_arbiter_routes(app, settings, effects, authenticator)

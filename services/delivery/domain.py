@@ -1,7 +1,7 @@
 """What may be a node, and when it may sell: the errors of delivery first, then enrolment and fitness as pure rules."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -9,7 +9,7 @@ from schemas.accounts import EnrolmentToken
 from schemas.gpu_health import GpuHealth, next_health
 from schemas.gpu_models import contradiction
 from schemas.ids import lot_of
-from schemas.nodes import EnrolRequest, GpuReading
+from schemas.nodes import EnrolRequest, GpuInventory, GpuReading
 
 LINUX_DRIVER = re.compile(r"^(\d{3})\.\d{2,3}(\.\d{2,3})?$")
 # From 500 on NVIDIA's Linux branches are multiples of five; the majors between them were published for Windows alone.
@@ -69,6 +69,18 @@ class NotThisNode(DeliveryError):
     code, status = "not_this_node", 403
 
 
+class NodeInUse(DeliveryError):
+    """The node has sold hours that are not over, or a buyer is in."""
+
+    code, status = "node_in_use", 409
+
+
+class NodeRetired(DeliveryError):
+    """The node's account has retired it; the machine enrols anew, with a new key."""
+
+    code, status = "node_retired", 403
+
+
 class NodeBarred(DeliveryError):
     """The node is quarantined or banned; nothing of it counts until a person has looked."""
 
@@ -88,14 +100,19 @@ def check_plausible(request: EnrolRequest, accept_simulated: bool) -> None:
     if request.nvml_simulated and not accept_simulated:
         raise Implausible("telemetry comes from the stand-in library, which only a sandbox takes")
     _check_driver(request.driver_version, request.kernel_driver_version)
+    check_inventory(request.gpus, request.grade, request.nvml_simulated)
+
+
+def check_inventory(gpus: Sequence[GpuInventory], grade: str, simulated: bool) -> None:
+    """Raises Implausible where a node of this grade cannot consist of these GPUs."""
     for name in ("uuid", "pci_address"):
-        values = [getattr(gpu, name) for gpu in request.gpus]
+        values = [getattr(gpu, name) for gpu in gpus]
         if len(set(values)) != len(values):
             raise Implausible(f"two GPUs share one {name}")
-    serials = [gpu.serial for gpu in request.gpus if gpu.serial != NO_SERIAL]
+    serials = [gpu.serial for gpu in gpus if gpu.serial != NO_SERIAL]
     if len(set(serials)) != len(serials):
         raise Implausible("two GPUs share one serial")
-    _check_grades(request)
+    _check_grades(gpus, grade, simulated)
 
 
 def _check_driver(version: str, kernel_version: str) -> None:
@@ -109,16 +126,16 @@ def _check_driver(version: str, kernel_version: str) -> None:
         raise Implausible(f"the library says driver {version}, the kernel {kernel_version}")
 
 
-def _check_grades(request: EnrolRequest) -> None:
-    whole, lot = request.grade, lot_of(request.grade)
+def _check_grades(gpus: Sequence[GpuInventory], whole: str, simulated: bool) -> None:
+    lot = lot_of(whole)
     single = whole.removesuffix("X8") if lot > 1 else whole
-    if len(request.gpus) % lot:
-        raise Implausible(f"{whole} is sold {lot} GPUs at a time, the node has {len(request.gpus)}")
-    for gpu in request.gpus:
+    if len(gpus) % lot:
+        raise Implausible(f"{whole} is sold {lot} GPUs at a time, the node has {len(gpus)}")
+    for gpu in gpus:
         if gpu.grade != single:
             raise Implausible(f"{gpu.uuid} is {gpu.grade}, the node is sold as {whole}")
         against = contradiction(gpu.grade, gpu.name, gpu.pci_device_id, gpu.memory_mib)
-        if against and not request.nvml_simulated:
+        if against and not simulated:
             raise Implausible(f"{gpu.uuid} cannot be {gpu.grade}: {against}")
         if gpu.memory_mib < memory_min_mib(gpu.grade):
             raise Implausible(f"{gpu.uuid} shows {gpu.memory_mib} MiB, too little for {gpu.grade}")

@@ -22,27 +22,27 @@ from schemas.nodes import (
     SignedMessage,
     message_hash,
     node_id_of,
-    signing_bytes,
 )
 from schemas.signing import enrolment_text
 from services.delivery.challenges import ChallengeClosed, check_heads, draw, judge, make_challenge
 from services.delivery.credentials import CredentialBox
 from services.delivery.domain import (
-    NO_SERIAL,
     BadSignature,
     BadToken,
     DeliveryError,
-    GpuElsewhere,
     NodeBarred,
+    NodeRetired,
     NotThisNode,
     UnknownNode,
     check_plausible,
     read_token,
 )
 from services.delivery.effects import PromptPublisher, now_ms
-from services.delivery.nodes import BARRED
+from services.delivery.moving import Moving, claim_gpus, put_gpu
+from services.delivery.nodes import BARRED, RETIRED
 from services.delivery.reports import first_chain, give_nonce
 from services.delivery.settings import Settings
+from services.delivery.signatures import check_signature
 from services.delivery.store import Node, Store, node_of, transaction
 from services.kit.keys import load_public_key, signature_holds
 from services.kit.store import Pool
@@ -60,12 +60,6 @@ class UnknownLease(DeliveryError):
     code, status = "not_found", 404
 
 
-def check_signature(message: SignedMessage, public_key: str) -> None:
-    """Raises BadSignature unless the key's owner signed the message."""
-    if not signature_holds(public_key, message.signature, signing_bytes(message)):
-        raise BadSignature(f"the {message.purpose} message is not signed by the node's key")
-
-
 async def signed_node(pool: Pool, node_id: str, message: SignedMessage) -> Node:
     """Returns the node that signed a message. Raises NotThisNode, UnknownNode or BadSignature."""
     if message.agent != node_id:
@@ -78,8 +72,10 @@ async def signed_node(pool: Pool, node_id: str, message: SignedMessage) -> Node:
 class Edge:
     """What agents ask for besides reports: enrolment, challenges, leases' answers, inspections."""
 
-    def __init__(self, settings: Settings, pool: Pool, publisher: PromptPublisher, credentials: CredentialBox):
-        self._settings, self._pool = settings, pool
+    def __init__(
+        self, settings: Settings, pool: Pool, publisher: PromptPublisher, credentials: CredentialBox, moving: Moving
+    ):
+        self._settings, self._pool, self._moving = settings, pool, moving
         self._publisher, self._credentials = publisher, credentials
 
     # -- enrolment
@@ -92,6 +88,8 @@ class Edge:
         if not signature_holds(load_public_key(self._settings.keys_dir, "gateway"), token.signature, text):
             raise BadToken("the token is not signed by the gateway")
         check_plausible(request, self._settings.accept_simulated_nvml)
+        if token.expires_ms > received_ms:
+            await self._moving.clear_way(node_id, token.account, request.gpus)
         async with transaction(self._pool) as store:
             await store.run("lock_enrolments")
             known = await store.row("find_node", node_id)
@@ -103,23 +101,21 @@ class Edge:
                 await self._admit(store, node_id, token.account, request, received_ms)
             elif known["account"] != token.account:
                 raise BadToken("the node belongs to another account")
+            elif known["state"] == RETIRED:
+                raise NodeRetired(f"{node_id} is retired: enrol with a new key, from an empty state folder")
             reply = await self._enrolled(store, await store.node(node_id), received_ms)
         await self._publisher.published()
         return reply, known is None
 
     async def _admit(self, store: Store, node_id: str, account: str, request: EnrolRequest, received_ms: int) -> None:
-        serials = [gpu.serial for gpu in request.gpus if gpu.serial != NO_SERIAL]
-        for holder in await store.rows("gpu_holders", [gpu.uuid for gpu in request.gpus], serials):
-            if holder["sold_to"] != account:
-                raise GpuElsewhere(f"{holder['uuid']} stands in the venue already")
+        await claim_gpus(store, account, request.gpus)
         await store.run(
             "insert_node",
             *(node_id, account, request.label, request.hub, request.grade, request.public_key),
             *(request.nvml_simulated, request.boot_id, received_ms),
         )
         for gpu in request.gpus:
-            inventory = gpu.canonical().decode()
-            await store.run("put_gpu", gpu.uuid, node_id, gpu.serial, inventory, request.boot_id)
+            await put_gpu(store, node_id, gpu, request.boot_id)
         await store.insert_chain(node_id, first_chain(request.boot_id, secrets.token_hex(32), received_ms))
         deadline_ms = received_ms + self._settings.challenge_deadline_ms
         await issue_challenge(

@@ -14,6 +14,8 @@ from schemas.nodes import (
     ChallengeVerdict,
     EnrolReply,
     EnrolRequest,
+    GpuChange,
+    GpuChangeReply,
     InspectionReply,
     InspectionReport,
     LeaseReply,
@@ -26,6 +28,7 @@ from services.delivery.domain import DeliveryError
 from services.delivery.edge import Edge
 from services.delivery.intake import Intake
 from services.delivery.metrics import REFUSALS
+from services.delivery.moving import Moving
 from services.delivery.resuming import ChainPlaces
 from services.kit.auth import public
 from services.kit.http import ProblemError, problem_response
@@ -68,7 +71,7 @@ def add_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, on_away)
 
 
-def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake, places: ChainPlaces) -> None:
+def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake, places: ChainPlaces, moving: Moving) -> None:
     """Adds what agents call."""
 
     @app.post("/v1/nodes", status_code=201, response_model=EnrolReply, openapi_extra=body_of(EnrolRequest))
@@ -81,6 +84,11 @@ def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake, places: ChainPlace
     @public
     async def report(node_id: str, request: Request) -> Response:
         return _json(await intake.take(node_id, await read_body(request, Report)))
+
+    @app.post("/v1/nodes/{node_id}/gpus", response_model=GpuChangeReply, openapi_extra=body_of(GpuChange))
+    @public
+    async def change_gpus(node_id: str, request: Request) -> Response:
+        return _json(await moving.change_gpus(node_id, await read_body(request, GpuChange)))
 
     @app.post("/v1/nodes/{node_id}/chain", response_model=ChainReply, openapi_extra=body_of(ChainRequest))
     @public

@@ -46,7 +46,8 @@ def answer_deadline_ms(start_ms: int, gate_ms: int, now_ms: int) -> int:
 
 
 async def _open_on_node(store: Store, settings: Settings, positions: Sequence[SoldPosition], gate: Gate) -> None:
-    node, gpus = await store.node(gate.node_id, lock=True), await store.gpus(gate.node_id)
+    node = await store.node(gate.node_id, lock=True)
+    gpus = [gpu for gpu in await store.gpus(gate.node_id) if not gpu.is_freed]
     # A degraded GPU gets no new asks, but serves what was sold before, after the sound ones.
     gpus.sort(key=lambda gpu: bool(gpu.fitness.degraded))
     fit = [gpu.uuid for gpu in gpus if not gpu.fitness.fault and not gpu.is_listed and node.state not in BARRED]

@@ -8,6 +8,7 @@ from schemas.delivery import ChallengeFailed, ChallengePassed, HardwareInspected
 from schemas.nodes import (
     ChainMoved,
     ChallengeJudged,
+    GpusChanged,
     LeaseAnswered,
     MeterRecord,
     NodeEnrolled,
@@ -18,11 +19,12 @@ from schemas.nodes import (
 )
 from services.delivery import nodes
 from services.delivery.challenges import first_reason, is_honest_failure, may_serve
-from services.delivery.domain import UnknownNode
+from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
 from services.delivery.leases import Lease
 from services.delivery.metrics import CHALLENGES
 from services.delivery.settings import Settings
+from services.delivery.signatures import check_signature
 from services.delivery.store import Store, node_of
 from services.kit.keys import signature_holds
 
@@ -43,8 +45,8 @@ async def take_records(
         for record in records:
             try:
                 await HANDLERS[type(record)](store, settings, record)
-            except (Contradiction, UnknownNode) as error:
-                reason = str(error) if isinstance(error, Contradiction) else "unknown_node"
+            except (Contradiction, UnknownNode, BadSignature) as error:
+                reason = str(error) if isinstance(error, Contradiction) else error.code
                 structlog.get_logger().warning("record to the dead letters", node=record.node_id, reason=reason)
                 await store.bury(record.node_id, record, reason)
         await store.run("note_report_ends", list(ends), list(ends.values()))
@@ -88,8 +90,13 @@ async def take_report(store: Store, settings: Settings, record: NodeReported) ->
         # It may speak of hours that were settled without it.
         await store.run("note_change", node.node_id, heard_ms - interval_ms, record.received_ms, record.received_ms)
     store.readings.add(record)
-    if node.state not in nodes.BARRED:
+    if node.state not in nodes.OUT:
         await nodes.take_fitness(store, node, known.fitness, record)
+
+
+async def take_gpu_change(store: Store, settings: Settings, record: GpusChanged) -> None:
+    """Checks the record once more; the edge wrote what it says in the same transaction."""
+    check_signature(record.request, (await store.node(record.node_id)).public_key)
 
 
 async def take_move(store: Store, settings: Settings, record: ChainMoved) -> None:
@@ -110,7 +117,7 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
     else:
         reason = first_reason(verdict)
         await store.tell(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **told)
-    if node.state in nodes.BARRED:
+    if node.state in nodes.OUT:
         return
     if record.lease_id is not None:
         await _decide_lease(store, record)
@@ -183,6 +190,7 @@ HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] 
     NodeEnrolled: take_enrolment,
     NodeReported: take_report,
     ChainMoved: take_move,
+    GpusChanged: take_gpu_change,
     ChallengeJudged: take_verdict,
     LeaseAnswered: take_lease_answer,
     NodeInspected: take_inspection,

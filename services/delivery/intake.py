@@ -17,7 +17,8 @@ from services.delivery.domain import BadSignature, DeliveryError, NodeBarred, No
 from services.delivery.effects import Effects, PromptPublisher, now_ms
 from services.delivery.leases import Lease, next_report_ms, start_of, stop_of
 from services.delivery.metrics import REPORTS
-from services.delivery.nodes import BARRED, take_down
+from services.delivery.moving import check_not_out
+from services.delivery.nodes import take_down
 from services.delivery.outages import OutageWatch
 from services.delivery.reports import (
     Chain,
@@ -182,8 +183,7 @@ class Intake:
         text = signing_bytes(report)
         if not signature_holds(known.node.public_key, report.signature, text):
             raise BadSignature("the report is not signed by the node's key")
-        if known.node.state in BARRED:
-            raise NodeBarred(f"the node is {known.node.state}: {known.node.reason}")
+        check_not_out(known.node)
         if report.agent in batch.forked:
             raise NodeBarred("the node has signed two histories")
         limits = self._settings.limits(known.node.period_ms)

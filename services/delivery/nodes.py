@@ -12,6 +12,8 @@ from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
 
 BARRED = ("quarantined", "banned")
+RETIRED = "retired"
+OUT = (*BARRED, RETIRED)
 LEVEL_PROVEN = "T1"
 
 

@@ -51,14 +51,40 @@ insert into burnt_token (token_id, node_id) values ($1, $2) on conflict (token_i
 select pg_advisory_xact_lock(hashtext('hourbook delivery enrolments'));
 
 -- name: gpu_holders
-select uuid, serial, node_id, sold_to from node_gpu where uuid = any($1::text[]) or serial = any($2::text[]);
+select g.uuid, g.serial, g.node_id, g.sold_to, n.account, n.state from node_gpu g join node n using (node_id)
+where g.uuid = any($1::text[]) or g.serial = any($2::text[]);
+
+-- name: silent_holders
+select distinct n.node_id from node_gpu g join node n using (node_id)
+where (g.uuid = any($1::text[]) or g.serial = any($2::text[])) and g.sold_to is null and n.account = $3
+  and greatest(n.last_live_ms, n.enrolled_ms) < $4 and n.node_id <> $5
+order by n.node_id;
+
+-- name: drop_renamed
+delete from node_gpu where serial = any($2::text[]) and not uuid = any($1::text[]);
+
+-- name: free_gpus
+update node_gpu set sold_to = $2 where uuid = any($1::text[]) and listing_id is null;
+
+-- name: is_in_use
+select exists (select 1 from position where node_id = $1 and state in ('open', 'locked', 'metered'))
+    or exists (select 1 from lease where node_id = $1 and state in ('pending', 'ready', 'started'));
+
+-- name: gpus_in_use
+select distinct uuid from unnest($2::text[]) as uuid
+where exists (select 1 from lease l where l.node_id = $1 and l.state in ('pending', 'ready', 'started')
+              and uuid = any(l.gpus))
+   or exists (select 1 from position p where p.node_id = $1 and p.state = 'locked' and uuid = any(p.gpus))
+order by uuid;
+
+-- name: void_challenges
+update challenge set state = 'applied' where node_id = $1 and state in ('issued', 'committed');
 
 -- name: put_gpu
 insert into node_gpu (uuid, node_id, serial, inventory, fault, fault_boot) values ($1, $2, $3, $4, '', $5)
 on conflict (uuid) do update
-set node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.inventory, fault = '',
-    fault_boot = excluded.fault_boot, degraded = '', ecc_uncorrected = null, fault_energy_mj = null, contained = false,
-    listing_id = null, sold_to = null;
+set node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.inventory, listing_id = null,
+    sold_to = null, fault = case when node_gpu.fault in ('gpu_lost', 'meter_blind') then '' else node_gpu.fault end;
 
 -- name: gpus_of_node
 select uuid, serial, inventory, fault, fault_boot, degraded, ecc_uncorrected, fault_energy_mj, contained, listing_id, sold_to

@@ -26,6 +26,7 @@ from schemas.delivery import (
 from schemas.nodes import (
     METER_RECORD,
     ChainMoved,
+    GpusChanged,
     LeaseAnswered,
     MeterRecord,
     NodeEnrolled,
@@ -37,6 +38,7 @@ from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
 from services.delivery import handlers
 from services.delivery.domain import read_token
 from services.delivery.effects import Effects
+from services.delivery.moving import free_retired, restore_gpus
 from services.delivery.reports import LOST_NONCE, Chain, first_chain
 from services.delivery.settings import Settings
 from services.delivery.store import Store
@@ -123,6 +125,8 @@ async def _restore(store: Store, record: MeterRecord) -> None:
     """Writes what the edge wrote beside a record when it took it, where that is missing."""
     if isinstance(record, NodeEnrolled):
         await _restore_node(store, record)
+    elif isinstance(record, GpusChanged):
+        await restore_gpus(store, record)
     elif isinstance(record, NodeReported | ChainMoved):
         await _restore_chain(store, record)
     elif isinstance(record, LeaseAnswered):
@@ -218,6 +222,8 @@ async def _last_seq(consumer: AIOKafkaConsumer, partition: TopicPartition, end: 
 async def _take_event(store: Store, event: DeliveryEvent) -> None:
     if isinstance(event, NodeStateChanged):
         await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))
+        if event.state == "retired":
+            await free_retired(store, event.node)
     elif isinstance(event, VenueOutage):
         await store.run("insert_outage", event.from_ms, event.to_ms, event.cause)
     elif isinstance(event, MaintenanceDeclared):

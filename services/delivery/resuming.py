@@ -8,13 +8,13 @@ import secrets
 from dataclasses import replace
 
 from schemas.nodes import ChainMoved, ChainReply, ChainRequest
-from services.delivery.domain import NodeBarred, NotThisNode
-from services.delivery.edge import check_signature
+from services.delivery.domain import NotThisNode
 from services.delivery.effects import PromptPublisher, now_ms
 from services.delivery.leases import start_of
-from services.delivery.nodes import BARRED
+from services.delivery.moving import check_not_out
 from services.delivery.reports import Chain, give_nonce
 from services.delivery.settings import Settings
+from services.delivery.signatures import check_signature
 from services.delivery.store import Store, lease_of, transaction
 from services.kit.store import Pool
 
@@ -33,8 +33,7 @@ class ChainPlaces:
         async with transaction(self._pool) as store:
             chain, node = await store.chain(node_id), await store.node(node_id)
             check_signature(request, node.public_key)
-            if node.state in BARRED:
-                raise NodeBarred(f"the node is {node.state}: {node.reason}")
+            check_not_out(node)
             before = chain
             if request.base_seq > chain.seq:
                 chain = await self._move(store, node_id, chain, request, received_ms)

@@ -56,6 +56,7 @@ class Settings(KitSettings):
     opening_grace_ms_max: int = 30_000
     opening_grace_ms_min: int = 2_000
     scheduler_interval_s: float = 0.5
+    move_silence_ms: int = 900_000
     delivery_page_rows_max: int = 200
     door_interval_ms: Annotated[int, Field(ge=1_000)] = 60_000
     door_timeout_ms: Annotated[int, Field(ge=100)] = 10_000

@@ -51,13 +51,14 @@ class Node:
 
 @dataclass(frozen=True)
 class NodeGpuRow:
-    """One GPU of a node: what enrolment said of it, and whether it may be sold or is for sale itself."""
+    """One GPU of a node: what enrolment said of it, whether it is for sale itself, or freed for another node."""
 
     uuid: str
     serial: str
     inventory: GpuInventory
     fitness: GpuHealth
     is_listed: bool
+    is_freed: bool
 
 
 @dataclass
@@ -332,4 +333,5 @@ def _gpu_of(row: asyncpg.Record) -> NodeGpuRow:
         inventory=GpuInventory.model_validate_json(row["inventory"]),
         fitness=_health_of(row),
         is_listed=row["listing_id"] is not None,
+        is_freed=row["sold_to"] is not None and row["listing_id"] is None,
     )

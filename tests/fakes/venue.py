@@ -22,6 +22,8 @@ from schemas.nodes import (
     ChallengeVerdict,
     EnrolReply,
     EnrolRequest,
+    GpuChange,
+    GpuChangeReply,
     GpuVerdict,
     InspectionReply,
     InspectionReport,
@@ -55,6 +57,8 @@ class FakeVenue:
         self.stale_next = False
         self.sell = True
         self.remembers: dict | None = None
+        self.retired: list[tuple[str, str | None]] = []
+        self.gpu_changes: list[GpuChange] = []
         self.live_leases: tuple[LeaseStart, ...] = ()
         self.chain_requests: list[ChainRequest] = []
         self.moved: tuple[int, str] = (0, GENESIS_HASH)
@@ -105,6 +109,12 @@ class FakeVenue:
             case ["nodes", _] if request.method == "GET":
                 known = self.remembers
                 return _problem(404, "not_found") if known is None else httpx.Response(200, json=known)
+            case ["nodes", _, "gpus"]:
+                return self._change_gpus(GpuChange.model_validate_json(request.content))
+            case ["nodes", node_id, "retire"]:
+                self._check_request(request)
+                self.retired.append((node_id, json.loads(request.content)["release_to"]))
+                return httpx.Response(200, json={"node": node_id, "state": "retired"})
             case ["nodes", _, "chain"]:
                 return self._place_chain(ChainRequest.model_validate_json(request.content))
             case ["nodes", _, "reports"]:
@@ -154,6 +164,14 @@ class FakeVenue:
             live_leases=self.live_leases,
         )
         return _model(reply)
+
+    def _change_gpus(self, change: GpuChange) -> httpx.Response:
+        self._check(change)
+        own = {gpu.uuid for gpu in (self.gpu_changes[-1] if self.gpu_changes else self.enrolments[-1]).gpus}
+        now = {gpu.uuid for gpu in change.gpus}
+        self.gpu_changes.append(change)
+        added, removed = tuple(sorted(now - own)), tuple(sorted(own - now))
+        return _model(GpuChangeReply(node_id=change.agent, gpus=tuple(sorted(now)), added=added, removed=removed))
 
     def _report(self, report: Report) -> httpx.Response:
         self._check(report)

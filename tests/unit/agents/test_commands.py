@@ -1,0 +1,134 @@
+"""The program's commands besides `run`: check, status, gpus, retire, and how it logs.
+
+Tier: default, about 20 s. Cases O05 and A25 of the field, the operator's side.
+"""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agents.node.cli import main
+from agents.node.ending import ExitStatus
+from agents.node.enrol import AGENT_VERSION
+from agents.node.logs import JsonLines
+from infra.fake_nvml.scenario import H100_SXM, scenario_text, write_scenario
+from tests.unit.agents.machine import Machine, wait
+
+
+def agent(machine: Machine, command: str, *options: str) -> tuple[int, str, str]:
+    config = str(machine.folder / "agent.toml")
+    program = machine.run(sys.executable, "-m", "agents.node", command, config, *options)
+    output, words = program.communicate(timeout=60)
+    assert "Traceback" not in words
+    return program.returncode, output, words
+
+
+def run_until_it_sells(machine: Machine) -> None:
+    program = machine.start()
+    wait(lambda: machine.venue.standing(), program)
+    program.send_signal(signal.SIGTERM)
+    program.communicate(timeout=30)
+
+
+@pytest.fixture
+def two_gpus(machine) -> Machine:
+    """The machine with two GPUs that are sold singly."""
+    policy = (machine.folder / "policy.toml").read_text()
+    (machine.folder / "policy.toml").write_text(policy.replace("whole_node = true\n", ""))
+    machine.venue.product = "H100SXM80.CNE.F"
+    write_scenario(machine.scenario, scenario_text("site-a", H100_SXM, 2))
+    return machine
+
+
+def test_check_names_every_problem_on_a_line_of_its_own_and_changes_nothing(two_gpus):
+    assert agent(two_gpus, "check")[:2] == (ExitStatus.OK, "all in order\n")
+    policy = two_gpus.folder / "policy.toml"
+    policy.write_text(policy.read_text().replace('"12.84"', '"0"').replace('label = "a"', 'label = ""'))
+    (two_gpus.folder / "operator-api.ed25519").write_text("rubbish")
+    status, output, _ = agent(two_gpus, "check")
+    lines = output.splitlines()
+    assert (status, len(lines)) == (ExitStatus.MEND, 3)
+    assert [any(part in line for line in lines) for part in ("api_key_file", "label:", "price.floor:")] == [True] * 3
+    assert not (two_gpus.folder / "state").exists()
+
+
+def test_check_says_under_which_policy_the_node_can_never_sell(two_gpus):
+    policy = two_gpus.folder / "policy.toml"
+    policy.write_text(policy.read_text() + "reserve_gpus = 5\n")
+    assert agent(two_gpus, "check")[:2] == (
+        ExitStatus.MEND,
+        "reserve_gpus = 5 of 2 GPUs: this node can never sell\n",
+    )
+
+
+def test_a25_gpus_tells_the_venue_of_a_replaced_gpu_once_the_agent_is_stopped(two_gpus):
+    run_until_it_sells(two_gpus)
+    old = [gpu.uuid for gpu in two_gpus.venue.enrolments[0].gpus]
+    write_scenario(two_gpus.scenario, scenario_text("site-b", H100_SXM, 2))
+    listed = json.loads(agent(two_gpus, "gpus")[1])
+    assert (listed["gone"], [gpu["enrolled"] for gpu in listed["gpus"]]) == (old, [False, False])
+    status, output, _ = agent(two_gpus, "gpus", "--update")
+    assert (status, [gpu["enrolled"] for gpu in json.loads(output)["gpus"]]) == (ExitStatus.OK, [True, True])
+    new = [gpu.uuid for gpu in two_gpus.venue.gpu_changes[0].gpus]
+    assert json.loads((two_gpus.folder / "state" / "node.json").read_text())["gpu_uuids"] == sorted(new)
+
+
+def test_o05_retire_ends_the_node_and_the_machine_enrols_anew_under_another_key(two_gpus):
+    run_until_it_sells(two_gpus)
+    first = two_gpus.venue.reports[-1].agent
+    status, output, _ = agent(two_gpus, "retire")
+    assert (status, two_gpus.venue.retired) == (ExitStatus.OK, [(first, None)])
+    assert (json.loads(output)["node"], json.loads(output)["state"]) == (first, "retired")
+    two_gpus.venue.reports.clear()
+    run_until_it_sells(two_gpus)
+    assert len(two_gpus.venue.enrolments) == 2
+    assert two_gpus.venue.reports[-1].agent != first
+
+
+def test_status_says_how_the_node_stands_while_it_runs_and_refuses_to_move_it(two_gpus):
+    program = two_gpus.start()
+    try:
+        wait(lambda: two_gpus.venue.standing(), program)
+        node = two_gpus.venue.reports[-1].agent
+        two_gpus.venue.remembers = {"state": "active", "reason": "", "level": "T1", "fit_gpus": []}
+        status, output, _ = agent(two_gpus, "status")
+        shown = json.loads(output)
+        assert (status, shown["running_pid"], shown["node"]) == (ExitStatus.OK, str(program.pid), node)
+        assert (shown["agent"]["offers_gpus"], shown["agent"]["troubles"], shown["venue"]["state"]) == (2, {}, "active")
+        for command in (("retire",), ("gpus", "--update")):
+            status, _, words = agent(two_gpus, *command)
+            assert status == ExitStatus.IN_USE and str(program.pid) in words
+    finally:
+        program.send_signal(signal.SIGTERM)
+        program.communicate(timeout=30)
+
+
+def test_the_version_is_said_and_a_wrong_command_line_is_its_own_status(capsys):
+    for arguments, status, words in (
+        (["--version"], 0, AGENT_VERSION),
+        (["dance"], ExitStatus.USAGE, "invalid choice"),
+        (["run"], ExitStatus.USAGE, "required"),
+        ([], ExitStatus.USAGE, "required"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        said = capsys.readouterr()
+        assert (ended.value.code, words in said.out + said.err) == (status, True)
+
+
+def test_logs_come_as_json_where_machines_read_them(tmp_path):
+    command = [sys.executable, "-m", "agents.node", "run", str(tmp_path / "none.toml"), "--log-json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == ExitStatus.MEND
+    line = json.loads(done.stderr.splitlines()[-1])
+    missing = f"configuration {tmp_path / 'none.toml'}: there is no such file"
+    assert (line["level"], line["message"]) == ("error", missing)
+    try:
+        raise ValueError("why")
+    except ValueError:
+        record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "a\nb", (), sys.exc_info())
+    assert "ValueError: why" in json.loads(JsonLines().format(record))["traceback"]
