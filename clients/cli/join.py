@@ -11,10 +11,12 @@ from clients.cli.output import show
 from clients.cli.session import gateway, ledger, public
 from clients.http import key_file, new_credentials, result_of, save_credentials
 from infra.places import data_dir
-from schemas.money import parse_micros
+from schemas.money import format_micros, parse_micros
 
 CURRENCIES = ("CNY", "USD")
-MARGIN_S, SOON = 20, 3
+MARGIN_S, SOON = 60, 3  # a person reads and types before the gate, among so many periods after that
+TRADES = 100
+SLIP_PERMILLE = 20  # the ask may move meanwhile; what trades, trades at the ask
 NEXT = """{name} has {amount} of each of {currencies}; the key is in {file}
 (in a sandbox the administrator's key of the data folder opens accounts and credits them; elsewhere the venue does)
 
@@ -64,20 +66,29 @@ def open_account(name: str, amount: str) -> Path:
 
 
 def cheapest_soon() -> dict | None:
-    """Returns the cheapest ask of the product that was traded last, among the next periods whose gate is not near."""
+    """Returns a cheap ask of a product that was traded lately, in a period whose gate leaves time to type."""
     with public("market_data", None) as client:
-        traded = result_of(client.get("/v1/trades", params={"limit": 1}))["items"]
-        if not traded:
-            return None
-        product = traded[0]["contract"].rpartition("-")[0]
-        terms = next(row for row in result_of(client.get("/v1/products"))["items"] if row["product"] == product)
-        points = result_of(client.get(f"/v1/curve/{product}"))["points"]
-    soonest = time.time() + terms["gate_lead_s"] + MARGIN_S
-    open_points = [row for row in points if "ask" in row and datetime.fromisoformat(row["start"]).timestamp() > soonest]
-    if not open_points:
+        traded = result_of(client.get("/v1/trades", params={"limit": TRADES}))["items"]
+        lately = dict.fromkeys(row["contract"].rpartition("-")[0] for row in traded)
+        rows = {row["product"]: row for row in result_of(client.get("/v1/products"))["items"]}
+        for product in lately:
+            terms, points = rows[product], result_of(client.get(f"/v1/curve/{product}"))["points"]
+            if offer := offer_of(terms, points, time.time()):
+                return offer
+    return None
+
+
+def offer_of(terms: dict, points: list[dict], now_s: float) -> dict | None:
+    """Returns what to order of a curve, with a limit a little above the ask; None where nothing is offered."""
+    soonest_s = now_s + terms["gate_lead_s"] + MARGIN_S
+    later = [row for row in points if datetime.fromisoformat(row["start"]).timestamp() > soonest_s]
+    offered = [row for row in later if "ask" in row][:SOON]
+    if not offered:
         return None
-    point = min(open_points[:SOON], key=lambda row: parse_micros(row["ask"]))
-    return {"contract": point["contract"], "price": point["ask"], "qty": terms["lot"]}
+    point = min(offered, key=lambda row: parse_micros(row["ask"]))
+    tick_micros = parse_micros(terms["tick"])
+    most_micros = -(-parse_micros(point["ask"]) * (1000 + SLIP_PERMILLE) // 1000 // tick_micros) * tick_micros
+    return {"contract": point["contract"], "price": format_micros(most_micros), "qty": terms["lot"]}
 
 
 def add_to(app: App) -> None:

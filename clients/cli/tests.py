@@ -28,7 +28,7 @@ SUITES = {
         "tests/integration/delivery",
     ),
     "browser": ("tests/browser",),
-    "slow": ("tests/unit", "tests/property", "tests/integration", "tests/delivery", "tests/browser"),
+    "slow": (*CORE, "tests/delivery", "tests/browser"),
 }
 Suite = Literal[
     "core", "engine", "api", "faults", "delivery", "browser", "slow", "mutants", "sanitizers", "fuzz", "coverage"

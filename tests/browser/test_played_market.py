@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PERIOD_S, SITES = 30, 16
 CALM_SEED = 17  # no accident in its first ten minutes, so that a newcomer's delivery is whole
 SHARE_MAX_PERCENT = 25
-IMAGE_BYTES = (20_000, 250_000)
+IMAGE_BYTES, PICTURE_MS = (20_000, 250_000), 90_000
 # Where the README's pictures go; elsewhere a test leaves nothing behind.
 IMAGES = REPOSITORY / "docs" / "images" if os.environ.get("HOURBOOK_WRITE_IMAGES") else None
 
@@ -66,7 +66,7 @@ async def test_what_the_page_shows_of_the_board_is_what_the_venue_says(played, l
 
 
 def test_a_newcomer_joins_buys_his_first_period_gets_in_and_sees_the_bill(played):
-    offer = played.run("join", "neo")["offer"]
+    offer = wait_for(lambda: played.run("join", "neo")["offer"], 60)
     bought = ["order", "place", offer["contract"], "buy", str(offer["qty"]), "--price", offer["price"], "--key", "neo"]
     order = played.run(*bought)["order"]
     assert (order["status"], order["filled_qty"]) == ("filled", offer["qty"])
@@ -90,9 +90,9 @@ async def test_the_pictures_of_the_readme_are_of_this_market(lively, tmp_path):
     await expect(lively.locator("#tape tbody tr")).not_to_have_count(0)
     pictures = [folder / "market.png", folder / "book.png"]
     await lively.emulate_media(color_scheme="dark")
-    await lively.screenshot(path=pictures[0], full_page=True)
+    await lively.screenshot(path=pictures[0], full_page=True, timeout=PICTURE_MS)
     await lively.emulate_media(color_scheme="light")
-    await lively.locator(".columns").first.screenshot(path=pictures[1])
+    await lively.locator(".columns").first.screenshot(path=pictures[1], timeout=PICTURE_MS)
     for picture in pictures:
         assert IMAGE_BYTES[0] < picture.stat().st_size < IMAGE_BYTES[1]
 

@@ -1,5 +1,7 @@
 """From nothing to a paid bill: an operator's agent sells a period, a trader buys it, a seller parts with used hardware,
 a watcher sees it happen, and the books prove it.
+
+CI tier (`slow`), a minute: an exchange of its own; `tests/delivery` holds the same path to the bill in the default.
 """
 
 import time
@@ -26,6 +28,7 @@ PERIOD_S = 10
 PRODUCT, PRICE, QTY = "H100SXM80.CNE.F", "12.84", 2
 PRICE_MICROS = 12_840_000
 MONEY = "1000.00"
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from clients.cli.join import offer_of
 from clients.play.accidents import CALM_MINUTES, accident_in
 from clients.play.block_buyers import BlockBuyer
 from clients.play.chance import WAVE_MAX, stream, wave
@@ -18,7 +19,7 @@ from clients.play.sites import Stall, choose_offers, price_of
 from clients.play.takers import Taker
 from clients.play.value import Value
 from clients.play.view import Holding, Order, Point, Terms, View
-from clients.play.wishes import Block, Cancel, Limit, Resell
+from clients.play.wishes import Block, Cancel, Limit, Resell, rfc3339
 from infra.reference.offers import load_offers
 from schemas.ids import contract_name
 from schemas.rest import ORDER_FORM, BatchForm
@@ -205,6 +206,18 @@ def test_a_sale_takes_its_steps_in_time_and_waits_for_the_venue_in_between():
         "RELEASED": never,
     }
     assert float(offer_text(Random(1))[1]) >= 168_000
+
+
+def test_a_newcomer_is_offered_a_cheap_period_whose_gate_leaves_time_to_type():
+    terms = {"gate_lead_s": LEAD_S, "tick": "0.01", "lot": 8}
+    starts = [NOW_S + LEAD_S + wait_s for wait_s in (10, 60, 120, 180, 240, 300)]
+    asks = ("1.00", "1.00", None, "12.84", "12.71", "12.99")
+    points = [
+        {"contract": f"c{place}", "start": rfc3339(start_s)} | ({"ask": ask} if ask else {})
+        for place, (start_s, ask) in enumerate(zip(starts, asks, strict=True))
+    ]
+    assert offer_of(terms, points, NOW_S) == {"contract": "c4", "price": "12.97", "qty": 8}
+    assert offer_of(terms, points[:3], NOW_S) is None
 
 
 def test_the_play_goes_slower_when_it_costs_too_much_and_as_usual_again_when_it_does_not():
