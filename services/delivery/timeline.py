@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from schemas.delivery import MeterInputs
 from schemas.nodes import NodeReported
@@ -85,15 +85,24 @@ def unproven_spans(inputs: MeterInputs, windows: Iterable[Window]) -> list[Span]
     """Returns the time for which queued reports alone are no proof.
 
     Nobody but the operator can say what happened while a node was dark. That counts for the gap limit; for more of it
-    only where a second witness saw the GPUs and the reports came in time, or where the venue itself was away.
+    only where a second witness saw the GPUs and the reports came in time, or where the venue itself was away. A time
+    for which no report speaks at all is not paid in any case, and uses up nothing of the limit.
     """
+    known_windows = list(windows)
     outages = outages_of(inputs)
+    silent = _long_gaps(inputs, known_windows, outages)
     witnessed = [(each.start_ms, each.end_ms) for each in inputs.witnesses]
     unproven: list[Span] = []
-    for dark in find_darkness(windows):
+    for dark in find_darkness(known_windows):
         came_in_time = inputs.provisional_ms is None or dark.heard_ms <= inputs.provisional_ms
-        known = outages + (witnessed if came_in_time else [])
+        known = outages + silent + (witnessed if came_in_time else [])
         alone = without([(dark.start_ms, dark.end_ms)], known)
         if length_of(alone) > inputs.gap_ms_max:
             unproven += after_first(alone, inputs.gap_ms_max)
     return unproven
+
+
+def _long_gaps(inputs: MeterInputs, windows: Sequence[Window], outages: Sequence[Span]) -> list[Span]:
+    """Returns the gaps between windows that are too long to be estimated as delivered."""
+    gaps = [(before.end_ms, after.start_ms) for before, after in pairwise(windows)]
+    return [gap for gap in gaps if length_of(without([gap], outages)) > inputs.gap_ms_max]

@@ -327,6 +327,19 @@ def test_more_than_the_gap_limit_of_queued_reports_needs_a_witness_in_time_or_ou
     assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (delivered_s, 0)
 
 
+def test_a_silence_that_is_not_paid_uses_up_nothing_of_what_counts_of_the_queued_reports_after_it():
+    node = TestNode()
+    records = honest_records(node, every_step(last_ms=START_MS + 5_000))
+    back = every_step(START_MS + 55_000)
+    records += honest_records(node, back, queued=lambda now_ms: now_ms <= START_MS + 65_000)
+    outcome = measure_records(records, gpus=(G1,), qty=1)
+    assert outcome.intervals == (
+        interval(G1, START_MS, START_MS + 5_000),
+        interval(G1, START_MS + 5_000, START_MS + 45_000, "M", False, reason="no_report"),
+        interval(G1, START_MS + 45_000, END_MS),
+    )
+
+
 def test_queued_reports_beyond_the_gap_limit_are_told_as_unproven():  # M25
     records = dark(FROM_MS, START_MS + 90_000, BACK_MS)
     assert measure_records(records, qty=1, gpus=(G1,)).intervals == (
