@@ -63,12 +63,16 @@ def test_a_call_that_fails_makes_its_own_metric_unknown_and_heals(stand_in, capl
     before = nvml.read()
     stand_in.add(f"function {line}")
     call, target, _ = line.split()
-    hit = stand_in.read_until(nvml, lambda readings: not unknown or readings[0] != before[0])
-    after = stand_in.read_until(nvml, lambda readings: not unknown or readings[0] == hit[0])
-    for was, now in zip(before, after, strict=True):
-        assert state(now) == WELL
-        same = {"energy_mj": now.energy_mj} if "energy_mj" not in unknown else {}
-        assert now == was.model_copy(update=unknown | same)
+
+    def right(readings: tuple[GpuReading, ...]) -> list[GpuReading]:
+        return [
+            was.model_copy(update={"energy_mj": now.energy_mj} | unknown)
+            for was, now in zip(before, readings, strict=True)
+        ]
+
+    after = stand_in.read_until(nvml, lambda readings: list(readings) == right(readings))
+    assert list(after) == right(after)
+    assert states(after) == [WELL, WELL]
     stand_in.add(f"function {call} {target} ok")
 
     def as_before(reading: GpuReading) -> GpuReading:
