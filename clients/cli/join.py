@@ -8,12 +8,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from clients.cli.output import show
-from clients.cli.session import gateway, ledger, public
+from clients.cli.session import Signer, gateway, ledger, public, signed
 from clients.http import key_file, new_credentials, result_of, save_credentials
 from infra.places import data_dir
 from schemas.money import format_micros, parse_micros
 
 CURRENCIES = ("CNY", "USD")
+SSH_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 MARGIN_S, SOON = 60, 3  # a person reads and types before the gate, among so many periods after that
 TRADES = 100
 SLIP_PERMILLE = 20  # the ask may move meanwhile; what trades, trades at the ask
@@ -22,6 +23,7 @@ NEXT = """{name} has {amount} of each of {currencies}; the key is in {file}
 
 1. buy the first hour:  ./hourbook order place {contract} buy {qty} --price {price} --key {name}
 2. get in:              ./hourbook positions --key {name}; ./hourbook access POSITION --key {name}
+                        (where the site has a door for ssh: ./hourbook ssh POSITION --key {name}; {ssh_key})
 3. see the bill:        ./hourbook receipts --key {name}"""
 
 
@@ -33,8 +35,10 @@ def join(
 ) -> None:
     """Open the account NAME with money and a key of its own, and say what to type next; done again, nothing changes."""
     file = open_account(name, amount)
+    ssh_key = register_ssh_key(name, Path.home())
     offer = cheapest_soon()
     found = {"account": name, "key_file": str(file), "amount": amount, "currencies": list(CURRENCIES), "offer": offer}
+    found |= {"ssh_key": ssh_key}
     if json:
         show(found, json=True)
     elif offer is None:
@@ -44,6 +48,7 @@ def join(
         )
     else:
         terms = {"name": name, "amount": amount, "currencies": " and ".join(CURRENCIES), "file": file}
+        terms |= {"ssh_key": f"your key {ssh_key} is known" if ssh_key else "you have no SSH key: `ssh-keys add` one"}
         show(NEXT.format(**terms, **offer), json=False)
 
 
@@ -63,6 +68,16 @@ def open_account(name: str, amount: str) -> Path:
             form = {"account": name, "asset": asset, "amount": amount}
             result_of(client.post("/v1/deposits", json=form, headers={"Idempotency-Key": f"join-{name}-{asset}"}))
     return path
+
+
+def register_ssh_key(name: str, home: Path) -> str | None:
+    """Makes the person's own public SSH key known, where there is one; returns the file that it is in."""
+    file = next((home / ".ssh" / key for key in SSH_KEYS if (home / ".ssh" / key).is_file()), None)
+    if file is None:
+        return None
+    with signed("delivery", Signer(key=name)) as client:
+        result_of(client.post("/v1/ssh-keys", json={"public_key": file.read_text()}))
+    return str(file)
 
 
 def cheapest_soon() -> dict | None:

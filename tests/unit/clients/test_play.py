@@ -1,11 +1,15 @@
 """The played market's decisions: functions of what a trader sees and of a seed, and nothing else."""
 
+import json
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
+import httpx
 import pytest
 
+from clients.cli import join
 from clients.cli.join import offer_of
 from clients.play.accidents import CALM_MINUTES, accident_in
 from clients.play.block_buyers import BlockBuyer
@@ -26,6 +30,7 @@ from schemas.rest import ORDER_FORM, BatchForm
 
 NOW_S, PERIOD_S, LEAD_S, TICK, BASE = 1_795_351_800, 60, 35, 1_000, 2_000_000
 PRODUCT = "H100SXM80.USC.F"
+REPLY = httpx.Response(201, json={})
 TERMS = Terms(PRODUCT, "USD", 1, TICK, PERIOD_S, LEAD_S)
 
 
@@ -228,3 +233,23 @@ def test_the_play_goes_slower_when_it_costs_too_much_and_as_usual_again_when_it_
     for _ in range(40):
         pace = next_pace(pace, 0.1)
     assert pace == 1.0
+
+
+def test_a_newcomer_without_an_ssh_key_registers_none_and_one_with_a_key_his_own(tmp_path, monkeypatch):
+    sent = []
+
+    @contextmanager
+    def signed(service, signer):
+        transport = httpx.MockTransport(lambda request: sent.append((service, signer.key, request)) or REPLY)
+        with httpx.Client(base_url="http://venue", transport=transport) as client:
+            yield client
+
+    monkeypatch.setattr(join, "signed", signed)
+    assert join.register_ssh_key("neo", tmp_path) is None
+    (tmp_path / ".ssh").mkdir()
+    key = tmp_path / ".ssh" / "id_ed25519.pub"
+    key.write_text("ssh-ed25519 AAAA neo")
+    assert join.register_ssh_key("neo", tmp_path) == str(key)
+    ((service, signer, request),) = sent
+    assert (service, signer, request.url.path) == ("delivery", "neo", "/v1/ssh-keys")
+    assert json.loads(request.content) == {"public_key": "ssh-ed25519 AAAA neo"}
