@@ -372,7 +372,7 @@ class RecallForm(Model):
     """
 
     position_id: PositionId
-    gpus: tuple[GpuUuid, ...] = ()
+    gpus: Annotated[tuple[GpuUuid, ...], Field(strict=False, max_length=64)] = ()
     from_ms: Milliseconds | None = None
 
 

@@ -110,6 +110,9 @@ async def _take_again(effects: Effects, settings: Settings, values: list[bytes],
     async with effects.transaction() as store:
         for record in records:
             await _restore(store, record)
+        if records:
+            # The venue was there when it took the last of them: what lies behind is its outage.
+            await store.run("mark_alive", max(record.received_ms for record in records))
     await handlers.take_records(effects, settings, records, ends)
 
 

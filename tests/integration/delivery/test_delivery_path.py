@@ -1,6 +1,7 @@
 """From enrolment to receipt on real servers: what is sold is proven, leased, metered and settled, whatever restarts."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -204,6 +205,20 @@ async def test_what_was_resold_is_leased_to_its_new_buyer_and_billed_to_him(venu
     assert [receipt["buyer"] for receipt in receipts] == ["first-9", "second-9"]
     assert len({gpu for receipt in receipts for gpu in receipt["gpus"]}) == 2
     assert all(each.delivered_gpu_s > 0 for each in settled)
+
+
+async def test_maintenance_is_declared_by_the_nodes_account_and_shown_to_everyone(venue: Venue):
+    node, now_s = TestNode(seed=12, gpus=gpus_of(12, 2)), int(time.time())
+    ops, other = await venue.join("ops-12", "operate"), await venue.join("other-12", "operate")
+    window = {"start_ms": (now_s + 600) * 1000, "end_ms": (now_s + 1_200) * 1000}
+    async with venue.site("ops-12", node):
+        path = f"/v1/nodes/{node.node_id}/maintenance"
+        assert (await other.post(path, json=window)).status_code == 404
+        assert (await ops.post(path, json=window | {"start_ms": now_s * 1000})).status_code == 422
+        declared = await ops.post(path, json=window)
+        assert (declared.status_code, (await venue.node(node.node_id))["maintenance"]) == (201, [window])
+    told = [event for event in await venue.delivery_events() if event.type == "maintenance_declared"]
+    assert [(event.node, event.start_ms, event.end_ms) for event in told] == [(node.node_id, *window.values())]
 
 
 async def lose_one(venue: Venue, agent: PlayedAgent) -> None:

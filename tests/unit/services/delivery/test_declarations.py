@@ -60,3 +60,8 @@ def test_a_recall_counts_from_its_notice_on_unless_it_names_a_moment(form, from_
 def test_a_recall_that_cannot_be_is_refused(form, position, code):
     with pytest.raises(ProblemError, match=code):
         recall_start_ms(RecallForm(position_id=7, **form), POSITION | position, NOW_MS, PERIOD_MS)
+
+
+def test_a_recall_is_read_from_json_as_the_route_reads_it():
+    body = {"position_id": 7, "gpus": [gpu_uuid(1)], "from_ms": None}
+    assert RecallForm.model_validate(body).gpus == (gpu_uuid(1),)
