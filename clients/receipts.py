@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from matching_engine.settlement import BadMeterValues, Outcome, settle
+from matching_engine.settlement import BadMeterValues, Outcome, settle, undisputed
 from schemas.delivery import MeterInputs
 from schemas.ids import contract_start_s, product_of, tier_of
-from schemas.nodes import GENESIS_HASH, NodeReported, SignedMessage, message_hash, node_id_of, signing_bytes
+from schemas.nodes import GENESIS_HASH, SignedMessage, message_hash, node_id_of, signing_bytes
 from schemas.receipts import Receipt, ReceiptFile, key_id_of
+from schemas.renter import renter_agent
 from services.delivery.meter import cite_report, measure, meter_digest
 
 NO_METER = "0" * 64
@@ -24,7 +25,7 @@ def faults_of(file: ReceiptFile, venue_key: str) -> list[str]:
     faults += meter_faults(file.receipt, file.meter)
     if file.meter is not None:
         broken = list(report_faults(file, file.meter))
-        faults += broken or outcome_faults(file.receipt, file.meter, file.reports)
+        faults += broken or outcome_faults(file, file.meter)
     return faults + list(settlement_faults(file.receipt))
 
 
@@ -86,15 +87,26 @@ def report_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
         if report.seq == previous[0] + 1 and report.prev_hash != previous[1]:
             yield f"reports: report {report.seq} does not follow the one before it"
         previous = (report.seq, message_hash(report))
+    yield from renter_faults(file, meter)
 
 
-def outcome_faults(receipt: Receipt, meter: MeterInputs, reports: tuple[NodeReported, ...]) -> Iterator[str]:
+def renter_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
+    """The renter's reports are those that the inputs name, by the key that the buyer registered for the lease."""
+    if tuple(map(cite_report, file.renter_reports)) != meter.renter_reports:
+        yield "renter's reports: they are not those that the inputs name"
+    for record in file.renter_reports:
+        is_own = file.renter_key is not None and is_signed(record.report, file.renter_key)
+        if not is_own or record.report.agent != renter_agent(meter.lease_id or ""):
+            yield f"renter's reports: report {record.report.seq} does not bear the renter's signature"
+
+
+def outcome_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
     """The meter makes of these reports what the receipt says."""
-    outcome = measure(meter, reports)
+    receipt, outcome = file.receipt, measure(meter, file.reports, file.renter_reports)
     for name in ("delivered_gpu_s", "excused_gpu_s", "used_gpu_s", "quality_gpu_ms"):
         if getattr(outcome, name) != getattr(receipt, name):
             yield f"meter: {name} is {getattr(outcome, name)}, the receipt says {getattr(receipt, name)}"
-    for name in ("noticed", "recalled_gpus") if receipt.terms else ():
+    for name in ("noticed", "recalled_gpus", "disputed_gpu_s", "disputed_used_gpu_s") if receipt.terms else ():
         if getattr(outcome, name) != getattr(receipt.terms, name):
             yield f"meter: {name} is {getattr(outcome, name)}, the receipt says {getattr(receipt.terms, name)}"
 
@@ -109,14 +121,17 @@ def settlement_faults(receipt: Receipt) -> Iterator[str]:
     if receipt.contracted_gpu_s != receipt.qty * receipt.period_s:
         yield "settlement: contracted_gpu_s is not qty times the period"
     try:
-        outcome = settled(receipt)
+        low, high = settled(receipt), settled(receipt, with_disputed=True)
     except BadMeterValues as error:
         yield f"settlement: {error}"
         return
+    outcome = undisputed(low, high)
     escrow_micros = receipt.qty * -(-receipt.price_micros * receipt.period_s // 3600)
+    if receipt.held_micros > high.gross - low.gross:
+        yield f"settlement: held_micros is {receipt.held_micros}, the meters differ about {high.gross - low.gross}"
     amounts = {
         "paid_micros": outcome.gross,
-        "refunded_micros": escrow_micros - outcome.gross,
+        "refunded_micros": escrow_micros - outcome.gross - receipt.held_micros,
         "damages_micros": outcome.ld,
         "fee_micros": outcome.fee,
         "operator_micros": outcome.operator,
@@ -126,9 +141,12 @@ def settlement_faults(receipt: Receipt) -> Iterator[str]:
             yield f"settlement: {name} is {value}, the receipt says {getattr(receipt, name)}"
 
 
-def settled(receipt: Receipt) -> Outcome:
-    """Returns what MARKET.md's function makes of the receipt's own figures. Raises BadMeterValues."""
+def settled(receipt: Receipt, with_disputed: bool = False) -> Outcome:
+    """Returns what MARKET.md's function makes of the receipt's own figures, the lower or the higher ones. Raises
+    BadMeterValues.
+    """
     terms = receipt.terms
+    more = (terms.disputed_gpu_s, terms.disputed_used_gpu_s) if with_disputed else (0, 0)
     return settle(
         q=receipt.qty,
         T=receipt.period_s,
@@ -140,8 +158,8 @@ def settled(receipt: Receipt) -> Outcome:
         lo=terms.full_damage_permille,
         bond=terms.bond_micros,
         fee_bps=terms.fee_bps,
-        D=receipt.delivered_gpu_s,
-        U=receipt.used_gpu_s,
+        D=receipt.delivered_gpu_s + more[0],
+        U=receipt.used_gpu_s + more[1],
         interruptible=terms.tier == "I",
         noticed=terms.noticed,
         recalled_gpus=terms.recalled_gpus,

@@ -173,7 +173,7 @@ class DisputeChanged(DeliveryHeader):
     type: Literal["dispute_changed"] = "dispute_changed"
     position_id: PositionId
     contract: Contract
-    opened_by: Literal["buyer", "operator"]
+    opened_by: Literal["buyer", "operator", "venue"]
     reason: Identifier
     state: Literal["OPEN", "DECIDED", "WITHDRAWN"]
     decided_by: Literal["rules", "arbiter", "deadline", "opener", "engine"] | None
@@ -270,6 +270,8 @@ class MeterInputs(Model):
     The window is [start_ms, end_ms). `gpus` are the nominated ones, `offered_ms` is when the venue handed the lease
     out, `access_ms` when the buyer got in (null: never), `released_ms` when a stop was answered before the end,
     `provisional_ms` until when reports written while the node was not heard count for more than the gap limit.
+    `renter_reports` are those of the renter's own meter; `differences` says whose word stands where it saw a fault that
+    the operator's did not (`held`: that is not decided).
     """
 
     position_id: PositionId
@@ -294,6 +296,8 @@ class MeterInputs(Model):
     excuses: tuple[Excuse, ...] = added(())
     recalls: tuple[Recall, ...] = added(())
     unreachable: tuple[ShutDoor, ...] = added(())
+    renter_reports: tuple[MeteredReport, ...] = added(())
+    differences: Literal["held", "operator", "renter"] = added("held")
 
 
 class MeterInterval(Model):
@@ -310,13 +314,15 @@ class MeterInterval(Model):
     used: bool
     reason: Text
     excused: bool = added(False)
+    disputed: bool = added(False)
 
 
 class MeterOutcome(Model):
     """What the meter made of its inputs: D, E and U of the settlement, and the intervals they were summed from.
 
     `recalled_gpus` and `noticed` are those of an interruptible position: how many GPUs the operator took back or lost,
-    those without notice where there are any, else those with notice.
+    those without notice where there are any, else those with notice. Where two meters are apart, D and U are the lower
+    figures, and `disputed_…` what the higher ones are more.
     """
 
     delivered_gpu_s: GpuSeconds
@@ -326,6 +332,8 @@ class MeterOutcome(Model):
     intervals: tuple[MeterInterval, ...]
     recalled_gpus: Annotated[int, Field(ge=0)] = added(0)
     noticed: bool = added(False)
+    disputed_gpu_s: GpuSeconds = added(0)
+    disputed_used_gpu_s: GpuSeconds = added(0)
 
 
 class MeterRecordView(Model):

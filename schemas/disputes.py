@@ -51,6 +51,7 @@ class ArbiterInputs(Model):
     excuses: Annotated[tuple[Excuse, ...], Field(max_length=SPANS_MAX)] | None = None
     witnesses: Annotated[tuple[Witness, ...], Field(max_length=SPANS_MAX)] | None = None
     recalls: Annotated[tuple[Recall, ...], Field(max_length=SPANS_MAX)] | None = None
+    differences: Literal["operator", "renter"] | None = None
 
 
 class BlockEnding(Model):
@@ -79,7 +80,7 @@ class DisputeView(Model):
     node: NodeId
     buyer: AccountId
     operator: AccountId
-    opened_by: Side
+    opened_by: Side | Literal["venue"]
     reason: DisputeReason
     evidence: Evidence
     state: DisputeState

@@ -588,8 +588,26 @@ class NodeInspected(Model):
     report: InspectionReport
 
 
+class RenterReported(Model):
+    """On `meter.reports`: a renter's report whose signature, nonce and place in the chain the edge has checked."""
+
+    type: Literal["renter_reported"] = "renter_reported"
+    node_id: NodeId
+    lease_id: Identifier
+    received_ms: Count
+    nonce_issued_ms: Count | None
+    report: Report
+
+
 MeterRecord = Annotated[
-    NodeEnrolled | GpusChanged | NodeReported | ChainMoved | ChallengeJudged | LeaseAnswered | NodeInspected,
+    NodeEnrolled
+    | GpusChanged
+    | NodeReported
+    | ChainMoved
+    | RenterReported
+    | ChallengeJudged
+    | LeaseAnswered
+    | NodeInspected,
     Field(discriminator="type"),
 ]
 METER_RECORD: TypeAdapter[MeterRecord] = TypeAdapter(MeterRecord)

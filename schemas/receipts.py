@@ -5,11 +5,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from schemas.base import Model
+from schemas.base import Model, added
 from schemas.delivery import MeterInputs, Quality
 from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, NodeId, PublicKey, Signature, Tier
 from schemas.money import Amount, Price, SignedAmount
-from schemas.nodes import NodeReported, PositionId, SignedMessage
+from schemas.nodes import NodeReported, PositionId, RenterReported, SignedMessage
 from schemas.venue import BasisPoints, GpuSeconds, Milliseconds, Permille
 
 
@@ -24,12 +24,15 @@ class SettlementTerms(Model):
     fee_bps: BasisPoints
     noticed: bool
     recalled_gpus: Annotated[int, Field(ge=0, le=1_000_000)]
+    disputed_gpu_s: GpuSeconds = added(0)
+    disputed_used_gpu_s: GpuSeconds = added(0)
 
 
 class Receipt(Model):
     """What was bought, what was delivered, and what it cost. Amounts in micro-units of `asset`.
 
-    `terms` is null on receipts from before they could be recomputed.
+    `terms` is null on receipts from before they could be recomputed. Where two meters differ, the lower figures are
+    paid, and `held_micros` of the buyer's money stays held until a later revision.
     """
 
     position_id: PositionId
@@ -57,14 +60,15 @@ class Receipt(Model):
     meter_digest: Digest
     settled_ms: Milliseconds
     terms: SettlementTerms | None = None
+    held_micros: Amount = added(0)
 
 
 class ReceiptFile(SignedMessage):
     """GET /v1/receipts/{id}/file: one revision of a receipt with all that it follows from.
 
     `meter` is what the meter read (null where none was asked: the contract was void), `reports` are the signed reports
-    that it names, `node_key` is the key that signed them. The venue's signature is over `signing_bytes`, by the key
-    whose id is `key_id_of(key)`.
+    that it names, `renter_reports` those of the renter's own meter, `node_key` and `renter_key` the keys that signed
+    them. The venue's signature is over `signing_bytes`, by the key whose id is `key_id_of(key)`.
     """
 
     purpose: ClassVar[str] = "receipt"
@@ -74,6 +78,8 @@ class ReceiptFile(SignedMessage):
     node_key: PublicKey | None
     reports: tuple[NodeReported, ...]
     key_id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    renter_key: PublicKey | None = added(None)
+    renter_reports: tuple[RenterReported, ...] = added(())
     signature: Signature
 
 

@@ -28,6 +28,7 @@ GROUPS = (
     "bills",
     "receipt",
     "dispute",
+    "meter",
     "listings",
     "sale",
     "ssh",

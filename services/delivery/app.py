@@ -21,6 +21,7 @@ from services.delivery.intake import Intake
 from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
 from services.delivery.rebuilding import rebuild
+from services.delivery.renter import add_renter_routes
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
@@ -73,6 +74,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_dispute_routes(app, settings, effects, authenticator)
     add_arbiter_routes(app, settings, effects, authenticator)
     add_node_dispute_route(app, settings, effects)
+    add_renter_routes(app, settings, effects, authenticator)
     refuse_undeclared_routes(app)
     for relay in (outbox, publisher):
         tasks.create_task(relay.run())

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from schemas.disputes import DisputeReason, Side
 from services.delivery.domain import DeliveryError
 
-# What both meters, the venue's own probes and the chain say is everything there is to know about these.
-DECIDED_BY_RULES = frozenset({"late_reports", "venue_outage", "meters_differ"})
+# What the chain and the venue's own record say is everything there is to know about these.
+DECIDED_BY_RULES = frozenset({"late_reports", "venue_outage"})
 
 
 class NotDisputable(DeliveryError):

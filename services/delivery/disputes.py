@@ -8,7 +8,6 @@ closed in the engine, and the position may become final.
 from collections.abc import Mapping
 from hashlib import sha256
 
-from schemas.delivery import DisputeChanged
 from schemas.disputes import ArbiterInputs, Decider, DisputeForm, DisputeView, Side
 from schemas.events import CommandRejected, PositionFinalized
 from schemas.venue import CloseDispute, OpenDispute
@@ -16,10 +15,13 @@ from services.delivery.dispute_rules import require_disputable, waits_for_a_pers
 from services.delivery.domain import DeliveryError
 from services.delivery.effects import Effects
 from services.delivery.settings import Settings
-from services.delivery.settling import differs, measure_position, send_revision, standing_receipt
+from services.delivery.settling import differs, is_held, measure_position, send_revision, standing_receipt
 from services.delivery.store import Store
+from services.delivery.telling import tell_dispute
 
 DISPUTES_PER_TURN = 16
+# Where nobody has decided in time, the meter that the contract names stands: the operator's, which the venue checks.
+OPERATORS_WORD = ArbiterInputs(differences="operator")
 
 
 class KeyUsed(DeliveryError):
@@ -32,6 +34,12 @@ class NotOpen(DeliveryError):
     """The dispute is over."""
 
     code, status = "conflict", 409
+
+
+class StillApart(DeliveryError):
+    """Two meters differ, and the inputs do not say whose word stands."""
+
+    code, status = "difference_held", 409
 
 
 class UnderWay(DeliveryError):
@@ -75,6 +83,8 @@ async def open_dispute(
 async def on_refused(store: Store, event: CommandRejected, position_id: int) -> None:
     """The engine refused to open it, mostly because the position had become final meanwhile."""
     for dispute in await store.rows("open_disputes_of", position_id):
+        if dispute["engine_has"]:
+            continue
         await end(store, dispute, "engine", event.code, "refused", dispute["revision"], event.ts_ms)
 
 
@@ -90,9 +100,13 @@ async def decide_due(effects: Effects, settings: Settings, now_ms: int) -> None:
         for dispute in await store.rows("disputes_to_rule", DISPUTES_PER_TURN):
             revision = await measure_again(store, settings, dispute, now_ms)
             await store.run("note_ruled", dispute["dispute_id"])
+            if await is_apart(store, dispute["position_id"]):
+                continue
             if not waits_for_a_person(dispute["reason"], revision is not None):
                 await close(store, dispute, "rules", "measured_again", revision, now_ms)
         for dispute in await store.rows("disputes_overdue", now_ms, DISPUTES_PER_TURN):
+            if await is_apart(store, dispute["position_id"]):
+                await store.run("set_dispute_inputs", dispute["dispute_id"], OPERATORS_WORD.canonical().decode())
             revision = await measure_again(store, settings, dispute, now_ms)
             await close(store, dispute, "deadline", "nobody_decided", revision, now_ms)
 
@@ -103,13 +117,15 @@ async def decide(
     """An arbiter's inputs stand from now on, whatever is measured later. Raises NotOpen."""
     require_open(dispute)
     await store.run("set_dispute_inputs", dispute["dispute_id"], inputs.canonical().decode())
-    revision = await measure_again(store, settings, dispute, now_ms)
+    revision = await measure_again(store, settings, dispute, now_ms, must_decide=True)
     await close(store, dispute, "arbiter", reason, revision, now_ms)
 
 
 async def withdraw(store: Store, dispute: Mapping, now_ms: int) -> None:
-    """Who opened it lets it go. Raises NotOpen."""
+    """Who opened it lets it go. Raises NotOpen or StillApart."""
     require_open(dispute)
+    if await is_apart(store, dispute["position_id"]):
+        raise StillApart("two meters differ about the position: the dispute cannot be withdrawn")
     await store.command(CloseDispute(position_id=dispute["position_id"], reason="withdrawn"))
     await end(store, dispute, "opener", "withdrawn", "", dispute["revision"], now_ms, state="WITHDRAWN")
 
@@ -120,16 +136,29 @@ def require_open(dispute: Mapping) -> None:
         raise NotOpen(f"dispute {dispute['dispute_id']} is {dispute['state']}")
 
 
-async def measure_again(store: Store, settings: Settings, dispute: Mapping, now_ms: int) -> int | None:
-    """Measures the position on what is on record now; returns the new revision, None where it says what stands."""
+async def is_apart(store: Store, position_id: int) -> bool:
+    """Whether what two meters differ about is held since the last revision."""
+    standing = await standing_receipt(store, position_id)
+    return standing.terms is not None and bool(standing.terms.disputed_gpu_s or standing.terms.disputed_used_gpu_s)
+
+
+async def measure_again(
+    store: Store, settings: Settings, dispute: Mapping, now_ms: int, must_decide: bool = False
+) -> int | None:
+    """Measures the position on what is on record now; returns the new revision, None where it says what stands.
+
+    Raises UnderWay, or StillApart where a decision leaves open whose meter counts.
+    """
     row = await store.row("position_to_measure", dispute["position_id"])
     if row["state"] != "settled":
         raise UnderWay(f"a revision of position {row['position_id']} is under way")
     measured = await measure_position(store, settings, row)
+    if must_decide and is_held(measured.outcome):
+        raise StillApart("two meters differ about the position: `differences` has to name one of them")
     if not differs(measured.outcome, await standing_receipt(store, row["position_id"])):
         return None
     revision = row["revision"] + 1
-    await send_revision(store, row, measured, revision, now_ms)
+    await send_revision(store, settings, row, measured, revision, now_ms)
     return revision
 
 
@@ -155,13 +184,6 @@ async def end(
     """Writes how it ended, and tells both parties."""
     await store.run("end_dispute", dispute["dispute_id"], state, decider, now_ms, reason, outcome, revision)
     await tell_dispute(store, await store.row("find_dispute", dispute["dispute_id"]), now_ms)
-
-
-async def tell_dispute(store: Store, dispute: Mapping, now_ms: int) -> None:
-    """Says on `delivery.events` how a dispute stands; the evidence stays with the parties."""
-    names = ("position_id", "contract", "state", "reason", "decided_by", "outcome", "revision")
-    facts = {name: dispute[name] for name in names}
-    await store.tell(DisputeChanged, dispute["node_id"], now_ms, opened_by=dispute["side"], **facts)
 
 
 def view_of(row: Mapping) -> DisputeView:

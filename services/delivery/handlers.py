@@ -14,6 +14,7 @@ from schemas.nodes import (
     NodeEnrolled,
     NodeInspected,
     NodeReported,
+    RenterReported,
     message_hash,
     signing_bytes,
 )
@@ -97,6 +98,10 @@ async def take_report(store: Store, settings: Settings, record: NodeReported) ->
 async def take_gpu_change(store: Store, settings: Settings, record: GpusChanged) -> None:
     """Checks the record once more; the edge wrote what it says in the same transaction."""
     check_signature(record.request, (await store.node(record.node_id)).public_key)
+
+
+async def take_renter_report(store: Store, settings: Settings, record: RenterReported) -> None:
+    """The edge has stored it with its chain; it is on the topic for whoever audits the meter."""
 
 
 async def take_move(store: Store, settings: Settings, record: ChainMoved) -> None:
@@ -189,6 +194,7 @@ async def take_inspection(store: Store, settings: Settings, record: NodeInspecte
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {
     NodeEnrolled: take_enrolment,
     NodeReported: take_report,
+    RenterReported: take_renter_report,
     ChainMoved: take_move,
     GpusChanged: take_gpu_change,
     ChallengeJudged: take_verdict,

@@ -14,7 +14,8 @@ from hashlib import sha256
 from schemas.delivery import MeteredReport, MeterInputs, MeterInterval, MeterOutcome, Recall
 from schemas.gpu_health import BLIND, HARDWARE_THROTTLE, LOST, GpuHealth, next_health
 from schemas.ids import tier_of
-from schemas.nodes import GpuProcess, GpuReading, NodeReported, message_hash
+from schemas.nodes import GpuProcess, GpuReading, NodeReported, RenterReported, message_hash
+from services.delivery.second_meter import compare, is_apart, seen_by_renter
 from services.delivery.spans import Span, length_of, union, within, without
 from services.delivery.stretches import NO_REPORT, Stretch, clip, fill, merge, overlay
 from services.delivery.timeline import Window, outages_of, place_windows, unproven_spans
@@ -51,7 +52,7 @@ class Gap:
     is_estimated: bool
 
 
-def cite_report(record: NodeReported) -> MeteredReport:
+def cite_report(record: NodeReported | RenterReported) -> MeteredReport:
     """Returns what the meter's inputs say of a report."""
     return MeteredReport(
         seq=record.report.seq,
@@ -66,13 +67,17 @@ def meter_digest(inputs: MeterInputs) -> str:
     return sha256(inputs.canonical()).hexdigest()
 
 
-def measure(inputs: MeterInputs, records: Sequence[NodeReported]) -> MeterOutcome:
+def measure(
+    inputs: MeterInputs, records: Sequence[NodeReported], renter_records: Sequence[RenterReported] = ()
+) -> MeterOutcome:
     """Returns D, E and U of one position with the intervals they come from. Raises RecordsDiffer."""
-    if tuple(map(cite_report, records)) != inputs.reports:
+    cited = (tuple(map(cite_report, records)), tuple(map(cite_report, renter_records)))
+    if cited != (inputs.reports, inputs.renter_reports):
         raise RecordsDiffer(f"position {inputs.position_id}")
+    renter_windows = place_windows(renter_records)
     windows = place_windows(records)
     unproven = unproven_spans(inputs, windows)
-    by_gpu = {gpu: _gpu_intervals(inputs, gpu, windows, unproven) for gpu in inputs.gpus}
+    by_gpu = {gpu: _gpu_intervals(inputs, gpu, windows, unproven, renter_windows) for gpu in inputs.gpus}
     intervals = [interval for own in by_gpu.values() for interval in own]
     # A GPU that was never nominated delivers nothing; what is excused for all is excused for it too.
     missing_gpus, window_ms = inputs.qty - len(inputs.gpus), inputs.end_ms - inputs.start_ms
@@ -83,11 +88,20 @@ def measure(inputs: MeterInputs, records: Sequence[NodeReported]) -> MeterOutcom
         quality_gpu_ms[interval.quality] = quality_gpu_ms.get(interval.quality, 0) + span_ms
     excused_ms = spared_ms + sum(i.end_ms - i.start_ms for i in intervals if i.excused)
     recalled_gpus, noticed = recall_of(inputs, by_gpu)
+    delivered_ms = sum(i.end_ms - i.start_ms for i in intervals if i.conforming)
+    used_ms = sum(i.end_ms - i.start_ms for i in intervals if i.conforming and i.used)
+    disputed_ms = sum(i.end_ms - i.start_ms for i in intervals if i.disputed)
+    disputed_used_ms = sum(i.end_ms - i.start_ms for i in intervals if i.disputed and i.used)
+    if not is_apart(disputed_ms, inputs.qty * window_ms):
+        disputed_ms = disputed_used_ms = 0
+    delivered_gpu_s, used_gpu_s = (delivered_ms - disputed_ms) // 1000, (used_ms - disputed_used_ms) // 1000
     return MeterOutcome(
-        delivered_gpu_s=sum(i.end_ms - i.start_ms for i in intervals if i.conforming) // 1000,
+        delivered_gpu_s=delivered_gpu_s,
         # Rounded up, so that the rest of a second that is excused is not charged as a shortfall.
         excused_gpu_s=-(-excused_ms // 1000),
-        used_gpu_s=sum(i.end_ms - i.start_ms for i in intervals if i.conforming and i.used) // 1000,
+        used_gpu_s=used_gpu_s,
+        disputed_gpu_s=delivered_ms // 1000 - delivered_gpu_s,
+        disputed_used_gpu_s=used_ms // 1000 - used_gpu_s,
         quality_gpu_ms={quality: ms for quality, ms in sorted(quality_gpu_ms.items()) if ms},
         intervals=tuple(intervals),
         recalled_gpus=recalled_gpus,
@@ -127,7 +141,7 @@ def _recall_of_gpu(inputs: MeterInputs, gpu: str | None) -> Recall | None:
 
 
 def _gpu_intervals(
-    inputs: MeterInputs, gpu: str, windows: Sequence[Window], unproven: Sequence[Span]
+    inputs: MeterInputs, gpu: str, windows: Sequence[Window], unproven: Sequence[Span], renter_windows: Sequence[Window]
 ) -> list[MeterInterval]:
     judged = _judge(inputs, gpu, windows)
     stretches = fill(inputs.start_ms, inputs.end_ms, clip(judged, inputs.start_ms, inputs.end_ms))
@@ -146,6 +160,7 @@ def _gpu_intervals(
     for reason, spans in _excused_spans(inputs):
         excuse = {"conforming": False, "used": False, "excused": True}
         stretches = overlay(stretches, spans, quality="E", reason=reason, **excuse)
+    stretches = compare(inputs, stretches, seen_by_renter(inputs, gpu, renter_windows))
     return [MeterInterval(gpu=gpu, **vars(stretch)) for stretch in merge(stretches)]
 
 

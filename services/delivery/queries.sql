@@ -443,8 +443,9 @@ from lease l join node n using (node_id)
 where l.state = 'started' and l.starts_ms <= $1 order by l.lease_id for update of l;
 
 -- name: insert_settlement
-insert into settlement (position_id, revision, digest, inputs, outcome, noticed, recalled_gpus)
-values ($1, $2, $3, $4, $5, $6, $7) on conflict (position_id, revision) do nothing;
+insert into settlement (position_id, revision, digest, inputs, outcome, noticed, recalled_gpus, disputed_gpu_s,
+                        disputed_used_gpu_s)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (position_id, revision) do nothing;
 
 -- name: find_settlement
 select * from settlement where position_id = $1 order by revision desc limit 1;
@@ -634,9 +635,37 @@ update dispute set state = $2, decided_by = $3, decided_ms = $4, decision_reason
 where dispute_id = $1;
 
 -- name: inputs_of_arbiter
-select inputs from dispute where position_id = $1 and inputs is not null order by decided_ms desc nulls first limit 1;
+select inputs from dispute where position_id = $1 and inputs is not null order by decided_ms nulls last, side;
 
 -- name: disputes_page
 select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
 where ($1::text is null or p.buyer = $1 or p.operator = $1) and ($2::text is null or s.state = $2)
 order by s.opened_ms desc, s.dispute_id limit $3 offset $4;
+
+-- name: lease_for_renter
+select l.*, d.period_ms from lease l
+join position p on p.position_id = l.position_ids[1] join product d using (product)
+where l.lease_id = $1;
+
+-- name: find_renter_meter
+select * from renter_meter where lease_id = $1 for update;
+
+-- name: insert_renter_meter
+insert into renter_meter values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+
+-- name: save_renter_chain
+update renter_meter set seq = $2, hash = $3, boot_id = $4, mono_end_ms = $5, received_ms = $6, nonce = $7,
+                        nonce_issued_ms = $8, recent_nonces = $9, queued_nonce = $10, offset_min_ms = $11
+where lease_id = $1;
+
+-- name: renter_hash
+select hash from renter_report where lease_id = $1 and seq = $2;
+
+-- name: insert_renter_report
+insert into renter_report values ($1, $2, $3, $4, $5);
+
+-- name: renter_reports
+select record from renter_report where lease_id = $1 and received_ms >= $2 order by seq;
+
+-- name: renter_records_by_seq
+select record from renter_report where lease_id = $1 and seq = any($2::bigint[]) order by seq;

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from schemas.delivery import MeterInputs, MeterOutcome
 from schemas.events import PositionSettled
 from schemas.ids import tier_of
-from schemas.nodes import NodeReported, signing_bytes
+from schemas.nodes import NodeReported, RenterReported, signing_bytes
 from schemas.receipts import Receipt, ReceiptFile, SettlementTerms, key_id_of
 from services.delivery.store import Store, unpack
 from services.kit.keys import public_hex, sign_hex
@@ -18,6 +18,7 @@ UNSIGNED = "0" * 128
 def receipt_of(event: PositionSettled, asset: str, gpus: tuple[str, ...], settlement: Mapping | None) -> Receipt:
     """Returns the receipt of one revision; `settlement` is what delivery sent for it, None where it sent nothing."""
     quality = MeterOutcome.model_validate_json(unpack(settlement["outcome"])).quality_gpu_ms if settlement else {}
+    escrow_micros = event.qty * -(-event.price_micros * event.period_s // 3600)
     return Receipt(
         position_id=event.position_id,
         revision=event.revision,
@@ -52,25 +53,34 @@ def receipt_of(event: PositionSettled, asset: str, gpus: tuple[str, ...], settle
             fee_bps=event.fee_bps,
             noticed=settlement["noticed"] if settlement else False,
             recalled_gpus=settlement["recalled_gpus"] if settlement else 0,
+            disputed_gpu_s=settlement["disputed_gpu_s"] if settlement else 0,
+            disputed_used_gpu_s=settlement["disputed_used_gpu_s"] if settlement else 0,
         ),
+        held_micros=escrow_micros - event.gross_micros - event.refund_micros,
     )
 
 
 async def receipt_file(store: Store, key: Ed25519PrivateKey, receipt: Receipt) -> ReceiptFile:
     """Returns a revision's file, signed: the receipt, the meter's inputs, and the signed reports that these name."""
     settlement = await store.row("settlement_revision", receipt.position_id, receipt.revision)
-    meter, reports, node = None, (), None
+    meter, reports, node, renter, renter_reports = None, (), None, None, ()
     if settlement is not None:
         meter = MeterInputs.model_validate_json(unpack(settlement["inputs"]))
         rows = await store.rows("records_by_seq", meter.node, [report.seq for report in meter.reports])
         reports = tuple(NodeReported.model_validate_json(row["record"]) for row in rows)
         node = await store.row("find_node", meter.node)
+        seqs = [report.seq for report in meter.renter_reports]
+        rows = await store.rows("renter_records_by_seq", meter.lease_id, seqs) if seqs else []
+        renter_reports = tuple(RenterReported.model_validate_json(row["record"]) for row in rows)
+        renter = await store.row("find_renter_meter", meter.lease_id) if seqs else None
     unsigned = ReceiptFile(
         receipt=receipt,
         meter=meter,
         node_key=node["public_key"] if node else None,
         reports=reports,
         key_id=key_id_of(public_hex(key)),
+        renter_key=renter["public_key"] if renter else None,
+        renter_reports=renter_reports,
         signature=UNSIGNED,
     )
     return unsigned.model_copy(update={"signature": sign_hex(key, signing_bytes(unsigned))})

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from schemas.delivery import Excuse, MeterInputs, MeterOutcome, PositionMetered, Recall, ShutDoor
 from schemas.disputes import ArbiterInputs
-from schemas.nodes import NodeReported
+from schemas.nodes import NodeReported, RenterReported
 from schemas.receipts import Receipt
-from schemas.venue import SettlePosition
+from schemas.venue import SettleDisputed, SettlePosition
+from services.delivery.differences import open_by_venue
 from services.delivery.domain import memory_min_mib
 from services.delivery.door import unreachable_in
 from services.delivery.effects import Effects
 from services.delivery.meter import cite_report, measure, meter_digest
+from services.delivery.second_meter import renter_witnesses
 from services.delivery.settings import Settings, notice_ms
 from services.delivery.store import Store, lease_of, pack
 
@@ -49,7 +51,8 @@ async def settle_due(effects: Effects, settings: Settings, moment: Moment) -> No
         settled = 0
         for row in await store.rows("positions_to_settle", moment.now_ms, POSITIONS_LOOKED_AT):
             if settled < POSITIONS_PER_TURN and may_settle(row, moment, settings.limits(row["period_ms"]).gap_ms_max):
-                await send_revision(store, row, await measure_position(store, settings, row), 1, moment.now_ms)
+                measured = await measure_position(store, settings, row)
+                await send_revision(store, settings, row, measured, 1, moment.now_ms)
                 settled += 1
 
 
@@ -66,7 +69,7 @@ async def correct_changed(effects: Effects, settings: Settings, moment: Moment) 
             measured = await measure_position(store, settings, row)
             standing = await standing_receipt(store, row["position_id"])
             if standing is not None and differs(measured.outcome, standing):
-                await send_revision(store, row, measured, row["revision"] + 1, moment.now_ms)
+                await send_revision(store, settings, row, measured, row["revision"] + 1, moment.now_ms)
             await store.run("note_no_change", row["position_id"], row["changed_ms"])
 
 
@@ -86,14 +89,18 @@ class Measured:
 
 def differs(outcome: MeterOutcome, standing: Receipt) -> bool:
     """Says whether a measurement says something else to the engine than what stands."""
-    recall = (standing.terms.noticed, standing.terms.recalled_gpus) if standing.terms else (False, 0)
+    terms = standing.terms
+    recall = (terms.noticed, terms.recalled_gpus) if terms else (False, 0)
+    disputed = (terms.disputed_gpu_s, terms.disputed_used_gpu_s) if terms else (0, 0)
     return (
         outcome.delivered_gpu_s,
         outcome.excused_gpu_s,
         outcome.used_gpu_s,
         outcome.noticed,
         outcome.recalled_gpus,
-    ) != (standing.delivered_gpu_s, standing.excused_gpu_s, standing.used_gpu_s, *recall)
+        outcome.disputed_gpu_s,
+        outcome.disputed_used_gpu_s,
+    ) != (standing.delivered_gpu_s, standing.excused_gpu_s, standing.used_gpu_s, *recall, *disputed)
 
 
 async def measure_position(store: Store, settings: Settings, row: Mapping) -> Measured:
@@ -132,7 +139,9 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
             for start_ms, end_ms in await unreachable_in(store, row["lease_id"], row["end_ms"], settings.door_grace_ms)
         ),
     } | await _inputs_of_arbiter(store, row["position_id"])
-    return Measured(*await asyncio.to_thread(_measure, facts, [raw["record"] for raw in raws]))
+    renter = await store.rows("renter_reports", row["lease_id"], since_ms)
+    documents = ([raw["record"] for raw in raws], [raw["record"] for raw in renter])
+    return Measured(*await asyncio.to_thread(_measure, facts, *documents))
 
 
 async def _excuses(store: Store, row: Mapping, since_ms: int) -> tuple[Excuse, ...]:
@@ -150,18 +159,25 @@ async def recalls_of(store: Store, position_id: int) -> tuple[Recall, ...]:
 
 
 async def _inputs_of_arbiter(store: Store, position_id: int) -> dict:
-    """What an arbiter found stands for what is on record, whatever is measured from then on."""
-    given = await store.value("inputs_of_arbiter", position_id)
-    return {} if given is None else {k: v for k, v in ArbiterInputs.model_validate_json(given) if v is not None}
+    """What was found in disputes stands for what is on record, whatever is measured from then on; the last counts."""
+    stand: dict = {}
+    for row in await store.rows("inputs_of_arbiter", position_id):
+        found = ArbiterInputs.model_validate_json(row["inputs"])
+        stand |= {name: value for name, value in found if value is not None}
+    return stand
 
 
-async def send_revision(store: Store, row: Mapping, measured: Measured, revision: int, now_ms: int) -> None:
-    """Sends a measurement to the engine, behind what it goes back to."""
+async def send_revision(
+    store: Store, settings: Settings, row: Mapping, measured: Measured, revision: int, now_ms: int
+) -> None:
+    """Sends a measurement to the engine. What two meters differ about is held, and disputed by the venue itself."""
     outcome, digest = measured.outcome, meter_digest(measured.inputs)
     documents = (pack(measured.inputs.canonical()), pack(outcome.canonical()))
-    recall = (outcome.noticed, outcome.recalled_gpus)
-    await store.run("insert_settlement", row["position_id"], revision, digest, *documents, *recall)
+    others = (outcome.noticed, outcome.recalled_gpus, outcome.disputed_gpu_s, outcome.disputed_used_gpu_s)
+    await store.run("insert_settlement", row["position_id"], revision, digest, *documents, *others)
     await store.command(settle_command(row["position_id"], revision, outcome, digest))
+    if is_held(outcome):
+        await open_by_venue(store, settings, row, revision, now_ms)
     await store.run("set_position_state", row["position_id"], "reported")
     await store.tell(
         PositionMetered,
@@ -177,9 +193,22 @@ async def send_revision(store: Store, row: Mapping, measured: Measured, revision
     )
 
 
+def is_held(outcome: MeterOutcome) -> bool:
+    """Whether two meters differ, and nobody has decided yet."""
+    return outcome.disputed_gpu_s > 0 or outcome.disputed_used_gpu_s > 0
+
+
 def settle_command(position_id: int, revision: int, outcome: MeterOutcome, digest: str) -> SettlePosition:
-    """Returns the command that carries the meter's word to the engine."""
-    return SettlePosition(
+    """Returns the command that carries the meter's word to the engine, and what two meters differ about."""
+    command, disputed = SettlePosition, {}
+    if is_held(outcome):
+        command = SettleDisputed
+        disputed = {
+            "disputed_gpu_s": outcome.disputed_gpu_s,
+            "disputed_used_gpu_s": outcome.disputed_used_gpu_s,
+        }
+    return command(
+        **disputed,
         position_id=position_id,
         revision=revision,
         excused_gpu_s=outcome.excused_gpu_s,
@@ -191,7 +220,11 @@ def settle_command(position_id: int, revision: int, outcome: MeterOutcome, diges
     )
 
 
-def _measure(facts: dict, raws: list[bytes]) -> tuple[MeterInputs, MeterOutcome]:
+def _measure(facts: dict, raws: list[bytes], renter_raws: list[bytes]) -> tuple[MeterInputs, MeterOutcome]:
     records = [NodeReported.model_validate_json(raw) for raw in raws]
-    inputs = MeterInputs(**facts, reports=tuple(map(cite_report, records)))
-    return inputs, measure(inputs, records)
+    renter = [RenterReported.model_validate_json(raw) for raw in renter_raws]
+    cited = {"reports": tuple(map(cite_report, records)), "renter_reports": tuple(map(cite_report, renter))}
+    inputs = MeterInputs(**facts, **cited)
+    if witnesses := renter_witnesses(inputs, renter):
+        inputs = inputs.model_copy(update={"witnesses": (*inputs.witnesses, *witnesses)})
+    return inputs, measure(inputs, records, renter)

@@ -19,6 +19,7 @@ class Stretch:
     used: bool
     reason: str
     excused: bool = False
+    disputed: bool = False
 
 
 def clip(stretches: Iterable[Stretch], start_ms: int, end_ms: int) -> list[Stretch]:

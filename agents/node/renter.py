@@ -1,0 +1,141 @@
+"""The renter's meter: runs inside a rented environment and reports its GPUs in a chain of its own, by a lease's key.
+
+It reads GPUs with the same code as the operator's agent and knows nothing of the venue but its address. The key is made
+by the buyer's own command line, which brings it in over his own ssh session.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from agents.node.clock import mono_ms
+from agents.node.enrol import AGENT_VERSION
+from agents.node.errors import NoGpus
+from agents.node.identity import Identity, boot_id
+from agents.node.inventory import Nvml, Telemetry
+from schemas.nodes import Report
+from schemas.renter import PlaceRequest, RenterPlace, renter_agent
+
+RETRY_S = 2.0
+TIMEOUT_S = 10.0
+log = logging.getLogger("hourbook.meter")
+
+
+class RenterMeter:
+    """One lease's meter. `step` makes and sends one report; what could not be sent is sent again as it was."""
+
+    def __init__(self, lease_id: str, identity: Identity, telemetry: Telemetry, client: httpx.Client) -> None:
+        self.lease_id, self._identity, self._telemetry, self._client = lease_id, identity, telemetry, client
+        self._boot_id, self._window_start_ms = boot_id(), mono_ms()
+        self._place: RenterPlace | None = None
+        self._unsent: Report | None = None
+
+    def step(self) -> RenterPlace:
+        """Sends the next report; returns where the chain stands. Raises httpx.HTTPError for what may pass."""
+        if self._place is None:
+            self._place = self._ask_place()
+        if self._unsent is None:
+            self._unsent = self._make_report(self._place)
+        answer = self._send("reports", self._unsent.canonical())
+        if answer.status_code == httpx.codes.CONFLICT:
+            # The nonce was too old, or the venue has the report: the chain goes on where the venue says.
+            self._unsent, self._place = None, self._ask_place()
+            return self._place
+        answer.raise_for_status()
+        self._window_start_ms, self._unsent = self._unsent.mono_end_ms, None
+        self._place = RenterPlace.model_validate_json(answer.content)
+        return self._place
+
+    def _ask_place(self) -> RenterPlace:
+        request = self._identity.sign(PlaceRequest, agent=renter_agent(self.lease_id))
+        answer = self._send("place", request.canonical())
+        answer.raise_for_status()
+        return RenterPlace.model_validate_json(answer.content)
+
+    def _send(self, what: str, body: bytes) -> httpx.Response:
+        path = f"/v1/leases/{self.lease_id}/{what}"
+        return self._client.post(path, content=body, headers={"Content-Type": "application/json"})
+
+    def _make_report(self, place: RenterPlace) -> Report:
+        gpus, driver = self._telemetry.read(), self._telemetry.driver
+        return self._identity.sign(
+            Report,
+            agent=place.agent,
+            boot_id=self._boot_id,
+            seq=place.seq + 1,
+            prev_hash=place.hash,
+            server_nonce=place.next_nonce,
+            mono_start_ms=self._window_start_ms,
+            mono_end_ms=mono_ms(),
+            wall_ms=time.time_ns() // 1_000_000,
+            queued=False,
+            lease_ids=(self.lease_id,),
+            agent_version=AGENT_VERSION,
+            driver_version=driver.version,
+            kernel_driver_version=driver.kernel_version,
+            library_sha256=driver.library_sha256,
+            nvml_simulated=driver.simulated,
+            gpus=gpus,
+        )
+
+
+def run(lease_id: str, key_file: Path, url: str, steps: int | None = None) -> int:
+    """Meters until the lease ends (or for some steps); returns the exit status."""
+    try:
+        key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(key_file.read_text().strip()))
+    except (OSError, ValueError) as error:
+        log.error("%s is not the private half of a meter key: %s", key_file, error)
+        return 1
+    try:
+        telemetry = Nvml()
+    except NoGpus as error:
+        log.error("%s", error)
+        return 1
+    try:
+        with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+            return _follow(RenterMeter(lease_id, Identity(key), telemetry, client), steps)
+    finally:
+        telemetry.close()
+
+
+def _follow(meter: RenterMeter, steps: int | None) -> int:
+    while steps is None or steps > 0:
+        steps = None if steps is None else steps - 1
+        try:
+            place = meter.step()
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                log.error("the venue refuses: %s", error.response.text[:300])
+                return 1
+            log.warning("the venue is away: %s", error)
+            time.sleep(RETRY_S)
+            continue
+        except (httpx.HTTPError, ValidationError) as error:
+            log.warning("the venue does not answer: %s", error)
+            time.sleep(RETRY_S)
+            continue
+        if place.server_time_ms >= place.ends_ms:
+            return 0
+        time.sleep(place.report_interval_ms / 1000)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`hourbook-agent meter` and `hourbook meter run`."""
+    parser = argparse.ArgumentParser(prog="hourbook-agent meter", description="The renter's own meter of one lease.")
+    parser.add_argument("--lease", required=True, help="the lease's id, as the venue shows it")
+    parser.add_argument("--key", required=True, type=Path, help="file with the meter key, 64 hex digits")
+    parser.add_argument("--url", required=True, help="the venue's delivery service")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    return run(given.lease, given.key, given.url)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

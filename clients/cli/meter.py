@@ -1,0 +1,46 @@
+"""The commands `meter key|run`: the renter's own meter of a lease, under a key that the buyer makes and registers."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cyclopts import App
+
+from clients.cli.output import Refused, show
+from clients.cli.session import Signer, address_of, signed
+from clients.http import result_of
+
+
+def key(position_id: int, *, out: Path, signer: Signer | None = None, json: bool = False) -> None:
+    """Make a meter key for the lease of POSITION_ID, register its public half, and write the private half to --out.
+
+    Bring the file into the rented environment over your own ssh session, and start `hourbook meter run` there.
+    """
+    private = Ed25519PrivateKey.generate()
+    with signed("delivery", signer) as client:
+        access = result_of(client.get(f"/v1/positions/{position_id}/access"))
+        if access["lease_id"] is None:
+            raise Refused(f"position {position_id} has no lease yet; it comes at the gate")
+        try:
+            out.touch(mode=0o600, exist_ok=False)
+            out.write_text(private.private_bytes_raw().hex() + "\n")
+        except OSError as error:
+            raise Refused(f"cannot write {out}: {error.strerror}") from None
+        form = {"public_key": private.public_key().public_bytes_raw().hex()}
+        place = result_of(client.post(f"/v1/leases/{access['lease_id']}/meter-key", json=form))
+    show({"lease_id": place["lease_id"], "key_file": str(out), "url": address_of("delivery")}, json=json)
+
+
+def run(lease_id: str, *, key: Path, url: str) -> int:
+    """Meter the GPUs of this machine for LEASE_ID until it ends, with the key file of `meter key`, to the venue at
+    --url.
+    """
+    from agents.node.renter import run as follow
+
+    return follow(lease_id, key, url)
+
+
+def add_to(app: App) -> None:
+    group = App(name="meter", help="The renter's own meter, inside what he rents.")
+    for command in (key, run):
+        group.command(command)
+    app.command(group)

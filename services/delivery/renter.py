@@ -1,0 +1,142 @@
+"""The renter's meter at the edge: a key that the buyer registers for his lease, and a chain of reports by it."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import astuple
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Response
+
+from schemas.base import Model
+from schemas.ids import Identifier
+from schemas.nodes import RenterReported, Report, message_hash, signing_bytes
+from schemas.renter import MeterKeyForm, PlaceRequest, RenterPlace, renter_agent
+from services.delivery.domain import BadSignature, DeliveryError, NotThisNode
+from services.delivery.effects import Effects, now_ms
+from services.delivery.reports import Chain, check_nonce, extend_chain, first_chain, give_nonce, place_report
+from services.delivery.settings import Settings
+from services.delivery.store import Store
+from services.kit.auth import Authenticator, Caller, public
+from services.kit.http import ProblemError
+from services.kit.keys import signature_holds
+
+JSON = "application/json"
+RUNNING = ("pending", "ready", "started")
+
+
+class KeyTaken(DeliveryError):
+    """The lease has a meter key already, or is over."""
+
+    code, status = "conflict", 409
+
+
+class UnknownMeter(DeliveryError):
+    """No meter key was registered for the lease."""
+
+    code, status = "not_found", 404
+
+
+def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
+    """Adds the buyer's registration of a key, and the meter's reports."""
+    trade = Annotated[Caller, Depends(authenticator.require("trade"))]
+
+    @app.post("/v1/leases/{lease_id}/meter-key", status_code=201, response_model=RenterPlace)
+    async def register(lease_id: Identifier, form: MeterKeyForm, caller: trade) -> Response:
+        async with effects.transaction() as store:
+            lease = await store.row("lease_for_renter", lease_id)
+            if lease is None or lease["buyer"] != caller.account:
+                raise ProblemError("not_found", f"you have no lease {lease_id}")
+            is_new = await register_key(store, lease, form.public_key, now_ms())
+            place = place_of(settings, lease, await chain_of(store, lease_id), now_ms())
+        return Response(place.canonical(), 201 if is_new else 200, media_type=JSON)
+
+    @app.post("/v1/leases/{lease_id}/place", response_model=RenterPlace)
+    @public
+    async def show_place(lease_id: Identifier, request: PlaceRequest) -> Response:
+        async with effects.transaction() as store:
+            lease, meter = await known_meter(store, lease_id, request)
+            chain = give_nonce(_chain(meter), secrets.token_hex(32), now_ms())
+            await store.run("save_renter_chain", lease_id, *astuple(chain))
+        return _json(place_of(settings, lease, chain, now_ms()))
+
+    @app.post("/v1/leases/{lease_id}/reports", response_model=RenterPlace)
+    @public
+    async def take(lease_id: Identifier, report: Report) -> Response:
+        async with effects.transaction() as store:
+            place = await take_report(store, settings, lease_id, report, now_ms())
+        return _json(place)
+
+
+async def register_key(store: Store, lease: Mapping, public_key: str, now_ms: int) -> bool:
+    """Registers a lease's meter key; False where it was registered before. Raises KeyTaken."""
+    known = await store.row("find_renter_meter", lease["lease_id"])
+    if known is not None:
+        if known["public_key"] != public_key:
+            raise KeyTaken(f"lease {lease['lease_id']} has another meter key")
+        return False
+    if lease["state"] not in RUNNING:
+        raise KeyTaken(f"lease {lease['lease_id']} is {lease['state']}")
+    chain = first_chain("", secrets.token_hex(32), now_ms)
+    await store.run("insert_renter_meter", lease["lease_id"], public_key, *astuple(chain))
+    return True
+
+
+async def known_meter(store: Store, lease_id: str, message: Report | PlaceRequest) -> tuple[Mapping, Mapping]:
+    """Returns the lease and the meter whose key signed a message. Raises UnknownMeter, NotThisNode or BadSignature."""
+    meter, lease = await store.row("find_renter_meter", lease_id), await store.row("lease_for_renter", lease_id)
+    if meter is None or lease is None:
+        raise UnknownMeter(f"lease {lease_id} has no meter key")
+    if message.agent != renter_agent(lease_id):
+        raise NotThisNode(f"the message is {message.agent}'s")
+    if not signature_holds(meter["public_key"], message.signature, signing_bytes(message)):
+        raise BadSignature("the signature is not the meter's")
+    return lease, meter
+
+
+async def take_report(store: Store, settings: Settings, lease_id: str, report: Report, now_ms: int) -> RenterPlace:
+    """Takes the next report of a renter's chain; a repeat of the last one is answered again. Raises DeliveryError."""
+    lease, meter = await known_meter(store, lease_id, report)
+    limits, chain, digest = settings.limits(lease["period_ms"]), _chain(meter), message_hash(report)
+    known = await store.value("renter_hash", lease_id, report.seq)
+    verdict = place_report(chain, report, digest, known, limits)
+    if verdict == "early":
+        raise ProblemError("conflict", f"report {chain.seq + 1} is next", 409)
+    if verdict == "next":
+        check_nonce(chain, report, now_ms, limits)
+        issued_ms = None if report.queued else chain.nonce_issued_ms
+        chain = give_nonce(extend_chain(chain, report, digest, now_ms, limits), secrets.token_hex(32), now_ms)
+        facts = {"node_id": lease["node_id"], "lease_id": lease_id, "received_ms": now_ms}
+        record = RenterReported(**facts, nonce_issued_ms=issued_ms, report=report)
+        await store.run("insert_renter_report", lease_id, report.seq, digest, now_ms, record.canonical())
+        await store.run("save_renter_chain", lease_id, *astuple(chain))
+        await store.record(lease["node_id"], record)
+        await store.run("note_change_of", lease["position_ids"], now_ms)
+    return place_of(settings, lease, chain, now_ms)
+
+
+async def chain_of(store: Store, lease_id: str) -> Chain:
+    """Returns where a lease's renter stands."""
+    return _chain(await store.row("find_renter_meter", lease_id))
+
+
+def _chain(row: Mapping) -> Chain:
+    names = Chain.__dataclass_fields__
+    return Chain(**({name: row[name] for name in names} | {"recent_nonces": tuple(row["recent_nonces"])}))
+
+
+def place_of(settings: Settings, lease: Mapping, chain: Chain, now_ms: int) -> RenterPlace:
+    """Returns what a renter's meter is answered."""
+    return RenterPlace(
+        lease_id=lease["lease_id"],
+        agent=renter_agent(lease["lease_id"]),
+        seq=chain.seq,
+        hash=chain.hash,
+        next_nonce=chain.nonce,
+        server_time_ms=now_ms,
+        report_interval_ms=settings.limits(lease["period_ms"]).interval_ms,
+        ends_ms=lease["told_ends_ms"],
+    )
+
+
+def _json(view: Model) -> Response:
+    return Response(view.canonical(), media_type=JSON)
