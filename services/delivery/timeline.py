@@ -90,7 +90,7 @@ def unproven_spans(inputs: MeterInputs, windows: Iterable[Window]) -> list[Span]
     """
     known_windows = list(windows)
     outages = outages_of(inputs)
-    silent = _long_gaps(inputs, known_windows, outages)
+    silent = _unpaid_silences(inputs, known_windows, outages)
     witnessed = [(each.start_ms, each.end_ms) for each in inputs.witnesses]
     unproven: list[Span] = []
     for dark in find_darkness(known_windows):
@@ -102,7 +102,9 @@ def unproven_spans(inputs: MeterInputs, windows: Iterable[Window]) -> list[Span]
     return unproven
 
 
-def _long_gaps(inputs: MeterInputs, windows: Sequence[Window], outages: Sequence[Span]) -> list[Span]:
-    """Returns the gaps between windows that are too long to be estimated as delivered."""
+def _unpaid_silences(inputs: MeterInputs, windows: Sequence[Window], outages: Sequence[Span]) -> list[Span]:
+    """Returns the gaps that are too long to be estimated as delivered, and the windows that are no heartbeat."""
     gaps = [(before.end_ms, after.start_ms) for before, after in pairwise(windows)]
-    return [gap for gap in gaps if length_of(without([gap], outages)) > inputs.gap_ms_max]
+    long_gaps = [gap for gap in gaps if length_of(without([gap], outages)) > inputs.gap_ms_max]
+    spans = [(window.start_ms, window.end_ms) for window in windows]
+    return long_gaps + [span for span in spans if length_of([span]) > inputs.gap_ms_max]

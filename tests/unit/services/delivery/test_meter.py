@@ -340,6 +340,22 @@ def test_a_silence_that_is_not_paid_uses_up_nothing_of_what_counts_of_the_queued
     )
 
 
+def test_a_window_that_is_no_heartbeat_uses_up_nothing_of_what_counts_of_the_queued_reports_after_it():
+    node = TestNode()
+    records = honest_records(node, [*every_step(last_ms=START_MS + 5_000), START_MS + 45_000, START_MS + 55_000])
+    records = [*records[:2], *(each.model_copy(update={"nonce_issued_ms": None}) for each in records[2:])]
+    queued = [
+        each.model_copy(update={"report": each.report.model_copy(update={"queued": True})}) for each in records[2:]
+    ]
+    records = records[:2] + queued + honest_records(node, every_step(START_MS + 65_000))
+    outcome = measure_records(records, gpus=(G1,), qty=1)
+    assert outcome.intervals == (
+        interval(G1, START_MS, START_MS + 5_000),
+        interval(G1, START_MS + 5_000, START_MS + 45_000, "M", False, reason="no_report"),
+        interval(G1, START_MS + 45_000, END_MS),
+    )
+
+
 def test_queued_reports_beyond_the_gap_limit_are_told_as_unproven():  # M25
     records = dark(FROM_MS, START_MS + 90_000, BACK_MS)
     assert measure_records(records, qty=1, gpus=(G1,)).intervals == (
