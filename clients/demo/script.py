@@ -1,13 +1,14 @@
 """The demo, chapter by chapter: reference data, agents, orders, delivery, settlement, hardware, the feed, checks."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from clients.demo import hardware, trading
 from clients.demo.actors import Actor, Registry
 from clients.demo.checks import Check, replay, run_checks
+from clients.demo.login import Login, add_ssh_key, put_on_gpus, shell_hook, take_off_gpus, why_no_shell
 from clients.demo.sites import AgentSite, Sites, own_gpus
 from clients.demo.story import DemoFailed, Story
 from clients.demo.watching import Watcher
@@ -23,6 +24,7 @@ FLEET_PERIODS_AHEAD = 4
 GATE_IN_S = 8
 BLOCK_PERIODS = 3
 UNPROVEN = "T0"
+LEAVE_BEFORE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Demo:
         self._sites = Sites(self._registry, work / "sites", exchange.data / "logs")
         self._watcher: Watcher | None = None
         self._own: OwnGpus | None = None
+        self._work, self._shell = work, shell_hook(work / "leases")
+        self._job: int | None = None
         self.checks: list[Check] = []
         self.summary: dict[str, Any] = {}
 
@@ -79,7 +83,7 @@ class Demo:
             east = self._registry.open_account("yangtze-compute", "operate", CNY="200000.00")
             west = self._registry.open_account("taihu-cloud", "operate", CNY="200000.00")
             seller = self._registry.open_account("shenzhen-surplus", "operate", "sell_hw", CNY="1000.00")
-            self._north = self._agent(east, "yangtze-01", 8, hub="CNE", price=trading.PRICE_CNY)
+            self._north = self._agent(east, "yangtze-01", 8, hub="CNE", price=trading.PRICE_CNY, hooks=self._shell)
             self._south = self._agent(west, "taihu-01", 8, hub="CNE", price="13.10")
             self._surplus = self._agent(seller, "surplus-01", 2, hub="CNS", price="13.50", whole=False)
             self._story.line("these agents read a scripted libnvidia-ml.so.1, and say so in every report")
@@ -110,20 +114,23 @@ class Demo:
         self._story.line(f"this machine's {len(names)} × {names[0]} are sold beside them, read by NVIDIA's own library")
         return OwnGpus(site, f"{grade}.CNE.F", len(names))
 
-    def _agent(self, operator: Actor, label: str, gpus: int, hub: str, price: str, whole: bool = True) -> AgentSite:
+    def _agent(
+        self, operator: Actor, label: str, gpus: int, hub: str, price: str, whole: bool = True, hooks: Any = None
+    ) -> AgentSite:
         policy = {
             "hub": hub,
             "whole_node": whole,
             "periods_ahead": self._timing.horizon_periods,
             "reserve_gpus": 0 if whole else gpus,
             "price": {"floor": price},
-        }
+        } | ({"hooks": hooks} if hooks else {})
         return self._sites.start_agent(operator, label, policy, gpus)
 
     def _trade(self) -> None:
         with self._story.chapter("trading", "Traders bid over the public REST API"):
             for name, deposit in (("alice", "50000.00"), ("bob", "50000.00"), ("carol", "50000.00"), ("dave", "0.05")):
                 self._registry.open_account(name, "trade", CNY=deposit)
+            self._key = add_ssh_key(self._registry.actors["bob"], self._work)
             alice, bob, carol, dave = (self._registry.actors[name] for name in ("alice", "bob", "carol", "dave"))
             self._periods = self._choose_periods(alice)
             first = self._periods[0].contract
@@ -189,6 +196,10 @@ class Demo:
                 f"gate closed for {first.contract}: GPUs nominated, challenge passed, lease hook ran",
                 f"bob gets in at {access['endpoint']} on {len(access['gpus'])} GPUs",
             )
+            self._log_in(bob, access)
+            self._sleep_until(first.end - LEAVE_BEFORE, "the last moments of bob's hour")
+            if self._job is not None:
+                take_off_gpus(self._north, self._job)
             self._sleep_until(second.start + (second.end - second.start) / 2, "the middle of the second period")
             lose_gpu(self._south.scenario, 3)
             self._story.line("taihu-01 loses GPU 3 in mid-delivery (XID 79)")
@@ -197,6 +208,17 @@ class Demo:
             sites = len(self._played) + len(self._shown()) + 1
             self._story.wait_for("every site to be proven", lambda: self._proven(sites), 300)
             self._story.line(f"{sites} sites are proven; {self._open_asks()} hour books have asks, posted by agents")
+
+    def _log_in(self, buyer: Actor, access: dict[str, Any]) -> None:
+        """Lets a buyer in by ssh; what he runs there shows on the GPUs, and is what the meter calls used."""
+        if self._shell is None:
+            self._story.line(f"left out: nobody logs in by ssh, since {why_no_shell()}")
+            return
+        login = Login(buyer, access["position_id"], self._key)
+        who = login.run("echo $USER@$(hostname), $HOURBOOK_LEASE_ID, $(ls -A / | wc -l) folders to see")
+        self._job = login.start_job()
+        put_on_gpus(self._north, self._job, access["gpus"])
+        self._story.line(f"bob logs in by hourbook ssh: {who}; his job is process {self._job} of the machine")
 
     def _settle(self) -> None:
         with self._story.chapter("settlement", "Only what was delivered is paid"):
@@ -209,6 +231,8 @@ class Demo:
                     self._story.lines(receipt_line(receipt), *self._shortfalls(buyer, receipt))
                     if used_gpu_s := receipt["used_gpu_s"]:
                         self._story.line(f"       {buyer.account}'s own process was on it for {used_gpu_s} GPU-s")
+            if self._job is not None and not any(each["used_gpu_s"] for each in self._receipts(buyers[:1])):
+                raise DemoFailed("the job that bob ran by ssh should have been metered as his")
             partial = [each for each in self._receipts(buyers) if each["delivered_gpu_s"] < each["contracted_gpu_s"]]
             if not partial:
                 raise DemoFailed("the lost GPU should have shortened a delivery")
