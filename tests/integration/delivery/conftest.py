@@ -20,7 +20,7 @@ from infra.topics import create_topics
 from schemas.accounts import ApiKeySet
 from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.events import EVENT, AnyEvent
-from schemas.ids import contract_name, contract_start_s
+from schemas.ids import contract_name, contract_start_s, product_of
 from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
 from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, TOPICS
 from schemas.venue import Credit, SetProductState, VenueCommand
@@ -38,6 +38,7 @@ from tests.fixtures.node_agent import PlayedAgent
 PERIOD_S = 6
 TIMES = {"period_s": PERIOD_S, "gate_lead_s": 6, "grace_s": 2, "horizon_periods": 12, "final_after_s": 600}
 PRICE_MICROS = 12_840_000
+INTERRUPTIBLE = PRODUCT.removesuffix("F") + "I"
 RICH_MICROS = 1_000_000_000_000
 
 
@@ -136,17 +137,17 @@ class Venue:
         events = await self.events("node_liveness_changed")
         return any(event.node == node_id and event.alive for event in events)
 
-    def contracts(self, periods: int, ahead_s: float = 8) -> list[str]:
+    def contracts(self, periods: int, ahead_s: float = 8, product: str = PRODUCT) -> list[str]:
         """Consecutive contracts, the first of which starts at least so many seconds from now."""
         start_s = (int(time.time() + ahead_s) // PERIOD_S + 1) * PERIOD_S
-        return [contract_name(PRODUCT, start_s + n * PERIOD_S, PERIOD_S) for n in range(periods)]
+        return [contract_name(product, start_s + n * PERIOD_S, PERIOD_S) for n in range(periods)]
 
     async def offer(self, account: str, node: TestNode, contracts: list[str], gpus: int) -> None:
         """Posts a node's capacity over contracts."""
         first_s, last_s = contract_start_s(contracts[0]), contract_start_s(contracts[-1])
         order = PostCapacity(
             **self._next(account),
-            product=PRODUCT,
+            product=product_of(contracts[0]),
             node=node.node_id,
             gpus=gpus,
             from_s=first_s,
@@ -255,7 +256,8 @@ async def open_venue(kafka: str, database_url: str, folder: Path) -> AsyncIterat
     """Logs with a product of short periods, and a matching service; delivery does not run yet."""
     log = CommandLog(kafka, folder / "keys")
     await log.append(genesis_command(log.keys_dir).canonical())
-    await log.send("admin", terms(**TIMES), SetProductState(product=None, state="OPEN", reason="start"))
+    products = terms(**TIMES), terms(INTERRUPTIBLE, **TIMES)
+    await log.send("admin", *products, SetProductState(product=None, state="OPEN", reason="start"))
     shared = {"kafka": kafka, "data": folder}
     settings = Settings(
         **shared, database_url=database_url, delivery_port=free_port(), challenge_n=32, signature_window_ms=60_000

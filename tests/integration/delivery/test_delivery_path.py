@@ -21,7 +21,7 @@ from services.delivery.meter import measure
 from services.kit.keys import signature_holds
 from tests.fixtures.delivery import TestNode, gpu_uuid
 from tests.fixtures.node_agent import HOST_KEY, PlayedAgent
-from tests.integration.delivery.conftest import PERIOD_S, PRICE_MICROS, Venue
+from tests.integration.delivery.conftest import INTERRUPTIBLE, PERIOD_S, PRICE_MICROS, Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -205,6 +205,36 @@ async def test_what_was_resold_is_leased_to_its_new_buyer_and_billed_to_him(venu
     assert [receipt["buyer"] for receipt in receipts] == ["first-9", "second-9"]
     assert len({gpu for receipt in receipts for gpu in receipt["gpus"]}) == 2
     assert all(each.delivered_gpu_s > 0 for each in settled)
+
+
+async def test_interruptible_gpus_are_taken_back_with_notice_or_cost_the_damages_of_one_that_is_lost(
+    venue: Venue,
+):  # M19
+    nodes = [TestNode(seed=seed, gpus=gpus_of(seed, 2)) for seed in (10, 11)]
+    buyer, ops = await venue.join("buyer-10", "read", "trade"), await venue.join("ops-10", "operate")
+    async with venue.site("ops-10", nodes[0]) as kept, venue.site("ops-10", nodes[1]) as losing:
+        (contract,) = venue.contracts(1, ahead_s=12, product=INTERRUPTIBLE)
+        for node in nodes:
+            await venue.offer("ops-10", node, [contract], 2)
+            await venue.buy("buyer-10", contract, 2)
+        start_s = max([await venue.leased(agent) for agent in (kept, losing)])
+        await venue.sleep_until(start_s + 1)
+        losing.facts = lambda uuid: {"present": False} if uuid == nodes[1].gpus[1] else {}
+        trades = {event.node: event.position_id for event in await venue.events("trade") if event.buyer == "buyer-10"}
+        position_id, taken = trades[nodes[0].node_id], nodes[0].gpus[1]
+        form = {"position_id": position_id, "gpus": [taken]}
+        answer = await ops.post(f"/v1/nodes/{nodes[0].node_id}/recalls", json=form)
+        recall = answer.json()
+        assert (answer.status_code, recall["gpus"], recall["noticed"]) == (201, [taken], True)
+        shown = (await buyer.get(f"/v1/positions/{position_id}/access")).json()["recalls"]
+        assert [(each["gpus"], each["from_ms"]) for each in shown] == [([taken], recall["from_ms"])]
+        by_node = {event.node: event for event in await venue.settled("buyer-10", 2)}
+    recalled, lost = by_node[nodes[0].node_id], by_node[nodes[1].node_id]
+    assert PERIOD_S <= recalled.delivered_gpu_s < 2 * PERIOD_S
+    assert PERIOD_S <= lost.delivered_gpu_s < 2 * PERIOD_S
+    assert (recalled.damages_micros, lost.damages_micros) == (0, min(lost.bond_micros, 120 * PRICE_MICROS // 3600))
+    told = [event.recall_id for event in await venue.delivery_events() if event.type == "gpus_recalled"]
+    assert told == [recall["recall_id"]]
 
 
 async def test_maintenance_is_declared_by_the_nodes_account_and_shown_to_everyone(venue: Venue):

@@ -137,7 +137,7 @@ async def test_a25_a_replaced_gpu_is_told_by_the_nodes_key_and_the_old_one_is_fr
 
     node.gpus = (kept, fresh)
     for _ in range(3):
-        answer = (await venue.http.post(f"/v1/nodes/{node.node_id}/reports", content=agent.make_report().canonical()))
+        answer = await venue.http.post(f"/v1/nodes/{node.node_id}/reports", content=agent.make_report().canonical())
         if "next_nonce" in answer.json():
             agent.nonce, agent.nonce_used = answer.json()["next_nonce"], False
 
