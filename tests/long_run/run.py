@@ -133,8 +133,9 @@ class LongRun:
             self._machines.append(machine)
             machine.prepare()
         deadline = time.monotonic() + READY_WITHIN_S
-        while not all(self._has_asks(machine) for machine in self._machines):
-            assert time.monotonic() < deadline, "not every machine came to sell; its log says why"
+        while waiting := [machine for machine in self._machines if not self._has_asks(machine)]:
+            logs = ", ".join(f"{machine.label}: {machine.log.read_text()[-300:]!r}" for machine in waiting)
+            assert time.monotonic() < deadline, f"these machines never came to sell: {logs}"
             time.sleep(1)
 
     def _has_asks(self, machine: Machine) -> bool:

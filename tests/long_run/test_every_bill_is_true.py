@@ -14,6 +14,7 @@ from tests.long_run.run import LongRun
 SKIPPED_SHARE_MAX = 0.25
 
 
+@pytest.mark.timeout(0)  # it bounds each of its waits itself
 def test_no_honest_party_loses_by_what_it_did_not_do(
     servers_folder: Path,
     pytestconfig: pytest.Config,
