@@ -9,6 +9,7 @@ from tests.fixtures.delivery import TestNode, gpu_uuid
 from tests.integration.delivery.conftest import PERIOD_S, PRICE_MICROS, Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JSON = {"Content-Type": "application/json"}
 
 
 def paid(receipt: dict) -> int:
@@ -71,8 +72,10 @@ async def test_a_dispute_is_decided_by_rules_or_by_inputs_and_never_by_a_strange
     signed = node.sign(NodeDispute, **message)
     forged = signed.model_copy(update={"reason": "other"})
     by_agent = f"/v1/nodes/{node.node_id}/disputes"
-    assert (await venue.http.post(by_agent, content=forged.canonical())).json()["code"] == "bad_node_signature"
-    assert (await venue.http.post(by_agent, content=signed.canonical())).status_code == 201
+    assert (await venue.http.post(by_agent, content=forged.canonical(), headers=JSON)).json()[
+        "code"
+    ] == "bad_node_signature"
+    assert (await venue.http.post(by_agent, content=signed.canonical(), headers=JSON)).status_code == 201
     ruled = await venue.wait_for(lambda: decided(f"d-{second}-operator"))
     assert ruled["decided_by"] == "rules"
 
