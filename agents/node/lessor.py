@@ -59,7 +59,7 @@ class Lessor:
             if now >= self._retry_at.setdefault(lease_id, now + pause_s) and self._take(lease_id):
                 del self._retry_at[lease_id]
                 work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
-        for lease_id in self.book.overdue(_wall_ms()):
+        for lease_id in self.book.overdue(self._delivery.clock.now_ms()):
             if self._take(lease_id):
                 work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
         return work

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from agents.node.clock import VenueClock, mono_ms
 from agents.node.hooks.record import StartRecord
 from agents.node.identity import Identity
 from agents.node.leases import LeaseBook
@@ -36,6 +37,7 @@ class Venue:
 
     def __init__(self) -> None:
         self.answers, self.error = [], None
+        self.clock = VenueClock()
 
     async def answer_lease(self, result) -> None:
         if self.error:
@@ -166,6 +168,14 @@ async def test_a_lease_whose_time_passed_while_it_opened_is_closed_without_being
     assert lessor.book.leased_gpus() == frozenset(LEASE.gpu_uuids)
     await go(lessor.due())
     assert lessor.book.leased_gpus() == frozenset()
+
+
+async def test_a_wall_clock_that_jumps_ahead_ends_no_lease_that_is_opening(tmp_path):
+    venue = Venue()
+    venue.clock.observe(LEASE.ends_ms - 10_000, sent_ms=mono_ms(), received_ms=mono_ms())
+    lessor = lessor_of(tmp_path, Policy(), venue)
+    lessor.book.begin(LEASE)
+    assert lessor.due() == []
 
 
 async def test_readings_say_whose_every_process_is(tmp_path):
