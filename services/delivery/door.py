@@ -1,7 +1,7 @@
 """The venue tries the door of running leases: who answers there by SSH, and is it the server that the hook named?
 
 Only addresses that the settings allow are tried, and a name is resolved once: nobody makes the venue look around in
-somebody's inner network. A lease whose hook named no host key is not tried; `hourbook ssh` does not enter it either.
+somebody's inner network. Where the hook named no host key any SSH server will do; `hourbook ssh` enters none such.
 """
 
 import asyncio
@@ -76,13 +76,15 @@ async def _ask(host: str, port: int, host_key: str, private_too: bool) -> str:
         raise NotTried(f"{address} may not be tried")
     kind = host_key.partition(" ")[0]
     try:
-        key = await asyncssh.get_server_host_key(address, port, config=None, server_host_key_algs=[kind])
+        key = await asyncssh.get_server_host_key(
+            address, port, config=None, server_host_key_algs=[kind] if kind else ()
+        )
     except asyncssh.Error as error:
-        return f"no SSH server with a {kind} key answers: {error}"[:200]
+        return f"no SSH server with a {kind or 'readable'} key answers: {error}"[:200]
     except (OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"[:200]
     shown = " ".join(key.export_public_key().decode().split()[:2]) if key else ""
-    return REACHED if shown == host_key else "another host key answers"
+    return REACHED if shown and host_key in ("", shown) else "another host key answers"
 
 
 def unreachable_spans(probes: Sequence[Probe], end_ms: int, grace_ms: int) -> list[Span]:
@@ -137,7 +139,7 @@ class DoorWatch:
         due = [row for row in rows if self._due_ms.get(row["lease_id"], 0) <= time_ms]
         for row in due:
             spread = self._random.uniform(1 - JITTER, 1 + JITTER)
-            self._due_ms[row["lease_id"]] = time_ms + spread * self._settings.door_interval_ms
+            self._due_ms[row["lease_id"]] = time_ms + spread * self._settings.door_pause_ms(row["period_ms"])
         turns = asyncio.Semaphore(DOORS_AT_ONCE)
         found = await asyncio.gather(*(self._try(row, turns) for row in due))
         await self._keep([(row, probe) for row, probe in zip(due, found, strict=True) if probe is not None])

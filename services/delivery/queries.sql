@@ -566,8 +566,9 @@ insert into access_wish values ($1, $2, $3, $4)
 on conflict (position_id) do update set key_ids = excluded.key_ids, image = excluded.image, script = excluded.script;
 
 -- name: leases_with_doors
-select lease_id, node_id, endpoint, host_key from lease
-where state = 'started' and host_key <> '' and endpoint like 'ssh://%' and ends_ms > $1 order by lease_id;
+select l.lease_id, l.node_id, l.endpoint, l.host_key, p.period_ms
+from lease l join position s on s.position_id = l.position_ids[1] join product p on p.product = s.product
+where l.state = 'started' and l.endpoint like 'ssh://%' and l.ends_ms > $1 order by l.lease_id;
 
 -- name: insert_door_probe
 insert into door_probe values ($1, $2, $3, $4) on conflict do nothing;

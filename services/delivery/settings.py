@@ -10,6 +10,7 @@ from services.delivery.challenges import ChallengeRules
 from services.delivery.reports import ReportLimits
 from services.kit.settings import Settings as KitSettings
 
+HOUR_MS = 3_600_000
 GRACES_PER_PERIOD = 120
 NOTICES_PER_PERIOD = 30  # 120 s of an hour
 
@@ -61,6 +62,7 @@ class Settings(KitSettings):
     door_interval_ms: Annotated[int, Field(ge=1_000)] = 60_000
     door_timeout_ms: Annotated[int, Field(ge=100)] = 10_000
     door_grace_ms: Annotated[int, Field(ge=0)] = 120_000
+    door_grace_ms_min: Annotated[int, Field(ge=0)] = 3_000
     door_private_addresses: bool | None = None
     ssh_keys_max: Annotated[int, Field(ge=1, le=SSH_KEYS_PER_LEASE_MAX)] = 16
 
@@ -87,6 +89,14 @@ class Settings(KitSettings):
     def opening_grace_ms(self, period_ms: int) -> int:
         """Returns how long the opening of a lease may take at nobody's expense."""
         return min(self.opening_grace_ms_max, max(self.opening_grace_ms_min, period_ms // GRACES_PER_PERIOD))
+
+    def door_pause_ms(self, period_ms: int) -> int:
+        """Returns how far two tries at a lease's door lie apart on average: a minute of an hour, a second at least."""
+        return max(1_000, min(self.door_interval_ms, self.door_interval_ms * period_ms // HOUR_MS))
+
+    def shut_door_ms(self, period_ms: int) -> int:
+        """Returns how long a door may be shut before that time is not delivered: two minutes of an hour."""
+        return max(self.door_grace_ms_min, min(self.door_grace_ms, self.door_grace_ms * period_ms // HOUR_MS))
 
     @property
     def tries_private_doors(self) -> bool:

@@ -107,7 +107,7 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
     """Measures a position on everything that is known now. `row` is one of `positions_to_settle`."""
     lease_row, period_ms = await store.row("find_lease", row["lease_id"]), row["period_ms"]
     lease = None if lease_row is None else lease_of(lease_row)
-    limits = settings.limits(period_ms)
+    limits, shut_ms = settings.limits(period_ms), settings.shut_door_ms(period_ms)
     # From the gate on, where the venue's own record of faults was asked last: what came since then lasts (M21).
     gate_ms = min(row["start_ms"], row["offered_ms"] or row["start_ms"])
     since_ms, raws = gate_ms - 4 * limits.gap_ms_max, []
@@ -136,7 +136,7 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
         "recalls": await recalls_of(store, row["position_id"]),
         "unreachable": tuple(
             ShutDoor(start_ms=start_ms, end_ms=end_ms)
-            for start_ms, end_ms in await unreachable_in(store, row["lease_id"], row["end_ms"], settings.door_grace_ms)
+            for start_ms, end_ms in await unreachable_in(store, row["lease_id"], row["end_ms"], shut_ms)
         ),
     } | await _inputs_of_arbiter(store, row["position_id"])
     renter = await store.rows("renter_reports", row["lease_id"], since_ms)

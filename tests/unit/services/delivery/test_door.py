@@ -8,6 +8,7 @@ import pytest
 from schemas.delivery import ShutDoor
 from services.delivery.door import NotTried, Probe, allowed, try_door, unreachable_spans
 from services.delivery.meter import measure
+from services.delivery.settings import Settings
 from tests.fixtures.delivery import TestNode
 from tests.unit.services.delivery.test_meter import END_MS, G1, START_MS, every_step, honest_records, inputs_for
 
@@ -62,6 +63,9 @@ async def test_a_door_is_open_where_the_named_server_answers_and_shut_for_every_
             )
         ]
         assert reasons[:3] == ["", "", "another host key answers"]
+        assert await try_door(f"ssh://lease-1@127.0.0.1:{port}", "", True, 1) == "", (
+            "no key named: any SSH server will do"
+        )
         assert [words in reason for words, reason in zip(REASONS, reasons[3:], strict=True)] == [True] * 4, reasons
         for endpoint in (f"ssh://a@127.0.0.1:{port}", "https://a", "ssh://a@10.0.0.1:22"):
             with pytest.raises(NotTried):
@@ -97,3 +101,12 @@ def test_while_the_door_was_shut_nothing_was_delivered_whatever_the_reports_say(
     outcome = measure(inputs, records)
     assert outcome.delivered_gpu_s == (END_MS - START_MS) // 1000 - 50
     assert {each.reason for each in outcome.intervals if not each.conforming} == {"unreachable"}
+
+
+@pytest.mark.parametrize(
+    "period_s, pause_ms, grace_ms",
+    [(3_600, 60_000, 120_000), (60, 1_000, 3_000), (20, 1_000, 3_000), (86_400, 60_000, 120_000)],
+)
+def test_how_often_a_door_is_tried_and_how_long_it_may_be_shut_scale_with_the_period(period_s, pause_ms, grace_ms):
+    settings = Settings()
+    assert (settings.door_pause_ms(period_s * 1000), settings.shut_door_ms(period_s * 1000)) == (pause_ms, grace_ms)
