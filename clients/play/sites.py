@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients.demo.actors import Registry
+from clients.demo.login import shell_hook
 from clients.demo.sites import AgentSite, Sites
 from clients.play.accidents import Accident
 from clients.play.chance import WAVE_MAX, wave
@@ -57,6 +58,7 @@ class PlayedSites:
         self._registry, self._sites = registry, sites
         self._live: dict[str, AgentSite] = {}
         self._built = Counter(path.name.rpartition("-")[0] for path in folder.glob("*-*"))  # by an earlier play too
+        self._hooks = shell_hook(folder / "leases")  # where this machine has what it needs, buyers get in by SSH
         self._hurt: set[str] = set()
         self.stalls: list[Stall] = []
 
@@ -113,6 +115,7 @@ class PlayedSites:
         _, hub, price = next(row for row in LIVE if row[0] == label)
         self._built[label] += 1
         policy = {"hub": hub, "periods_ahead": PERIODS_AHEAD, "extend_by": 4, "price": {"floor": price}}
+        policy |= {"hooks": self._hooks} if self._hooks else {}
         operator = self._registry.actors[label]
         self._live[label] = self._sites.start_agent(operator, self._folder(label), policy, LIVE_GPUS)
 

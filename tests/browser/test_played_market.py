@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
+import asyncssh
 import pytest
 from playwright.async_api import expect
 
+from clients.demo.login import why_no_shell
 from infra.places import REPOSITORY
 from tests.fixtures.played_market import MINUTE, READY, played_market
 
@@ -19,6 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PERIOD_S, SITES = 30, 16
 CALM_SEED = 17  # no accident in its first ten minutes, so that a newcomer's delivery is whole
 SHARE_MAX_PERCENT = 25
+LIVE_PRODUCT = "H100SXM80.CNW.F"  # of a site with an agent of its own, and so with the hook that serves SSH
+NOT_BEGUN = 4  # exit status of `hourbook ssh` before the door opens
 IMAGE_BYTES, PICTURE_MS = (20_000, 250_000), 90_000
 # Where the README's pictures go; elsewhere a test leaves nothing behind.
 IMAGES = REPOSITORY / "docs" / "images" if os.environ.get("HOURBOOK_WRITE_IMAGES") else None
@@ -84,6 +89,29 @@ def test_a_newcomer_joins_buys_his_first_period_gets_in_and_sees_the_bill(played
     assert all(990 < total <= 1_000 for total in balances.values()), "joining again credits nothing again"
 
 
+def test_a_buyer_of_a_live_site_gets_in_by_ssh_with_a_key_of_his_own(played, tmp_path):
+    if why := why_no_shell():
+        pytest.skip(f"no sandbox for the shell hook here: {why}")
+    played.run("join", "trinity")
+    private = asyncssh.generate_private_key("ssh-ed25519")
+    key = tmp_path / "key"
+    key.touch(mode=0o600)
+    key.write_bytes(private.export_private_key())
+    (tmp_path / "key.pub").write_bytes(private.export_public_key())
+    played.run("ssh-keys", "add", str(tmp_path / "key.pub"), "--key", "trinity")
+    rows = played.run("contracts", LIVE_PRODUCT)
+    contract = next(row["contract"] for row in rows if row["state"] == "OPEN" and seconds_to_gate(row) > 5)
+    order = played.run("order", "place", contract, "buy", "1", "--price", "99.00", "--key", "trinity")["order"]
+    assert order["status"] == "filled"
+    (position,) = played.run("positions", "--key", "trinity")
+    command = [sys.executable, "-m", "clients.cli", "ssh", str(position["position_id"]), "-i", str(key)]
+    command += ["--key", "trinity", "--", "echo in; ls /; id -un"]
+    first = subprocess.run(command, cwd=REPOSITORY, env=played.environment, capture_output=True, text=True)
+    assert first.returncode in (NOT_BEGUN, 0), first.stderr
+    entered = wait_for(lambda: entered_by(command, played.environment), 3 * PERIOD_S + 90)
+    assert entered.splitlines()[0] == "in"
+
+
 async def test_the_pictures_of_the_readme_are_of_this_market(lively, tmp_path):
     folder = IMAGES or tmp_path
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,6 +146,17 @@ def try_access(played, number: int) -> dict | None:
     except AssertionError:
         return None
     return found if found.get("endpoint") else None
+
+
+def entered_by(command: list[str], environment: dict[str, str]) -> str | None:
+    """What the session printed, once the door is open."""
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode in (NOT_BEGUN, 0), done.stderr
+    return done.stdout if done.returncode == 0 else None
+
+
+def seconds_to_gate(row: dict) -> float:
+    return datetime.fromisoformat(row["gate"]).timestamp() - time.time()
 
 
 def wait_for(condition, within_s: float):
