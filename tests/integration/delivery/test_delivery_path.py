@@ -34,7 +34,7 @@ async def test_a_block_is_delivered_whole_by_one_lease_and_its_receipts_can_be_r
     alice, ops = await venue.join("alice", "read", "trade"), await venue.join("ops", "read", "operate")
     node = TestNode(seed=1, gpus=gpus_of(1, 4))
     async with venue.site("ops", node) as agent:
-        contracts = venue.contracts(2)
+        contracts = venue.contracts(2, ahead_s=16)  # what the buyer wishes for has to come before the gate
         await venue.offer("ops", node, contracts, 4)
         await venue.buy_block("alice", contracts, 3)
         position_id = await venue.wait_for(lambda: position_of(venue, "alice"))
@@ -47,7 +47,7 @@ async def test_a_block_is_delivered_whole_by_one_lease_and_its_receipts_can_be_r
             answer = await alice.get(f"/v1/positions/{position_id}/access")
             return answer.json() if answer.status_code == 200 and answer.json()["state"] == "started" else None
 
-        opened = await venue.wait_for(access, 40)
+        opened = await venue.wait_for(access, 60)
         lease_id = f"lease-{position_id}"
         assert (opened["endpoint"], opened["credential"]) == (f"ssh://{node.node_id}.test:22", f"secret-of-{lease_id}")
         assert (opened["host"], opened["port"], opened["host_key"]) == (f"{node.node_id}.test", 22, HOST_KEY)

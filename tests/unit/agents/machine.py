@@ -1,6 +1,7 @@
 """A node's machine: its files, its GPUs by the stand-in library, the agent as a process, and a venue over a socket."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -79,8 +80,14 @@ class Machine:
 
     def run(self, *command: str) -> subprocess.Popen:
         """Runs any program where the agent would run."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": _heed_signals}
         return subprocess.Popen(command, env=self._environment, cwd=ROOT, text=True, **pipes)
+
+
+def _heed_signals() -> None:
+    """Undoes what a shell's `&` or nohup passes on to the tests: an agent ignores what its starter ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait(condition, process: subprocess.Popen) -> None:
