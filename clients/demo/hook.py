@@ -15,13 +15,13 @@ TENANT = Path(__file__).with_name("tenant.py")
 
 
 def main() -> None:
-    """Answers the agent: where the buyer gets in and with what; at the end nothing."""
+    """Answers the agent; at the end nothing. A played site has no door, and says so: nobody can enter `played://`."""
     lease, tenants = os.environ.get(LEASE_VARIABLE, "lease"), os.environ.get(TENANTS_VARIABLE)
     note = Path(tenants) / f"{lease}.pid" if tenants else None
     if sys.argv[1] == "start":
         if note and not note.exists():
             note.write_text(str(start_tenant()))
-        print(json.dumps({"endpoint": f"ssh://{lease}@127.0.0.1:2222", "credential": secrets.token_urlsafe(24)}))
+        print(json.dumps({"endpoint": f"played://{lease}", "credential": secrets.token_urlsafe(24)}))
     elif note and note.exists():
         with suppress(ProcessLookupError):  # the buyer's process may have ended by itself
             os.kill(int(note.read_text()), signal.SIGTERM)

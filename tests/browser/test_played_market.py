@@ -78,7 +78,7 @@ def test_a_newcomer_joins_buys_his_first_period_gets_in_and_sees_the_bill(played
     (position,) = played.run("positions", "--key", "neo")
     number = position["position_id"]
     access = wait_for(lambda: try_access(played, number), 3 * PERIOD_S + 60)
-    assert access["endpoint"].startswith("ssh://") and len(access["gpus"]) == offer["qty"]
+    assert access["endpoint"] and len(access["gpus"]) == offer["qty"]
     receipt = wait_for(lambda: played.run("receipts", "--key", "neo"), 4 * PERIOD_S + 60)[0]
     assert receipt["position_id"] == number
     assert receipt["delivered_gpu_s"] == receipt["contracted_gpu_s"] == offer["qty"] * PERIOD_S
