@@ -25,8 +25,8 @@ log = logging.getLogger("hourbook.agent")
 class Lease:
     """One lease on this node.
 
-    `start` is None where only its end is known. After the end `swept` says that its GPUs were seen empty since;
-    `stop_failures` counts stop hooks that failed in a row.
+    `start` is None where only its end is known. After the end `unswept` names the GPUs that were not seen
+    empty since; `stop_failures` counts stop hooks that failed in a row.
     """
 
     state: State
@@ -34,15 +34,15 @@ class Lease:
     start_outcome: HookOutcome | None = None
     stop_outcome: HookOutcome | None = None
     stop_failures: int = 0
-    swept: bool = True
     gpu_uuids: tuple[str, ...] = field(default=())
+    unswept: tuple[str, ...] = ()
 
     def stored(self) -> dict[str, Any]:
         """Return the lease as JSON can keep it."""
         outcomes = {"start_outcome": self.start_outcome, "stop_outcome": self.stop_outcome}
         kept = {name: outcome.stored() for name, outcome in outcomes.items() if outcome is not None}
         start = None if self.start is None else self.start.model_dump(mode="json")
-        plain = {"state": self.state, "stop_failures": self.stop_failures, "swept": self.swept}
+        plain = {"state": self.state, "stop_failures": self.stop_failures, "unswept": list(self.unswept)}
         return plain | {"start": start, "gpu_uuids": list(self.gpu_uuids)} | kept
 
     @classmethod
@@ -64,7 +64,10 @@ class Lease:
         restored = cls(document["state"], lease, gpu_uuids=named, **outcomes)
         failures = document.get("stop_failures", 0)
         restored.stop_failures = failures if isinstance(failures, int) else 0
-        restored.swept = document.get("swept", True) is True
+        unswept = document.get("unswept")
+        if not isinstance(unswept, list):
+            unswept = [] if document.get("swept", True) is True else restored.gpu_uuids
+        restored.unswept = tuple(uuid for uuid in restored.gpu_uuids if uuid in unswept)
         if restored.start_outcome is not None and restored.start_outcome.detail == UNREADABLE:
             restored.state = "failed" if restored.state == "live" else restored.state
         return restored
@@ -100,7 +103,7 @@ class LeaseBook:
 
     def unclean_gpus(self) -> frozenset[str]:
         """Return the GPUs that no buyer may get yet: their last one's end failed, or they were not seen empty since."""
-        return self._gpus(_is_unclean) - self.leased_gpus()
+        return frozenset(uuid for lease in self._leases.values() for uuid in _unclean(lease)) - self.leased_gpus()
 
     def outcome(self, lease_id: str, action: str) -> HookOutcome | None:
         """Return what the hook answered, where it has run."""
@@ -110,7 +113,7 @@ class LeaseBook:
     def may_open(self, lease: LeaseStart) -> bool:
         """Tell whether the start hook may run: never while another has one of the GPUs, or has not left it clean."""
         others = (other for lease_id, other in self._leases.items() if lease_id != lease.lease_id)
-        taken = (other.gpu_uuids for other in others if other.state in HOLDING or _is_unclean(other))
+        taken = (other.gpu_uuids if other.state in HOLDING else _unclean(other) for other in others)
         return not any(uuid in lease.gpu_uuids for uuids in taken for uuid in uuids)
 
     def begin(self, lease: LeaseStart) -> None:
@@ -134,7 +137,7 @@ class LeaseBook:
         lease = self._leases.setdefault(lease_id, Lease("closed"))
         lease.state, lease.start_outcome, lease.stop_outcome = "closed", None, outcome
         lease.stop_failures = 0 if outcome.ok else lease.stop_failures + 1
-        lease.swept = False
+        lease.unswept = lease.gpu_uuids
         self._save()
 
     def stop_failures(self) -> dict[str, int]:
@@ -152,18 +155,19 @@ class LeaseBook:
     def sweep(self, readings: tuple[GpuReading, ...], memory_mib_max: int) -> None:
         """Take down which ended leases' GPUs are seen empty; one that is gone from the node needs no sweeping."""
         by_uuid = {reading.uuid: reading for reading in readings}
-        ended = [lease for lease in self._leases.values() if lease.state == "closed" and not lease.swept]
-        for lease in ended:
-            shown = [by_uuid[uuid] for uuid in lease.gpu_uuids if uuid in by_uuid]
-            lease.swept = all(_is_empty(reading, memory_mib_max) for reading in shown)
-        if any(lease.swept for lease in ended):
+        before = {lease_id: lease.unswept for lease_id, lease in self._leases.items() if lease.unswept}
+        for lease_id, unswept in before.items():
+            self._leases[lease_id].unswept = tuple(
+                uuid for uuid in unswept if uuid in by_uuid and not _is_empty(by_uuid[uuid], memory_mib_max)
+            )
+        if any(self._leases[lease_id].unswept != unswept for lease_id, unswept in before.items()):
             self._save()
 
     def forget_closed_before(self, ends_ms: int) -> None:
         """Drop leases that ended long ago and left their GPUs clean."""
         for lease_id, lease in list(self._leases.items()):
             ended_ms = lease.start.ends_ms if lease.start else 0
-            if lease.state in ("closed", "failed") and ended_ms < ends_ms and not _is_unclean(lease):
+            if lease.state in ("closed", "failed") and ended_ms < ends_ms and not _unclean(lease):
                 del self._leases[lease_id]
         self._save()
 
@@ -174,8 +178,11 @@ class LeaseBook:
         self._state.write("leases", {lease_id: lease.stored() for lease_id, lease in self._leases.items()})
 
 
-def _is_unclean(lease: Lease) -> bool:
-    return lease.state == "closed" and (lease.stop_failures > 0 or not lease.swept)
+def _unclean(lease: Lease) -> tuple[str, ...]:
+    """Return the GPUs of an ended lease that nobody may get yet: each waits for itself, not for its sisters."""
+    if lease.state != "closed":
+        return ()
+    return lease.gpu_uuids if lease.stop_failures else lease.unswept
 
 
 def _is_empty(reading: GpuReading, memory_mib_max: int) -> bool:

@@ -108,6 +108,19 @@ def test_no_buyer_gets_a_gpu_before_it_was_seen_empty_and_its_last_ones_end_has_
     assert (again.may_open(later), again.unclean_gpus()) == (True, frozenset())
 
 
+def test_a_gpu_that_was_lost_keeps_none_of_its_sisters_from_the_next_buyer(tmp_path):
+    book = LeaseBook(StateFolder(tmp_path))
+    book.begin(LEASE)
+    book.opened("lease-1", HookOutcome(True, "ssh://a"))
+    book.closed("lease-1", HookOutcome(True))
+    first, second = LEASE.gpu_uuids
+    book.sweep((reading(first), reading(second, present=False, healthy=False)), 1024)
+    again = LeaseBook(StateFolder(tmp_path))
+    assert (book.unclean_gpus(), again.unclean_gpus()) == (frozenset({second}), frozenset({second}))
+    later = LEASE.model_copy(update={"lease_id": "lease-2", "gpu_uuids": (first,)})
+    assert again.may_open(later) and not again.may_open(later.model_copy(update={"gpu_uuids": (second,)}))
+
+
 def test_old_leases_are_forgotten_and_live_ones_never(tmp_path):
     book = LeaseBook(StateFolder(tmp_path))
     for name in ("closed", "live"):
