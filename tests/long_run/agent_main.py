@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from agents.node import app, identity
+from agents.node import cli, identity
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     time.time_ns = lambda: wall_ns() + int(offset.read_text()) * 1_000_000
     time.time = lambda: time.time_ns() / 1e9
     time.monotonic_ns = lambda: mono_ns() - int(base_ns)
-    return app.main()
+    return cli.main()
 
 
 if __name__ == "__main__":

@@ -21,5 +21,5 @@ esac
 [ -e "$folder/plain.$HOURBOOK_LEASE_ID" ] && bare="env -u HOURBOOK_LEASE_ID"
 $bare sleep 900 >/dev/null 2>&1 </dev/null &
 echo $! >"$folder/tenant.$HOURBOOK_LEASE_ID"
-echo "{\"endpoint\":\"ssh://$HOURBOOK_LEASE_ID@127.0.0.1:2222\",\"pid\":$!}"
+echo "{\"endpoint\":\"played://$HOURBOOK_LEASE_ID\",\"pid\":$!}"
 note ended $!
