@@ -24,6 +24,8 @@ LIVE_GPUS = 8
 LIVE_GRADE = "H100SXM80"
 # Label, hub and price of the agents with processes of their own; 12.84 CNY is what an H100 of a server rents for.
 LIVE = (("yangtze", "CNE", "12.84"), ("taihu", "CNE", "13.10"), ("helan", "CNW", "11.90"))
+# The one whose buyers get in by SSH, where this machine has what that needs; each lease is a process of its own.
+SSH_SITE, SSH_GPUS = "helan", 2
 # How far a site's price follows the product's value, what it adds of its own, and how large a change it bothers with.
 OWN_WAVE_PERIODS, OWN_PPM, BOTHER_PPM = 12, 12_000, 6_000
 
@@ -103,7 +105,7 @@ class PlayedSites:
                 await asyncio.sleep(accident.lasts_s)
                 self._sites.start_again(site)
             else:
-                lose_gpu(site.scenario, accident.gpu)
+                lose_gpu(site.scenario, accident.gpu % _gpus_of(label))
                 await asyncio.sleep(accident.lasts_s)
                 await asyncio.to_thread(self._sites.end, site)
                 await asyncio.to_thread(self._build, label)
@@ -115,13 +117,17 @@ class PlayedSites:
         _, hub, price = next(row for row in LIVE if row[0] == label)
         self._built[label] += 1
         policy = {"hub": hub, "periods_ahead": PERIODS_AHEAD, "extend_by": 4, "price": {"floor": price}}
-        policy |= {"hooks": self._hooks} if self._hooks else {}
+        policy |= {"hooks": self._hooks} if label == SSH_SITE and self._hooks else {}
         operator = self._registry.actors[label]
-        self._live[label] = self._sites.start_agent(operator, self._folder(label), policy, LIVE_GPUS)
+        self._live[label] = self._sites.start_agent(operator, self._folder(label), policy, _gpus_of(label))
 
     def _folder(self, label: str) -> str:
         built = self._built[label]
         return f"{label}-{built}" if built else label
+
+
+def _gpus_of(label: str) -> int:
+    return SSH_GPUS if label == SSH_SITE else LIVE_GPUS
 
 
 class PriceClock:

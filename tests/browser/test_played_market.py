@@ -99,8 +99,7 @@ def test_a_buyer_of_a_live_site_gets_in_by_ssh_with_a_key_of_his_own(played, tmp
     key.write_bytes(private.export_private_key())
     (tmp_path / "key.pub").write_bytes(private.export_public_key())
     played.run("ssh-keys", "add", str(tmp_path / "key.pub"), "--key", "trinity")
-    rows = played.run("contracts", LIVE_PRODUCT)
-    contract = next(row["contract"] for row in rows if row["state"] == "OPEN" and seconds_to_gate(row) > 5)
+    contract = wait_for(lambda: offered_by_the_live_site(played), 2 * PERIOD_S + 60)
     order = played.run("order", "place", contract, "buy", "1", "--price", "99.00", "--key", "trinity")["order"]
     assert order["status"] == "filled"
     (position,) = played.run("positions", "--key", "trinity")
@@ -155,8 +154,13 @@ def entered_by(command: list[str], environment: dict[str, str]) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def seconds_to_gate(row: dict) -> float:
-    return datetime.fromisoformat(row["gate"]).timestamp() - time.time()
+def offered_by_the_live_site(played) -> str | None:
+    """The first of its contracts with an ask and some time to its gate."""
+    for row in played.run("contracts", LIVE_PRODUCT):
+        gate_in_s = datetime.fromisoformat(row["gate"]).timestamp() - time.time()
+        if row["state"] == "OPEN" and row["ask"] and gate_in_s > 5:
+            return row["contract"]
+    return None
 
 
 def wait_for(condition, within_s: float):
