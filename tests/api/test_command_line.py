@@ -70,7 +70,7 @@ def test_an_order_is_replaced_batched_timed_and_cancelled_by_the_venue(hourbook,
 
 @pytest.mark.parametrize(
     ("ruleset", "words"),
-    [(2, "the log follows ruleset 2 or a newer one already"), (3, "ruleset 3 is unknown here: the newest is 2")],
+    [(3, "the log follows ruleset 3 or a newer one already"), (4, "ruleset 4 is unknown here: the newest is 3")],
 )
 def test_a_ruleset_that_the_engine_cannot_go_on_by_is_refused_in_words(hourbook, ruleset: int, words: str):
     status, output, said = hourbook("admin", "set-ruleset", str(ruleset))
