@@ -55,7 +55,7 @@ class Settings(KitSettings):
     maintenance_ms_max: int = 7 * 86_400_000
     maintenance_windows_max: int = 64
     opening_grace_ms_max: int = 30_000
-    opening_grace_ms_min: int = 2_000
+    opening_grace_ms_min: int = 5_000
     scheduler_interval_s: float = 0.5
     move_silence_ms: int = 900_000
     delivery_page_rows_max: int = 200

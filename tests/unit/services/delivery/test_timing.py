@@ -62,7 +62,7 @@ def test_after_an_outage_of_ours_silent_nodes_get_time_to_bring_their_reports():
 
 
 @pytest.mark.parametrize(
-    ("period_s", "figures"), [(3_600, (900, 30, 120)), (60, (15, 2, 2)), (20, (5, 2, 0.666)), (3, (1, 2, 0.1))]
+    ("period_s", "figures"), [(3_600, (900, 30, 120)), (60, (15, 5, 2)), (20, (5, 5, 0.666)), (3, (1, 5, 0.1))]
 )
 def test_provisional_time_grace_of_opening_and_notice_scale_with_the_period(period_s, figures):
     settings, period_ms = Settings(), period_s * 1000
