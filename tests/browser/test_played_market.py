@@ -21,10 +21,10 @@ from tests.fixtures.played_market import MINUTE, READY, played_market
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PERIOD_S, SITES = 30, 16
 CALM_SEED = 17  # no accident in its first ten minutes, so that a newcomer's delivery is whole
-SHARE_MAX_PERCENT = 25
+SHARE_MAX_PERCENT = 35  # the play means to stay below 25 with periods of a minute; these have twice the leases
 LIVE_PRODUCT = "H100SXM80.CNW.F"  # of a site with an agent of its own, and so with the hook that serves SSH
 NOT_BEGUN = 4  # exit status of `hourbook ssh` before the door opens
-IMAGE_BYTES, PICTURE_MS = (20_000, 250_000), 90_000
+IMAGE_BYTES, PICTURE_MS = (20_000, 350_000), 90_000
 # Where the README's pictures go; elsewhere a test leaves nothing behind.
 IMAGES = REPOSITORY / "docs" / "images" if os.environ.get("HOURBOOK_WRITE_IMAGES") else None
 
