@@ -272,7 +272,10 @@ def _used(story: Story, rhythm: Rhythm, gpu: str, part: _Gpu) -> Bounds:
             last_ms = _window_start(presence.ended.first_ms, own, rhythm)
             sure.append((_window_end(presence.began.last_ms, own, rhythm), last_ms))
             first_ms = _window_start(presence.began.first_ms, own, rhythm)
-            maybe.append((first_ms, _window_end(presence.ended.last_ms, own, rhythm)))
+            # A report names every process that was seen since the one before: the window of its end may count whole.
+            until_ms = _window_end(presence.ended.last_ms, own, rhythm)
+            ended_ms = max(presence.ended.last_ms + rhythm.sampling_ms, until_ms)
+            maybe.append((first_ms, ended_ms))
     window = (story.start_ms, story.end_ms)
     least = length(without(clip(sure, *window), part.maybe_lost + part.maybe_excused))
     return Bounds(least, length(without(clip(maybe, *window), part.lost + part.excused)))

@@ -77,7 +77,7 @@ def test_a_node_that_was_there_and_never_asked_owes_nothing():
 
 def test_use_is_what_a_process_of_the_buyers_covered_of_the_delivered_time():
     here = Presence(EARLY, at(10_000), frozenset({"g0"}))
-    assert right_of(presences=(here,)).used == Bounds(6, 10)
+    assert right_of(presences=(here,)).used == Bounds(6, 13)
     assert right_of().used == Bounds(0, 0)
 
 
