@@ -52,7 +52,7 @@ async def _open_on_node(store: Store, settings: Settings, positions: Sequence[So
     gpus.sort(key=lambda gpu: bool(gpu.fitness.degraded))
     fit = [gpu.uuid for gpu in gpus if not gpu.fitness.fault and not gpu.is_listed and node.state not in BARRED]
     gate.before = await _leases_before(store, positions)
-    running = [lease_of(row) for row in await store.rows("leases_to_follow", gate.node_id)]
+    running = [lease_of(row) for row in await store.rows("leases_of_nodes", [gate.node_id])]
     gate.gpus_in_use = frozenset(
         uuid
         for lease in running

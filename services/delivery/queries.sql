@@ -127,10 +127,6 @@ order by n.node_id for update;
 -- name: insert_chain
 insert into chain values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
--- name: lock_chain
-select seq, hash, boot_id, mono_end_ms, received_ms, nonce, nonce_issued_ms, recent_nonces, queued_nonce, offset_min_ms
-from chain where node_id = $1 for update;
-
 -- name: lock_chains
 select * from chain where node_id = any($1::text[]) order by node_id for update;
 
@@ -414,16 +410,6 @@ update lease set state = 'started', access_ms = $2 where lease_id = $1;
 
 -- name: close_access
 update lease set released_ms = $2, endpoint = '', credential = null, host_key = '' where lease_id = $1;
-
--- name: leases_to_follow
-select l.*, w.image, w.script,
-       array(select k.line from ssh_key k where k.account = l.buyer and (w.key_ids is null or k.key_id = any(w.key_ids))
-             order by k.added_ms, k.key_id) as ssh_keys
-from lease l left join access_wish w on w.position_id = l.position_ids[1]
-where l.node_id = $1
-  and (l.state in ('pending', 'ready', 'started')
-       or (l.start_answered_ms is not null and l.stop_answered_ms is null))
-order by l.starts_ms, l.lease_id;
 
 -- name: overdue_leases
 select * from lease where state in ('pending', 'ready', 'started') and ends_ms <= $1 order by lease_id for update;

@@ -41,7 +41,7 @@ class ChainPlaces:
                 chain = give_nonce(chain, secrets.token_hex(32), received_ms)
             if chain != before:
                 await store.save_chain(node_id, chain)
-            rows = await store.rows("leases_to_follow", node_id)
+            rows = await store.rows("leases_of_nodes", [node_id])
         await self._publisher.published()
         return ChainReply(
             seq=chain.seq,

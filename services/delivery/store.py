@@ -187,10 +187,10 @@ class Store:
 
     async def chain(self, node_id: str) -> Chain:
         """Returns a node's chain, locked until the transaction ends."""
-        row = await self.row("lock_chain", node_id)
-        if row is None:
+        found = await self.chains([node_id])
+        if node_id not in found:
             raise UnknownNode(node_id)
-        return _chain_of(row)
+        return found[node_id]
 
     async def chains(self, node_ids: Sequence[str]) -> dict[str, Chain]:
         """Returns the chains of nodes, locked in the order of their names until the transaction ends."""
