@@ -223,11 +223,12 @@ def _reboot(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[l
 
 
 def _dark(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
-    """What the operator alone says of a dark time counts for the gap limit."""
+    """What the operator alone says counts for the gap limit, of which the venue's own outage uses up nothing."""
     start_ms, end_ms = _reach(trouble, rhythm)
     end_ms += rhythm.sampling_ms
     struck = any(other is not trouble and _touch(_reach(other, rhythm), (start_ms, end_ms)) for other in own)
-    sure = [(trouble.began.last_ms + rhythm.gap_ms, trouble.ended.first_ms)]
+    away = [_reach(other, rhythm) for other in own if other.kind == "outage"]
+    sure = after_first(without([(trouble.began.last_ms, trouble.ended.first_ms)], away), rhythm.gap_ms)
     return sure, [(start_ms if struck else start_ms + rhythm.gap_ms, end_ms)]
 
 
@@ -359,6 +360,16 @@ def without(spans: Iterable[Span], cuts: Iterable[Span]) -> list[Span]:
 def clip(spans: Iterable[Span], start_ms: int, end_ms: int) -> list[Span]:
     """Returns the parts between start and end."""
     return union((max(start, start_ms), min(end, end_ms)) for start, end in spans)
+
+
+def after_first(spans: Iterable[Span], length_ms: int) -> list[Span]:
+    """Returns what is left of spans in order behind their first so many milliseconds."""
+    left, rest_ms = [], length_ms
+    for start, end in spans:
+        if start + rest_ms < end:
+            left.append((start + rest_ms, end))
+        rest_ms = max(0, rest_ms - (end - start))
+    return left
 
 
 def length(spans: Iterable[Span]) -> int:

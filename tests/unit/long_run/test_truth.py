@@ -52,6 +52,14 @@ def test_a_dark_node_is_paid_for_the_gap_limit_alone():
     assert right.delivered.least < 20 and right.delivered.most == 17  # 2.1 s + 9 s count, 2.9 s are lost
 
 
+def test_an_outage_within_a_dark_time_uses_up_nothing_of_the_gap_limit():
+    """Nobody could have heard the node then: what its operator alone says is the rest, which is within the limit."""
+    dark, away = Trouble("dark", at(3_000), at(15_200)), Trouble("outage", at(4_000), at(7_000))
+    right = right_of(dark, away)
+    assert right_of(dark).delivered.most == 16  # 3.1 s + 9 s count, and 4.8 s after it
+    assert (right.delivered.most, right.short.least) == (20, 0)
+
+
 def test_an_outage_of_the_venue_may_be_excused_and_is_nobodys_shortfall():
     right = right_of(Trouble("outage", at(5_000), at(9_000)))
     assert right.short == Bounds(0, 0)
