@@ -15,8 +15,9 @@ from services.delivery.declarations import add_operator_routes
 from services.delivery.dispute_api import add_arbiter_routes, add_dispute_routes, add_node_dispute_route
 from services.delivery.door import DoorWatch
 from services.delivery.edge import Edge
-from services.delivery.edge_api import add_edge_routes, add_error_handlers
+from services.delivery.edge_api import ReportEndpoint, add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
+from services.delivery.hot_path import HotPath
 from services.delivery.intake import Intake
 from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
@@ -53,7 +54,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_error_handlers(app)
     directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()
     authenticator = Authenticator(directory, settings.signature_window_ms)
-    tasks.create_task(serve(app, settings.host, settings.delivery_port))
+    hot_path = HotPath(app, settings.body_bytes_max, readiness)
+    tasks.create_task(serve(hot_path, settings.host, settings.delivery_port))
     pool = await store.open_pool(settings)
     readiness.done("PostgreSQL")
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
@@ -63,7 +65,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     watch = OutageWatch(settings, effects, readiness)
     moving, intake = Moving(settings, effects, publisher), Intake(settings, effects, publisher, watch)
     edge = Edge(settings, pool, publisher, credentials, moving)
-    add_edge_routes(app, edge, intake, ChainPlaces(settings, pool, publisher), moving)
+    reports = ReportEndpoint(intake)
+    add_edge_routes(app, edge, reports, ChainPlaces(settings, pool, publisher), moving)
     add_public_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator)
     add_operator_routes(app, settings, effects, authenticator)
@@ -76,6 +79,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_node_dispute_route(app, settings, effects)
     add_renter_routes(app, settings, effects, authenticator)
     refuse_undeclared_routes(app)
+    hot_path.open(reports)
     for relay in (outbox, publisher):
         tasks.create_task(relay.run())
     tasks.create_task(intake.run())

@@ -45,33 +45,56 @@ def body_of(model: type[Model]) -> dict:
 
 async def read_body(request: Request, model: type[Message]) -> Message:
     """Reads a message strictly as JSON. Raises ProblemError `malformed_request`."""
+    return read_message(await request.body(), model)
+
+
+def read_message(body: bytes, model: type[Message]) -> Message:
+    """Reads a message strictly as JSON. Raises ProblemError `malformed_request`."""
     try:
-        return model.model_validate_json(await request.body())
+        return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise ProblemError("malformed_request", detail) from error
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Turns delivery's errors into problem documents; a database that is away is 503, to be tried again."""
+def problem_of(error: Exception) -> ProblemError | None:
+    """Returns what to tell an agent of an error; a database that is away is 503, to be tried again. None: unforeseen.
 
-    @app.exception_handler(DeliveryError)
-    async def on_refused(request: Request, error: DeliveryError) -> Response:
+    Refusals are counted.
+    """
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, DeliveryError):
         REFUSALS.labels(error.code).inc()
-        members = error.members
-        problem = ProblemError(error.code, error.detail, error.status, retryable=error.retryable, extra=members)
-        return problem_response(problem, request.state.request_id)
-
-    async def on_away(request: Request, error: Exception) -> Response:
-        problem = ProblemError("unavailable", "the database is away", retryable=True)
-        return problem_response(problem, request.state.request_id)
-
-    for kind in AWAY:
-        app.add_exception_handler(kind, on_away)
+        return ProblemError(error.code, error.detail, error.status, retryable=error.retryable, extra=error.members)
+    if isinstance(error, AWAY):
+        return ProblemError("unavailable", "the database is away", retryable=True)
+    return None
 
 
-def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake, places: ChainPlaces, moving: Moving) -> None:
+def add_error_handlers(app: FastAPI) -> None:
+    """Turns delivery's errors into problem documents."""
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        return problem_response(problem_of(error), request.state.request_id)
+
+    for kind in (DeliveryError, *AWAY):
+        app.add_exception_handler(kind, on_error)
+
+
+class ReportEndpoint:
+    """Takes a report as bytes and returns the reply's, for both ways that lead here."""
+
+    def __init__(self, intake: Intake):
+        self._intake = intake
+
+    async def take(self, node_id: str, body: bytes) -> bytes:
+        """Takes a report. Raises ProblemError, DeliveryError or one of AWAY."""
+        return (await self._intake.take(node_id, read_message(body, Report))).canonical()
+
+
+def add_edge_routes(app: FastAPI, edge: Edge, reports: ReportEndpoint, places: ChainPlaces, moving: Moving) -> None:
     """Adds what agents call."""
 
     @app.post("/v1/nodes", status_code=201, response_model=EnrolReply, openapi_extra=body_of(EnrolRequest))
@@ -83,7 +106,7 @@ def add_edge_routes(app: FastAPI, edge: Edge, intake: Intake, places: ChainPlace
     @app.post("/v1/nodes/{node_id}/reports", response_model=ReportReply, openapi_extra=body_of(Report))
     @public
     async def report(node_id: str, request: Request) -> Response:
-        return _json(await intake.take(node_id, await read_body(request, Report)))
+        return Response(await reports.take(node_id, await request.body()), media_type=JSON)
 
     @app.post("/v1/nodes/{node_id}/gpus", response_model=GpuChangeReply, openapi_extra=body_of(GpuChange))
     @public
