@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Response
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
 
 from schemas.base import Model
 from schemas.disputes import BlockEnding, DisputeDecision, DisputeForm, DisputeState, DisputeView, NodeDispute
@@ -12,6 +12,7 @@ from services.delivery import disputes, endings
 from services.delivery.dispute_rules import side_of
 from services.delivery.domain import UnknownNode
 from services.delivery.edge import BadSignature, NotThisNode
+from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.settings import Settings
 from services.delivery.store import Store
@@ -82,8 +83,9 @@ def add_arbiter_routes(app: FastAPI, settings: Settings, effects: Effects, authe
     """Adds the arbiter's decision: inputs of the meter, never an amount."""
     arbiter = Annotated[Caller, Depends(authenticator.require("arbiter"))]
 
-    @app.post("/v1/disputes/{dispute_id}/decision", response_model=DisputeView)
-    async def decide(dispute_id: Identifier, form: DisputeDecision, caller: arbiter) -> Response:
+    @app.post("/v1/disputes/{dispute_id}/decision", response_model=DisputeView, openapi_extra=body_of(DisputeDecision))
+    async def decide(dispute_id: Identifier, request: Request, caller: arbiter) -> Response:
+        form = await read_body(request, DisputeDecision)
         async with effects.transaction() as store:
             dispute = await _dispute(store, dispute_id, caller)
             if caller.account in (dispute["buyer"], dispute["operator"]):

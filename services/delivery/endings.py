@@ -20,6 +20,12 @@ class NoOutage(DeliveryError):
     code, status = "no_outage", 409
 
 
+class NothingLeft(DeliveryError):
+    """The gates of all the block's hours have passed, or it was ended before."""
+
+    code, status = "gate_closed", 409
+
+
 class UnknownBlock(DeliveryError):
     """The caller has no such block."""
 
@@ -27,10 +33,15 @@ class UnknownBlock(DeliveryError):
 
 
 async def end_block(store: Store, settings: Settings, block_id: int, account: str, now_ms: int) -> int:
-    """Asks the engine to end what is left of a block; returns the longest outage. Raises UnknownBlock or NoOutage."""
-    rows = await store.rows("positions_of_block", block_id, account)
+    """Asks the engine to end what is left of a block; returns the longest outage.
+
+    Raises UnknownBlock, NothingLeft or NoOutage.
+    """
+    rows = await store.rows("block_of_buyer", block_id, account)
     if not rows:
         raise UnknownBlock(f"you have no block {block_id}")
+    if all(row["state"] != "open" for row in rows):
+        raise NothingLeft(f"block {block_id} has no hour left whose gate is open")
     longest_ms = 0
     for row in rows:
         if row["start_ms"] < now_ms and row["gpus"]:

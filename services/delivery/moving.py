@@ -65,9 +65,7 @@ class Moving:
                 await self._tell_engine(store, node, set(removed), received_ms)
                 await store.record(node_id, GpusChanged(node_id=node_id, received_ms=received_ms, request=change))
         await self._publisher.published()
-        return GpuChangeReply(
-            node_id=node_id, gpus=tuple(sorted(wanted)), added=tuple(added), removed=tuple(removed)
-        )
+        return GpuChangeReply(node_id=node_id, gpus=tuple(sorted(wanted)), added=tuple(added), removed=tuple(removed))
 
     async def clear_way(self, node_id: str, account: str, gpus: Iterable[GpuInventory]) -> None:
         """Retires other nodes of the account that hold these GPUs, sell nothing, and have been silent for long."""

@@ -564,13 +564,13 @@ select at_ms, reachable from door_probe where lease_id = $1 order by at_ms;
 
 -- name: position_to_measure
 select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
-       coalesce((select max(r.seq) from meter_report r where r.node_id = p.node_id), 0) as meter_seq
+       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.position_id = $1;
 
--- name: positions_of_block
+-- name: block_of_buyer
 select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
-       coalesce((select max(r.seq) from meter_report r where r.node_id = p.node_id), 0) as meter_seq
+       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.block_id = $1 and p.buyer = $2 order by p.position_id;
 

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, Request, Response
 
 from schemas.base import Model
 from schemas.ids import Identifier
 from schemas.nodes import RenterReported, Report, message_hash, signing_bytes
 from schemas.renter import MeterKeyForm, PlaceRequest, RenterPlace, renter_agent
 from services.delivery.domain import BadSignature, DeliveryError, NotThisNode
+from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.reports import Chain, check_nonce, extend_chain, first_chain, give_nonce, place_report
 from services.delivery.settings import Settings
@@ -50,18 +51,20 @@ def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authen
             place = place_of(settings, lease, await chain_of(store, lease_id), now_ms())
         return Response(place.canonical(), 201 if is_new else 200, media_type=JSON)
 
-    @app.post("/v1/leases/{lease_id}/place", response_model=RenterPlace)
+    @app.post("/v1/leases/{lease_id}/place", response_model=RenterPlace, openapi_extra=body_of(PlaceRequest))
     @public
-    async def show_place(lease_id: Identifier, request: PlaceRequest) -> Response:
+    async def show_place(lease_id: Identifier, request: Request) -> Response:
+        question = await read_body(request, PlaceRequest)
         async with effects.transaction() as store:
-            lease, meter = await known_meter(store, lease_id, request)
+            lease, meter = await known_meter(store, lease_id, question)
             chain = give_nonce(_chain(meter), secrets.token_hex(32), now_ms())
             await store.run("save_renter_chain", lease_id, *astuple(chain))
         return _json(place_of(settings, lease, chain, now_ms()))
 
-    @app.post("/v1/leases/{lease_id}/reports", response_model=RenterPlace)
+    @app.post("/v1/leases/{lease_id}/reports", response_model=RenterPlace, openapi_extra=body_of(Report))
     @public
-    async def take(lease_id: Identifier, report: Report) -> Response:
+    async def take(lease_id: Identifier, request: Request) -> Response:
+        report = await read_body(request, Report)
         async with effects.transaction() as store:
             place = await take_report(store, settings, lease_id, report, now_ms())
         return _json(place)

@@ -46,6 +46,10 @@ class MigrationEdited(StoreError):
     """A migration that was applied before has other text now; write a new one instead."""
 
 
+class NameTaken(StoreError):
+    """Two statements have one name; the first would never run."""
+
+
 class DatabaseAway(StoreError):
     """PostgreSQL does not answer; whoever can wait, waits."""
 
@@ -64,10 +68,19 @@ class Position:
 
 
 def load_queries(package: str) -> SimpleNamespace:
-    """Reads `queries.sql` of a package: one attribute for each `-- name: x` block."""
-    blocks = re.split(r"^-- name: (\w+)\s*$", (files(package) / "queries.sql").read_text(), flags=re.MULTILINE)
-    pairs = zip(blocks[1::2], blocks[2::2], strict=True)
-    return SimpleNamespace(**{name: text.strip().rstrip(";") for name, text in pairs})
+    """Reads `queries.sql` of a package: one attribute for each `-- name: x` block. Raises NameTaken."""
+    return SimpleNamespace(**named_queries((files(package) / "queries.sql").read_text()))
+
+
+def named_queries(text: str) -> dict[str, str]:
+    """Returns the statements of a file by their names. Raises NameTaken for two of one name."""
+    blocks = re.split(r"^-- name: (\w+)\s*$", text, flags=re.MULTILINE)
+    found: dict[str, str] = {}
+    for name, statement in zip(blocks[1::2], blocks[2::2], strict=True):
+        if name in found:
+            raise NameTaken(name)
+        found[name] = statement.strip().rstrip(";")
+    return found
 
 
 QUERIES = load_queries("services.kit")

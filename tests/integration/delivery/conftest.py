@@ -252,21 +252,23 @@ class Venue:
 
 
 @asynccontextmanager
-async def open_venue(kafka: str, database_url: str, folder: Path) -> AsyncIterator[Venue]:
+async def open_venue(
+    kafka: str, database_url: str, folder: Path, settings_changed: dict | None = None, **terms_changed: int
+) -> AsyncIterator[Venue]:
     """Logs with a product of short periods, and a matching service; delivery does not run yet."""
     log = CommandLog(kafka, folder / "keys")
     await log.append(genesis_command(log.keys_dir).canonical())
-    products = terms(**TIMES), terms(INTERRUPTIBLE, **TIMES)
+    times = TIMES | terms_changed
+    products = terms(**times), terms(INTERRUPTIBLE, **times)
     await log.send("admin", *products, SetProductState(product=None, state="OPEN", reason="start"))
     shared = {"kafka": kafka, "data": folder}
-    settings = Settings(
-        **shared,
-        database_url=database_url,
-        delivery_port=free_port(),
-        challenge_n=32,
-        signature_window_ms=60_000,
-        door_grace_ms_min=600_000,  # nobody serves SSH where the played nodes say that they do
-    )
+    usual = {
+        "delivery_port": free_port(),
+        "challenge_n": 32,
+        "signature_window_ms": 60_000,
+        "door_grace_ms_min": 600_000,  # nobody serves SSH where the played nodes say that they do
+    }
+    settings = Settings(**shared, database_url=database_url, **usual | (settings_changed or {}))
     matching = MatchingService(MatchingSettings(**shared, matching_port=free_port()))
     venue = Venue(log, settings)
     async with in_background(matching.run):
@@ -283,13 +285,17 @@ async def quiet_venue(own_kafka, fresh_database, tmp_path: Path) -> AsyncIterato
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def venue(servers_folder: Path, database_url: str) -> AsyncIterator[Venue]:
-    """A venue with delivery that a module's tests share; each has accounts, nodes and GPUs of its own."""
+async def venue(request: pytest.FixtureRequest, servers_folder: Path, database_url: str) -> AsyncIterator[Venue]:
+    """A venue with delivery that a module's tests share; each has accounts, nodes and GPUs of its own.
+
+    A module may change its products' terms by `TERMS`, and delivery's settings by `SETTINGS`.
+    """
+    changed = (getattr(request.module, "SETTINGS", {}), getattr(request.module, "TERMS", {}))
     folder = servers_folder / uuid.uuid4().hex[:8]
     kafka = start_kafka(folder)
     await create_topics(kafka.address, TOPICS)
     url = await make_database(database_url)
-    async with open_venue(kafka.address, url, folder) as venue, venue.delivery():
+    async with open_venue(kafka.address, url, folder, changed[0], **changed[1]) as venue, venue.delivery():
         yield venue
     kafka.stop()
 
