@@ -1,6 +1,7 @@
 """Options of the long run; runs with different seeds, or from where the last one ended, add up."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--leases", type=int, default=LEASES, help=f"how many leases are judged (usually {LEASES})")
     group.addoption("--seed", type=int, default=None, help="repeats a run")
     group.addoption("--first", type=int, default=0, help="the number of the first plan, to go on or to repeat one")
+    group.addoption("--tally", type=Path, default=None, help="a file of counts: goes on with its seed where it ended")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from tests.long_run.network import Network
 from tests.long_run.outages import suffer
 from tests.long_run.plans import GPUS, plan_outage, plan_round
 from tests.long_run.round import Round, Sold
+from tests.long_run.tally import Tally
 from tests.long_run.truth import Moment, Rhythm, Trouble, judge
 from tests.long_run.verdicts import faults_of
 
@@ -75,16 +76,17 @@ class LongRun:
     leases: int
     tell: Callable[[str], None]
     complain: Callable[[str], None]
-    judged: int = 0
-    struck: int = 0
     skipped: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    kinds: Counter = field(default_factory=Counter)
+    tally: Tally = field(init=False)
     _rounds: list[tuple[Round, Thread]] = field(default_factory=list)
     _outages: list[Trouble] = field(default_factory=list)
     _outage_threads: list[Thread] = field(default_factory=list)
     _sold: int = 0
     _nets: Counter = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.seed, self.first)
 
     def play(self) -> None:
         """Sells, delivers, judges, until so many leases are judged and all money is where it belongs."""
@@ -158,7 +160,7 @@ class LongRun:
             self._begin_outage(number // AT_ONCE, start_ms)
             numbers = range(number, number + AT_ONCE - number % AT_ONCE)
             self._sell_period(numbers, start_ms)
-            number = numbers.stop
+            number = self.tally.next_plan = numbers.stop
             start_ms += PERIOD_MS
 
     def _sell_period(self, numbers: range, start_ms: int) -> None:
@@ -174,6 +176,7 @@ class LongRun:
             time.sleep(0.2)
         if self._sold < self.leases:
             self.skipped += [f"{number}: {hindrance}" for number, hindrance in waiting.items()]
+            self.tally.skipped = len(self.skipped)
 
     def _sell_one(self, number: int, start_ms: int) -> str:
         """Sells a machine's GPUs and lets its round begin; returns what stands against it, if anything does."""
@@ -223,6 +226,7 @@ class LongRun:
             time.sleep(max(0.0, (start_ms + outage.at * PERIOD_MS - now_ms()) / 1000))
             trouble = suffer(self.exchange, outage)
             self._outages.append(trouble)
+            self.tally.outages += 1
             self.complain(f"outage of {outage.program}: {trouble.ended.last_ms - trouble.began.first_ms} ms")
 
         thread = Thread(target=happen, daemon=True)
@@ -252,8 +256,8 @@ class LongRun:
             return None
 
     def _judge(self, played: Round, sold: Sold, receipt: dict | None) -> None:
-        self.judged += 1
-        self.kinds.update(accident.kind for accident in played.plan.accidents)
+        self.tally.judged += 1
+        self.tally.accidents.update({accident.kind for accident in played.plan.accidents})
         product = self._products[played.machine.product]
         if receipt is None:
             self._report(played, sold, ["there is no receipt"])
@@ -277,7 +281,7 @@ class LongRun:
             self._report(played, sold, about)
 
     def _report(self, played: Round, sold: Sold, about: list[str]) -> None:
-        self.struck += 1
+        self.tally.wrong += 1
         alone = f"./hourbook test delivery --long --seed {self.seed} --first {played.plan.number} --leases 1"
         who = f"{sold.qty} GPUs, renter {sold.renter}, {played.machine.label}"
         head = f"lease {sold.lease_id} of {played.contract} ({who})"
@@ -299,11 +303,7 @@ class LongRun:
 
     def summary(self) -> str:
         """Says how far the run is."""
-        accidents = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items()))
-        return (
-            f"seed {self.seed}: {self.judged} of {self.leases} leases judged, {self.struck} wrong; "
-            f"{len(self._outages)} outages, accidents: {accidents or 'none yet'}; {len(self.skipped)} rounds skipped"
-        )
+        return f"seed {self.seed}, {self.leases} leases from plan {self.first} on: {self.tally}"
 
 
 def _line_of(trouble: Trouble, start_ms: int) -> str:
