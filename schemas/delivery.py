@@ -418,7 +418,8 @@ class NodeReview(Model):
 class AccessView(Model):
     """GET /v1/positions/{id}/access: how the buyer gets in; for the buyer alone.
 
-    `recalls` are what the operator of an interruptible position takes back, and from when.
+    `recalls` are what the operator of an interruptible position takes back, and from when; `maintenance` was declared
+    before the trade, so that its time is paid by nobody.
     `user`, `host` and `port` are the endpoint's where it is one for SSH, and `host_key` is its server's public key.
     """
 
@@ -431,6 +432,7 @@ class AccessView(Model):
     ends_ms: Milliseconds
     gpus: tuple[GpuUuid, ...]
     recalls: tuple[Recall, ...] = ()
+    maintenance: tuple[TimeWindow, ...] = ()
     host_key: Text = ""
     user: Text = ""
     host: Text = ""

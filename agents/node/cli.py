@@ -7,14 +7,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-from agents.node import commands
+from agents.node import commands, declaring, renter
 from agents.node.app import run_agent, run_inspection
 from agents.node.config import AgentConfig
 from agents.node.ending import ExitStatus
 from agents.node.enrol import AGENT_VERSION
 from agents.node.errors import AgentError, StateInUse
 from agents.node.logs import LEVELS, set_up_logs
+from schemas.disputes import DisputeReason
 
 OLD_FORM = "--config"
 log = logging.getLogger("hourbook.agent")
@@ -44,6 +46,8 @@ def _run(options: argparse.Namespace) -> int:
         problems = commands.check(options.config)
         print("\n".join(problems) if problems else "all in order")
         return ExitStatus.MEND if problems else ExitStatus.OK
+    if options.command == "meter":
+        return ExitStatus(renter.run(options.lease, options.key, options.url))
     config = AgentConfig.load(options.config)
     match options.command:
         case "run":
@@ -56,6 +60,13 @@ def _run(options: argparse.Namespace) -> int:
             _show(asyncio.run(commands.retire(config, options.release_to)))
         case "gpus":
             _show(asyncio.run(commands.gpus(config, options.update)))
+        case "dispute":
+            evidence = declaring.evidence_of(options.evidence, options.evidence_file)
+            _show(asyncio.run(declaring.dispute(config, options.position, options.claim, evidence)))
+        case "recall":
+            _show(asyncio.run(declaring.recall(config, options.position, tuple(options.gpu), options.at)))
+        case "maintenance":
+            _show(asyncio.run(declaring.maintenance(config, options.start, options.end)))
     return ExitStatus.OK
 
 
@@ -86,7 +97,33 @@ def _parser() -> argparse.ArgumentParser:
     retire.add_argument("--release-to", metavar="ACCOUNT", help="the account that may enrol the GPUs; yours by default")
     gpus = parts.add_parser("gpus", parents=[shared], help="list the machine's GPUs beside those enrolled")
     gpus.add_argument("--update", action="store_true", help="tell the venue of GPUs that came or went")
+    _add_declarations(parts, shared)
+    _add_meter(parts)
     return parser
+
+
+def _add_declarations(parts: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    position = {"type": declaring.position_id, "metavar": "POSITION", "help": "the number of a position of this node"}
+    moment = {"type": declaring.moment_ms, "metavar": "TIME"}
+    dispute = parts.add_parser("dispute", parents=[shared], help="dispute a settled position of this node")
+    dispute.add_argument("position", **position)
+    dispute.add_argument("--claim", required=True, choices=get_args(DisputeReason), help="what is wrong with it")
+    said = dispute.add_mutually_exclusive_group()
+    said.add_argument("--evidence", default="", metavar="TEXT")
+    said.add_argument("--evidence-file", type=Path, metavar="FILE")
+    recall = parts.add_parser("recall", parents=[shared], help="take GPUs of an interruptible position back")
+    recall.add_argument("position", **position)
+    recall.add_argument("--gpu", action="append", default=[], metavar="UUID", help="this one; all by default")
+    recall.add_argument("--from", dest="at", **moment, help="from this moment on; the earliest with notice by default")
+    maintenance = parts.add_parser("maintenance", parents=[shared], help="declare maintenance of this node")
+    maintenance.add_argument("start", **moment, help="such as 2026-11-22T13:00Z, a minute from now at the earliest")
+    maintenance.add_argument("end", **moment, help="a week later at the latest")
+
+
+def _add_meter(parts: argparse._SubParsersAction) -> None:
+    meter = parts.add_parser("meter", help="the renter's own meter of a lease, inside what he rents")
+    renter.add_options(meter)
+    _add_log_options(meter)
 
 
 def _read_old(arguments: list[str]) -> argparse.Namespace:

@@ -16,6 +16,9 @@ from agents.node.errors import BadAnswer, BadConfiguration
 from agents.node.files import read_text
 from agents.node.wire import Patience, Wire, read_object
 from schemas.base import Model
+from schemas.declarations import NodeMaintenance, NodeRecall
+from schemas.delivery import MaintenanceView, RecallView
+from schemas.disputes import DisputeView, NodeDispute
 from schemas.nodes import (
     ChainReply,
     ChainRequest,
@@ -96,6 +99,18 @@ class DeliveryClient:
         path, body = f"/v1/nodes/{node_id}/retire", json.dumps({"release_to": release_to}).encode()
         headers = key.headers("POST", path, "", body, self.clock.now_ms()) | JSON_HEADERS
         await self._wire.send("POST", self._url + path, headers, body)
+
+    async def dispute(self, dispute: NodeDispute) -> DisputeView:
+        """Disputes a position of the node."""
+        return await self._post(f"/v1/nodes/{dispute.agent}/disputes", dispute, DisputeView)
+
+    async def recall(self, recall: NodeRecall) -> RecallView:
+        """Takes GPUs of an interruptible position of the node back."""
+        return await self._post(f"/v1/nodes/{recall.agent}/signed-recalls", recall, RecallView)
+
+    async def declare_maintenance(self, maintenance: NodeMaintenance) -> MaintenanceView:
+        """Declares maintenance of the node."""
+        return await self._post(f"/v1/nodes/{maintenance.agent}/signed-maintenance", maintenance, MaintenanceView)
 
     async def place_chain(self, request: ChainRequest) -> ChainReply:
         """Asks where the node's chain stands."""

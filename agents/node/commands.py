@@ -85,7 +85,9 @@ async def status(config: AgentConfig) -> dict:
     shown |= {"account": known.account, "grade": known.grade, "hub": known.hub, "gpus": list(known.gpu_uuids)}
     shown["agent"] = state.read("status")
     leases = state.read("leases") or {}
-    shown["leases"] = {name: lease.get("state") for name, lease in leases.items() if isinstance(lease, dict)}
+    known_leases = {name: lease for name, lease in leases.items() if isinstance(lease, dict)}
+    shown["leases"] = {name: lease.get("state") for name, lease in known_leases.items()}
+    shown["positions"] = {name: _positions(lease) for name, lease in known_leases.items() if _positions(lease)}
     async with httpx.AsyncClient() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
         try:
@@ -93,6 +95,12 @@ async def status(config: AgentConfig) -> dict:
         except AgentError as error:
             return shown | {"venue": str(error)}
     return shown | {"venue": {name: facts.get(name) for name in ("state", "reason", "level", "fit_gpus")}}
+
+
+def _positions(lease: dict) -> list[int]:
+    """Returns the positions that a lease, as it was kept, serves from its first hour on."""
+    start = lease.get("start")
+    return start.get("position_ids", []) if isinstance(start, dict) else []
 
 
 async def retire(config: AgentConfig, release_to: str | None) -> dict:

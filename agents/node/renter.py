@@ -6,7 +6,6 @@ by the buyer's own command line, which brings it in over his own ssh session.
 
 import argparse
 import logging
-import sys
 import time
 from pathlib import Path
 
@@ -126,16 +125,8 @@ def _follow(meter: RenterMeter, steps: int | None) -> int:
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """`hourbook-agent meter` and `hourbook meter run`."""
-    parser = argparse.ArgumentParser(prog="hourbook-agent meter", description="The renter's own meter of one lease.")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what a meter has to be told."""
     parser.add_argument("--lease", required=True, help="the lease's id, as the venue shows it")
     parser.add_argument("--key", required=True, type=Path, help="file with the meter key, 64 hex digits")
     parser.add_argument("--url", required=True, help="the venue's delivery service")
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    return run(given.lease, given.key, given.url)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,6 +12,7 @@ from clients.cli.output import Refused, show
 from clients.cli.session import Signer, address_of, columns, gateway, public
 from clients.http import key_file, result_of
 from infra.places import cache_dir, data_dir
+from schemas.disputes import DisputeReason
 
 agent = App(name="agent", help="Connect a node that sells its idle GPUs.")
 Config = Annotated[Path, Parameter(help="The agent's own TOML file; agents/node/README.md shows one.")]
@@ -171,6 +172,34 @@ def gpus(config: Config, *, update: bool = False, simulated: Simulated = 0) -> N
 def retire(config: Config, *, release_to: str | None = None) -> None:
     """End the node for good: its GPUs may be enrolled anew, by your account or the one named."""
     run_agent("retire", str(config), *(["--release-to", release_to] if release_to else []))
+
+
+@agent.command
+def dispute(
+    config: Config, position_id: int, *, claim: DisputeReason, evidence: str = "", evidence_file: Path | None = None
+) -> None:
+    """Dispute a settled position of the node, signed by the node's key."""
+    said = ["--evidence-file", str(evidence_file)] if evidence_file else [f"--evidence={evidence}"]
+    run_agent("dispute", str(config), str(position_id), "--claim", claim, *said)
+
+
+@agent.command
+def recall(
+    config: Config,
+    position_id: int,
+    *,
+    gpu: tuple[str, ...] = (),
+    at: Annotated[str | None, Parameter("--from")] = None,
+) -> None:
+    """Take GPUs of an interruptible position of the node back, signed by the node's key; all, where none is named."""
+    named = [word for uuid in gpu for word in ("--gpu", uuid)]
+    run_agent("recall", str(config), str(position_id), *named, *(["--from", at] if at else []))
+
+
+@agent.command
+def maintenance(config: Config, start: str, end: str) -> None:
+    """Declare maintenance of the node from START to END (2026-11-22T13:00Z), signed by the node's key."""
+    run_agent("maintenance", str(config), start, end)
 
 
 def stand_in(folder: Path, gpus: int) -> dict[str, str]:

@@ -33,6 +33,7 @@ GROUPS = (
     "sale",
     "ssh",
     "agent",
+    "node",
     "tests",
     "bench",
     "about",

@@ -11,7 +11,7 @@ from services.delivery.credentials import CredentialBox
 from services.delivery.effects import now_ms
 from services.delivery.leases import address_of
 from services.delivery.settings import Settings
-from services.delivery.settling import recalls_of
+from services.delivery.settling import maintenance_of, recalls_of
 from services.delivery.ssh_keys import BadSshKey, read_ssh_key
 from services.delivery.store import Store, transaction
 from services.kit.auth import Authenticator, Caller
@@ -100,6 +100,7 @@ async def _access_view(store: Store, position, credentials: CredentialBox) -> Ac
         ends_ms=position["end_ms"],
         gpus=tuple(position["gpus"]),
         recalls=await recalls_of(store, position["position_id"]),
+        maintenance=await maintenance_of(store, position),
         host_key="" if lease is None else lease["host_key"],
         user=user,
         host=host,

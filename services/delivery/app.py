@@ -11,7 +11,7 @@ from services.delivery import contracts, handlers, store
 from services.delivery.access_api import add_access_routes, add_key_routes
 from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes, add_retirement_route
 from services.delivery.credentials import CredentialBox
-from services.delivery.declarations import add_operator_routes
+from services.delivery.declarations import add_node_declaration_routes, add_operator_routes
 from services.delivery.dispute_api import add_arbiter_routes, add_dispute_routes, add_node_dispute_route
 from services.delivery.door import DoorWatch
 from services.delivery.edge import Edge
@@ -70,6 +70,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_public_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator)
     add_operator_routes(app, settings, effects, authenticator)
+    add_node_declaration_routes(app, settings, effects)
     add_key_routes(app, settings, pool, authenticator)
     add_access_routes(app, pool, authenticator, credentials)
     add_retirement_route(app, effects, moving, authenticator)

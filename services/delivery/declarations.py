@@ -1,11 +1,18 @@
-"""What an operator declares of his nodes: maintenance before it is sold, and recalls of interruptible GPUs."""
+"""What an operator declares of his nodes: maintenance before it is sold, and recalls of interruptible GPUs.
+
+By the account's API key, or by the node's own: its agent may take back what it has leased out, and declare its own
+maintenance. What it has signed is taken once.
+"""
 
 import secrets
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, Request, Response
 
+from schemas.base import Model
+from schemas.declarations import NodeMaintenance, NodeRecall
 from schemas.delivery import (
     GpusRecalled,
     MaintenanceDeclared,
@@ -15,10 +22,13 @@ from schemas.delivery import (
     TimeWindow,
 )
 from schemas.ids import tier_of
+from schemas.nodes import SignedMessage
+from services.delivery.edge import signed_node
+from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.settings import Settings, notice_ms
 from services.delivery.store import Store
-from services.kit.auth import Authenticator, Caller
+from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
 
 INTERRUPTIBLE_TIER = "I"
@@ -53,50 +63,110 @@ def recall_start_ms(form: RecallForm, position: Mapping, at_ms: int, period_ms: 
     return from_ms
 
 
+async def declare_maintenance(
+    store: Store, settings: Settings, node_id: str, window: TimeWindow, maintenance_id: str, at_ms: int
+) -> MaintenanceView:
+    """Writes a window down and tells everyone; the same id again changes nothing. Raises ProblemError."""
+    span = {"start_ms": window.start_ms, "end_ms": window.end_ms}
+    view = MaintenanceView(maintenance_id=maintenance_id, **span)
+    if await store.row("find_maintenance", maintenance_id) is not None:
+        return view
+    check_window(window, at_ms, settings)
+    known = await store.rows("maintenance_to_come", node_id, at_ms, settings.maintenance_windows_max)
+    if len(known) == settings.maintenance_windows_max:
+        raise ProblemError("conflict", f"the node has {len(known)} windows declared already")
+    sold = await store.value("sold_in_window", node_id, window.start_ms, window.end_ms)
+    if sold is not None:
+        raise ProblemError("conflict", f"position {sold} was sold in this window already")
+    await store.run("insert_maintenance", maintenance_id, node_id, *span.values(), at_ms)
+    await store.tell(MaintenanceDeclared, node_id, at_ms, maintenance_id=maintenance_id, **span)
+    return view
+
+
+async def recall_gpus(store: Store, node_id: str, form: RecallForm, recall_id: str, at_ms: int) -> RecallView:
+    """Writes a recall down and tells everyone; the same id again changes nothing. Raises ProblemError."""
+    position = await store.row("find_position", form.position_id)
+    if position is None or position["node_id"] != node_id:
+        raise ProblemError("not_found", f"the node has no position {form.position_id}")
+    period_ms, known = position["end_ms"] - position["start_ms"], await store.row("find_recall", recall_id)
+    if known is not None:
+        from_ms, at_ms = known["from_ms"], known["declared_ms"]
+    else:
+        from_ms = recall_start_ms(form, position, at_ms, period_ms)
+    view = RecallView(
+        recall_id=recall_id,
+        position_id=form.position_id,
+        gpus=form.gpus,
+        from_ms=from_ms,
+        noticed=from_ms - at_ms >= notice_ms(period_ms),
+    )
+    if known is None:
+        await store.run("insert_recall", recall_id, form.position_id, list(form.gpus), from_ms, at_ms)
+        told = view.model_dump() | {"contract": position["contract"]}
+        await store.tell(GpusRecalled, node_id, at_ms, **told)
+    return view
+
+
 def add_operator_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
     """Adds what the account of a node may declare."""
     operate = Annotated[Caller, Depends(authenticator.require("operate"))]
 
     @app.post("/v1/nodes/{node_id}/maintenance", status_code=201, response_model=MaintenanceView)
-    async def declare_maintenance(node_id: str, window: TimeWindow, caller: operate) -> Response:
-        at_ms, maintenance_id = now_ms(), f"mt-{secrets.token_hex(8)}"
-        check_window(window, at_ms, settings)
+    async def declare(node_id: str, window: TimeWindow, caller: operate) -> Response:
+        maintenance_id = f"mt-{secrets.token_hex(8)}"
         async with effects.transaction() as store:
             await _own_node(store, node_id, caller)
-            known = await store.rows("maintenance_to_come", node_id, at_ms, settings.maintenance_windows_max)
-            if len(known) == settings.maintenance_windows_max:
-                raise ProblemError("conflict", f"the node has {len(known)} windows declared already")
-            sold = await store.value("sold_in_window", node_id, window.start_ms, window.end_ms)
-            if sold is not None:
-                raise ProblemError("conflict", f"position {sold} was sold in this window already")
-            span = {"start_ms": window.start_ms, "end_ms": window.end_ms}
-            await store.run("insert_maintenance", maintenance_id, node_id, *span.values(), at_ms)
-            await store.tell(MaintenanceDeclared, node_id, at_ms, maintenance_id=maintenance_id, **span)
-        return Response(MaintenanceView(maintenance_id=maintenance_id, **span).canonical(), 201, media_type=JSON)
+            return _json(await declare_maintenance(store, settings, node_id, window, maintenance_id, now_ms()))
 
     @app.post("/v1/nodes/{node_id}/recalls", status_code=201, response_model=RecallView)
     async def recall(node_id: str, form: RecallForm, caller: operate) -> Response:
-        at_ms = now_ms()
         async with effects.transaction() as store:
             await _own_node(store, node_id, caller)
-            position = await store.row("find_position", form.position_id)
-            if position is None or position["node_id"] != node_id:
-                raise ProblemError("not_found", f"the node has no position {form.position_id}")
-            period_ms = position["end_ms"] - position["start_ms"]
-            view = RecallView(
-                recall_id=f"rc-{secrets.token_hex(8)}",
-                position_id=form.position_id,
-                gpus=form.gpus,
-                from_ms=(from_ms := recall_start_ms(form, position, at_ms, period_ms)),
-                noticed=from_ms - at_ms >= notice_ms(period_ms),
-            )
-            await store.run("insert_recall", view.recall_id, form.position_id, list(form.gpus), from_ms, at_ms)
-            told = view.model_dump() | {"contract": position["contract"]}
-            await store.tell(GpusRecalled, node_id, at_ms, **told)
-        return Response(view.canonical(), 201, media_type=JSON)
+            return _json(await recall_gpus(store, node_id, form, f"rc-{secrets.token_hex(8)}", now_ms()))
+
+
+def add_node_declaration_routes(app: FastAPI, settings: Settings, effects: Effects) -> None:
+    """Adds the agent's way: signed with the node's key, for that node alone. A repeat is answered as the first one."""
+
+    @app.post(
+        "/v1/nodes/{node_id}/signed-maintenance",
+        status_code=201,
+        response_model=MaintenanceView,
+        openapi_extra=body_of(NodeMaintenance),
+    )
+    @public
+    async def declare_by_agent(node_id: str, request: Request) -> Response:
+        message = await read_body(request, NodeMaintenance)
+        await signed_node(effects.pool, node_id, message)
+        window = TimeWindow(start_ms=message.start_ms, end_ms=message.end_ms)
+        async with effects.transaction() as store:
+            return _json(await declare_maintenance(store, settings, node_id, window, id_of("mt", message), now_ms()))
+
+    @app.post(
+        "/v1/nodes/{node_id}/signed-recalls",
+        status_code=201,
+        response_model=RecallView,
+        openapi_extra=body_of(NodeRecall),
+    )
+    @public
+    async def recall_by_agent(node_id: str, request: Request) -> Response:
+        message = await read_body(request, NodeRecall)
+        await signed_node(effects.pool, node_id, message)
+        form = RecallForm(position_id=message.position_id, gpus=message.gpus, from_ms=message.from_ms)
+        async with effects.transaction() as store:
+            return _json(await recall_gpus(store, node_id, form, id_of("rc", message), now_ms()))
+
+
+def id_of(prefix: str, message: SignedMessage) -> str:
+    """Names what a signed message declares, the same however often it comes."""
+    return f"{prefix}-{sha256(message.signature.encode()).hexdigest()[:16]}"
 
 
 async def _own_node(store: Store, node_id: str, caller: Caller) -> None:
     row = await store.row("find_node", node_id)
     if row is None or row["account"] != caller.account:
         raise ProblemError("not_found", f"you have no node {node_id}")
+
+
+def _json(view: Model) -> Response:
+    return Response(view.canonical(), 201, media_type=JSON)

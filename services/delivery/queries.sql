@@ -356,12 +356,18 @@ where node_id = $1 and end_ms > $2 and start_ms < $3 and declared_ms < $4 order 
 -- name: insert_maintenance
 insert into maintenance values ($1, $2, $3, $4, $5) on conflict do nothing;
 
+-- name: find_maintenance
+select * from maintenance where maintenance_id = $1;
+
 -- name: maintenance_to_come
 select start_ms, end_ms from maintenance where node_id = $1 and end_ms > $2 order by start_ms, end_ms limit $3;
 
 -- name: sold_in_window
 select position_id from position
 where node_id = $1 and end_ms > $2 and start_ms < $3 and state in ('open', 'locked') order by position_id limit 1;
+
+-- name: find_recall
+select * from recall where recall_id = $1;
 
 -- name: insert_recall
 insert into recall values ($1, $2, $3, $4, $5) on conflict do nothing;

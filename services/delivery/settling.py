@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas.delivery import Excuse, MeterInputs, MeterOutcome, PositionMetered, Recall, ShutDoor
+from schemas.delivery import Excuse, MeterInputs, MeterOutcome, PositionMetered, Recall, ShutDoor, TimeWindow
 from schemas.disputes import ArbiterInputs
 from schemas.nodes import NodeReported, RenterReported
 from schemas.receipts import Receipt
@@ -146,10 +146,15 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
 
 async def _excuses(store: Store, row: Mapping, since_ms: int) -> tuple[Excuse, ...]:
     outages = await store.rows("outages_between", since_ms, row["end_ms"])
-    window = (row["node_id"], row["start_ms"], row["end_ms"], row["traded_ms"] or 0)
-    maintenance = await store.rows("maintenance_of", *window)
-    kinds = [*(("venue_outage", tuple(each)) for each in outages), *(("maintenance", tuple(m)) for m in maintenance)]
+    kinds = [("venue_outage", tuple(each)) for each in outages]
+    kinds += [("maintenance", (each.start_ms, each.end_ms)) for each in await maintenance_of(store, row)]
     return tuple(Excuse(start_ms=start_ms, end_ms=end_ms, kind=kind) for kind, (start_ms, end_ms) in kinds)
+
+
+async def maintenance_of(store: Store, position: Mapping) -> tuple[TimeWindow, ...]:
+    """Returns the maintenance of a position's node in its hour that was declared before the trade."""
+    window = (position["node_id"], position["start_ms"], position["end_ms"], position["traded_ms"] or 0)
+    return tuple(TimeWindow(**each) for each in await store.rows("maintenance_of", *window))
 
 
 async def recalls_of(store: Store, position_id: int) -> tuple[Recall, ...]:

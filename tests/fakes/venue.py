@@ -11,6 +11,9 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.challenge import check_chain, draw_opening
+from schemas.declarations import NodeMaintenance, NodeRecall
+from schemas.delivery import MaintenanceView, RecallView
+from schemas.disputes import NodeDispute
 from schemas.ids import contract_name, contract_start_s
 from schemas.nodes import (
     GENESIS_HASH,
@@ -44,6 +47,7 @@ from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAM
 
 GATEWAY, DELIVERY, MARKET_DATA = "http://gateway", "http://delivery", "http://market-data"
 SECRET = b"the venue's own"
+DECLARED = {"disputes": NodeDispute, "signed-recalls": NodeRecall, "signed-maintenance": NodeMaintenance}
 
 
 class FakeVenue:
@@ -60,6 +64,7 @@ class FakeVenue:
         self.retired: list[tuple[str, str | None]] = []
         self.gpu_changes: list[GpuChange] = []
         self.live_leases: tuple[LeaseStart, ...] = ()
+        self.declared: list[SignedMessage] = []
         self.chain_requests: list[ChainRequest] = []
         self.moved: tuple[int, str] = (0, GENESIS_HASH)
         self.starts: list[LeaseStart] = []
@@ -115,6 +120,8 @@ class FakeVenue:
                 self._check_request(request)
                 self.retired.append((node_id, json.loads(request.content)["release_to"]))
                 return httpx.Response(200, json={"node": node_id, "state": "retired"})
+            case ["nodes", _, "disputes" | "signed-recalls" | "signed-maintenance" as what]:
+                return self._declare(DECLARED[what].model_validate_json(request.content))
             case ["nodes", _, "chain"]:
                 return self._place_chain(ChainRequest.model_validate_json(request.content))
             case ["nodes", _, "reports"]:
@@ -262,6 +269,19 @@ class FakeVenue:
         )
         self.open_challenges.append(challenge)
         return challenge
+
+    def _declare(self, message: NodeDispute | NodeRecall | NodeMaintenance) -> httpx.Response:
+        self._check(message)
+        self.declared.append(message)
+        match message:
+            case NodeMaintenance():
+                return _model(
+                    MaintenanceView(maintenance_id="mt-1", start_ms=message.start_ms, end_ms=message.end_ms), 201
+                )
+            case NodeRecall():
+                facts = {"position_id": message.position_id, "gpus": message.gpus, "noticed": True}
+                return _model(RecallView(recall_id="rc-1", from_ms=message.from_ms or _wall_ms(), **facts), 201)
+        return _problem(409, "too_late")
 
     def _check(self, message: SignedMessage, public_key: str | None = None) -> None:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key or self.enrolments[-1].public_key))

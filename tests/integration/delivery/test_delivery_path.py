@@ -1,19 +1,24 @@
 """From enrolment to receipt on real servers: what is sold is proven, leased, metered and settled, whatever restarts."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agents.node import declaring
+from agents.node.config import AgentConfig
+from agents.node.errors import VenueRefused
 from clients.receipts import faults_of
+from schemas.declarations import NodeMaintenance
 from schemas.delivery import DeliveryEvent, MeterInputs, MeterOutcome
 from schemas.events import PositionSettled
+from schemas.ids import contract_start_s
 from schemas.nodes import NodeReported, Report, signing_bytes
 from schemas.receipts import ReceiptFile
 from schemas.venue import SettlePosition, VoidContract
@@ -24,6 +29,7 @@ from tests.fixtures.node_agent import HOST_KEY, PlayedAgent
 from tests.integration.delivery.conftest import INTERRUPTIBLE, PERIOD_S, PRICE_MICROS, Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+SETTINGS = {"maintenance_ahead_ms": 1_000}
 
 
 def gpus_of(seed: int, count: int) -> tuple[str, ...]:
@@ -213,16 +219,20 @@ async def test_what_was_resold_is_leased_to_its_new_buyer_and_billed_to_him(venu
 
 
 async def test_interruptible_gpus_are_taken_back_with_notice_or_cost_the_damages_of_one_that_is_lost(
-    venue: Venue,
+    venue: Venue, tmp_path: Path
 ):  # M19
-    nodes = [TestNode(seed=seed, gpus=gpus_of(seed, 2)) for seed in (10, 11)]
+    nodes = [TestNode(seed=seed, gpus=gpus_of(seed, 2)) for seed in (10, 11, 13)]
     buyer, ops = await venue.join("buyer-10", "read", "trade"), await venue.join("ops-10", "operate")
-    async with venue.site("ops-10", nodes[0]) as kept, venue.site("ops-10", nodes[1]) as losing:
+    async with (
+        venue.site("ops-10", nodes[0]) as kept,
+        venue.site("ops-10", nodes[1]) as losing,
+        venue.site("ops-10", nodes[2]) as recalling,
+    ):
         (contract,) = venue.contracts(1, ahead_s=12, product=INTERRUPTIBLE)
         for node in nodes:
             await venue.offer("ops-10", node, [contract], 2)
             await venue.buy("buyer-10", contract, 2)
-        start_s = max([await venue.leased(agent) for agent in (kept, losing)])
+        start_s = max([await venue.leased(agent) for agent in (kept, losing, recalling)])
         await venue.sleep_until(start_s + 1)
         losing.facts = lambda uuid: {"present": False} if uuid == nodes[1].gpus[1] else {}
         trades = {event.node: event.position_id for event in await venue.events("trade") if event.buyer == "buyer-10"}
@@ -233,27 +243,69 @@ async def test_interruptible_gpus_are_taken_back_with_notice_or_cost_the_damages
         assert (answer.status_code, recall["gpus"], recall["noticed"]) == (201, [taken], True)
         shown = (await buyer.get(f"/v1/positions/{position_id}/access")).json()["recalls"]
         assert [(each["gpus"], each["from_ms"]) for each in shown] == [([taken], recall["from_ms"])]
-        by_node = {event.node: event for event in await venue.settled("buyer-10", 2)}
-    recalled, lost = by_node[nodes[0].node_id], by_node[nodes[1].node_id]
-    assert PERIOD_S <= recalled.delivered_gpu_s < 2 * PERIOD_S
-    assert PERIOD_S <= lost.delivered_gpu_s < 2 * PERIOD_S
-    assert (recalled.damages_micros, lost.damages_micros) == (0, min(lost.bond_micros, 120 * PRICE_MICROS // 3600))
-    told = [event.recall_id for event in await venue.delivery_events() if event.type == "gpus_recalled"]
-    assert told == [recall["recall_id"]]
+        config = agent_config(venue, nodes[2], tmp_path)
+        signed = await declaring.recall(config, trades[nodes[2].node_id], (nodes[2].gpus[0],), None)
+        with pytest.raises(VenueRefused, match=r"not_found \(404\)"):
+            await declaring.recall(config, position_id, (), None)
+        by_node = {event.node: event for event in await venue.settled("buyer-10", 3)}
+    back = [by_node[nodes[0].node_id], by_node[nodes[2].node_id]]
+    lost = by_node[nodes[1].node_id]
+    assert [PERIOD_S <= each.delivered_gpu_s < 2 * PERIOD_S for each in (*back, lost)] == 3 * [True]
+    assert [each.damages_micros for each in back] == [0, 0]
+    assert lost.damages_micros == min(lost.bond_micros, 120 * PRICE_MICROS // 3600)
+    told = [
+        (event.recall_id, event.noticed) for event in await venue.delivery_events() if event.type == "gpus_recalled"
+    ]
+    assert told == [(recall["recall_id"], True), (signed["recall_id"], True)]
 
 
-async def test_maintenance_is_declared_by_the_nodes_account_and_shown_to_everyone(venue: Venue):
-    node, now_s = TestNode(seed=12, gpus=gpus_of(12, 2)), int(time.time())
+def agent_config(venue: Venue, node: TestNode, folder: Path) -> AgentConfig:
+    """The configuration of an operator's machine that holds this node's key."""
+    (folder / "state").mkdir()
+    (folder / "state" / "node.key").write_text(node.key.private_bytes_raw().hex())
+    (folder / "state" / "node.key").chmod(0o600)
+    (folder / "agent.toml").write_text(
+        f'state_dir = "state"\npolicy = "policy.toml"\napi_key = "k"\napi_key_file = "k"\n[venue]\n'
+        f'gateway_url = "{venue.url}"\ndelivery_url = "{venue.url}"\nmarket_data_url = "{venue.url}"\n'
+    )
+    return AgentConfig.load(folder / "agent.toml")
+
+
+async def test_maintenance_is_declared_before_the_trade_shown_to_everyone_and_paid_by_nobody(
+    venue: Venue, tmp_path: Path
+):
+    node, stranger = TestNode(seed=12, gpus=gpus_of(12, 2)), TestNode(seed=14)
     ops, other = await venue.join("ops-12", "operate"), await venue.join("other-12", "operate")
-    window = {"start_ms": (now_s + 600) * 1000, "end_ms": (now_s + 1_200) * 1000}
+    buyer = await venue.join("buyer-12", "read", "trade")
+    (contract,) = venue.contracts(1, ahead_s=14)
+    middle_ms, end_ms = (1000 * contract_start_s(contract) + PERIOD_S * n for n in (500, 1_000))
+    later = {"start_ms": end_ms + 600_000, "end_ms": end_ms + 1_200_000}
     async with venue.site("ops-12", node):
-        path = f"/v1/nodes/{node.node_id}/maintenance"
-        assert (await other.post(path, json=window)).status_code == 404
-        assert (await ops.post(path, json=window | {"start_ms": now_s * 1000})).status_code == 422
-        declared = await ops.post(path, json=window)
-        assert (declared.status_code, (await venue.node(node.node_id))["maintenance"]) == (201, [window])
+        path, signed_path = f"/v1/nodes/{node.node_id}/maintenance", f"/v1/nodes/{node.node_id}/signed-maintenance"
+        assert (await other.post(path, json=later)).status_code == 404
+        assert (await ops.post(path, json=later | {"start_ms": 1_000})).status_code == 422
+        assert (await ops.post(path, json=later)).status_code == 201
+        message = {"agent": node.node_id, "start_ms": middle_ms, "end_ms": end_ms, "wall_ms": 1}
+        forged = stranger.sign(NodeMaintenance, **message).canonical()
+        assert (await venue.http.post(signed_path, content=forged)).json()["code"] == "bad_node_signature"
+        strayed = stranger.sign(NodeMaintenance, **message | {"agent": stranger.node_id}).canonical()
+        assert (await venue.http.post(signed_path, content=strayed)).json()["code"] == "not_this_node"
+        signed = node.sign(NodeMaintenance, **message).canonical()
+        declared, again = [await venue.http.post(signed_path, content=signed) for _ in range(2)]
+        assert (declared.status_code, again.json()) == (201, declared.json())
+        window = {"start_ms": middle_ms, "end_ms": end_ms}
+        assert (await venue.node(node.node_id))["maintenance"] == [window, later]
+        await venue.offer("ops-12", node, [contract], 2)
+        await venue.buy("buyer-12", contract, 2)
+        (settled,) = await venue.settled("buyer-12", 1)
+        with pytest.raises(VenueRefused, match=r"malformed_request \(422\)"):
+            await declaring.maintenance(agent_config(venue, node, tmp_path), middle_ms, end_ms)
+    shown = (await buyer.get(f"/v1/positions/{settled.position_id}/access")).json()
+    assert shown["maintenance"] == [window]
+    assert (settled.excused_gpu_s, settled.damages_micros) == (PERIOD_S, 0)
+    assert PERIOD_S - 1 <= settled.delivered_gpu_s <= PERIOD_S
     told = [event for event in await venue.delivery_events() if event.type == "maintenance_declared"]
-    assert [(event.node, event.start_ms, event.end_ms) for event in told] == [(node.node_id, *window.values())]
+    assert [(event.start_ms, event.end_ms) for event in told] == [tuple(later.values()), (middle_ms, end_ms)]
 
 
 async def lose_one(venue: Venue, agent: PlayedAgent) -> None:

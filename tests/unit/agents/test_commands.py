@@ -132,3 +132,48 @@ def test_logs_come_as_json_where_machines_read_them(tmp_path):
     except ValueError:
         record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "a\nb", (), sys.exc_info())
     assert "ValueError: why" in json.loads(JsonLines().format(record))["traceback"]
+
+
+def test_a_dispute_a_recall_and_maintenance_are_signed_by_the_nodes_key_while_its_agent_runs(two_gpus):
+    program = two_gpus.start()
+    wait(lambda: two_gpus.venue.standing(), program)
+    uuid = two_gpus.venue.enrolments[0].gpus[1].uuid
+    status, output, _ = agent(two_gpus, "recall", "7", "--gpu", uuid, "--from", "2026-11-22T13:00:00.5+08:00")
+    assert (status, json.loads(output)["gpus"]) == (ExitStatus.OK, [uuid])
+    status, output, _ = agent(two_gpus, "maintenance", "2026-11-22T13:00Z", "2026-11-22T14:00Z")
+    assert (status, json.loads(output)["maintenance_id"]) == (ExitStatus.OK, "mt-1")
+    (two_gpus.folder / "log").write_text("it was up")
+    status, _, words = agent(
+        two_gpus, "dispute", "7", "--claim", "no_access", "--evidence-file", f"{two_gpus.folder}/log"
+    )
+    assert (status, "too_late (409)" in words) == (ExitStatus.MEND, True)
+    recall, maintenance, dispute = two_gpus.venue.declared
+    assert (recall.position_id, recall.gpus, recall.from_ms) == (7, (uuid,), 1_795_323_600_500)
+    assert (maintenance.start_ms, maintenance.end_ms) == (1_795_352_400_000, 1_795_356_000_000)
+    assert (dispute.position_id, dispute.reason, dispute.evidence) == (7, "no_access", "it was up")
+    program.send_signal(signal.SIGTERM)
+    program.communicate(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("recall", "0"), "invalid position_id value: '0'"),
+        (("recall", "7", "--from", "2026-11-22T13:00"), "invalid moment_ms value"),
+        (("maintenance", "now", "then"), "invalid moment_ms value: 'now'"),
+        (("dispute", "7", "--claim", "because"), "invalid choice: 'because'"),
+        (("dispute", "7", "--claim", "other", "--evidence-file", "/nowhere"), "cannot read /nowhere as text"),
+        (("dispute", "7", "--claim", "other"), "holds no node"),
+    ],
+)
+def test_what_cannot_be_declared_is_one_line(two_gpus, options, words):
+    status, _, said = agent(two_gpus, *options)
+    assert (status != ExitStatus.OK, words in said) == (True, True)
+
+
+def test_meter_is_a_command_of_the_same_program_and_needs_no_configuration(machine):
+    program = machine.run(
+        sys.executable, "-m", "agents.node", "meter", "--lease", "lease-7", "--key", "/nowhere", "--url", "http://venue"
+    )
+    _, words = program.communicate(timeout=60)
+    assert (program.returncode, "/nowhere is not the private half of a meter key" in words) == (1, True)
