@@ -169,7 +169,8 @@ def _excused_spans(inputs: MeterInputs) -> list[tuple[str, list[Span]]]:
     maintenance.
 
     The lease is due at the start, or when the venue handed it out, or when the venue was there again to do so. From
-    then on the hook has the grace of opening, in which the buyer does not pay and the operator is not charged.
+    then on the hook has the grace of opening, in which the buyer does not pay and the operator is not charged. Where
+    the venue came so late that the grace would have outlasted the window, it costs nobody that the buyer never got in.
     """
     start_ms, end_ms = inputs.start_ms, inputs.end_ms
     opened_ms = end_ms if inputs.access_ms is None else max(inputs.access_ms, start_ms)
@@ -182,9 +183,9 @@ def _excused_spans(inputs: MeterInputs) -> list[tuple[str, list[Span]]]:
         ("venue_outage", within(outages_of(inputs), start_ms, min(opened_ms, end_ms))),
         ("venue_late", within([(start_ms, min(offered_ms, opened_ms))], start_ms, end_ms)),
     ]
-    if inputs.access_ms is not None:
-        grace = (due_ms, min(opened_ms, due_ms + inputs.opening_grace_ms))
-        spans.append(("opening", within([grace], start_ms, end_ms)))
+    grace_end_ms = due_ms + inputs.opening_grace_ms
+    if inputs.access_ms is not None or (due_ms > start_ms and grace_end_ms >= end_ms):
+        spans.append(("opening", within([(due_ms, min(opened_ms, grace_end_ms))], start_ms, end_ms)))
     return [*spans, ("maintenance", within(_maintenance(inputs), start_ms, end_ms))]
 
 

@@ -104,9 +104,13 @@ class OutageWatch:
         self._end_if_well(at_ms)
 
     async def _read_mark(self, at_ms: int) -> None:
-        """Everything since the last mark of the run before is an outage, until a report is taken."""
+        """Everything since the last mark of the run before is an outage, until a report is taken.
+
+        However short it was: a service that stopped took no report, and with the report before it and the one after it
+        even a second may be a longer darkness than a node may have.
+        """
         mark_ms = await Store(self._effects.pool).value("last_mark")
-        if mark_ms is not None and at_ms - mark_ms > self._settings.outage_ms_min:
+        if mark_ms is not None and mark_ms < at_ms:
             self._note_away(mark_ms, STOPPED)
 
     def _end_if_well(self, at_ms: int) -> None:

@@ -414,6 +414,19 @@ def test_the_time_of_opening_is_neither_paid_nor_charged_up_to_its_grace(access_
     assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == figures
 
 
+@pytest.mark.parametrize(
+    ("offered_ms", "excused_s"),
+    [
+        (END_MS - 2_000, 100),  # the hook's grace would have lasted until the end
+        (END_MS - 3_000, 97),  # the hook had a second to let him in
+    ],
+)
+def test_a_lease_that_came_too_late_to_be_opened_is_charged_to_nobody(offered_ms, excused_s):  # A18
+    facts = {"qty": 1, "gpus": (G1,), "opening_grace_ms": 2_000, "offered_ms": offered_ms, "access_ms": None}
+    outcome = measure_records(honest_records(TestNode(), every_step()), **facts)
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (0, excused_s)
+
+
 def test_maintenance_declared_before_the_trade_is_excused_also_for_a_gpu_that_is_not_there():
     window = Excuse(start_ms=START_MS + 10_000, end_ms=START_MS + 30_000, kind="maintenance")
     outcome = measure_records(honest_records(TestNode(), every_step()), qty=3, excuses=(window,))

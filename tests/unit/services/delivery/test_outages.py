@@ -97,6 +97,14 @@ async def test_the_time_since_the_last_mark_is_an_outage_until_a_report_is_taken
     assert (run.watch.back_ms, run.watch.take_end(), run.watch.take_end()) == (105_010, True, False)
 
 
+async def test_a_restart_is_an_outage_however_short_it_was(play):  # A18
+    run = play(mark_ms=98_500)
+    await run.pass_time(1)
+    run.report()
+    await run.pass_time(1)
+    assert run.found() == [(98_500, 101_010, "service_stopped")]
+
+
 async def test_an_outage_ends_without_a_report_when_all_has_been_well_for_a_report_interval(play):
     run = play(mark_ms=60_000, waiting=("the event log",))
     await run.pass_time(5)
