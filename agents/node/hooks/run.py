@@ -124,14 +124,22 @@ async def _until_end(process: subprocess.Popen, timeout_s: float, family: Family
 
 
 def _kill(process: subprocess.Popen, family: Family) -> None:
-    family.look()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for pid in family.living():
+    """Kill the process and its family until none is left: what is starting another just now is seen only afterwards."""
+    deadline = time.monotonic() + REAP_S
+    while True:
+        family.look()
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
+        family.look_for_left_behind()
+        living = family.living()
+        if not living or time.monotonic() >= deadline:
+            break
+        for pid in living:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(PAUSE_S_MIN)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(REAP_S)
+        process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _problem(status: int) -> str:
