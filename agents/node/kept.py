@@ -53,7 +53,7 @@ class KeptReports:
             found = [*part, *found]
             if len(found) >= at_most or _first_of(file) <= seq + 1:
                 break
-        return _without_holes(found)[-at_most:]
+        return _without_holes(_once_each(found))[-at_most:]
 
     def _begin(self, seq: int) -> None:
         self._folder.mkdir(exist_ok=True, mode=0o700)
@@ -96,6 +96,11 @@ def _read(file: Path) -> list[Report]:
         except ValidationError:
             reports = []
     return reports
+
+
+def _once_each(reports: list[Report]) -> list[Report]:
+    """Leaves out what was kept again: what a venue lost is sent again, acknowledged again, and the same report."""
+    return list({report.signature: report for report in reports}.values())
 
 
 def _without_holes(reports: list[Report]) -> list[Report]:
