@@ -233,12 +233,14 @@ def reading_of(window: Window, gpu: str) -> GpuReading | None:
 def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[Stretch]:
     """Returns what counts of a time without reports.
 
-    What is the venue's own outage is excused, if the GPU was well and its node not silent for long before; so is the
-    time before it for which the report would have come in it. What is left counts as delivered up to the gap limit,
-    within one boot and between two conforming windows.
+    Up to the gap limit it counts as delivered, within one boot and between two conforming windows. Of a longer gap what
+    is the venue's own outage is excused, if the GPU was well and its node not silent for long before; so is the time
+    before it for which the report would have come in it. What is left of it is again measured by the gap limit.
     """
     if gap.start_ms >= gap.end_ms:
         return []
+    if gap.is_estimated and gap.end_ms - gap.start_ms <= inputs.gap_ms_max:
+        return [Stretch(gap.start_ms, gap.end_ms, "E", True, used, "")]
     away = within(outages_of(inputs), gap.start_ms, gap.end_ms)
     alone = without([(gap.start_ms, gap.end_ms)], away)
     is_delivered = gap.is_estimated and length_of(alone) <= inputs.gap_ms_max
