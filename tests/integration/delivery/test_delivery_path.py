@@ -40,7 +40,7 @@ async def test_a_block_is_delivered_whole_by_one_lease_and_its_receipts_can_be_r
     alice, ops = await venue.join("alice", "read", "trade"), await venue.join("ops", "read", "operate")
     node = TestNode(seed=1, gpus=gpus_of(1, 4))
     async with venue.site("ops", node) as agent:
-        contracts = venue.contracts(2, ahead_s=16)  # what the buyer wishes for has to come before the gate
+        contracts = venue.contracts(2, ahead_s=18)  # what the buyer wishes for has to come before the gate
         await venue.offer("ops", node, contracts, 4)
         await venue.buy_block("alice", contracts, 3)
         position_id = await venue.wait_for(lambda: position_of(venue, "alice"))
@@ -205,7 +205,7 @@ async def test_what_was_resold_is_leased_to_its_new_buyer_and_billed_to_him(venu
     clients = {name: await venue.join(name, "read", "trade") for name in ("first-9", "second-9")}
     await venue.join("ops-9", "operate")
     async with venue.site("ops-9", node):
-        (contract,) = venue.contracts(1, ahead_s=8)
+        (contract,) = venue.contracts(1, ahead_s=11)
         await venue.offer("ops-9", node, [contract], 2)
         await venue.buy("first-9", contract, 2)
         await venue.resell("first-9", contract, 1)
@@ -228,7 +228,7 @@ async def test_interruptible_gpus_are_taken_back_with_notice_or_cost_the_damages
         venue.site("ops-10", nodes[1]) as losing,
         venue.site("ops-10", nodes[2]) as recalling,
     ):
-        (contract,) = venue.contracts(1, ahead_s=12, product=INTERRUPTIBLE)
+        (contract,) = venue.contracts(1, ahead_s=15, product=INTERRUPTIBLE)
         for node in nodes:
             await venue.offer("ops-10", node, [contract], 2)
             await venue.buy("buyer-10", contract, 2)
@@ -352,7 +352,7 @@ async def broken(venue: Venue) -> dict[str, Delivery]:
     for seed in range(2, 2 + len(breaks)):
         await venue.join(f"ops-{seed}", "operate")
         clients.append(await venue.join(f"buyer-{seed}", "read", "trade"))
-    contracts = venue.contracts(len(breaks), ahead_s=20)
+    contracts = venue.contracts(len(breaks), ahead_s=22)
     runs = [deliver(venue, clients[n], 2 + n, contracts[n], each) for n, each in enumerate(breaks.values())]
     return dict(zip(breaks, await asyncio.gather(*runs), strict=True))
 

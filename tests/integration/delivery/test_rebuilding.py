@@ -31,7 +31,7 @@ async def test_nodes_and_a_running_lease_outlive_a_restored_and_a_lost_database(
             agent = await stack.enter_async_context(venue.site("ops", node))
         older_url = await copy_database(first_url)
         async with venue.delivery():
-            contracts = venue.contracts(1, ahead_s=10)
+            contracts = venue.contracts(1, ahead_s=12)
             await venue.offer("ops", node, contracts, 2)
             await venue.buy("alice", contracts[0], 2)
             await venue.sleep_until(await venue.leased(agent) + 1)

@@ -15,7 +15,7 @@ async def test_a_restart_of_delivery_in_mid_delivery_loses_no_second_and_charges
             await venue.join("alice", "read", "trade")
             await venue.join("ops", "read", "operate")
             agents = [await stack.enter_async_context(venue.site("ops", node)) for node in (keeper, sleeper)]
-            contracts = venue.contracts(1, ahead_s=10)
+            contracts = venue.contracts(1, ahead_s=12)
             for node in (keeper, sleeper):
                 await venue.offer("ops", node, contracts, 2)
                 await venue.buy("alice", contracts[0], 2)

@@ -108,7 +108,7 @@ def qualities(view: MeterRecordView) -> str:
 
 async def bought(venue: Venue, buyer: str, operator: str, node: TestNode, hours: int) -> list:
     """Sells a block on one node; returns its trades in order."""
-    contracts = venue.contracts(hours, ahead_s=9)
+    contracts = venue.contracts(hours, ahead_s=12)
     await venue.offer(operator, node, contracts, 1)
     await venue.buy_block(buyer, contracts, 1)
 
