@@ -38,8 +38,8 @@ DEFAULT = ("core", "delivery", "browser")
 MARKED = {None: ("-m", "not slow"), "slow": ("-m", "slow")}
 # What `--long` after a suite's name runs instead of it.
 LONG = {"delivery": ("tests/long_run",)}
-# Most of these tests wait for real time: two at a time, each with servers of its own, take little more than one.
-WORKERS = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
+# Most of these tests wait for real time: two to a core, each worker with servers of its own.
+WORKERS = ("-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
