@@ -24,6 +24,7 @@ from services.delivery.effects import Effects, now_ms
 from services.delivery.moving import Moving
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.receipts import receipt_file
+from services.delivery.report_records import unpack_record
 from services.delivery.settings import Settings
 from services.delivery.store import Store, node_of, unpack
 from services.kit.auth import Authenticator, Caller, public
@@ -135,7 +136,7 @@ def add_party_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator
         store = Store(pool)
         inputs = (await _meter_record(store, position_id, caller)).inputs
         rows = await store.rows("records_by_seq", inputs.node, [report.seq for report in inputs.reports])
-        reports = (NodeReported.model_validate_json(row["record"]).report.canonical() for row in rows)
+        reports = (NodeReported.model_validate_json(unpack_record(row["record"])).report.canonical() for row in rows)
         return Response(b"[%s]" % b",".join(reports), media_type=JSON)
 
     @app.post("/v1/inspections/nonces", status_code=201, response_model=InspectionNonce)

@@ -23,6 +23,7 @@ from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
 from services.delivery.rebuilding import rebuild
 from services.delivery.renter import add_renter_routes
+from services.delivery.report_records import FreshReports, VerifiedReport
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
@@ -63,7 +64,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
     await rebuild(effects, settings, f"{NAME}.{METER_REPORTS.name}")
     watch = OutageWatch(settings, effects, readiness)
-    moving, intake = Moving(settings, effects, publisher), Intake(settings, effects, publisher, watch)
+    moving, fresh = Moving(settings, effects, publisher), FreshReports()
+    intake = Intake(settings, effects, fresh, watch)
     edge = Edge(settings, pool, publisher, credentials, moving)
     reports = ReportEndpoint(intake)
     add_edge_routes(app, edge, reports, ChainPlaces(settings, pool, publisher), moving)
@@ -86,7 +88,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(intake.run())
     tasks.create_task(follow_keys(settings, directory, keys_known))
     tasks.create_task(_follow_events(settings, effects, readiness))
-    tasks.create_task(run_broker(_reports(settings, effects, failed)))
+    tasks.create_task(run_broker(_reports(settings, effects, fresh, failed)))
     tasks.create_task(watch.run())
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(Scheduler(settings, effects, watch, readiness).run())
@@ -95,10 +97,10 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     readiness.done("the API keys")
 
 
-def _reports(settings: Settings, effects: Effects, failed: asyncio.Future) -> KafkaBroker:
+def _reports(settings: Settings, effects: Effects, fresh: FreshReports, failed: asyncio.Future) -> KafkaBroker:
     broker = make_broker(settings)
 
-    async def take(records: list[MeterRecord], ends: dict[int, int]) -> None:
+    async def take(records: list[MeterRecord | VerifiedReport], ends: dict[int, int]) -> None:
         try:
             await handlers.take_records(effects, settings, records, ends)
         except AWAY as error:
@@ -111,7 +113,7 @@ def _reports(settings: Settings, effects: Effects, failed: asyncio.Future) -> Ka
                 failed.set_exception(error)
             raise
 
-    subscribe_batches(broker, METER_REPORTS, NAME, METER_RECORD, take, with_ends=True)
+    subscribe_batches(broker, METER_REPORTS, NAME, METER_RECORD, take, with_ends=True, read=fresh.read)
     return broker
 
 

@@ -59,9 +59,9 @@ def read_message(body: bytes, model: type[Message]) -> Message:
 
 
 def problem_of(error: Exception) -> ProblemError | None:
-    """Returns what to tell an agent of an error; a database that is away is 503, to be tried again. None: unforeseen.
+    """Returns what to tell an agent of an error, None where nobody foresaw it; refusals are counted.
 
-    Refusals are counted.
+    A database or broker that is away is 503, to be tried again.
     """
     if isinstance(error, ProblemError):
         return error
@@ -69,7 +69,7 @@ def problem_of(error: Exception) -> ProblemError | None:
         REFUSALS.labels(error.code).inc()
         return ProblemError(error.code, error.detail, error.status, retryable=error.retryable, extra=error.members)
     if isinstance(error, AWAY):
-        return ProblemError("unavailable", "the database is away", retryable=True)
+        return ProblemError("unavailable", "the database or the broker is away", retryable=True)
     return None
 
 

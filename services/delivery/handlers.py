@@ -1,8 +1,7 @@
 """Agents' facts from `meter.reports`: each checked again, stored for the meter, and followed by what it entails."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-import structlog
+from itertools import groupby
 
 from schemas.delivery import ChallengeFailed, ChallengePassed, HardwareInspected, LeaseEnded, LeaseStarted, NodeAdmitted
 from schemas.nodes import (
@@ -13,43 +12,41 @@ from schemas.nodes import (
     MeterRecord,
     NodeEnrolled,
     NodeInspected,
-    NodeReported,
     RenterReported,
     message_hash,
-    signing_bytes,
 )
 from services.delivery import nodes
 from services.delivery.challenges import first_reason, is_honest_failure, may_serve
 from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
 from services.delivery.leases import Lease
+from services.delivery.metering import Contradiction, bury, is_report, record_of, take_reports
 from services.delivery.metrics import CHALLENGES
+from services.delivery.report_records import VerifiedReport
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
 from services.delivery.store import Store, node_of
-from services.kit.keys import signature_holds
-
-
-class Contradiction(Exception):
-    """A record that is well-formed but cannot be true; it goes to the dead letters with this reason."""
 
 
 async def take_records(
-    effects: Effects, settings: Settings, records: Sequence[MeterRecord], ends: Mapping[int, int]
+    effects: Effects, settings: Settings, records: Sequence[MeterRecord | VerifiedReport], ends: Mapping[int, int]
 ) -> None:
     """Takes a batch in one transaction; every effect is idempotent, because a record may come twice.
 
-    `ends` says up to which offset of each partition everything is taken then.
+    Reports that follow each other are taken together, all others one by one. `ends` says up to which offset of each
+    partition everything is taken then.
     """
     async with effects.transaction() as store:
-        await store.run("lock_nodes", sorted({record.node_id for record in records}))
-        for record in records:
-            try:
-                await HANDLERS[type(record)](store, settings, record)
-            except (Contradiction, UnknownNode, BadSignature) as error:
-                reason = str(error) if isinstance(error, Contradiction) else error.code
-                structlog.get_logger().warning("record to the dead letters", node=record.node_id, reason=reason)
-                await store.bury(record.node_id, record, reason)
+        await store.run("lock_nodes", sorted({record_of(each).node_id for each in records}))
+        for are_reports, run in groupby(records, key=is_report):
+            if are_reports:
+                await take_reports(store, settings, list(run))
+                continue
+            for record in run:
+                try:
+                    await HANDLERS[type(record)](store, settings, record)
+                except (Contradiction, UnknownNode, BadSignature) as error:
+                    await bury(store, record, error)
         await store.run("note_report_ends", list(ends), list(ends.values()))
         await store.save_readings()
 
@@ -68,31 +65,6 @@ async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled)
             hub=request.hub,
             gpus=request.gpus,
         )
-
-
-async def take_report(store: Store, settings: Settings, record: NodeReported) -> None:
-    """Stores a report for the meter if it is the next of its chain, and takes note of the GPUs' health."""
-    known, report = await store.node_for_record(record.node_id), record.report
-    node = known.node
-    if report.agent != node.node_id or not signature_holds(node.public_key, report.signature, signing_bytes(report)):
-        raise Contradiction("bad_signature")
-    digest = message_hash(report)
-    if report.seq <= known.meter_seq:
-        if await store.value("meter_hash", node.node_id, report.seq) != digest:
-            raise Contradiction("forked_chain")
-        return
-    if report.seq != known.meter_seq + 1 or report.prev_hash != known.meter_hash:
-        raise Contradiction("broken_chain")
-    row = (node.node_id, report.seq, digest, record.received_ms, record.canonical())
-    live_ms = None if report.queued else record.received_ms
-    await store.run("insert_meter_report", *row, report.boot_id, live_ms, record.nonce_issued_ms)
-    heard_ms, interval_ms = node.last_live_ms or 0, settings.limits(node.period_ms).interval_ms
-    if report.queued or record.received_ms - heard_ms > 2 * interval_ms:
-        # It may speak of hours that were settled without it.
-        await store.run("note_change", node.node_id, heard_ms - interval_ms, record.received_ms, record.received_ms)
-    store.readings.add(record)
-    if node.state not in nodes.OUT:
-        await nodes.take_fitness(store, node, known.fitness, record)
 
 
 async def take_gpu_change(store: Store, settings: Settings, record: GpusChanged) -> None:
@@ -193,7 +165,6 @@ async def take_inspection(store: Store, settings: Settings, record: NodeInspecte
 
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {
     NodeEnrolled: take_enrolment,
-    NodeReported: take_report,
     RenterReported: take_renter_report,
     ChainMoved: take_move,
     GpusChanged: take_gpu_change,

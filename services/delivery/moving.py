@@ -23,7 +23,7 @@ from services.delivery.effects import Effects, PromptPublisher, now_ms
 from services.delivery.nodes import BARRED, RETIRED, take_down, withdraw_gpus
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
-from services.delivery.store import Node, Store
+from services.delivery.store import Node, NodeForReport, Store
 
 
 class Moving:
@@ -157,7 +157,7 @@ def names_of(gpus: Iterable[GpuInventory]) -> tuple[list[str], list[str]]:
     return [gpu.uuid for gpu in gpus], [gpu.serial for gpu in gpus if gpu.serial != NO_SERIAL]
 
 
-def check_not_out(node: Node) -> None:
+def check_not_out(node: Node | NodeForReport) -> None:
     """Raises NodeBarred or NodeRetired."""
     if node.state in BARRED:
         raise NodeBarred(f"the node is {node.state}: {node.reason}")

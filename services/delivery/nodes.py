@@ -50,23 +50,31 @@ async def withdraw_gpus(store: Store, node: Node, gone: set[str], reason: str, n
         await take_down(store, node, "lost", reason, now_ms)
 
 
-async def take_fitness(store: Store, node: Node, known: dict[str, GpuHealth], record: NodeReported) -> None:
-    """Takes what a report says of the node's GPUs; fewer fit ones leave the market at once, more must prove first."""
+async def take_health(
+    store: Store, node: Node, known: dict[str, GpuHealth], record: NodeReported
+) -> tuple[dict[str, GpuHealth], bool]:
+    """Takes what a report says of the node's GPUs; fewer fit ones leave the market at once, more must prove first.
+
+    Returns their health now, and whether the node itself has changed.
+    """
     report = record.report
     whole_node = lot_of(node.grade) > 1
     after = next_fitness(known, report.gpus, report.boot_id, memory_min_mib(node.grade), whole_node)
     for uuid, health in after.items():
         if health != known[uuid]:
             await store.run("set_gpu_health", uuid, *astuple(health))
+    if node.state != "active":
+        return after, False
     sellable = sellable_gpus(node.grade, after)
     left = tuple(uuid for uuid in node.registered_gpus if uuid in sellable)
-    if node.state != "active" or left == node.registered_gpus:
-        return
+    if left == node.registered_gpus:
+        return after, False
     reason = next(state.fault or state.degraded for state in after.values() if not state.is_sellable)
     if left:
         await _register(store, node, node.level, left, reason, record.received_ms)
     else:
         await take_down(store, node, "lost", reason, record.received_ms)
+    return after, True
 
 
 async def _register(store: Store, node: Node, level: str, gpus: tuple[str, ...], reason: str, now_ms: int) -> None:

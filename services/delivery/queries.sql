@@ -138,25 +138,44 @@ where node_id = $1;
 -- The chains are locked by `lock_chains` first: what a statement that waits for a lock reads besides the locked rows is
 -- as old as its start.
 -- name: nodes_for_reports
-select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms,
+select n.node_id, n.public_key, n.state, n.reason, n.level, p.period_ms,
     exists (select 1 from waiting_report w where w.node_id = n.node_id) as has_waiting,
     exists (select 1 from challenge h where h.node_id = n.node_id and h.state = 'issued') as is_challenged,
-    exists (select 1 from lease l where l.node_id = n.node_id
-            and (l.state in ('pending', 'ready', 'started')
-                 or (l.start_answered_ms is not null and l.stop_answered_ms is null))) as is_leased,
+    exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
+    or exists (select 1 from lease l where l.node_id = n.node_id
+               and l.start_answered_ms is not null and l.stop_answered_ms is null) as is_leased,
     (select min(s.start_ms - d.gate_ms) from position s join product d on d.product = s.product
      where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $2) as gate_ms
-from node n where n.node_id = any($1::text[]);
+from node n
+left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
+where n.node_id = any($1::text[]);
 
 -- name: report_hashes
 with asked as (select * from unnest($1::text[], $2::bigint[]) as each (node_id, seq))
-select t.node_id, t.seq, t.hash from taken_report t join asked using (node_id, seq)
+select m.node_id, m.seq, m.hash from meter_report m join asked using (node_id, seq)
 union all
-select w.node_id, w.seq, w.hash from waiting_report w join asked using (node_id, seq);
+select w.node_id, w.seq, w.hash from waiting_report w join asked using (node_id, seq)
+union all
+select t.node_id, t.seq, t.hash from taken_report t join asked using (node_id, seq);
 
--- name: insert_taken
-insert into taken_report (node_id, seq, hash) select * from unnest($1::text[], $2::bigint[], $3::text[])
+-- name: put_reports
+insert into meter_report (node_id, seq, hash, received_ms, record, nonce_issued_ms)
+select * from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[])
 on conflict do nothing;
+
+-- name: put_report_batch
+insert into report_batch (node_ids, seqs) values ($1, $2) returning batch_id;
+
+-- name: forget_report_batches
+delete from report_batch where batch_id = any($1::bigint[]);
+
+-- name: report_batches
+select batch_id, node_ids, seqs from report_batch order by batch_id;
+
+-- name: records_of_batch
+select m.node_id, m.record
+from unnest($1::text[], $2::bigint[]) with ordinality as each (node_id, seq, place)
+join meter_report m using (node_id, seq) order by place;
 
 -- A row of nonces is one text here, because PostgreSQL unnests an array of arrays to its single elements.
 -- name: save_chains
@@ -197,27 +216,26 @@ delete from waiting_report where node_id = $1;
 -- name: lock_nodes
 select node_id from node where node_id = any($1::text[]) order by node_id for update;
 
--- name: node_for_record
-select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms,
-    case when n.base_seq > coalesce(r.seq, 0) then n.base_seq else r.seq end as meter_seq,
-    case when n.base_seq > coalesce(r.seq, 0) then n.base_hash else r.hash end as meter_hash,
-    (select json_object_agg(g.uuid, json_build_array(g.fault_boot, g.fault, g.degraded, g.ecc_uncorrected,
-                                                     g.fault_energy_mj, g.contained)) from node_gpu g
-     where g.node_id = n.node_id and g.sold_to is null)::text as fitness
-from node n left join lateral (select seq, hash from meter_report m where m.node_id = n.node_id
-                               order by seq desc limit 1) r on true
-where n.node_id = $1;
+-- name: nodes_for_records
+select n.*, p.period_ms
+from node n
+left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
+where n.node_id = any($1::text[]);
+
+-- name: health_of_nodes
+select node_id, uuid, fault_boot, fault, degraded, ecc_uncorrected, fault_energy_mj, contained
+from node_gpu where node_id = any($1::text[]) and sold_to is null;
 
 -- name: move_chain
-update node set base_seq = $2, base_hash = $3 where node_id = $1 and base_seq < $2;
+update node set metered_seq = $2, metered_hash = $3 where node_id = $1 and metered_seq < $2;
 
 -- name: meter_hash
 select hash from meter_report where node_id = $1 and seq = $2;
 
--- name: insert_meter_report
-with kept as (insert into meter_report (node_id, seq, hash, received_ms, record, nonce_issued_ms)
-              values ($1, $2, $3, $4, $5, $8))
-update node set boot_id = $6, last_live_ms = coalesce($7, last_live_ms) where node_id = $1;
+-- name: save_metered
+update node set metered_seq = new.seq, metered_hash = new.hash, boot_id = new.boot_id, last_live_ms = new.live_ms
+from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[]) as new (node_id, seq, hash, boot_id, live_ms)
+where node.node_id = new.node_id;
 
 -- From a time on up to the first report that was surely written after another time.
 -- name: meter_records
@@ -306,13 +324,13 @@ where state = 'metered' and due_ms <= $1 and wait_seq is null;
 
 -- name: positions_to_settle
 select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms,
-       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
+       coalesce(n.metered_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.state = 'metered' and p.due_ms <= $1 order by p.position_id limit $2;
 
 -- name: positions_to_correct
 select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms,
-       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
+       coalesce(n.metered_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.state = 'settled' and p.changed_ms <= $1 and not p.final order by p.changed_ms, p.position_id limit $2;
 
@@ -570,13 +588,13 @@ select at_ms, reachable from door_probe where lease_id = $1 order by at_ms;
 
 -- name: position_to_measure
 select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
-       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
+       coalesce(n.metered_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.position_id = $1;
 
 -- name: block_of_buyer
 select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
-       greatest((select max(r.seq) from meter_report r where r.node_id = p.node_id), n.base_seq, 0) as meter_seq
+       coalesce(n.metered_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.block_id = $1 and p.buyer = $2 order by p.position_id;
 

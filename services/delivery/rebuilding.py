@@ -167,11 +167,7 @@ async def _restore_chain(store: Store, record: NodeReported | ChainMoved) -> Non
     if seq <= chain.seq:
         return
     moved = replace(chain, seq=seq, queued_nonce=LOST_NONCE, received_ms=record.received_ms)
-    if isinstance(record, ChainMoved):
-        moved = replace(moved, hash=record.hash)
-    else:
-        moved = _behind(moved, record)
-        await store.run("insert_taken", [record.node_id], [seq], [moved.hash])
+    moved = replace(moved, hash=record.hash) if isinstance(record, ChainMoved) else _behind(moved, record)
     await store.save_chain(record.node_id, moved)
 
 

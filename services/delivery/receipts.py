@@ -9,6 +9,7 @@ from schemas.events import PositionSettled
 from schemas.ids import tier_of
 from schemas.nodes import NodeReported, RenterReported, signing_bytes
 from schemas.receipts import Receipt, ReceiptFile, SettlementTerms, key_id_of
+from services.delivery.report_records import unpack_record
 from services.delivery.store import Store, unpack
 from services.kit.keys import public_hex, sign_hex
 
@@ -67,7 +68,7 @@ async def receipt_file(store: Store, key: Ed25519PrivateKey, receipt: Receipt) -
     if settlement is not None:
         meter = MeterInputs.model_validate_json(unpack(settlement["inputs"]))
         rows = await store.rows("records_by_seq", meter.node, [report.seq for report in meter.reports])
-        reports = tuple(NodeReported.model_validate_json(row["record"]) for row in rows)
+        reports = tuple(NodeReported.model_validate_json(unpack_record(row["record"])) for row in rows)
         node = await store.row("find_node", meter.node)
         seqs = [report.seq for report in meter.renter_reports]
         rows = await store.rows("renter_records_by_seq", meter.lease_id, seqs) if seqs else []

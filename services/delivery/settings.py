@@ -34,6 +34,7 @@ class Settings(KitSettings):
     report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX
     reports_per_period: int = REPORTS_PER_PERIOD
     reports_per_batch_max: int = 256
+    report_linger_s: Annotated[float, Field(ge=0, le=1)] = 0.02
     liveness_ms_max: int = 30_000
     liveness_ms_min: int = 15_000
     challenge_n: int = 512

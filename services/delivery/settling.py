@@ -14,6 +14,7 @@ from services.delivery.domain import memory_min_mib
 from services.delivery.door import unreachable_in
 from services.delivery.effects import Effects
 from services.delivery.meter import cite_report, measure, meter_digest
+from services.delivery.report_records import unpack_record
 from services.delivery.second_meter import renter_witnesses
 from services.delivery.settings import Settings, notice_ms
 from services.delivery.store import Store, lease_of, pack
@@ -140,7 +141,7 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
         ),
     } | await _inputs_of_arbiter(store, row["position_id"])
     renter = await store.rows("renter_reports", row["lease_id"], since_ms)
-    documents = ([raw["record"] for raw in raws], [raw["record"] for raw in renter])
+    documents = ([unpack_record(raw["record"]) for raw in raws], [raw["record"] for raw in renter])
     return Measured(*await asyncio.to_thread(_measure, facts, *documents))
 
 

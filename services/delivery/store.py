@@ -1,10 +1,10 @@
 """Delivery in PostgreSQL: named statements, the rows that rules need as their own types, and what leaves in order."""
 
-import json
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
+from operator import attrgetter
 from typing import TypeVar
 
 import asyncpg
@@ -12,19 +12,22 @@ import asyncpg
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader, GpuPassport
 from schemas.gpu_health import GpuHealth
-from schemas.nodes import GENESIS_HASH, GpuInventory, NodeReported
+from schemas.nodes import GpuInventory
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode
 from services.delivery.leases import Lease, SoldPosition
 from services.delivery.passports import COLUMNS as HISTORY_COLUMNS
 from services.delivery.passports import GpuHistory, Readings, xids_of
+from services.delivery.report_records import VerifiedReport, pack_record, unpack_record
 from services.delivery.reports import Chain
 from services.delivery.settings import Settings
 from services.kit import store as kit
 
 SCHEMA = "delivery"
-NONCES_COLUMN = list(Chain.__dataclass_fields__).index("recent_nonces")
+CHAIN_FIELDS = tuple(field.name for field in fields(Chain))
+NONCES_COLUMN = CHAIN_FIELDS.index("recent_nonces")
+columns_of_chain = attrgetter(*CHAIN_FIELDS)
 QUERIES = kit.load_queries("services.delivery")
 PASSPORT_FIELDS = tuple(name for name in HISTORY_COLUMNS if name not in ("uuid", "xids"))
 Event = TypeVar("Event", bound=DeliveryHeader)
@@ -63,12 +66,17 @@ class NodeGpuRow:
 
 @dataclass
 class NodeForReport:
-    """A node, and whether the reply to its report has more to say.
+    """What placing a node's report needs to know of it, and whether the reply has more to say.
 
     `gate_ms` is the next gate of what the node has sold; it may have passed without the engine having said so.
     """
 
-    node: Node
+    node_id: str
+    public_key: str
+    state: str
+    reason: str
+    level: str
+    period_ms: int | None
     has_waiting: bool
     is_challenged: bool
     is_leased: bool
@@ -77,20 +85,20 @@ class NodeForReport:
 
 @dataclass(frozen=True)
 class Placed:
-    """A report that goes on in its node's chain, and its hash."""
+    """A report that goes on in its node's chain, and its record's bytes."""
 
-    record: NodeReported
-    digest: str
+    report: VerifiedReport
+    value: bytes
 
 
-@dataclass(frozen=True)
-class NodeForRecord:
-    """A node, the end of its chain as the meter has it, and its GPUs' fitness."""
+@dataclass
+class NodeForRecords:
+    """A node, how far the meter has its chain, and its GPUs' health; taking its records moves it on."""
 
     node: Node
-    meter_seq: int
-    meter_hash: str
-    fitness: dict[str, GpuHealth]
+    metered_seq: int
+    metered_hash: str
+    health: dict[str, GpuHealth]
 
 
 async def open_pool(settings: Settings) -> kit.Pool:
@@ -199,25 +207,45 @@ class Store:
     async def nodes_for_reports(self, node_ids: Sequence[str], now_ms: int) -> dict[str, NodeForReport]:
         """Returns what placing reports needs of their nodes; the caller has locked the chains."""
         rows = await self.rows("nodes_for_reports", node_ids, now_ms)
-        told = ("has_waiting", "is_challenged", "is_leased", "gate_ms")
-        return {row["node_id"]: NodeForReport(node_of(row), *(row[name] for name in told)) for row in rows}
+        return {row["node_id"]: NodeForReport(*row) for row in rows}
 
     async def report_hashes(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Returns the hashes of the reports that are known at these places, (node id, seq)."""
         rows = await self.rows("report_hashes", [node_id for node_id, _ in places], [seq for _, seq in places])
         return {(row["node_id"], row["seq"]): row["hash"] for row in rows}
 
-    async def save_reports(self, taken: Sequence[Placed], chains: Mapping[str, Chain]) -> None:
-        """Writes reports that were taken, with their way to `meter.reports`, and where the chains stand now."""
-        if taken:
-            nodes, digests = [each.record.node_id for each in taken], [each.digest for each in taken]
-            await self.run("insert_taken", nodes, [each.record.report.seq for each in taken], digests)
-            records = [each.record.canonical() for each in taken]
-            await kit.publish_all(self.connection, METER_REPORTS.name, nodes, records)
-        if chains:
-            columns = [list(column) for column in zip(*map(astuple, chains.values()), strict=True)]
-            columns[NONCES_COLUMN] = [" ".join(nonces) for nonces in columns[NONCES_COLUMN]]
-            await self.run("save_chains", list(chains), *columns)
+    async def put_reports(self, reports: Iterable[tuple[VerifiedReport, bytes]]) -> None:
+        """Writes reports with their records, where they are not there yet."""
+        rows = [
+            (
+                each.record.node_id,
+                each.record.report.seq,
+                each.digest,
+                each.record.received_ms,
+                pack_record(value),
+                each.record.nonce_issued_ms,
+            )
+            for each, value in reports
+        ]
+        await self.run("put_reports", *map(list, zip(*rows, strict=True)))
+
+    async def save_reports(self, taken: Sequence[Placed]) -> int:
+        """Writes reports that were taken, as one batch on its way to `meter.reports`; returns the batch's id."""
+        await self.put_reports((each.report, each.value) for each in taken)
+        records = [each.report.record for each in taken]
+        seqs = [record.report.seq for record in records]
+        return await self.value("put_report_batch", [record.node_id for record in records], seqs)
+
+    async def records_of_batch(self, batch: asyncpg.Record) -> list[tuple[str, bytes]]:
+        """Returns the records of a row of `report_batch` in its order: (node id, value)."""
+        rows = await self.rows("records_of_batch", batch["node_ids"], batch["seqs"])
+        return [(row["node_id"], unpack_record(row["record"])) for row in rows]
+
+    async def save_chains(self, chains: Mapping[str, Chain]) -> None:
+        """Writes where chains stand now."""
+        columns = [list(column) for column in zip(*map(columns_of_chain, chains.values()), strict=True)]
+        columns[NONCES_COLUMN] = [" ".join(nonces) for nonces in columns[NONCES_COLUMN]]
+        await self.run("save_chains", list(chains), *columns)
 
     async def rows_by_node(self, query: str, node_ids: Sequence[str], *args: object) -> dict[str, list[asyncpg.Record]]:
         """Returns the rows of a query that takes nodes' ids, by node; none named, none asked for."""
@@ -226,13 +254,26 @@ class Store:
             found.setdefault(row["node_id"], []).append(row)
         return found
 
-    async def node_for_record(self, node_id: str) -> "NodeForRecord":
-        """Returns all that taking a report's record needs; the caller has locked the node. Raises UnknownNode."""
-        row = await self.row("node_for_record", node_id)
-        if row is None:
-            raise UnknownNode(node_id)
-        fitness = {uuid: GpuHealth(*facts) for uuid, facts in json.loads(row["fitness"] or "{}").items()}
-        return NodeForRecord(node_of(row), row["meter_seq"] or 0, row["meter_hash"] or GENESIS_HASH, fitness)
+    async def nodes_for_records(self, node_ids: Sequence[str]) -> dict[str, NodeForRecords]:
+        """Returns all that taking reports' records needs of their nodes; the caller has locked the nodes."""
+        rows = await self.rows("nodes_for_records", node_ids)
+        health: dict[str, dict[str, GpuHealth]] = {row["node_id"]: {} for row in rows}
+        for node_id, uuid, *facts in await self.rows("health_of_nodes", node_ids):
+            health[node_id][uuid] = GpuHealth(*facts)
+        return {
+            row["node_id"]: NodeForRecords(
+                node_of(row), row["metered_seq"], row["metered_hash"], health[row["node_id"]]
+            )
+            for row in rows
+        }
+
+    async def save_metered(self, nodes: Iterable[NodeForRecords]) -> None:
+        """Writes how far the meter has nodes' chains, and when they were heard live."""
+        rows = [
+            (each.node.node_id, each.metered_seq, each.metered_hash, each.node.boot_id, each.node.last_live_ms)
+            for each in nodes
+        ]
+        await self.run("save_metered", *map(list, zip(*rows, strict=True)))
 
     async def insert_chain(self, node_id: str, chain: Chain) -> None:
         """Writes the chain of a new node."""
@@ -254,13 +295,14 @@ class Store:
 
 def node_of(row: asyncpg.Record) -> Node:
     """Reads a row of `node`."""
-    fields = {name: row[name] for name in Node.__dataclass_fields__}
-    return Node(**(fields | {"registered_gpus": tuple(row["registered_gpus"])}))
+    facts = {name: row[name] for name in Node.__dataclass_fields__}
+    return Node(**(facts | {"registered_gpus": tuple(row["registered_gpus"])}))
 
 
 def _chain_of(row: asyncpg.Record) -> Chain:
-    fields = {name: row[name] for name in Chain.__dataclass_fields__}
-    return Chain(**(fields | {"recent_nonces": tuple(row["recent_nonces"])}))
+    values = list(row.values())[1:]  # the columns after the node's id are the fields, in their order
+    values[NONCES_COLUMN] = tuple(values[NONCES_COLUMN])
+    return Chain(*values)
 
 
 def position_of(row: asyncpg.Record) -> SoldPosition:

@@ -4,6 +4,7 @@ letter topic.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -32,13 +33,16 @@ def subscribe_batches(
     handle: Callable[..., Awaitable[None]],
     records_max: int = 1_000,
     with_ends: bool = False,
+    read: Callable[[bytes], Any] | None = None,
 ) -> None:
     """Calls `handle` with each batch of valid messages of `topic`; offsets move only after it returned, so messages
     may come twice.
 
     A record that is no message of the model goes to the topic's dead-letter topic with its reason, and the partition
-    goes on. `with_ends`: `handle` also gets where each partition goes on behind the batch.
+    goes on. `with_ends`: `handle` also gets where each partition goes on behind the batch. `read` takes the place of
+    the model's own reading; it raises ValidationError where the model would.
     """
+    read = read or model.validate_json
 
     @broker.subscriber(
         topic.name,
@@ -57,7 +61,7 @@ def subscribe_batches(
         valid = []
         for record in message.raw_message:
             try:
-                valid.append(model.validate_json(record.value))
+                valid.append(read(record.value))
             except ValidationError as error:
                 if topic.dead is None:
                     raise
