@@ -9,23 +9,33 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from clients.demo.actors import Actor
 from clients.demo.sites import ONE_THREAD, enrolment_token, to_toml, venue_addresses
+from clients.http import Refusal, result_of
 from infra.fake_nvml.build import environment
 from infra.fake_nvml.scenario import GpuModel, scenario_text, write_scenario
 from infra.places import REPOSITORY
 from infra.processes import Program, start
+from schemas.nodes import node_id_of
+from tests.long_run.doors import Doors
 from tests.long_run.network import Network
 from tests.long_run.plans import GPUS
-from tests.long_run.truth import Moment
+from tests.long_run.truth import Moment, Recall, Span
 
 HOOK = Path(__file__).with_name("hook.sh")
 UP_WITHIN_S = 60
 HOOK_TIMEOUT_S = 30
+HOUR_MS, NOTICE_MS = 3_600_000, 120_000
+# A recall that is to be without notice takes effect this much after it is asked for, when the venue has it.
+AT_ONCE_MS = 400
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Machine:
     operator: Actor
     folder: Path
     network: Network
+    doors: Doors
     library: Path
     log: Path
     price: str
@@ -57,7 +68,7 @@ class Machine:
     uuids: tuple[str, ...] = ()
     _lock: RLock = field(default_factory=RLock)
     _facts: dict[int, list[str]] = field(default_factory=dict)
-    _processes: dict[int, set[int]] = field(default_factory=dict)
+    _processes: dict[int, dict[int, str]] = field(default_factory=dict)
     _strangers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _since_ms: int = 0
 
@@ -77,7 +88,7 @@ class Machine:
         self.set_hooks("good", "good")
         self.set_price(self.price)
         self._boot()
-        lines = scenario_text(self.label, self.model, GPUS, start_ms=self._since_ms).splitlines()
+        lines = self.healthy_scenario().splitlines()
         self.uuids = tuple(line.split()[3] for line in lines if line.split()[2:3] == ["uuid"])
         self.start()
 
@@ -101,6 +112,20 @@ class Machine:
             },
         }
         _replace(self.folder / "policy.toml", to_toml(policy))
+
+    @property
+    def node_id(self) -> str:
+        """How the venue names the node: by its key, which the agent made at its first start."""
+        private = bytes.fromhex((self.folder / "state" / "node.key").read_text().strip())
+        return node_id_of(Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw().hex())
+
+    def name_door(self, named: bool) -> None:
+        """Says whether the hook's answers name the machine's SSH server from now on."""
+        path = self.folder / "door"
+        if named:
+            _replace(path, '"endpoint":"{}","host_key":"{}"'.format(*self.doors.open(self.label)))
+        else:
+            path.unlink(missing_ok=True)
 
     def set_hooks(self, at_start: str, at_stop: str) -> None:
         """Says what the hooks do from now on."""
@@ -140,15 +165,15 @@ class Machine:
 
     def kill(self) -> Moment:
         """Ends the agent as `kill -9` does."""
-        return _done(lambda: (self.process.kill(), self.process.wait()))
+        return done(lambda: (self.process.kill(), self.process.wait()))
 
     def freeze(self) -> Moment:
         """Stops the agent where it is."""
-        return _done(lambda: os.kill(self.process.pid, signal.SIGSTOP))
+        return done(lambda: os.kill(self.process.pid, signal.SIGSTOP))
 
     def thaw(self) -> Moment:
         """Lets it go on."""
-        return _done(lambda: os.kill(self.process.pid, signal.SIGCONT))
+        return done(lambda: os.kill(self.process.pid, signal.SIGCONT))
 
     def power_off(self) -> Moment:
         """Ends the agent and everything of the buyers'; the next start is in another boot, with GPUs reset."""
@@ -156,19 +181,17 @@ class Machine:
         def off() -> None:
             self.process.kill()
             self.process.wait()
-            for path in self.folder.glob("tenant.*"):
-                _end(int(path.read_text() or 0))
-                path.unlink()
+            self._end_tenants()
             with self._lock:
                 self._facts.clear()
                 self._processes.clear()
             self._boot()
 
-        return _done(off)
+        return done(off)
 
     def set_wall(self, offset_s: int) -> Moment:
         """Moves the machine's wall clock."""
-        return _done(lambda: _replace(self.folder / "wall_offset_ms", str(offset_s * 1000)))
+        return done(lambda: _replace(self.folder / "wall_offset_ms", str(offset_s * 1000)))
 
     # -- its GPUs -----------------------------------------------------------------------------------------------------
 
@@ -180,13 +203,21 @@ class Machine:
 
         return self._rewrite(change)
 
+    def healthy_scenario(self) -> str:
+        """What the driver says while all is well and nobody works."""
+        return scenario_text(self.label, self.model, GPUS, start_ms=self._since_ms)
+
     def add_process(self, gpu: int, pid: int) -> Moment:
         """Makes a process resident on a GPU."""
-        return self._rewrite(lambda: self._processes.setdefault(gpu, set()).add(pid))
+        return self._rewrite(lambda: self._processes.setdefault(gpu, {}).update({pid: "compute"}))
+
+    def add_display(self, gpu: int, pid: int) -> Moment:
+        """Makes a process that only draws resident on a GPU."""
+        return self._rewrite(lambda: self._processes.setdefault(gpu, {}).update({pid: "graphics"}))
 
     def end_process(self, pid: int) -> Moment:
         """Takes a process off all GPUs."""
-        return self._rewrite(lambda: [pids.discard(pid) for pids in self._processes.values()])
+        return self._rewrite(lambda: [own.pop(pid, None) for own in self._processes.values()])
 
     def start_stranger(self, lease_id: str | None) -> int:
         """Starts work of the owner's own, which may claim to be a lease's; returns its number."""
@@ -208,8 +239,53 @@ class Machine:
         self.end_strangers()
         self.process.kill()
         self.process.wait()
-        for path in self.folder.glob("tenant.*"):
+        self._end_tenants()
+
+    # -- what the operator and the site do ----------------------------------------------------------------------------
+
+    def declare_maintenance(self, window: Span) -> bool:
+        """Declares maintenance; says whether the venue took it."""
+        try:
+            self._declare("maintenance", {"start_ms": window[0], "end_ms": window[1]})
+        except (Refusal, httpx.HTTPError):
+            return False
+        return True
+
+    def recall(self, position_id: int, gpus: tuple[str, ...], noticed: bool, period_ms: int) -> Recall | None:
+        """Takes GPUs of a position back (none named: all); None where the venue refuses.
+
+        Where nobody knows whether the venue took it, neither does the moment say so: it lies anywhere from then on.
+        """
+        first_ms = now_ms()
+        from_ms = None if noticed else first_ms + AT_ONCE_MS
+        try:
+            self._declare("recalls", {"position_id": position_id, "gpus": gpus, "from_ms": from_ms})
+        except Refusal as refusal:
+            if refusal.status < httpx.codes.INTERNAL_SERVER_ERROR:
+                return None
+            taken = Moment(first_ms, first_ms + HOUR_MS)
+        except httpx.HTTPError:
+            taken = Moment(first_ms, first_ms + HOUR_MS)
+        else:
+            wait_ms = NOTICE_MS * period_ms // HOUR_MS
+            taken = Moment(first_ms + wait_ms, now_ms() + wait_ms) if noticed else Moment(from_ms, from_ms)
+        return Recall(taken, noticed, frozenset(gpus))
+
+    def shut_door(self) -> Moment:
+        """Lets nobody in by SSH any more."""
+        return done(lambda: self.doors.shut(self.label))
+
+    def open_door(self) -> Moment:
+        """Lets people in again."""
+        return done(lambda: self.doors.open(self.label))
+
+    def _declare(self, what: str, form: dict) -> None:
+        result_of(self.operator.delivery.post(f"/v1/nodes/{self.node_id}/{what}", json=form))
+
+    def _end_tenants(self) -> None:
+        for path in (*self.folder.glob("tenant.*"), *self.folder.glob("work.*")):
             _end(int(path.read_text() or 0))
+            path.unlink()
 
     def _boot(self) -> None:
         (self.folder / "boot").write_text(f"{uuid.uuid4()} {time.monotonic_ns() - 5_000_000_000}")
@@ -220,13 +296,14 @@ class Machine:
         def both() -> None:
             with self._lock:
                 change()
-                lines = [scenario_text(self.label, self.model, GPUS, start_ms=self._since_ms).rstrip("\n")]
+                lines = [self.healthy_scenario().rstrip("\n")]
                 for gpu in range(GPUS):
                     lines += [f"gpu {gpu} {fact}" for fact in self._facts.get(gpu, ())]
-                    lines += [f"gpu {gpu} process {pid} 2048" for pid in sorted(self._processes.get(gpu, ()))]
+                    own = sorted(self._processes.get(gpu, {}).items())
+                    lines += [f"gpu {gpu} process {pid} 2048 {kind}" for pid, kind in own]
                 write_scenario(self.folder / "gpus.scenario", "\n".join(lines) + "\n")
 
-        return _done(both)
+        return done(both)
 
 
 def now_ms() -> int:
@@ -234,7 +311,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _done(deed) -> Moment:
+def done(deed: Callable[[], object]) -> Moment:
+    """Does something; returns when."""
     first_ms = now_ms()
     deed()
     return Moment(first_ms, now_ms() + 1)
@@ -254,7 +332,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _end(pid: int) -> None:
     """Ends a buyer's process, if it still is one: its number may be another's by now."""
     try:
-        if pid > 1 and Path(f"/proc/{pid}/comm").read_text().strip() == "sleep":
+        if pid > 1 and Path(f"/proc/{pid}/comm").read_text().strip() in ("sleep", "sh"):
             os.kill(pid, signal.SIGKILL)
     except (OSError, ValueError):
         return

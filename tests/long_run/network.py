@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
@@ -76,7 +77,9 @@ class Network:
             writer.transport.abort()
             return
         self._open[label] |= {writer, far_writer}
-        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        # A relay that is ended with all others has nobody left to tell.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         self._open[label] -= {writer, far_writer}
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

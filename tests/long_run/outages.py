@@ -17,16 +17,17 @@ READY_WITHIN_S = 90
 
 def suffer(exchange: RunningExchange, outage: Outage) -> Trouble:
     """Lets an outage happen; returns when everything is ready again."""
-    began_ms = now_ms()
+    began_ms, programs = now_ms(), outage.program.split("+")
     if outage.for_s:
-        pids = _family(exchange.pid_of(outage.program))
+        pids = [pid for program in programs for pid in _family(exchange.pid_of(program))]
         _signal(pids, signal.SIGSTOP)
         struck_ms = now_ms()
         time.sleep(outage.for_s)
         ended_ms = now_ms()
         _signal(pids, signal.SIGCONT)
     else:
-        exchange.kill_program(outage.program)
+        for program in programs:
+            exchange.kill_program(program)
         struck_ms = ended_ms = now_ms()
         time.sleep(0.5)
     exchange.wait_ready(READY_WITHIN_S)

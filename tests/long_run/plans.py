@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 GPUS = 3
+AT_ONCE = 4  # machines that deliver in the same period
 HARMLESS_XIDS = (13, 31, 43, 45)
 FATAL_XIDS = (48, 95, 119)
 DEGRADING_XID, CONTAINED_XID = 63, 94
@@ -18,6 +19,7 @@ OF_THE_NODE = (
     ("dark", 1.0, 3.0, 2),
     ("dark", 12.0, 13.0, 2),
     ("clock", 0.0, 0.0, 3),
+    ("late_maintenance", 0.0, 0.0, 2),
 )
 # Accidents of one GPU: kind, weight. They last until the round is over, unless they are only news.
 OF_A_GPU = (
@@ -29,9 +31,33 @@ OF_A_GPU = (
     ("contained_xid", 1),
     ("owner", 3),
     ("owner_with_the_lease", 3),
+    ("owners_display", 1),
 )
-HOOKS = (("good", 16), ("exits", 1), ("garbage", 1), ("late", 2), ("stop_fails", 1))
-RENTERS = (("works", 5), ("without_variable", 4), ("idle", 3), ("leaves", 2))
+# What the start hook does, or where it is good the stop hook.
+HOOKS = (
+    ("good", 24),
+    ("late", 2),
+    ("exits", 1),
+    ("garbage", 1),
+    ("hangs", 1),
+    ("silent", 1),
+    ("oversized", 1),
+    ("flood", 1),
+    ("killed", 1),
+    ("no_process", 1),
+    ("stop_fails", 1),
+    ("stop_hangs", 1),
+    ("stop_killed", 1),
+    ("stop_flood", 1),
+)
+FAILING_STARTS = ("exits", "garbage", "hangs", "silent", "oversized", "killed", "no_process")
+# What a renter does with his GPUs; `outlives`: his work is still there when the lease and its stop hook are over.
+RENTERS = (("works", 5), ("without_variable", 4), ("idle", 3), ("leaves", 2), ("outlives", 2))
+# Whether the renter runs a meter of his own, and whether it denies a GPU that is well.
+METERS = (("none", 12), ("agrees", 2), ("denies", 1))
+DOOR_SHARE, SHUT_SHARE = 0.4, 0.75
+RECALL_SHARE, RECALL_SHARE_OF_OTHERS = 0.5, 0.04  # in tier I, and where it is refused
+MAINTENANCE_SHARE = 0.12
 PARTS = ((3,), (2, 1), (1, 2), (1, 1, 1))
 # Outages of the venue, in some rounds: what, for how many seconds (0: killed, and started again by the supervisor).
 OUTAGES = (
@@ -42,6 +68,8 @@ OUTAGES = (
     ("postgres", 6.0),
     ("delivery", 5.0),
     ("delivery", 9.0),
+    ("kafka+postgres", 0.0),
+    ("kafka+postgres", 5.0),
 )
 OUTAGE_SHARE = 0.2
 
@@ -68,6 +96,9 @@ class Plan:
     late_s: float
     renters: tuple[str, ...]
     reprice: bool
+    meters: tuple[str, ...] = ()
+    has_door: bool = False
+    maintenance: tuple[float, float] | None = None  # as shares of the period; it may begin before and end after it
 
     def describe(self) -> str:
         """Puts the plan into a line."""
@@ -78,20 +109,27 @@ class Plan:
             for a in self.accidents
         )
         late = f" by {self.late_s:.1f} s" if self.hook == "late" else ""
-        return f"hook {self.hook}{late}; renters {', '.join(self.renters)}; {struck or 'no accident'}"
+        parts = [f"hook {self.hook}{late}", f"renters {', '.join(self.renters)}"]
+        if set(self.meters) - {"none"}:
+            parts.append(f"renters' meters {', '.join(self.meters)}")
+        if self.has_door:
+            parts.append("a door")
+        if self.maintenance:
+            parts.append("maintenance from {:.2f} to {:.2f}".format(*self.maintenance))
+        return "; ".join([*parts, struck or "no accident"])
 
 
 @dataclass(frozen=True)
 class Outage:
-    """The venue's own trouble in a round."""
+    """The venue's own trouble in a round; several programs, joined by +, are struck at once."""
 
     program: str
     for_s: float
     at: float
 
 
-def plan_round(seed: int, number: int) -> Plan:
-    """Draws one node's round."""
+def plan_round(seed: int, number: int, tier: str = "F") -> Plan:
+    """Draws one node's round; only in tier I GPUs may be taken back, elsewhere it is tried seldom."""
     dice = random.Random(f"{seed}/plan/{number}")
     parts = dice.choice(PARTS)
     accidents = []
@@ -102,6 +140,13 @@ def plan_round(seed: int, number: int) -> Plan:
         accidents.append(_of_the_node(dice))
     if luck > 0.9:
         accidents.append(_of_a_gpu(dice, dice.randrange(GPUS)))
+    if dice.random() < (RECALL_SHARE if tier == "I" else RECALL_SHARE_OF_OTHERS):
+        whose = dice.choice((None, *range(GPUS)))
+        accidents.append(Accident("recall", round(dice.uniform(0.05, 0.9), 3), gpu=whose, number=dice.randrange(2)))
+    # The venue takes it for its own fault when no door of several nodes answers, so one node in a period has one.
+    has_door = number % AT_ONCE == 0 and dice.random() < DOOR_SHARE
+    if has_door and dice.random() < SHUT_SHARE:
+        accidents.append(Accident("shut", round(dice.uniform(0.1, 0.5), 3), round(dice.uniform(1, 12), 1)))
     hook = _choose(dice, HOOKS)
     return Plan(
         number=number,
@@ -111,7 +156,15 @@ def plan_round(seed: int, number: int) -> Plan:
         late_s=round(dice.uniform(4, 10), 1),
         renters=tuple(_choose(dice, RENTERS) for _ in parts),
         reprice=dice.random() < 0.5,
+        meters=tuple(_choose(dice, METERS) for _ in parts),
+        has_door=has_door,
+        maintenance=_maintenance(dice) if dice.random() < MAINTENANCE_SHARE else None,
     )
+
+
+def _maintenance(dice: random.Random) -> tuple[float, float]:
+    start = round(dice.uniform(-0.3, 0.8), 3)
+    return start, round(start + dice.uniform(0.1, 0.8), 3)
 
 
 def plan_outage(seed: int, period: int) -> Outage | None:

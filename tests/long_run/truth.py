@@ -5,17 +5,23 @@ lost, and time that was *possibly* lost. The widths come from three things only:
 how late this machine ran, and how exactly the test knows when it did something.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 Span = tuple[int, int]
-Kind = Literal["unfit", "silent", "reboot", "dark", "outage"]
+Kind = Literal["unfit", "doubtful", "silent", "reboot", "dark", "shut", "outage"]
 # A node that waits for a venue that answers slowly measures at least this often, in report intervals.
 SLOW_INTERVALS = 2.5
 GAP_INTERVALS = 3
+# The venue tries a door again after at most one and a half pauses, and looks once a pause whether one is due.
+DOOR_PAUSES = 2.5
+# Two meters that differ by no more than this share of what was contracted agree.
+APART_SHARE = 100
 NOTICE_S = 120
 ABSENCES = ("silent", "reboot", "dark")
+# What keeps reports from being made or taken, so that a window may be longer than usual.
+HIDING = (*ABSENCES, "outage")
 
 
 class Moment(NamedTuple):
@@ -36,13 +42,17 @@ class Bounds(NamedTuple):
         return self.least <= value <= self.most
 
 
+NOTHING = Bounds(0, 0)
+
+
 @dataclass(frozen=True)
 class Trouble:
     """Something that befell a node, or some of its GPUs (none named: all).
 
-    `unfit`: the GPU did not conform (lost, fatal XID, new ECC error, the owner's own work). `silent`: nobody measured
-    (the agent was killed or frozen). `reboot`: the same, and the machine booted. `dark`: the agent measured, but its
-    site's network was away. `outage`: the venue could not take reports.
+    `unfit`: the GPU did not conform (lost, fatal XID, new ECC error, the owner's own work). `doubtful`: it did, but
+    what shows that came while nobody listened. `silent`: nobody measured (the agent was killed or frozen). `reboot`:
+    the same, and the machine booted. `dark`: the agent measured, but its site's network was away. `shut`: nobody could
+    get in by the door that the hook had named. `outage`: the venue could not take reports.
     """
 
     kind: Kind
@@ -65,12 +75,38 @@ class Presence:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """The operator took GPUs of the position back (none named: all), with or without notice."""
+
+    taken: Moment
+    noticed: bool
+    gpus: frozenset[str] = frozenset()
+
+    def concerns(self, gpu: str) -> bool:
+        """Says whether a GPU was taken back."""
+        return not self.gpus or gpu in self.gpus
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """The renter's own meter said of some GPUs that they were gone, in all its reports of that time."""
+
+    began: Moment
+    ended: Moment
+    gpus: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Rhythm:
-    """How often the node is due to report, how late the machine may have been, and the grace of opening."""
+    """How often the node is due to report, how late the machine may have been, the grace of opening, how often the
+    venue tries a door, and how long it may be shut.
+    """
 
     interval_ms: int
     lag_ms: int
     grace_ms: int
+    door_pause_ms: int = 1_000
+    door_grace_ms: int = 3_000
 
     @property
     def sampling_ms(self) -> int:
@@ -87,11 +123,17 @@ class Rhythm:
         """The longest time without reports that is estimated as delivered."""
         return GAP_INTERVALS * self.interval_ms
 
+    @property
+    def door_ms(self) -> int:
+        """The longest time between two tries at a door."""
+        return int(DOOR_PAUSES * self.door_pause_ms) + self.lag_ms
+
 
 @dataclass(frozen=True)
 class Story:
-    """All that the test knows of one position. `opening` is when the start hook began and when it had let the buyer in
-    (None: it never did).
+    """All that the test knows of one position. `began_opening` is when the start hook began, `opened` when it had let
+    the buyer in (None: it never did). `metered`: the renter ran a meter of his own from then to the end.
+    `maintenance` was declared before the position was sold.
     """
 
     gpus: tuple[str, ...]
@@ -101,17 +143,34 @@ class Story:
     opened: Moment | None
     troubles: tuple[Trouble, ...] = ()
     presences: tuple[Presence, ...] = ()
+    maintenance: tuple[Span, ...] = ()
+    recalls: tuple[Recall, ...] = ()
+    metered: bool = False
+    complaints: tuple[Complaint, ...] = ()
 
 
 @dataclass(frozen=True)
 class Right:
-    """What a receipt may say: GPU-seconds, and for tier I how many GPUs were taken back without notice."""
+    """What a receipt may say: GPU-seconds, and for tier I how many GPUs were taken back without and with notice.
+
+    `disputed` is what two meters differ about while nobody has decided; it is neither in `delivered` nor in `short`.
+    """
 
     delivered: Bounds
     excused: Bounds
     used: Bounds
     short: Bounds
     recalled: Bounds
+    noticed: Bounds = NOTHING
+    disputed: Bounds = NOTHING
+
+    def allows_recall(self, gpus: int, noticed: bool) -> bool:
+        """Says whether a receipt of tier I may name so many GPUs, with or without notice: one without makes all so."""
+        if noticed:
+            return gpus > 0 and self.recalled.least == 0 and self.noticed.holds(gpus)
+        if gpus == 0:
+            return self.recalled.least == 0 and self.noticed.least == 0
+        return self.recalled.holds(gpus)
 
 
 @dataclass
@@ -123,34 +182,91 @@ class _Gpu:
     maybe_excused: list[Span] = field(default_factory=list)
     excused: list[Span] = field(default_factory=list)
     shut_out: list[Span] = field(default_factory=list)
+    taken: list[Span] = field(default_factory=list)
+    maybe_taken: list[Span] = field(default_factory=list)
 
     @property
     def gone(self) -> list[Span]:
         """What was surely not delivered, whoever's doing it is."""
-        return self.lost + self.excused + self.shut_out
+        return self.lost + self.taken + self.excused + self.shut_out
+
+    @property
+    def maybe_gone(self) -> list[Span]:
+        """What was possibly not delivered."""
+        return self.maybe_lost + self.maybe_taken + self.maybe_excused
 
 
 def judge(story: Story, rhythm: Rhythm) -> Right:
     """Returns what is right for a position."""
-    parts = [_judge_gpu(story, rhythm, gpu) for gpu in story.gpus]
+    parts = {gpu: _judge_gpu(story, rhythm, gpu) for gpu in story.gpus}
     window_ms = len(parts) * (story.end_ms - story.start_ms)
-    least_ms = window_ms - sum(length(part.maybe_lost + part.maybe_excused) for part in parts)
-    most_ms = window_ms - sum(length(part.gone) for part in parts)
-    short_ms = [(length(part.lost), length(part.maybe_lost)) for part in parts]
-    used = [_used(story, rhythm, gpu, part) for gpu, part in zip(story.gpus, parts, strict=True)]
+    disputed = _disputed(story, rhythm, parts)
+    least_ms = window_ms - sum(length(part.maybe_gone) for part in parts.values())
+    most_ms = window_ms - sum(length(part.gone) for part in parts.values())
+    short_ms = [(length(part.lost + part.taken), length(part.maybe_lost + part.maybe_taken)) for part in parts.values()]
+    used = [_used(story, rhythm, gpu, part) for gpu, part in parts.items()]
+    recalled, noticed = _recalled(story, rhythm, parts)
     return Right(
-        delivered=Bounds(least_ms // 1000, most_ms // 1000),
+        delivered=Bounds(max(0, least_ms - disputed.most) // 1000, (most_ms - disputed.least) // 1000),
         excused=Bounds(
-            -(-sum(length(part.excused) for part in parts) // 1000),
-            -(-sum(length(part.maybe_excused) for part in parts) // 1000),
+            -(-sum(length(part.excused) for part in parts.values()) // 1000),
+            -(-sum(length(part.maybe_excused) for part in parts.values()) // 1000),
         ),
-        used=Bounds(sum(least for least, _ in used) // 1000, sum(most for _, most in used) // 1000),
+        used=Bounds(
+            max(0, sum(least for least, _ in used) - disputed.most) // 1000, sum(most for _, most in used) // 1000
+        ),
         # D is rounded down and E up: together they may hide one second of a shortfall, or show one more.
         short=Bounds(max(0, sum(s for s, _ in short_ms) // 1000 - 1), -(-sum(m for _, m in short_ms) // 1000)),
-        recalled=Bounds(
-            sum(sure > rhythm.gap_ms + 1 for sure, _ in short_ms), sum(maybe > rhythm.gap_ms for _, maybe in short_ms)
-        ),
+        recalled=recalled,
+        noticed=noticed,
+        disputed=Bounds(disputed.least // 1000, -(-disputed.most // 1000)),
     )
+
+
+def _recalled(story: Story, rhythm: Rhythm, parts: Mapping[str, _Gpu]) -> tuple[Bounds, Bounds]:
+    """How many GPUs surely and possibly were taken back or lost without notice, and how many with."""
+    without_notice, with_notice = [0, 0], [0, 0]
+    for gpu, part in parts.items():
+        own = (each for each in story.recalls if each.concerns(gpu))
+        recall = min(own, key=lambda each: each.taken, default=None)
+        first_ms, last_ms = recall.taken if recall else (story.end_ms, story.end_ms)
+        is_lost = length(clip(part.lost, story.start_ms, first_ms)) > rhythm.gap_ms + 1
+        may_be_lost = length(clip(part.maybe_lost, story.start_ms, last_ms)) > rhythm.gap_ms
+        may_be_taken, is_taken = first_ms < story.end_ms, last_ms < story.end_ms
+        noticed = recall is not None and recall.noticed
+        without_notice[0] += is_lost or (is_taken and not noticed)
+        without_notice[1] += may_be_lost or (may_be_taken and not noticed)
+        with_notice[0] += noticed and is_taken and not may_be_lost
+        with_notice[1] += noticed and may_be_taken and not is_lost
+    return Bounds(*without_notice), Bounds(*with_notice)
+
+
+def _disputed(story: Story, rhythm: Rhythm, parts: Mapping[str, _Gpu]) -> Bounds:
+    """How many milliseconds the renter's meter surely and possibly denies of what the operator's says was delivered.
+
+    His reports stand for windows of their own: where a GPU is lost, or is well again, the two may differ for the length
+    of one. What an outage touches may have been refused him.
+    """
+    least_ms = most_ms = 0
+    window = (story.start_ms, story.end_ms)
+    away = [_reach(trouble, rhythm) for trouble in story.troubles if trouble.kind == "outage"]
+    for complaint in story.complaints:
+        denied = (complaint.began.last_ms + rhythm.sampling_ms, complaint.ended.first_ms - rhythm.sampling_ms)
+        doubted = (complaint.began.first_ms - rhythm.slow_ms, complaint.ended.last_ms + rhythm.slow_ms)
+        for gpu in complaint.gpus & parts.keys():
+            least_ms += length(without(clip(without([denied], away), *window), parts[gpu].maybe_gone))
+            most_ms += length(without(clip([doubted], *window), parts[gpu].gone))
+    for trouble in story.troubles if story.metered else ():
+        if trouble.kind in ("unfit", "doubtful"):
+            edges = [
+                (edge.first_ms - rhythm.slow_ms, edge.last_ms + rhythm.slow_ms)
+                for edge in (trouble.began, trouble.ended)
+            ]
+            most_ms += sum(length(clip(edges, *window)) for gpu in parts if trouble.concerns(gpu))
+    contracted_ms = len(parts) * (story.end_ms - story.start_ms)
+    if APART_SHARE * most_ms <= contracted_ms:
+        return NOTHING
+    return Bounds(least_ms if APART_SHARE * least_ms > contracted_ms else 0, most_ms)
 
 
 def _judge_gpu(story: Story, rhythm: Rhythm, gpu: str) -> _Gpu:
@@ -161,14 +277,35 @@ def _judge_gpu(story: Story, rhythm: Rhythm, gpu: str) -> _Gpu:
         if trouble.kind == "outage":
             found.maybe_excused.append(_reach(trouble, rhythm))
             continue
+        if trouble.kind == "shut" and story.opened:
+            # Nobody tries the door of a lease that is not open.
+            trouble = replace(trouble, began=max(trouble.began, story.opened))
         sure, maybe = _EFFECTS[trouble.kind](trouble, own, rhythm)
+        if story.metered:
+            # What the operator's meter did not see, and the renter's own calls well, counts against the renter.
+            sure = without(sure, [_reach(each, rhythm) for each in own if each.kind in ABSENCES])
         # While the venue is away it may excuse what it could not see, and what it could see stays lost.
         found.lost += without(sure, outages)
         found.maybe_lost += maybe
     _judge_opening(story, rhythm, found, outages)
-    for name in ("lost", "maybe_lost", "excused", "maybe_excused", "shut_out"):
+    for recall in story.recalls:
+        if recall.concerns(gpu):
+            # Of a buyer who never got in the venue's absence is excused first.
+            taken = [(recall.taken.last_ms, story.end_ms)]
+            found.taken += taken if story.opened else without(taken, outages)
+            found.maybe_taken.append((recall.taken.first_ms, story.end_ms))
+    _excuse_maintenance(story, found)
+    for name in ("lost", "maybe_lost", "excused", "maybe_excused", "shut_out", "taken", "maybe_taken"):
         setattr(found, name, clip(getattr(found, name), story.start_ms, story.end_ms))
     return found
+
+
+def _excuse_maintenance(story: Story, found: _Gpu) -> None:
+    """What was declared before the trade is excused whatever happens in it, and is nobody's shortfall."""
+    for name in ("lost", "maybe_lost", "taken", "maybe_taken", "shut_out"):
+        setattr(found, name, without(getattr(found, name), story.maintenance))
+    found.excused += story.maintenance
+    found.maybe_excused += story.maintenance
 
 
 def _judge_opening(story: Story, rhythm: Rhythm, found: _Gpu, outages: Sequence[Span]) -> None:
@@ -190,7 +327,7 @@ def _judge_opening(story: Story, rhythm: Rhythm, found: _Gpu, outages: Sequence[
         found.excused.append((start_ms, min(story.opened.first_ms, start_ms + rhythm.grace_ms)))
     heard_ms = story.opened.last_ms + rhythm.lag_ms
     for trouble in story.troubles:
-        if trouble.kind != "unfit" and trouble.began.first_ms - rhythm.lag_ms <= heard_ms <= trouble.ended.last_ms:
+        if trouble.kind in HIDING and trouble.began.first_ms - rhythm.lag_ms <= heard_ms <= trouble.ended.last_ms:
             heard_ms = trouble.ended.last_ms + rhythm.sampling_ms
     due_ms = max(start_ms, story.began_opening.last_ms if story.began_opening else start_ms) + rhythm.grace_ms
     found.lost += without([(due_ms, story.opened.first_ms)], outages)
@@ -204,6 +341,11 @@ def _unfit(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[li
     ended_ms = _window_end(trouble.ended.last_ms, own, rhythm)
     healed_ms = _window_start(trouble.ended.first_ms, own, rhythm)
     return [(trouble.began.last_ms, healed_ms)], [(began_ms, ended_ms)]
+
+
+def _doubtful(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
+    """It may be held against the GPU, and need not."""
+    return [], _unfit(trouble, own, rhythm)[1]
 
 
 def _silent(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
@@ -232,13 +374,27 @@ def _dark(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[lis
     return sure, [(start_ms if struck else start_ms + rhythm.gap_ms, end_ms)]
 
 
-_EFFECTS = {"unfit": _unfit, "silent": _silent, "reboot": _reboot, "dark": _dark}
+def _shut(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
+    """It is lost from the first try that fails to the next that succeeds, if tries fail for longer than the grace."""
+    began, ended, wait_ms = trouble.began, trouble.ended, rhythm.door_ms
+    near = (_reach(other, rhythm) for other in own if other.kind in HIDING)
+    struck = [reach for reach in near if _touch(reach, _reach(trouble, rhythm))]
+    if ended.last_ms - began.first_ms <= rhythm.door_grace_ms:
+        return [], []
+    until_ms = max([ended.last_ms, *(end_ms for _, end_ms in struck)]) + wait_ms
+    is_sure = ended.first_ms - began.last_ms - 2 * wait_ms > rhythm.door_grace_ms and not struck
+    return [(began.last_ms + wait_ms, ended.first_ms)] if is_sure else [], [(began.first_ms, until_ms)]
+
+
+_EFFECTS = {"unfit": _unfit, "doubtful": _doubtful, "silent": _silent, "reboot": _reboot, "dark": _dark, "shut": _shut}
 
 
 def _reach(trouble: Trouble, rhythm: Rhythm) -> Span:
     """The longest time that a trouble can be seen in: from the report before it to the report after it."""
     if trouble.kind == "outage":
         return trouble.began.first_ms - rhythm.slow_ms, trouble.ended.last_ms + 2 * rhythm.sampling_ms
+    if trouble.kind == "shut":
+        return trouble.began.first_ms, trouble.ended.last_ms + rhythm.door_ms
     if trouble.kind == "dark":
         return trouble.began.first_ms - rhythm.sampling_ms, trouble.ended.last_ms + rhythm.slow_ms
     return trouble.began.first_ms - rhythm.sampling_ms, trouble.ended.last_ms + rhythm.lag_ms
@@ -249,7 +405,7 @@ def _window_start(moment_ms: int, own: Iterable[Trouble], rhythm: Rhythm) -> int
     start_ms = moment_ms - rhythm.sampling_ms
     for trouble in own:
         reach = _reach(trouble, rhythm)
-        if trouble.kind != "unfit" and _touch(reach, (start_ms, moment_ms)):
+        if trouble.kind in HIDING and _touch(reach, (start_ms, moment_ms)):
             start_ms = min(start_ms, reach[0] if trouble.kind != "dark" else moment_ms - rhythm.slow_ms)
     return start_ms
 
@@ -258,7 +414,7 @@ def _window_end(moment_ms: int, own: Iterable[Trouble], rhythm: Rhythm) -> int:
     """The latest time up to which a fault that has ended by then is still held against the GPU."""
     end_ms = moment_ms + rhythm.lag_ms
     for trouble in own:
-        if trouble.kind != "unfit" and _touch(_reach(trouble, rhythm), (moment_ms, end_ms)):
+        if trouble.kind in HIDING and _touch(_reach(trouble, rhythm), (moment_ms, end_ms)):
             end_ms = max(end_ms, _reach(trouble, rhythm)[1])
     return end_ms
 
@@ -278,8 +434,8 @@ def _used(story: Story, rhythm: Rhythm, gpu: str, part: _Gpu) -> Bounds:
             ended_ms = max(presence.ended.last_ms + rhythm.sampling_ms, until_ms)
             maybe.append((first_ms, ended_ms))
     window = (story.start_ms, story.end_ms)
-    least = length(without(clip(sure, *window), part.maybe_lost + part.maybe_excused))
-    return Bounds(least, length(without(clip(maybe, *window), part.lost + part.excused)))
+    least = length(without(clip(sure, *window), part.maybe_gone))
+    return Bounds(least, length(without(clip(maybe, *window), part.gone)))
 
 
 # -- money -----------------------------------------------------------------------------------------------------------
@@ -311,8 +467,16 @@ class Money(NamedTuple):
     operator: int
 
 
-def money(terms: Terms, delivered: int, excused: int, used: int, recalled: int = 0, noticed: bool = False) -> Money:
-    """Returns what MARKET.md makes of whole GPU-seconds."""
+def money(
+    terms: Terms,
+    delivered: int,
+    excused: int,
+    used: int,
+    recalled: int = 0,
+    noticed: bool = False,
+    disputed: int = 0,
+) -> Money:
+    """Returns what MARKET.md makes of whole GPU-seconds: of what is disputed the buyer neither pays nor is paid."""
     due = terms.qty * terms.period_s - excused
     reserved, measured = terms.reservation_permille, 1000 - terms.reservation_permille
     gross = terms.price * (reserved * delivered + measured * used) // 3_600_000
@@ -321,10 +485,11 @@ def money(terms: Terms, delivered: int, excused: int, used: int, recalled: int =
         damages = 0 if noticed else NOTICE_S * terms.price * recalled // 3600
     elif due > 0:
         band = (terms.upper_permille - terms.lower_permille) * due
-        depth = min(terms.upper_permille * due - 1000 * delivered, band)
+        granted = delivered + disputed
+        depth = min(terms.upper_permille * due - 1000 * granted, band)
         if depth > 0:
             dearer = max(terms.index - terms.price, 0)
-            damages = (due - delivered) * (dearer * band + terms.price * depth) // (3600 * band)
+            damages = (due - granted) * (dearer * band + terms.price * depth) // (3600 * band)
     damages = min(damages, terms.bond)
     fee = gross * terms.fee_bps // 10_000
     return Money(gross, damages, fee, damages - gross, gross - fee - damages)

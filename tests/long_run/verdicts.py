@@ -31,18 +31,18 @@ def faults_of(receipt: Mapping, right: Right, product: DefineProduct, qty: int, 
         [] if told == (qty, period_s, price_micros, tier) else [Fault("terms", (qty, period_s, price_micros), told)]
     )
     delivered, excused = receipt["delivered_gpu_s"], receipt["excused_gpu_s"]
+    disputed = receipt["terms"].get("disputed_gpu_s", 0)
     counts = {
         "delivered": (right.delivered, delivered),
         "excused": (right.excused, excused),
         "used": (right.used, receipt["used_gpu_s"]),
-        "short": (right.short, qty * period_s - excused - delivered),
+        "disputed": (right.disputed, disputed),
+        "short": (right.short, qty * period_s - excused - delivered - disputed),
     }
-    if tier == "I":
-        # With notice nothing is owed, and nobody in this run ever gave any.
-        counts["recalled"] = (right.recalled, receipt["terms"]["recalled_gpus"])
     faults += [Fault(name, bounds, came) for name, (bounds, came) in counts.items() if not bounds.holds(came)]
-    if receipt["terms"]["noticed"] and receipt["terms"]["recalled_gpus"]:
-        faults.append(Fault("notice", False, True))
+    recall = (receipt["terms"]["recalled_gpus"], receipt["terms"]["noticed"])
+    if not (right.allows_recall(*recall) if tier == "I" else recall == (0, False)):
+        faults.append(Fault("recalled, noticed", (right.recalled, right.noticed), recall))
     least_bond = qty * -(-price_micros * period_s * product.bond_permille[LEVEL_PROVEN] // 3_600_000)
     bond = Bounds(least_bond, max(least_bond, qty * -(-receipt_top(receipt) * period_s // 3_600)))
     if not bond.holds(receipt["terms"]["bond_micros"]):
@@ -68,8 +68,9 @@ def _money_faults(receipt: Mapping, product: DefineProduct, tier: str) -> list[F
         bond=receipt["terms"]["bond_micros"],
         fee_bps=product.settlement_fee_bps,
     )
+    counts = (receipt["delivered_gpu_s"], receipt["excused_gpu_s"], receipt["used_gpu_s"])
     recall = (receipt["terms"]["recalled_gpus"], receipt["terms"]["noticed"])
-    due = money(terms, receipt["delivered_gpu_s"], receipt["excused_gpu_s"], receipt["used_gpu_s"], *recall)
+    due = money(terms, *counts, *recall, receipt["terms"].get("disputed_gpu_s", 0))
     expected = (due.gross, due.damages, due.fee, due.operator)
     came = tuple(receipt[name] for name in AMOUNTS)
     return [] if expected == came else [Fault(", ".join(AMOUNTS), expected, came)]

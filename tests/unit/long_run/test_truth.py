@@ -3,9 +3,21 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matching_engine.settlement import settle
-from tests.long_run.plans import GPUS, plan_outage, plan_round
-from tests.long_run.truth import Bounds, Moment, Presence, Rhythm, Story, Terms, Trouble, judge, money
+from matching_engine.settlement import settle, undisputed
+from tests.long_run.plans import AT_ONCE, GPUS, HOOKS, RENTERS, plan_outage, plan_round
+from tests.long_run.truth import (
+    Bounds,
+    Complaint,
+    Moment,
+    Presence,
+    Recall,
+    Rhythm,
+    Story,
+    Terms,
+    Trouble,
+    judge,
+    money,
+)
 
 S, E = 100_000, 120_000
 RHYTHM = Rhythm(interval_ms=3_000, lag_ms=500, grace_ms=2_000)
@@ -17,9 +29,9 @@ def at(ms: int, width_ms: int = 100) -> Moment:
     return Moment(S + ms, S + ms + width_ms)
 
 
-def right_of(*troubles: Trouble, gpus: int = 1, opened: Moment | None = EARLY, presences: tuple = ()):
+def right_of(*troubles: Trouble, gpus: int = 1, opened: Moment | None = EARLY, presences: tuple = (), **facts: object):
     names = tuple(f"g{number}" for number in range(gpus))
-    return judge(Story(names, S, E, EARLY, opened, troubles, presences), RHYTHM)
+    return judge(Story(names, S, E, EARLY, opened, troubles, presences, **facts), RHYTHM)
 
 
 def test_an_hour_in_which_nothing_happened_is_delivered_to_the_second():
@@ -89,6 +101,52 @@ def test_use_is_what_a_process_of_the_buyers_covered_of_the_delivered_time():
     assert right_of().used == Bounds(0, 0)
 
 
+def test_a_door_is_lost_time_from_the_first_failed_try_to_the_next_good_one():
+    """Tries lie at most 3 s apart, and it may be shut for 3 s."""
+    long = right_of(Trouble("shut", at(2_000), at(14_000)))
+    assert (long.delivered, long.short) == (Bounds(4, 11), Bounds(7, 16))  # 8.9 s surely, 15.1 s possibly
+    assert right_of(Trouble("shut", at(2_000), at(4_500))).delivered == Bounds(20, 20)
+    unsure = right_of(Trouble("shut", at(2_000), at(9_000)))
+    assert (unsure.delivered, unsure.short.least) == (Bounds(9, 20), 0)
+
+
+def test_what_is_taken_back_counts_no_more_and_notice_is_for_all_or_none():
+    with_notice = Recall(at(5_000), True, frozenset({"g0"}))
+    right = right_of(gpus=2, recalls=(with_notice,))
+    assert (right.delivered, right.short) == (Bounds(25, 25), Bounds(13, 15))
+    assert (right.recalled, right.noticed) == (Bounds(0, 0), Bounds(1, 1))
+    assert right.allows_recall(1, True) and not right.allows_recall(1, False) and not right.allows_recall(0, False)
+    lost = Trouble("unfit", at(4_000), LONG_AFTER, frozenset({"g1"}))
+    right = right_of(lost, gpus=2, recalls=(with_notice,))
+    assert (right.recalled, right.noticed) == (Bounds(1, 1), Bounds(1, 1))
+    assert right.allows_recall(1, False) and not right.allows_recall(1, True)
+    right = right_of(gpus=2, recalls=(Recall(at(5_000), False),))
+    assert (right.delivered, right.recalled, right.noticed) == (Bounds(10, 10), Bounds(2, 2), Bounds(0, 0))
+
+
+def test_maintenance_that_was_declared_is_excused_whatever_happens_in_it():
+    window = ((S - 2_000, S + 6_000),)
+    assert right_of(maintenance=window).excused == Bounds(6, 6)
+    lost = Trouble("unfit", at(1_000), LONG_AFTER, frozenset({"g0"}))
+    right = right_of(lost, maintenance=window)
+    assert (right.delivered, right.excused, right.short) == (Bounds(0, 0), Bounds(6, 6), Bounds(13, 14))
+
+
+def test_what_the_renters_meter_denies_is_in_dispute_and_nobodys_shortfall():
+    complaint = Complaint(at(10_000), LONG_AFTER, frozenset({"g0"}))
+    right = right_of(gpus=2, metered=True, complaints=(complaint,))
+    # His report of a moment stands for up to 3.5 s before it, while the venue answers slowly for 8.
+    assert (right.disputed, right.delivered, right.short) == (Bounds(6, 18), Bounds(22, 33), Bounds(0, 0))
+    briefly = Complaint(at(19_990, 0), at(20_000), frozenset({"g0"}))
+    assert right_of(gpus=2, complaints=(briefly,)).disputed.least == 0
+
+
+def test_what_the_renters_own_meter_may_have_called_well_is_not_surely_lost():
+    silent = Trouble("silent", at(3_000), at(15_000))
+    assert right_of(silent, metered=True).delivered == Bounds(4, 20)
+    assert right_of(silent).delivered.most == 8
+
+
 # Delivered GPU-seconds of 8 × 3600, gross and damages in cents (MARKET.md, "Worked").
 MARKETS_OWN = ((28_800, 1600, 0), (28_080, 1560, 11), (24_000, 1333, 273), (0, 0, 800))
 
@@ -110,12 +168,16 @@ def test_the_money_is_the_engines_on_any_inputs(data):
     price, index = data.draw(st.integers(1, 10**9)), data.draw(st.integers(1, 10**9))
     tier, bond = data.draw(st.sampled_from("FIM")), data.draw(st.integers(0, 10**10))
     recalled, noticed = data.draw(st.integers(0, qty)), data.draw(st.booleans())
+    disputed = data.draw(st.integers(0, qty * period_s - excused - delivered))
     reserved = 300 if tier == "M" else 1000
     terms = Terms(qty, period_s, price, index, tier, reserved, 990, 800, bond, 100)
-    ours = money(terms, delivered, excused, used, recalled, noticed)
+    ours = money(terms, delivered, excused, used, recalled, noticed, disputed)
     shape = {"q": qty, "T": period_s, "P": price, "I": index, "E": excused, "r": reserved, "hi": 990, "lo": 800}
     recall = {"interruptible": tier == "I", "noticed": noticed, "recalled_gpus": recalled}
-    theirs = settle(**shape, bond=bond, fee_bps=100, D=delivered, U=used, **recall)
+    low, high = (
+        settle(**shape, bond=bond, fee_bps=100, D=D, U=used, **recall) for D in (delivered, delivered + disputed)
+    )
+    theirs = undisputed(low, high)
     assert tuple(ours) == (theirs.gross, theirs.ld, theirs.fee, theirs.buyer, theirs.operator)
 
 
@@ -124,5 +186,15 @@ def test_a_plan_follows_from_seed_and_number_alone_and_all_kinds_come_up():
     assert plans[37] == plan_round(1, 37)
     assert all(sum(plan.parts) == GPUS for plan in plans)
     kinds = {accident.kind for plan in plans for accident in plan.accidents}
-    assert len(kinds) == 13, kinds
+    assert len(kinds) == 17, kinds
+    assert {plan.hook for plan in plans} == {hook for hook, _ in HOOKS}
+    assert {renter for plan in plans for renter in plan.renters} == {renter for renter, _ in RENTERS}
+    assert {meter for plan in plans for meter in plan.meters} == {"none", "agrees", "denies"}
+    assert any(plan.maintenance for plan in plans)
+    assert {plan.number % AT_ONCE for plan in plans if plan.has_door} == {0}
+
+
+def test_in_tier_i_half_of_the_rounds_have_a_recall():
+    struck = [{accident.kind for accident in plan_round(1, number, "I").accidents} for number in range(200)]
+    assert 80 < sum("recall" in kinds for kinds in struck) < 120
     assert any(plan_outage(1, period) for period in range(30))

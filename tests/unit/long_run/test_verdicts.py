@@ -1,5 +1,7 @@
 """What the long run finds wrong with a receipt."""
 
+import pytest
+
 from infra.reference.products import Timing, list_products
 from tests.long_run.truth import Bounds, Right
 from tests.long_run.verdicts import faults_of
@@ -45,9 +47,20 @@ def test_a_bond_that_is_less_than_the_level_asks_for_is_a_fault():
     assert found(terms={"bond_micros": 3 * 27_777}) == ["bond"]
 
 
-def test_a_recall_that_never_was_is_a_fault_in_tier_i_and_notice_nobody_gave_too():
-    wrong = {"terms": {"recalled_gpus": 1, "noticed": True}}
-    assert found(tier="I", **wrong) == ["recalled", "notice"]
+@pytest.mark.parametrize("tier", ["I", "F"])
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_recall_that_never_was_is_a_fault(tier, noticed):
+    damages = 0 if noticed or tier == "F" else 83_334  # the bond: 120 s at 10.00 an hour are more
+    money = {"damages_micros": damages, "operator_micros": 165_000 - damages}
+    assert found(tier=tier, terms={"recalled_gpus": 1, "noticed": noticed}, **money) == ["recalled, noticed"]
+
+
+def test_what_is_disputed_is_neither_paid_nor_a_shortfall():
+    half = Right(*(Bounds(30, 30), Bounds(0, 0), Bounds(0, 30), *[Bounds(0, 0)] * 3), disputed=Bounds(30, 30))
+    changes = {"delivered_gpu_s": 30, "used_gpu_s": 30, "paid_micros": 83_333, "fee_micros": 833}
+    changes |= {"operator_micros": 82_500, "terms": {"disputed_gpu_s": 30}}
+    assert found(half, **changes) == []
+    assert found(**changes) == ["delivered", "disputed"]
 
 
 def test_a_position_sold_at_another_price_is_a_fault():
