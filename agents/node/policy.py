@@ -106,6 +106,8 @@ class HookRule(Section):
     image: ImageName | None = None
     engine: Literal["docker", "podman"] | None = None
     buyers_image: Literal["yes", "no"] | None = None
+    memory_mib: Annotated[int, Field(ge=64)] | None = None
+    cpus: Annotated[int, Field(ge=1)] | None = None
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
     start_failures_max: Annotated[int, Field(ge=1, le=100)] = 2
     retry_s: Annotated[int, Field(ge=1, le=86_400)] = 300

@@ -180,12 +180,15 @@ def _labelled(process: GpuProcess, owner: str, lease_id: str | None = None, evid
     return process.model_copy(update={"owner": owner, "lease_id": lease_id, "evidence": evidence})
 
 
-def _in_container(table: ProcessTable, line: list[Stat], evidence: Evidence) -> bool | None:
-    """Engines put a container's id into the cgroup's name: /docker/ID, …/docker-ID.scope, …/libpod-ID.scope."""
+def in_container(table: ProcessTable, line: list[Stat], evidence: Evidence) -> bool | None:
+    """Tell whether a process is in the container; None where that cannot be read.
+
+    Engines put a container's id into the cgroup's name: /docker/ID, …/docker-ID.scope, …/libpod-ID.scope.
+    """
     if evidence.container_id is None:
         return False
     mark = re.compile(rf"(?:^|[/:-]){re.escape(evidence.container_id)}[0-9a-f]*(?:[/.:]|$)")
-    paths = table.cgroups(line[0].pid)
+    paths = table.cgroups(line[0].pid) if line else ()
     return any(mark.search(path) for path in paths) if paths else None
 
 
@@ -208,7 +211,7 @@ def _below(table: ProcessTable, line: list[Stat], evidence: Evidence) -> bool | 
 
 
 # In the order of what they prove: True is the lease's, False is not, None could not be read.
-MATCHES = {"container": _in_container, "cgroup": _in_cgroup, "user": _of_user, "ancestor": _below}
+MATCHES = {"container": in_container, "cgroup": _in_cgroup, "user": _of_user, "ancestor": _below}
 
 
 class Family:
@@ -253,4 +256,3 @@ class Family:
 
 def _same(now: Stat | None, before: Stat) -> bool:
     return now is not None and not now.has_ended and (now.pid, now.started) == (before.pid, before.started)
-

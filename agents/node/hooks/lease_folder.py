@@ -14,13 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import ValidationError
+
 from agents.node.processes import Family, ProcessTable
 from schemas.nodes import LeaseStart
 
 READY_S, END_S, POLL_S = 30, 15, 0.05
+READY_FILE, KEY_FILE, SCRIPT_MARK = "ready.json", "host_key", "script-has-run"
 VOLUME_MIB = 100 * 1024
 # Tenants' user ids where the agent is root: above what systems give to people, services and subordinate ranges.
 FIRST_TENANT, TENANTS = 1_900_000_000, 100_000_000
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PLACE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")
 
 
@@ -49,6 +53,28 @@ def lease_folder(options: argparse.Namespace) -> Path:
     if not (PLACE.match(node) and PLACE.match(lease_id)):
         raise HookFailed("HOURBOOK_LEASE_ID names no lease")
     return options.folder / node / lease_id
+
+
+def read_lease(raw: bytes) -> LeaseStart:
+    """Return the lease that came on standard input. Raises HookFailed."""
+    try:
+        return LeaseStart.model_validate_json(raw)
+    except ValidationError as error:
+        raise HookFailed("what came on standard input is no lease") from error
+
+
+def was_open(folder: Path) -> bool:
+    """Tell whether the lease's server has been up before: then what the buyer keeps there is found again."""
+    return former(folder) is not None
+
+
+def former(folder: Path) -> dict[str, Any] | None:
+    """Return what the lease's server last said of itself, whether or not it still runs."""
+    try:
+        known = json.loads((folder / READY_FILE).read_bytes())
+        return known if isinstance(known["port"], int) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def make_folders(folder: Path, lease: LeaseStart) -> None:
@@ -109,12 +135,11 @@ def _become_server(folder: Path, options: argparse.Namespace, make_sessions: Cal
 
 def running_server(folder: Path) -> dict[str, Any] | None:
     """Return what the lease's server said of itself, where it still runs."""
-    try:
-        known = json.loads((folder / "ready.json").read_bytes())
-        stat = ProcessTable().stat(int(known["pid"]))
-        is_same = stat is not None and stat.started == known["started"] and not stat.has_ended
-    except (OSError, ValueError, KeyError, TypeError):
+    known = former(folder)
+    if known is None or known.get("boot") != BOOT_ID.read_text().strip():
         return None
+    stat = ProcessTable().stat(int(known["pid"]))
+    is_same = stat is not None and stat.started == known["started"] and not stat.has_ended
     return known if is_same else None
 
 

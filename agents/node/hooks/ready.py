@@ -13,7 +13,13 @@ ARGUMENTS = {
     "folder": "--folder",
     "volume_mib": "--volume-mib",
 }
-CONTAINER_ARGUMENTS = {"image": "--image", "engine": "--engine", "buyers_image": "--buyers-image"}
+CONTAINER_ARGUMENTS = {
+    "image": "--image",
+    "engine": "--engine",
+    "buyers_image": "--buyers-image",
+    "memory_mib": "--memory-mib",
+    "cpus": "--cpus",
+}
 
 
 def ready_commands(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +27,7 @@ def ready_commands(given: Mapping[str, Any]) -> dict[str, Any]:
     kind = given["kind"]
     if given.keys() & {"start", "stop"}:
         raise ValueError(f"kind = {kind} has commands of its own: leave start and stop out")
-    known = ARGUMENTS | (CONTAINER_ARGUMENTS if kind == "container" else {})
+    known = ARGUMENTS | (CONTAINER_ARGUMENTS | {"timeout_s": "--timeout-s"} if kind == "container" else {})
     if strange := given.keys() & (CONTAINER_ARGUMENTS.keys() - known.keys()):
         raise ValueError(f"{min(strange)} is for kind = container")
     options = [part for name, flag in known.items() if given.get(name) is not None for part in (flag, str(given[name]))]

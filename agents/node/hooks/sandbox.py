@@ -29,6 +29,7 @@ SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-serve
 TEMPORARY_BYTES = 4 << 30
 PROCESSES_MAX = 32_768
 TRY_S = 10
+NOT_SERVED = 127
 
 
 class NoSandbox(Exception):
@@ -40,7 +41,7 @@ class Sandbox:
     """How sessions of one lease are started.
 
     `devices` are the nodes of its GPUs under /dev; `tenant` is the user of this machine that they run as, None for the
-    agent's own.
+    agent's own; `file_bytes_max` is how large one file may become.
     """
 
     program: str
@@ -50,12 +51,20 @@ class Sandbox:
     variables: dict[str, str]
     devices: tuple[str, ...] = ()
     tenant: int | None = None
+    file_bytes_max: int = resource.RLIM_INFINITY
 
-    def user_options(self) -> dict[str, Any]:
-        """Return the options of `subprocess.Popen` that start the sandbox as its tenant."""
-        if self.tenant is None:
-            return {}
-        return {"user": self.tenant, "group": self.tenant, "extra_groups": (), "preexec_fn": _limit_processes}
+    def process_options(self) -> dict[str, Any]:
+        """Return the options of `subprocess.Popen` that start the sandbox within bounds, as its tenant."""
+        user = {} if self.tenant is None else {"user": self.tenant, "group": self.tenant, "extra_groups": ()}
+        return user | {"preexec_fn": self._set_limits}
+
+    def _set_limits(self) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        bounds = [each for each in (hard, self.file_bytes_max) if each != resource.RLIM_INFINITY]
+        if bounds:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (min(bounds), min(bounds)))
+        if self.tenant is not None:  # the agent's own user has processes beside the lease's, which would count too
+            resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
 
     def command(self, inside: list[str]) -> list[str]:
         """Return the command line that runs another one inside."""
@@ -137,10 +146,6 @@ def find_python(tenant: int | None) -> str:
             if subprocess.run(trial, capture_output=True, cwd="/", env={}, timeout=TRY_S, **options).returncode == 0:
                 return python
     raise NoSandbox(f"the shell hook needs a Python 3.9 or newer that tenants may run; {own} is closed to them")
-
-
-def _limit_processes() -> None:
-    resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
 
 
 def _python_folder(python: str) -> list[str]:

