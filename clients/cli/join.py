@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import show
+from clients.cli.output import Refused, show
 from clients.cli.session import Signer, gateway, ledger, public, signed
 from clients.http import key_file, new_credentials, result_of, save_credentials
 from infra.places import data_dir
@@ -30,13 +30,14 @@ NEXT = """{name} has {amount} of each of {currencies}; the key is in {file}
 def join(
     name: str,
     *,
+    product: Annotated[str | None, Parameter(help="What to propose an hour of; else what was traded last.")] = None,
     amount: Annotated[str, Parameter(help="What is credited, of each currency.")] = "1000.00",
     json: bool = False,
 ) -> None:
     """Open the account NAME with money and a key of its own, and say what to type next; done again, nothing changes."""
     file = open_account(name, amount)
     ssh_key = register_ssh_key(name, Path.home())
-    offer = cheapest_soon()
+    offer = cheapest_soon(product)
     found = {"account": name, "key_file": str(file), "amount": amount, "currencies": list(CURRENCIES), "offer": offer}
     found |= {"ssh_key": ssh_key}
     if json:
@@ -80,15 +81,20 @@ def register_ssh_key(name: str, home: Path) -> str | None:
     return str(file)
 
 
-def cheapest_soon() -> dict | None:
-    """Returns a cheap ask of a product that was traded lately, in a period whose gate leaves time to type."""
+def cheapest_soon(product: str | None) -> dict | None:
+    """Returns a cheap ask in a period whose gate leaves time to type: of a product, or of one that was traded lately.
+
+    Raises Refused for a product that is not listed.
+    """
     with public("market_data", None) as client:
+        rows = {row["product"]: row for row in result_of(client.get("/v1/products"))["items"]}
+        if product is not None and product not in rows:
+            raise Refused(f"no such product: {product}; `hourbook products` lists them")
         traded = result_of(client.get("/v1/trades", params={"limit": TRADES}))["items"]
         lately = dict.fromkeys(row["contract"].rpartition("-")[0] for row in traded)
-        rows = {row["product"]: row for row in result_of(client.get("/v1/products"))["items"]}
-        for product in lately:
-            terms, points = rows[product], result_of(client.get(f"/v1/curve/{product}"))["points"]
-            if offer := offer_of(terms, points, time.time()):
+        for name in [product] if product else lately:
+            points = result_of(client.get(f"/v1/curve/{name}"))["points"]
+            if offer := offer_of(rows[name], points, time.time()):
                 return offer
     return None
 

@@ -12,8 +12,10 @@ from cyclopts import App, Parameter
 from clients.cli.output import Refused, show
 
 NEXT = """the page: {page}/#{product}
-a newcomer, from another shell: hourbook join NAME     (an account with money and a key of its own)
+a newcomer, from another shell: {join}
 Ctrl-C ends the play and the exchange; the data stays in {data}"""
+JOIN = "hourbook join NAME     (an account with money and a key of its own)"
+JOIN_BY_SSH = "hourbook join NAME --product {product}     (an account with money; ssh lets him in there)"
 
 
 def play(
@@ -44,10 +46,11 @@ def play(
     def say(text: str) -> None:
         print(text, flush=True)
 
-    def ready(product: str, missing: list[str]) -> None:
+    def ready(product: str, missing: list[str], ssh_product: str | None) -> None:
         lacking = f", still without {', '.join(missing)}" if missing else ""
         say(f"ready after {time.monotonic() - began:.0f} s{lacking}")
-        say(NEXT.format(page=exchange.addresses["terminal"], product=product, data=data))
+        join = JOIN_BY_SSH.format(product=ssh_product) if ssh_product else JOIN
+        say(NEXT.format(page=exchange.addresses["terminal"], product=product, data=data, join=join))
 
     try:
         with running(data) as exchange:

@@ -50,20 +50,20 @@ class Person:
         return (self.trader.product_at(turn),) if isinstance(self.trader, Maker) else self.trader.products
 
 
-def people(products: tuple[str, ...], voucher_products: tuple[str, ...]) -> tuple[Person, ...]:
-    """Returns everyone who trades these products, the liveliest first."""
+def people(products: tuple[str, ...], taken: tuple[str, ...], voucher_products: tuple[str, ...]) -> tuple[Person, ...]:
+    """Returns everyone who trades, the liveliest first: makers quote all products, the others buy those `taken`."""
     odd, even = products[::2], products[1::2] or products
     return (
         Person("lantern-makers", Maker(products, 9_000, 2), True),
         Person("harbor-quotes", Maker(odd, 13_000, 3), True),
         Person("summit-quotes", Maker(even, 12_000, 3), True),
-        Person("quick-inference", Taker(products, 2, 0.7, 30_000), False),
-        Person("night-training", Taker(products, 4, 0.5, 60_000, step=5), False),
-        Person("urgent-lab", Taker(tuple(reversed(products)), 1, 0.5, 250_000, step=8), False),
-        Person("render-house", Taker(even, 2, 0.5, 40_000, step=6), False),
-        Person("mill-blocks", BlockBuyer(products, 0.6), False),
+        Person("quick-inference", Taker(taken, 2, 0.7, 30_000), False),
+        Person("night-training", Taker(taken, 4, 0.5, 60_000, step=5), False),
+        Person("urgent-lab", Taker(tuple(reversed(taken)), 1, 0.5, 250_000, step=8), False),
+        Person("render-house", Taker(taken[1::2] or taken, 2, 0.5, 40_000, step=6), False),
+        Person("mill-blocks", BlockBuyer(taken, 0.6), False),
         Person("delta-blocks", BlockBuyer(voucher_products, 0.5, step=15), False),
-        Person("second-hand-hours", Reseller(products[:3], 0.5), True),
+        Person("second-hand-hours", Reseller(taken[:3], 0.5), True),
         Person(HOLDER, Taker(voucher_products, 2, 0.8, 80_000, step=20, vouchers=True), False),
     )
 

@@ -76,6 +76,12 @@ class PlayedSites:
         self.stalls += [Stall(site.name, f"{site.node_grade}.{site.hub}.F", site.ask_micros) for site in played]
 
     @property
+    def ssh_product(self) -> str | None:
+        """The product whose buyers get in by SSH, where this machine has what that needs."""
+        hub = next(hub for label, hub, _ in LIVE if label == SSH_SITE)
+        return f"{LIVE_GRADE}.{hub}.F" if self._hooks and SSH_SITE in self._live else None
+
+    @property
     def live_labels(self) -> tuple[str, ...]:
         """The sites that accidents may happen to now."""
         return tuple(label for label in self._live if label not in self._hurt)

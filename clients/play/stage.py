@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from clients.play.sites import PlayedSites
 from clients.play.surplus import Surplus
 from clients.play.telling import Teller
 from infra.reference.offers import load_offers
+
+Ready = Callable[[str, list[str], str | None], None]
 
 READY_WITHIN_S = 300.0
 VOUCHER_HUBS = ("CNE", "CNW")
@@ -47,8 +50,9 @@ class Stage:
     sites: int
     say: Callable[[str], None]
 
-    def play(self, ready: Callable[[str, list[str]], None]) -> None:
-        """Plays until SIGINT or SIGTERM; `ready` gets the product that shows most, and what is missing still."""
+    def play(self, ready: Ready) -> None:
+        """Plays until SIGINT or SIGTERM; `ready` gets the product that shows most, what is missing still, and the
+        product whose buyers get in by SSH, if there is one."""
         folder = self.data / "play"
         keys_dir = self.data / "keys"
         registry = Registry(self.addresses, keys_dir, folder / "keys")
@@ -61,7 +65,9 @@ class Stage:
             played.start(load_offers()[0], self.sites - 1)
             products = tuple(played.bases())
             vouchered = tuple(product for product in products if product.split(".")[1] in VOUCHER_HUBS)
-            everyone = people(products, vouchered or products)
+            # What a newcomer enters by SSH is left to him: the traders would have bought its few GPUs for hours ahead.
+            taken = tuple(product for product in products if product != played.ssh_product) or products
+            everyone = people(products, taken, tuple(product for product in vouchered if product in taken) or taken)
             open_accounts(registry, everyone)
             issue_vouchers(registry, self.addresses["kafka"], keys_dir, VOUCHER_HUBS)
             self.say(f"{len(played.stalls) + 1} sites start, {len(everyone)} traders wait for their asks")
@@ -69,7 +75,7 @@ class Stage:
         finally:
             sites.stop()
 
-    async def _run(self, company: Company, ready: Callable[[str, list[str]], None]) -> None:
+    async def _run(self, company: Company, ready: Ready) -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -80,7 +86,8 @@ class Stage:
         cost = OwnCost(company.sites.pids)
         play = Play(self.seed, market, company.everyone, desks, company.played, company.surplus, teller, cost)
         try:
-            await _both(play.run(stopping), self._watch(market, ready, stopping))
+            tell_ready = partial(ready, ssh_product=company.played.ssh_product)
+            await _both(play.run(stopping), self._watch(market, tell_ready, stopping))
         finally:
             for each in (market, company.surplus, *desks.values()):
                 await each.close()

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from datetime import datetime
 from pathlib import Path
 
 import asyncssh
@@ -16,6 +15,7 @@ from playwright.async_api import expect
 
 from clients.demo.login import why_no_shell
 from infra.places import REPOSITORY
+from schemas.ids import contract_start_s
 from tests.fixtures.played_market import MINUTE, READY, played_market
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -96,23 +96,23 @@ def test_a_newcomer_joins_buys_his_first_period_gets_in_and_sees_the_bill(played
 def test_a_buyer_of_a_live_site_gets_in_by_ssh_with_a_key_of_his_own(played, tmp_path):
     if why := why_no_shell():
         pytest.skip(f"no sandbox for the shell hook here: {why}")
-    played.run("join", "trinity")
+    offer = wait_for(lambda: played.run("join", "trinity", "--product", LIVE_PRODUCT)["offer"], 2 * PERIOD_S + 60)
     private = asyncssh.generate_private_key("ssh-ed25519")
     key = tmp_path / "key"
     key.touch(mode=0o600)
     key.write_bytes(private.export_private_key())
     (tmp_path / "key.pub").write_bytes(private.export_public_key())
     played.run("ssh-keys", "add", str(tmp_path / "key.pub"), "--key", "trinity")
-    contract, gate_s = wait_for(lambda: offered_by_the_live_site(played), 2 * PERIOD_S + 60)
-    order = played.run("order", "place", contract, "buy", "1", "--price", "99.00", "--key", "trinity")["order"]
+    bought = ["order", "place", offer["contract"], "buy", "1", "--price", offer["price"], "--key", "trinity"]
+    order = played.run(*bought)["order"]
     assert order["status"] == "filled"
     (position,) = played.run("positions", "--key", "trinity")
     command = [sys.executable, "-m", "clients.cli", "ssh", str(position["position_id"]), "-i", str(key)]
     command += ["--key", "trinity", "--", "echo in; ls /; id -un"]
     first = subprocess.run(command, cwd=REPOSITORY, env=played.environment, capture_output=True, text=True)
     assert first.returncode in (NOT_BEGUN, 0), first.stderr
-    # The first contract that the site still offers may be many periods away.
-    entered = wait_for(lambda: entered_by(command, played.environment), gate_s - time.time() + 3 * PERIOD_S)
+    starts_in_s = contract_start_s(offer["contract"]) - time.time()
+    entered = wait_for(lambda: entered_by(command, played.environment), starts_in_s + 2 * PERIOD_S)
     assert entered.splitlines()[0] == "in"
 
 
@@ -161,15 +161,6 @@ def entered_by(command: list[str], environment: dict[str, str]) -> str | None:
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode in (NOT_BEGUN, 0), done.stderr
     return done.stdout if done.returncode == 0 else None
-
-
-def offered_by_the_live_site(played) -> tuple[str, float] | None:
-    """The first of its contracts with an ask and some time to its gate, and when that is."""
-    for row in played.run("contracts", LIVE_PRODUCT):
-        gate_s = datetime.fromisoformat(row["gate"]).timestamp()
-        if row["state"] == "OPEN" and row["ask"] and gate_s - time.time() > 5:
-            return row["contract"], gate_s
-    return None
 
 
 def wait_for(condition, within_s: float):

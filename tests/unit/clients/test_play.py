@@ -156,7 +156,7 @@ def test_everything_a_trader_wishes_is_a_form_that_the_gateway_takes():
 
 
 def test_everyone_has_a_name_of_his_own_and_decides_the_same_by_the_same_seed():
-    everyone = people((PRODUCT,), (PRODUCT,))
+    everyone = people((PRODUCT,), (PRODUCT,), (PRODUCT,))
     assert len({person.name for person in everyone}) == len(everyone) == 11
     view = a_view(holdings=(Holding(1, a_view().points(PRODUCT)[9].contract, 2, BASE),))
 
