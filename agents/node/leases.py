@@ -127,15 +127,42 @@ class LeaseBook:
         lease.state, lease.start_outcome = "live" if outcome.ok else "failed", outcome
         self._save()
 
+    def reopened(self, lease_id: str, outcome: HookOutcome) -> None:
+        """Take down what the start hook answered when it ran again for a lease whose buyer should be in."""
+        self._leases[lease_id].start_outcome = outcome
+        self._save()
+
+    def shut(self, now_ms: int, table: ProcessTable) -> tuple[str, ...]:
+        """Return the live leases whose buyer cannot get in any more: what the hook left running for him has ended."""
+        return tuple(
+            lease_id
+            for lease_id, lease in self._leases.items()
+            if lease.state == "live" and lease.start is not None and lease.start.ends_ms > now_ms
+            if lease.start_outcome is not None and _has_ended(lease.start_outcome, table)
+        )
+
+    def unstopped(self) -> tuple[str, ...]:
+        """Return the leases that failed to open and whose stop hook has not run: what it left behind has to go."""
+        return tuple(
+            lease_id
+            for lease_id, lease in self._leases.items()
+            if lease.state == "failed" and lease.stop_outcome is None
+        )
+
     def start_of(self, lease_id: str) -> LeaseStart | None:
         """Return the lease as it was asked for."""
         lease = self._leases.get(lease_id)
         return None if lease is None else lease.start
 
     def closed(self, lease_id: str, outcome: HookOutcome) -> None:
-        """Take down what the stop hook answered; the buyer's credential is forgotten."""
+        """Take down what the stop hook answered; the buyer's credential is forgotten.
+
+        Why a lease failed to open stays: the venue asks until it has heard it.
+        """
         lease = self._leases.setdefault(lease_id, Lease("closed"))
-        lease.state, lease.start_outcome, lease.stop_outcome = "closed", None, outcome
+        if lease.start_outcome is not None and lease.start_outcome.ok:
+            lease.start_outcome = None
+        lease.state, lease.stop_outcome = "closed", outcome
         lease.stop_failures = 0 if outcome.ok else lease.stop_failures + 1
         lease.unswept = lease.gpu_uuids
         self._save()
@@ -180,9 +207,16 @@ class LeaseBook:
 
 def _unclean(lease: Lease) -> tuple[str, ...]:
     """Return the GPUs of an ended lease that nobody may get yet: each waits for itself, not for its sisters."""
+    if lease.state == "failed":
+        return lease.gpu_uuids  # its start hook may have left something behind: the stop hook comes first
     if lease.state != "closed":
         return ()
     return lease.gpu_uuids if lease.stop_failures else lease.unswept
+
+
+def _has_ended(outcome: HookOutcome, table: ProcessTable) -> bool:
+    ancestors = outcome.evidence.ancestors
+    return bool(ancestors) and not any(table.is_still(pid, started) for pid, started in ancestors)
 
 
 def _is_empty(reading: GpuReading, memory_mib_max: int) -> bool:

@@ -11,7 +11,7 @@ from agents.node.hooks.answers import HookOutcome
 from agents.node.hooks.record import StartRecord
 from agents.node.identity import Identity
 from agents.node.leases import LeaseBook, run_start_hook, run_stop_hook
-from agents.node.policy import PolicyFile
+from agents.node.policy import HookRule, PolicyFile
 from agents.node.processes import Owners
 from agents.node.state import StateFolder
 from schemas.nodes import GpuReading, LeaseResult, LeaseStart, LeaseStop
@@ -37,6 +37,7 @@ class Lessor:
         self.node_id = ""
         self._busy: set[str] = set()
         self._retry_at: dict[str, float] = {}
+        self._reopen_at: dict[str, float] = {}
         self._unclean: frozenset[str] = frozenset()
         self._reading = asyncio.Event()
 
@@ -51,17 +52,32 @@ class Lessor:
         return work
 
     def due(self) -> list[Coroutine]:
-        """Return the work that nobody asks for: stop hooks that failed, leases whose time passed while they opened."""
-        work = []
+        """Return the work that nobody asks for.
+
+        Stop hooks that failed; leases whose time passed while they opened, or that failed to open; leases whose buyer
+        was shut out, since the machine restarted or what a ready hook had left running has died.
+        """
+        work = self._reopenings()
         for lease_id, failures in self.book.stop_failures().items():
             now = time.monotonic()
             pause_s = min(self._policy.current.hooks.stop_retry_s * 2 ** (failures - 1), STOP_RETRY_S_MAX)
             if now >= self._retry_at.setdefault(lease_id, now + pause_s) and self._take(lease_id):
                 del self._retry_at[lease_id]
                 work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
-        for lease_id in self.book.overdue(self._delivery.clock.now_ms()):
+        for lease_id in (*self.book.overdue(self._delivery.clock.now_ms()), *self.book.unstopped()):
             if self._take(lease_id):
                 work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
+        return work
+
+    def _reopenings(self) -> list[Coroutine]:
+        """Ready hooks bear it to be run again; what a command of the operator's own makes of it only he knows."""
+        rule, now, work = self._policy.current.hooks, time.monotonic(), []
+        if rule.kind == "command":
+            return work
+        for lease_id in self.book.shut(self._delivery.clock.now_ms(), self.owners.table):
+            if now >= self._reopen_at.get(lease_id, now) and self._take(lease_id):
+                self._reopen_at[lease_id] = now + rule.stop_retry_s
+                work.append(self._kept_apart(lease_id, self._reopen, lease_id, rule))
         return work
 
     def observe(self, readings: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
@@ -123,6 +139,19 @@ class Lessor:
             else:
                 log.warning("lease %s failed to open: %s", lease.lease_id, outcome.detail)
         await self._answer(lease.lease_id, "start", outcome)
+
+    async def _reopen(self, lease_id: str, rule: HookRule) -> None:
+        before = self.book.outcome(lease_id, "start")
+        log.warning("lease %s: its buyer is shut out, for what let him in has ended: it is opened again", lease_id)
+        outcome = await run_start_hook(rule, self.book.start_of(lease_id), self.owners.table, self.node_id)
+        if not outcome.ok:
+            log.warning("lease %s: it could not be opened again and is tried again: %s", lease_id, outcome.detail)
+            return
+        self.book.reopened(lease_id, outcome)
+        if (outcome.endpoint, outcome.host_key) == (before.endpoint, before.host_key):
+            log.info("lease %s is open again: %s", lease_id, outcome.endpoint)
+        else:
+            log.warning("lease %s is open again, but not where the venue says: %s", lease_id, outcome.endpoint)
 
     async def _close(self, stop: LeaseStop) -> None:
         outcome = self.book.outcome(stop.lease_id, "stop")

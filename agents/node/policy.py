@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from agents.node.errors import BadConfiguration
 from agents.node.files import CONTROLS, program_problem, read_toml
 from agents.node.fitness import Offerability
-from agents.node.hooks.ready import ARGUMENTS, CONTAINER_ARGUMENTS, PROGRAMS, ready_commands
+from agents.node.hooks.ready import OPTIONS, PROGRAMS, ready_commands
 from agents.node.notices import Notices
 from schemas.base import Model
 from schemas.ids import Grade, Hub, Tier, lot_of
@@ -103,6 +103,7 @@ class HookRule(Section):
     ports: PortRange | None = None
     folder: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$")] | None = None
     volume_mib: Annotated[int, Field(ge=1)] | None = None
+    network: Literal["own", "machine"] | None = None
     image: ImageName | None = None
     engine: Literal["docker", "podman"] | None = None
     buyers_image: Literal["yes", "no"] | None = None
@@ -122,7 +123,7 @@ class HookRule(Section):
 
     @model_validator(mode="after")
     def _has_its_options(self) -> "HookRule":
-        given = [name for name in (*ARGUMENTS, *CONTAINER_ARGUMENTS) if getattr(self, name) is not None]
+        given = [name for name in OPTIONS if getattr(self, name) is not None]
         if self.kind == "command" and given:
             raise ValueError("options of a ready hook, and no kind = shell or container")
         if self.kind == "container" and self.image is None:

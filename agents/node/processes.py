@@ -65,6 +65,11 @@ class ProcessTable:
         stat = self.stat(pid)
         return stat is not None and not stat.has_ended
 
+    def is_still(self, pid: int, started: int) -> bool:
+        """Tell whether the process that began at a clock tick runs, and not another that got its number."""
+        stat = self.stat(pid)
+        return stat is not None and not stat.has_ended and stat.started == started
+
     def children(self, pid: int) -> tuple[int, ...]:
         """Return a process's children, where the kernel lists them."""
         found: list[int] = []

@@ -113,7 +113,7 @@ def answer_of(end: HookEnd, table: ProcessTable) -> HookOutcome:
         container_id=answer.container_id,
         cgroup=answer.cgroup,
         uid=answer.uid,
-        ancestors=tuple(sorted(pair for pair in started if _lives(table, pair))),
+        ancestors=tuple(sorted(pair for pair in started if table.is_still(*pair))),
     )
     if reason := unreadable(evidence, table):
         return failed(reason)
@@ -128,8 +128,3 @@ def unreadable(evidence: Evidence, table: ProcessTable) -> str:
     if (evidence.container_id or evidence.cgroup) and not table.cgroups(own):
         return "this agent cannot read the cgroups of processes, by which the start hook names the buyer's"
     return ""
-
-
-def _lives(table: ProcessTable, process: tuple[int, int]) -> bool:
-    stat = table.stat(process[0])
-    return stat is not None and stat.started == process[1]

@@ -90,6 +90,10 @@ class ContainerSessions:
             child.kill()
         return await ended
 
+    async def prepare(self) -> None:
+        """Run a shell in the container. Raises HookFailed."""
+        await asyncio.to_thread(self._engine.ask, "exec", self._container, "sh", "-c", "exit 0")
+
     async def run_script(self, script: str) -> None:
         """Run the buyer's start-up script once; what it says is in `start.log` of his home."""
         line = self._line([], ["sh", "-c", SCRIPT])

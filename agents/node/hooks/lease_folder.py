@@ -5,8 +5,8 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
+import subprocess
 import time
 import traceback
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from schemas.nodes import LeaseStart
 READY_S, END_S, POLL_S = 30, 15, 0.05
 READY_FILE, KEY_FILE, SCRIPT_MARK = "ready.json", "host_key", "script-has-run"
 VOLUME_MIB = 100 * 1024
+WORDS_MAX = 300
 # Tenants' user ids where the agent is root: above what systems give to people, services and subordinate ranges.
 FIRST_TENANT, TENANTS = 1_900_000_000, 100_000_000
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -138,9 +139,7 @@ def running_server(folder: Path) -> dict[str, Any] | None:
     known = former(folder)
     if known is None or known.get("boot") != BOOT_ID.read_text().strip():
         return None
-    stat = ProcessTable().stat(int(known["pid"]))
-    is_same = stat is not None and stat.started == known["started"] and not stat.has_ended
-    return known if is_same else None
+    return known if ProcessTable().is_still(int(known["pid"]), known["started"]) else None
 
 
 def end_server(folder: Path) -> None:
@@ -163,19 +162,15 @@ def end_server(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove the lease's folder, whatever modes the tenant gave to what is in it."""
+    """Remove the lease's folder, however deep and closed the tenant made it. Raises HookFailed.
 
-    def open_up(function: Callable, path: str, _problem: object) -> None:
-        for each in (Path(path).parent, Path(path)):
-            if not each.is_symlink():
-                with suppress(OSError):
-                    each.chmod(0o700)
-        with suppress(FileNotFoundError):
-            function(path)
-
+    The system's own `chmod` and `rm` do it: they go to any depth, which Python's recursion and descriptors do not.
+    """
     if folder.exists():
-        shutil.rmtree(folder, onerror=open_up)
+        for command in (("chmod", "-R", "u+rwx"), ("rm", "-r", "-f")):
+            done = subprocess.run([*command, "--", str(folder)], capture_output=True)
+        if folder.exists():
+            words = done.stderr.decode(errors="replace").split("\n")[0][:WORDS_MAX]
+            raise HookFailed(f"the lease's files cannot be removed: {words}")
     with suppress(FileNotFoundError):
         folder.with_name(f"{folder.name}.log").unlink()
-    if folder.exists():
-        shutil.rmtree(folder)

@@ -13,6 +13,7 @@ ARGUMENTS = {
     "folder": "--folder",
     "volume_mib": "--volume-mib",
 }
+SHELL_ARGUMENTS = {"network": "--network"}
 CONTAINER_ARGUMENTS = {
     "image": "--image",
     "engine": "--engine",
@@ -20,6 +21,7 @@ CONTAINER_ARGUMENTS = {
     "memory_mib": "--memory-mib",
     "cpus": "--cpus",
 }
+OPTIONS = (*ARGUMENTS, *SHELL_ARGUMENTS, *CONTAINER_ARGUMENTS)
 
 
 def ready_commands(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,8 +29,10 @@ def ready_commands(given: Mapping[str, Any]) -> dict[str, Any]:
     kind = given["kind"]
     if given.keys() & {"start", "stop"}:
         raise ValueError(f"kind = {kind} has commands of its own: leave start and stop out")
-    known = ARGUMENTS | (CONTAINER_ARGUMENTS | {"timeout_s": "--timeout-s"} if kind == "container" else {})
-    if strange := given.keys() & (CONTAINER_ARGUMENTS.keys() - known.keys()):
-        raise ValueError(f"{min(strange)} is for kind = container")
+    own = {"shell": SHELL_ARGUMENTS, "container": CONTAINER_ARGUMENTS}
+    for other in own.keys() - {kind}:
+        if strange := given.keys() & own[other].keys():
+            raise ValueError(f"{min(strange)} is for kind = {other}")
+    known = ARGUMENTS | own[kind] | ({"timeout_s": "--timeout-s"} if kind == "container" else {})
     options = [part for name, flag in known.items() if given.get(name) is not None for part in (flag, str(given[name]))]
     return {action: [sys.executable, "-P", "-m", PROGRAMS[kind], action, *options] for action in ("start", "stop")}

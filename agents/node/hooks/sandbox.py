@@ -41,7 +41,7 @@ class Sandbox:
     """How sessions of one lease are started.
 
     `devices` are the nodes of its GPUs under /dev; `tenant` is the user of this machine that they run as, None for the
-    agent's own; `file_bytes_max` is how large one file may become.
+    agent's own; `file_bytes_max` is how large one file may become; `resolver` is shown as /etc/resolv.conf.
     """
 
     program: str
@@ -52,6 +52,7 @@ class Sandbox:
     devices: tuple[str, ...] = ()
     tenant: int | None = None
     file_bytes_max: int = resource.RLIM_INFINITY
+    resolver: Path | None = None
 
     def process_options(self) -> dict[str, Any]:
         """Return the options of `subprocess.Popen` that start the sandbox within bounds, as its tenant."""
@@ -76,6 +77,8 @@ class Sandbox:
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         for name in ("passwd", "group"):
             arguments += ["--ro-bind", str(self.names / name), f"/etc/{name}"]
+        if self.resolver is not None:
+            arguments += ["--ro-bind", str(self.resolver), "/etc/resolv.conf"]
         arguments += ["--ro-bind-try", "/sys", "/sys", "--proc", "/proc", "--dev", "/dev"]
         for name in (*self.devices, *(SHARED_DEVICES if self.devices else ())):
             arguments += ["--dev-bind-try", f"/dev/{name}", f"/dev/{name}"]

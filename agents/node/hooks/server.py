@@ -22,10 +22,12 @@ import asyncssh
 from agents.node.hooks import inside as in_sandbox
 from agents.node.hooks.inside import MESSAGE_BYTES_MAX
 from agents.node.hooks.lease_folder import BOOT_ID, KEY_FILE, READY_FILE, SCRIPT_MARK, former
+from agents.node.hooks.network import RESOLVER, OwnNetwork, own_network
 from agents.node.hooks.sandbox import (
     INSIDE_HOME,
     NOT_SERVED,
     USER,
+    NoSandbox,
     Sandbox,
     device_nodes,
     find_program,
@@ -96,6 +98,9 @@ class LeaseSessions(Protocol):
     async def serve(self, process: asyncssh.SSHServerProcess) -> None:
         """Run one session to its end."""
 
+    async def prepare(self) -> None:
+        """See that sessions can be run, before anybody is told of them. Raises NoSandbox or HookFailed."""
+
     async def run_script(self, script: str) -> None:
         """Run the buyer's start-up script once; what it says is in `start.log` of his home."""
 
@@ -109,8 +114,8 @@ class LeaseSessions(Protocol):
 class Sessions:
     """Starts what buyers ask for, all in the lease's one sandbox, which starts with the first of them."""
 
-    def __init__(self, sandbox: Sandbox, volume_bytes_max: int) -> None:
-        self._sandbox, self._volume_bytes_max = sandbox, volume_bytes_max
+    def __init__(self, sandbox: Sandbox, volume_bytes_max: int, network: OwnNetwork | None = None) -> None:
+        self._sandbox, self._volume_bytes_max, self._network = sandbox, volume_bytes_max, network
         self._ended_why = ""
         self._inside: subprocess.Popen | None = None
         self._channel: socket.socket | None = None
@@ -145,6 +150,16 @@ class Sessions:
         await finish(process, status, self._ended_why if status < 0 else "")
         fed.cancel()
 
+    async def prepare(self) -> None:
+        """Start the sandbox and run a shell in it. Raises NoSandbox."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        try:
+            _, ended = self._start([shell_program(), "-c", "exit 0"], {}, (nothing, nothing, 2), None)
+        finally:
+            os.close(nothing)
+        if status := await ended:
+            raise NoSandbox(f"no shell runs in the lease's sandbox: status {status}")
+
     async def run_script(self, script: str) -> None:
         """Run the buyer's start-up script once; what it says is in `start.log` of his home."""
         shell = shell_program()
@@ -165,6 +180,8 @@ class Sessions:
         if self._inside is not None:
             self._inside.kill()
             self._inside.wait()
+        if self._network is not None:
+            self._network.end()
 
     def _end_because(self, why: str) -> None:
         self._ended_why = why
@@ -218,15 +235,18 @@ class Sessions:
             return self._channel
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         inside = [self._sandbox.python, "-I", "-c", Path(in_sandbox.__file__).read_text(), str(theirs.fileno())]
+        command = self._sandbox.command(inside)
         with theirs:
             self._inside = subprocess.Popen(
-                self._sandbox.command(inside),
+                command if self._network is None else self._network.command(command),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 env={},
                 **self._sandbox.process_options(),
             )
+        if self._network is not None:
+            self._network.attach(self._inside.pid)
         ours.setblocking(False)
         self._channel = ours
         asyncio.get_running_loop().add_reader(ours, self._hear, ours)
@@ -304,6 +324,7 @@ async def finish(process: asyncssh.SSHServerProcess, status: int, why: str = "")
 
 async def serve(folder: Path, lease: LeaseStart, sessions: LeaseSessions, options: argparse.Namespace) -> None:
     """Serve one lease until SIGTERM; says in `ready.json` where, once it does."""
+    await sessions.prepare()
     host_key = _host_key(folder / KEY_FILE)
     lines = "".join(f"{line}\n" for line in lease.ssh_keys)
     keys = asyncssh.import_authorized_keys(lines) if lines else None
@@ -377,7 +398,7 @@ async def _listen(
     raise SystemExit(f"no port from {ports[0]} to {ports[-1]} is free on {options.listen}: {reason}")
 
 
-def sandbox_of(folder: Path, lease: LeaseStart, file_bytes_max: int) -> Sandbox:
+def sandbox_of(folder: Path, lease: LeaseStart, file_bytes_max: int, resolver: Path | None = None) -> Sandbox:
     """Return the lease's sandbox, in which no file grows larger than `file_bytes_max`. Raises NoSandbox."""
     uuids = ",".join(lease.gpu_uuids)
     variables = {
@@ -398,10 +419,16 @@ def sandbox_of(folder: Path, lease: LeaseStart, file_bytes_max: int) -> Sandbox:
         devices=device_nodes(lease.gpu_uuids),
         tenant=tenant,
         file_bytes_max=file_bytes_max,
+        resolver=resolver,
     )
 
 
 def shell_sessions(folder: Path, lease: LeaseStart, options: argparse.Namespace) -> Sessions:
     """Return sessions of the shell hook. Raises NoSandbox."""
     volume_bytes_max = options.volume_mib << 20
-    return Sessions(sandbox_of(folder, lease, volume_bytes_max), volume_bytes_max)
+    network, resolver = own_network(options.network), folder / "resolv.conf"
+    if network is not None:
+        resolver.write_text(RESOLVER)
+        resolver.chmod(0o644)
+    sandbox = sandbox_of(folder, lease, volume_bytes_max, resolver if network is not None else None)
+    return Sessions(sandbox, volume_bytes_max, network)

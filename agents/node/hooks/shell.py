@@ -39,6 +39,7 @@ def main() -> int:
     """Do what the command line says; returns the exit status."""
     parser = argparse.ArgumentParser(prog="hourbook-shell-hook", description="Opens and closes one lease's shell.")
     add_options(parser)
+    parser.add_argument("--network", choices=("own", "machine"), help="default: a lease's own where that can be had")
     options = parser.parse_args()
     try:
         folder = lease_folder(options)

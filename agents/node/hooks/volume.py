@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,6 +18,8 @@ PAUSE_TIMES = 5
 # A home over its bound may shrink; what it grows by beside that, a log's line or two, ends nothing.
 SLACK_BYTES = 1 << 20
 BLOCK_BYTES = 512
+# Names are at most 255 bytes, paths 4,096: below this one every entry can be named.
+PATH_MAX = 3_800
 OWNERS_ALL = 0o700
 
 
@@ -79,8 +82,10 @@ def folder_bytes(top: Path) -> int:
     total, waiting = 0, [str(top)]
     while waiting:
         folder = waiting.pop()
-        entries = _entries(folder)
-        for entry in entries:
+        if len(folder) > PATH_MAX:
+            total += _deep_bytes(folder)
+            continue
+        for entry in _entries(folder):
             with suppress(OSError):
                 found = entry.stat(follow_symlinks=False)
                 total += found.st_blocks * BLOCK_BYTES
@@ -101,6 +106,12 @@ def _entries(folder: str) -> list[os.DirEntry]:
         except OSError:
             return []
     return []
+
+
+def _deep_bytes(folder: str) -> int:
+    """Ask `du`, which goes to any depth, about a folder whose content has paths that are too long."""
+    said = subprocess.run(["du", "-s", "-B1", "--", folder], capture_output=True).stdout
+    return int(said.split()[0]) if said.split() else 0
 
 
 def _open_up(folder: str) -> None:

@@ -81,7 +81,11 @@ def test_a_lease_does_not_open_while_another_has_one_of_its_gpus(tmp_path):
     book.begin(LEASE)
     assert (book.may_open(LEASE), book.may_open(sharing), book.may_open(apart)) == (True, False, True)
     book.opened("lease-1", HookOutcome(False, detail="no image"))
+    assert not book.may_open(sharing), "what a failed start left behind goes first"
+    book.closed("lease-1", HookOutcome(True))
+    book.sweep(tuple(reading(uuid) for uuid in LEASE.gpu_uuids), 1024)
     assert book.may_open(sharing)
+    assert book.outcome("lease-1", "start") == HookOutcome(False, detail="no image"), "the venue may ask again"
 
 
 def test_no_buyer_gets_a_gpu_before_it_was_seen_empty_and_its_last_ones_end_has_worked(tmp_path):

@@ -62,6 +62,12 @@ def stop(lease_id: str = "lease-1") -> LeaseStop:
     return LeaseStop(lease_id=lease_id, reason="ended")
 
 
+async def clean_up(lessor: Lessor) -> None:
+    """Let the agent's next report come: it runs what is due, and sees the GPUs empty."""
+    await go(lessor.due())
+    lessor.observe(tuple(reading(uuid) for uuid in LEASE.gpu_uuids))
+
+
 async def test_whatever_goes_wrong_with_one_lease_leaves_the_others_be(tmp_path, caplog):
     venue = Venue()
     lessor = lessor_of(tmp_path, Policy(), venue)
@@ -82,6 +88,7 @@ async def test_after_two_failed_starts_in_a_row_nothing_is_offered_until_the_hoo
     for name in ("lease-1", "lease-2"):
         await go(lessor.follow((LEASE.model_copy(update={"lease_id": name}),), ()))
         offers.append(lessor.may_offer())
+        await clean_up(lessor)
     assert offers == [True, False]
     assert "nothing is offered: the start hook failed 2 times in a row (exit status 1: no image)" in caplog.text
     assert not lessor_of(tmp_path, policy, venue).may_offer(), "a restart mends nothing"
@@ -187,3 +194,19 @@ async def test_readings_say_whose_every_process_is(tmp_path):
     (labelled,) = lessor.observe((shown,))
     assert [(each.owner, each.lease_id) for each in labelled.processes] == [("lease", "lease-1"), ("foreign", None)]
     os.kill(pid, 9)
+
+
+async def test_what_a_failed_start_left_behind_is_stopped_before_anybody_else_gets_its_gpus(tmp_path):
+    left, venue = tmp_path / "stopped", Venue()
+    policy = Policy(start="exit 1", stop=f"touch {left}")
+    lessor = lessor_of(tmp_path / "state", policy, venue)
+    later = LEASE.model_copy(update={"lease_id": "lease-2"})
+    await go(lessor.follow((LEASE,), ()))
+    policy.edit(stop=f"touch {left}")
+    assert (venue.answers, lessor.follow((later,), ())) == ([("lease-1", "start", False)], [])
+    await clean_up(lessor)
+    assert left.exists()
+    await go(lessor.follow((LEASE,), ()))
+    assert venue.answers[-1] == ("lease-1", "start", False), "asked again, it says the same and opens nothing"
+    await go(lessor.follow((later,), (stop("lease-1"),)))
+    assert venue.answers[-2:] == [("lease-1", "stop", True), ("lease-2", "start", True)]
