@@ -40,7 +40,7 @@ from services.delivery.domain import (
 from services.delivery.effects import PromptPublisher, now_ms
 from services.delivery.moving import Moving, claim_gpus, put_gpu
 from services.delivery.nodes import BARRED, RETIRED
-from services.delivery.reports import first_chain, give_nonce
+from services.delivery.reports import check_named_once, first_chain, give_nonce
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
 from services.delivery.store import Node, Store, node_of, transaction
@@ -52,6 +52,12 @@ class NonceUnknown(DeliveryError):
     """The inspection's nonce was never given out, has expired, or was used for another report."""
 
     code, status = "inspection_nonce_refused", 409
+
+
+class WrongReading(DeliveryError):
+    """An inspection shows one GPU's reading beside another's name."""
+
+    code, status = "malformed_request", 400
 
 
 class UnknownLease(DeliveryError):
@@ -231,6 +237,10 @@ class Edge:
             raise BadSignature("the report names another key than the node's")
         check_signature(report, report.public_key)
         uuids = [gpu.inventory.uuid for gpu in report.gpus]
+        check_named_once(uuids)
+        for gpu in report.gpus:
+            if gpu.reading.uuid != gpu.inventory.uuid:
+                raise WrongReading(f"gpus: the reading of {gpu.inventory.uuid} is of {gpu.reading.uuid}")
         async with transaction(self._pool) as store:
             row = await store.row("find_node", report.agent)
             node = None if row is None else node_of(row)

@@ -48,8 +48,9 @@ def answer_deadline_ms(start_ms: int, gate_ms: int, now_ms: int) -> int:
 async def _open_on_node(store: Store, settings: Settings, positions: Sequence[SoldPosition], gate: Gate) -> None:
     node = await store.node(gate.node_id, lock=True)
     gpus = [gpu for gpu in await store.gpus(gate.node_id) if not gpu.is_freed]
-    # A degraded GPU gets no new asks, but serves what was sold before, after the sound ones.
-    gpus.sort(key=lambda gpu: bool(gpu.fitness.degraded))
+    # A degraded GPU, or one that came back and is not proven yet, serves what was sold before, after the others.
+    proven = set(node.registered_gpus) or {gpu.uuid for gpu in gpus}
+    gpus.sort(key=lambda gpu: (bool(gpu.fitness.degraded), gpu.uuid not in proven))
     fit = [gpu.uuid for gpu in gpus if not gpu.fitness.fault and not gpu.is_listed and node.state not in BARRED]
     gate.before = await _leases_before(store, positions)
     running = [lease_of(row) for row in await store.rows("leases_of_nodes", [gate.node_id])]
@@ -63,6 +64,8 @@ async def _open_on_node(store: Store, settings: Settings, positions: Sequence[So
     chosen = nominate(positions, fit, served)
     # The engine takes a nomination only in full; a position that goes short is leased and metered all the same.
     full = [Nomination(position_id=p.position_id, gpus=chosen[p.position_id]) for p in positions if _is_full(p, chosen)]
+    # One GPU that the engine does not have would have all the node's nominations refused.
+    full = [each for each in full if proven.issuperset(each.gpus)]
     if full:
         contract = positions[0].contract
         await store.command(NominateGpus(contract=contract, node=gate.node_id, nominations=tuple(full)))

@@ -31,6 +31,7 @@ from services.delivery.reports import (
     ReportLimits,
     TimeInflated,
     WindowsOverlap,
+    check_named_once,
     check_nonce,
     extend_chain,
     give_nonce,
@@ -136,6 +137,7 @@ class Intake:
         """Takes a report. Raises a DeliveryError; a forked chain puts the node into quarantine."""
         if report.agent != node_id:
             raise NotThisNode(f"the path names {node_id}, the report {report.agent}")
+        check_named_once(gpu.uuid for gpu in report.gpus)
         arrival = Arrival(report, signing_bytes(report), now_ms(), asyncio.get_running_loop().create_future())
         if len(arrival.signed) > RECORD_BYTES_MAX:
             raise ReportTooLarge(f"a report has at most {RECORD_BYTES_MAX} bytes")

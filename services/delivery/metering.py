@@ -102,7 +102,7 @@ async def _meter(
         await store.run("note_change", node.node.node_id, *changed)
     live_ms = node.node.last_live_ms if report.queued else record.received_ms
     node.node = replace(node.node, boot_id=report.boot_id, last_live_ms=live_ms)
-    store.readings.add(record)
+    store.readings.add(record, node.health)
     if node.node.state in nodes.OUT:
         return
     node.health, has_changed = await nodes.take_health(store, node.node, node.health, record)

@@ -1,8 +1,9 @@
 """A GPU's passport: what all its reports have shown, kept as they come in, for whoever buys the GPU one day."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 
+from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS
 from schemas.nodes import GpuReading, NodeReported
 
 # NVML's clock event reasons that speak of heat or power going wrong, not of idling or of a limit that was set:
@@ -39,7 +40,7 @@ COLUMNS = tuple(field.name for field in fields(GpuHistory))
 def after_reading(known: GpuHistory | None, reading: GpuReading, received_ms: int, window_ms: int) -> GpuHistory:
     """Returns the history with one reading more; a GPU that did not answer adds nothing but its XIDs."""
     history = known or GpuHistory(reading.uuid, received_ms, received_ms)
-    xids = sorted({*xids_of(history), *reading.xid})[:XIDS_MAX]
+    xids = _worst_xids({*xids_of(history), *reading.xid})
     history = replace(history, last_ms=max(history.last_ms, received_ms), xids=",".join(map(str, xids)))
     if not reading.present or reading.blind:
         return history
@@ -67,6 +68,12 @@ def xids_of(history: GpuHistory) -> tuple[int, ...]:
     return tuple(int(text) for text in history.xids.split(",") if text)
 
 
+def _worst_xids(xids: Collection[int]) -> list[int]:
+    """Returns as many XIDs as are kept, in ascending order: harmless ones never push out one that says something."""
+    ranked = sorted(xids, key=lambda xid: (xid not in FATAL_XIDS, xid not in DEGRADING_XIDS, xid))
+    return sorted(ranked[:XIDS_MAX])
+
+
 def _highest(before: int | None, now: int | None) -> int | None:
     return max((value for value in (before, now) if value is not None), default=None)
 
@@ -77,10 +84,14 @@ class Readings:
     def __init__(self):
         self._gathered: list[tuple[GpuReading, int, int]] = []
 
-    def add(self, record: NodeReported) -> None:
-        """Takes the readings of a report that has its place in the chain."""
+    def add(self, record: NodeReported, own_gpus: Collection[str]) -> None:
+        """Takes the readings of a report that has its place in the chain, one of each GPU that is the node's own.
+
+        What a node says of others' GPUs goes into nobody's record.
+        """
         window_ms = record.report.mono_end_ms - record.report.mono_start_ms
-        self._gathered += [(reading, record.received_ms, window_ms) for reading in record.report.gpus]
+        own = {reading.uuid: reading for reading in record.report.gpus if reading.uuid in own_gpus}
+        self._gathered += [(reading, record.received_ms, window_ms) for reading in own.values()]
 
     def uuids(self) -> list[str]:
         """Names the GPUs that were read."""

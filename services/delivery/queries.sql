@@ -91,8 +91,10 @@ select uuid, serial, inventory, fault, fault_boot, degraded, ecc_uncorrected, fa
 from node_gpu where node_id = $1 order by uuid collate "C";
 
 -- name: fitness_of_node
+-- A GPU that is for sale and that the engine has not at this node stays out: the engine takes it back after the sale.
 select uuid, fault, fault_boot, degraded, ecc_uncorrected, fault_energy_mj, contained
-from node_gpu where node_id = $1 and sold_to is null;
+from node_gpu g join node n using (node_id)
+where node_id = $1 and sold_to is null and (listing_id is null or uuid = any(n.registered_gpus));
 
 -- name: set_gpu_health
 update node_gpu
@@ -121,7 +123,8 @@ where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
   and not exists (select 1 from challenge c where c.node_id = n.node_id
                   and (c.state <> 'applied' or c.issued_ms > $2))
   and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
-                            where g.node_id = n.node_id and g.fault = '' and g.degraded = '' and g.sold_to is null)
+                            where g.node_id = n.node_id and g.fault = '' and g.degraded = '' and g.sold_to is null
+                              and (g.listing_id is null or g.uuid = any(n.registered_gpus)))
 order by n.node_id for update;
 
 -- name: insert_chain
@@ -487,7 +490,10 @@ select document from receipt where position_id = any($1::bigint[]) order by posi
 update node_gpu set listing_id = $1 where uuid = any($2::text[]);
 
 -- name: unlist_hardware
-update node_gpu set listing_id = null where listing_id = $1;
+-- The GPUs of a node that was retired meanwhile are free for its account, as all its others are.
+update node_gpu g
+set listing_id = null, sold_to = case when n.state = 'retired' then coalesce(g.sold_to, n.account) else g.sold_to end
+from node n where n.node_id = g.node_id and g.listing_id = $1;
 
 -- name: open_escrow
 insert into escrow values ($1, $2, $3) on conflict do nothing;

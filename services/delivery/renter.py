@@ -14,7 +14,15 @@ from schemas.renter import MeterKeyForm, PlaceRequest, RenterPlace, renter_agent
 from services.delivery.domain import BadSignature, DeliveryError, NotThisNode
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
-from services.delivery.reports import Chain, check_nonce, extend_chain, first_chain, give_nonce, place_report
+from services.delivery.reports import (
+    Chain,
+    check_named_once,
+    check_nonce,
+    extend_chain,
+    first_chain,
+    give_nonce,
+    place_report,
+)
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
@@ -98,6 +106,7 @@ async def known_meter(store: Store, lease_id: str, message: Report | PlaceReques
 
 async def take_report(store: Store, settings: Settings, lease_id: str, report: Report, now_ms: int) -> RenterPlace:
     """Takes the next report of a renter's chain; a repeat of the last one is answered again. Raises DeliveryError."""
+    check_named_once(gpu.uuid for gpu in report.gpus)
     lease, meter = await known_meter(store, lease_id, report)
     limits, chain, digest = settings.limits(lease["period_ms"]), _chain(meter), message_hash(report)
     known = await store.value("renter_hash", lease_id, report.seq)

@@ -1,5 +1,6 @@
 """The rules by which a report is taken: chain, nonce, windows, and no more time than the server saw pass."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -41,6 +42,12 @@ class TimeInflated(DeliveryError):
     """The node's clock claims more time than passed on the server."""
 
     code = "report_time_inflated"
+
+
+class NamedTwice(DeliveryError):
+    """A message names one GPU twice: of two readings the meter could take either."""
+
+    code, status = "malformed_request", 400
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,15 @@ def place_report(chain: Chain, report: Report, digest: str, known_digest: str | 
     if report.prev_hash != chain.hash:
         raise ReportForked(f"seq {report.seq} follows another report than ours")
     return "next"
+
+
+def check_named_once(uuids: Iterable[str]) -> None:
+    """Raises NamedTwice where a GPU comes twice."""
+    seen: set[str] = set()
+    for uuid in uuids:
+        if uuid in seen:
+            raise NamedTwice(f"gpus: {uuid} is there twice")
+        seen.add(uuid)
 
 
 def check_nonce(chain: Chain, report: Report, now_ms: int, limits: ReportLimits) -> None:

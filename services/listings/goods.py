@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import get_args
 
 from schemas.delivery import GpuPassport, HardwareInspected
@@ -16,9 +17,11 @@ from services.listings.domain import BadInspection, NotListable
 FEE_BASE_BPS = 10_000
 BARRED = ("quarantined", "banned")
 COUNTERS = ("ecc_corrected", "ecc_uncorrected", "remapped_correctable", "remapped_uncorrectable")
-# A board's number has digits enough to be one; erased ones read as words, as one character over and over, or as a row.
-SERIAL = re.compile(r"(?=(?:.*[0-9]){5})[A-Za-z0-9-]{6,32}")
-PLACEHOLDERS = frozenset({"0123456789", "1234567890", "123456789", "12345678"})
+# A board's number has digits enough to be one; erased ones read as words, as a character or two over and over, as a
+# row (12345…, 98765…), or as one piece again and again.
+SERIAL = re.compile(r"(?=(?:.*[0-9]){5})[A-Za-z0-9](?:[A-Za-z0-9-]{4,30})[A-Za-z0-9]")
+REPEATED = re.compile(r"(.{1,8})\1+")
+CHARACTERS_MIN = 3
 MEMORY_TOLERANCE_PERCENT = 5  # what a driver shows differs by ECC's share
 MEZZANINE = re.compile(r"SXM|OAM")
 # How many GPUs each form of goods has, on which kind of board. Modules and cards come singly or as a lot of one node;
@@ -105,11 +108,25 @@ def check_identities(gpus: Sequence[InspectedGpu], passports: dict[str, GpuPassp
         if abs(told.memory_mib - known.memory_mib) * 100 > known.memory_mib * MEMORY_TOLERANCE_PERCENT:
             sizes = f"{told.memory_mib} MiB, it was enrolled with {known.memory_mib}"
             raise NotListable(f"{told.uuid}: it shows {sizes}")
+        check_reading(gpu)
+
+
+def check_reading(gpu: InspectedGpu) -> None:
+    """What was measured is this GPU's, and of its size. Raises NotListable."""
+    told, reading = gpu.inventory, gpu.reading
+    if reading.uuid != told.uuid:
+        raise NotListable(f"{told.uuid}: what was measured is of {reading.uuid}")
+    shown_mib = reading.memory_total_mib
+    if shown_mib is not None and abs(shown_mib - told.memory_mib) * 100 > told.memory_mib * MEMORY_TOLERANCE_PERCENT:
+        raise NotListable(f"{told.uuid}: {shown_mib} MiB were measured, it is said to have {told.memory_mib}")
 
 
 def is_serial(text: str) -> bool:
     """Whether a text can be a board's serial: not erased, not a placeholder."""
-    return SERIAL.fullmatch(text) is not None and len(set(text)) > 1 and text not in PLACEHOLDERS
+    if SERIAL.fullmatch(text) is None or len(set(text)) < CHARACTERS_MIN or REPEATED.fullmatch(text):
+        return False
+    steps = {(int(after) - int(before)) % 10 for before, after in pairwise(text)} if text.isdigit() else set()
+    return steps not in ({1}, {9})
 
 
 def check_form(form: ListingForm, inspection: HardwareInspected, grade: Grade, board: Board) -> None:

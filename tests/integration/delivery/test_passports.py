@@ -13,7 +13,7 @@ from schemas.delivery import HardwareInspected
 from schemas.nodes import InspectedGpu, InspectionReport
 from schemas.venue import LockHardware, OpenEscrow
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading
-from tests.fixtures.node_agent import PlayedAgent
+from tests.fixtures.node_agent import PlayedAgent, mono_ms
 from tests.integration.delivery.conftest import Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,6 +80,41 @@ async def test_an_inspection_carries_what_the_node_reported_before(venue: Venue)
     assert (passport.serial, passport.serial_elsewhere) == (node.inventory(gpu_uuid(41), 0).serial, False)
     assert (passport.ecc_corrected, passport.remapped_correctable, passport.temperature_c_max) == (7, 3, 88)
     assert passport.reports > 0 and passport.reported_ms > 0
+
+
+async def test_what_a_node_says_of_anothers_gpus_goes_into_nobodys_record(venue: Venue):
+    owner = await venue.join("rivaled", "read", "operate")
+    await venue.join("rival", "read", "operate")
+    node, rival = (TestNode(seed=seed, gpus=(gpu_uuid(seed),)) for seed in (45, 46))
+    async with venue.site("rivaled", node), venue.site("rival", rival) as agent:
+        bad = reading(gpu_uuid(45), ecc_uncorrected=7, temperature_c=120, xid=(79,))
+        start_ms, agent.mono_ms = agent.mono_ms, mono_ms()
+        lie = rival.report(agent.nonce, start_ms, agent.mono_ms, gpus=(reading(gpu_uuid(46), temperature_c=77), bad))
+        agent.waiting.append(lie)
+
+        async def shown() -> bool:
+            return await ask(venue, "select temperature_c_max from gpu_history where uuid = $1", gpu_uuid(46)) == 77
+
+        await venue.wait_for(shown)
+        status, inspection_id = await deposit(venue, inspection(node, await nonce_for(venue, owner), gpu_uuid(45)))
+    assert status == 201
+    (passport,) = (await published(venue, inspection_id)).passports
+    assert (passport.ecc_uncorrected, passport.temperature_c_max, passport.xids) == (0, 35, ())
+
+
+async def test_a_message_names_a_gpu_once_and_shows_its_own_reading(venue: Venue):
+    owner = await venue.join("twice", "read", "operate")
+    node = TestNode(seed=47, gpus=(gpu_uuid(47),))
+    await PlayedAgent(node, venue.http).enrol(venue.token("twice", "t-47"))
+    own = InspectedGpu(inventory=node.inventory(gpu_uuid(47), 0), reading=reading(gpu_uuid(47)))
+    other = InspectedGpu(inventory=node.inventory(gpu_uuid(47), 0), reading=reading(gpu_uuid(48)))
+    nonce = await nonce_for(venue, owner)
+    for gpus in ((own, own), (other,)):
+        report = inspection(node, nonce, gpu_uuid(47), gpus=gpus)
+        assert await deposit(venue, report) == (400, "malformed_request")
+    double = node.report("0" * 64, 0, 1, gpus=(reading(gpu_uuid(47)), reading(gpu_uuid(47), present=False)))
+    answer = await venue.http.post(f"/v1/nodes/{node.node_id}/reports", content=double.canonical())
+    assert (answer.status_code, answer.json()["detail"]) == (400, f"gpus: {gpu_uuid(47)} is there twice")
 
 
 async def test_a_barred_node_inspects_nothing(venue: Venue):  # L10

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.delivery.passports import GpuHistory, after_reading, columns_of, xids_of
+from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS
+from services.delivery.passports import XIDS_MAX, GpuHistory, Readings, after_reading, columns_of, xids_of
+from tests.fixtures.delivery import TestNode, reported
 from tests.fixtures.used_hardware import CLEAN_COUNTERS, reading, uuid_of
 
 CLEAN = GpuHistory(uuid_of(1), 1_000, 1_000, reports=1, reported_ms=10_000, **CLEAN_COUNTERS)
@@ -51,3 +53,21 @@ def test_a_window_proves_no_more_than_a_minute():
 
 def test_columns_have_the_order_of_the_table():
     assert [column[0] for column in columns_of([CLEAN])][:5] == [uuid_of(1), 1_000, 1_000, 1, 10_000]
+
+
+def test_a_report_writes_into_its_own_nodes_records_alone_and_each_gpu_once():
+    node, mine, others = TestNode(), uuid_of(1), uuid_of(2)
+    gpus = (reading(1, ecc_corrected=9), reading(2, ecc_uncorrected=7), reading(1))
+    readings = Readings()
+    readings.add(reported(node.report("a" * 64, 0, 10_000, gpus=gpus), 1_000), {mine})
+    assert readings.uuids() == [mine]
+    assert others not in readings.fold({})[0]
+    readings.add(reported(node.report("a" * 64, 10_000, 20_000, gpus=gpus), 1_000), {mine})
+    assert readings.fold({}) == columns_of([CLEAN])
+
+
+def test_harmless_xids_never_push_out_those_that_speak_of_a_fault():
+    grave = (*FATAL_XIDS, *DEGRADING_XIDS)
+    noise = tuple(range(200, 200 + XIDS_MAX)) + tuple(range(XIDS_MAX))
+    shown = xids_of(history(reading(xid=grave), reading(xid=noise)))
+    assert len(shown) == XIDS_MAX and set(grave) <= set(shown)

@@ -33,7 +33,11 @@ def test_an_honest_offer_becomes_the_terms_of_a_listing_with_the_gpus_passports(
 
 @pytest.mark.parametrize(
     "serial",
-    ["unknown", "0", "0000000000000", "N-A", "none", "1111111111", "1234567890", "abcdefgh", "12345", "Unknown-Error"],
+    [
+        *("unknown", "0", "0000000000000", "N-A", "none", "1111111111", "1234567890", "abcdefgh", "12345"),
+        *("Unknown-Error", "1234567890123", "9876543210", "1111111112", "123123123123", "0101010101", "ABC0001ABC0001"),
+        *("-------12345", "12345-------"),
+    ],
 )
 def test_a_serial_that_is_erased_or_implausible_is_refused(serial):  # L09
     found = inspection(inspected(told={"serial": serial}), passports=(passport(serial=serial),))
@@ -60,6 +64,18 @@ def test_a_boards_number_is_a_serial(serial):
 )
 def test_a_gpu_that_is_not_the_one_enrolled_is_refused(told, words):
     found = inspection(inspected(told=told))
+    assert reason(found=found) == f"{uuid_of(1)}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ({"uuid": uuid_of(2)}, f"what was measured is of {uuid_of(2)}"),
+        ({"memory_total_mib": 40_000}, "40000 MiB were measured, it is said to have 81559"),
+    ],
+)
+def test_what_was_measured_is_of_the_gpu_that_is_offered(measured, words):
+    found = inspection(inspected(**measured))
     assert reason(found=found) == f"{uuid_of(1)}: {words}"
 
 
@@ -165,7 +181,9 @@ def test_an_old_inspection_and_a_lot_of_several_grades_are_refused():
     age_ms = BOARD.inspection_age_ms_max
     with pytest.raises(BadInspection, match="too old"):
         make_terms(form(), inspection(), 1_001 + age_ms, BOARD)
-    mixed = inspection(inspected(1), inspected(2, told=L40S), passports=(passport(1), passport(2, **L40S)))
+    mixed = inspection(
+        inspected(1), inspected(2, told=L40S, memory_total_mib=46_068), passports=(passport(1), passport(2, **L40S))
+    )
     with pytest.raises(BadInspection, match="H100SXM80, L40S48"):
         make_terms(form(), mixed, NOW_MS, BOARD)
 
