@@ -3,8 +3,6 @@
 import logging
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-import httpx
-
 from agents.node.challenge import NumpyBackend
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.clock import VenueClock
@@ -23,6 +21,7 @@ from agents.node.policy import PolicyFile
 from agents.node.proving import Prover
 from agents.node.seller import Seller
 from agents.node.state import StateFolder
+from agents.node.wire import open_http
 from schemas.nodes import InspectionReply, node_id_of
 
 BOOK_FRESH_S = 2
@@ -46,7 +45,7 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
     enrolled = remembered(state)
     telemetry = open_nvml(policy, state, enrolled.gpu_uuids if enrolled else ())
     key = ApiKey.load(config.api_key, config.api_key_file)
-    async with httpx.AsyncClient() as http:
+    async with open_http() as http:
         with ThreadPoolExecutor(max_workers=1) as executor:
             clock = VenueClock()
             venue = config.venue
@@ -71,7 +70,7 @@ async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str
     known, identity = remembered(state), Identity.load_or_make(state)
     node_id = node_id_of(identity.public_key) if known is None else known.node_id
     telemetry = open_nvml(PolicyFile(config.policy), None, () if known is None else known.gpu_uuids)
-    async with httpx.AsyncClient() as http:
+    async with open_http() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url)
         if nonce is None:
             nonce = await delivery.inspection_nonce(ApiKey.load(config.api_key, config.api_key_file))

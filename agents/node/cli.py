@@ -12,7 +12,7 @@ from typing import get_args
 from agents.node import commands, declaring, renter
 from agents.node.app import run_agent, run_inspection
 from agents.node.config import AgentConfig
-from agents.node.ending import ExitStatus
+from agents.node.ending import ExitStatus, interrupt_at_once
 from agents.node.enrol import AGENT_VERSION
 from agents.node.errors import AgentError, StateInUse
 from agents.node.logs import LEVELS, set_up_logs
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns an `ExitStatus`."""
     options = _read(list(sys.argv[1:] if arguments is None else arguments))
     set_up_logs(options.log_level, options.log_json)
+    interrupt_at_once()
     try:
         return _run(options)
     except StateInUse as error:
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.MEND
     except BrokenPipeError:
         return ExitStatus.MEND
+    except KeyboardInterrupt:
+        log.warning("interrupted: nothing more is done")
+        return ExitStatus.INTERRUPTED
     except Exception:
         log.exception("the agent has a fault and ends")
         return ExitStatus.FAILED

@@ -16,6 +16,7 @@ from agents.node.grades import node_grade
 from agents.node.identity import KEY_FILE, Identity
 from agents.node.policy import PolicyFile, never_sells
 from agents.node.state import StateFolder
+from agents.node.wire import open_http
 from schemas.nodes import node_id_of
 
 MOVED = "retired"
@@ -30,6 +31,10 @@ def check(file: Path) -> list[str]:
     problems: list[str] = []
     try:
         ApiKey.load(config.api_key, config.api_key_file)
+    except BadConfiguration as error:
+        problems += error.problems
+    try:
+        open_http(httpx.Client).close()
     except BadConfiguration as error:
         problems += error.problems
     known = None
@@ -88,7 +93,7 @@ async def status(config: AgentConfig) -> dict:
     known_leases = {name: lease for name, lease in leases.items() if isinstance(lease, dict)}
     shown["leases"] = {name: lease.get("state") for name, lease in known_leases.items()}
     shown["positions"] = {name: _positions(lease) for name, lease in known_leases.items() if _positions(lease)}
-    async with httpx.AsyncClient() as http:
+    async with open_http() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
         try:
             facts = await delivery.show_node(known.node_id)
@@ -111,7 +116,7 @@ async def retire(config: AgentConfig, release_to: str | None) -> dict:
             raise BadConfiguration(f"{config.state_dir} holds no node")
         node_id = node_id_of(Identity.load_or_make(state).public_key)
         key = ApiKey.load(config.api_key, config.api_key_file)
-        async with httpx.AsyncClient() as http:
+        async with open_http() as http:
             delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
             await delivery.retire(key, node_id, release_to)
         aside = _put_aside(config.state_dir, node_id)
@@ -140,7 +145,7 @@ async def gpus(config: AgentConfig, update: bool) -> dict:
         if (pid := state.holder()) is not None:
             raise StateInUse(f"the agent with pid {pid} runs: stop it first, and start it again afterwards")
         with state.locked():
-            async with httpx.AsyncClient() as http:
+            async with open_http() as http:
                 delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
                 known = await change_gpus(Identity.load_or_make(state), telemetry, known, delivery, state)
     enrolled = known.gpu_uuids if known else ()

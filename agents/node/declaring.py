@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 
-import httpx
-
 from agents.node.client import DeliveryClient
 from agents.node.config import AgentConfig
 from agents.node.errors import BadConfiguration
+from agents.node.files import read_text
 from agents.node.identity import KEY_FILE, Identity
 from agents.node.state import StateFolder
+from agents.node.wire import open_http
 from schemas.base import Model
 from schemas.declarations import NodeMaintenance, NodeRecall
 from schemas.disputes import EVIDENCE_CHARACTERS_MAX, NodeDispute
@@ -47,8 +47,8 @@ async def _say(
     if not (config.state_dir / KEY_FILE).exists():
         raise BadConfiguration(f"{config.state_dir} holds no node")
     identity = Identity.load_or_make(StateFolder(config.state_dir))
-    message = identity.sign(kind, agent=node_id_of(identity.public_key), **facts)
-    async with httpx.AsyncClient() as http:
+    message = identity.sign_as_told(kind, agent=node_id_of(identity.public_key), **facts)
+    async with open_http() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
         return (await send(delivery, message)).model_dump(mode="json")
 
@@ -57,10 +57,7 @@ def evidence_of(text: str, file: Path | None) -> str:
     """Returns what is said in evidence. Raises BadConfiguration for a file that is no text."""
     if file is None:
         return text
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"cannot read {file} as text: {error}") from error
+    return read_text(file, "evidence file")
 
 
 def moment_ms(text: str) -> int:

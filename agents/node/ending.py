@@ -28,6 +28,8 @@ class ExitStatus(IntEnum):
     """It was told to end, and something hung for longer than the bound."""
     FAILED = 5
     """The program has a fault: a traceback says where."""
+    INTERRUPTED = 130
+    """Ctrl-C, before it had begun to run or while it did what was asked."""
 
 
 def end_on_signals(stop: Callable[[], None], timeout_s: float = STOP_TIMEOUT_S) -> None:
@@ -50,6 +52,16 @@ def end_on_signals(stop: Callable[[], None], timeout_s: float = STOP_TIMEOUT_S) 
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+
+
+def interrupt_at_once() -> None:
+    """Has Ctrl-C interrupt whatever goes on, until `end_on_signals`.
+
+    asyncio's own handler only asks the main task to end, which waits for as long as a driver hangs.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda number, frame: signal.default_int_handler(number, frame))
 
 
 def _leave_now(words: str) -> None:

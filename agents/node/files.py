@@ -43,7 +43,7 @@ def read_toml(file: Path, what: str, kind: type[Contents]) -> Contents:
     """Reads a TOML file as a model. Raises BadConfiguration, whose problems each name their key."""
     try:
         document = tomllib.loads(read_text(file, what))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and what Python says of a number of thousands of digits
         raise BadConfiguration(f"{what} {file}: {error}") from error
     except RecursionError as error:
         raise BadConfiguration(f"{what} {file}: is nested too deeply") from error

@@ -28,6 +28,7 @@ from agents.node.market import OperatorAccount
 from agents.node.node import Node
 from agents.node.policy import Policy, PolicyFile, Section
 from agents.node.state import StateFolder
+from agents.node.wire import open_http
 from schemas.ids import Grade, Identifier
 from schemas.nodes import GpuInventory, GpuReading
 
@@ -190,7 +191,7 @@ def _played_reading(gpu: GpuInventory, energy_mj: int) -> GpuReading:
 
 
 async def _run_with_client(fleet: Fleet) -> int:
-    async with httpx.AsyncClient() as http:
+    async with open_http() as http:
         return await run_fleet(fleet, http)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
-from agents.node.errors import BadState
-from agents.node.files import CONTROLS
+from agents.node.errors import BadConfiguration, BadState
+from agents.node.files import CONTROLS, problems_of
 from agents.node.state import StateFolder, reason_of
 from schemas.nodes import SignedMessage, signing_bytes
 
@@ -56,6 +57,14 @@ class Identity:
         clean = {name: CONTROLS.sub("�", value) if isinstance(value, str) else value for name, value in fields.items()}
         unsigned = kind(**clean, signature=UNSIGNED)
         return unsigned.model_copy(update={"signature": self._key.sign(signing_bytes(unsigned)).hex()})
+
+    def sign_as_told(self, kind: type[Message], **fields: object) -> Message:
+        """Makes a signed message of what a person has typed. Raises BadConfiguration, which names what cannot be."""
+        try:
+            return self.sign(kind, **fields)
+        except ValidationError as error:
+            problems = tuple(problems_of(error.errors()))
+            raise BadConfiguration("; ".join(problems), problems) from error
 
 
 def _keep_private(file: Path) -> None:

@@ -21,7 +21,7 @@ def inspect_gpus(
     unread = sorted(uuid for uuid in uuids or inventory if not readings[uuid].present)
     if unread or not inventory:
         raise BadConfiguration(f"these GPUs cannot be read now: {', '.join(unread) or 'none answers'}")
-    return identity.sign(
+    return identity.sign_as_told(
         InspectionReport,
         agent=node_id,
         public_key=identity.public_key,

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from agents.node import nvml
 from agents.node.call_failures import CallFailures
 from agents.node.errors import BadConfiguration, NoGpus
 from agents.node.grades import chip_grade
@@ -19,6 +21,7 @@ from schemas.gpu_models import NVIDIA
 from schemas.nodes import GpuInventory, GpuProcess, GpuReading
 
 MIB = 1024 * 1024
+START_PAUSE_S = 0.2
 COUNT_MAX = 2**63 - 1
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 UNKNOWN = "unknown"
@@ -95,11 +98,12 @@ class Nvml:
         self._blind_because = ""
         self._inventory: tuple[GpuInventory, ...] = ()
         try:
-            answer = self._ask()
+            answer = self._ask() if known else self._ask_patiently()
         except Blind as error:
             if not known:
                 self.close()
                 raise NoGpus(f"NVML does not answer: {error}") from error
+            self._say_blind(error)
             return
         try:
             self._inventory = tuple(inventory_of(choose(answer["gpus"], chosen), grade))
@@ -154,6 +158,24 @@ class Nvml:
             self._failures.take(name, _failures_of(gpu))
         self._learn_driver(answer["system"])
         return answer
+
+    def _ask_patiently(self) -> dict[str, Any]:
+        """Asks until nothing hangs any more: a driver that wakes its GPUs takes seconds for each of them.
+
+        Raises Blind for what no waiting mends, and where the time for it is over.
+        """
+        end = time.monotonic() + nvml.START_S
+        while True:
+            answer = None
+            try:
+                answer = self._ask()
+            except Blind:
+                if not self._process.is_starting or time.monotonic() >= end:
+                    raise
+            is_whole = answer is not None and not any(gpu["hangs"] is not None for gpu in answer["gpus"])
+            if is_whole or (answer is not None and time.monotonic() >= end):
+                return answer
+            time.sleep(START_PAUSE_S)
 
     def _say_blind(self, error: Blind) -> tuple[str, ...]:
         if not self._blind_because:

@@ -2,6 +2,7 @@
 
 import gzip
 import time
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class KeptReports:
 
     def _files(self) -> list[Path]:
         found = [*self._folder.glob("*.gz"), *self._folder.glob("*.lines")]
-        return sorted((file for file in found if file.stem.isdigit()), key=_first_of)
+        return sorted((file for file in found if file.stem.isascii() and file.stem.isdigit()), key=_first_of)
 
 
 def _first_of(file: Path) -> int:
@@ -87,7 +88,7 @@ def _read(file: Path) -> list[Report]:
     try:
         raw = file.read_bytes()
         content = gzip.decompress(raw) if file.suffix == ".gz" else raw
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, ValueError, zlib.error):
         return []
     reports: list[Report] = []
     for line in content.split(b"\n")[:-1]:

@@ -55,7 +55,7 @@ class Child:
     @property
     def is_starting(self) -> bool:
         """Tells whether it may still be opening the library; real ones take seconds."""
-        return not self.has_answered and time.monotonic() - self.started < START_S
+        return not self.has_answered and time.monotonic() - self.started < START_S and not self.is_gone()
 
     def ask(self, deadline_s: float) -> dict[str, Any]:
         """Returns the answer to one more round. Raises Blind where none comes in time, or the process has ended."""
@@ -67,9 +67,13 @@ class Child:
             raise Blind(self._how_it_ended()) from error
         end = time.monotonic() + deadline_s
         while True:
-            answer = json.loads(self._line(end))
+            line = self._line(end)
+            try:
+                answer = json.loads(line)
+            except ValueError as error:
+                raise Blind("the process that asks NVML answered what cannot be read") from error
             if answer["round"] == self._round:  # an earlier round's answer that came too late is dropped
-                self.has_answered = True
+                self.has_answered = answer["system"]["hangs"] is None
                 return answer
 
     def kill(self) -> None:
@@ -82,7 +86,7 @@ class Child:
                 continue
 
     def is_gone(self) -> bool:
-        """Tells whether the killed process has ended."""
+        """Tells whether the process has ended."""
         return self._process.poll() is not None
 
     def _line(self, end: float) -> bytes:
@@ -143,6 +147,11 @@ class NvmlProcess:
     def pid(self) -> int | None:
         """The number of the process at work."""
         return self._child.pid if self._child else None
+
+    @property
+    def is_starting(self) -> bool:
+        """Tells whether the process at work may still be opening the library."""
+        return self._child is not None and self._child.is_starting
 
     def ask(self, expected: frozenset[str] = frozenset()) -> dict[str, Any]:
         """Returns the child's answer; where `expected` UUIDs are missing in it, a fresh child is tried now and then.

@@ -18,7 +18,7 @@ from typing import Any
 
 import pynvml
 
-from agents.node.nvml_calls import GpuCalls, read_facts, read_identity, read_processes
+from agents.node.nvml_calls import ODD, GpuCalls, read_facts, read_identity, read_processes
 
 STAND_IN_SYMBOL = "hourbook_simulated_nvml"
 SAMPLE_S = 1.0
@@ -26,8 +26,13 @@ ROUND_S = 2.0
 EVENT_WAIT_MS = 1000
 EVENT_RETRY_S = 2.0
 NO_GPU_YET_S = 0.05
+# So long a GPU's first answer waits until XIDs can be heard, and a call that is no GPU's own may take.
+EVENTS_WAIT_S = 0.5
+HANGS_AFTER_S = 3.0
 XID_LAG_S = 0.25
 XID_MAX = 2**16
+GPUS_MAX = 64
+VERSION_WAIT_S = 0.5
 CODES_OF_A_GONE_DRIVER = (
     pynvml.NVML_ERROR_UNINITIALIZED,
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
@@ -38,9 +43,11 @@ CODES_OF_A_GONE_DRIVER = (
 class GpuThread(threading.Thread):
     """Asks one GPU, for as long as that may take."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, events: "EventThread") -> None:
         super().__init__(daemon=True)
         self.index = index
+        self._events = events
+        self.is_watched = False
         self.calls: GpuCalls | None = None
         self.lost = False
         self.xids: deque[int] = deque()
@@ -54,11 +61,6 @@ class GpuThread(threading.Thread):
         self._seen: dict[tuple[int, str], int | None] = {}
         self._handle_call = "nvmlDeviceGetHandleByIndex"
         self._handle_failure: tuple[int, str] | None = None
-
-    @property
-    def has_no_handle(self) -> bool:
-        """Tells whether NVML refused to name the GPU."""
-        return self._handle_failure is not None
 
     def request(self, number: int) -> bool:
         """Asks for an answer to a round; returns whether the thread still owes one, because it hangs in a call."""
@@ -99,6 +101,8 @@ class GpuThread(threading.Thread):
             asked = self._wake.wait(SAMPLE_S)
             self._wake.clear()
             number = self._asked_round
+            if self.calls is not None:
+                self._watch(self.calls)
             processes = self._sample(with_graphics=asked)
             if asked:
                 self._answer(number, processes)
@@ -110,6 +114,19 @@ class GpuThread(threading.Thread):
         except pynvml.NVMLError as error:
             self.lost = error.value == pynvml.NVML_ERROR_GPU_IS_LOST
             self._handle_failure = (error.value, type(error).__name__.removeprefix("NVMLError_"))
+
+    def _watch(self, calls: GpuCalls) -> None:
+        """Has the GPU's XIDs told; in its own thread, so that a driver that hangs in this hangs for it alone."""
+        if not self.answered_round:
+            self._events.ready.wait(EVENTS_WAIT_S)  # so that no XID is missed from the first answer on
+        if calls.lost:
+            self.is_watched = False  # one that comes back is registered anew
+        elif self._events.events is not None and not self.is_watched:
+            call = "nvmlDeviceRegisterEvents"
+            calls.ask(call, pynvml.nvmlEventTypeXidCriticalError, self._events.events)
+            if calls.failed.get(call, (0, ""))[0] == pynvml.NVML_ERROR_NOT_SUPPORTED:
+                del calls.failed[call]
+            self.is_watched = call not in calls.failed
 
     def _sample(self, with_graphics: bool) -> list | None:
         if self.calls is None:
@@ -144,60 +161,79 @@ class GpuThread(threading.Thread):
             self.done.notify_all()
 
 
+class Step:
+    """The call that is under way outside of the GPUs' own threads, and whether it hangs."""
+
+    def __init__(self) -> None:
+        self.call = ""
+        self._began: float | None = None
+
+    def begin(self, call: str) -> None:
+        """Notes that a call begins."""
+        self.call, self._began = call, time.monotonic()
+
+    def end(self) -> None:
+        """Notes that it has returned."""
+        self._began = None
+
+    def hanging(self) -> dict[str, tuple[int, str]]:
+        """Returns the call where it has been under way for too long."""
+        began = self._began
+        is_late = began is not None and time.monotonic() - began > HANGS_AFTER_S
+        return {self.call: (0, "does not return")} if is_late else {}
+
+
 class EventThread(threading.Thread):
     """Waits for XIDs; a library that cannot tell them is asked again now and then."""
 
     def __init__(self, gpus: list[GpuThread]) -> None:
         super().__init__(daemon=True)
         self._gpus = gpus
-        self.failed: dict[str, tuple[int, str]] = {}
+        self._failed: dict[str, tuple[int, str]] = {}
+        self._step = Step()
+        self.events: object = None
         self.ready = threading.Event()
-        self._step = "nvmlEventSetCreate"
+
+    @property
+    def failed(self) -> dict[str, tuple[int, str]]:
+        """The call that fails now, or does not return."""
+        return self._step.hanging() or self._failed
 
     def run(self) -> None:
         while True:
             try:
                 self._follow()
             except pynvml.NVMLError as error:
-                self._fail(self._step, error.value, type(error).__name__.removeprefix("NVMLError_"))
+                self._fail(error.value, type(error).__name__.removeprefix("NVMLError_"))
             except (AttributeError, TypeError, ValueError) as error:
-                self._fail(self._step, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, type(error).__name__)
+                self._fail(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, type(error).__name__)
+            self._step.end()
             time.sleep(EVENT_RETRY_S)
 
-    def _fail(self, call: str, code: int, words: str) -> None:
-        self.failed = {call: (code, words)}
+    def _fail(self, code: int, words: str) -> None:
+        self._failed = {self._step.call: (code, words)}
         self.ready.set()
 
     def _follow(self) -> None:
-        self._step = "nvmlEventSetCreate"
-        events = pynvml.nvmlEventSetCreate()
-        watched: dict[int, GpuThread] = {}
-        refused = {}
+        if self.events is None:
+            self._step.begin("nvmlEventSetCreate")
+            self.events = pynvml.nvmlEventSetCreate()
+        self.ready.set()
         while True:
-            for gpu in self._gpus:
-                if gpu.calls is None or gpu.calls.lost or _address(gpu.calls.handle) in watched:
-                    continue
-                watched[_address(gpu.calls.handle)] = gpu
-                try:
-                    pynvml.nvmlDeviceRegisterEvents(gpu.calls.handle, pynvml.nvmlEventTypeXidCriticalError, events)
-                except pynvml.NVMLError as error:
-                    if error.value != pynvml.NVML_ERROR_NOT_SUPPORTED:
-                        words = type(error).__name__.removeprefix("NVMLError_")
-                        refused[f"nvmlDeviceRegisterEvents({gpu.index})"] = (error.value, words)
-            if all(gpu.calls or gpu.has_no_handle for gpu in self._gpus):
-                self.ready.set()
-            self._step = "nvmlEventSetWait_v2"
+            is_watching = any(gpu.is_watched for gpu in self._gpus)
+            self._step.begin("nvmlEventSetWait_v2")
             try:
-                event = pynvml.nvmlEventSetWait_v2(events, EVENT_WAIT_MS if watched else 0)
+                event = pynvml.nvmlEventSetWait_v2(self.events, EVENT_WAIT_MS if is_watching else 0)
             except pynvml.NVMLError_Timeout:
-                self.failed = refused
-                if not watched:
+                self._failed = {}
+                if not is_watching:
                     time.sleep(NO_GPU_YET_S)
                 continue
-            self.failed = refused
-            gpu = watched.get(_address(event.device))
-            if gpu is not None and 0 < event.eventData < XID_MAX:
-                gpu.xids.append(event.eventData)
+            self._failed = {}
+            for gpu in self._gpus:
+                is_its = gpu.calls is not None and _address(gpu.calls.handle) == _address(event.device)
+                if is_its and 0 < event.eventData < XID_MAX:
+                    gpu.xids.append(event.eventData)
 
 
 def _address(handle: object) -> int | None:
@@ -215,6 +251,9 @@ class Driver(threading.Thread):
         self.failure: tuple[str, int, str] | None = None
         self.call = "nvmlInitWithFlags"
         self.version: str | None = None
+        self.version_known = threading.Event()
+        self._step = Step()
+        self._version_failure: dict[str, tuple[int, str]] = {}
 
     def run(self) -> None:
         try:
@@ -225,17 +264,24 @@ class Driver(threading.Thread):
             self.failure = (self.call, error.value, type(error).__name__.removeprefix("NVMLError_"))
             self.opened.set()
             return
-        self.version = self._version()
-        self.gpus += [GpuThread(index) for index in range(min(count, 64))]
+        self.gpus += [GpuThread(index, self.events) for index in range(min(count, GPUS_MAX))]
         for thread in (*self.gpus, self.events):
             thread.start()
         self.opened.set()
+        self._read_version()
 
-    def _version(self) -> str | None:
+    def _read_version(self) -> None:
+        """Asks for the driver's version last: nothing else waits for it."""
+        call = "nvmlSystemGetDriverVersion"
+        self._step.begin(call)
         try:
-            return pynvml.nvmlSystemGetDriverVersion()
-        except (pynvml.NVMLError, UnicodeDecodeError):
-            return None
+            self.version = pynvml.nvmlSystemGetDriverVersion()
+        except pynvml.NVMLError as error:
+            self._version_failure = {call: (error.value, type(error).__name__.removeprefix("NVMLError_"))}
+        except UnicodeDecodeError:
+            self._version_failure = {call: (ODD, "UnicodeDecodeError")}
+        self._step.end()
+        self.version_known.set()
 
     def system(self) -> dict[str, Any]:
         """Returns what is known of the library."""
@@ -246,7 +292,7 @@ class Driver(threading.Thread):
             "version": self.version,
             "simulated": library is not None and hasattr(library, STAND_IN_SYMBOL),
             "library": _library_path(),
-            "failed": self.events.failed,
+            "failed": self.events.failed | (self._step.hanging() or self._version_failure),
         }
 
 
@@ -266,7 +312,7 @@ def answer_round(driver: Driver, number: int) -> dict[str, Any]:
         return {"round": number, "system": driver.system(), "gpus": []}
     gpus = list(driver.gpus)
     if number == 1:
-        driver.events.ready.wait(ROUND_S)  # so that no XID is missed from the first answer on
+        driver.version_known.wait(VERSION_WAIT_S)
     asked = [(gpu, gpu.request(number)) for gpu in gpus]
     answers = []
     for gpu, is_behind in asked:
@@ -289,12 +335,16 @@ def answer_round(driver: Driver, number: int) -> dict[str, Any]:
 def main() -> None:
     """Answers rounds until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the library prints is for the log, not among the answers
     driver = Driver()
     driver.start()
-    for line in sys.stdin:
-        answer = json.dumps(answer_round(driver, int(line)), separators=(",", ":"))
-        sys.stdout.write(answer + "\n")
-        sys.stdout.flush()
+    try:
+        for line in sys.stdin:
+            answers.write(json.dumps(answer_round(driver, int(line)), separators=(",", ":")) + "\n")
+            answers.flush()
+    except BrokenPipeError:
+        pass  # the agent has ended before it heard the answer
     os._exit(0)  # a thread that hangs in the driver is not waited for
 
 

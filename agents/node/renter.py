@@ -18,6 +18,7 @@ from agents.node.enrol import AGENT_VERSION
 from agents.node.errors import NoGpus
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Nvml, Telemetry
+from agents.node.wire import open_http
 from schemas.nodes import Report
 from schemas.renter import PlaceRequest, RenterPlace, renter_agent
 
@@ -97,7 +98,7 @@ def run(lease_id: str, key_file: Path, url: str, steps: int | None = None) -> in
         log.error("%s", error)
         return 1
     try:
-        with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        with open_http(httpx.Client, base_url=url, timeout=TIMEOUT_S) as client:
             return _follow(RenterMeter(lease_id, Identity(key), telemetry, client), steps)
     finally:
         telemetry.close()

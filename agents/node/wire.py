@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import os
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
 from pydantic import ValidationError
 
-from agents.node.errors import BadAnswer, VenueRefused, VenueUnreachable
+from agents.node.errors import BadAnswer, BadConfiguration, VenueRefused, VenueUnreachable
 from schemas.base import Model
 
 Reply = TypeVar("Reply", bound=Model)
+Client = TypeVar("Client", httpx.AsyncClient, httpx.Client)
+# What httpx follows of the environment, in small letters as well.
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 TIMEOUT_S = 10.0
 TIMEOUT_MAX_S = 60.0
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
@@ -85,6 +90,18 @@ class Wire:
             return response.status_code, bytes(content)
         finally:
             await response.aclose()
+
+
+def open_http(kind: Callable[..., Client] = httpx.AsyncClient, **options: object) -> Client:
+    """Makes an HTTP client. Raises BadConfiguration, with the environment's variables, for a proxy or certificate
+    that cannot be followed.
+    """
+    try:
+        return kind(**options)
+    except (httpx.InvalidURL, ImportError, OSError, TypeError, ValueError) as error:
+        set_here = [name for name in os.environ if name.upper() in VARIABLES and os.environ[name]]
+        told = f" (set in the environment: {', '.join(sorted(set_here))})" if set_here else ""
+        raise BadConfiguration(f"no HTTP client can be made: {str(error) or repr(error)}{told}") from error
 
 
 def read_object(content: bytes, place: str) -> dict:

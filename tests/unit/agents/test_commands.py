@@ -162,13 +162,42 @@ def test_a_dispute_a_recall_and_maintenance_are_signed_by_the_nodes_key_while_it
         (("recall", "7", "--from", "2026-11-22T13:00"), "invalid moment_ms value"),
         (("maintenance", "now", "then"), "invalid moment_ms value: 'now'"),
         (("dispute", "7", "--claim", "because"), "invalid choice: 'because'"),
-        (("dispute", "7", "--claim", "other", "--evidence-file", "/nowhere"), "cannot read /nowhere as text"),
+        (("dispute", "7", "--claim", "other", "--evidence-file", "/nowhere"), "file /nowhere: there is no such file"),
+        (("dispute", "7", "--claim", "other", "--evidence-file", "/dev/zero"), "file /dev/zero: has more than 1000000"),
         (("dispute", "7", "--claim", "other"), "holds no node"),
     ],
 )
 def test_what_cannot_be_declared_is_one_line(two_gpus, options, words):
     status, _, said = agent(two_gpus, *options)
     assert (status != ExitStatus.OK, words in said) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("recall", "7", "--gpu", "GPU-no"), "gpus.0: should be a GPU's UUID like GPU-6d2f1c3a-…"),
+        (("recall", "7", "--from", "1900-01-01T00:00Z"), "from_ms: should be greater than or equal to 0"),
+        (("maintenance", "0001-01-01T00:00Z", "2026-11-22T13:00Z"), "start_ms: should be greater than or equal to 0"),
+        (("inspect", "--nonce", "x"), "nonce: should be 64 hex digits"),
+    ],
+)
+def test_what_a_person_types_and_no_message_can_hold_is_one_line_with_its_name(two_gpus, options, words):
+    program = two_gpus.start()
+    wait(lambda: two_gpus.venue.reports, program)
+    program.send_signal(signal.SIGTERM)
+    program.communicate(timeout=30)
+    status, _, said = agent(two_gpus, *options)
+    assert (status, "Traceback" in said, words in said) == (ExitStatus.MEND, False, True), said
+
+
+def test_ctrl_c_before_the_node_runs_is_one_line(two_gpus):
+    two_gpus.scenario.write_text(two_gpus.scenario.read_text() + "function nvmlInitWithFlags * hang\n")
+    program = two_gpus.start()
+    wait(lambda: (two_gpus.folder / "state" / "agent.lock").exists(), program)
+    program.send_signal(signal.SIGINT)
+    _, said = program.communicate(timeout=30)
+    assert (program.returncode, "Traceback" in said) == (ExitStatus.INTERRUPTED, False), said
+    assert said.count("interrupted: nothing more is done") == 1
 
 
 def test_meter_is_a_command_of_the_same_program_and_needs_no_configuration(machine):

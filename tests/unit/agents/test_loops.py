@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from agents.node.clock import VenueClock, mono_ms
-from agents.node.errors import BadAnswer, VenueRefused, VenueUnreachable
+from agents.node.errors import BadAnswer, BadConfiguration, VenueRefused, VenueUnreachable
 from agents.node.loops import Loops
 from agents.node.notices import Notices
-from agents.node.wire import Patience, Wire, read_object
+from agents.node.wire import Patience, Wire, open_http, read_object
 
 
 @pytest.fixture
@@ -131,6 +131,21 @@ async def test_every_kind_of_trouble_on_the_way_is_a_venue_that_cannot_be_reache
     wire = Wire(httpx.AsyncClient(transport=httpx.MockTransport(fail)))
     with pytest.raises(VenueUnreachable, match="GET http://venue/: no"):
         await wire.send("GET", "http://venue/?token=secret")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        ("https_proxy", "quic://proxy"),
+        ("NO_PROXY", "[::1]"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+    ],
+)
+def test_a_proxy_or_a_certificate_that_cannot_be_followed_is_one_line_with_its_variable(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(BadConfiguration, match=rf"no HTTP client can be made: .* environment: .*\b{variable}\b"):
+        open_http()
 
 
 async def test_an_address_that_is_none_is_named():

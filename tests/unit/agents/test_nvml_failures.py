@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import signal
+import sys
 import time
 
 import pytest
@@ -137,12 +138,86 @@ def test_without_xids_it_goes_on_says_so_and_hears_them_again(stand_in, caplog, 
     assert states(nvml.read()) == [WELL, WELL]
     assert call in caplog.text
     stand_in.add(f"function {call} {target} ok")
-    stand_in.read_until(nvml, lambda _: f"{call} answers again" in caplog.text or "Register" in call)
+    stand_in.read_until(nvml, lambda _: f"{call} answers again" in caplog.text)
     time.sleep(0.5)
     stand_in.add("gpu 0 xid 31")
-    wait_s = 0.1 if "Register" in call else 20
-    seen = stand_in.read_until(nvml, lambda readings: 31 in readings[0].xid, timeout_s=wait_s)
-    assert (31 in seen[0].xid) == ("Register" not in call)
+    seen = stand_in.read_until(nvml, lambda readings: 31 in readings[0].xid)
+    assert 31 in seen[0].xid
+
+
+@pytest.mark.parametrize("call", ["nvmlEventSetCreate", "nvmlEventSetWait_v2", "nvmlSystemGetDriverVersion"])
+def test_a_call_of_no_gpus_own_that_hangs_blinds_none_and_is_said_until_it_returns(stand_in, caplog, call):
+    caplog.set_level(logging.INFO, "hourbook.agent")
+    stand_in.add(f"function {call} * hang")
+    nvml = stand_in.open()
+    assert states(nvml.read()) == [WELL, WELL]
+    stand_in.read_until(nvml, lambda _: f"NVML: {call} does not return" in caplog.text)
+    assert states(nvml.read()) == [WELL, WELL]
+    stand_in.add(f"function {call} * ok")
+    stand_in.read_until(nvml, lambda _: f"NVML: {call} answers again" in caplog.text)
+    lines = [record.getMessage() for record in caplog.records if call in record.getMessage()]
+    assert lines == [
+        f"NVML: {call} does not return; what it tells counts as unknown",
+        f"NVML: {call} answers again",
+    ]
+
+
+@pytest.mark.parametrize("call", ["nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceRegisterEvents"])
+def test_a_gpu_that_hangs_when_it_is_opened_leaves_the_others_be(stand_in, call):
+    stand_in.add(f"function {call} 1 hang")
+    nvml = stand_in.open(known=(FIRST, SECOND))
+    assert states(nvml.read()) == [WELL, BLIND]
+    stand_in.add("gpu 0 xid 31")
+    assert 31 in stand_in.read_until(nvml, lambda readings: 31 in readings[0].xid)[0].xid
+    stand_in.add(f"function {call} 1 ok")
+    assert states(stand_in.read_until(nvml, lambda readings: readings[1].present)) == [WELL, WELL]
+
+
+@pytest.mark.parametrize("call", ["nvmlInitWithFlags *", "nvmlDeviceGetHandleByIndex_v2 1"])
+def test_a_driver_that_takes_seconds_to_wake_its_gpus_is_waited_for(stand_in, call):
+    stand_in.add(f"function {call} hang 4")
+    assert [gpu.uuid for gpu in stand_in.open().inventory()] == [FIRST, SECOND]
+
+
+def test_a_node_that_knows_its_gpus_is_blind_while_its_driver_wakes_and_sees_by_the_same_process(stand_in):
+    stand_in.add("function nvmlInitWithFlags * hang 4")
+    nvml = stand_in.open(known=(FIRST, SECOND))
+    assert states(nvml.read()) == [BLIND, BLIND]
+    began = nvml.child_pid
+    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert nvml.child_pid == began
+
+
+CHATTY = """
+import os, pynvml
+init = pynvml.nvmlInit
+pynvml.nvmlInit = lambda: (os.write(1, b"NVRM: hello\\n{}\\n"), init())
+from agents.node.nvml_child import main
+main()
+"""
+
+
+def test_what_the_library_prints_is_no_answer(stand_in, capfd):
+    nvml = stand_in.open(command=(sys.executable, "-P", "-c", CHATTY))
+    assert states(nvml.read()) == [WELL, WELL]
+    assert "NVRM: hello" in capfd.readouterr().err
+
+
+def test_a_child_that_answers_rubbish_is_replaced(stand_in, monkeypatch, tmp_path):
+    monkeypatch.setattr(nvml_process, "RETRY_S_MIN", 0.1)
+    (tmp_path / "once").touch()
+    rubbish = f"import os, runpy; os.path.exists({str(tmp_path / 'once')!r}) and print('rubbish', flush=True)"
+    nvml = stand_in.open(
+        known=(FIRST, SECOND),
+        command=(
+            sys.executable,
+            "-P",
+            "-c",
+            rubbish + "; runpy.run_module('agents.node.nvml_child', run_name='__main__')",
+        ),
+    )
+    (tmp_path / "once").unlink()
+    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
 
 
 def test_a_lost_gpu_is_absent_and_the_others_go_on_though_events_fail_for_it(stand_in):  # A10

@@ -197,6 +197,7 @@ REFUSED = {
     "idle for ever": ("", f"idle.for_ms = {10**18}\n", "idle.for_ms: .*less than or equal to"),
     "idle below 0": ("", "idle.utilisation_below_percent = 0\n", "idle.utilisation_below_percent: .*greater"),
     "TOML error": ("", "a = = 3\n", "at line 6, column"),
+    "number of thousands of digits": ("", f"reserve_gpus = {5000 * '9'}\n", "Exceeds the limit"),
     "key twice": ("", 'hub = "CNE"\n', "at line 6"),
     "table as a value": ("", "tier = { a = 1 }\n", "tier: "),
 }
@@ -223,7 +224,7 @@ def test_a_file_with_a_byte_order_mark_or_windows_line_ends_is_read(tmp_path):
     "content, words",
     [
         ("label".encode("utf-16"), r"is not UTF-8 text \(byte 0\)"),
-        (b"label = \"\xff\"", r"is not UTF-8 text \(byte 9\)"),
+        (b'label = "\xff"', r"is not UTF-8 text \(byte 9\)"),
         (b"#" * 1_000_001, "has more than 1000000 bytes"),
         (b"a = " + b"[" * 100_000, "policy"),
         (b"\0" * 100, "policy"),

@@ -249,13 +249,23 @@ def test_kept_reports_stay_within_their_bytes_and_what_is_left_has_no_holes(tmp_
     assert sum(file.stat().st_size for file in (tmp_path / "reports").iterdir()) < 6_000 + 4_000
 
 
-def test_a_damaged_file_of_kept_reports_costs_those_before_it(tmp_path, monkeypatch):
+KEPT_DAMAGES = {
+    "zeros": lambda raw: b"\0" * 100,
+    "a bit is another": lambda raw: raw[:100] + bytes([raw[100] ^ 255]) + raw[101:],
+    "cut off": lambda raw: raw[: len(raw) // 2],
+    "empty": lambda raw: b"",
+}
+
+
+@pytest.mark.parametrize("case", KEPT_DAMAGES)
+def test_a_damaged_file_of_kept_reports_costs_those_before_it(tmp_path, monkeypatch, case):
     monkeypatch.setattr("agents.node.kept.SEGMENT_BYTES", 3_000)
     chain = kept_chain(tmp_path)
     for number in range(30):
         chain.acknowledge(append(chain), NONCES[number % 10])
     files = sorted((tmp_path / "reports").iterdir())
-    files[2].write_bytes(b"\0" * 100)
+    files[2].write_bytes(KEPT_DAMAGES[case](files[2].read_bytes()))
+    (tmp_path / "reports" / "².gz").write_bytes(b"no report")
     kept = KeptReports(StateFolder(tmp_path, durable=False)).after(0, 1000)
     assert [report.seq for report in kept] == list(range(int(files[3].stem), 31))
 
