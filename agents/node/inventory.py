@@ -1,6 +1,7 @@
 """What GPUs the node has and how they are, as a child process reads them from NVML; a driver's failure ends nothing."""
 
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,9 @@ from agents.node.grades import chip_grade
 from agents.node.health_memory import HealthMemory
 from agents.node.nvml import COMMAND, Blind, NvmlProcess
 from agents.node.state import StateFolder
+from schemas.complaints import pattern_of
 from schemas.gpu_models import NVIDIA
+from schemas.ids import GpuUuid
 from schemas.nodes import GpuInventory, GpuProcess, GpuReading
 
 MIB = 1024 * 1024
@@ -27,9 +30,13 @@ KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 UNKNOWN = "unknown"
 NO_DIGEST = "0" * 64
 # Serials that boards give which have none, in small letters without blanks.
-NO_SERIALS = frozenset({"", "0", "n/a", "na", "none", "unknown", "notavailable", "notsupported"})
+NO_SERIALS = frozenset(
+    {"", "0x0", "0123456789", "123456789", "default", "err", "error", "na", "nil", "none", "notavailable"}
+    | {"notsupported", "null", "unavailable", "undefined", "unknown", "unknownerror", "xxxxxxxx"}
+)
 TEXT_MAX = 128
 DISPLAY = "Display"
+UUID_FORM = re.compile(pattern_of(GpuUuid))
 MEASURED = {
     "utilisation_percent": (0, 100),
     "power_mw": (0, COUNT_MAX),
@@ -154,7 +161,8 @@ class Nvml:
             self._blind_because = ""
         self._failures.take("NVML", answer["system"]["failed"])
         for gpu in answer["gpus"]:
-            name = gpu["identity"].get("uuid") or f"GPU {gpu['index']}"
+            gpu["identity"]["uuid"] = _clean(gpu["identity"].get("uuid"))
+            name = gpu["identity"]["uuid"] or f"GPU {gpu['index']}"
             self._failures.take(name, _failures_of(gpu))
         self._learn_driver(answer["system"])
         return answer
@@ -221,12 +229,17 @@ def blind(uuid: str, xids: tuple[int, ...] = ()) -> GpuReading:
 def inventory_of(gpus: list[dict[str, Any]], grade: str | None) -> list[GpuInventory]:
     """Returns the GPUs that say what they are. Raises BadConfiguration where a grade cannot be told."""
     found = []
-    for gpu in gpus:
+    uuids = [_clean(gpu["identity"].get("uuid")) for gpu in gpus]
+    for gpu, uuid in zip(gpus, uuids, strict=True):
         identity, facts = gpu["identity"], gpu.get("facts") or {}
-        uuid, name = _clean(identity.get("uuid")), _clean(identity.get("name"))
-        memory = _within(facts.get("memory_total"), 0, COUNT_MAX)
+        name = _clean(identity.get("name"))
+        memory = _within(facts.get("memory_total"), MIB, COUNT_MAX)
         if gpu["lost"] or not uuid or not name or memory is None:
             log.warning("GPU %d (%s) is left out: %s", gpu["index"], uuid or "no UUID", _why_left_out(gpu, memory))
+            continue
+        if not UUID_FORM.fullmatch(uuid) or uuids.count(uuid) > 1:
+            why = "another GPU says the same UUID" if uuids.count(uuid) > 1 else "that is no UUID of a GPU"
+            log.warning("GPU %d (%s) is left out: %s", gpu["index"], uuid, why)
             continue
         device_id = clean_device_id(identity.get("pci_device_id"))
         found.append(
@@ -241,7 +254,16 @@ def inventory_of(gpus: list[dict[str, Any]], grade: str | None) -> list[GpuInven
                 pci_device_id=device_id,
             )
         )
-    return found
+    return _without_shared_serials(found)
+
+
+def _without_shared_serials(gpus: list[GpuInventory]) -> list[GpuInventory]:
+    """Takes a serial that several GPUs give as none: it is a placeholder, or that of the board they all sit on."""
+    counts = Counter(gpu.serial for gpu in gpus)
+    shared = sorted(serial for serial, count in counts.items() if count > 1 and serial != UNKNOWN)
+    for serial in shared:
+        log.warning("%d GPUs give one serial, %s: it counts as unknown", counts[serial], serial)
+    return [gpu.model_copy(update={"serial": UNKNOWN}) if gpu.serial in shared else gpu for gpu in gpus]
 
 
 def choose(gpus: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str, Any]]:
@@ -279,6 +301,8 @@ def _why_left_out(gpu: dict[str, Any], memory: int | None) -> str:
         return "it is lost"
     if gpu.get("hangs") is not None:
         return f"{gpu['hangs']} does not return"
+    if memory is None and (gpu.get("facts") or {}).get("memory_total") is not None:
+        return f"nvmlDeviceGetMemoryInfo says {gpu['facts']['memory_total']} bytes of memory"
     needed = ("nvmlDeviceGetHandleByIndex", "nvmlDeviceGetUUID", "nvmlDeviceGetName")
     needed += () if memory is not None else ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo")
     answers = [f"{name} answers {code} ({words})" for name, (code, words) in gpu["failed"].items() if name in needed]
@@ -313,9 +337,10 @@ def _process(pid: int, used: int | None, kind: str) -> GpuProcess:
 def clean_serial(serial: object) -> str:
     """Returns a serial as the board gives it, or `unknown` for the many ways to say that there is none."""
     text = _clean(serial)
-    plain = "".join(text.split()).casefold()
+    plain = "".join(text.split()).replace("-", "").casefold()
     usable = text.isascii() and text.replace("-", "").isalnum() and len(text) <= 64
-    return text if usable and plain.strip("0") and plain not in NO_SERIALS else UNKNOWN
+    is_told = len(set(plain)) > 1 and plain not in NO_SERIALS  # 0000, FFFF and the like are none
+    return text if usable and is_told else UNKNOWN
 
 
 def clean_device_id(pci_device_id: object) -> str | None:

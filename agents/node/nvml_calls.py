@@ -95,15 +95,20 @@ class GpuCalls:
 
 def read_identity(calls: GpuCalls) -> dict[str, Any]:
     """Returns what does not change while a board sits in its slot."""
-    pci = calls.ask("nvmlDeviceGetPciInfo")
+    address, device_id = calls.ask("nvmlDeviceGetPciInfo", function=_pci) or (None, None)
     return {
         "uuid": calls.ask("nvmlDeviceGetUUID"),
         "name": calls.ask("nvmlDeviceGetName"),
         "serial": calls.ask("nvmlDeviceGetSerial"),
         "part": calls.ask("nvmlDeviceGetBoardPartNumber"),
-        "pci_address": pci and _text(pci.busId),
-        "pci_device_id": pci and f"{pci.pciDeviceId:08x}",
+        "pci_address": address,
+        "pci_device_id": device_id,
     }
+
+
+def _pci(handle: object) -> tuple[str, str]:
+    pci = pynvml.nvmlDeviceGetPciInfo(handle)
+    return _text(pci.busId), f"{pci.pciDeviceId:08x}"
 
 
 def read_facts(calls: GpuCalls) -> dict[str, Any]:

@@ -32,6 +32,7 @@ HANGS_AFTER_S = 3.0
 XID_LAG_S = 0.25
 XID_MAX = 2**16
 GPUS_MAX = 64
+TEXT_MAX = 200
 VERSION_WAIT_S = 0.5
 CODES_OF_A_GONE_DRIVER = (
     pynvml.NVML_ERROR_UNINITIALIZED,
@@ -101,11 +102,21 @@ class GpuThread(threading.Thread):
             asked = self._wake.wait(SAMPLE_S)
             self._wake.clear()
             number = self._asked_round
-            if self.calls is not None:
-                self._watch(self.calls)
-            processes = self._sample(with_graphics=asked)
-            if asked:
-                self._answer(number, processes)
+            try:
+                self._ask_all(number if asked else None)
+            except Exception as error:
+                # An answer that no rule foresaw is this GPU's own; the thread must be there for the next round.
+                if asked:
+                    failed = {"the agent's reading of it": (ODD, f"{type(error).__name__}: {error}"[:TEXT_MAX])}
+                    self._give(self.missing_answer() | {"hangs": None, "failed": failed}, number)
+
+    def _ask_all(self, number: int | None) -> None:
+        """Asks the GPU for its processes, and for all else where a round wants to know."""
+        if self.calls is not None:
+            self._watch(self.calls)
+        processes = self._sample(with_graphics=number is not None)
+        if number is not None:
+            self._answer(number, processes)
 
     def _open(self) -> None:
         try:
@@ -156,6 +167,9 @@ class GpuThread(threading.Thread):
                 "processes": None if processes is None else seen,
                 "failed": dict(self.calls.failed),
             }
+        self._give(answer, number)
+
+    def _give(self, answer: dict[str, Any], number: int) -> None:
         with self.done:
             self.answer, self.answered_round = answer, number
             self.done.notify_all()
@@ -253,22 +267,39 @@ class Driver(threading.Thread):
         self.version: str | None = None
         self.version_known = threading.Event()
         self._step = Step()
+        self._count_failure: dict[str, tuple[int, str]] = {}
         self._version_failure: dict[str, tuple[int, str]] = {}
 
     def run(self) -> None:
         try:
             pynvml.nvmlInit()
             self.call = "nvmlDeviceGetCount_v2"
-            count = pynvml.nvmlDeviceGetCount()
+            count = self._count()
         except pynvml.NVMLError as error:
             self.failure = (self.call, error.value, type(error).__name__.removeprefix("NVMLError_"))
             self.opened.set()
             return
-        self.gpus += [GpuThread(index, self.events) for index in range(min(count, GPUS_MAX))]
+        self.gpus += [GpuThread(index, self.events) for index in range(count)]
         for thread in (*self.gpus, self.events):
             thread.start()
         self.opened.set()
         self._read_version()
+
+    def _count(self) -> int:
+        """Returns how many GPUs there are; a count that cannot be is noted, and they are counted by their places."""
+        count = pynvml.nvmlDeviceGetCount()
+        if count <= GPUS_MAX:
+            return count
+        self._count_failure = {self.call: (ODD, f"{count} GPUs, which cannot be")}
+        self.call = "nvmlDeviceGetHandleByIndex_v2"
+        for index in range(GPUS_MAX):
+            try:
+                pynvml.nvmlDeviceGetHandleByIndex(index)
+            except pynvml.NVMLError_InvalidArgument:
+                return index
+            except pynvml.NVMLError:
+                continue  # there, and not well: its own thread finds out
+        return GPUS_MAX
 
     def _read_version(self) -> None:
         """Asks for the driver's version last: nothing else waits for it."""
@@ -292,7 +323,7 @@ class Driver(threading.Thread):
             "version": self.version,
             "simulated": library is not None and hasattr(library, STAND_IN_SYMBOL),
             "library": _library_path(),
-            "failed": self.events.failed | (self._step.hanging() or self._version_failure),
+            "failed": self._count_failure | self.events.failed | (self._step.hanging() or self._version_failure),
         }
 
 
