@@ -13,6 +13,7 @@ from agents.node.config import AgentConfig
 from agents.node.enrol import Enrolment, change_gpus, differences, remembered
 from agents.node.errors import AgentError, BadConfiguration, BadState, StateInUse
 from agents.node.grades import node_grade
+from agents.node.hooks.readiness import problem_of
 from agents.node.identity import KEY_FILE, Identity
 from agents.node.policy import PolicyFile, never_sells
 from agents.node.state import StateFolder
@@ -46,6 +47,8 @@ def check(file: Path) -> list[str]:
         policy = PolicyFile(config.policy)
     except BadConfiguration as error:
         return problems + list(error.problems)
+    if lacking := problem_of(policy.current.hooks):
+        problems.append(lacking)
     try:
         problems += _check_gpus(policy, known)
     except AgentError as error:

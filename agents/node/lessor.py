@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from agents.node.client import DeliveryClient
 from agents.node.errors import VenueRefused, VenueUnreachable
 from agents.node.hooks.answers import HookOutcome
+from agents.node.hooks.readiness import Readiness
 from agents.node.hooks.record import StartRecord
 from agents.node.identity import Identity
 from agents.node.leases import LeaseBook, run_start_hook, run_stop_hook
+from agents.node.notices import Notices
 from agents.node.policy import HookRule, PolicyFile
 from agents.node.processes import Owners
 from agents.node.state import StateFolder
@@ -20,6 +22,7 @@ KEPT_MS = 7 * 24 * 3600 * 1000
 STOP_RETRY_S_MAX = 600
 # After a lease's end the venue wants the next report at once; a GPU that does not answer must not keep a buyer in.
 LAST_READING_S = 2.0
+READINESS = "hooks"
 log = logging.getLogger("hourbook.agent")
 
 
@@ -34,6 +37,8 @@ class Lessor:
     ) -> None:
         self._identity, self.book, self._policy, self._delivery = identity, book, policy, delivery
         self.owners, self._record = Owners(), StartRecord(state)
+        self._notices = Notices()
+        self._readiness = Readiness(self._notices)
         self.node_id = ""
         self._busy: set[str] = set()
         self._retry_at: dict[str, float] = {}
@@ -55,9 +60,12 @@ class Lessor:
         """Return the work that nobody asks for.
 
         Stop hooks that failed; leases whose time passed while they opened, or that failed to open; leases whose buyer
-        was shut out, since the machine restarted or what a ready hook had left running has died.
+        was shut out, since the machine restarted or what a ready hook had left running has died. And a look, from
+        time to time, whether a ready hook has what it needs.
         """
-        work = self._reopenings()
+        work, rule = self._reopenings(), self._policy.current.hooks
+        if self._readiness.is_due(rule) and self._take(READINESS):
+            work.append(self._kept_apart(READINESS, self._readiness.look, rule))
         for lease_id, failures in self.book.stop_failures().items():
             now = time.monotonic()
             pause_s = min(self._policy.current.hooks.stop_retry_s * 2 ** (failures - 1), STOP_RETRY_S_MAX)
@@ -107,7 +115,12 @@ class Lessor:
 
     def may_offer(self) -> bool:
         """Tell whether the hooks can be trusted to open what would be sold."""
-        return self._record.may_offer(self._policy.current.hooks)
+        rule = self._policy.current.hooks
+        return self._record.may_offer(rule) and self._readiness.allows(rule)
+
+    def troubles(self) -> dict[str, str]:
+        """Return what keeps hours from being offered, by subject."""
+        return self._notices.about()
 
     def _take(self, lease_id: str) -> bool:
         if lease_id in self._busy:

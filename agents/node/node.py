@@ -262,14 +262,17 @@ class Node:
 
     def _write_status(self, gpus: int) -> None:
         """Writes how the node stands, for `hourbook-agent status`."""
-        at = self._acknowledged_at
+        at, parts = self._acknowledged_at, self._parts
         status = {
             "written_ms": time.time_ns() // 1_000_000,
             "offers_gpus": gpus,
             "venue_lets_sell": self._venue_sells,
             "reports_waiting": self.reports_waiting,
             "acknowledged_s_ago": None if at is None else round(time.monotonic() - at),
-            "troubles": self._notices.about() | self._parts.seller.troubles() | self._parts.state.notices.about(),
+            "troubles": self._notices.about()
+            | parts.seller.troubles()
+            | parts.lessor.troubles()
+            | parts.state.notices.about(),
             "faults": self.faults,
         }
         self._parts.state.write("status", status, lasting=False)

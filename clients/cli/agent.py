@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
 
@@ -38,23 +39,12 @@ periods_ahead = {periods_ahead}
 reserve_gpus = 0
 idle = {{ utilisation_below_percent = 5, for_ms = 60000 }}
 price = {{ floor = "{floor}" }}
-hooks = {hooks}
+{note}hooks = {hooks}
 """
-# Ready where bubblewrap works: buyers get in by ssh. Else a command of the operator's, which he has yet to write.
-SHELL_HOOK = '{{ kind = "shell", listen = {address} }}'
-COMMAND_HOOK = '{ start = [HOOK, "start"], stop = [HOOK, "stop"], timeout_s = 60 }'
-HOOK = """\
-#!/bin/sh
-# Opens and closes the buyer's access to the GPUs of one lease; put your own way in here (a user, a container, a VM).
-# HOURBOOK_LEASE_ID names the lease. A start prints where the buyer gets in, and with what.
-case "$1" in
-start)
-    secret=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')
-    printf '{{"endpoint":"ssh://%s@{label}:22","credential":"%s"}}\\n' "$HOURBOOK_LEASE_ID" "$secret"
-    ;;
-stop) ;;
-esac
-"""
+SHELL_HOOK = '{{ kind = "shell", listen = {address}{network} }}'
+CONTAINER_HOOK = '{{ kind = "container", image = {image}, listen = {address} }}'
+IMAGE = "pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime"
+NOT_READY = "# Nothing is offered until this is mended (`hourbook agent check` says the same): {problem}\n"
 
 
 @agent.command
@@ -67,12 +57,16 @@ def init(
     whole_node: Annotated[bool, Parameter(help="Sell the eight GPUs of the node together, as a grade …X8.")] = False,
     periods_ahead: int = 48,
     address: Annotated[str, Parameter(help="Address of this machine at which buyers get in by ssh.")] = "127.0.0.1",
+    image: Annotated[
+        str, Parameter(help="What a lease's container is made of, where the hook is `container`.")
+    ] = IMAGE,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
     """Write agent.toml and policy.toml into FOLDER, with a fresh token; edit the policy as you like.
 
-    Leases are opened by the ready hook `shell` where bubblewrap works here; else `lease-hook` is a script to complete.
+    Leases are opened by the ready hook `shell` where bubblewrap works here, by `container` where an engine answers.
+    With neither the policy names `shell`, and nothing is offered before it has what it needs: "lacking" says what.
     The key needs the scopes read and operate.
     """
     signer = signer or Signer()
@@ -84,29 +78,33 @@ def init(
     venue = "\n".join(f'{name}_url = "{address_of(name)}"' for name in ("gateway", "delivery", "market_data"))
     secret = key_file(data_dir() / "keys", signer.key)
     quoted = {"key_file": json_codec.dumps(str(secret)), "token": json_codec.dumps(json_codec.dumps(issued))}
-    config, policy, hook = (folder.resolve() / name for name in ("agent.toml", "policy.toml", "lease-hook"))
+    config, policy = (folder.resolve() / name for name in ("agent.toml", "policy.toml"))
     label = label or folder.resolve().name
-    hooks = SHELL_HOOK.format(address=json_codec.dumps(address)) if has_sandbox() else COMMAND_HOOK
-    if hooks == COMMAND_HOOK:
-        hook.write_text(HOOK.format(label=label))
-        hook.chmod(0o755)
+    hooks, lacking = choose_hook(address, image, address_of("delivery"))
     config.write_text(CONFIG.format(key=signer.key, venue=venue, **quoted))
     config.chmod(0o600)
     terms = {"hub": hub, "floor": floor, "periods_ahead": periods_ahead, "whole_node": str(whole_node).lower()}
-    policy.write_text(POLICY.format(label=label, hooks=hooks.replace("HOOK", json_codec.dumps(str(hook))), **terms))
-    kind = str(hook) if hooks == COMMAND_HOOK else "shell"
-    written = {"config": str(config), "policy": str(policy), "lease_hook": kind}
+    note = NOT_READY.format(problem=lacking) if lacking else ""
+    policy.write_text(POLICY.format(label=label, hooks=hooks, note=note, **terms))
+    written = {"config": str(config), "policy": str(policy), "hooks": hooks} | ({"lacking": lacking} if lacking else {})
     show(written | {"next": f"hourbook agent run {config}"}, json=json)
 
 
-def has_sandbox() -> bool:
-    """Tell whether the ready hook `shell` works on this machine."""
-    from agents.node.hooks.sandbox import NoSandbox, find_program
+def choose_hook(address: str, image: str, venue: str) -> tuple[str, str]:
+    """Return the policy's hook table for this machine, and in one line what it still lacks, "" for nothing.
 
-    try:
-        return bool(find_program())
-    except NoSandbox:
-        return False
+    A venue on this machine's loopback is for trying out: there a lease shares the machine's network, so that the
+    buyer's own meter reaches it.
+    """
+    from agents.node.hooks.readiness import problem_of
+    from agents.node.policy import HookRule
+
+    quoted = {"address": json_codec.dumps(address), "image": json_codec.dumps(image)}
+    network = ', network = "machine"' if urlsplit(venue).hostname in ("127.0.0.1", "localhost", "::1") else ""
+    shell = SHELL_HOOK.format(network=network, **quoted), problem_of(HookRule(kind="shell", listen=address))
+    container = CONTAINER_HOOK.format(**quoted), problem_of(HookRule(kind="container", image=image, listen=address))
+    has_engine = not container[1] or container[1].startswith("the image ")
+    return container if shell[1] and has_engine else shell
 
 
 @agent.command

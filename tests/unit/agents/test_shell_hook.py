@@ -268,7 +268,9 @@ async def test_an_agent_that_finds_a_leases_server_dead_opens_it_again_where_it_
     lessor = Lessor(Identity.load_or_make(state), LeaseBook(state), policy, SimpleNamespace(clock=VenueClock()), state)
     lessor.node_id = "node-1"
     try:
-        assert lessor.due() == [], "it runs"
+        (look,) = lessor.due()
+        await look
+        assert (lessor.due(), lessor.may_offer()) == ([], True), "it runs"
         os.kill(tenant.outcome.evidence.ancestors[0][0], signal.SIGKILL)
         until(lambda: tenant.run("true")[0] == 255)
         (work,) = lessor.due()
