@@ -132,18 +132,20 @@ class ProcessTable:
 class Evidence:
     """What ties processes to a lease: the hook's answer, and the processes that the hook itself started.
 
-    `ancestors` are (pid, start time in clock ticks), so that a number that was given out again proves nothing.
+    `ancestors` are (pid, start time in clock ticks), so that a number that was given out again proves nothing. `keeper`
+    is the process that stands above all that the hook left running, and that its orphans come to.
     """
 
     container_id: str | None = None
     cgroup: str | None = None
     uid: int | None = None
     ancestors: tuple[tuple[int, int], ...] = ()
+    keeper: tuple[int, int] | None = None
 
     @property
     def is_named(self) -> bool:
         """Tell whether there is anything that a process can be held against."""
-        return any((self.container_id, self.cgroup, self.uid, self.ancestors))
+        return any((self.container_id, self.cgroup, self.uid, self.ancestors, self.keeper))
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,8 @@ def _of_user(table: ProcessTable, line: list[Stat], evidence: Evidence) -> bool 
 
 
 def _below(table: ProcessTable, line: list[Stat], evidence: Evidence) -> bool | None:
-    return any((each.pid, each.started) in evidence.ancestors for each in line)
+    places = [(each.pid, each.started) for each in line]
+    return evidence.keeper in places[1:] or any(place in evidence.ancestors for place in places)
 
 
 # In the order of what they prove: True is the lease's, False is not, None could not be read.

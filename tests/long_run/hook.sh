@@ -28,14 +28,17 @@ fi
 renter=works work="$folder/work.$HOURBOOK_LEASE_ID"
 [ -e "$folder/renter.$HOURBOOK_LEASE_ID" ] && read -r renter <"$folder/renter.$HOURBOOK_LEASE_ID"
 rm -f "$work"
+resident_elsewhere="sh -c 'echo \$\$ >\$0.new; mv \$0.new \$0; exec sleep 900' '$work'"
 case $renter in
     without_variable) env -u HOURBOOK_LEASE_ID sleep 900 >/dev/null 2>&1 </dev/null & ;;
     outlives) sh -c "sleep 900 & echo \$! >'$work.new'; mv '$work.new' '$work'; wait" >/dev/null 2>&1 </dev/null & ;;
+    daemon) sh -c "(setsid $resident_elsewhere &); exec sleep 900" >/dev/null 2>&1 </dev/null & ;;
+    bare_daemon) sh -c "(env -i setsid $resident_elsewhere &); exec sleep 900" >/dev/null 2>&1 </dev/null & ;;
     *) sleep 900 >/dev/null 2>&1 </dev/null & ;;
 esac
 tenant=$!
 echo $tenant >"$folder/tenant.$HOURBOOK_LEASE_ID"
-[ "$renter" = outlives ] && while [ ! -e "$work" ]; do sleep 0.02; done
+case $renter in outlives | daemon | bare_daemon) while [ ! -e "$work" ]; do sleep 0.02; done ;; esac
 [ -e "$work" ] && resident=$(cat "$work") || resident=$tenant
 if [ -e "$folder/door" ]; then at=$(cat "$folder/door"); else at="\"endpoint\":\"played://$HOURBOOK_LEASE_ID\""; fi
 echo "{$at,\"pid\":$tenant}"

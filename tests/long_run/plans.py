@@ -51,8 +51,17 @@ HOOKS = (
     ("stop_flood", 1),
 )
 FAILING_STARTS = ("exits", "garbage", "hangs", "silent", "oversized", "killed", "no_process")
-# What a renter does with his GPUs; `outlives`: his work is still there when the lease and its stop hook are over.
-RENTERS = (("works", 5), ("without_variable", 4), ("idle", 3), ("leaves", 2), ("outlives", 2))
+# What a renter does with his GPUs. `outlives`: his work is still there when the lease and its stop hook are over.
+# `daemon`, `bare_daemon`: it forks twice into a session of its own, with and without his environment.
+RENTERS = (
+    ("works", 5),
+    ("without_variable", 4),
+    ("idle", 3),
+    ("leaves", 2),
+    ("outlives", 2),
+    ("daemon", 2),
+    ("bare_daemon", 2),
+)
 # Whether the renter runs a meter of his own, and whether it denies a GPU that is well.
 METERS = (("none", 12), ("agrees", 2), ("denies", 1))
 DOOR_SHARE, SHUT_SHARE = 0.4, 0.75

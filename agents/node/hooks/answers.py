@@ -54,6 +54,7 @@ class _StoredEvidence(_Lax):
     cgroup: str | None = None
     uid: int | None = None
     ancestors: tuple[tuple[int, int], ...] = ()
+    keeper: tuple[int, int] | None = None
 
 
 class _StoredOutcome(_Lax):
@@ -114,6 +115,7 @@ def answer_of(end: HookEnd, table: ProcessTable) -> HookOutcome:
         cgroup=answer.cgroup,
         uid=answer.uid,
         ancestors=tuple(sorted(pair for pair in started if table.is_still(*pair))),
+        keeper=end.keeper if end.keeper and table.is_still(*end.keeper) else None,
     )
     if reason := unreadable(evidence, table):
         return failed(reason)

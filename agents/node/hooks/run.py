@@ -1,6 +1,7 @@
 """Runs one hook as a process that cannot hurt the agent: bounded in time, in output, and in what it leaves behind.
 
 A hook has ended when its own process has, whoever else still holds its pipes. Of what it prints only the end is kept.
+Between the agent and the hook stands a keeper (`keeper.py`), which stays while anything runs that the hook started.
 """
 
 import asyncio
@@ -8,11 +9,13 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from agents.node.processes import RUN_VARIABLE, Family, ProcessTable
 
@@ -22,21 +25,27 @@ READ_BYTES = 64 * 1024
 POLL_S = 0.02
 PAUSE_S_MIN = 0.0005
 REAP_S = 5
+NOT_STARTED = "the hook could not be started"
 # What a hook left behind may go on writing; a pipe's worth of it is read after the hook's end, and no more.
 READS_AT_END_MAX = 32
+KEEPER = str(Path(__file__).with_name("keeper.py"))
+# Keepers that outlive their hook; each is looked at when the next hook runs, so that none stays a zombie for long.
+_running: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
 class HookEnd:
     """How a hook ended: `problem` is empty where it exited with 0; `output` and `complaint` are the last bytes of both.
 
-    `started` are the processes that it started, as (pid, start time in clock ticks), itself included.
+    `started` are the processes that it started, as (pid, start time in clock ticks), itself included; `keeper` is the
+    one above all of them, where something was left running.
     """
 
     problem: str
     output: bytes = b""
     complaint: bytes = b""
     started: tuple[tuple[int, int], ...] = ()
+    keeper: tuple[int, int] | None = None
 
 
 class _Tail:
@@ -75,44 +84,55 @@ async def run_hook(
 ) -> HookEnd:
     """Run a command to its end, or to the time limit, at which everything that it started is killed."""
     run_id = secrets.token_hex(16)
-    with tempfile.TemporaryFile() as given, _tails(OUTPUT_BYTES_MAX, COMPLAINT_BYTES_MAX) as (output, complaint):
+    _running[:] = [keeper for keeper in _running if keeper.poll() is None]
+    with tempfile.TemporaryFile() as given, _tails(OUTPUT_BYTES_MAX, COMPLAINT_BYTES_MAX, READ_BYTES) as tails:
+        output, complaint, report = tails
         given.write(stdin)
         given.seek(0)
         try:
-            process = subprocess.Popen(
-                command,
+            keeper = subprocess.Popen(
+                (sys.executable, "-I", "-S", KEEPER, str(report.write_end), *command),
                 stdin=given,
                 stdout=output.write_end,
                 stderr=complaint.write_end,
+                pass_fds=(report.write_end,),
                 env=os.environ | variables | {RUN_VARIABLE: run_id},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            return HookEnd(f"the hook could not be started: {error}")
+            return HookEnd(f"{NOT_STARTED}: {error}")
         finally:
-            os.close(output.write_end)
-            os.close(complaint.write_end)
-        family = Family(process.pid, run_id, table)
+            for tail in tails:
+                os.close(tail.write_end)
+        _running.append(keeper)
+        family = Family(keeper.pid, run_id, table)
+        is_over = False
         try:
-            in_time = await _until_end(process, timeout_s, family, (output, complaint))
+            is_over = await _until_end(keeper, timeout_s, family, tails)
         finally:
-            if process.returncode is None:
-                _kill(process, family)
-        if not in_time:
+            if not is_over:
+                _kill(keeper, family)
+        if not is_over:
             return HookEnd(f"the hook took longer than {timeout_s} s")
+        family.look()
         family.look_for_left_behind()
-        return HookEnd(_problem(process.returncode), bytes(output.content), bytes(complaint.content), family.known)
+        word, _, about = report.content.decode(errors="replace").partition(" ")
+        problem = f"{NOT_STARTED}: {about}" if word == "refused" else _problem(int(about) if word else keeper.wait())
+        above = next((place for place in family.known if place[0] == keeper.pid), None)
+        started = tuple(place for place in family.known if place != above)
+        kept = above if word == "left" else None
+        return HookEnd(problem, bytes(output.content), bytes(complaint.content), started, kept)
 
 
-async def _until_end(process: subprocess.Popen, timeout_s: float, family: Family, tails: tuple[_Tail, ...]) -> bool:
-    """Follow the process and empty its pipes, so that it never waits for us; tell whether it ended in time."""
-    deadline, pause_s = time.monotonic() + timeout_s, 0.0
-    while process.poll() is None:
+async def _until_end(keeper: subprocess.Popen[bytes], timeout_s: float, family: Family, tails: Sequence[_Tail]) -> bool:
+    """Follow the hook and empty its pipes, so that it never waits for us; tell whether it ended in time."""
+    deadline, pause_s, report = time.monotonic() + timeout_s, 0.0, tails[-1]
+    while not report.content and keeper.poll() is None:
         family.look()
         if time.monotonic() >= deadline:
             return False
         look_again_at = time.monotonic() + POLL_S
-        while time.monotonic() < look_again_at:
+        while time.monotonic() < look_again_at and not report.content:
             said_more = [tail.take() for tail in tails]
             pause_s = 0.0 if any(said_more) else min(2 * pause_s + PAUSE_S_MIN, POLL_S)
             await asyncio.sleep(pause_s)
@@ -123,23 +143,26 @@ async def _until_end(process: subprocess.Popen, timeout_s: float, family: Family
     return True
 
 
-def _kill(process: subprocess.Popen, family: Family) -> None:
-    """Kill the process and its family until none is left: what is starting another just now is seen only afterwards."""
+def _kill(keeper: subprocess.Popen[bytes], family: Family) -> None:
+    """Kill the family until none is left: what is starting another just now is seen only afterwards.
+
+    The keeper goes last: until then orphans come to it, and are found below it.
+    """
     deadline = time.monotonic() + REAP_S
     while True:
         family.look()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
         family.look_for_left_behind()
-        living = family.living()
+        living = [pid for pid in family.living() if pid != keeper.pid]
         if not living or time.monotonic() >= deadline:
             break
         for pid in living:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(PAUSE_S_MIN)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(keeper.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(max(0.0, deadline - time.monotonic()))
+        keeper.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _problem(status: int) -> str:

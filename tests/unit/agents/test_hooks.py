@@ -1,9 +1,11 @@
 """Hooks that misbehave: each is one failed lease with a clear reason, bounded in time and memory (cases H, P05)."""
 
 import asyncio
+import json
 import os
 import resource
 import signal
+import subprocess
 import time
 
 import pytest
@@ -12,7 +14,8 @@ from agents.node.hooks.answers import HookOutcome
 from agents.node.hooks.run import OUTPUT_BYTES_MAX, run_hook
 from agents.node.leases import run_start_hook, run_stop_hook
 from agents.node.policy import HookRule
-from agents.node.processes import ProcessTable
+from agents.node.processes import LiveLease, Owners, ProcessTable
+from schemas.nodes import GpuProcess
 from tests.unit.agents.test_leases import LEASE, STOP, hook
 
 ANSWER = "print('{\"endpoint\": \"ssh://a\", \"credential\": \"b\"}')"
@@ -167,3 +170,45 @@ async def test_the_stop_hook_needs_only_its_exit_status_and_is_bounded_alike():
     assert (await run_stop_hook(shell("sleep 60 &"), STOP, LEASE)).ok
 
 
+FORKED_TWICE = """
+forks='while [ ! -e "$0/open" ]; do sleep 0.02; done; (env -i "$1" sh -c "$2" "$0" &); sleep 30'
+sh -c "$forks" "$FOLDER" "$(command -v setsid)" 'echo $$ >"$0/new"; mv "$0/new" "$0/job"; exec sleep 30' &
+echo '{"endpoint": "ssh://a", "pid": '$!'}'
+"""
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_what_the_buyer_forks_twice_without_his_environment_is_still_his(tmp_path, monkeypatch):
+    """Nobody gains by leaving the process that the hook named; the keeper ends with the last that was left."""
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    table, stranger = ProcessTable(), subprocess.Popen(["sleep", "30"])
+    outcome = await run_start_hook(shell(FORKED_TWICE), LEASE)
+    assert outcome.ok, outcome.detail
+    (tmp_path / "open").touch()
+    await until((tmp_path / "job").exists)
+    ((named, _),), (keeper, _) = outcome.evidence.ancestors, outcome.evidence.keeper
+    job = int((tmp_path / "job").read_text())
+    await until(lambda: table.stat(job).parent == keeper)
+    assert table.variable(job, "HOURBOOK_HOOK_RUN") == ""
+    leases = [LiveLease("lease-1", HookOutcome.restored(json.loads(json.dumps(outcome.stored()))).evidence)]
+    whose = [Owners().label(GpuProcess(pid=pid, memory_mib=1), leases).owner for pid in (named, job, stranger.pid)]
+    assert whose == ["lease", "lease", "foreign"]
+    for pid in (named, *table.children(named), job, stranger.pid):
+        os.kill(pid, signal.SIGKILL)
+    stranger.wait()
+    await until(lambda: not table.lives(keeper))
+
+
+async def test_a_hook_that_leaves_nothing_behind_leaves_no_keeper():
+    outcome = await run_start_hook(hook(ANSWER), LEASE)
+    assert (outcome.evidence.keeper, outcome.evidence.ancestors) == (None, ())
+
+
+async def test_a_keeper_that_is_killed_is_a_hook_that_has_failed():
+    outcome = await run_start_hook(shell("kill -9 $PPID; sleep 0.5"), LEASE)
+    assert (outcome.ok, outcome.detail) == (False, "ended by SIGKILL: ")

@@ -87,6 +87,14 @@ def test_a_process_is_the_lease_below_whose_ancestor_it_runs_unless_the_number_w
     assert seen(owners, lease(ancestors=((20, 31),))) == ("foreign", None, None)
 
 
+def test_what_is_below_the_keeper_is_the_lease_and_the_keeper_is_nobodys_work(table):
+    table.add(10, started=20).add(20, parent=10, started=30).add(30, parent=20).add(40, parent=10).add(50)
+    evidence = {"ancestors": ((20, 30),), "keeper": (10, 20)}
+    whose = [seen(table.owners(), lease(**evidence), pid=pid)[0] for pid in (10, 20, 30, 40, 50)]
+    assert whose == ["foreign", "lease", "lease", "lease", "foreign"]
+    assert seen(table.owners(), lease(keeper=(10, 21)), pid=40)[0] == "foreign"
+
+
 def test_the_stronger_evidence_decides_between_two_leases(table):
     owners = table.add(40, user=1007, cgroup=f"0::/docker/{CONTAINER}\n").owners()
     leases = (lease("lease-2", uid=1007), lease("lease-3", container_id=CONTAINER))

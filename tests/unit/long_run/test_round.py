@@ -134,7 +134,7 @@ def test_the_owners_work_may_claim_to_be_the_leases(tmp_path, brief):
 
 @pytest.mark.parametrize(
     ("renter", "there_at_the_end"),
-    [("works", True), ("without_variable", True), ("outlives", True), ("leaves", False)],
+    [("works", True), ("without_variable", True), ("outlives", True), ("daemon", True), ("leaves", False)],
 )
 def test_a_renter_is_there_until_he_leaves(tmp_path, brief, renter, there_at_the_end):
     played, _ = perform(tmp_path, renter)
