@@ -27,6 +27,7 @@ class RentersMeter:
         self.lease_id, self._machine, self._buyer = lease_id, machine, buyer
         self._scenario: Path = machine.folder / (f"{lease_id}.scenario" if denies else "gpus.scenario")
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_stopped = False
         if denies:
             write_scenario(self._scenario, machine.healthy_scenario())
 
@@ -40,7 +41,7 @@ class RentersMeter:
             return False
         key = self._machine.folder / f"{self.lease_id}.key"
         key.write_text(private.private_bytes_raw().hex() + "\n")
-        command = [sys.executable, "-m", "agents.node.renter", "--lease", self.lease_id, "--key", str(key)]
+        command = [sys.executable, "-m", "agents.node", "meter", "--lease", self.lease_id, "--key", str(key)]
         command += ["--url", self._buyer.addresses["delivery"]]
         log = self._machine.log.with_name(f"{self._machine.label}-meter.log")
         variables = ONE_THREAD | environment(self._machine.library, self._scenario)
@@ -49,7 +50,9 @@ class RentersMeter:
         return True
 
     def deny(self, gpu: int) -> Moment:
-        """Makes the meter see a GPU no more, which the agent sees well."""
+        """Makes the meter see a GPU no more, which the agent sees well. Raises AssertionError if it does not run."""
+        if self._process.poll() is not None:
+            raise AssertionError(f"the meter of {self.lease_id} ended with {self._process.returncode}")
         return done(lambda: write_scenario(self._scenario, self._machine.healthy_scenario() + f"gpu {gpu} lost 1\n"))
 
     @property
@@ -59,6 +62,7 @@ class RentersMeter:
 
     def stop(self) -> None:
         """Ends it."""
+        self.is_stopped = True
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -161,9 +161,11 @@ class Round:
     def _deny(self) -> None:
         """Renters who lie of a GPU begin to, where their meters are up."""
         for sold in self.sold:
-            step = self.opened.get(sold.lease_id)
-            if sold.meter == "denies" and sold.lease_id in self.meters and step.at_ms + METER_UP_MS <= now_ms():
-                moment = self.meters[sold.lease_id].deny(self.machine.uuids.index(step.gpus[0]))
+            step, meter = self.opened.get(sold.lease_id), self.meters.get(sold.lease_id)
+            if sold.meter != "denies" or meter is None or meter.is_stopped:
+                continue
+            if step.at_ms + METER_UP_MS <= now_ms():
+                moment = meter.deny(self.machine.uuids.index(step.gpus[0]))
                 self._denied[sold.lease_id] = _Open(moment, frozenset(step.gpus[:1]))
 
     def _end_meters(self, moment: Moment) -> None:

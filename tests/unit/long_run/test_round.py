@@ -56,7 +56,7 @@ def brief(monkeypatch):
 class PlayedMeter:
     """Stands for a renter's meter, which is up at once."""
 
-    is_well = True
+    is_well, is_stopped = True, False
 
     def __init__(self, machine: PlayedMachine, lease_id: str, buyer: None, denies: bool) -> None:
         self._machine = machine
