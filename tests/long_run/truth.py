@@ -295,6 +295,8 @@ def _judge_gpu(story: Story, rhythm: Rhythm, gpu: str) -> _Gpu:
             found.taken += taken if story.opened else without(taken, outages)
             found.maybe_taken.append((recall.taken.first_ms, story.end_ms))
     _excuse_maintenance(story, found)
+    # The grace of opening is nobody's, whatever the GPU showed in it.
+    found.lost, found.taken = without(found.lost, found.excused), without(found.taken, found.excused)
     for name in ("lost", "maybe_lost", "excused", "maybe_excused", "shut_out", "taken", "maybe_taken"):
         setattr(found, name, clip(getattr(found, name), story.start_ms, story.end_ms))
     return found

@@ -20,7 +20,7 @@ from tests.long_run.round import DENIES_AT, LEAVES_AT, UNFIT
 from tests.long_run.truth import Complaint, Moment, Presence, Recall, Rhythm, Span, Story, Trouble, judge
 
 PLANS = 150
-PERIOD_MS, INTERVAL_MS, GRACE_MS = 20_000, 3_333, 2_000
+PERIOD_MS, INTERVAL_MS, GRACE_MS = 20_000, 3_333, 5_000
 S = 1_000_000
 E, HEALED, LAST = S + PERIOD_MS, S + PERIOD_MS + 3_000, S + PERIOD_MS + 15_000
 RHYTHM = Rhythm(INTERVAL_MS, lag_ms=400, grace_ms=GRACE_MS)

@@ -90,6 +90,12 @@ def test_a_hook_that_is_late_has_the_grace_and_no_more():
     assert (right.excused.least, right.short) == (2, Bounds(3, 5))
 
 
+def test_what_a_gpu_shows_in_the_grace_of_opening_is_no_shortfall():
+    unfit = Trouble("unfit", at(500), LONG_AFTER, frozenset({"g0"}))
+    right = right_of(unfit, opened=at(6_000))
+    assert (right.delivered, right.excused.least, right.short) == (Bounds(0, 0), 2, Bounds(17, 20))
+
+
 def test_a_node_that_was_there_and_never_asked_owes_nothing():
     right = judge(Story(("g0",), S, E, None, None), RHYTHM)
     assert (right.delivered, right.short, right.excused) == (Bounds(0, 0), Bounds(0, 0), Bounds(0, 20))
