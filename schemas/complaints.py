@@ -30,12 +30,28 @@ FORMS = {
 }
 
 
+# What pydantic says of a body that is no object at all, or that was not sent as JSON.
+NO_OBJECT = frozenset({"model_attributes_type", "model_type", "dict_type"})
+ERRORS_TOLD_MAX = 5
+
+
 def in_words(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> str:
-    """Puts pydantic's errors into one line, each after the member it is about; `skip` leaves out where it stood."""
-    return "; ".join(f"{'.'.join(map(str, error['loc'][skip:]))}: {complaint(error)}" for error in errors)
+    """Puts pydantic's errors into one line, each after the member it is about; `skip` leaves out where it stood.
+
+    Many errors are counted rather than told, so that no answer is longer than its question.
+    """
+    errors = list(errors)
+    told = [_one_in_words(error, ".".join(map(str, error["loc"][skip:]))) for error in errors[:ERRORS_TOLD_MAX]]
+    return "; ".join(told + [f"and {len(errors) - len(told)} more"] * (len(errors) > len(told)))
+
+
+def _one_in_words(error: Mapping[str, Any], member: str) -> str:
+    if member:
+        return f"{member}: {complaint(error)}"
+    return "should be a JSON object, sent as application/json" if error["type"] in NO_OBJECT else complaint(error)
 
 
 def complaint(error: Mapping[str, Any]) -> str:
     """Says what one error is about."""
     form = FORMS.get(error.get("ctx", {}).get("pattern", ""))
-    return f"should be {form}" if form else error["msg"]
+    return f"should be {form}" if form else error["msg"].removeprefix("Value error, ")

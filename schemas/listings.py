@@ -1,8 +1,9 @@
 """Surplus hardware: the forms of the listings service, and what it publishes on `listings.events`."""
 
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from schemas.base import Model
 from schemas.delivery import GpuPassport
@@ -33,13 +34,27 @@ ListingState = Literal[
 ]
 DefaultOutcome = Literal["refund", "received", "release", "arbiter"]
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
+# Controls, what shows nothing or turns the direction of reading, private and unassigned characters, line separators.
+UNSEEN = frozenset({"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"})
+
+
+def _is_readable(text: str) -> str:
+    """Everyone reads these words, on a page and in a terminal, beside the words of others."""
+    if any(unicodedata.category(character) in UNSEEN for character in text):
+        raise ValueError("should be one line without invisible characters")
+    if not any(unicodedata.category(character)[0] in "LN" for character in text):
+        raise ValueError("should have a letter or a digit")
+    return text
+
+
+Words = Annotated[Text, AfterValidator(_is_readable)]
 
 
 class ListingForm(Model):
     """POST /v1/listings: what is for sale, for how much, and the inspection that the node's agent made of it."""
 
     kind: ListingKind
-    title: Text
+    title: Words
     hub: Hub
     price: DecimalString
     currency: Asset
@@ -49,21 +64,21 @@ class ListingForm(Model):
 class ShipmentForm(Model):
     """POST /v1/listings/{id}/ship and …/return: who carries the goods and under which number."""
 
-    carrier: Text
-    tracking: Text
+    carrier: Words
+    tracking: Words
 
 
 class ReasonForm(Model):
     """POST /v1/listings/{id}/reject and …/dispute: what is wrong."""
 
-    reason: Text
+    reason: Words
 
 
 class DecisionForm(Model):
     """POST /v1/listings/{id}/decide (scope `arbiter`): who gets the money of a disputed sale, and why."""
 
     outcome: Literal["release", "refund"]
-    reason: Text
+    reason: Words
 
 
 class SaleStep(Model):

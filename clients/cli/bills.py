@@ -40,10 +40,14 @@ def access(position_id: int, *, signer: Signer | None = None, json: bool = False
     """Show how to get into the node of a position that is being delivered; for its buyer alone."""
     with signed("delivery", signer) as client:
         found = result_of(client.get(f"/v1/positions/{position_id}/access"))
-    if not json:
-        found |= {name: time_of(found[name]) for name in ("starts_ms", "ends_ms")}
-        found["gpus"] = " ".join(found["gpus"])
-    show(found, json=json)
+    show(found if json else access_lines(found), json=json)
+
+
+def access_lines(found: dict[str, Any]) -> dict[str, Any]:
+    """What a person needs to get in: without what this endpoint does not have, times as one reads them."""
+    times = {"starts_ms": "starts", "ends_ms": "ends"}
+    shown = {times.get(name, name): time_of(value) if name in times else value for name, value in found.items()}
+    return {name: value for name, value in shown.items() if value not in (None, "", [], 0)}
 
 
 def statement(*, asset: str | None = None, limit: int = 50, signer: Signer | None = None, json: bool = False) -> None:

@@ -1,7 +1,9 @@
 """The commands `receipt get|verify|key|pin`: a bill as a file, and anybody's check of it."""
 
+import json as json_codec
 import sys
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 from pydantic import TypeAdapter, ValidationError
@@ -43,15 +45,14 @@ def verify(file: Path, *, venue_key: str | None = None, url: str | None = None, 
     from clients.receipts import faults_of
     from schemas.receipts import ReceiptFile
 
+    raw = read_bounded(file)
     try:
-        raw = file.read_bytes()
-        if len(raw) > FILE_BYTES_MAX:
-            raise Refused(f"{file} is longer than {FILE_BYTES_MAX} bytes: no receipt")
         receipt_file = ReceiptFile.model_validate_json(raw)
-    except OSError as error:
-        raise Refused(f"cannot read {file}: {error.strerror}") from None
+        json_codec.loads(raw, object_pairs_hook=named_once)
     except ValidationError as error:
         raise Refused(f"{file} is no receipt: {in_words(error.errors())}") from None
+    except NamedTwice as error:
+        raise Refused(f"{file} is no receipt: it says twice what `{error}` is") from None
     key, source = find_key(venue_key, url)
     faults = faults_of(receipt_file, key)
     receipt = receipt_file.receipt
@@ -75,6 +76,31 @@ def pin(public_key: str | None = None, *, url: str | None = None, json: bool = F
     pinned_file().parent.mkdir(parents=True, exist_ok=True)
     pinned_file().write_text(kept + "\n")
     show({"public_key": kept, "file": str(pinned_file())}, json=json)
+
+
+class NamedTwice(ValueError):
+    """An object of a JSON text names one member twice, so that two readers may read two receipts."""
+
+
+def named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of its members. Raises NamedTwice."""
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        raise NamedTwice(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+def read_bounded(file: Path) -> bytes:
+    """Returns what is in a file that may be anything. Raises Refused where it cannot be read or is too long."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise Refused(f"cannot read {file}: {error.strerror}") from None
+    if len(raw) > FILE_BYTES_MAX:
+        raise Refused(f"{file} is longer than {FILE_BYTES_MAX} bytes: no receipt")
+    return raw
 
 
 def find_key(venue_key: str | None, url: str | None) -> tuple[str, str]:

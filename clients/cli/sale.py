@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from cyclopts import App
 
+from clients.cli.bills import time_of
 from clients.cli.listings import listings
 from clients.cli.output import show
 from clients.cli.session import Signer, columns, signed
@@ -21,9 +22,13 @@ COLUMNS = columns(
     "currency",
     "seller",
     "buyer",
-    "deadline_ms",
-    "default_outcome",
 )
+NEXT = {
+    "refund": "the buyer has his money back",
+    "received": "the goods count as received",
+    "release": "the seller is paid",
+    "arbiter": "a person of the venue looks at it",
+}
 
 
 def offer(
@@ -128,7 +133,23 @@ def take(path: str, form: dict[str, str], signer: Signer | None, json: bool) -> 
 
 
 def tell(listing: dict[str, Any], json: bool) -> None:
-    show(listing if json else COLUMNS(listing), json=json)
+    if json:
+        show(listing, json=True)
+        return
+    told = COLUMNS(listing) | {"title": listing["title"]}
+    if listing["default_outcome"]:
+        told |= {"deadline": time_of(listing["deadline_ms"]), "then": NEXT[listing["default_outcome"]]}
+    told |= {"note": listing["note"]} if listing["note"] else {}
+    show(told, json=False)
+    if listing["history"]:
+        print()
+        show(list(map(step_row, listing["history"])), json=False)
+
+
+def step_row(step: dict[str, Any]) -> dict[str, Any]:
+    """A step of a sale in a line."""
+    row = {"time": time_of(step["ts_ms"]), "step": step["step"], "by": step["by"]}
+    return row | {"state": step["state"], "words": step["words"]}
 
 
 def add_to(app: App) -> None:

@@ -52,16 +52,25 @@ class Terms:
     simulated: bool
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the venue said of a node since it was inspected: its state, the GPUs that it may sell, and why."""
+
+    state: str
+    gpus: frozenset[str]
+    reason: str
+
+
 def make_terms(
-    form: ListingForm, inspection: HardwareInspected, now_ms: int, board: Board, barred: str | None = None
+    form: ListingForm, inspection: HardwareInspected, now_ms: int, board: Board, standing: Standing | None = None
 ) -> Terms:
     """Returns the terms of a listing. Raises BadInspection for an old one, NotListable, BadDecimal.
 
-    `barred` is what the venue has said of the node since the inspection, where it may not sell any more.
+    `standing` is what the venue has said of the node since the inspection, if anything.
     """
     if inspection.ts_ms < now_ms - board.inspection_age_ms_max:
         raise BadInspection("the inspection is too old; let the agent make another")
-    check_node(inspection, barred)
+    check_node(inspection, standing)
     passports = {passport.uuid: passport for passport in inspection.passports}
     gpus = inspection.report.gpus
     check_identities(gpus, passports)
@@ -76,13 +85,19 @@ def make_terms(
     return Terms(grades[0], condition, listed, price_micros, fee_micros, inspection.report.nvml_simulated)
 
 
-def check_node(inspection: HardwareInspected, barred: str | None) -> None:
-    """Nothing of a node that the venue does not trust counts. Raises NotListable."""
+def check_node(inspection: HardwareInspected, standing: Standing | None) -> None:
+    """Nothing of a node that the venue does not trust counts, nor an inspection that a GPU's fault has outdated.
+
+    Raises NotListable or BadInspection.
+    """
     if inspection.state is None:
         raise NotListable("the inspection is not of an enrolled node; the venue knows nothing of these GPUs")
-    state = barred or inspection.state
+    state = inspection.state if standing is None else standing.state
     if state in BARRED:
         raise NotListable(f"the node is {state}: nothing of it counts")
+    if standing is not None and not standing.gpus.issuperset(gpu.inventory.uuid for gpu in inspection.report.gpus):
+        since = standing.reason or standing.state
+        raise BadInspection(f"since the inspection the node has changed ({since}); let the agent make another")
 
 
 def check_identities(gpus: Sequence[InspectedGpu], passports: dict[str, GpuPassport]) -> None:

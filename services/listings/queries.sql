@@ -9,11 +9,13 @@ select facts from inspection where inspection_id = $1;
 select report from inspection where inspection_id = $1;
 
 -- name: put_node_state
-insert into node_state (node, seq, state) values ($1, $2, $3)
-on conflict (node) do update set seq = excluded.seq, state = excluded.state where node_state.seq < excluded.seq;
+insert into node_state (node, seq, state, gpus, reason) values ($1, $2, $3, $4, $5)
+on conflict (node) do update
+set seq = excluded.seq, state = excluded.state, gpus = excluded.gpus, reason = excluded.reason
+where node_state.seq < excluded.seq;
 
 -- name: node_state
-select state, seq from node_state where node = $1;
+select state, gpus, reason from node_state where node = $1 and seq > $2;
 
 -- name: lock_offers
 select pg_advisory_xact_lock(hashtext(current_schema() || '.offers'));

@@ -43,9 +43,9 @@ class Sales:
         inspection = await store.inspection(form.inspection_id)
         if inspection is None or inspection.account != account:
             raise domain.BadInspection("no such inspection of a node of yours (yet)")
-        now_ms, barred = self._clock.now_ms, await store.node_state(inspection.node, inspection.seq)
+        now_ms, standing = self._clock.now_ms, await store.standing(inspection.node, inspection.seq)
         try:
-            terms = make_terms(form, inspection, now_ms, self._settings.board, barred)
+            terms = make_terms(form, inspection, now_ms, self._settings.board, standing)
         except BadDecimal as error:
             raise ProblemError("bad_decimal", f"price: {error}") from error
         if offered := await store.offered_already(terms.gpus):
@@ -77,8 +77,9 @@ class Sales:
         changes, by = {}, domain.STEPS[name].by
         if name == "buy":
             domain.check_purchase(account, listing.state, listing.buyer)
-            if (standing := await store.node_state(listing.node)) in BARRED:
-                raise domain.NotListable(f"the seller's node is {standing}: nothing of it counts")
+            standing = await store.standing(listing.node)
+            if standing is not None and standing.state in BARRED:
+                raise domain.NotListable(f"the seller's node is {standing.state}: nothing of it counts")
             changes, by = {"buyer": account, "escrow_id": f"esc-{uuid4().hex[:20]}"}, "buyer"
         elif by == "party":
             by = "seller" if account == listing.seller else "buyer"

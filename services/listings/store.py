@@ -15,7 +15,7 @@ from schemas.venue import VenueCommand
 from services.kit import store as kit
 from services.kit.settings import Settings
 from services.listings.domain import default_outcome
-from services.listings.goods import Terms
+from services.listings.goods import Standing, Terms
 
 QUERIES = kit.load_queries("services.listings")
 GPUS = TypeAdapter(tuple[ListedGpu, ...])
@@ -93,12 +93,13 @@ class Store:
 
     async def put_node_state(self, event: NodeStateChanged) -> None:
         """Keeps what delivery said last of a node."""
-        await self.connection.execute(QUERIES.put_node_state, event.node, event.seq, event.state)
+        row = (event.node, event.seq, event.state, list(event.gpus), event.reason)
+        await self.connection.execute(QUERIES.put_node_state, *row)
 
-    async def node_state(self, node: str, after_seq: int = 0) -> str | None:
+    async def standing(self, node: str, after_seq: int = 0) -> Standing | None:
         """Returns what delivery said last of a node, if that was after the sequence; else None."""
-        row = await self.connection.fetchrow(QUERIES.node_state, node)
-        return row["state"] if row is not None and row["seq"] > after_seq else None
+        row = await self.connection.fetchrow(QUERIES.node_state, node, after_seq)
+        return None if row is None else Standing(row["state"], frozenset(row["gpus"]), row["reason"])
 
     async def offered_already(self, gpus: tuple[ListedGpu, ...]) -> tuple[str, str, str] | None:
         """Returns (uuid, serial, listing) of one of the GPUs that stands in a listing; none is added meanwhile."""

@@ -16,6 +16,7 @@ from infra.embedded import start_kafka
 from infra.ports import free_port
 from infra.topics import create_topics
 from schemas.accounts import ApiKeySet
+from schemas.delivery import NodeStateChanged
 from schemas.events import EVENT, AnyEvent
 from schemas.nodes import InspectedGpu
 from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, TOPICS
@@ -70,6 +71,13 @@ class Board:
         event = inspection(*found, **told)
         await produce(self.log.bootstrap, DELIVERY_EVENTS.name, event.canonical())
         return event.inspection_id
+
+    async def node_changes(self, **changes: Any) -> None:
+        """Lets delivery say how a node stands."""
+        self._inspections += 1
+        told = {"seq": self._inspections, "ts_ms": time.time_ns() // 1_000_000, "state": "active", "level": "T1"}
+        event = NodeStateChanged(**told | changes)
+        await produce(self.log.bootstrap, DELIVERY_EVENTS.name, event.canonical())
 
     async def post(self, account: str, path: str, form: dict | None = None, key: str | None = None) -> httpx.Response:
         """Sends a step, under an Idempotency-Key where one is named."""

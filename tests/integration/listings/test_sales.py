@@ -147,6 +147,22 @@ async def test_a_gpu_stands_in_one_listing_and_a_barred_node_sells_nothing(board
         assert words in answer.json()["detail"]
 
 
+async def test_an_inspection_is_worth_nothing_once_its_gpu_has_shown_a_fault(board: Board):  # L12
+    before = offer(await board.inspect("seller", 24, node="node-3"))
+    await board.node_changes(node="node-3", reason="ecc_uncorrected", gpus=())
+    after = offer(await board.inspect("seller", 24, node="node-3", state="lost"))
+
+    async def known() -> bool:
+        return "no such inspection" not in (await board.post("seller", "", after)).json().get("detail", "")
+
+    await board.wait_for(known)
+    answer = await board.post("seller", "", before)
+    assert problem_of(answer) == (422, "bad_inspection")
+    assert "the node has changed (ecc_uncorrected)" in answer.json()["detail"]
+    words = await board.post("seller", "", after | {"title": "\u202egnp"})
+    assert problem_of(words) == (400, "malformed_request")
+
+
 async def test_the_buyers_own_inspection_shows_what_differs(board: Board):
     listing_id = await board.funded("seller", "buyer", 23)
     result_of(await board.post("seller", f"/{listing_id}/ship", SHIPMENT))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,13 +122,14 @@ def test_the_command_says_each_fault_in_a_line_and_returns_1(tmp_path, monkeypat
     assert shown.err.splitlines() == [NOT_THE_VENUES, "settlement: fee_micros is 555, the receipt says 556"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", "\x00", '{"receipt": 1}'])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "\x00", '{"receipt": 1}', "[" * 100_000, '{"a":' * 100_000])
 def test_what_is_no_receipt_is_refused_in_one_line(tmp_path, text):
     file = tmp_path / "no-receipt"
     file.write_text(text)
     with pytest.raises(Refused, match=f"{file} is no receipt: ") as refusal:
         commands.verify(file, venue_key=VENUE_PUBLIC)
     assert "\n" not in str(refusal.value)
+    assert ": :" not in str(refusal.value)
 
 
 def test_a_key_that_is_none_and_a_file_that_is_not_there_are_refused(tmp_path):
@@ -137,3 +139,45 @@ def test_a_key_that_is_none_and_a_file_that_is_not_there_are_refused(tmp_path):
     sound.write_bytes(receipt_file().canonical())
     with pytest.raises(Refused, match="64 lower-case hex digits"):
         commands.verify(sound, venue_key="xyz")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"contract": "H100SXM80.CNE.F-99999999"}, "receipt: H100SXM80.CNE.F-99999999 names no date"),
+        ({"contract": "H100SXM80.CNE.F-26023001"}, "receipt: H100SXM80.CNE.F-26023001 names no date"),
+    ],
+)
+def test_a_receipt_of_no_hour_is_said_to_be_that(change, fault):
+    document = receipt_file().model_dump(mode="json")
+    document["receipt"] |= change
+    file = sign_again(ReceiptFile.model_validate_json(json.dumps(document)))
+    assert faults_of(file, VENUE_PUBLIC) == [fault]
+
+
+@pytest.mark.parametrize("qty", [1, 2**62])
+def test_inputs_that_the_meter_was_never_made_for_are_a_fault_and_no_crash(qty):
+    document = receipt_file().model_dump(mode="json")
+    document["meter"]["qty"] = qty
+    faults = faults_of(ReceiptFile.model_validate_json(json.dumps(document)), VENUE_PUBLIC)
+    assert faults[2:] == [
+        "meter: qty of the inputs is not the receipt's",
+        "meter: nothing can be measured on these inputs",
+    ]
+
+
+@pytest.mark.parametrize("name", ["receipt", "signature", "meter"])
+def test_a_file_that_says_one_thing_twice_is_refused(tmp_path, name):
+    """One reader would take the first, and another the last."""
+    file = tmp_path / "twice.json"
+    file.write_bytes(b'{"%s":null,' % name.encode() + receipt_file().canonical()[1:])
+    with pytest.raises(Refused) as refusal:
+        commands.verify(file, venue_key=VENUE_PUBLIC)
+    assert str(refusal.value) == f"{file} is no receipt: it says twice what `{name}` is"
+
+
+def test_a_file_without_end_is_read_no_further_than_a_receipt_may_be_long(monkeypatch):
+    monkeypatch.setattr(commands, "FILE_BYTES_MAX", 1_000)
+    with pytest.raises(Refused) as refusal:
+        commands.verify(Path("/dev/zero"), venue_key=VENUE_PUBLIC)
+    assert str(refusal.value) == "/dev/zero is longer than 1000 bytes: no receipt"

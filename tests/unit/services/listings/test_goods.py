@@ -5,7 +5,16 @@ import pytest
 from schemas.listings import ListingForm
 from schemas.money import BadDecimal
 from services.listings.domain import BadInspection, NotListable
-from services.listings.goods import Terms, grade_condition, is_serial, kind_complaint, listed_gpu, make_terms, worst
+from services.listings.goods import (
+    Standing,
+    Terms,
+    grade_condition,
+    is_serial,
+    kind_complaint,
+    listed_gpu,
+    make_terms,
+    worst,
+)
 from services.listings.settings import Settings
 from tests.fixtures.used_hardware import L40S, inspected, inspection, passport, reading, serial_of, uuid_of
 
@@ -18,9 +27,9 @@ def form(**changes) -> ListingForm:
     return ListingForm(**usual | {"inspection_id": "1" * 64} | changes)
 
 
-def reason(offer=None, found=None, barred=None) -> str:
+def reason(offer=None, found=None, standing=None) -> str:
     with pytest.raises(NotListable) as refused:
-        make_terms(offer or form(), found or inspection(), NOW_MS, BOARD, barred)
+        make_terms(offer or form(), found or inspection(), NOW_MS, BOARD, standing)
     return str(refused.value)
 
 
@@ -94,7 +103,27 @@ def test_a_gpu_that_is_not_the_nodes_is_refused():
 def test_nothing_of_a_barred_node_counts(state):  # L10
     words = f"the node is {state}: nothing of it counts"
     assert reason(found=inspection(state=state)) == words
-    assert reason(barred=state) == words
+    assert reason(standing=Standing(state, frozenset({uuid_of(1)}), "")) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "gpus", "why"),
+    [
+        ("active", {uuid_of(2)}, "ecc_uncorrected"),  # L12: what came after the inspection counts too
+        ("lost", set(), "xid_79"),
+        ("retired", set(), "retired_by_account"),
+        ("enrolled", set(), "gate_challenge_missed"),
+    ],
+)
+def test_an_inspection_from_before_its_gpu_left_the_market_is_outdated(state, gpus, why):
+    with pytest.raises(BadInspection) as refused:
+        make_terms(form(), inspection(), NOW_MS, BOARD, Standing(state, frozenset(gpus), why))
+    assert str(refused.value) == f"since the inspection the node has changed ({why}); let the agent make another"
+
+
+def test_an_inspection_from_before_another_gpu_left_the_market_stands():
+    standing = Standing("active", frozenset({uuid_of(1)}), "xid_79")
+    assert make_terms(form(), inspection(), NOW_MS, BOARD, standing).condition == "A"
 
 
 def test_an_inspection_by_a_key_that_is_no_nodes_lists_nothing():
