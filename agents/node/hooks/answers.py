@@ -1,9 +1,10 @@
 """What a hook answered, checked against the protocol's own bounds before anybody keeps it."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from agents.node.hooks.run import HookEnd
 from agents.node.processes import Evidence, ProcessTable
@@ -13,6 +14,11 @@ from schemas.nodes import Line, Secret
 
 DETAIL_CHARS_MAX = 1000
 UNREADABLE = "what the hook answered was stored in a form that cannot be read any more"
+# Nothing that a client's command line could take for an option.
+SSH_ENDPOINT = re.compile(
+    r"ssh://([A-Za-z0-9_][A-Za-z0-9._-]{0,63}@)?(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9._-]{0,254})(:([0-9]{1,5}))?/?"
+)
+PORT_MAX = 65_535
 HOST_KEY = r"^([a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2})?$"
 
 
@@ -66,12 +72,21 @@ class _StoredOutcome(_Lax):
     evidence: _StoredEvidence | None = None
 
 
+def _can_be_entered(endpoint: str) -> str:
+    if endpoint.split() != [endpoint]:
+        raise ValueError("should have no spaces")
+    found = SSH_ENDPOINT.fullmatch(endpoint)
+    if endpoint.startswith("ssh:") and (found is None or int(found.group(4) or 1) not in range(1, PORT_MAX + 1)):
+        raise ValueError("should be ssh://user@host:port")
+    return endpoint
+
+
 class HookAnswer(Model):
     """The last line of a start hook's output. The last four say whose processes are the buyer's; see `processes.py`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
-    endpoint: Annotated[Line, Field(min_length=1)]
+    endpoint: Annotated[Line, Field(min_length=1), AfterValidator(_can_be_entered)]
     credential: Secret = ""
     host_key: Annotated[Line, Field(pattern=HOST_KEY)] = ""
     container_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")] | None = None

@@ -166,7 +166,8 @@ def _kill(keeper: subprocess.Popen[bytes], family: Family) -> None:
 
 
 def _problem(status: int) -> str:
-    if status < 0:
-        with suppress(ValueError):
-            return f"ended by {signal.Signals(-status).name}"
-    return f"exit status {status}" if status else ""
+    if status >= 0:
+        return f"exit status {status}" if status else ""
+    with suppress(ValueError):
+        return f"ended by {signal.Signals(-status).name}"
+    return f"ended by signal {-status}"

@@ -37,13 +37,14 @@ async def test_the_start_hook_gets_the_lease_twice_and_answers_on_its_last_line(
             "lease = json.load(sys.stdin)\n"
             "print('starting a container')\n"
             "told = {name: value for name, value in os.environ.items() if name.startswith('HOURBOOK_')}\n"
-            "print(json.dumps({'endpoint': json.dumps(told), 'credential': json.dumps(lease)}))\n"
+            "print(json.dumps({'endpoint': 'ssh://a', 'credential': json.dumps([told, lease])}))\n"
         ),
         LEASE,
     )
-    told = {name: value for name, value in json.loads(outcome.endpoint).items() if name not in NOT_TOLD}
     assert (outcome.ok, outcome.detail) == (True, "")
-    assert json.loads(outcome.credential) == LEASE.model_dump(mode="json")
+    variables, lease = json.loads(outcome.credential)
+    told = {name: value for name, value in variables.items() if name not in NOT_TOLD}
+    assert lease == LEASE.model_dump(mode="json")
     assert told == {
         "HOURBOOK_ACTION": "start",
         "HOURBOOK_NODE": "",
