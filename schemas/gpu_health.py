@@ -26,6 +26,7 @@ FATAL_XIDS = {
 # The hour goes on, and nothing new is sold until a reset: a repair waits for it, or the cause may be either side's.
 DEGRADING_XIDS = {
     46: "GPU stopped processing (RESET_GPU); a job can cause it",
+    54: "auxiliary power is not connected (CHECK_MECHANICALS)",
     63: "row remapped, used from the next reset on (IGNORE)",
     74: "NVLink error (WORKFLOW_NVLINK_ERR)",
     109: "context switch timed out (RESET_GPU); a job can cause it",
@@ -40,11 +41,14 @@ DEGRADING_XIDS = {
     150: "NVLink error (WORKFLOW_NVLINK5_ERR)",
     155: "NVLink error defined by software (RESET_GPU)",
     156: "resource retired, used from the next reset on (RESET_GPU)",
-    160: "channel retired (RESTART_BM)",
+    157: "no spare left to retire a resource to (IGNORE, then CONTACT_SUPPORT)",
+    167: "fatal timeout on PCIe (no action named)",
+    169: "internal microcontroller halted (no action named)",
 }
 # A memory error that took one process with it; the counter of uncorrectable errors rises by it, and that is no fault.
 CONTAINED_XID = 94
-# All others (8, 11, 13, 31, 32, 37, 43, 45, 68, 69 …) are an application's doing, or news that asks for nothing.
+# All others (8, 11, 13, 31, 32, 37, 43, 45, 68, 69 …) are an application's doing, or news that asks for nothing
+# (160 and 161, retired channels: IGNORE) or that only explains another (154, and 171 and 172 beside 48).
 
 # NVML's clock event reasons that the hardware imposes: slowdown 0x8, thermal slowdown 0x40, power brake 0x80.
 HARDWARE_THROTTLE = 0x8 | 0x40 | 0x80

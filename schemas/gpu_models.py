@@ -1,8 +1,8 @@
 """From what a GPU says it is to the grade it is sold as: by its PCI device id, with NVML's name as a cross-check.
 
-Device ids are those of the PCI ID database (pci-ids.ucw.cz, vendor 10de), names those that NVML gives. The form factor
-and the memory are part of a grade. A board with more memory than its chip was sold with (the 4090 of 48 GB) has the
-device id and name of the smaller one, so its memory decides.
+Device ids are those of the PCI ID database (pci-ids.ucw.cz, vendor 10de, August 2026), names those that NVML gives.
+The form factor and the memory are part of a grade. A board with more memory than its chip was sold with (the 4090 of
+48 GB) has the device id and name of the smaller one, so its memory decides.
 """
 
 from typing import NamedTuple
