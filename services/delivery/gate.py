@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from schemas.gpu_health import BLIND
 from schemas.ids import product_of
 from schemas.venue import NominateGpus, Nomination
 from services.delivery.domain import UnknownNode
@@ -48,10 +49,12 @@ def answer_deadline_ms(start_ms: int, gate_ms: int, now_ms: int) -> int:
 async def _open_on_node(store: Store, settings: Settings, positions: Sequence[SoldPosition], gate: Gate) -> None:
     node = await store.node(gate.node_id, lock=True)
     gpus = [gpu for gpu in await store.gpus(gate.node_id) if not gpu.is_freed]
-    # A degraded GPU, or one that came back and is not proven yet, serves what was sold before, after the others.
+    # A degraded GPU, or one that came back and is not proven yet, serves what was sold before, after the others. Of one
+    # whose driver did not answer just now the challenge says more than the report.
     proven = set(node.registered_gpus) or {gpu.uuid for gpu in gpus}
-    gpus.sort(key=lambda gpu: (bool(gpu.fitness.degraded), gpu.uuid not in proven))
-    fit = [gpu.uuid for gpu in gpus if not gpu.fitness.fault and not gpu.is_listed and node.state not in BARRED]
+    gpus.sort(key=lambda gpu: (gpu.fitness.fault == BLIND, bool(gpu.fitness.degraded), gpu.uuid not in proven))
+    usable = [gpu.uuid for gpu in gpus if gpu.fitness.fault in ("", BLIND) and not gpu.is_listed]
+    fit = usable if node.state not in BARRED else []
     gate.before = await _leases_before(store, positions)
     running = [lease_of(row) for row in await store.rows("leases_of_nodes", [gate.node_id])]
     gate.gpus_in_use = frozenset(

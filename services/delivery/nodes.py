@@ -3,7 +3,7 @@
 from dataclasses import astuple
 
 from schemas.delivery import NodeStateChanged
-from schemas.gpu_health import GpuHealth
+from schemas.gpu_health import BLIND, GpuHealth
 from schemas.ids import lot_of
 from schemas.nodes import NodeReported
 from schemas.venue import NodeDown, NodeGpu, NodesAlive, RegisterNode
@@ -65,16 +65,22 @@ async def take_health(
             await store.run("set_gpu_health", uuid, *astuple(health))
     if node.state != "active":
         return after, False
-    sellable = sellable_gpus(node.grade, after)
+    market = {uuid: _for_the_market(known[uuid], now) for uuid, now in after.items()}
+    sellable = sellable_gpus(node.grade, market)
     left = tuple(uuid for uuid in node.registered_gpus if uuid in sellable)
     if left == node.registered_gpus:
         return after, False
-    reason = next(state.fault or state.degraded for state in after.values() if not state.is_sellable)
+    reason = next(state.fault or state.degraded for state in market.values() if not state.is_sellable)
     if left:
         await _register(store, node, node.level, left, reason, record.received_ms)
     else:
         await take_down(store, node, "lost", reason, record.received_ms)
     return after, True
+
+
+def _for_the_market(before: GpuHealth, now: GpuHealth) -> GpuHealth:
+    """Returns the health that decides about a GPU's asks: a driver that was slow for one report takes none of them."""
+    return before if now.fault == BLIND and before.fault != BLIND else now
 
 
 async def _register(store: Store, node: Node, level: str, gpus: tuple[str, ...], reason: str, now_ms: int) -> None:

@@ -225,6 +225,34 @@ async def test_reports_that_overtake_each_other_are_put_in_order(venue: Venue):
     assert statuses == ["buffered", "buffered", "accepted", "duplicate"]
 
 
+async def test_a_driver_that_is_slow_for_one_report_takes_no_asks_and_one_that_stays_so_does(venue: Venue):
+    node = node_of(21)
+    await venue.join("ops-21", "operate")
+    blind = {"present": False, "healthy": False, "blind": True}
+    async with venue.site("ops-21", node) as agent:
+
+        async def taken_after(seq: int) -> dict | None:
+            """What the venue says of the node, once it has judged the report after this one."""
+            found = await venue.node(node.node_id)
+            return found if node.seq > seq + 2 else None
+
+        first = node.seq + 2
+        agent.facts = lambda uuid: blind if node.seq + 1 == first else {}
+        once = await venue.wait_for(lambda: taken_after(first))
+        agent.facts = lambda uuid: blind if uuid == node.gpus[0] else {}
+        always = await venue.wait_for(lambda: one_left(venue, node))
+    registered = [event for event in await venue.events("node_registered") if event.node == node.node_id]
+    assert (once["state"], once["reason"]) == ("active", "challenge_passed")
+    assert (always["state"], always["reason"], always["fit_gpus"]) == ("active", "meter_blind", [node.gpus[1]])
+    assert [len(event.gpus) for event in registered] == [2, 1]
+
+
+async def one_left(venue: Venue, node: TestNode) -> dict | None:
+    """What the venue says of a node once the engine knows of one GPU less."""
+    registered = [event for event in await venue.events("node_registered") if event.node == node.node_id]
+    return await venue.node(node.node_id) if len(registered) == 2 else None
+
+
 async def test_a_node_with_half_the_memory_never_sells(venue: Venue):
     node = node_of(9)
     half = node.inventory(node.gpus[0], 0).model_copy(update={"memory_mib": 40_000})
