@@ -1,5 +1,7 @@
 """The base of every model, and the one canonical form of a message: compact JSON in field order."""
 
+from functools import partial
+from operator import eq
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +16,7 @@ def added(default: Any = None, **constraints: Any) -> Any:
 
     It stays out of the canonical bytes while it has its default, so that signatures of older messages hold.
     """
-    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
+    return Field(default=default, exclude_if=partial(eq, default), **constraints)
 
 
 class Model(BaseModel):

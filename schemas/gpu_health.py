@@ -144,6 +144,32 @@ def next_health(
     What lasts stays until the boot id changes, or until the energy counter shows less than when the fault began, on a
     reading that is well again: the driver counts anew after a reset.
     """
+    if reading is not None and is_as_well_as(before, reading, boot_id, memory_mib_min, whole_node):
+        return before
+    return judge_reading(before, reading, boot_id, memory_mib_min, whole_node)
+
+
+def is_as_well_as(before: GpuHealth, reading: GpuReading, boot_id: str, memory_mib_min: int, whole_node: bool) -> bool:
+    """Says whether a GPU that was well is well, with nothing to take note of; nearly every reading is of this kind."""
+    return (
+        before.boot_id == boot_id
+        and not (before.fault or before.degraded or before.contained)
+        and before.energy_mj is None
+        and reading.healthy
+        and reading.present
+        and not reading.blind
+        and not (reading.xid or reading.remap_failed or reading.remap_pending or reading.recovery_action)
+        and not (reading.mig_enabled or reading.withheld)
+        and reading.ecc_uncorrected in (None, before.ecc_uncorrected)
+        and (reading.memory_total_mib is None or reading.memory_total_mib >= memory_mib_min)
+        and not (whole_node and (reading.nvlinks_down or reading.fabric_state))
+    )
+
+
+def judge_reading(
+    before: GpuHealth, reading: GpuReading | None, boot_id: str, memory_mib_min: int, whole_node: bool
+) -> GpuHealth:
+    """Returns a GPU's health after a reading, by every rule."""
     if before.boot_id != boot_id:
         before = GpuHealth(boot_id=boot_id)
     fault = fault_of(reading, memory_mib_min)

@@ -1,8 +1,10 @@
 """The one rule of a GPU's health: XIDs, counters, what lasts, and the bytes of records made before it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.gpu_health import GpuHealth, degradation_of, fault_of, next_health
+from schemas.gpu_health import GpuHealth, degradation_of, fault_of, judge_reading, next_health
 from schemas.nodes import GpuReading
 from tests.fixtures.delivery import gpu_uuid, reading
 
@@ -103,3 +105,41 @@ def test_a_lifetime_count_that_was_there_before_is_no_fault_and_one_that_falls_i
     counts = [reading(GPU, ecc_uncorrected=count) for count in (7, 7, None, 2, 2)]
     assert health_after(*counts) == [("", "")] * 5
     assert health_after(*counts, reading(GPU, ecc_uncorrected=3))[5] == ("ecc_uncorrected", "")
+
+
+def each_of(**values: tuple) -> st.SearchStrategy:
+    """Facts of which most are as usual: the first value of each."""
+    return st.dictionaries(st.sampled_from(sorted(values)), st.integers(0, 9), max_size=2).map(
+        lambda picked: {name: each[picked.get(name, 0) % len(each)] for name, each in values.items()}
+    )
+
+
+@given(
+    each_of(
+        boot_id=("boot-1", "boot-0"),
+        fault=("", "xid_79", "gpu_lost"),
+        degraded=("", "xid_63", "throttled"),
+        ecc_uncorrected=(0, None, 3),
+        energy_mj=(None, 5_000),
+        contained=(False, True),
+    ),
+    each_of(
+        present=(True, False),
+        healthy=(True, False),
+        blind=(False, True),
+        memory_total_mib=(81_559, None, 40_000),
+        ecc_uncorrected=(0, None, 3),
+        xid=((), (79,), (63,), (94,), (31,)),
+        remap_failed=(False, True),
+        mig_enabled=(False, True),
+        remap_pending=(False, True),
+        recovery_action=(None, 0, 2),
+        fabric_state=(None, 0, 2, 3),
+        nvlinks_down=(None, 0, 1),
+        withheld=("", "throttled", "busy"),
+    ),
+    st.booleans(),
+)
+def test_a_reading_that_says_nothing_new_is_judged_as_by_every_rule(before, changes, whole_node):
+    facts = (GpuHealth(**before), reading(GPU, **changes), "boot-1", 72_479, whole_node)
+    assert next_health(*facts) == judge_reading(*facts)
