@@ -3,13 +3,15 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 from pydantic import TypeAdapter
 
 from agents.node.identity import CHAIN_FILE, Identity
 from agents.node.kept import KeptReports
 from agents.node.state import Journal, StateFolder
+from agents.node.waiting import REPORTS_IN_MEMORY, WaitingReports
 from schemas.nodes import GENESIS_HASH, ChainReply, ChainRequest, Report, message_hash
 
 JOURNAL_BYTES_MAX = 1_000_000
@@ -32,9 +34,9 @@ class ReportChain:
         self.seq, self.hash = 0, GENESIS_HASH
         self.nonce: str | None = None
         self.nonce_used = False
-        self.waiting: list[Report] = []
+        self.waiting = WaitingReports(state.path)
         self._journal = Journal(state, CHAIN_FILE)
-        self._behind = False
+        self._behind, self._summed_bytes = False, 0
         self._replay()
         self._own_from = self.seq + 1
         self._save_all()
@@ -59,7 +61,7 @@ class ReportChain:
         """Drops a report that the venue has, and takes the nonce for the next one; a copy is kept for the venue."""
         self._kept.add(report)
         self._step("taken", {"seq": report.seq, "nonce": next_nonce})
-        if self._journal.size_bytes > JOURNAL_BYTES_MAX:
+        if self._journal.size_bytes > max(JOURNAL_BYTES_MAX, 2 * self._summed_bytes):
             self._save_all()
 
     def renew_nonce(self, nonce: str) -> None:
@@ -77,7 +79,7 @@ class ReportChain:
         queued ones before, the venue does not know that nonce any more, and they take the new one.
         """
         forgotten = nonce if self.waiting[0].queued else None
-        self._sign_anew(self.waiting, *self.base, forgotten)
+        self._sign_anew(*self.base, forgotten)
         self.renew_nonce(nonce)
 
     # -- where the venue says that the chain stands --------------------------------------------------------------------
@@ -100,12 +102,12 @@ class ReportChain:
         place = (reply.seq, reply.hash)
         known = [report.seq for report in self.waiting if (report.seq, message_hash(report)) == place]
         if known:
-            self.waiting = [report for report in self.waiting if report.seq > reply.seq]
+            self.waiting.drop_through(reply.seq)
         elif place != self.base:
             older = self._older(reply.seq) if reply.seq < self.base[0] else []
             if older and (older[0].seq - 1, older[0].prev_hash) == place:
                 log.warning("the venue lost reports from %d on: they are sent again", reply.seq + 1)
-                self.waiting = [*older, *self.waiting]
+                self._wait_for(chain(older, self.waiting))
             elif reply.seq < self.base[0] and not moved:
                 return False
             else:
@@ -124,31 +126,41 @@ class ReportChain:
         return older if older and (older[-1].seq, message_hash(older[-1])) == (base_seq, base_hash) else []
 
     def _adopt(self, seq: int, digest: str, nonce: str) -> None:
-        own = [report for report in self.waiting if report.seq >= self._own_from]
-        lost = len(self.waiting) - len(own)
+        lost = sum(report.seq < self._own_from for report in self.waiting)
         log.warning(
             "the venue has this node's chain at report %d, not at %d: it goes on from there%s",
             *(seq, self.base[0]),
             f", {lost} report(s) of earlier are given up" if lost else "",
         )
-        self.waiting, self.seq, self.hash = [], seq, digest
-        if own:
-            self._sign_anew(own, seq, digest, nonce)
+        self.seq, self.hash = seq, digest
+        self.waiting.drop_through(self._own_from - 1)
+        if self.waiting:
+            self._sign_anew(seq, digest, nonce)
         self._own_from = seq + 1
 
-    def _sign_anew(self, reports: list[Report], seq: int, previous: str, nonce: str | None) -> None:
-        """Signs reports anew behind a place, as queued ones; with the nonce that they had, or with another."""
-        again = []
-        for report in reports:
+    def _sign_anew(self, seq: int, previous: str, nonce: str | None) -> None:
+        """Signs all that waits anew behind a place, as queued ones; with the nonce that they had, or with another."""
+        again = WaitingReports(self._state.path)
+        for report in self.waiting:
             fields = dict(report) | {"seq": seq + 1, "prev_hash": previous, "queued": True}
             if nonce:
                 fields["server_nonce"] = nonce
             del fields["signature"]
-            again.append(self._identity.sign(Report, **fields))
-            seq, previous = again[-1].seq, message_hash(again[-1])
-        content = REPORTS.dump_json(again)
-        self._write("again", content, lasting=True)
-        self._on_again(content)
+            signed = self._identity.sign(Report, **fields)
+            again.append(signed)
+            seq, previous = signed.seq, message_hash(signed)
+        self._wait_for(again)
+        self.seq, self.hash, self.nonce_used = seq, previous, True
+        if len(again) <= REPORTS_IN_MEMORY:
+            self._write("again", REPORTS.dump_json(list(again)), lasting=True)
+        else:  # too much for one line
+            self._save_all()
+
+    def _wait_for(self, reports: Iterable[Report]) -> None:
+        """Puts other reports into the place of those that wait."""
+        before = self.waiting
+        self.waiting = reports if isinstance(reports, WaitingReports) else WaitingReports(self._state.path, reports)
+        before.close()
 
     # -- memory and disk -----------------------------------------------------------------------------------------------
 
@@ -170,14 +182,14 @@ class ReportChain:
     def _save_all(self) -> bool:
         """Writes the whole journal anew, summed up; returns whether the disk took it."""
         end = {"seq": self.seq, "hash": self.hash, "nonce": self.nonce, "nonce_used": self.nonce_used}
-        again = [("again", REPORTS.dump_json(self.waiting))] if self.waiting else []
+        reports = (("report", report.canonical()) for report in self.waiting)
         try:
-            self._journal.rewrite([*again, ("end", json.dumps(end).encode())])
+            self._journal.rewrite(chain(reports, [("end", json.dumps(end).encode())]))
         except OSError as error:
             self._behind = True
             self._state.cannot_write(error)
             return False
-        self._behind = False
+        self._behind, self._summed_bytes = False, self._journal.size_bytes
         if self._state.flush():
             self._state.can_write()
         return True
@@ -193,7 +205,8 @@ class ReportChain:
         if damaged or not is_sound:
             self._keep_damaged(damaged, is_sound)
         if not is_sound:
-            self.waiting, self.seq, self.hash, self.nonce_used = [], 0, GENESIS_HASH, True
+            self._wait_for(())
+            self.seq, self.hash, self.nonce_used = 0, GENESIS_HASH, True
 
     def _is_linked(self) -> bool:
         """Tells whether the waiting reports follow each other up to the chain's end."""
@@ -226,7 +239,7 @@ class ReportChain:
     def _on_taken(self, content: bytes) -> None:
         taken = json.loads(content)
         seq, nonce = int(taken["seq"]), str(taken["nonce"])
-        self.waiting = [report for report in self.waiting if report.seq > seq]
+        self.waiting.drop_through(seq)
         self.nonce, self.nonce_used = nonce, False
 
     def _on_nonce(self, content: bytes) -> None:
@@ -234,13 +247,12 @@ class ReportChain:
 
     def _on_again(self, content: bytes) -> None:
         reports = REPORTS.validate_json(content)
-        self.waiting = []
+        self._wait_for(())
         for report in reports:
             self._add(report)
 
     def _on_dropped(self, content: bytes) -> None:
-        seq = int(json.loads(content)["seq"])
-        self.waiting = [report for report in self.waiting if report.seq > seq]
+        self.waiting.drop_through(int(json.loads(content)["seq"]))
 
     def _on_end(self, content: bytes) -> None:
         end = json.loads(content)

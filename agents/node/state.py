@@ -7,7 +7,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -126,18 +126,25 @@ class StateFolder:
 
     def write_bytes(self, file_name: str, content: bytes, mode: int = 0o600, lasting: bool = True) -> None:
         """Replaces a file in one step: a reader, or a start after a crash, sees the old or the new one."""
+        self.write_parts(file_name, (content,), mode, lasting)
+
+    def write_parts(self, file_name: str, parts: Iterable[bytes], mode: int = 0o600, lasting: bool = True) -> int:
+        """Replaces a file in one step by parts that are made one at a time; returns how many bytes they have."""
         target = self.path / file_name
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(target.name + ".new")
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        written = 0
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            for part in parts:
+                written += file.write(part)
             file.flush()
             if self.durable and lasting:
                 os.fsync(file.fileno())
         unfinished.replace(target)
         if self.durable and lasting:
             _sync_folder(target.parent)
+        return written
 
     def holder(self) -> str | None:
         """Returns the pid of the agent that works on the folder now, None where none does."""
@@ -179,16 +186,18 @@ class Journal:
         self._file: BinaryIO | None = None
         self.size_bytes = 0
 
-    def read(self) -> list[tuple[str, bytes]]:
-        """Returns the whole lines; the zeros that a crash may leave at the end are no line. Raises BadState."""
+    def read(self) -> Iterator[tuple[str, bytes]]:
+        """Yields the whole lines; the zeros that a crash may leave at the end are no line. Raises BadState."""
         try:
-            raw = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        kind, _, content = line[:-1].partition(b" ")
+                        yield kind.decode(errors="replace"), content
         except FileNotFoundError:
-            return []
+            return
         except OSError as error:
             raise BadState(f"{self.path}: {reason_of(error)}: let the agent's user read it") from error
-        lines = (line.partition(b" ") for line in raw.split(b"\n")[:-1])
-        return [(kind.decode(errors="replace"), content) for kind, _, content in lines]
 
     def append(self, kind: str, content: bytes, lasting: bool) -> None:
         """Adds a line; `lasting` ones are on the disk before this returns. After an OSError only `rewrite` mends."""
@@ -202,14 +211,13 @@ class Journal:
         if lasting and self._state.durable:
             os.fsync(self._file.fileno())
 
-    def rewrite(self, lines: list[tuple[str, bytes]]) -> None:
-        """Replaces the whole file in one step."""
+    def rewrite(self, lines: Iterable[tuple[str, bytes]]) -> None:
+        """Replaces the whole file in one step; the lines are made one at a time."""
         if self._file is not None:
             self._file.close()
             self._file = None
-        whole = b"".join(b"%s %s\n" % (kind.encode(), content) for kind, content in lines)
-        self._state.write_bytes(self._file_name, whole)
-        self.size_bytes = len(whole)
+        parts = (b"%s %s\n" % (kind.encode(), content) for kind, content in lines)
+        self.size_bytes = self._state.write_parts(self._file_name, parts)
 
 
 def reason_of(error: Exception) -> str:
