@@ -109,6 +109,4 @@ def open_chain(chain: Chain, asked: GpuOpeningRequest) -> GpuOpening:
 
 def _open_row(chain: Chain, number: int, index: int) -> OpenedRow:
     values, path = chain.rounds[number - 1].open_row(index)
-    return OpenedRow(
-        index=index, values=b64encode(values).decode(), path=tuple(sibling.hex() for sibling in path)
-    )
+    return OpenedRow(index=index, values=b64encode(values).decode(), path=tuple(sibling.hex() for sibling in path))

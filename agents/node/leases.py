@@ -238,9 +238,7 @@ async def run_start_hook(
     return answer_of(end, table) if outcome.ok else outcome
 
 
-async def run_stop_hook(
-    rule: HookRule, stop: LeaseStop, start: LeaseStart | None, node_id: str = ""
-) -> HookOutcome:
+async def run_stop_hook(rule: HookRule, stop: LeaseStop, start: LeaseStart | None, node_id: str = "") -> HookOutcome:
     """Run the stop hook; its output does not matter, its exit status does."""
     least = {"HOURBOOK_ACTION": "stop", LEASE_VARIABLE: stop.lease_id, NODE_VARIABLE: node_id}
     environment = _environment(start, "stop", node_id) if start else least

@@ -23,6 +23,7 @@ ANSWER_BYTES_MAX = 32 * 1024 * 1024
 CALM = 0.9
 WHOLE_ANSWER_TIMEOUTS = 4
 EXCERPT_CHARS = 120
+KEEP_ALIVE_S = 30  # longer than any report interval, shorter than the venue keeps an idle connection
 
 
 class Patience:
@@ -93,11 +94,12 @@ class Wire:
 
 
 def open_http(kind: Callable[..., Client] = httpx.AsyncClient, **options: object) -> Client:
-    """Makes an HTTP client. Raises BadConfiguration, with the environment's variables, for a proxy or certificate
-    that cannot be followed.
+    """Makes an HTTP client that keeps its connections from one report to the next.
+
+    Raises BadConfiguration, with the environment's variables, for a proxy or certificate that cannot be followed.
     """
     try:
-        return kind(**options)
+        return kind(limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S), **options)
     except (httpx.InvalidURL, ImportError, OSError, TypeError, ValueError) as error:
         set_here = [name for name in os.environ if name.upper() in VARIABLES and os.environ[name]]
         told = f" (set in the environment: {', '.join(sorted(set_here))})" if set_here else ""

@@ -22,6 +22,7 @@ from services.kit.readiness import Readiness
 
 # What a probe or a reader of the documents may ask for at any time, without a key.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"})
+KEEP_ALIVE_S = 75  # an agent reports every ten seconds, and needs no new connection for each report
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -171,7 +172,7 @@ def _not_ready(readiness: Readiness) -> ProblemError:
     return ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"})
 
 
-async def serve(app: FastAPI, host: str, port: int) -> None:
+async def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serves until cancelled. The process's own signal handling stays in charge."""
     config = uvicorn.Config(
         app,
@@ -182,6 +183,7 @@ async def serve(app: FastAPI, host: str, port: int) -> None:
         ws="websockets-sansio",
         lifespan="off",
         proxy_headers=False,  # a client's own header must not choose the address that a key's list is checked with
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=2,
     )
     server = _Server(config)
