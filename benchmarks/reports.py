@@ -38,10 +38,12 @@ PRODUCT = f"{GRADE}.{HUB}.F"
 MEMORY_MIB = 81_559
 GROUP = f"delivery.{METER_REPORTS.name}"
 COUNTED = ("delivery", "postgres", "kafka")
-SMALL_CHALLENGE = {
+SETTINGS = {
     "HOURBOOK_CHALLENGE_N": "32",
     "HOURBOOK_CHALLENGE_ROUNDS": "1",
     "HOURBOOK_CHALLENGE_OPEN_ROWS": "1",
+    # GPUs' histories are written after ten reports at most, so that they are in the figures; by default after thirty.
+    "HOURBOOK_HISTORY_INTERVAL_S": "10",
 }
 ENROL_AT_ONCE = 8
 INTERVAL_MS = 10_000
@@ -94,7 +96,7 @@ class PlayedNode:
 
 def measure_reports(work: Path, nodes: int, gpus: int, rounds: int, connections: int) -> dict[str, Any]:
     """Starts an exchange of its own, lets `nodes` nodes of `gpus` GPUs report `rounds` times each, and bursts once."""
-    with running(work / "data", **free_ports(), **SMALL_CHALLENGE) as exchange:
+    with running(work / "data", **free_ports(), **SETTINGS) as exchange:
         product = next(each for each in list_products(Timing()) if each.product == PRODUCT)
         asyncio.run(send_commands(exchange.addresses["kafka"], exchange.data / "keys", [product]))
         registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")

@@ -17,8 +17,9 @@ from services.delivery.door import DoorWatch
 from services.delivery.edge import Edge
 from services.delivery.edge_api import ReportEndpoint, add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
+from services.delivery.histories import Histories
 from services.delivery.hot_path import HotPath
-from services.delivery.intake import Intake
+from services.delivery.intake import BUSY_FROM, Intake
 from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
 from services.delivery.rebuilding import rebuild
@@ -62,7 +63,9 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
     await outbox.recover()
     effects, credentials = Effects(pool, (outbox, publisher)), CredentialBox.load(settings.keys_dir)
-    await rebuild(effects, settings, f"{NAME}.{METER_REPORTS.name}")
+    histories = Histories(settings)
+    await histories.catch_up(effects)
+    await rebuild(effects, settings, histories, f"{NAME}.{METER_REPORTS.name}")
     watch = OutageWatch(settings, effects, readiness)
     moving, fresh = Moving(settings, effects, publisher), FreshReports()
     intake = Intake(settings, effects, fresh, watch)
@@ -88,8 +91,9 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(intake.run())
     tasks.create_task(follow_keys(settings, directory, keys_known))
     tasks.create_task(_follow_events(settings, effects, readiness))
-    tasks.create_task(run_broker(_reports(settings, effects, fresh, failed)))
+    tasks.create_task(run_broker(_reports(settings, effects, histories, fresh, failed)))
     tasks.create_task(watch.run())
+    tasks.create_task(histories.run(effects))
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(Scheduler(settings, effects, watch, readiness).run())
     tasks.create_task(_until(failed))
@@ -97,12 +101,16 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     readiness.done("the API keys")
 
 
-def _reports(settings: Settings, effects: Effects, fresh: FreshReports, failed: asyncio.Future) -> KafkaBroker:
+def _reports(
+    settings: Settings, effects: Effects, histories: Histories, fresh: FreshReports, failed: asyncio.Future
+) -> KafkaBroker:
     broker = make_broker(settings)
 
     async def take(records: list[MeterRecord | VerifiedReport], ends: dict[int, int]) -> None:
         try:
-            await handlers.take_records(effects, settings, records, ends)
+            await handlers.take_records(effects, settings, histories, records, ends)
+            if len(records) >= BUSY_FROM:
+                await asyncio.sleep(settings.meter_linger_s)  # so that the next batch is a large one
         except AWAY as error:
             structlog.get_logger().warning("the meter waits for PostgreSQL", error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)

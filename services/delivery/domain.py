@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from pydantic import ValidationError
 
@@ -141,6 +142,7 @@ def _check_grades(gpus: Sequence[GpuInventory], whole: str, simulated: bool) -> 
             raise Implausible(f"{gpu.uuid} shows {gpu.memory_mib} MiB, too little for {gpu.grade}")
 
 
+@cache
 def memory_min_mib(grade: str) -> int:
     """Returns the least memory a GPU of this grade shows; 0 where the grade's name does not say its memory."""
     name = grade.removesuffix("X8")

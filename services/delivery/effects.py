@@ -58,8 +58,14 @@ class Effects:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Store]:
-        """Yields the statements inside the one transaction that may decide now."""
-        async with self._turn, transaction(self.pool) as store:
-            yield store
+        """Yields the statements inside the one transaction that may decide now.
+
+        What it has added to `after_commit` is done before anybody else's turn.
+        """
+        async with self._turn:
+            async with transaction(self.pool) as store:
+                yield store
+            for act in store.after_commit:
+                act()
         for relay in self._relays:
             relay.wake()

@@ -19,6 +19,7 @@ from services.delivery import nodes
 from services.delivery.challenges import first_reason, is_honest_failure, may_serve
 from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
+from services.delivery.histories import Histories
 from services.delivery.leases import Lease
 from services.delivery.metering import Contradiction, bury, is_report, record_of, take_reports
 from services.delivery.metrics import CHALLENGES
@@ -29,7 +30,11 @@ from services.delivery.store import Store, node_of
 
 
 async def take_records(
-    effects: Effects, settings: Settings, records: Sequence[MeterRecord | VerifiedReport], ends: Mapping[int, int]
+    effects: Effects,
+    settings: Settings,
+    histories: Histories,
+    records: Sequence[MeterRecord | VerifiedReport],
+    ends: Mapping[int, int],
 ) -> None:
     """Takes a batch in one transaction; every effect is idempotent, because a record may come twice.
 
@@ -40,15 +45,16 @@ async def take_records(
         await store.run("lock_nodes", sorted({record_of(each).node_id for each in records}))
         for are_reports, run in groupby(records, key=is_report):
             if are_reports:
-                await take_reports(store, settings, list(run))
+                await take_reports(store, settings, histories, list(run))
                 continue
             for record in run:
+                if isinstance(record, NodeInspected):
+                    await histories.write(store, [record.node_id])
                 try:
                     await HANDLERS[type(record)](store, settings, record)
                 except (Contradiction, UnknownNode, BadSignature) as error:
                     await bury(store, record, error)
         await store.run("note_report_ends", list(ends), list(ends.values()))
-        await store.save_readings()
 
 
 async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled) -> None:

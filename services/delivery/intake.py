@@ -126,7 +126,6 @@ class Intake:
 
     def __init__(self, settings: Settings, effects: Effects, fresh: FreshReports, watch: OutageWatch):
         self._settings, self._effects, self._fresh, self._watch = settings, effects, fresh, watch
-        self._limits: dict[int | None, ReportLimits] = {}
         self._arrived: list[Arrival] = []
         self._wake = asyncio.Event()
         self._sent: list[int] = []  # batches that the broker has, and the table still names
@@ -282,11 +281,6 @@ class Intake:
             await store.save_chains({node_id: batch.chains[node_id] for node_id in sorted(batch.changed)})
         return batch, await self._replies(store, batch, placed), batch_id
 
-    def _limits_of(self, known: NodeForReport) -> ReportLimits:
-        if known.period_ms not in self._limits:
-            self._limits[known.period_ms] = self._settings.limits(known.period_ms)
-        return self._limits[known.period_ms]
-
     async def _place(self, store: Store, batch: Batch, arrival: Arrival) -> Answer:
         """Places one report. Raises a DeliveryError, having written nothing but the nonce for a stale one."""
         report, received_ms = arrival.report, arrival.received_ms
@@ -296,7 +290,7 @@ class Intake:
         check_not_out(known)
         if report.agent in batch.forked:
             raise NodeBarred("the node has signed two histories")
-        limits = self._limits_of(known)
+        limits = self._settings.limits(known.period_ms)
         digest, known_hash = sha256(arrival.signed).hexdigest(), batch.hashes.get((report.agent, report.seq))
         verdict = place_report(chain, report, digest, known_hash, limits)
         is_new = known_hash is None and verdict != "duplicate"
@@ -370,7 +364,7 @@ class Intake:
         leases = [(lease_of(row), row) for row in lease_rows]
         starts = [start_of(lease, row) for lease, row in leases if _may_start(lease, row, time_ms)]
         stops = [stop_of(lease) for lease, row in leases if _must_stop(lease, row, time_ms)]
-        interval_ms = self._limits_of(node).interval_ms
+        interval_ms = self._settings.limits(node.period_ms).interval_ms
         rhythm = ([lease for lease, _ in leases], bool(stops), time_ms, interval_ms, node.gate_ms)
         return ReportReply(
             status=answer.status,

@@ -1,13 +1,14 @@
 """Reports from `meter.reports`, a run at a time: each finds its place in its node's chain, and says how GPUs are."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from schemas.nodes import MeterRecord, NodeReported, message_hash, signing_bytes
 from services.delivery import nodes
 from services.delivery.domain import BadSignature, UnknownNode
+from services.delivery.histories import Histories
 from services.delivery.report_records import VerifiedReport
 from services.delivery.settings import Settings
 from services.delivery.store import NodeForRecords, Store
@@ -35,7 +36,9 @@ async def bury(store: Store, record: MeterRecord, error: Exception) -> None:
     await store.bury(record.node_id, record, reason)
 
 
-async def take_reports(store: Store, settings: Settings, reports: Sequence[NodeReported | VerifiedReport]) -> None:
+async def take_reports(
+    store: Store, settings: Settings, histories: Histories, reports: Sequence[NodeReported | VerifiedReport]
+) -> None:
     """Takes reports whose nodes are locked; one that cannot be true goes to the dead letters and harms no other.
 
     The edge has written those that it took to the meter's table; what it lacks (after a lost database) is added.
@@ -58,7 +61,8 @@ async def take_reports(store: Store, settings: Settings, reports: Sequence[NodeR
         taken.append(report)
         if report is not each:
             missing.append(report)
-        await _meter(store, settings, known, node, report)
+        await _meter(store, settings, node, report)
+        store.after_commit.append(partial(histories.add, report.record, node.health))
     if missing:
         await store.put_reports((report, report.record.canonical()) for report in missing)
     if taken:
@@ -89,23 +93,18 @@ async def _is_taken(store: Store, node: NodeForRecords, each: VerifiedReport, mi
     return False
 
 
-async def _meter(
-    store: Store, settings: Settings, known: dict[str, NodeForRecords], node: NodeForRecords, each: VerifiedReport
-) -> None:
+async def _meter(store: Store, settings: Settings, node: NodeForRecords, each: VerifiedReport) -> None:
     """Moves the node's chain on behind a report, and takes note of what it says."""
-    record, report, heard_ms = each.record, each.record.report, node.node.last_live_ms or 0
-    interval_ms = settings.limits(node.node.period_ms).interval_ms
-    node.metered_seq, node.metered_hash = report.seq, each.digest
+    record, report, heard_ms = each.record, each.record.report, node.last_live_ms or 0
+    node_id, interval_ms = node.node.node_id, settings.limits(node.node.period_ms).interval_ms
+    node.metered_seq, node.metered_hash, node.boot_id = report.seq, each.digest, report.boot_id
     if report.queued or record.received_ms - heard_ms > 2 * interval_ms:
         # It may speak of hours that were settled without it.
-        changed = (heard_ms - interval_ms, record.received_ms, record.received_ms)
-        await store.run("note_change", node.node.node_id, *changed)
-    live_ms = node.node.last_live_ms if report.queued else record.received_ms
-    node.node = replace(node.node, boot_id=report.boot_id, last_live_ms=live_ms)
-    store.readings.add(record, node.health)
+        await store.run("note_change", node_id, heard_ms - interval_ms, record.received_ms, record.received_ms)
+    if not report.queued:
+        node.last_live_ms = record.received_ms
     if node.node.state in nodes.OUT:
         return
     node.health, has_changed = await nodes.take_health(store, node.node, node.health, record)
     if has_changed:
-        standing = await store.node(node.node.node_id)
-        node.node = replace(standing, boot_id=report.boot_id, last_live_ms=live_ms)
+        node.node = await store.node(node_id)

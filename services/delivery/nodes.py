@@ -61,9 +61,12 @@ async def take_health(
     whole_node = lot_of(node.grade) > 1
     after = next_fitness(known, report.gpus, report.boot_id, memory_min_mib(node.grade), whole_node)
     for uuid, health in after.items():
-        if health != known[uuid]:
+        before = known[uuid]
+        if health is not before and health != before:
             await store.run("set_gpu_health", uuid, *astuple(health))
     if node.state != "active":
+        return after, False
+    if not whole_node and all(uuid in after and after[uuid].is_sellable for uuid in node.registered_gpus):
         return after, False
     market = {uuid: _for_the_market(known[uuid], now) for uuid, now in after.items()}
     sellable = sellable_gpus(node.grade, market)

@@ -1,10 +1,10 @@
-"""A GPU's passport: what all its reports have shown, kept as they come in, for whoever buys the GPU one day."""
+"""A GPU's passport: what all its reports have shown, for whoever buys it one day; and the tally of some of them."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields
 
 from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS
-from schemas.nodes import GpuReading, NodeReported
+from schemas.nodes import GpuReading
 
 # NVML's clock event reasons that speak of heat or power going wrong, not of idling or of a limit that was set:
 # HW slowdown, SW thermal, HW thermal, HW power brake.
@@ -37,30 +37,78 @@ class GpuHistory:
 COLUMNS = tuple(field.name for field in fields(GpuHistory))
 
 
-def after_reading(known: GpuHistory | None, reading: GpuReading, received_ms: int, window_ms: int) -> GpuHistory:
-    """Returns the history with one reading more; a GPU that did not answer adds nothing but its XIDs."""
-    history = known or GpuHistory(reading.uuid, received_ms, received_ms)
-    xids = _worst_xids({*xids_of(history), *reading.xid})
-    history = replace(history, last_ms=max(history.last_ms, received_ms), xids=",".join(map(str, xids)))
-    if not reading.present or reading.blind:
-        return history
-    counted_ms = min(max(window_ms, 0), WINDOW_MS_MAX)
-    return replace(
-        history,
-        reports=history.reports + 1,
-        reported_ms=history.reported_ms + counted_ms,
-        throttled_ms=history.throttled_ms + (counted_ms if (reading.throttle or 0) & THROTTLE_MASK else 0),
-        temperature_c_max=_highest(history.temperature_c_max, reading.temperature_c),
-        remap_failed=history.remap_failed or reading.remap_failed,
-        counters_went_back=history.counters_went_back or went_back(history, reading),
-        **{name: _highest(getattr(history, name), getattr(reading, name)) for name in COUNTERS},
+class GpuTally:
+    """What some reports of one GPU, in a row, have shown: folded into its history by one statement."""
+
+    __slots__ = (
+        "counters",
+        "first_ms",
+        "highs",
+        "last_ms",
+        "lows",
+        "remap_failed",
+        "reported_ms",
+        "reports",
+        "temperature_c_max",
+        "throttled_ms",
+        "went_back",
+        "xids",
     )
 
+    def __init__(self, received_ms: int):
+        self.first_ms = self.last_ms = received_ms
+        self.reports = self.reported_ms = self.throttled_ms = 0
+        self.temperature_c_max: int | None = None
+        self.counters = self.lows = self.highs = (None,) * len(COUNTERS)
+        self.remap_failed = self.went_back = False
+        self.xids: list[int] = []
 
-def went_back(history: GpuHistory, reading: GpuReading) -> bool:
-    """Whether a lifetime counter is lower than it was shown before: the board or its record was tampered with."""
-    pairs = ((getattr(history, name), getattr(reading, name)) for name in COUNTERS)
-    return any(before is not None and now is not None and now < before for before, now in pairs)
+    def add(self, reading: GpuReading, received_ms: int, window_ms: int) -> None:
+        """Counts one reading more; a GPU that did not answer adds nothing but its XIDs."""
+        self.last_ms = max(self.last_ms, received_ms)
+        if reading.xid:
+            self.xids = worst_xids({*self.xids, *reading.xid})
+        if not reading.present or reading.blind:
+            return
+        counted_ms = min(max(window_ms, 0), WINDOW_MS_MAX)
+        self.reports += 1
+        self.reported_ms += counted_ms
+        if (reading.throttle or 0) & THROTTLE_MASK:
+            self.throttled_ms += counted_ms
+        temperature_c = reading.temperature_c
+        if temperature_c is not None and (self.temperature_c_max is None or temperature_c > self.temperature_c_max):
+            self.temperature_c_max = temperature_c
+        self.remap_failed = self.remap_failed or reading.remap_failed
+        counters = counters_of(reading)
+        if counters != self.counters:
+            self._count(counters)
+
+    def _count(self, counters: tuple[int | None, ...]) -> None:
+        """Takes counters that have changed. A lifetime counter that falls was tampered with, or its board was."""
+        pairs = list(zip(self.highs, counters, strict=True))
+        self.went_back = self.went_back or any(None not in pair and pair[1] < pair[0] for pair in pairs)
+        self.lows = tuple(_outermost(min, pair) for pair in zip(self.lows, counters, strict=True))
+        self.highs = tuple(_outermost(max, pair) for pair in pairs)
+        self.counters = counters
+
+    def row(self, uuid: str) -> tuple[object, ...]:
+        """Returns the arguments of `fold_histories` for this GPU."""
+        xids = ",".join(map(str, self.xids))
+        times = (self.first_ms, self.last_ms, self.reports, self.reported_ms, self.throttled_ms)
+        return (
+            *(uuid, *times, self.temperature_c_max, *self.highs),
+            *(self.remap_failed, xids, self.went_back, *self.lows),
+        )
+
+
+def counters_of(reading: GpuReading) -> tuple[int | None, ...]:
+    """Returns the lifetime counters of a reading in the order of COUNTERS."""
+    return (
+        reading.ecc_corrected,
+        reading.ecc_uncorrected,
+        reading.remapped_correctable,
+        reading.remapped_uncorrectable,
+    )
 
 
 def xids_of(history: GpuHistory) -> tuple[int, ...]:
@@ -68,45 +116,11 @@ def xids_of(history: GpuHistory) -> tuple[int, ...]:
     return tuple(int(text) for text in history.xids.split(",") if text)
 
 
-def _worst_xids(xids: Collection[int]) -> list[int]:
+def worst_xids(xids: Collection[int]) -> list[int]:
     """Returns as many XIDs as are kept, in ascending order: harmless ones never push out one that says something."""
     ranked = sorted(xids, key=lambda xid: (xid not in FATAL_XIDS, xid not in DEGRADING_XIDS, xid))
     return sorted(ranked[:XIDS_MAX])
 
 
-def _highest(before: int | None, now: int | None) -> int | None:
-    return max((value for value in (before, now) if value is not None), default=None)
-
-
-class Readings:
-    """Readings of one transaction, gathered so that a batch of reports costs two statements, not two each."""
-
-    def __init__(self):
-        self._gathered: list[tuple[GpuReading, int, int]] = []
-
-    def add(self, record: NodeReported, own_gpus: Collection[str]) -> None:
-        """Takes the readings of a report that has its place in the chain, one of each GPU that is the node's own.
-
-        What a node says of others' GPUs goes into nobody's record.
-        """
-        window_ms = record.report.mono_end_ms - record.report.mono_start_ms
-        own = {reading.uuid: reading for reading in record.report.gpus if reading.uuid in own_gpus}
-        self._gathered += [(reading, record.received_ms, window_ms) for reading in own.values()]
-
-    def uuids(self) -> list[str]:
-        """Names the GPUs that were read."""
-        return sorted({reading.uuid for reading, _, _ in self._gathered})
-
-    def fold(self, known: dict[str, GpuHistory]) -> list[list[object]]:
-        """Returns the new histories column by column, and forgets the readings."""
-        made: dict[str, GpuHistory] = {}
-        for reading, received_ms, window_ms in self._gathered:
-            before = made.get(reading.uuid) or known.get(reading.uuid)
-            made[reading.uuid] = after_reading(before, reading, received_ms, window_ms)
-        self._gathered = []
-        return columns_of([made[uuid] for uuid in sorted(made)])
-
-
-def columns_of(histories: Sequence[GpuHistory]) -> list[list[object]]:
-    """Returns one list a column, as `unnest` takes them."""
-    return [[getattr(history, name) for history in histories] for name in COLUMNS]
+def _outermost(choose, pair: Iterable[int | None]) -> int | None:
+    return choose((value for value in pair if value is not None), default=None)

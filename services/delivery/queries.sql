@@ -108,12 +108,14 @@ update node set state = $2, level = $3, reason = $4, registered_gpus = $5, beat_
 update node set admitted = true where node_id = $1 and not admitted returning node_id;
 
 -- name: nodes_to_beat
-select n.node_id, n.last_live_ms, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+select n.node_id, n.last_live_ms, p.period_ms
 from node n
-where state = 'active' and last_live_ms > beat_live_ms and (beat_live_ms = 0 or $1) order by node_id for update;
+left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
+where state = 'active' and last_live_ms > beat_live_ms and (beat_live_ms = 0 or $1) order by node_id for update of n;
 
--- name: note_beat
-update node set beat_live_ms = $2 where node_id = $1;
+-- name: note_beats
+update node set beat_live_ms = new.live_ms from unnest($1::text[], $2::bigint[]) as new (node_id, live_ms)
+where node.node_id = new.node_id;
 
 -- name: nodes_to_challenge
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
@@ -220,14 +222,17 @@ delete from waiting_report where node_id = $1;
 select node_id from node where node_id = any($1::text[]) order by node_id for update;
 
 -- name: nodes_for_records
-select n.*, p.period_ms
+select n.node_id, n.account, n.hub, n.grade, n.public_key, n.simulated, n.boot_id, n.level, n.state, n.reason,
+       n.registered_gpus, n.last_live_ms, p.period_ms, n.metered_seq, n.metered_hash
 from node n
 left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
 where n.node_id = any($1::text[]);
 
+-- Mostly all GPUs of a node are equally well: one row a node.
 -- name: health_of_nodes
-select node_id, uuid, fault_boot, fault, degraded, ecc_uncorrected, fault_energy_mj, contained
-from node_gpu where node_id = any($1::text[]) and sold_to is null;
+select node_id, array_agg(uuid) as uuids, fault_boot, fault, degraded, ecc_uncorrected, fault_energy_mj, contained
+from node_gpu where node_id = any($1::text[]) and sold_to is null
+group by node_id, fault_boot, fault, degraded, ecc_uncorrected, fault_energy_mj, contained;
 
 -- name: move_chain
 update node set metered_seq = $2, metered_hash = $3 where node_id = $1 and metered_seq < $2;
@@ -535,17 +540,57 @@ select uuid, first_ms, last_ms, reports, reported_ms, throttled_ms, temperature_
        remapped_correctable, remapped_uncorrectable, remap_failed, xids, counters_went_back
 from gpu_history where uuid = any($1::text[]);
 
--- name: put_histories
+-- name: nodes_behind
+select node_id, history_seq, metered_seq from node where history_seq < metered_seq order by node_id;
+
+-- name: records_behind
+select record from meter_report where node_id = $1 and seq > $2 and seq <= $3 order by seq limit $4;
+
+-- name: move_histories
+update node set history_seq = new.to_seq
+from unnest($1::text[], $2::bigint[], $3::bigint[]) as new (node_id, from_seq, to_seq)
+where node.node_id = new.node_id and node.history_seq <= new.from_seq returning node.node_id;
+
+-- A counter that some reading showed lower than the history has it went back. Of too many XIDs the harmless ones go: $19
+-- are fatal, $20 degrading.
+-- name: fold_histories
+with new as (
+    select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::boolean[], $13::text[],
+                         $14::boolean[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[])
+        as each (uuid, first_ms, last_ms, reports, reported_ms, throttled_ms, temperature_c_max, ecc_corrected,
+                 ecc_uncorrected, remapped_correctable, remapped_uncorrectable, remap_failed, xids, went_back,
+                 low_corrected, low_uncorrected, low_correctable, low_uncorrectable)
+)
 insert into gpu_history
-select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                     $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::boolean[], $13::text[],
-                     $14::boolean[])
+select new.uuid, least(old.first_ms, new.first_ms), greatest(old.last_ms, new.last_ms),
+       coalesce(old.reports, 0) + new.reports, coalesce(old.reported_ms, 0) + new.reported_ms,
+       coalesce(old.throttled_ms, 0) + new.throttled_ms, greatest(old.temperature_c_max, new.temperature_c_max),
+       greatest(old.ecc_corrected, new.ecc_corrected), greatest(old.ecc_uncorrected, new.ecc_uncorrected),
+       greatest(old.remapped_correctable, new.remapped_correctable),
+       greatest(old.remapped_uncorrectable, new.remapped_uncorrectable),
+       coalesce(old.remap_failed, false) or new.remap_failed,
+       case when new.xids = '' or new.xids = old.xids then coalesce(old.xids, '') else (
+           select string_agg(xid::text, ',' order by xid) from (
+               select xid from (
+                   select distinct each::bigint
+                   from unnest(string_to_array(concat_ws(',', nullif(old.xids, ''), new.xids), ',')) as each
+               ) as seen (xid)
+               order by xid <> all($19::bigint[]), xid <> all($20::bigint[]), xid limit $21) as worst)
+       end,
+       coalesce(old.counters_went_back, false) or new.went_back
+           or coalesce(new.low_corrected < old.ecc_corrected, false)
+           or coalesce(new.low_uncorrected < old.ecc_uncorrected, false)
+           or coalesce(new.low_correctable < old.remapped_correctable, false)
+           or coalesce(new.low_uncorrectable < old.remapped_uncorrectable, false)
+from new left join gpu_history old using (uuid)
 on conflict (uuid) do update
-set last_ms = excluded.last_ms, reports = excluded.reports, reported_ms = excluded.reported_ms,
-    throttled_ms = excluded.throttled_ms, temperature_c_max = excluded.temperature_c_max,
-    ecc_corrected = excluded.ecc_corrected, ecc_uncorrected = excluded.ecc_uncorrected,
-    remapped_correctable = excluded.remapped_correctable, remapped_uncorrectable = excluded.remapped_uncorrectable,
-    remap_failed = excluded.remap_failed, xids = excluded.xids, counters_went_back = excluded.counters_went_back;
+set first_ms = excluded.first_ms, last_ms = excluded.last_ms, reports = excluded.reports,
+    reported_ms = excluded.reported_ms, throttled_ms = excluded.throttled_ms,
+    temperature_c_max = excluded.temperature_c_max, ecc_corrected = excluded.ecc_corrected,
+    ecc_uncorrected = excluded.ecc_uncorrected, remapped_correctable = excluded.remapped_correctable,
+    remapped_uncorrectable = excluded.remapped_uncorrectable, remap_failed = excluded.remap_failed,
+    xids = excluded.xids, counters_went_back = excluded.counters_went_back;
 
 -- name: gpus_for_passport
 select g.uuid, g.serial, g.inventory, exists (

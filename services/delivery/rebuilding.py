@@ -38,6 +38,7 @@ from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
 from services.delivery import handlers
 from services.delivery.domain import read_token
 from services.delivery.effects import Effects
+from services.delivery.histories import Histories
 from services.delivery.moving import free_retired, restore_gpus
 from services.delivery.reports import LOST_NONCE, Chain, first_chain
 from services.delivery.settings import Settings
@@ -48,7 +49,7 @@ RECORDS_PER_TURN = 1_000
 FETCH_BYTES_MAX = 4_194_304
 
 
-async def rebuild(effects: Effects, settings: Settings, group: str) -> None:
+async def rebuild(effects: Effects, settings: Settings, histories: Histories, group: str) -> None:
     """Takes again what the topics have and the tables do not, waiting for Kafka as long as it is away.
 
     `group` is the consumer group of `meter.reports`: what it has not taken yet comes to the consumer itself.
@@ -62,7 +63,7 @@ async def rebuild(effects: Effects, settings: Settings, group: str) -> None:
         )
         try:
             await consumer.start()
-            await _rebuild_records(effects, settings, consumer)
+            await _rebuild_records(effects, settings, histories, consumer)
             await _rebuild_events(effects, consumer)
             return
         except (KafkaError, OSError) as error:
@@ -75,7 +76,9 @@ async def rebuild(effects: Effects, settings: Settings, group: str) -> None:
 # -- meter.reports ---------------------------------------------------------------------------------------------------
 
 
-async def _rebuild_records(effects: Effects, settings: Settings, consumer: AIOKafkaConsumer) -> None:
+async def _rebuild_records(
+    effects: Effects, settings: Settings, histories: Histories, consumer: AIOKafkaConsumer
+) -> None:
     marks = dict(await Store(effects.pool).rows("report_marks"))
     for number in range(METER_REPORTS.partitions):
         partition = TopicPartition(METER_REPORTS.name, number)
@@ -87,7 +90,7 @@ async def _rebuild_records(effects: Effects, settings: Settings, consumer: AIOKa
         log = structlog.get_logger()
         log.warning("reports are taken again from the topic", partition=number, offset=mark, until=taken)
         async for values, end in _batches(consumer, partition, mark, taken):
-            await _take_again(effects, settings, values, {number: end})
+            await _take_again(effects, settings, histories, values, {number: end})
 
 
 async def _batches(
@@ -105,7 +108,9 @@ async def _batches(
         yield [record.value for record in records], start
 
 
-async def _take_again(effects: Effects, settings: Settings, values: list[bytes], ends: Mapping[int, int]) -> None:
+async def _take_again(
+    effects: Effects, settings: Settings, histories: Histories, values: list[bytes], ends: Mapping[int, int]
+) -> None:
     records = [record for value in values if (record := _record_of(value)) is not None]
     async with effects.transaction() as store:
         for record in records:
@@ -113,7 +118,7 @@ async def _take_again(effects: Effects, settings: Settings, values: list[bytes],
         if records:
             # The venue was there when it took the last of them: what lies behind is its outage.
             await store.run("mark_alive", max(record.received_ms for record in records))
-    await handlers.take_records(effects, settings, records, ends)
+    await handlers.take_records(effects, settings, histories, records, ends)
 
 
 def _record_of(value: bytes) -> MeterRecord | None:

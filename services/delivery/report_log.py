@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
@@ -10,6 +11,7 @@ from schemas.topics import METER_REPORTS
 from services.kit.producer import start_producer
 from services.kit.settings import Settings
 
+NODES_KNOWN = 65_536
 BATCH_BYTES_MAX = 1_000_000  # below what a broker takes at once by default
 
 
@@ -17,7 +19,8 @@ class ReportLog:
     """A producer that takes many records at once; one by one they would cost more than checking their signatures."""
 
     def __init__(self, producer: AIOKafkaProducer, partitions: Sequence[int]):
-        self._producer, self._partitions, self._choose = producer, partitions, DefaultPartitioner()
+        self._producer = producer
+        self._partition_of = lru_cache(NODES_KNOWN)(partial(_choose, partitions))
 
     @classmethod
     async def open(cls, settings: Settings) -> "ReportLog":
@@ -38,7 +41,7 @@ class ReportLog:
         sent, builders = [], {}
         for node_id, value in records:
             key = node_id.encode()
-            partition = self._choose(key, self._partitions, ())
+            partition = self._partition_of(key)
             if partition not in builders:
                 builders[partition] = self._producer.create_batch()
             if builders[partition].append(timestamp=None, key=key, value=value) is None:
@@ -49,3 +52,7 @@ class ReportLog:
 
     async def _send(self, builder, partition: int) -> asyncio.Future:
         return await self._producer.send_batch(builder, METER_REPORTS.name, partition=partition)
+
+
+def _choose(partitions: Sequence[int], key: bytes) -> int:
+    return DefaultPartitioner()(key, partitions, ())

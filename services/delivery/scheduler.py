@@ -1,6 +1,7 @@
 """What time brings: heartbeats for the engine, challenges given out or up, leases over or silent, settlements due."""
 
 import asyncio
+import time
 from itertools import groupby
 
 import structlog
@@ -22,6 +23,8 @@ from services.kit.readiness import Readiness
 from services.kit.store import AWAY
 
 BEATS_PER_LIFE = 3
+LOOK_PAUSES = 50  # a look at all nodes is followed by so many times its duration without one,
+LOOK_PAUSE_S_MAX = 5.0  # and by no more than this
 
 
 class Scheduler:
@@ -29,7 +32,7 @@ class Scheduler:
 
     def __init__(self, settings: Settings, effects: Effects, watch: OutageWatch, readiness: Readiness):
         self._settings, self._effects, self._watch, self._readiness = settings, effects, watch, readiness
-        self._beaten_ms = 0
+        self._beaten_ms, self._look_s = 0, 0.0
 
     async def run(self) -> None:
         """Runs for ever; sits out a database that is away."""
@@ -104,9 +107,17 @@ class Scheduler:
                 await fail_lease(store, lease_of(row), "silent", time_ms)
 
     async def _challenge_nodes(self, store: Store, time_ms: int) -> None:
-        """A node with fit GPUs that the engine does not know yet proves them all before it may sell them."""
+        """A node with fit GPUs that the engine does not know yet proves them all before it may sell them.
+
+        Finding such a node means looking at all, so that a large venue looks less often than a small one.
+        """
+        began_s = time.monotonic()
+        if began_s < self._look_s:
+            return
         heard_ms = time_ms - self._settings.liveness_ms_max
-        for row in await store.rows("nodes_to_challenge", heard_ms, time_ms - self._settings.challenge_retry_ms):
+        rows = await store.rows("nodes_to_challenge", heard_ms, time_ms - self._settings.challenge_retry_ms)
+        self._look_s = began_s + min(LOOK_PAUSES * (time.monotonic() - began_s), LOOK_PAUSE_S_MAX)
+        for row in rows:
             node = node_of(row)
             fit = sellable_gpus(node.grade, await store.fitness(node.node_id))
             if fit and fit != node.registered_gpus:
@@ -116,10 +127,9 @@ class Scheduler:
     async def _beat(self, store: Store, is_time: bool) -> None:
         """Tells the engine which nodes reported since their last beat; between beats only of those just come up."""
         rows = await store.rows("nodes_to_beat", is_time)
-        timed = []
-        for row in rows:
-            timed.append((self._settings.liveness_ms(self._settings.limits(row["period_ms"])), row))
-            await store.run("note_beat", row["node_id"], row["last_live_ms"])
+        if rows:
+            await store.run("note_beats", [row["node_id"] for row in rows], [row["last_live_ms"] for row in rows])
+        timed = [(self._settings.liveness_ms(self._settings.limits(row["period_ms"])), row) for row in rows]
         commands = []
         for liveness_ms, group in groupby(sorted(timed, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
             alive = [row for _, row in group]

@@ -1,5 +1,6 @@
 """What can be set about delivery."""
 
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -34,7 +35,9 @@ class Settings(KitSettings):
     report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX
     reports_per_period: int = REPORTS_PER_PERIOD
     reports_per_batch_max: int = 256
-    report_linger_s: Annotated[float, Field(ge=0, le=1)] = 0.02
+    history_interval_s: Annotated[float, Field(gt=0)] = 300.0
+    report_linger_s: Annotated[float, Field(ge=0, le=1)] = 0.05
+    meter_linger_s: Annotated[float, Field(ge=0, le=1)] = 0.1
     liveness_ms_max: int = 30_000
     liveness_ms_min: int = 15_000
     challenge_n: int = 512
@@ -69,11 +72,7 @@ class Settings(KitSettings):
 
     def limits(self, period_ms: int | None) -> ReportLimits:
         """Returns how reports are judged for nodes whose shortest product period is this (None: no product yet)."""
-        longest_ms = self.report_interval_ms_max
-        interval_ms = longest_ms
-        if period_ms is not None:
-            interval_ms = report_interval_ms(period_ms, longest_ms, self.reports_per_period)
-        return ReportLimits(interval_ms, nonce_ms_max=3 * longest_ms)
+        return _limits(period_ms, self.report_interval_ms_max, self.reports_per_period)
 
     def dispute_decide_ms(self, period_ms: int) -> int:
         """Returns how long an arbiter has before a dispute is decided on what is on record: a day of hours."""
@@ -114,3 +113,9 @@ class Settings(KitSettings):
         return ChallengeRules(
             self.challenge_n, self.challenge_rounds, self.challenge_open_rounds, self.challenge_open_rows
         )
+
+
+@lru_cache
+def _limits(period_ms: int | None, longest_ms: int, reports_per_period: int) -> ReportLimits:
+    interval_ms = longest_ms if period_ms is None else report_interval_ms(period_ms, longest_ms, reports_per_period)
+    return ReportLimits(interval_ms, nonce_ms_max=3 * longest_ms)

@@ -1,7 +1,7 @@
 """Delivery in PostgreSQL: named statements, the rows that rules need as their own types, and what leaves in order."""
 
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, fields
 from operator import attrgetter
@@ -11,14 +11,14 @@ import asyncpg
 
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader, GpuPassport
-from schemas.gpu_health import GpuHealth
-from schemas.nodes import GpuInventory
+from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS, GpuHealth
+from schemas.nodes import GpuInventory, NodeReported
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode
 from services.delivery.leases import Lease, SoldPosition
 from services.delivery.passports import COLUMNS as HISTORY_COLUMNS
-from services.delivery.passports import GpuHistory, Readings, xids_of
+from services.delivery.passports import XIDS_MAX, GpuHistory, xids_of
 from services.delivery.report_records import VerifiedReport, pack_record, unpack_record
 from services.delivery.reports import Chain
 from services.delivery.settings import Settings
@@ -50,6 +50,9 @@ class Node:
     registered_gpus: tuple[str, ...]
     last_live_ms: int | None
     period_ms: int | None
+
+
+REGISTERED_COLUMN = [field.name for field in fields(Node)].index("registered_gpus")
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,14 @@ class Placed:
 
 @dataclass
 class NodeForRecords:
-    """A node, how far the meter has its chain, and its GPUs' health; taking its records moves it on."""
+    """A node, and what taking its records moves on: how far the meter has its chain, its GPUs' health, the rest."""
 
     node: Node
     metered_seq: int
     metered_hash: str
     health: dict[str, GpuHealth]
+    boot_id: str
+    last_live_ms: int | None
 
 
 async def open_pool(settings: Settings) -> kit.Pool:
@@ -118,7 +123,7 @@ class Store:
 
     def __init__(self, connection: asyncpg.Connection | asyncpg.Pool):
         self.connection = connection
-        self.readings = Readings()
+        self.after_commit: list[Callable[[], None]] = []
 
     async def run(self, query: str, *args: object) -> None:
         """Runs a statement."""
@@ -163,14 +168,18 @@ class Store:
         """Returns what the reports of GPUs have shown so far, by UUID."""
         return {row["uuid"]: GpuHistory(**row) for row in await self.rows("histories", uuids)}
 
-    async def save_readings(self) -> None:
-        """Folds the readings of this transaction into the GPUs' histories."""
-        if uuids := self.readings.uuids():
-            await self.run("put_histories", *self.readings.fold(await self.histories(uuids)))
+    async def fold_histories(self, rows: Sequence[tuple[object, ...]]) -> None:
+        """Folds tallies, as `GpuTally.row` gives them, into the histories of their GPUs."""
+        columns = map(list, zip(*rows, strict=True))
+        await self.run("fold_histories", *columns, list(FATAL_XIDS), list(DEGRADING_XIDS), XIDS_MAX)
+
+    async def records_behind(self, node_id: str, seq: int, last_seq: int, records_max: int) -> list[NodeReported]:
+        """Returns the node's next reports behind a number, up to another."""
+        rows = await self.rows("records_behind", node_id, seq, last_seq, records_max)
+        return [NodeReported.model_validate_json(unpack_record(row["record"])) for row in rows]
 
     async def passports(self, node_id: str, uuids: list[str]) -> tuple[GpuPassport, ...]:
-        """Returns the passports of those of the GPUs that are the node's own."""
-        await self.save_readings()
+        """Returns the passports of those of the GPUs that are the node's own, as their histories are written."""
         histories = await self.histories(uuids)
         rows = await self.rows("gpus_for_passport", node_id, uuids)
         return tuple(_passport(row, histories.get(row["uuid"])) for row in rows)
@@ -256,22 +265,21 @@ class Store:
 
     async def nodes_for_records(self, node_ids: Sequence[str]) -> dict[str, NodeForRecords]:
         """Returns all that taking reports' records needs of their nodes; the caller has locked the nodes."""
-        rows = await self.rows("nodes_for_records", node_ids)
-        health: dict[str, dict[str, GpuHealth]] = {row["node_id"]: {} for row in rows}
-        for node_id, uuid, *facts in await self.rows("health_of_nodes", node_ids):
-            health[node_id][uuid] = GpuHealth(*facts)
-        return {
-            row["node_id"]: NodeForRecords(
-                node_of(row), row["metered_seq"], row["metered_hash"], health[row["node_id"]]
-            )
-            for row in rows
-        }
+        health: dict[str, dict[str, GpuHealth]] = {}
+        for node_id, uuids, *facts in await self.rows("health_of_nodes", node_ids):
+            health.setdefault(node_id, {}).update(dict.fromkeys(uuids, GpuHealth(*facts)))
+        found = {}
+        for *facts, seq, digest in await self.rows("nodes_for_records", node_ids):
+            facts[REGISTERED_COLUMN] = tuple(facts[REGISTERED_COLUMN])
+            node = Node(*facts)
+            gpus = health.get(node.node_id, {})
+            found[node.node_id] = NodeForRecords(node, seq, digest, gpus, node.boot_id, node.last_live_ms)
+        return found
 
     async def save_metered(self, nodes: Iterable[NodeForRecords]) -> None:
         """Writes how far the meter has nodes' chains, and when they were heard live."""
         rows = [
-            (each.node.node_id, each.metered_seq, each.metered_hash, each.node.boot_id, each.node.last_live_ms)
-            for each in nodes
+            (each.node.node_id, each.metered_seq, each.metered_hash, each.boot_id, each.last_live_ms) for each in nodes
         ]
         await self.run("save_metered", *map(list, zip(*rows, strict=True)))
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
+from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -22,7 +23,7 @@ RECONNECT_DELAY_S = 0.5
 
 def make_broker(settings: Settings) -> KafkaBroker:
     """Returns the broker of a service; topics are made by infra, never by a client."""
-    return KafkaBroker(settings.kafka, enable_idempotence=True, acks="all", logger=None)
+    return KafkaBroker(settings.kafka, enable_idempotence=True, acks="all", logger=None, apply_types=False)
 
 
 def subscribe_batches(
@@ -57,9 +58,9 @@ def subscribe_batches(
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
         decoder=_leave_undecoded,
     )
-    async def consume(message: KafkaMessage) -> None:
+    async def consume(records: tuple[ConsumerRecord, ...]) -> None:
         valid = []
-        for record in message.raw_message:
+        for record in records:
             try:
                 valid.append(read(record.value))
             except ValidationError as error:
@@ -67,12 +68,12 @@ def subscribe_batches(
                     raise
                 await _bury(broker, topic, record, str(error))
         if valid:
-            ends = {record.partition: record.offset + 1 for record in message.raw_message}
+            ends = {record.partition: record.offset + 1 for record in records}
             await (handle(valid, ends) if with_ends else handle(valid))
 
 
-async def _leave_undecoded(message: KafkaMessage) -> tuple:
-    """Returns the records as they came: FastStream's own decoder would wrap and parse each of them for nothing."""
+async def _leave_undecoded(message: KafkaMessage) -> tuple[ConsumerRecord, ...]:
+    """Hands on the records as they came: FastStream's own decoder would wrap and parse each of them for nothing."""
     return message.raw_message
 
 
