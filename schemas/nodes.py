@@ -599,15 +599,76 @@ class RenterReported(Model):
     report: Report
 
 
+class RenterJoined(Model):
+    """The buyer of a lease registered the key of his own meter."""
+
+    type: Literal["renter_joined"] = "renter_joined"
+    node_id: NodeId
+    lease_id: Identifier
+    received_ms: Count
+    public_key: PublicKey
+
+
+class DoorTried(Model):
+    """The venue tried the door of a running lease; `reason` says why it was shut."""
+
+    type: Literal["door_tried"] = "door_tried"
+    node_id: NodeId
+    lease_id: Identifier
+    received_ms: Count
+    reachable: bool
+    reason: Text
+
+
+class NodeReleased(Model):
+    """A retired node's GPUs may be enrolled by this account."""
+
+    type: Literal["node_released"] = "node_released"
+    node_id: NodeId
+    received_ms: Count
+    release_to: AccountId
+
+
+class DisputeRecorded(Model):
+    """A dispute as it stands now, with its evidence and what an arbiter found (the JSON of `ArbiterInputs`).
+
+    What everyone may know of it is `dispute_changed` on `delivery.events`.
+    """
+
+    type: Literal["dispute_recorded"] = "dispute_recorded"
+    node_id: NodeId
+    received_ms: Count
+    dispute_id: Identifier
+    position_id: PositionId
+    side: Literal["buyer", "operator", "venue"]
+    account: AccountId
+    idempotency_key: Text
+    reason: Identifier
+    evidence: str
+    state: Literal["OPEN", "DECIDED", "WITHDRAWN"]
+    opened_ms: Count
+    deadline_ms: Count
+    revision: Count
+    decided_by: Identifier | None
+    decided_ms: Count | None
+    decision_reason: str
+    inputs: str | None
+    outcome: str
+
+
 MeterRecord = Annotated[
     NodeEnrolled
     | GpusChanged
     | NodeReported
     | ChainMoved
     | RenterReported
+    | RenterJoined
     | ChallengeJudged
     | LeaseAnswered
-    | NodeInspected,
+    | NodeInspected
+    | DoorTried
+    | NodeReleased
+    | DisputeRecorded,
     Field(discriminator="type"),
 ]
 METER_RECORD: TypeAdapter[MeterRecord] = TypeAdapter(MeterRecord)

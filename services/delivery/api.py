@@ -29,6 +29,7 @@ from services.delivery.settings import Settings
 from services.delivery.store import Store, node_of, unpack
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
+from services.kit.idempotency import IdempotencyKey, attempt, once
 from services.kit.keys import load_private_key, public_hex
 from services.kit.store import Pool
 
@@ -151,10 +152,17 @@ def add_retirement_route(app: FastAPI, effects: Effects, moving: Moving, authent
     operator = Annotated[Caller, Depends(authenticator.require("operate"))]
 
     @app.post("/v1/nodes/{node_id}/retire", response_model=NodeFacts)
-    async def retire(node_id: str, form: NodeRetirement, caller: operator) -> Response:
-        await moving.retire(node_id, caller.account, form.release_to or caller.account)
-        store = Store(effects.pool)
-        return _json(await _node_view(store, await store.row("find_node", node_id)))
+    async def retire(
+        node_id: str, form: NodeRetirement, caller: operator, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        asked = attempt(caller.account, idempotency_key, f"retire {node_id}", form.canonical())
+        async with effects.transaction() as store:
+
+            async def work() -> str:
+                await moving.retire(store, node_id, caller.account, form.release_to or caller.account)
+                return (await _node_view(store, await store.row("find_node", node_id))).model_dump_json()
+
+            return await once(store.connection, asked, work)
 
 
 def add_admin_routes(app: FastAPI, effects: Effects, authenticator: Authenticator) -> None:

@@ -13,6 +13,7 @@ from schemas.events import (
     AnyEvent,
     CommandRejected,
     ContractStateChanged,
+    DifferenceHeld,
     DisputeOpened,
     EscrowOpened,
     EscrowReleased,
@@ -34,6 +35,7 @@ from services.delivery.metrics import METERED_GPU_S
 from services.delivery.nodes import take_down, withdraw_gpus
 from services.delivery.receipts import receipt_of
 from services.delivery.settings import Settings
+from services.delivery.settling import standing_receipt
 from services.delivery.store import Store, lease_of
 from services.kit import store as kit
 from services.kit.events import EventBatch
@@ -113,6 +115,15 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
     await store.tell(ReceiptIssued, event.node, event.ts_ms, position_id=event.position_id, **told)
 
 
+async def on_difference_held(store: Store, settings: Settings, event: DifferenceHeld) -> None:
+    """The receipt of a database that was lost knows no more what two meters differed about: the engine does."""
+    receipt = await standing_receipt(store, event.position_id)
+    disputed = {"disputed_gpu_s": event.disputed_gpu_s, "disputed_used_gpu_s": event.disputed_used_gpu_s}
+    if receipt.revision == event.revision and receipt.terms is not None:
+        known = receipt.model_copy(update={"terms": receipt.terms.model_copy(update=disputed)})
+        await store.run("rewrite_receipt", event.position_id, event.revision, known.canonical())
+
+
 async def on_final(store: Store, settings: Settings, event: PositionFinalized) -> None:
     """Nothing changes any more."""
     await store.run("note_final", event.position_id)
@@ -172,6 +183,7 @@ HANDLERS: dict[type, Callable[[Store, Settings, AnyEvent], Awaitable[None]]] = {
     Trade: on_trade,
     ContractStateChanged: on_contract,
     PositionSettled: on_settled,
+    DifferenceHeld: on_difference_held,
     PositionFinalized: on_final,
     PositionEnded: on_position_ended,
     DisputeOpened: on_dispute_opened,

@@ -10,14 +10,17 @@ import random
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import structlog
 
+from schemas.delivery import Witness
+from schemas.nodes import DoorTried
 from services.delivery.effects import now_ms
 from services.delivery.leases import address_of
 from services.delivery.settings import Settings
-from services.delivery.spans import Span
-from services.delivery.store import Store
+from services.delivery.spans import Span, union
+from services.delivery.store import Store, transaction
 from services.kit.store import AWAY, Pool
 
 DOORS_AT_ONCE = 16
@@ -106,12 +109,26 @@ def unreachable_spans(probes: Sequence[Probe], end_ms: int, grace_ms: int) -> li
     return spans
 
 
-async def unreachable_in(store: Store, lease_id: str | None, end_ms: int, grace_ms: int) -> list[Span]:
-    """Returns the times in which the door of a lease was shut, as far as the venue tried it."""
-    if lease_id is None:
-        return []
-    rows = await store.rows("door_probes", lease_id)
-    return unreachable_spans([Probe(row["at_ms"], row["reachable"]) for row in rows], end_ms, grace_ms)
+def open_spans(probes: Sequence[Probe], apart_ms: int) -> list[Span]:
+    """Returns the times at both ends of which the door was found open, by tries that follow each other closely."""
+    pairs = pairwise(sorted(probes, key=lambda each: each.at_ms))
+    return union(
+        (before.at_ms, after.at_ms)
+        for before, after in pairs
+        if before.reachable and after.reachable and after.at_ms - before.at_ms <= apart_ms
+    )
+
+
+async def probes_of(store: Store, lease_id: str | None) -> list[Probe]:
+    """Returns all tries at a lease's door; none where there is no lease."""
+    rows = [] if lease_id is None else await store.rows("door_probes", lease_id)
+    return [Probe(row["at_ms"], row["reachable"]) for row in rows]
+
+
+def door_witnesses(probes: Sequence[Probe], apart_ms: int) -> tuple[Witness, ...]:
+    """Returns when the venue's own tries say that nobody was shut out."""
+    spans = open_spans(probes, apart_ms)
+    return tuple(Witness(start_ms=start_ms, end_ms=end_ms, kind="door") for start_ms, end_ms in spans)
 
 
 class DoorWatch:
@@ -163,6 +180,13 @@ class DoorWatch:
         if len(nodes) > 1 and not any(probe.reachable for _, probe in tried):
             structlog.get_logger().warning("no door answers: taken to be a fault of the venue", doors=len(tried))
             return
-        for row, probe in tried:
-            fields = (row["lease_id"], probe.at_ms, probe.reachable, probe.reason.replace("\0", ""))
-            await Store(self._pool).run("insert_door_probe", *fields)
+        async with transaction(self._pool) as store:
+            for row, probe in tried:
+                await _keep_probe(store, row["node_id"], row["lease_id"], probe)
+
+
+async def _keep_probe(store: Store, node_id: str, lease_id: str, probe: Probe) -> None:
+    reason = probe.reason.replace("\0", "")
+    if await store.value("insert_door_probe", lease_id, probe.at_ms, probe.reachable, reason) is not None:
+        facts = {"node_id": node_id, "lease_id": lease_id, "received_ms": probe.at_ms}
+        await store.record(node_id, DoorTried(**facts, reachable=probe.reachable, reason=reason))

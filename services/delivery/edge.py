@@ -121,7 +121,7 @@ class Edge:
             *(request.nvml_simulated, request.boot_id, received_ms),
         )
         for gpu in request.gpus:
-            await put_gpu(store, node_id, gpu, request.boot_id)
+            await put_gpu(store, node_id, gpu, request.boot_id, received_ms)
         await store.insert_chain(node_id, first_chain(request.boot_id, secrets.token_hex(32), received_ms))
         deadline_ms = received_ms + self._settings.challenge_deadline_ms
         await issue_challenge(

@@ -10,7 +10,7 @@ from schemas.ids import product_of
 from schemas.venue import NominateGpus, Nomination
 from services.delivery.domain import UnknownNode
 from services.delivery.edge import issue_challenge
-from services.delivery.leases import Lease, SoldPosition, block_end_ms, continues, lease_id_of, nominate
+from services.delivery.leases import RESTORED, Lease, SoldPosition, block_end_ms, continues, lease_id_of, nominate
 from services.delivery.nodes import BARRED
 from services.delivery.settings import Settings
 from services.delivery.store import Store, lease_of, position_of
@@ -109,10 +109,13 @@ async def _take_answers(store: Store, position: SoldPosition, lease_id: str, now
         return is_over
     start, stop = answers["start"], answers.get("stop")
     opened_ms = start["received_ms"] if start["ok"] else None
-    state = "failed" if not start["ok"] else "ended" if is_over or stop else "started"
-    reason = "" if start["ok"] else "start_hook_failed"
     stopped_ms = stop["received_ms"] if stop else None
-    await store.run("take_answers", lease_id, state, opened_ms, stopped_ms, start["endpoint"], reason)
+    # Whoever was in until the hour's end may have been in for the block's next ones too, whose gates come again.
+    was_cut_short = stopped_ms is not None and stopped_ms < position.end_ms
+    state = "failed" if not start["ok"] else "ended" if was_cut_short else "started"
+    reason = "start_hook_failed" if not start["ok"] else RESTORED if is_over else ""
+    door = (start["endpoint"], reason, start["host_key"])
+    await store.run("take_answers", lease_id, state, opened_ms, stopped_ms, *door)
     await store.run("offer_at", lease_id, min(position.start_ms, start["received_ms"]))
     return True
 

@@ -7,11 +7,15 @@ from schemas.delivery import ChallengeFailed, ChallengePassed, HardwareInspected
 from schemas.nodes import (
     ChainMoved,
     ChallengeJudged,
+    DisputeRecorded,
+    DoorTried,
     GpusChanged,
     LeaseAnswered,
     MeterRecord,
     NodeEnrolled,
     NodeInspected,
+    NodeReleased,
+    RenterJoined,
     RenterReported,
     message_hash,
 )
@@ -78,8 +82,8 @@ async def take_gpu_change(store: Store, settings: Settings, record: GpusChanged)
     check_signature(record.request, (await store.node(record.node_id)).public_key)
 
 
-async def take_renter_report(store: Store, settings: Settings, record: RenterReported) -> None:
-    """The edge has stored it with its chain; it is on the topic for whoever audits the meter."""
+async def take_written(store: Store, settings: Settings, record: MeterRecord) -> None:
+    """Whoever put it on the topic has stored it too; it is there for audits, and for a database that was lost."""
 
 
 async def take_move(store: Store, settings: Settings, record: ChainMoved) -> None:
@@ -171,7 +175,7 @@ async def take_inspection(store: Store, settings: Settings, record: NodeInspecte
 
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {
     NodeEnrolled: take_enrolment,
-    RenterReported: take_renter_report,
+    **dict.fromkeys((RenterReported, RenterJoined, DoorTried, NodeReleased, DisputeRecorded), take_written),
     ChainMoved: take_move,
     GpusChanged: take_gpu_change,
     ChallengeJudged: take_verdict,

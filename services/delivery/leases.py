@@ -10,6 +10,8 @@ from schemas.nodes import LeaseStart, LeaseStop
 MIN_REPORT_MS = 250
 SSH_PORT = 22
 HANDOVER_MS = 20
+# Why a lease stands as started in a database that was lost although its time is over: its end was told before.
+RESTORED = "restored"
 
 
 @dataclass(frozen=True)

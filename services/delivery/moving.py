@@ -7,7 +7,7 @@ quarantined or banned does not move, sold hours are served first, health goes wi
 from collections.abc import Iterable
 
 from schemas.ids import lot_of
-from schemas.nodes import GpuChange, GpuChangeReply, GpuInventory, GpusChanged
+from schemas.nodes import GpuChange, GpuChangeReply, GpuInventory, GpusChanged, NodeReleased
 from schemas.venue import RegisterNode
 from services.delivery.domain import (
     NO_SERIAL,
@@ -32,13 +32,12 @@ class Moving:
     def __init__(self, settings: Settings, effects: Effects, publisher: PromptPublisher):
         self._settings, self._effects, self._publisher = settings, effects, publisher
 
-    async def retire(self, node_id: str, account: str, release_to: str) -> None:
+    async def retire(self, store: Store, node_id: str, account: str, release_to: str) -> None:
         """Ends a node for good and frees its GPUs for an account, mostly its own. A repeat changes nothing."""
-        async with self._effects.transaction() as store:
-            node = await store.node(node_id, lock=True)
-            if node.account != account:
-                raise NotThisNode(f"{node_id} is not a node of {account}")
-            await retire_node(store, node, release_to, now_ms())
+        node = await store.node(node_id, lock=True)
+        if node.account != account:
+            raise NotThisNode(f"{node_id} is not a node of {account}")
+        await retire_node(store, node, release_to, now_ms())
 
     async def change_gpus(self, node_id: str, change: GpuChange) -> GpuChangeReply:
         """Takes the node's GPUs as they are now; new ones are proven before they are sold. A repeat changes nothing."""
@@ -61,7 +60,7 @@ class Moving:
                 await claim_gpus(store, node.account, [gpu for gpu in change.gpus if gpu.uuid in added])
                 for gpu in change.gpus:
                     if gpu.uuid in added:
-                        await put_gpu(store, node_id, gpu, change.boot_id)
+                        await put_gpu(store, node_id, gpu, change.boot_id, received_ms)
                 await self._tell_engine(store, node, set(removed), received_ms)
                 await store.record(node_id, GpusChanged(node_id=node_id, received_ms=received_ms, request=change))
         await self._publisher.published()
@@ -102,7 +101,14 @@ async def retire_node(store: Store, node: Node, release_to: str, time_ms: int) -
         await take_down(store, node, RETIRED, "retired_by_account", time_ms)
         await unregister(store, node)
         await store.run("void_challenges", node.node_id)
-    await store.run("free_gpus", [gpu.uuid for gpu in await store.gpus(node.node_id)], release_to)
+    record = NodeReleased(node_id=node.node_id, received_ms=time_ms, release_to=release_to)
+    await release_gpus(store, record)
+    await store.record(node.node_id, record)
+
+
+async def release_gpus(store: Store, record: NodeReleased) -> None:
+    """Frees a retired node's GPUs for an account."""
+    await store.run("free_gpus", [gpu.uuid for gpu in await store.gpus(record.node_id)], record.release_to)
 
 
 async def restore_gpus(store: Store, record: GpusChanged) -> None:
@@ -115,14 +121,7 @@ async def restore_gpus(store: Store, record: GpusChanged) -> None:
     await store.run("free_gpus", sorted(own - wanted), row["account"])
     for gpu in record.request.gpus:
         if gpu.uuid not in own:
-            await put_gpu(store, record.node_id, gpu, record.request.boot_id)
-
-
-async def free_retired(store: Store, node_id: str) -> None:
-    """Frees a retired node's GPUs again; for whom else they were meant is not on the record, so for its own account."""
-    row = await store.row("find_node", node_id)
-    if row is not None:
-        await store.run("free_gpus", [gpu.uuid for gpu in await store.gpus(node_id)], row["account"])
+            await put_gpu(store, record.node_id, gpu, record.request.boot_id, record.received_ms)
 
 
 async def unregister(store: Store, node: Node) -> None:
@@ -146,9 +145,9 @@ async def claim_gpus(store: Store, account: str, gpus: Iterable[GpuInventory]) -
     await store.run("drop_renamed", uuids, serials)
 
 
-async def put_gpu(store: Store, node_id: str, gpu: GpuInventory, boot_id: str) -> None:
-    """Writes a GPU of a node; its health goes with it."""
-    await store.run("put_gpu", gpu.uuid, node_id, gpu.serial, gpu.canonical().decode(), boot_id)
+async def put_gpu(store: Store, node_id: str, gpu: GpuInventory, boot_id: str, since_ms: int) -> None:
+    """Writes a GPU of a node, unless another has it since later; its health goes with it."""
+    await store.run("put_gpu", gpu.uuid, node_id, gpu.serial, gpu.canonical().decode(), boot_id, since_ms)
 
 
 def names_of(gpus: Iterable[GpuInventory]) -> tuple[list[str], list[str]]:

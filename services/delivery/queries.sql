@@ -15,16 +15,16 @@ insert into report_mark select * from unnest($1::integer[], $2::bigint[])
 on conflict (kafka_partition) do update set next_offset = greatest(report_mark.next_offset, excluded.next_offset);
 
 -- name: keep_lease_answer
-insert into lease_answer (lease_id, action, node_id, received_ms, ok, endpoint)
-select $1, $2, $3, $4, $5, $6 where not exists (select 1 from lease where lease_id = $1)
+insert into lease_answer (lease_id, action, node_id, received_ms, ok, endpoint, host_key)
+select $1, $2, $3, $4, $5, $6, $7 where not exists (select 1 from lease where lease_id = $1)
 on conflict do nothing;
 
 -- name: lease_answers
-select action, received_ms, ok, endpoint from lease_answer where lease_id = $1 and node_id = $2;
+select action, received_ms, ok, endpoint, host_key from lease_answer where lease_id = $1 and node_id = $2;
 
 -- name: take_answers
 update lease set state = $2, access_ms = $3, released_ms = $4, start_answered_ms = $3, stop_answered_ms = $4,
-                 endpoint = $5, reason = $6
+                 endpoint = $5, reason = $6, host_key = $7
 where lease_id = $1;
 
 -- name: find_node
@@ -81,10 +81,11 @@ order by uuid;
 update challenge set state = 'applied' where node_id = $1 and state in ('issued', 'committed');
 
 -- name: put_gpu
-insert into node_gpu (uuid, node_id, serial, inventory, fault, fault_boot) values ($1, $2, $3, $4, '', $5)
+insert into node_gpu (uuid, node_id, serial, inventory, fault, fault_boot, since_ms) values ($1, $2, $3, $4, '', $5, $6)
 on conflict (uuid) do update
-set node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.inventory, listing_id = null,
-    sold_to = null, fault = case when node_gpu.fault in ('gpu_lost', 'meter_blind') then '' else node_gpu.fault end;
+set since_ms = excluded.since_ms, node_id = excluded.node_id, serial = excluded.serial, inventory = excluded.inventory, listing_id = null,
+    sold_to = null, fault = case when node_gpu.fault in ('gpu_lost', 'meter_blind') then '' else node_gpu.fault end
+where node_gpu.since_ms <= excluded.since_ms;
 
 -- name: gpus_of_node
 select uuid, serial, inventory, fault, fault_boot, degraded, ecc_uncorrected, fault_energy_mj, contained, listing_id, sold_to
@@ -474,6 +475,9 @@ select * from settlement where position_id = $1 and revision = $2;
 -- name: insert_receipt
 insert into receipt values ($1, $2, $3, $4, $5) on conflict (position_id, revision) do nothing;
 
+-- name: rewrite_receipt
+update receipt set document = $3 where position_id = $1 and revision = $2;
+
 -- name: find_receipt
 select document, buyer, operator from receipt where position_id = $1 order by revision desc limit 1;
 
@@ -632,7 +636,7 @@ from lease l join position s on s.position_id = l.position_ids[1] join product p
 where l.state = 'started' and l.endpoint like 'ssh://%' and l.ends_ms > $1 order by l.lease_id;
 
 -- name: insert_door_probe
-insert into door_probe values ($1, $2, $3, $4) on conflict do nothing;
+insert into door_probe values ($1, $2, $3, $4) on conflict do nothing returning at_ms;
 
 -- name: door_probes
 select at_ms, reachable from door_probe where lease_id = $1 order by at_ms;
@@ -682,6 +686,17 @@ order by s.opened_ms, s.dispute_id limit $1 for update of s;
 select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
 where s.state = 'OPEN' and s.engine_has and s.ruled and s.deadline_ms <= $1 and p.state = 'settled'
 order by s.deadline_ms, s.dispute_id limit $2 for update of s;
+
+-- A dispute as it stood when it was last told; what the engine has of it comes with the event log.
+-- name: put_dispute
+insert into dispute (dispute_id, position_id, side, account, idempotency_key, reason, evidence, state, opened_ms,
+                     deadline_ms, revision, decided_by, decided_ms, decision_reason, inputs, outcome)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+on conflict (dispute_id) do update
+set state = excluded.state, revision = excluded.revision, decided_by = excluded.decided_by,
+    decided_ms = excluded.decided_ms, decision_reason = excluded.decision_reason, inputs = excluded.inputs,
+    outcome = excluded.outcome
+where dispute.state = 'OPEN';
 
 -- name: note_disputed
 update dispute set engine_has = true where position_id = $1 and state = 'OPEN';

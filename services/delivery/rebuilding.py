@@ -8,7 +8,7 @@ Positions come again with `events.0`, from the cursor of the schema.
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -26,12 +26,17 @@ from schemas.delivery import (
 from schemas.nodes import (
     METER_RECORD,
     ChainMoved,
+    DisputeRecorded,
+    DoorTried,
     GpusChanged,
     LeaseAnswered,
     MeterRecord,
     NodeEnrolled,
     NodeInspected,
+    NodeReleased,
     NodeReported,
+    RenterJoined,
+    RenterReported,
     message_hash,
 )
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
@@ -39,10 +44,12 @@ from services.delivery import handlers
 from services.delivery.domain import read_token
 from services.delivery.effects import Effects
 from services.delivery.histories import Histories
-from services.delivery.moving import free_retired, restore_gpus
+from services.delivery.moving import put_gpu, release_gpus, restore_gpus
+from services.delivery.renter import renter_chain
 from services.delivery.reports import LOST_NONCE, Chain, first_chain
 from services.delivery.settings import Settings
 from services.delivery.store import Store
+from services.delivery.telling import RECORDED
 from services.kit.stopping import stop_client
 
 RECORDS_PER_TURN = 1_000
@@ -52,7 +59,7 @@ FETCH_BYTES_MAX = 4_194_304
 async def rebuild(effects: Effects, settings: Settings, histories: Histories, group: str) -> None:
     """Takes again what the topics have and the tables do not, waiting for Kafka as long as it is away.
 
-    `group` is the consumer group of `meter.reports`: what it has not taken yet comes to the consumer itself.
+    `group` is the consumer group of `meter.reports`.
     """
     while True:
         consumer = AIOKafkaConsumer(
@@ -83,13 +90,13 @@ async def _rebuild_records(
     for number in range(METER_REPORTS.partitions):
         partition = TopicPartition(METER_REPORTS.name, number)
         consumer.assign([partition])
-        taken = await consumer.committed(partition) or 0
-        mark = marks.get(number, 0)
-        if mark >= taken:
-            continue
-        log = structlog.get_logger()
-        log.warning("reports are taken again from the topic", partition=number, offset=mark, until=taken)
-        async for values, end in _batches(consumer, partition, mark, taken):
+        taken, mark = await consumer.committed(partition) or 0, marks.get(number, 0)
+        if mark < taken:
+            log = structlog.get_logger()
+            log.warning("reports are taken again from the topic", partition=number, offset=mark, until=taken)
+        # What the consumer has not taken yet comes to it again, but only here is it known that the rest may be gone.
+        last = (await consumer.end_offsets([partition]))[partition]
+        async for values, end in _batches(consumer, partition, mark, last):
             await _take_again(effects, settings, histories, values, {number: end})
 
 
@@ -139,13 +146,42 @@ async def _restore(store: Store, record: MeterRecord) -> None:
         await _restore_chain(store, record)
     elif isinstance(record, LeaseAnswered):
         row = (record.lease_id, record.action, record.node_id, record.received_ms, record.ok, record.endpoint)
-        await store.run("keep_lease_answer", *row)
+        await store.run("keep_lease_answer", *row, record.host_key)
     elif isinstance(record, NodeInspected):
         report = record.report
         node = await store.row("find_node", record.node_id)
         row = (message_hash(report), node["account"] if node else "", record.received_ms, report.canonical())
         await store.run("insert_inspection", *row)
         await store.run("publish_inspection", row[0])
+    else:
+        await _restore_evidence(store, record)
+
+
+async def _restore_evidence(store: Store, record: MeterRecord) -> None:
+    """Writes again what stands beside nodes and their chains: renters' meters, tries at doors, disputes, releases."""
+    if isinstance(record, RenterJoined):
+        if await store.row("find_renter_meter", record.lease_id) is None:
+            chain = replace(first_chain("", secrets.token_hex(32), record.received_ms), queued_nonce=LOST_NONCE)
+            await store.run("insert_renter_meter", record.lease_id, record.public_key, *astuple(chain))
+    elif isinstance(record, RenterReported):
+        await _restore_renter_report(store, record)
+    elif isinstance(record, DoorTried):
+        row = (record.lease_id, record.received_ms, record.reachable, record.reason)
+        await store.run("insert_door_probe", *row)
+    elif isinstance(record, DisputeRecorded):
+        await store.run("put_dispute", *(getattr(record, name) for name in RECORDED))
+    elif isinstance(record, NodeReleased):
+        await release_gpus(store, record)
+
+
+async def _restore_renter_report(store: Store, record: RenterReported) -> None:
+    meter = await store.row("find_renter_meter", record.lease_id)
+    if meter is None or record.report.seq <= meter["seq"]:
+        return
+    row = (record.report.seq, message_hash(record.report), record.received_ms, record.canonical())
+    await store.run("insert_renter_report", record.lease_id, *row)
+    chain = replace(renter_chain(meter), seq=record.report.seq, received_ms=record.received_ms)
+    await store.run("save_renter_chain", record.lease_id, *astuple(_behind(chain, record)))
 
 
 async def _restore_node(store: Store, record: NodeEnrolled) -> None:
@@ -160,7 +196,7 @@ async def _restore_node(store: Store, record: NodeEnrolled) -> None:
     )
     await store.run("set_node_admitted", node_id)
     for gpu in request.gpus:
-        await store.run("put_gpu", gpu.uuid, node_id, gpu.serial, gpu.canonical().decode(), request.boot_id)
+        await put_gpu(store, node_id, gpu, request.boot_id, record.received_ms)
     chain = first_chain(request.boot_id, secrets.token_hex(32), record.received_ms)
     await store.insert_chain(node_id, replace(chain, queued_nonce=LOST_NONCE))
 
@@ -176,7 +212,7 @@ async def _restore_chain(store: Store, record: NodeReported | ChainMoved) -> Non
     await store.save_chain(record.node_id, moved)
 
 
-def _behind(chain: Chain, record: NodeReported) -> Chain:
+def _behind(chain: Chain, record: NodeReported | RenterReported) -> Chain:
     report = record.report
     offset_min_ms = chain.offset_min_ms if report.boot_id == chain.boot_id else None
     if record.nonce_issued_ms is not None:
@@ -226,8 +262,6 @@ async def _last_seq(consumer: AIOKafkaConsumer, partition: TopicPartition, end: 
 async def _take_event(store: Store, event: DeliveryEvent) -> None:
     if isinstance(event, NodeStateChanged):
         await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))
-        if event.state == "retired":
-            await free_retired(store, event.node)
     elif isinstance(event, VenueOutage):
         await store.run("insert_outage", event.from_ms, event.to_ms, event.cause)
     elif isinstance(event, MaintenanceDeclared):

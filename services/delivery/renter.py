@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Request, Response
 
 from schemas.base import Model
 from schemas.ids import Identifier
-from schemas.nodes import RenterReported, Report, message_hash, signing_bytes
+from schemas.nodes import RenterJoined, RenterReported, Report, message_hash, signing_bytes
 from schemas.renter import MeterKeyForm, PlaceRequest, RenterPlace, renter_agent
 from services.delivery.domain import BadSignature, DeliveryError, NotThisNode
 from services.delivery.edge_api import body_of, read_body
@@ -65,7 +65,7 @@ def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authen
         question = await read_body(request, PlaceRequest)
         async with effects.transaction() as store:
             lease, meter = await known_meter(store, lease_id, question)
-            chain = give_nonce(_chain(meter), secrets.token_hex(32), now_ms())
+            chain = give_nonce(renter_chain(meter), secrets.token_hex(32), now_ms())
             await store.run("save_renter_chain", lease_id, *astuple(chain))
         return _json(place_of(settings, lease, chain, now_ms()))
 
@@ -89,6 +89,8 @@ async def register_key(store: Store, lease: Mapping, public_key: str, now_ms: in
         raise KeyTaken(f"lease {lease['lease_id']} is {lease['state']}")
     chain = first_chain("", secrets.token_hex(32), now_ms)
     await store.run("insert_renter_meter", lease["lease_id"], public_key, *astuple(chain))
+    facts = {"node_id": lease["node_id"], "lease_id": lease["lease_id"], "received_ms": now_ms}
+    await store.record(lease["node_id"], RenterJoined(**facts, public_key=public_key))
     return True
 
 
@@ -108,7 +110,7 @@ async def take_report(store: Store, settings: Settings, lease_id: str, report: R
     """Takes the next report of a renter's chain; a repeat of the last one is answered again. Raises DeliveryError."""
     check_named_once(gpu.uuid for gpu in report.gpus)
     lease, meter = await known_meter(store, lease_id, report)
-    limits, chain, digest = settings.limits(lease["period_ms"]), _chain(meter), message_hash(report)
+    limits, chain, digest = settings.limits(lease["period_ms"]), renter_chain(meter), message_hash(report)
     known = await store.value("renter_hash", lease_id, report.seq)
     verdict = place_report(chain, report, digest, known, limits)
     if verdict == "early":
@@ -128,10 +130,11 @@ async def take_report(store: Store, settings: Settings, lease_id: str, report: R
 
 async def chain_of(store: Store, lease_id: str) -> Chain:
     """Returns where a lease's renter stands."""
-    return _chain(await store.row("find_renter_meter", lease_id))
+    return renter_chain(await store.row("find_renter_meter", lease_id))
 
 
-def _chain(row: Mapping) -> Chain:
+def renter_chain(row: Mapping) -> Chain:
+    """Reads where a chain stands from a row of `renter_meter`."""
     names = Chain.__dataclass_fields__
     return Chain(**({name: row[name] for name in names} | {"recent_nonces": tuple(row["recent_nonces"])}))
 

@@ -15,6 +15,7 @@ from services.delivery.domain import sellable_gpus
 from services.delivery.edge import conclude_challenge, issue_challenge
 from services.delivery.effects import Effects, now_ms
 from services.delivery.handlers import fail_lease
+from services.delivery.leases import RESTORED
 from services.delivery.outages import OutageWatch
 from services.delivery.settings import Settings
 from services.delivery.settling import Moment, correct_changed, settle_due
@@ -70,7 +71,8 @@ class Scheduler:
         async with self._effects.transaction() as store:
             if not is_away:
                 await self._give_up_late(store, time_ms)
-            await self._end_leases(store, time_ms)
+            if not self._readiness.waiting:  # a lease that comes again with the log may go on in its next hour
+                await self._end_leases(store, time_ms)
             if not is_away:
                 await self._fail_silent(store, time_ms)
             await self._challenge_nodes(store, time_ms)
@@ -95,6 +97,8 @@ class Scheduler:
                 await fail_lease(store, lease, "never_started", time_ms)
                 continue
             await store.run("set_lease_state", lease.lease_id, "ended", "")
+            if row["reason"] == RESTORED:
+                continue
             told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": True, "reason": "ended"}
             await store.tell(LeaseEnded, lease.node, time_ms, **told)
         for row in await store.rows("recalled_leases", time_ms):

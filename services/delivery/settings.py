@@ -94,6 +94,10 @@ class Settings(KitSettings):
         """Returns how far two tries at a lease's door lie apart on average: a minute of an hour, a second at least."""
         return max(1_000, min(self.door_interval_ms, self.door_interval_ms * period_ms // HOUR_MS))
 
+    def doors_apart_ms(self, period_ms: int) -> int:
+        """Returns how far two tries that found a door open may lie apart to bear witness of the time between them."""
+        return 2 * self.door_pause_ms(period_ms) + self.door_timeout_ms
+
     def shut_door_ms(self, period_ms: int) -> int:
         """Returns how long a door may be shut before that time is not delivered: two minutes of an hour."""
         return max(self.door_grace_ms_min, min(self.door_grace_ms, self.door_grace_ms * period_ms // HOUR_MS))

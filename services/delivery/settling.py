@@ -11,7 +11,7 @@ from schemas.receipts import Receipt
 from schemas.venue import SettleDisputed, SettlePosition
 from services.delivery.differences import open_by_venue
 from services.delivery.domain import memory_min_mib
-from services.delivery.door import unreachable_in
+from services.delivery.door import door_witnesses, probes_of, unreachable_spans
 from services.delivery.effects import Effects
 from services.delivery.meter import cite_report, measure, meter_digest
 from services.delivery.report_records import unpack_record
@@ -108,7 +108,7 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
     """Measures a position on everything that is known now. `row` is one of `positions_to_settle`."""
     lease_row, period_ms = await store.row("find_lease", row["lease_id"]), row["period_ms"]
     lease = None if lease_row is None else lease_of(lease_row)
-    limits, shut_ms = settings.limits(period_ms), settings.shut_door_ms(period_ms)
+    limits, probes = settings.limits(period_ms), await probes_of(store, row["lease_id"])
     # From the gate on, where the venue's own record of faults was asked last: what came since then lasts (M21).
     gate_ms = min(row["start_ms"], row["offered_ms"] or row["start_ms"])
     since_ms, raws = gate_ms - 4 * limits.gap_ms_max, []
@@ -137,8 +137,9 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
         "recalls": await recalls_of(store, row["position_id"]),
         "unreachable": tuple(
             ShutDoor(start_ms=start_ms, end_ms=end_ms)
-            for start_ms, end_ms in await unreachable_in(store, row["lease_id"], row["end_ms"], shut_ms)
+            for start_ms, end_ms in unreachable_spans(probes, row["end_ms"], settings.shut_door_ms(period_ms))
         ),
+        "witnesses": door_witnesses(probes, settings.doors_apart_ms(period_ms)),
     } | await _inputs_of_arbiter(store, row["position_id"])
     renter = await store.rows("renter_reports", row["lease_id"], since_ms)
     documents = ([unpack_record(raw["record"]) for raw in raws], [raw["record"] for raw in renter])

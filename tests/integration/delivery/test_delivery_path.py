@@ -277,7 +277,7 @@ async def test_maintenance_is_declared_before_the_trade_shown_to_everyone_and_pa
     node, stranger = TestNode(seed=12, gpus=gpus_of(12, 2)), TestNode(seed=14)
     ops, other = await venue.join("ops-12", "operate"), await venue.join("other-12", "operate")
     buyer = await venue.join("buyer-12", "read", "trade")
-    (contract,) = venue.contracts(1, ahead_s=14)
+    (contract,) = venue.contracts(1, ahead_s=20)  # the node comes up before the gate
     middle_ms, end_ms = (1000 * contract_start_s(contract) + PERIOD_S * n for n in (500, 1_000))
     later = {"start_ms": end_ms + 600_000, "end_ms": end_ms + 1_200_000}
     async with venue.site("ops-12", node):

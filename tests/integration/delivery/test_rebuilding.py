@@ -1,11 +1,18 @@
-"""PostgreSQL is put back from an older copy, then lost: nodes, chains, reports and a running lease are there again."""
+"""PostgreSQL is put back from an older copy, then lost: nodes, chains, reports, leases and disputes are there again."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
+import asyncssh
+import httpx
 
-from tests.fixtures.delivery import TestNode
-from tests.integration.delivery.conftest import Venue, make_database
+from schemas.ids import contract_start_s
+from schemas.renter import PlaceRequest, RenterPlace, renter_agent
+from tests.fixtures.delivery import TestNode, gpu_uuid
+from tests.fixtures.node_agent import PlayedAgent
+from tests.fixtures.renter import Renter, RenterGpus
+from tests.integration.delivery.conftest import PERIOD_S, Venue, make_database
 
 
 async def copy_database(url: str) -> str:
@@ -55,3 +62,90 @@ async def test_nodes_and_a_running_lease_outlive_a_restored_and_a_lost_database(
         assert (back["state"], back["account"], back["gpus"]) == ("active", "ops", sorted(node.gpus))
         assert agent.node.seq >= seq > acknowledged
         assert set(agent.refusals) <= {"report_nonce_stale", "unavailable"}
+
+
+@asynccontextmanager
+async def ssh_door(agent: PlayedAgent) -> AsyncIterator[None]:
+    """An SSH server at which nobody gets in, but which shows the key that the agent's hook names."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[key])
+    agent.host_key = " ".join(key.export_public_key().decode().split()[:2])
+    agent.endpoint = f"ssh://lease@127.0.0.1:{server.get_port()}"
+    try:
+        yield
+    finally:
+        server.close()
+
+
+async def place_of(venue: Venue, renter: Renter) -> tuple[int, str]:
+    """Where the venue says that a renter's chain stands."""
+    question = renter.identity.sign(PlaceRequest, agent=renter_agent(renter.lease_id)).canonical()
+    answer = await venue.http.post(f"/v1/leases/{renter.lease_id}/place", content=question)
+    place = RenterPlace.model_validate_json(answer.content)
+    return place.seq, place.hash
+
+
+async def decided(judge: httpx.AsyncClient, dispute_id: str, inputs: dict) -> tuple[str, int]:
+    form = {"inputs": inputs, "reason": "looked_at_it"}
+    answer = (await judge.post(f"/v1/disputes/{dispute_id}/decision", json=form)).json()
+    return answer["outcome"], answer["revision"]
+
+
+async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(quiet_venue: Venue):
+    venue, node = quiet_venue, TestNode(gpus=(gpu_uuid(1),))
+    old, new = (TestNode(seed=seed, gpus=(gpu_uuid(20),)) for seed in (2, 3))
+    async with AsyncExitStack() as stack:
+        async with venue.delivery():
+            alice, judge = await venue.join("alice", "read", "trade"), await venue.join("judge", "read", "arbiter")
+            ops = await venue.join("ops", "read", "operate")
+            agent = await stack.enter_async_context(venue.site("ops", node))
+            await stack.enter_async_context(ssh_door(agent))
+            await PlayedAgent(old, venue.http).enrol(venue.token("ops", "old"))
+            released, key = {"release_to": "west"}, {"Idempotency-Key": "once"}
+            path = f"/v1/nodes/{old.node_id}/retire"
+            first, again = [await ops.post(path, json=released, headers=key) for _ in range(2)]
+            assert (first.status_code, again.json()) == (200, first.json())
+            assert (await ops.post(path, json={}, headers=key)).json()["code"] == "conflict"
+            await PlayedAgent(new, venue.http).enrol(venue.token("west", "new"))
+
+            contracts = venue.contracts(2, ahead_s=12)
+            await venue.offer("ops", node, contracts, 1)
+            await venue.buy_block("alice", contracts, 1)
+            start_s = await venue.leased(agent)
+            # Dark in the first hour, for longer than a node's own word counts; the renter's meter sees the second.
+            await venue.sleep_until(start_s + 0.3)
+            agent.reaches.clear()
+            await venue.sleep_until(start_s + 5)
+            agent.reaches.set()
+            await venue.sleep_until(start_s + PERIOD_S)
+            renter = Renter(next(iter(agent.leases)), RenterGpus(node.gpus))
+            assert (await renter.register(alice)).status_code == 201
+            half_ms = contract_start_s(contracts[1]) * 1000 + PERIOD_S * 500
+            await renter.run(venue.url, lambda now_ms: now_ms >= half_ms)
+            first, second = await venue.settled("alice", 2)
+            form = {"reason": "no_access", "evidence": "I knocked at noon."}
+            opening = f"/v1/positions/{first.position_id}/disputes"
+            assert (await alice.post(opening, json=form, headers=key)).status_code == 201
+            inputs = (await alice.get(f"/v1/positions/{first.position_id}/meter")).json()["inputs"]
+            disputes, place = (await alice.get("/v1/disputes")).json()["items"], await place_of(venue, renter)
+        assert first.delivered_gpu_s == PERIOD_S
+        assert "door" in {each["kind"] for each in inputs["witnesses"]}
+        assert {each["dispute_id"]: each["state"] for each in disputes} == {
+            f"d-{first.position_id}-buyer": "OPEN",
+            f"d-{second.position_id}-venue": "OPEN",
+        }
+        assert (place[0] > 0, second.delivered_gpu_s < PERIOD_S) == (True, True)
+
+        venue.settings = venue.settings.model_copy(
+            update={"database_url": await make_database(venue.settings.database_url)}
+        )
+        async with venue.delivery():
+            assert (await alice.get("/v1/disputes")).json()["items"] == disputes
+            assert await place_of(venue, renter) == place
+            assert [(await venue.node(each.node_id))["gpus"] for each in (old, new)] == [[], list(new.gpus)]
+            # What is on record says what it said before, and whose word stands about the rest is still to be decided.
+            assert await decided(judge, f"d-{first.position_id}-buyer", {}) == ("confirmed", 1)
+            assert await decided(judge, f"d-{second.position_id}-venue", {"differences": "renter"}) == ("corrected", 2)
+            *_, corrected = await venue.settled("alice", 3)
+        assert (corrected.position_id, corrected.revision) == (second.position_id, 2)
+        assert corrected.delivered_gpu_s == second.delivered_gpu_s

@@ -7,43 +7,26 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 import pytest_asyncio
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.node.identity import Identity
-from agents.node.inventory import Driver
-from agents.node.renter import RenterMeter
 from clients.receipts import faults_of
 from schemas.delivery import MeterRecordView
 from schemas.disputes import EVIDENCE_CHARACTERS_MAX, NodeDispute
 from schemas.ids import contract_start_s
 from schemas.receipts import ReceiptFile
 from schemas.renter import PlaceRequest, renter_agent
-from tests.fixtures.delivery import TestNode, gpu_uuid, reading
-from tests.fixtures.node_agent import PlayedAgent, mono_ms
+from tests.fixtures.delivery import TestNode, gpu_uuid
+from tests.fixtures.node_agent import PlayedAgent
+from tests.fixtures.renter import Renter, RenterGpus
 from tests.integration.delivery.conftest import PERIOD_S, PRICE_MICROS, Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = {"dispute_periods": 2}
 TERMS = {"final_after_s": 30}
-HOURS, CUT_HOURS = 3, 4
+HOURS, CUT_HOURS = 3, 5
 JSON = {"Content-Type": "application/json"}
 NODE = TestNode(seed=31, gpus=(gpu_uuid(31 * 16),))
 CUT_NODE = TestNode(seed=32, gpus=(gpu_uuid(32 * 16),))
-DRIVER = Driver("570.86.15", "", "a" * 64, simulated=True)
 Answer = tuple[int, str]
-
-
-@dataclass
-class RenterGpus:
-    """The GPUs as the rented environment shows them; `ill`: one is gone there."""
-
-    uuids: tuple[str, ...]
-    ill: bool = False
-    driver: Driver = DRIVER
-
-    def read(self) -> tuple:
-        facts = {"present": False, "healthy": False} if self.ill else {}
-        return tuple(reading(uuid, energy_mj=mono_ms(), **facts) for uuid in self.uuids)
 
 
 @dataclass
@@ -124,28 +107,20 @@ async def metered_by_the_renter(venue: Venue, hours: Hours, agent: PlayedAgent, 
     await venue.leased(agent)
     hours.lease_id, start = next(iter(agent.leases.items()))
     hours.told_ends_ms = start.ends_ms
-    identity, other = Identity(Ed25519PrivateKey.generate()), Identity(Ed25519PrivateKey.generate())
-    path, gpus = f"/v1/leases/{hours.lease_id}", RenterGpus(NODE.gpus)
-    form, others = {"public_key": identity.public_key}, {"public_key": other.public_key}
-    question = identity.sign(PlaceRequest, agent=renter_agent(hours.lease_id)).canonical()
-    hours.refusals["before a key"] = said(await venue.http.post(f"{path}/place", content=question, headers=JSON))
-    hours.refusals["the operator's key"] = said(await hours.ops.post(f"{path}/meter-key", json=others))
-    hours.refusals["registered"] = said(await hours.buyer.post(f"{path}/meter-key", json=form))
-    hours.refusals["the same again"] = said(await hours.buyer.post(f"{path}/meter-key", json=form))
-    hours.refusals["another key"] = said(await hours.buyer.post(f"{path}/meter-key", json=others))
-    forged = other.sign(PlaceRequest, agent=renter_agent(hours.lease_id)).canonical()
-    hours.refusals["a stranger's"] = said(await venue.http.post(f"{path}/place", content=forged, headers=JSON))
-    strayed = identity.sign(PlaceRequest, agent=renter_agent("lease-0")).canonical()
-    hours.refusals["another lease's"] = said(await venue.http.post(f"{path}/place", content=strayed, headers=JSON))
-    with httpx.Client(base_url=venue.url, timeout=10) as client:
-        meter = RenterMeter(hours.lease_id, identity, gpus, client)
-        while True:
-            place = await asyncio.to_thread(meter.step)
-            if place.server_time_ms >= place.ends_ms:
-                break
-            gpus.ill = place.server_time_ms >= starts_s[1] * 1000 + PERIOD_S * 500
-            await asyncio.sleep(place.report_interval_ms / 1000)
-    hours.refusals["after the end"] = said(await hours.buyer.post(f"{path}/meter-key", json=others))
+    renter, other = (Renter(hours.lease_id, RenterGpus(NODE.gpus)) for _ in range(2))
+    path = f"/v1/leases/{hours.lease_id}/place"
+    question = renter.identity.sign(PlaceRequest, agent=renter_agent(hours.lease_id)).canonical()
+    hours.refusals["before a key"] = said(await venue.http.post(path, content=question, headers=JSON))
+    hours.refusals["the operator's key"] = said(await other.register(hours.ops))
+    hours.refusals["registered"] = said(await renter.register(hours.buyer))
+    hours.refusals["the same again"] = said(await renter.register(hours.buyer))
+    hours.refusals["another key"] = said(await other.register(hours.buyer))
+    forged = other.identity.sign(PlaceRequest, agent=renter_agent(hours.lease_id)).canonical()
+    hours.refusals["a stranger's"] = said(await venue.http.post(path, content=forged, headers=JSON))
+    strayed = renter.identity.sign(PlaceRequest, agent=renter_agent("lease-0")).canonical()
+    hours.refusals["another lease's"] = said(await venue.http.post(path, content=strayed, headers=JSON))
+    await renter.run(venue.url, lambda now_ms: now_ms >= starts_s[1] * 1000 + PERIOD_S * 500)
+    hours.refusals["after the end"] = said(await other.register(hours.buyer))
 
 
 async def cut_short(venue: Venue, buyer: httpx.AsyncClient, stranger: httpx.AsyncClient) -> CutShort:
@@ -166,14 +141,13 @@ async def cut_short(venue: Venue, buyer: httpx.AsyncClient, stranger: httpx.Asyn
 
         answers.append(await venue.wait_for(ended))
         await venue.wait_for(lambda: ends_of(venue, block_id))
-        await venue.sleep_until(contract_start_s(trades[2].contract))
 
         async def nothing_left() -> Answer | None:
             answer = said(await buyer.post(f"/v1/blocks/{block_id}/end"))
             return answer if answer[0] == 409 else None
 
         answers.append(await venue.wait_for(nothing_left))
-        await venue.settled("cutter", 2, 90)
+        await venue.settled("cutter", CUT_HOURS - len(await ends_of(venue, block_id)), 90)
         agent.runs.set()
     return CutShort(block_id, told_ends_ms, [trade.contract for trade in trades], answers)
 
@@ -336,10 +310,11 @@ async def test_a_buyer_ends_his_block_after_a_long_outage_and_owes_nothing_for_t
     assert ended.told_ends_ms == (contract_start_s(ended.contracts[-1]) + PERIOD_S) * 1000
     positions = sorted(await ends_of(venue, ended.block_id), key=lambda event: event.contract)
     escrow_micros = -(-PRICE_MICROS * PERIOD_S // 3600)
+    served, left = ended.contracts[: -len(positions)], ended.contracts[-len(positions) :]
     assert [(each.contract, each.escrow_micros, each.bond_micros > 0) for each in positions] == [
-        (contract, escrow_micros, True) for contract in ended.contracts[2:]
+        (contract, escrow_micros, True) for contract in left
     ]
     assert {each.buyer: each.operator for each in positions} == {"cutter": "cut-ops"}
     settled = [event for event in await venue.events("position_settled") if event.buyer == "cutter"]
-    assert [event.contract for event in settled] == ended.contracts[:2]
-    assert settled[1].delivered_gpu_s == 0
+    assert [event.contract for event in settled] == served
+    assert [event.delivered_gpu_s for event in settled[1:]] == [0] * (len(served) - 1)

@@ -5,8 +5,8 @@ import asyncio
 import asyncssh
 import pytest
 
-from schemas.delivery import ShutDoor
-from services.delivery.door import NotTried, Probe, allowed, try_door, unreachable_spans
+from schemas.delivery import ShutDoor, Witness
+from services.delivery.door import NotTried, Probe, allowed, door_witnesses, try_door, unreachable_spans
 from services.delivery.meter import measure
 from services.delivery.settings import Settings
 from tests.fixtures.delivery import TestNode
@@ -110,3 +110,10 @@ def test_while_the_door_was_shut_nothing_was_delivered_whatever_the_reports_say(
 def test_how_often_a_door_is_tried_and_how_long_it_may_be_shut_scale_with_the_period(period_s, pause_ms, grace_ms):
     settings = Settings()
     assert (settings.door_pause_ms(period_s * 1000), settings.shut_door_ms(period_s * 1000)) == (pause_ms, grace_ms)
+
+
+def test_a_door_that_was_open_at_both_ends_of_a_time_bears_witness_of_it():
+    tries = [Probe(0, True), Probe(60, True), Probe(100, True), Probe(150, False), Probe(200, True), Probe(301, True)]
+    assert door_witnesses(tries, 100) == (Witness(start_ms=0, end_ms=100, kind="door"),)
+    assert door_witnesses(tries[4:], 101) == (Witness(start_ms=200, end_ms=301, kind="door"),)
+    assert door_witnesses(tries[:1], 100) == door_witnesses([], 100) == ()
