@@ -82,7 +82,7 @@ class DecisionForm(Model):
 
 
 class SaleStep(Model):
-    """One step of a sale: what, by whom (`seller`, `buyer`, `arbiter`, `engine`, `time`), in whose words."""
+    """One step of a sale: what, by whom (`seller`, `buyer`, `arbiter`, `engine`, `time`, `venue`), in whose words."""
 
     step: str
     by: str

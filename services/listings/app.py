@@ -48,7 +48,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     outbox = Outbox(settings, pool, NAME, numbered="request")
     await outbox.recover()
     relays = (outbox, Publisher(settings, pool, NAME))
-    clock, moves = LogClock(settings, settings.listings_clock_interval_s), Moves(settings.periods)
+    clock = LogClock(settings, settings.listings_clock_interval_s)
+    moves = Moves(settings.periods, settings.listings_outage_ms)
     add_routes(app, settings, pool, Sales(settings, pool, relays, clock), authenticator)
     refuse_undeclared_routes(app)
     for relay in relays:
@@ -57,17 +58,18 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(clock.run())
     tasks.create_task(_follow_events(settings, pool, relays, moves, clock, readiness))
     tasks.create_task(_watch_deadlines(settings, pool, relays, moves, clock, readiness))
-    tasks.create_task(run_broker(_delivery_events(settings, pool)))
+    tasks.create_task(run_broker(_delivery_events(settings, pool, moves, relays)))
     await keys_known.wait()
     readiness.done("the API keys")
 
 
-def _delivery_events(settings: Settings, pool: Pool) -> KafkaBroker:
+def _delivery_events(settings: Settings, pool: Pool, moves: Moves, relays: tuple[Relay, ...]) -> KafkaBroker:
     broker = make_broker(settings)
 
     async def take(events: list[DeliveryEvent]) -> None:
         try:
-            await handlers.take_delivery_events(pool, events)
+            await handlers.take_delivery_events(pool, moves, events)
+            _wake(relays)
         except AWAY as error:
             structlog.get_logger().warning("delivery's events wait for PostgreSQL", error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
@@ -85,6 +87,7 @@ async def _follow_events(
     clock: LogClock,
     readiness: Readiness,
 ) -> None:
+    await clock.known.wait()  # how long the service was away is to be known before any deadline passes
     while True:
         try:
             await _read_events(settings, pool, relays, moves, clock, readiness)
@@ -106,7 +109,7 @@ async def _read_events(
     watch = asyncio.create_task(_when_caught_up(reader, readiness))
     try:
         async for batch in reader.batches():
-            position = await handlers.take_batch(pool, moves, settings.shard, position, batch)
+            position = await handlers.take_batch(pool, moves, settings.shard, position, batch, clock.now_ms)
             clock.note(batch.last_ts_ms)
             _wake(relays)
     finally:

@@ -50,7 +50,8 @@ class Step:
     after: ListingState
 
 
-# `engine` steps happen when the engine's event comes back, `time` steps when a deadline passes, never on request.
+# `engine` steps happen when the engine's event comes back, `time` steps when a deadline passes, `venue` steps when the
+# seller's node may sell nothing any more; never on request.
 STEPS: dict[str, Step] = {
     "locked": Step("engine", ("LOCKING",), "LISTED"),
     "lock_refused": Step("engine", ("LOCKING",), "REFUSED"),
@@ -76,6 +77,7 @@ STEPS: dict[str, Step] = {
     "released": Step("engine", ("RELEASING",), "RELEASED"),
     "refunded": Step("engine", ("REFUNDING", "RETURNED"), "REFUNDED"),
     "withdraw": Step("seller", ("LISTED",), "WITHDRAWING"),
+    "barred": Step("venue", ("LISTED",), "WITHDRAWING"),
     "unlocked": Step("engine", ("WITHDRAWING", "REFUNDED"), "WITHDRAWN"),
 }
 # What happens to a listing that is in a state until its deadline, and what that is called for people.

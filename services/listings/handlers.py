@@ -19,8 +19,9 @@ from schemas.venue import RefundEscrow, UnlockHardware
 from services.kit.events import EventBatch
 from services.kit.store import Pool, Position
 from services.listings.domain import ASKED_OF_ENGINE, STEPS
+from services.listings.goods import BARRED, Standing
 from services.listings.moves import Moves
-from services.listings.store import Store, event_transaction, transaction
+from services.listings.store import Listing, Store, event_transaction, transaction
 
 SOURCE = "listings"
 
@@ -29,7 +30,8 @@ async def on_locked(store: Store, moves: Moves, event: HardwareLocked) -> None:
     """The GPUs left the rental market: the listing is open. One that was refused meanwhile gives them back."""
     listing = await store.lock(event.listing_id)
     if listing.state == "LOCKING":
-        await moves.take(store, listing, "locked", event.ts_ms)
+        listed = await moves.take(store, listing, "locked", event.ts_ms)
+        await withdraw_if_barred(store, moves, listed, await store.standing(listing.node), event.ts_ms)
     elif listing.state == "REFUSED":
         await store.command(listing, UnlockHardware(listing_id=listing.listing_id))
 
@@ -83,23 +85,39 @@ async def on_rejected(store: Store, moves: Moves, event: CommandRejected) -> Non
         await store.change(replace(listing, note=event.code))
 
 
-async def take_delivery_events(pool: Pool, events: list[DeliveryEvent]) -> None:
-    """Keeps the inspections among delivery's events, so that a listing can name one, and the standing of nodes."""
+async def withdraw_if_barred(
+    store: Store, moves: Moves, listing: Listing, standing: Standing | None, ts_ms: int
+) -> None:
+    """Nothing of a node that is quarantined or banned is for sale; what was bought before goes on."""
+    if standing is not None and standing.state in BARRED:
+        await moves.take(store, listing, "barred", ts_ms, note=f"node_{standing.state}")
+
+
+async def take_delivery_events(pool: Pool, moves: Moves, events: list[DeliveryEvent]) -> None:
+    """Keeps the inspections among delivery's events, so that a listing can name one, and the standing of nodes.
+
+    What a barred node offers leaves the board.
+    """
     async with transaction(pool) as store:
         for event in events:
             if isinstance(event, HardwareInspected):
                 await store.add_inspection(event)
             elif isinstance(event, NodeStateChanged):
                 await store.put_node_state(event)
+                standing = await store.standing(event.node)
+                for listing in await store.lock_listed_of_node(event.node):
+                    await withdraw_if_barred(store, moves, listing, standing, event.ts_ms)
 
 
-async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch: EventBatch) -> Position:
+async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch: EventBatch, now_ms: int) -> Position:
     """Applies a batch of events in one transaction with the cursor; returns where the service stands then.
 
-    Deadlines that lie before an event pass before it, so that a service that was away decides as one that was not.
+    `now_ms` is the log's time, which may lie far ahead of the events. Deadlines that lie before an event pass before
+    it, so that a service that was away decides as one that was not, but for the time that its outage gives to everyone.
     """
     new = Position(batch.last_seq, batch.next_offset, None)
     async with event_transaction(pool, shard, old, new) as store:
+        await moves.look_for_outage(store, max(now_ms, batch.last_ts_ms))
         for event in batch.events:
             await moves.pass_time(store, event.ts_ms)
             await HANDLERS.get(type(event), _ignore)(store, moves, event)
@@ -110,6 +128,7 @@ async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch:
 async def pass_time(pool: Pool, moves: Moves, now_ms: int) -> int:
     """Lets deadlines pass that no event reached; returns how many did."""
     async with transaction(pool) as store:
+        await moves.look_for_outage(store, now_ms)
         return await moves.pass_time(store, now_ms)
 
 

@@ -9,10 +9,13 @@ from services.listings.store import Listing, Store
 
 
 class Moves:
-    """Takes steps on a store; `periods` say how long a listing may stay where a step brings it."""
+    """Takes steps on a store; `periods` say how long a listing may stay where a step brings it.
 
-    def __init__(self, periods: Periods):
-        self._periods = periods
+    What lasts longer than `outage_ms_min` without the service, or without the log going on, is an outage of the venue.
+    """
+
+    def __init__(self, periods: Periods, outage_ms_min: int):
+        self._periods, self._outage_ms_min = periods, outage_ms_min
 
     async def take(
         self, store: Store, listing: Listing, step: str, ts_ms: int, by: str = "", words: str = "", **changes: Any
@@ -23,7 +26,9 @@ class Moves:
         """
         state = next_state(step, listing.state)
         since_ms = max(ts_ms, listing.changed_ms)
-        changes = {"note": "", "state": state, "deadline_ms": self._periods.deadline_ms(state, since_ms)} | changes
+        _, back_ms = await store.alive_mark()
+        deadline_ms = self._periods.deadline_ms(state, max(since_ms, back_ms))
+        changes = {"note": "", "state": state, "deadline_ms": deadline_ms} | changes
         after = await store.change(replace(listing, changed_ms=since_ms, **changes))
         await store.add_step(after, step, by or STEPS[step].by, words)
         await self.ask_engine(store, after)
@@ -33,6 +38,20 @@ class Moves:
         """Sends the engine what a listing in this state waits for. Asked twice, it does it once."""
         if listing.state in ASKED_OF_ENGINE:
             await store.command(listing, command_for(listing))
+
+    async def look_for_outage(self, store: Store, now_ms: int) -> None:
+        """Notes that the venue is there at log time `now_ms`; an outage since the last note lengthens all deadlines.
+
+        It comes before any deadline passes: in an outage nobody could act.
+        """
+        at_ms, back_ms = await store.alive_mark()
+        missed_ms = now_ms - at_ms if at_ms else 0
+        if missed_ms > self._outage_ms_min:
+            back_ms = now_ms
+            for listing in await store.lock_running(at_ms, TIMEOUTS):
+                longer = await store.change(replace(listing, deadline_ms=listing.deadline_ms + missed_ms))
+                await store.add_step(longer, "lengthened", "venue", "", now_ms)
+        await store.set_alive_mark(now_ms, back_ms)
 
     async def pass_time(self, store: Store, now_ms: int) -> int:
         """Lets every deadline up to `now_ms` pass, in the order (time, state, id); returns how many did."""

@@ -67,3 +67,17 @@ select listing_id, step, escrow_id from request where number = $1;
 
 -- name: next_change
 select nextval('change_seq');
+
+-- name: alive_mark
+select at_ms, back_ms from alive_mark;
+
+-- name: set_alive_mark
+insert into alive_mark (at_ms, back_ms) values ($1, $2)
+on conflict (only_row) do update
+set at_ms = greatest(alive_mark.at_ms, excluded.at_ms), back_ms = greatest(alive_mark.back_ms, excluded.back_ms);
+
+-- name: lock_running
+select * from listing where deadline_ms > $1 and state = any($2::text[]) order by listing_id collate "C" for update;
+
+-- name: lock_listed_of_node
+select * from listing where node = $1 and state = 'LISTED' order by listing_id collate "C" for update;

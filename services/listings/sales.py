@@ -26,7 +26,7 @@ class Sales:
 
     def __init__(self, settings: Settings, pool: Pool, relays: tuple[Relay, ...], clock: LogClock):
         self._settings, self._pool, self._relays, self._clock = settings, pool, relays, clock
-        self._moves = Moves(settings.periods)
+        self._moves = Moves(settings.periods, settings.listings_outage_ms)
 
     async def create(self, asked: Attempt, form: ListingForm) -> Response:
         """Takes a listing and asks the engine to lock its GPUs. Raises ListingError or ProblemError."""
@@ -72,7 +72,7 @@ class Sales:
         return response
 
     async def _step(self, store: Store, account: str, name: str, listing_id: str, words: str) -> Listing:
-        listing = await self._in_time(store, await store.lock(listing_id))
+        listing = await self._in_time(store, listing_id)
         domain.check_party(name, account, listing.seller, listing.buyer)
         changes, by = {}, domain.STEPS[name].by
         if name == "buy":
@@ -98,7 +98,7 @@ class Sales:
         return response
 
     async def _inspect(self, store: Store, account: str, listing_id: str, form: InspectionForm) -> Listing:
-        listing = await self._in_time(store, await store.lock(listing_id))
+        listing = await self._in_time(store, listing_id)
         domain.check_inspector(account, listing.buyer, listing.state)
         found = await store.inspection(form.inspection_id)
         if found is None or found.account != account:
@@ -113,8 +113,10 @@ class Sales:
         )
         return listing
 
-    async def _in_time(self, store: Store, listing: Listing) -> Listing:
+    async def _in_time(self, store: Store, listing_id: str) -> Listing:
         """A step comes too late where the deadline has passed, even if nobody has looked at the clock since."""
+        await self._moves.look_for_outage(store, self._clock.now_ms)  # before any listing is locked, as everywhere
+        listing = await store.lock(listing_id)
         while listing.deadline_ms is not None and listing.deadline_ms <= self._clock.now_ms:
             listing = await self._moves.time_out(store, listing)
         return listing

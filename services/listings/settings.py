@@ -25,6 +25,7 @@ class Settings(KitSettings):
     listings_confirm_days: int = 14
     listings_dispute_days: int = 30
     listings_engine_answer_ms: int = 600_000
+    listings_outage_ms: int = 60_000
     listings_clock_interval_s: float = 0.5
     listings_fee_bps: int = 100
     listings_page_rows_max: int = 100

@@ -1,6 +1,6 @@
 """Listings in PostgreSQL: a change is written, published and commanded to the engine in one transaction."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -158,9 +158,28 @@ class Store:
         await self._publish(after)
         return after
 
-    async def add_step(self, listing: Listing, name: str, by: str, words: str) -> None:
-        """Writes down who brought the listing into its state, and his words."""
-        step = (listing.listing_id, name, by, listing.changed_ms, listing.state, words)
+    async def alive_mark(self) -> tuple[int, int]:
+        """Returns until when the venue is known to have been there, and when its last outage ended; 0 where never."""
+        row = await self.connection.fetchrow(QUERIES.alive_mark)
+        return (0, 0) if row is None else (row["at_ms"], row["back_ms"])
+
+    async def set_alive_mark(self, at_ms: int, back_ms: int) -> None:
+        """Notes that the venue is there, and when its last outage ended; neither goes back."""
+        await self.connection.execute(QUERIES.set_alive_mark, at_ms, back_ms)
+
+    async def lock_running(self, after_ms: int, states: Iterable[ListingState]) -> list[Listing]:
+        """Returns the listings in these states whose deadline lies behind a time, locked."""
+        rows = await self.connection.fetch(QUERIES.lock_running, after_ms, list(states))
+        return [_listing(row, row["listing_id"]) for row in rows]
+
+    async def lock_listed_of_node(self, node: str) -> list[Listing]:
+        """Returns a node's listings that anyone may buy, locked."""
+        rows = await self.connection.fetch(QUERIES.lock_listed_of_node, node)
+        return [_listing(row, row["listing_id"]) for row in rows]
+
+    async def add_step(self, listing: Listing, name: str, by: str, words: str, ts_ms: int | None = None) -> None:
+        """Writes down who brought the listing into its state, and his words; at `ts_ms` what changed in it since."""
+        step = (listing.listing_id, name, by, ts_ms or listing.changed_ms, listing.state, words)
         await self.connection.execute(QUERIES.add_step, *step)
 
     async def steps(self, listing_id: str) -> tuple[SaleStep, ...]:

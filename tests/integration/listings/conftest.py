@@ -84,9 +84,9 @@ class Board:
         headers = {"Idempotency-Key": key} if key else {}
         return await self.clients[account].post(f"/v1/listings{path}", json=form or {}, headers=headers)
 
-    async def listed(self, account: str, *numbers: int, key: str | None = None) -> str:
+    async def listed(self, account: str, *numbers: int, key: str | None = None, **changes: Any) -> str:
         """Lists GPUs and waits until the engine has taken them off the rental market."""
-        form = offer(await self.inspect(account, *numbers))
+        form = offer(await self.inspect(account, *numbers, **changes))
 
         async def known() -> str | None:
             answer = await self.post(account, "", form, key)

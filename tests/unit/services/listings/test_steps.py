@@ -30,6 +30,7 @@ LOCKING     locked                engine   LISTED
 LOCKING     lock_refused          engine   REFUSED
 LISTED      buy                   anyone   FUNDING
 LISTED      withdraw              seller   WITHDRAWING
+LISTED      barred                venue    WITHDRAWING
 FUNDING     funded                engine   FUNDED
 FUNDING     funding_refused       engine   LISTED
 FUNDED      ship                  seller   SHIPPED
@@ -81,6 +82,7 @@ ALLOWED = {
     "anyone": {"buyer", "stranger"},
     "engine": set(ACCOUNTS),  # never asked for by a request
     "time": set(ACCOUNTS),
+    "venue": set(ACCOUNTS),
 }
 
 
