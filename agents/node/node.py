@@ -21,7 +21,7 @@ from agents.node.reports import ReportChain
 from agents.node.seller import Seller
 from agents.node.sending import ReportSender
 from agents.node.state import StateFolder
-from schemas.nodes import Challenge, GpuReading, LeaseStart, ReportReply, node_id_of
+from schemas.nodes import Challenge, GpuReading, LeaseStart, LeaseStop, ReportReply, node_id_of
 
 RETRY_S = 1.0
 REPORTS_MISSED_MAX = 3
@@ -59,7 +59,8 @@ class Node:
         self._notices = Notices()
         self._loops = Loops(self._notices)
         self._chain = ReportChain(parts.identity, parts.state, parts.kept)
-        self._sender = ReportSender(self._chain, parts.delivery, self._notices, self._follow, self._open_again)
+        heed = (self._follow, self._open_again, self._close)
+        self._sender = ReportSender(self._chain, parts.delivery, self._notices, *heed)
         self._idle = IdleWatch()
         self._boot_id = boot_id()
         self._enrolment: Enrolment | None = None
@@ -219,6 +220,11 @@ class Node:
         known = self._parts.lessor.book.leased_gpus()
         forgotten = tuple(lease for lease in live if known.isdisjoint(lease.gpu_uuids))
         for task in self._parts.lessor.follow(forgotten, ()):
+            self._loops.spawn("a lease", task)
+
+    def _close(self, stops: tuple[LeaseStop, ...]) -> None:
+        """Closes leases that the venue names while it takes no report of this node."""
+        for task in self._parts.lessor.follow((), stops):
             self._loops.spawn("a lease", task)
 
     # -- challenges ----------------------------------------------------------------------------------------------------

@@ -1,24 +1,41 @@
 """Sends the waiting reports, oldest first, and does what the venue's refusals ask for; none of them ends the node."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
+
+from pydantic import ValidationError
 
 from agents.node.client import DeliveryClient
 from agents.node.errors import VenueRefused, VenueUnreachable
 from agents.node.notices import Notices
 from agents.node.reports import ReportChain
-from schemas.nodes import LeaseStart, Report, ReportReply
+from schemas.nodes import LeaseStart, LeaseStop, Report, ReportReply
 
 QUEUED_AT_ONCE = 8
 BACKOFF_S = (1.0, 60.0)
 TRIP_FADES = 0.8
+# A barred node hears from refusals alone that a lease is over: it asks often enough that no buyer stays for long.
+BARRED_S_MAX = 15.0
 GIVEN_UP_AFTER_S = 120.0
 BARRING = frozenset({"report_forked", "node_barred", "node_retired"})
 PLACELESS = frozenset({"report_gap", "unknown_node"})
 NO_SUCH_ROUTE = frozenset({404, 405})
 
 Answer = ReportReply | VenueRefused | VenueUnreachable
+
+
+def stops_in(refusal: VenueRefused) -> tuple[LeaseStop, ...]:
+    """Returns the leases that a refusal says are to be closed; what is no order is passed over."""
+    named = refusal.members.get("stop_leases")
+    stops = []
+    for order in named if isinstance(named, list) else ():
+        try:
+            stops.append(LeaseStop.model_validate_json(json.dumps(order), extra="ignore"))
+        except ValidationError:
+            continue
+    return tuple(stops)
 
 
 class ReportSender:
@@ -36,9 +53,10 @@ class ReportSender:
         notices: Notices,
         follow: Callable[[ReportReply], None],
         open_again: Callable[[tuple[LeaseStart, ...]], None],
+        close: Callable[[tuple[LeaseStop, ...]], None],
     ) -> None:
         self._chain, self._delivery, self._notices = chain, delivery, notices
-        self._follow, self._open_again = follow, open_again
+        self._follow, self._open_again, self._close = follow, open_again, close
         self._refused_in_a_row, self._refused_since = 0, 0.0
         self._not_before = float("-inf")
         self.is_placed = False
@@ -118,7 +136,8 @@ class ReportSender:
                 return False
 
     def _back_off(self, refusal: VenueRefused) -> None:
-        """Keeps the reports and tries again, later and later: the node's leases run on meanwhile.
+        """Keeps the reports and tries again, later and later: the node's leases run on meanwhile, until the venue says
+        with its refusal which of them are over.
 
         A report that the venue refuses for good is given up after a while, for the sake of those behind it.
         """
@@ -126,10 +145,12 @@ class ReportSender:
         now_s = time.monotonic()
         if not self._refused_in_a_row:
             self._refused_since = now_s
+        most_s = BARRED_S_MAX if refusal.code in BARRING else most_s
         self._not_before = now_s + min(first_s * 2**self._refused_in_a_row, most_s)
         self._refused_in_a_row += 1
         if refusal.code in BARRING:
             self.barred, self.is_placed = refusal, False
+            self._close(stops_in(refusal))
             self._notices.say("reports", f"the venue bars this node, which sells nothing until that ends: {refusal}")
             return
         self._notices.say("reports", f"the venue refuses a report, which is tried again: {refusal}")

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from schemas.nodes import Challenge, NodeReported, PolicyHint, Report, ReportReply, signing_bytes
 from services.delivery.domain import BadSignature, DeliveryError, NodeBarred, NotThisNode, UnknownNode
 from services.delivery.effects import Effects, now_ms
-from services.delivery.leases import Lease, next_report_ms, start_of, stop_of
+from services.delivery.leases import Lease, must_stop, next_report_ms, start_of, stop_of
 from services.delivery.metrics import REPORTS
 from services.delivery.moving import check_not_out
 from services.delivery.nodes import take_down
@@ -363,7 +363,7 @@ class Intake:
         node = batch.nodes[answer.arrival.report.agent]
         leases = [(lease_of(row), row) for row in lease_rows]
         starts = [start_of(lease, row) for lease, row in leases if _may_start(lease, row, time_ms)]
-        stops = [stop_of(lease) for lease, row in leases if _must_stop(lease, row, time_ms)]
+        stops = [stop_of(lease) for lease, row in leases if must_stop(lease, row, time_ms)]
         interval_ms = self._settings.limits(node.period_ms).interval_ms
         rhythm = ([lease for lease, _ in leases], bool(stops), time_ms, interval_ms, node.gate_ms)
         return ReportReply(
@@ -392,8 +392,3 @@ def _append(batch: Batch, chain: Chain, placed: Placed, limits: ReportLimits) ->
 
 def _may_start(lease: Lease, row, time_ms: int) -> bool:
     return lease.state == "ready" and row["start_answered_ms"] is None and lease.ends_ms > time_ms
-
-
-def _must_stop(lease: Lease, row, time_ms: int) -> bool:
-    is_open = row["start_answered_ms"] is not None and row["stop_answered_ms"] is None
-    return is_open and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)

@@ -118,6 +118,12 @@ def address_of(endpoint: str) -> tuple[str, str, int] | None:
     return parts.username or "", parts.hostname, port or SSH_PORT
 
 
+def must_stop(lease: Lease, row: Mapping[str, Any], time_ms: int) -> bool:
+    """Says whether the agent has to close a lease: it answered the start, not the stop, and the lease is over."""
+    is_open = row["start_answered_ms"] is not None and row["stop_answered_ms"] is None
+    return is_open and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)
+
+
 def stop_of(lease: Lease) -> LeaseStop:
     """Returns what the agent is told to close."""
     return LeaseStop(lease_id=lease.lease_id, reason="failed" if lease.state == "failed" else "ended")

@@ -8,9 +8,9 @@ import secrets
 from dataclasses import replace
 
 from schemas.nodes import ChainMoved, ChainReply, ChainRequest
-from services.delivery.domain import NotThisNode
+from services.delivery.domain import NodeBarred, NotThisNode
 from services.delivery.effects import PromptPublisher, now_ms
-from services.delivery.leases import start_of
+from services.delivery.leases import must_stop, start_of, stop_of
 from services.delivery.moving import check_not_out
 from services.delivery.reports import Chain, give_nonce
 from services.delivery.settings import Settings
@@ -33,7 +33,11 @@ class ChainPlaces:
         async with transaction(self._pool) as store:
             chain, node = await store.chain(node_id), await store.node(node_id)
             check_signature(request, node.public_key)
-            check_not_out(node)
+            try:
+                check_not_out(node)
+            except NodeBarred as refusal:
+                refusal.members |= {"stop_leases": await self._stops(store, node_id, received_ms)}
+                raise
             before = chain
             if request.base_seq > chain.seq:
                 chain = await self._move(store, node_id, chain, request, received_ms)
@@ -50,6 +54,11 @@ class ChainPlaces:
             server_time_ms=received_ms,
             live_leases=tuple(start_of(lease_of(row), row) for row in rows if _is_live(row, received_ms)),
         )
+
+    async def _stops(self, store: Store, node_id: str, time_ms: int) -> list[dict]:
+        """Return what a barred node still has to close: it hears of it nowhere else, and its buyers must not stay."""
+        leases = [(lease_of(row), row) for row in await store.rows("leases_of_nodes", [node_id])]
+        return [stop_of(lease).model_dump(mode="json") for lease, row in leases if must_stop(lease, row, time_ms)]
 
     async def _move(self, store: Store, node_id: str, chain: Chain, request: ChainRequest, received_ms: int) -> Chain:
         await store.run("drop_waiting", node_id)

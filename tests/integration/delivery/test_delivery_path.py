@@ -344,10 +344,25 @@ async def void(venue: Venue, agent: PlayedAgent) -> None:
     await venue.wait_for(is_stopped)
 
 
+async def fork(venue: Venue, agent: PlayedAgent) -> None:
+    await venue.sleep_until(await venue.leased(agent) + PERIOD_S / 3)
+    node = agent.node
+    other = TestNode(seed=node.seed, gpus=node.gpus, seq=node.seq - 1)
+    forged = other.report(agent.nonce, 0, 1)
+    refused = await venue.http.post(f"/v1/nodes/{node.node_id}/reports", content=forged.canonical())
+    assert refused.json()["code"] == "report_forked"
+
+    async def is_closed() -> bool:
+        return not agent.leases
+
+    await venue.wait_for(is_closed)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broken(venue: Venue) -> dict[str, Delivery]:
-    """Four sites at once, each in a period of its own, so that nobody buys another's GPUs."""
+    """Sites at once, each in a period of its own, so that nobody buys another's GPUs."""
     breaks = {"lost GPU": lose_one, "failing hook": fail_hook, "missed gate": ignore_gate, "void contract": void}
+    breaks |= {"forked chain": fork}
     clients = []
     for seed in range(2, 2 + len(breaks)):
         await venue.join(f"ops-{seed}", "operate")
@@ -392,3 +407,15 @@ async def test_a_contract_that_is_void_in_mid_delivery_is_served_no_longer_and_c
     assert (run.settled.excused_gpu_s, run.settled.delivered_gpu_s) == (2 * PERIOD_S, 0)
     assert (run.receipt["paid_micros"], run.receipt["damages_micros"]) == (0, 0)
     assert [event.reason for event in run.told if event.type == "lease_ended"] == ["contract_void"]
+
+
+async def test_a_node_that_is_barred_in_mid_delivery_is_told_to_close_its_lease(venue: Venue, broken):
+    run = broken["forked chain"]
+    facts = await venue.node(run.agent.node.node_id)
+    assert (facts["state"], facts["reason"], run.agent.leases) == ("quarantined", "forked_chain", {})
+    assert [(event.ok, event.reason) for event in run.told if event.type == "lease_ended"] in (
+        [(False, "silent")],
+        [(True, "ended")],
+    )
+    assert 0 < run.settled.delivered_gpu_s < 2 * PERIOD_S
+    assert run.receipt["damages_micros"] > 0

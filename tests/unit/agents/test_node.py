@@ -252,8 +252,19 @@ async def test_no_refusal_of_a_report_ends_the_node_its_leases_run_on_and_it_hea
     assert site.node.faults == {}
 
 
-def _refuse(code: str) -> httpx.Response:
-    return httpx.Response(409, json={"code": code, "detail": "no", "retryable": False})
+async def test_a_barred_node_closes_the_leases_that_the_refusal_names_and_passes_over_what_is_no_order(site):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.venue.starts = [site.lease()]
+        await until(lambda: site.venue.reports[-1].lease_ids == ("lease-1",))
+        orders = [7, {"lease_id": None}, {"lease_id": "lease-1", "reason": "ended"}]
+        site.venue._report = site.venue._place_chain = lambda request: _refuse("node_barred", stop_leases=orders)
+        await until(lambda: "stop" in [result.action for result in site.venue.lease_results])
+    assert site.node.faults == {}
+
+
+def _refuse(code: str, **members: object) -> httpx.Response:
+    return httpx.Response(409, json={"code": code, "detail": "no", "retryable": False} | members)
 
 
 ODD_ANSWERS = {
