@@ -96,7 +96,7 @@ class Settings(KitSettings):
 
     def doors_apart_ms(self, period_ms: int) -> int:
         """Returns how far two tries that found a door open may lie apart to bear witness of the time between them."""
-        return 2 * self.door_pause_ms(period_ms) + self.door_timeout_ms
+        return 3 * self.door_pause_ms(period_ms)
 
     def shut_door_ms(self, period_ms: int) -> int:
         """Returns how long a door may be shut before that time is not delivered: two minutes of an hour."""

@@ -109,6 +109,7 @@ class Round:
             maintenance=self.maintenance,
             recalls=tuple(recall for position, recall in self.recalls.items() if position == sold.position_id),
             metered=sold.lease_id in self.meters,
+            has_door=self.plan.has_door,
             complaints=tuple(each for lease_id, each in self.complaints.items() if lease_id == sold.lease_id),
         )
 

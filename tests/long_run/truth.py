@@ -133,7 +133,7 @@ class Rhythm:
 class Story:
     """All that the test knows of one position. `began_opening` is when the start hook began, `opened` when it had let
     the buyer in (None: it never did). `metered`: the renter ran a meter of his own from then to the end.
-    `maintenance` was declared before the position was sold.
+    `maintenance` was declared before the position was sold. `has_door`: the venue tries the door of the lease.
     """
 
     gpus: tuple[str, ...]
@@ -147,6 +147,7 @@ class Story:
     recalls: tuple[Recall, ...] = ()
     metered: bool = False
     complaints: tuple[Complaint, ...] = ()
+    has_door: bool = False
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,9 @@ def _judge_gpu(story: Story, rhythm: Rhythm, gpu: str) -> _Gpu:
         if story.metered:
             # What the operator's meter did not see, and the renter's own calls well, counts against the renter.
             sure = without(sure, [_reach(each, rhythm) for each in own if each.kind in ABSENCES])
+        if story.has_door and trouble.kind == "dark":
+            # The venue's own tries may bear witness of all of it.
+            sure = []
         # While the venue is away it may excuse what it could not see, and what it could see stays lost.
         found.lost += without(sure, outages)
         found.maybe_lost += maybe

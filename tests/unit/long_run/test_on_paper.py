@@ -11,7 +11,7 @@ import pytest
 from schemas.delivery import Excuse, MeterInputs, MeterOutcome, ShutDoor
 from schemas.delivery import Recall as Declared
 from schemas.nodes import GpuProcess, GpuReading, NodeReported, RenterReported
-from services.delivery.door import Probe, unreachable_spans
+from services.delivery.door import Probe, door_witnesses, unreachable_spans
 from services.delivery.meter import cite_report, measure
 from services.delivery.second_meter import renter_witnesses
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
@@ -25,6 +25,7 @@ S = 1_000_000
 E, HEALED, LAST = S + PERIOD_MS, S + PERIOD_MS + 3_000, S + PERIOD_MS + 15_000
 RHYTHM = Rhythm(INTERVAL_MS, lag_ms=400, grace_ms=GRACE_MS)
 NOTICE_MS, DOOR_GRACE_MS = PERIOD_MS // 30, RHYTHM.door_grace_ms
+DOORS_APART_MS = 3 * RHYTHM.door_pause_ms
 DENIED_MS = S + int(DENIES_AT * PERIOD_MS)
 UUIDS = tuple(gpu_uuid(number) for number in range(1, GPUS + 1))
 TEMPLATE = TestNode(gpus=UUIDS).report("a" * 64, 0, 1)
@@ -103,14 +104,14 @@ class Paper:
         span = self.meter_span(part)
         return self.plan.meters[part] == "denies" and span is not None and span[0] + 5_000 < DENIED_MS < span[1]
 
-    def shut_doors(self, dice: random.Random) -> tuple[ShutDoor, ...]:
-        """What the venue made of its tries at the door."""
+    def probes(self, dice: random.Random) -> list[Probe]:
+        """The venue's tries at the door."""
         probes, at_ms = [], (self.opened_ms or E) + dice.randrange(1_500)
         while at_ms < E and self.plan.has_door:
             if not _lies_in(at_ms, self.outages):
                 probes.append(Probe(at_ms, not _lies_in(at_ms, self.node["shut"])))
             at_ms += dice.randrange(1_000, 2_500)
-        return tuple(ShutDoor(start_ms=a, end_ms=b) for a, b in unreachable_spans(probes, E, DOOR_GRACE_MS))
+        return probes
 
     def part_of(self, gpu: int) -> int:
         """Which position a GPU belongs to."""
@@ -207,6 +208,7 @@ def reports_of_renter(paper: Paper, part: int, dice: random.Random) -> list[Rent
 def metered(paper: Paper, part: int, tier: str, records: list[NodeReported], dice: random.Random) -> MeterOutcome:
     opened_ms, recall = paper.opened_ms, paper.recall(part) if tier == "I" else None
     renter = reports_of_renter(paper, part, dice)
+    probes = paper.probes(dice)
     inputs = MeterInputs(
         position_id=1,
         contract=f"H100SXM80.CNE.{tier}-261122130000",
@@ -231,10 +233,11 @@ def metered(paper: Paper, part: int, tier: str, records: list[NodeReported], dic
             *(Excuse(start_ms=a, end_ms=b, kind="maintenance") for a, b in paper.maintenance),
         ),
         recalls=() if recall is None else (Declared(declared_ms=recall[0], from_ms=recall[1], gpus=recall[2]),),
-        unreachable=paper.shut_doors(dice),
+        unreachable=tuple(ShutDoor(start_ms=a, end_ms=b) for a, b in unreachable_spans(probes, E, DOOR_GRACE_MS)),
         renter_reports=tuple(map(cite_report, renter)),
     )
-    inputs = inputs.model_copy(update={"witnesses": tuple(renter_witnesses(inputs, renter))})
+    witnesses = (*door_witnesses(probes, DOORS_APART_MS), *renter_witnesses(inputs, renter))
+    inputs = inputs.model_copy(update={"witnesses": witnesses})
     return measure(inputs, records, renter)
 
 
@@ -278,6 +281,7 @@ def story_of(paper: Paper, part: int, tier: str) -> Story:
         recalls=(Recall(moment(recall[1]), recall[3], frozenset(recall[2])),) if recall and tier == "I" else (),
         metered=paper.meter_span(part) is not None,
         complaints=(denied,) if denied else (),
+        has_door=paper.plan.has_door,
     )
 
 

@@ -64,6 +64,11 @@ def test_a_dark_node_is_paid_for_the_gap_limit_alone():
     assert right.delivered.least < 20 and right.delivered.most == 17  # 2.1 s + 9 s count, 2.9 s are lost
 
 
+def test_a_dark_node_may_be_paid_for_all_of_it_where_the_venue_tries_its_door():
+    right = right_of(Trouble("dark", at(2_000), at(14_000)), has_door=True)
+    assert right.delivered.least < 17 and right.delivered.most == 20
+
+
 def test_an_outage_within_a_dark_time_uses_up_nothing_of_the_gap_limit():
     """Nobody could have heard the node then: what its operator alone says is the rest, which is within the limit."""
     dark, away = Trouble("dark", at(3_000), at(15_200)), Trouble("outage", at(4_000), at(7_000))
