@@ -30,6 +30,7 @@ from services.delivery.settings import Settings, notice_ms
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
+from services.kit.idempotency import IdempotencyKey, attempt, once
 
 INTERRUPTIBLE_TIER = "I"
 RUNNING = ("open", "locked")
@@ -112,17 +113,33 @@ def add_operator_routes(app: FastAPI, settings: Settings, effects: Effects, auth
     operate = Annotated[Caller, Depends(authenticator.require("operate"))]
 
     @app.post("/v1/nodes/{node_id}/maintenance", status_code=201, response_model=MaintenanceView)
-    async def declare(node_id: str, window: TimeWindow, caller: operate) -> Response:
+    async def declare(
+        node_id: str, window: TimeWindow, caller: operate, idempotency_key: IdempotencyKey = None
+    ) -> Response:
         maintenance_id = f"mt-{secrets.token_hex(8)}"
+        asked = attempt(caller.account, idempotency_key, f"maintenance {node_id}", window.canonical())
         async with effects.transaction() as store:
-            await _own_node(store, node_id, caller)
-            return _json(await declare_maintenance(store, settings, node_id, window, maintenance_id, now_ms()))
+
+            async def work() -> str:
+                await _own_node(store, node_id, caller)
+                view = await declare_maintenance(store, settings, node_id, window, maintenance_id, now_ms())
+                return view.model_dump_json()
+
+            return await once(store.connection, asked, work, status=201)
 
     @app.post("/v1/nodes/{node_id}/recalls", status_code=201, response_model=RecallView)
-    async def recall(node_id: str, form: RecallForm, caller: operate) -> Response:
+    async def recall(
+        node_id: str, form: RecallForm, caller: operate, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        asked = attempt(caller.account, idempotency_key, f"recall {node_id}", form.canonical())
         async with effects.transaction() as store:
-            await _own_node(store, node_id, caller)
-            return _json(await recall_gpus(store, node_id, form, f"rc-{secrets.token_hex(8)}", now_ms()))
+
+            async def work() -> str:
+                await _own_node(store, node_id, caller)
+                view = await recall_gpus(store, node_id, form, f"rc-{secrets.token_hex(8)}", now_ms())
+                return view.model_dump_json()
+
+            return await once(store.connection, asked, work, status=201)
 
 
 def add_node_declaration_routes(app: FastAPI, settings: Settings, effects: Effects) -> None:

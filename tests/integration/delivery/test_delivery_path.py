@@ -238,8 +238,10 @@ async def test_interruptible_gpus_are_taken_back_with_notice_or_cost_the_damages
         trades = {event.node: event.position_id for event in await venue.events("trade") if event.buyer == "buyer-10"}
         position_id, taken = trades[nodes[0].node_id], nodes[0].gpus[1]
         form = {"position_id": position_id, "gpus": [taken]}
-        answer = await ops.post(f"/v1/nodes/{nodes[0].node_id}/recalls", json=form)
+        path, key = f"/v1/nodes/{nodes[0].node_id}/recalls", {"Idempotency-Key": "once"}
+        answer, again = [await ops.post(path, json=form, headers=key) for _ in range(2)]
         recall = answer.json()
+        assert (again.json(), again.headers["Idempotent-Replayed"]) == (recall, "true")
         assert (answer.status_code, recall["gpus"], recall["noticed"]) == (201, [taken], True)
         shown = (await buyer.get(f"/v1/positions/{position_id}/access")).json()["recalls"]
         assert [(each["gpus"], each["from_ms"]) for each in shown] == [([taken], recall["from_ms"])]
@@ -284,7 +286,8 @@ async def test_maintenance_is_declared_before_the_trade_shown_to_everyone_and_pa
         path, signed_path = f"/v1/nodes/{node.node_id}/maintenance", f"/v1/nodes/{node.node_id}/signed-maintenance"
         assert (await other.post(path, json=later)).status_code == 404
         assert (await ops.post(path, json=later | {"start_ms": 1_000})).status_code == 422
-        assert (await ops.post(path, json=later)).status_code == 201
+        key = {"Idempotency-Key": "once-too"}
+        assert [(await ops.post(path, json=later, headers=key)).status_code for _ in range(2)] == [201, 201]
         message = {"agent": node.node_id, "start_ms": middle_ms, "end_ms": end_ms, "wall_ms": 1}
         forged = stranger.sign(NodeMaintenance, **message).canonical()
         assert (await venue.http.post(signed_path, content=forged)).json()["code"] == "bad_node_signature"

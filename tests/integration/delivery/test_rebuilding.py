@@ -1,4 +1,7 @@
-"""PostgreSQL is put back from an older copy, then lost: nodes, chains, reports, leases and disputes are there again."""
+"""PostgreSQL is put back from an older copy, then lost: nodes, chains, reports, leases and disputes are there again.
+
+Tier: default, about 80 s, most of it starting and stopping.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

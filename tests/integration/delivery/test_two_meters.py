@@ -1,4 +1,7 @@
-"""Two meters on real servers: what both saw, what they differ about, disputes to their end, and a block cut short."""
+"""Two meters on real servers: what both saw, what they differ about, disputes to their end, and a block cut short.
+
+Tier: default, a minute and a quarter, nearly all of it waiting for the market's own hours.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

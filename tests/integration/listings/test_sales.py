@@ -126,6 +126,9 @@ async def test_a_sale_that_nobody_touches_ends_by_time_alone_even_over_a_restart
     ended = [event.escrow_id for kind in ("escrow_released", "escrow_refunded") for event in await board.events(kind)]
     assert len(ended) == len(set(ended)) and set(ended) <= money
     assert {(await board.sale("buyer", name))["escrow_id"] for name in ids} <= set(ended)
+    # Where the money went back the GPUs are the seller's to rent out again, where it was paid they are not.
+    unlocked = {event.listing_id for event in await board.events("hardware_unlocked")}
+    assert unlocked & set(ids) == {unshipped, rejected, returning}
 
 
 async def test_a_gpu_stands_in_one_listing_and_a_barred_node_sells_nothing(board: Board):  # L10
