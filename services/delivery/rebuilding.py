@@ -91,11 +91,13 @@ async def _rebuild_records(
         partition = TopicPartition(METER_REPORTS.name, number)
         consumer.assign([partition])
         taken, mark = await consumer.committed(partition) or 0, marks.get(number, 0)
-        if mark < taken:
-            log = structlog.get_logger()
-            log.warning("reports are taken again from the topic", partition=number, offset=mark, until=taken)
-        # What the consumer has not taken yet comes to it again, but only here is it known that the rest may be gone.
+        if mark and mark >= taken:
+            continue
+        # What the consumer has not taken yet comes to it again, but what was written beside it may be gone as well.
         last = (await consumer.end_offsets([partition]))[partition]
+        if mark < last:
+            log = structlog.get_logger()
+            log.warning("reports are taken again from the topic", partition=number, offset=mark, until=last)
         async for values, end in _batches(consumer, partition, mark, last):
             await _take_again(effects, settings, histories, values, {number: end})
 
