@@ -85,6 +85,8 @@ def _check_gpus(policy: PolicyFile, known: Enrolment | None) -> list[str]:
 
 async def status(config: AgentConfig) -> dict:
     """Returns how the node stands: on this machine, as the agent last wrote it, and at the venue."""
+    if not config.state_dir.exists():
+        return {"running_pid": None, "node": None}
     state = StateFolder(config.state_dir)
     known = remembered(state)
     shown: dict = {"running_pid": state.holder(), "node": known.node_id if known else None}
@@ -122,23 +124,26 @@ async def retire(config: AgentConfig, release_to: str | None) -> dict:
         async with open_http() as http:
             delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
             await delivery.retire(key, node_id, release_to)
-        aside = _put_aside(config.state_dir, node_id)
+        aside = _put_aside(config, node_id)
     return {"node": node_id, "state": MOVED, "kept": str(aside), "next": "the machine enrols anew with a fresh token"}
 
 
-def _put_aside(folder: Path, node_id: str) -> Path:
+def _put_aside(config: AgentConfig, node_id: str) -> Path:
+    folder = config.state_dir
+    named = {path.resolve() for path in (config.policy, config.api_key_file, config.token_file) if path}
     aside = folder / f"{MOVED}-{node_id}-{int(time.time())}"
     aside.mkdir(mode=0o700)
     for file in folder.iterdir():
-        if not file.name.startswith((f"{MOVED}-", "agent.lock")):
+        is_the_operators = file.suffix == ".toml" or file.resolve() in named
+        if not file.name.startswith((f"{MOVED}-", "agent.lock")) and not is_the_operators:
             file.rename(aside / file.name)
     return aside
 
 
 async def gpus(config: AgentConfig, update: bool) -> dict:
     """Returns the machine's GPUs beside those enrolled; with `update` the venue takes them as they are now."""
-    state = StateFolder(config.state_dir)
-    known = remembered(state)
+    state = StateFolder(config.state_dir) if update or config.state_dir.exists() else None
+    known = remembered(state) if state else None
     # A GPU that was taken out is to be seen as gone, not waited for: nothing is expected of NVML but what it lists.
     telemetry = await asyncio.to_thread(open_nvml, PolicyFile(config.policy), None, ())
     found = telemetry.inventory()

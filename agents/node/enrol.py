@@ -1,6 +1,7 @@
 """Makes a node known to the venue, once; afterwards the state folder says who it is."""
 
 import logging
+import re
 import time
 from dataclasses import asdict, dataclass, replace
 
@@ -10,14 +11,18 @@ from agents.node.client import DeliveryClient
 from agents.node.errors import BadAnswer, BadConfiguration, VenueRefused
 from agents.node.grades import node_grade
 from agents.node.identity import Identity, boot_id
-from agents.node.inventory import Telemetry
+from agents.node.inventory import UUID_FORM, Telemetry
 from agents.node.policy import Policy
 from agents.node.state import StateFolder
+from schemas.complaints import pattern_of
+from schemas.ids import NodeId
 from schemas.nodes import Challenge, EnrolRequest, GpuChange, node_id_of
 
 AGENT_VERSION = "hourbook-agent 0.1.0"
 REPORT_INTERVAL_MS = 10_000  # until the first reply says more
+INTERVAL_MS_MAX = 24 * 3600 * 1000
 NOT_FOUND = 404
+NODE_FORM = re.compile(pattern_of(NodeId))
 log = logging.getLogger("hourbook.agent")
 
 
@@ -44,10 +49,19 @@ def remembered(state: StateFolder) -> Enrolment | None:
     if known is None:
         return None
     try:
-        return LASTING.validate_python(known, strict=False)
+        enrolment = LASTING.validate_python(known, strict=False)
     except ValidationError:
-        state.set_aside(state.path / "node.json")
-        return None
+        enrolment = None
+    if enrolment is not None and _is_plausible(enrolment):
+        return enrolment
+    state.set_aside(state.path / "node.json")
+    return None
+
+
+def _is_plausible(known: Enrolment) -> bool:
+    """Tells whether reports can be made from an enrolment that was read."""
+    has_gpus = known.gpu_uuids and all(UUID_FORM.fullmatch(uuid) for uuid in known.gpu_uuids)
+    return bool(has_gpus) and NODE_FORM.fullmatch(known.node_id) and 0 < known.report_interval_ms <= INTERVAL_MS_MAX
 
 
 async def recalled(identity: Identity, delivery: DeliveryClient, state: StateFolder) -> Enrolment | None:

@@ -77,4 +77,8 @@ def _keep_private(file: Path) -> None:
 
 def boot_id() -> str:
     """Returns what changes with every boot of the machine."""
-    return BOOT_ID.read_text().strip()
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError as error:
+        words = "a boot is told from the next by it, let the agent read it"
+        raise BadState(f"{BOOT_ID}: {reason_of(error)}: {words}") from error

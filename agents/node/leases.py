@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,11 +14,14 @@ from agents.node.hooks.run import run_hook
 from agents.node.policy import HookRule
 from agents.node.processes import LEASE_VARIABLE, LiveLease, ProcessTable
 from agents.node.state import StateFolder
+from schemas.complaints import pattern_of
+from schemas.ids import Identifier
 from schemas.nodes import GpuReading, LeaseStart, LeaseStop
 
 State = Literal["opening", "live", "failed", "closed"]
 HOLDING = ("opening", "live")
 NODE_VARIABLE = "HOURBOOK_NODE"
+LEASE_FORM = re.compile(pattern_of(Identifier))
 log = logging.getLogger("hourbook.agent")
 
 
@@ -81,6 +85,8 @@ class LeaseBook:
         self._leases: dict[str, Lease] = {}
         for lease_id, document in (state.read("leases") or {}).items():
             try:
+                if not LEASE_FORM.fullmatch(lease_id):
+                    raise ValueError("that is no lease's id")
                 self._leases[lease_id] = Lease.restored(document)
             except (ValueError, AttributeError, TypeError) as error:
                 log.warning("lease %s in the state folder cannot be read and is forgotten: %s", lease_id, error)

@@ -14,6 +14,7 @@ from schemas.ids import contract_start_s
 from schemas.money import parse_micros
 
 PAGE = "500"
+PLAUSIBLE_MAX = 2**40
 
 
 class OperatorAccount:
@@ -38,7 +39,10 @@ class OperatorAccount:
         if product not in self._terms:
             listed = await self._gateway.read_market("/v1/products")
             with readable("/v1/products"):
-                self._terms = {row["product"]: _terms(row) for row in listed["items"]}
+                rows = {row["product"]: row for row in listed["items"]}
+                # Rows of other products may be what they will; what cannot be read is asked for again.
+                if product in rows:
+                    self._terms[product] = _terms(rows[product])
         return self._terms.get(product)
 
     async def book_of(self, node_id: str) -> tuple[tuple[Ask, ...], dict[int, int]]:
@@ -71,7 +75,7 @@ class OperatorAccount:
                 self._read_at = float("-inf")  # unknown, or sold in part at once: only the venue knows what stands
                 return
             self._asks.setdefault(node_id, []).extend(
-                Ask(order["order_id"], start_s, offer.gpus, price_at(start_s, prices, terms.tick_micros))
+                Ask(order["order_id"], start_s, offer.gpus, price_at(start_s, prices, terms.tick_micros), terms.product)
                 for start_s in range(offer.from_s, offer.to_s, terms.period_s)
             )
 
@@ -118,7 +122,8 @@ class OperatorAccount:
         if self._parts.get(order_id, (None,))[0] != version:
             query = {"status": "open", "parent_id": str(order_id), "limit": PAGE}
             asks, _ = await self._gateway.pages("/v1/orders", **query)
-            self._parts[order_id] = (version, [_ask(order_id, ask) for ask in asks])
+            product = str(order.get("product") or "")
+            self._parts[order_id] = (version, [_ask(order_id, ask, product) for ask in asks])
         return self._parts[order_id][1]
 
 
@@ -132,17 +137,29 @@ def readable(path: str) -> Iterator[None]:
 
 
 def _terms(row: dict) -> Terms:
-    return Terms(
+    terms = Terms(
         product=row["product"],
         period_s=row["period_s"],
         horizon_periods=row["horizon_periods"],
         gate_lead_s=row["gate_lead_s"],
         tick_micros=parse_micros(row["tick"]),
     )
+    least = {"period_s": 1, "horizon_periods": 1, "gate_lead_s": 0, "tick_micros": 1}
+    wrong = {
+        name: value for name, value in vars(terms).items() if name in least and not _is_at_least(value, least[name])
+    }
+    if wrong:
+        raise ValueError(", ".join(f"{name} = {value!r}" for name, value in wrong.items()))
+    return terms
 
 
-def _ask(order_id: int, ask: dict) -> Ask:
-    return Ask(order_id, contract_start_s(ask["contract"]), ask["remaining_qty"], parse_micros(ask["price"]))
+def _is_at_least(value: object, least: int) -> bool:
+    return isinstance(value, int) and least <= value <= PLAUSIBLE_MAX
+
+
+def _ask(order_id: int, ask: dict, product: str) -> Ask:
+    start_s, price_micros = contract_start_s(ask["contract"]), parse_micros(ask["price"])
+    return Ask(order_id, start_s, ask["remaining_qty"], price_micros, product)
 
 
 def _floor(prices: PriceRule, tick_micros: int) -> dict:

@@ -31,6 +31,7 @@ PATIENCE_INTERVALS = 2.5
 PATIENCE_TRIPS = 1.25
 LEAVE_TIMEOUT_S = 12.0
 CHALLENGE_TRIES_MAX = 3
+TOO_MANY = 429
 log = logging.getLogger("hourbook.agent")
 
 
@@ -64,11 +65,14 @@ class Node:
         self._idle = IdleWatch()
         self._boot_id = boot_id()
         self._enrolment: Enrolment | None = None
+        self._is_enrolled = False
         self._readings: tuple[GpuReading, ...] = ()
         self._window_start_ms = mono_ms()
         self._interval_s, self._usual_interval_s = RETRY_S, 0.0
         self._acknowledged_at: float | None = None
         self._venue_sells = False
+        self._venue_said: tuple[str, str] | None = None
+        self._gpus_chosen = parts.policy.current.gpus
         self._proving: set[str] = set()
         self._tries: dict[str, int] = {}
         self._sending: asyncio.Task | None = None
@@ -124,7 +128,8 @@ class Node:
             except VenueUnreachable as error:
                 self._notices.say("enrolment", f"enrolment waits: {error}")
             except VenueRefused as refusal:
-                if not refusal.members.get("retryable"):
+                # A node that was enrolled has leases to look after: it waits, whatever it is refused for.
+                if not self._is_enrolled and not refusal.members.get("retryable") and refusal.status != TOO_MANY:
                     raise
                 self._notices.say("enrolment", f"enrolment waits: {refusal}")
             await self._loops.pause(RETRY_S)
@@ -133,6 +138,11 @@ class Node:
     async def _enrol_once(self) -> Enrolment:
         parts = self._parts
         known = remembered(parts.state)
+        if known is not None and known.node_id != self.node_id:
+            log.warning("the state folder's enrolment is of %s, its key of %s", known.node_id, self.node_id)
+            parts.state.set_aside(parts.state.path / "node.json")
+            known = None
+        self._is_enrolled = known is not None
         if known is None and not parts.identity.is_new:
             known = await recalled(parts.identity, parts.delivery, parts.state)
         if known is None:
@@ -205,9 +215,10 @@ class Node:
         self._interval_s = reply.report_interval_ms / 1000
         self._usual_interval_s = max(self._usual_interval_s, self._interval_s)
         sells = reply.hint.sell and reply.node_state == "active"
-        if sells != self._venue_sells:
-            log.info("node is %s: %s", reply.node_state, reply.hint.reason or ("may sell" if sells else "may not sell"))
-        self._venue_sells = sells
+        said = (reply.node_state, reply.hint.reason or ("may sell" if sells else "may not sell"))
+        if said != self._venue_said:
+            log.info("node is %s: %s", *said)
+        self._venue_sells, self._venue_said = sells, said
         asked = {challenge.challenge_id for challenge in reply.challenges}
         self._tries = {name: tries for name, tries in self._tries.items() if name in asked | self._proving}
         for challenge in reply.challenges:
@@ -258,11 +269,17 @@ class Node:
     async def _trade(self) -> None:
         policy = self._parts.policy.refresh()
         enrolled = self._enrolment
-        if hindrance := never_sells(policy, enrolled.grade, enrolled.hub, len(enrolled.gpu_uuids)):
+        hindrance = never_sells(policy, enrolled.grade, enrolled.hub, len(enrolled.gpu_uuids))
+        if hindrance:
             self._notices.say("policy", hindrance)
         else:
-            self._notices.clear("policy")
-        gpus = self._idle.sellable(policy, len(self._enrolment.gpu_uuids), mono_ms()) if self._may_sell() else 0
+            self._notices.clear("policy", "the policy fits this node again")
+        if policy.gpus != self._gpus_chosen:
+            self._notices.say("gpus", "gpus of the policy was edited: stop the agent, `gpus --update`, start it again")
+        else:
+            self._notices.clear("gpus")
+        is_fit = not hindrance and self._may_sell()
+        gpus = self._idle.sellable(policy, len(enrolled.gpu_uuids), mono_ms()) if is_fit else 0
         self._write_status(gpus)
         await self._parts.seller.balance(policy, self._enrolment.grade, gpus)
 

@@ -1,6 +1,6 @@
 """Which capacity to offer and which to withdraw: what should stand in the books against what does, period by period."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.node.policy import PriceRule
 from schemas.money import MICROS, parse_micros
@@ -21,12 +21,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Ask:
-    """What one capacity order still offers in one period."""
+    """What one capacity order still offers in one period; `product` where it is known."""
 
     order_id: int
     start_s: int
     gpus: int
     price_micros: int
+    product: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from agents.node.clock import VenueClock
 from agents.node.errors import VenueRefused
 from agents.node.market import OperatorAccount
+from agents.node.notices import Notices
 from agents.node.policy import Policy
 from agents.node.posting import Offer, Plan, Terms, make_plan, open_periods, price_at, without_small_tail
 from schemas.ids import lot_of
@@ -23,24 +24,34 @@ class Seller:
         self._account, self._clock = account, clock
         self.node_id = ""
         self._poor_until = 0.0
-        self._said: dict[object, str] = {}
+        self._notices = Notices()
 
     async def balance(self, policy: Policy, grade: str, gpus: int) -> None:
         """Brings the books one step nearer to the policy. A refusal is said once, and the step tried again later."""
         product = f"{grade}.{policy.hub}.{policy.tier}"
         try:
             terms = await self._account.terms(product)
+            await self._withdraw_others(product)
             if terms is None:
-                self._say_once("product", f"the venue lists no {product}: nothing can be sold")
+                self._say("product", f"the venue lists no {product}: nothing can be sold")
                 return
+            self._notices.clear("product")
             await self._carry_out(await self._plan(policy, terms, gpus), terms, policy)
+            self._notices.clear("read")
         except VenueRefused as refusal:
-            self._say_once("read", str(refusal))
+            self._say("read", str(refusal))
 
     async def withdraw_all(self) -> None:
         """Cancels everything that stands for this node."""
         asks, _ = await self._account.book_of(self.node_id)
         for order_id in sorted({ask.order_id for ask in asks}):
+            await self._account.withdraw(self.node_id, order_id)
+
+    async def _withdraw_others(self, product: str) -> None:
+        """Withdraws what stands under another hub or tier: the policy was edited, and a GPU is sold as it says now."""
+        asks, _ = await self._account.book_of(self.node_id)
+        for order_id in sorted({ask.order_id for ask in asks if ask.product not in ("", product)}):
+            log.info("%s withdraws capacity order %d: the policy sells %s now", self.node_id, order_id, product)
             await self._account.withdraw(self.node_id, order_id)
 
     async def _plan(self, policy: Policy, terms: Terms, gpus: int) -> Plan:
@@ -66,8 +77,9 @@ class Seller:
         try:
             await self._account.reprice(self.node_id, terms, order_id, policy.price)
             log.info("%s reprices capacity order %d", self.node_id, order_id)
+            self._notices.clear("reprice")
         except VenueRefused as refusal:
-            self._say_once("reprice", str(refusal))
+            self._say("reprice", str(refusal))
             await self._account.withdraw(self.node_id, order_id)
 
     async def _post(self, offer: Offer, terms: Terms, policy: Policy) -> None:
@@ -79,19 +91,19 @@ class Seller:
             try:
                 await self._account.post(self.node_id, terms, part, policy.price, name)
                 log.info("%s offers %d GPUs of %s for %d periods", self.node_id, part.gpus, terms.product, periods)
+                if part == offer:
+                    self._notices.clear("post")
                 return
             except VenueRefused as refusal:
-                self._say_once("post", str(refusal))
+                self._say("post", str(refusal))
                 if refusal.code != "insufficient_funds":
                     return
                 self._poor_until = time.monotonic() + POOR_PAUSE_S
                 periods //= 2
 
     def troubles(self) -> dict[str, str]:
-        """Returns what was refused last, by what was tried."""
-        return {str(about): words for about, words in self._said.items()}
+        """Returns what is refused now, by what was tried."""
+        return self._notices.about()
 
-    def _say_once(self, about: object, words: str) -> None:
-        if self._said.get(about) != words:
-            self._said[about] = words
-            log.warning("%s: %s", self.node_id or "node", words)
+    def _say(self, about: str, words: str) -> None:
+        self._notices.say(about, f"{self.node_id or 'node'}: {words}")

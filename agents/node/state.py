@@ -3,6 +3,7 @@
 A disk that is full or broken never ends a running agent: what cannot be written stays in memory and is written later.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -19,6 +20,8 @@ LOCK_FILE = "agent.lock"
 FORMAT_FILE = "format.json"
 FORMAT = 2
 """What this agent writes: 1 was a journal without `placed` and `dropped`, and no format file."""
+# Errors of one file, not of the disk that it lies on.
+ONE_FILES = (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
 log = logging.getLogger("hourbook.agent")
 
 
@@ -71,10 +74,10 @@ class StateFolder:
             document = json.loads(file.read_bytes())
         except FileNotFoundError:
             return None
+        except (IsADirectoryError, ValueError, RecursionError):
+            document = None
         except OSError as error:
             raise BadState(f"{file}: {reason_of(error)}: let the agent's user read it") from error
-        except (ValueError, RecursionError):
-            document = None
         if isinstance(document, dict):
             return document
         self.set_aside(file)
@@ -116,7 +119,10 @@ class StateFolder:
 
     def cannot_write(self, error: OSError) -> None:
         """Says once that the disk does not take what the agent must remember."""
-        words = f"state folder {self.path}: {reason_of(error)}: the agent goes on from memory; free or mend the disk"
+        is_one_files = error.filename and error.errno in ONE_FILES
+        place = error.filename2 or error.filename if is_one_files else f"state folder {self.path}"
+        mend = "mend this file" if is_one_files else "free or mend the disk"
+        words = f"{place}: {reason_of(error)}: the agent goes on from memory; {mend}"
         self.notices.say("disk", words)
 
     def can_write(self) -> None:
@@ -196,6 +202,8 @@ class Journal:
                         yield kind.decode(errors="replace"), content
         except FileNotFoundError:
             return
+        except IsADirectoryError:
+            self._state.set_aside(self.path)
         except OSError as error:
             raise BadState(f"{self.path}: {reason_of(error)}: let the agent's user read it") from error
 

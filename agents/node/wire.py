@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,6 +12,7 @@ import httpx
 from pydantic import ValidationError
 
 from agents.node.errors import BadAnswer, BadConfiguration, VenueRefused, VenueUnreachable
+from agents.node.files import CONTROLS
 from schemas.base import Model
 
 Reply = TypeVar("Reply", bound=Model)
@@ -24,6 +26,8 @@ CALM = 0.9
 WHOLE_ANSWER_TIMEOUTS = 4
 EXCERPT_CHARS = 120
 KEEP_ALIVE_S = 30  # longer than any report interval, shorter than the venue keeps an idle connection
+DETAIL_CHARS = 500
+CODE_FORM = re.compile("[a-z0-9_.-]{1,64}")
 
 
 class Patience:
@@ -123,12 +127,17 @@ def _refusal(place: str, status: int, content: bytes) -> VenueRefused | VenueUnr
         problem = read_object(content, place)
     except BadAnswer:
         problem = {}
-    code, detail = problem.get("code"), problem.get("detail", "")
-    if status >= 500 or not isinstance(code, str):
-        return VenueUnreachable(f"{place}: status {status}: {detail or code or _excerpt(content)}")
-    return VenueRefused(status, code, str(detail), problem)
+    code, detail = problem.get("code"), _in_one_line(str(problem.get("detail", "")), DETAIL_CHARS)
+    if status >= 500 or not isinstance(code, str) or not CODE_FORM.fullmatch(code):
+        return VenueUnreachable(f"{place}: status {status}: {detail or _excerpt(content)}")
+    return VenueRefused(status, code, detail, problem)
 
 
 def _excerpt(content: bytes) -> str:
-    words = " ".join(content[: 4 * EXCERPT_CHARS].decode(errors="replace").split())
-    return repr(words[:EXCERPT_CHARS] + ("…" if len(words) > EXCERPT_CHARS else ""))
+    return repr(_in_one_line(content[: 4 * EXCERPT_CHARS + 4].decode(errors="replace"), EXCERPT_CHARS))
+
+
+def _in_one_line(text: str, chars_max: int) -> str:
+    """Returns the beginning of a text that somebody else wrote, for one line of the log."""
+    words = " ".join(CONTROLS.sub("�", text[: 4 * chars_max + 4]).split())
+    return words[:chars_max] + ("…" if len(words) > chars_max else "")

@@ -60,6 +60,8 @@ class FakeVenue:
         self.silent = False
         self.stale_next = False
         self.sell = True
+        self.also_listed: tuple[str, ...] = ()
+        self.odd_rows: tuple[dict, ...] = ()
         self.remembers: dict | None = None
         self.retired: list[tuple[str, str | None]] = []
         self.gpu_changes: list[GpuChange] = []
@@ -292,8 +294,8 @@ class FakeVenue:
     def _show_market(self, request: httpx.Request, path: list[str]) -> httpx.Response:
         assert path == ["products"]
         terms = {"period_s": self.period_s, "horizon_periods": 5, "gate_lead_s": 6, "tick": "0.01"}
-        row = {"product": self.product} | terms
-        return httpx.Response(200, json={"items": [row], "seq": 1})
+        rows = [{"product": name} | terms for name in (self.product, *self.also_listed)]
+        return httpx.Response(200, json={"items": [*rows, *self.odd_rows], "seq": 1})
 
     def _trade(self, request: httpx.Request, path: list[str]) -> httpx.Response:
         self._check_request(request)
@@ -344,6 +346,7 @@ class FakeVenue:
         self.orders[order_id] = {
             "order_id": order_id,
             "kind": "capacity",
+            "product": form["product"],
             "node": form["node"],
             "updated_ns": str(time.time_ns()),
             "asks": asks,

@@ -5,6 +5,7 @@ Tier: default, about 2 s.
 
 import asyncio
 import logging
+import re
 
 import httpx
 import pytest
@@ -165,6 +166,22 @@ async def test_an_answer_that_never_ends_is_given_up():
     wire = Wire(httpx.AsyncClient(transport=transport), Patience(0.05, 0.05))
     with pytest.raises(VenueUnreachable, match="no answer within"):
         await asyncio.wait_for(wire.send("GET", "http://venue/"), 10)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ({"code": "not_yet", "detail": "a\nb\x1b[2J" + "x" * 10**6}, r"not_yet \(409\): a b\ufffd\[2Jx{493}…"),
+        ({"code": "not_yet", "detail": {"a": [1]}}, r"not_yet \(409\): \{'a': \[1\]\}"),
+        ({"code": "NOT\nYET", "detail": "a"}, r"GET http://venue/: status 409: a"),
+        ({"code": 7}, r"GET http://venue/: status 409: '\{\"code\": ?7\}'"),
+    ],
+)
+async def test_what_the_venue_says_is_one_short_line_whatever_it_says(problem, words):
+    wire = Wire(httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(409, json=problem))))
+    with pytest.raises((VenueRefused, VenueUnreachable)) as refused:
+        await wire.send("GET", "http://venue/")
+    assert re.fullmatch(words, str(refused.value)), str(refused.value)
 
 
 def test_only_an_object_is_an_answer():

@@ -1,6 +1,7 @@
 """A whole node against a venue at the end of its wire: it enrols, proves, sells and leases out what it can prove."""
 
 import asyncio
+import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -169,6 +170,80 @@ async def test_what_is_sold_is_not_offered_again(site):
         await until(lambda: len(site.venue.reports) > reports + 5)
         assert site.gpus_offered() == [4, 1, 4]
         assert len(site.venue.posted) == 1
+
+
+def products_offered(site: PlayedSite) -> set[str]:
+    return {form["product"] for order_id, form in enumerate(site.venue.posted, 1) if order_id in site.venue.orders}
+
+
+async def test_an_edited_tier_withdraws_what_stands_under_the_old_one(site):
+    site.venue.also_listed = ("H100SXM80.CNE.I",)
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.policy.write_text('tier = "I"\n' + POLICY)
+        await until(lambda: products_offered(site) == {"H100SXM80.CNE.I"} and site.gpus_offered() == [4, 4, 4])
+
+
+async def test_what_stands_is_withdrawn_when_the_policy_names_what_the_venue_does_not_list(site, caplog):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.policy.write_text('tier = "M"\n' + POLICY)
+        await until(lambda: site.venue.standing() == [])
+        await until(lambda: "the venue lists no H100SXM80.CNE.M: nothing can be sold" in caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (("CNE", "USE"), "hub = USE, but the node is enrolled at CNE: it must enrol anew"),
+        (("idle", 'grade = "H200SXM141"\nidle'), "grade = H200SXM141, but the node is enrolled as H100SXM80"),
+        (("idle", "whole_node = true\nidle"), "whole_node = true, but the node is enrolled as H100SXM80"),
+    ],
+)
+async def test_a_policy_that_no_more_fits_the_node_is_said_and_sells_nothing_until_it_does(site, caplog, edit, words):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.policy.write_text(POLICY.replace(*edit, 1))
+        await until(lambda: site.venue.standing() == [] and words in caplog.text)
+        site.policy.write_text(POLICY)
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+
+
+async def test_gpus_that_the_policy_names_from_now_on_are_said_to_need_an_update(site, caplog):
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        site.policy.write_text('gpus = ["index:0"]\n' + POLICY)
+        await until(lambda: "gpus of the policy was edited" in caplog.text)
+
+
+async def test_why_the_venue_lets_a_node_not_sell_is_said_from_the_first_answer_on(site, caplog):
+    caplog.set_level("INFO", "hourbook.agent")
+    site.venue.sell = False
+    async with site.running():
+        await until(lambda: site.venue.verdicts and len(site.venue.reports) > 5)
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("node is ")]
+    assert said[-1] == "node is active: told so" and len(said) == len(set(said))
+
+
+async def test_terms_that_cannot_be_are_one_line_and_are_asked_for_again(site, caplog):
+    site.venue.odd_rows = ({"product": PRODUCT, "period_s": 0, "horizon_periods": 5, "gate_lead_s": 6, "tick": "0.01"},)
+    async with site.running():
+        await until(lambda: "answered what cannot be read: ValueError('period_s = 0')" in caplog.text)
+        site.venue.odd_rows = ({"product": "X.CNE.F", "period_s": None},)
+        await until(lambda: site.gpus_offered() == [4, 4, 4])
+        assert site.node.faults == {}
+
+
+async def test_a_refusal_stands_in_the_status_until_the_venue_takes_the_offer(site):
+    site.venue.refusals = ["unknown_node"]
+
+    def troubles() -> dict:
+        file = site.folder / "state" / "status.json"
+        return json.loads(file.read_text())["troubles"] if file.exists() else {}
+
+    async with site.running():
+        await until(lambda: "post" in troubles())
+        await until(lambda: site.gpus_offered() == [4, 4, 4] and troubles() == {})
 
 
 async def test_an_edited_price_reprices_what_stands(site):
@@ -373,7 +448,7 @@ async def test_a_lease_is_opened_by_the_hook_reported_while_it_lives_and_closed_
 
 async def test_an_answer_on_a_lease_that_was_lost_is_sent_again_without_running_the_hook_again(site):
     count = site.folder / "hook-runs"
-    hook = f"echo up >> {count}; echo '{{\\\"endpoint\\\": \\\"a\\\", \\\"credential\\\": \\\"b\\\"}}'"
+    hook = f'echo up >> {count}; echo \'{{\\"endpoint\\": \\"a\\", \\"credential\\": \\"b\\"}}\''
     lines = [line for line in POLICY.splitlines() if not line.startswith("hooks.start")]
     site.policy.write_text("\n".join([*lines, f'hooks.start = ["sh", "-c", "{hook}"]', ""]))
     answer = site.venue._take_lease_result

@@ -80,7 +80,19 @@ async def test_o07_a_journal_from_a_backup_makes_no_fork(site):
     assert [report.seq for report in site.venue.reports] == list(range(1, len(site.venue.reports) + 1))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"node_id": "node-1"}', b"\xff", b"\0" * 64])
+def enrolment(**changes: object) -> bytes:
+    known = {"node_id": "node-1", "account": "a", "grade": "H100SXM80", "gpu_uuids": ["GPU-12345678"]}
+    return json.dumps(known | {"report_interval_ms": 100} | changes).encode()
+
+
+ENROLMENTS = [
+    *(b"", b"{", b"[]", b'{"node_id": "node-1"}', b"\xff", b"\0" * 64),
+    *(enrolment(gpu_uuids=["x"]), enrolment(gpu_uuids=[]), enrolment(node_id="no id")),
+    *(enrolment(report_interval_ms=0), enrolment(report_interval_ms=10**15), enrolment(node_id="node-of-another-key")),
+]
+
+
+@pytest.mark.parametrize("content", ENROLMENTS)
 async def test_o07_a_damaged_enrolment_is_asked_from_the_venue_without_a_token(site, content, caplog):
     async with site.running():
         await until(lambda: len(site.venue.reports) >= 2)
@@ -96,7 +108,14 @@ async def test_o07_a_damaged_enrolment_is_asked_from_the_venue_without_a_token(s
     assert [words for words in only_lines(caplog) if "node.json is damaged: kept as node.json.damaged" in words]
 
 
-LEASES = [b"", b"{", b"[]", b'{"lease-1": {}}', b'{"lease-1": {"state": "live", "start": 7}}']
+LEASES = [
+    b'{"lease-1": {}, "no id!": {"state": "live"}}',
+    b"",
+    b"{",
+    b"[]",
+    b'{"lease-1": {}}',
+    b'{"lease-1": {"state": "live", "start": 7}}',
+]
 
 
 @pytest.mark.parametrize("content", LEASES)
@@ -113,6 +132,26 @@ async def test_o07_damaged_leases_are_asked_from_the_venue_and_opened_again(site
     is_set_aside = not content.startswith(b'{"lease-1"')
     assert (site.folder / "state" / "leases.json.damaged").exists() is is_set_aside
     assert bool([words for words in only_lines(caplog) if "leases.json is damaged" in words]) is is_set_aside
+
+
+@pytest.mark.parametrize("name", ["node.json", "leases.json", "health.json", "status.json", "chain.journal"])
+async def test_a_folder_in_place_of_a_file_is_set_aside_and_the_node_goes_on(site, caplog, name):
+    async with site.running():
+        await until(lambda: len(site.venue.reports) >= 2 and (site.folder / "state" / "status.json").exists())
+    known = json.loads((site.folder / "state" / "node.json").read_text())
+    site.venue.remembers = {"node": known["node_id"], "gpus": known["gpu_uuids"]} | {
+        each: known[each] for each in ("account", "grade", "hub")
+    }
+    file = site.folder / "state" / name
+    file.unlink(missing_ok=True)
+    file.mkdir()
+    seen = len(site.venue.reports)
+    async with site.running(token=None):
+        await until(lambda: len(site.venue.reports) > seen + 2)
+    assert site.node.faults == {}
+    is_only_written = name in ("health.json", "status.json")
+    words = f"{name}: Is a directory" if name == "status.json" else f"{name}.damaged"
+    assert is_only_written or [line for line in only_lines(caplog) if words in line]
 
 
 def test_a_lease_that_is_whole_survives_one_that_is_not(tmp_path):
