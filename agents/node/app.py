@@ -20,7 +20,7 @@ from agents.node.node import LEAVE_TIMEOUT_S, Node, Parts
 from agents.node.policy import PolicyFile
 from agents.node.proving import Prover
 from agents.node.seller import Seller
-from agents.node.state import StateFolder
+from agents.node.state import StateFolder, only_one_of
 from agents.node.wire import open_http
 from schemas.nodes import InspectionReply, node_id_of
 
@@ -58,7 +58,8 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
             node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s, kept)
             end_on_signals(node.stop, config.stop_timeout_s)
             account.only_node = node.node_id
-            await node.run()
+            with only_one_of(node.node_id):
+                await node.run()
 
 
 async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str | None) -> InspectionReply:

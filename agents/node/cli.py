@@ -37,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.MEND
     except BrokenPipeError:
         return ExitStatus.MEND
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        log.error("the machine refuses: %s%s", place, error.strerror or error)
+        return ExitStatus.MEND
     except KeyboardInterrupt:
         log.warning("interrupted: nothing more is done")
         return ExitStatus.INTERRUPTED
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "check":
         problems = commands.check(options.config)
-        print("\n".join(problems) if problems else "all in order")
+        _print("\n".join(problems) if problems else "all in order")
         return ExitStatus.MEND if problems else ExitStatus.OK
     if options.command == "meter":
         return ExitStatus(renter.run(options.lease, options.key, options.url))
@@ -57,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
         case "run":
             asyncio.run(run_agent(config))
         case "inspect":
-            print(asyncio.run(run_inspection(config, tuple(options.uuids), options.nonce)).model_dump_json())
+            _print(asyncio.run(run_inspection(config, tuple(options.uuids), options.nonce)).model_dump_json())
         case "status":
             _show(asyncio.run(commands.status(config)))
         case "retire":
@@ -74,8 +78,14 @@ def _run(options: argparse.Namespace) -> int:
     return ExitStatus.OK
 
 
+def _print(text: str) -> None:
+    """Prints, whatever characters the terminal knows; what cannot be written is found out here, not at the exit."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
 def _show(document: dict) -> None:
-    print(json.dumps(document, indent=1, ensure_ascii=False))
+    _print(json.dumps(document, indent=1, ensure_ascii=False))
 
 
 def _read(arguments: list[str]) -> argparse.Namespace:

@@ -23,6 +23,8 @@ Contents = TypeVar("Contents", bound=Model)
 def read_text(file: Path, what: str) -> str:
     """Returns a small text file's content, without a byte order mark. Raises BadConfiguration."""
     try:
+        if file.is_fifo() or file.is_socket():
+            raise BadConfiguration(f"{what} {file}: is a pipe or a socket, not a file")
         with file.open("rb") as opened:
             raw = opened.read(FILE_BYTES_MAX + 1)
     except FileNotFoundError as error:

@@ -47,7 +47,7 @@ class Identity:
             _keep_private(file)
             text = file.read_bytes().decode("latin-1").strip()
         except OSError as error:
-            raise BadState(f"{file}: {reason_of(error)}: let the agent's user read and write it") from error
+            raise BadState(f"{file}: {reason_of(error)}: the agent must be able to read and write it") from error
         if not KEY_FORM.fullmatch(text):
             raise BadState(f"{file} is damaged, it should be 64 hex digits: {WAY_BACK}")
         return cls(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text)), is_new)

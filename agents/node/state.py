@@ -8,6 +8,7 @@ import fcntl
 import json
 import logging
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,6 +182,25 @@ class StateFolder:
             raise BadState(f"{self.path / FORMAT_FILE}: {words}")
         if number != FORMAT or not known:
             self.write("format", {"format": FORMAT})
+
+
+@contextmanager
+def only_one_of(node_id: str) -> Iterator[None]:
+    """Keeps a second agent with this node's key off the machine, also one on a copy of the state folder.
+
+    Two of them would sign two histories, which the venue takes for a fraud. Raises StateInUse. The socket's name is
+    gone with the process, however it ends; another container of the machine is not seen.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as name:
+        try:
+            name.bind(f"\0hourbook-agent/{node_id}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                log.warning("whether another agent has the key of %s cannot be told: %s", node_id, reason_of(error))
+            else:
+                words = "each node has a state folder, and a node.key, of its own: start with an empty folder, no copy"
+                raise StateInUse(f"another agent on this machine works with the key of {node_id}: {words}") from error
+        yield
 
 
 class Journal:

@@ -206,3 +206,26 @@ def test_meter_is_a_command_of_the_same_program_and_needs_no_configuration(machi
     )
     _, words = program.communicate(timeout=60)
     assert (program.returncode, "/nowhere is not the private half of a meter key" in words) == (1, True)
+
+
+def test_output_that_cannot_be_written_is_one_line(two_gpus):
+    program = two_gpus.run(
+        "sh", "-c", f"exec {sys.executable} -m agents.node check {two_gpus.folder}/agent.toml >/dev/full"
+    )
+    _, said = program.communicate(timeout=60)
+    assert (program.returncode, "Traceback" in said) == (ExitStatus.MEND, False), said
+    assert "the machine refuses: No space left on device" in said
+
+
+def test_status_of_a_node_that_is_not_there_makes_no_folder(two_gpus):
+    assert agent(two_gpus, "status")[:2] == (ExitStatus.OK, '{\n "running_pid": null,\n "node": null\n}\n')
+    assert not (two_gpus.folder / "state").exists()
+
+
+def test_retiring_leaves_the_operators_own_files_where_they_are(two_gpus):
+    config = two_gpus.folder / "agent.toml"
+    config.write_text(config.read_text().replace('state_dir = "state"', 'state_dir = "."'))
+    run_until_it_sells(two_gpus)
+    status, _, said = agent(two_gpus, "retire")
+    assert (status, (two_gpus.folder / "node.key").exists()) == (ExitStatus.OK, False), said
+    assert {"agent.toml", "policy.toml", "operator-api.ed25519"} <= {file.name for file in two_gpus.folder.iterdir()}

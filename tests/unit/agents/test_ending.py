@@ -3,6 +3,7 @@
 Tier: default, about 15 s. Cases O01 and O02 of the field.
 """
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,23 @@ def test_o01_a_folder_is_free_again_when_its_agent_was_killed(machine):
     seen = len(machine.venue.reports)
     wait(lambda: len(machine.venue.reports) > seen, second)
     assert ended(second)[0] == ExitStatus.OK
+
+
+def test_a_copy_of_a_state_folder_starts_no_second_agent_with_its_key(machine):
+    first = machine.start()
+    wait(lambda: machine.venue.reports, first)
+    shutil.copytree(machine.folder / "state", machine.folder / "copy")
+    config = machine.folder / "agent.toml"
+    config.write_text(config.read_text().replace('state_dir = "state"', 'state_dir = "copy"'))
+    second = machine.start()
+    _, words = second.communicate(timeout=30)
+    seen = len(machine.venue.reports)
+    wait(lambda: len(machine.venue.reports) > seen + 2, first)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=30)
+    assert (second.returncode, first.returncode) == (ExitStatus.IN_USE, ExitStatus.OK)
+    assert "Traceback" not in words
+    assert "another agent on this machine works with the key of node-" in words
 
 
 def test_o01_two_locks_of_one_folder_never_hold_at_once(tmp_path):

@@ -1,6 +1,7 @@
 """The operator's policy: what the file may say, and which GPUs it lets be sold."""
 
 import logging
+import os
 
 import pytest
 
@@ -236,6 +237,12 @@ def test_a_file_that_is_no_text_is_named_in_one_line(tmp_path, content, words):
     with pytest.raises(BadConfiguration, match=words) as refused:
         PolicyFile(file)
     assert "\n" not in str(refused.value)
+
+
+def test_a_pipe_in_place_of_the_file_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "policy.toml")
+    with pytest.raises(BadConfiguration, match=r"policy .*policy\.toml: is a pipe or a socket, not a file"):
+        PolicyFile(tmp_path / "policy.toml")
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path):
