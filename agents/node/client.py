@@ -43,6 +43,7 @@ Reply = TypeVar("Reply", bound=Model)
 TimedReply = TypeVar("TimedReply", EnrolReply, ReportReply, ChainReply)
 JSON_HEADERS = {"Content-Type": "application/json"}
 REQUESTS_AT_ONCE = 8
+PAGES_MAX = 1000
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class GatewayClient:
         """Returns all items of a paged list, and the event up to which the first page is complete."""
         items: list[dict] = []
         first_seq: int | None = None
-        while True:
+        for _ in range(PAGES_MAX):
             page = await self.call("GET", path, query=urlencode(filters))
             try:
                 items += page["items"]
@@ -204,6 +205,7 @@ class GatewayClient:
             if cursor == filters.get("cursor"):
                 raise BadAnswer(f"GET {path}: the next page is the same again")
             filters["cursor"] = cursor
+        raise BadAnswer(f"GET {path}: there is no end of pages after {PAGES_MAX}")
 
     async def read_market(self, path: str) -> dict:
         """Reads something public."""

@@ -55,6 +55,21 @@ async def test_what_a_node_posts_and_withdraws_is_known_without_reading_again(ve
     assert venue.asked == ["GET positions", "GET orders", "POST orders", "DELETE orders"]
 
 
+async def test_a_list_whose_pages_never_end_is_given_up(key, monkeypatch):
+    monkeypatch.setattr("agents.node.client.PAGES_MAX", 5)
+    asked = []
+
+    def turn_the_page(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"items": [], "cursor": str(len(asked)), "seq": 1})
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(turn_the_page))
+    account = OperatorAccount(GatewayClient(http, GATEWAY, MARKET_DATA, key), 0)
+    with pytest.raises(VenueUnreachable, match="GET /v1/positions: there is no end of pages after 5"):
+        await account.book_of("node-1")
+    assert asked == 5 * ["/v1/positions"]
+
+
 async def test_a_fresh_read_says_the_same_as_the_nodes_own_memory_and_reads_positions_before_orders(venue, key):
     account = account_of(venue, key)
     await account.post("node-1", TERMS, Offer(START_S, START_S + 7200, 4), FLOOR, "name-1")
