@@ -33,7 +33,8 @@ class CallFailures:
     def __init__(self) -> None:
         self.counts: Counter = Counter()
         self._failing: dict[str, dict[str, tuple[int, str]]] = {}
-        self._said_at: dict[tuple[str, str], float] = {}
+        self._said_at: dict[tuple[str, str, int], float] = {}
+        self._standing: set[tuple[str, str]] = set()
 
     def take(self, who: str, failed: Mapping[str, tuple[int, str]]) -> None:
         """Takes one round's failures of one GPU, a call's name with NVML's code and name for it."""
@@ -44,7 +45,8 @@ class CallFailures:
         if began:
             answers = ", ".join(_in_words(name, *now[name]) for name in began)
             log.warning("%s: %s; what it tells counts as unknown", who, answers)
-        over = [name for name in before if name not in now and (who, name) in self._said_at]
+        over = [name for name in before if name not in now and (who, name) in self._standing]
+        self._standing -= {(who, name) for name in over}
         if over:
             log.info("%s: %s answers again", who, ", ".join(over))
         self._failing[who] = now
@@ -52,10 +54,12 @@ class CallFailures:
     def _is_news(self, who: str, name: str, failure: tuple[int, str]) -> bool:
         if name in OPTIONAL_CALLS and failure[0] in NOT_THERE:
             return False
-        at = self._said_at.get((who, name))
+        about = (who, name, failure[0])
+        at = self._said_at.get(about)
         if at is not None and time.monotonic() - at < QUIET_S:
             return False
-        self._said_at[who, name] = time.monotonic()
+        self._said_at[about] = time.monotonic()
+        self._standing.add((who, name))
         return True
 
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,8 +100,7 @@ class Nvml:
         self._failures = CallFailures()
         self._health = HealthMemory(state)
         self._expected: tuple[str, ...] = tuple(known)
-        self._digests: dict[str, str] = {}
-        self._blind_because = ""
+        self._blind_because: set[str] = set()
         self._inventory: tuple[GpuInventory, ...] = ()
         try:
             answer = self._ask() if known else self._ask_patiently()
@@ -158,7 +156,7 @@ class Nvml:
         answer = self._process.ask(frozenset(self._expected))
         if self._blind_because:
             log.info("NVML answers again")
-            self._blind_because = ""
+            self._blind_because = set()
         self._failures.take("NVML", answer["system"]["failed"])
         for gpu in answer["gpus"]:
             gpu["identity"]["uuid"] = _clean(gpu["identity"].get("uuid"))
@@ -186,9 +184,10 @@ class Nvml:
             time.sleep(START_PAUSE_S)
 
     def _say_blind(self, error: Blind) -> tuple[str, ...]:
-        if not self._blind_because:
+        """Says each reason once while it lasts: that the process has crashed, then that the library is not there."""
+        if str(error) not in self._blind_because:
             log.error("the meter is blind, no GPU can be read: %s", error)
-        self._blind_because = str(error)
+        self._blind_because.add(str(error))
         return self._expected
 
     def _reading(self, uuid: str, gpus: list[dict[str, Any]]) -> GpuReading:
@@ -205,13 +204,11 @@ class Nvml:
         return self._health.judge(reading_of(uuid, gpu, xids))
 
     def _learn_driver(self, system: dict[str, Any]) -> None:
-        library, simulated = system["library"], system["simulated"]
-        if library and library not in self._digests:
-            self._digests[library] = _digest(Path(library))
+        simulated = system["simulated"]
         self.driver = Driver(
             version=_clean(system["version"]) or UNKNOWN,
             kernel_version="" if simulated else kernel_version(),  # the machine's own driver is not the stand-in's
-            library_sha256=self._digests.get(library, NO_DIGEST),
+            library_sha256=system["library_sha256"] or NO_DIGEST,
             simulated=simulated,
         )
 
@@ -361,14 +358,6 @@ def kernel_version() -> str:
 def _failures_of(gpu: dict[str, Any]) -> dict[str, tuple[int, str]]:
     failed = {name: tuple(failure) for name, failure in gpu["failed"].items() if failure}
     return failed | ({gpu["hangs"]: (0, "does not return")} if gpu.get("hangs") is not None else {})
-
-
-def _digest(library: Path) -> str:
-    try:
-        return sha256(library.read_bytes()).hexdigest()
-    except OSError as error:
-        log.warning("the NVML library cannot be read: %s", error)
-        return NO_DIGEST
 
 
 def _within(value: object, least: int, most: int) -> int | None:

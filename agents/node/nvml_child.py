@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
+from hashlib import sha256
 from typing import Any
 
 import pynvml
@@ -265,6 +266,7 @@ class Driver(threading.Thread):
         self.failure: tuple[str, int, str] | None = None
         self.call = "nvmlInitWithFlags"
         self.version: str | None = None
+        self.library_sha256: str | None = None
         self.version_known = threading.Event()
         self._step = Step()
         self._count_failure: dict[str, tuple[int, str]] = {}
@@ -274,6 +276,7 @@ class Driver(threading.Thread):
         try:
             pynvml.nvmlInit()
             self.call = "nvmlDeviceGetCount_v2"
+            self.library_sha256 = _library_digest()
             count = self._count()
         except pynvml.NVMLError as error:
             self.failure = (self.call, error.value, type(error).__name__.removeprefix("NVMLError_"))
@@ -322,18 +325,27 @@ class Driver(threading.Thread):
             "hangs": None if self.opened.is_set() else self.call,
             "version": self.version,
             "simulated": library is not None and hasattr(library, STAND_IN_SYMBOL),
-            "library": _library_path(),
+            "library_sha256": self.library_sha256,
             "failed": self._count_failure | self.events.failed | (self._step.hanging() or self._version_failure),
         }
 
 
-def _library_path() -> str | None:
-    """Returns the file that the process has mapped under NVML's name, links resolved."""
+def _library_digest() -> str | None:
+    """Returns the SHA-256 of the library that the process has mapped under NVML's name.
+
+    None where there is none any more to be read: an upgrade has replaced the file since it was mapped.
+    """
     with open("/proc/self/maps") as maps:
-        for line in maps:
-            if "libnvidia-ml.so" in line:
-                return line.rstrip("\n").split(maxsplit=5)[5]
-    return None
+        line = next((line for line in maps if "libnvidia-ml.so" in line), None)
+    if line is None:
+        return None
+    *_, inode, path = line.rstrip("\n").split(maxsplit=5)
+    try:
+        with open(path, "rb") as library:
+            is_the_same = os.fstat(library.fileno()).st_ino == int(inode)
+            return sha256(library.read()).hexdigest() if is_the_same else None
+    except OSError:
+        return None
 
 
 def answer_round(driver: Driver, number: int) -> dict[str, Any]:

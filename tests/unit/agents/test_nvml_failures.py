@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import time
+from hashlib import sha256
 
 import pytest
 
@@ -393,3 +394,54 @@ def test_a_restarted_agent_takes_no_old_xid_for_a_new_one(stand_in):
     nvml = stand_in.open()
     time.sleep(1.2)
     assert [(reading.xid, reading.fault) for reading in nvml.read()] == [((), "")]
+
+
+def test_reports_name_the_library_that_is_loaded_also_after_an_upgrade_replaced_its_file(
+    stand_in, monkeypatch, tmp_path, library_folder
+):
+    monkeypatch.setattr(nvml_process, "RETRY_S_MIN", 0.1)
+    library = tmp_path / "libnvidia-ml.so.1"
+    old = (library_folder / library.name).read_bytes()
+    library.write_bytes(old)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    nvml = stand_in.open()
+    assert nvml.driver.library_sha256 == sha256(old).hexdigest()
+    (tmp_path / "new").write_bytes(old + b"upgraded")
+    (tmp_path / "new").replace(library)
+    assert states(nvml.read()) == [WELL, WELL]
+    assert nvml.driver.library_sha256 == sha256(old).hexdigest()
+    os.kill(nvml.child_pid, signal.SIGKILL)
+    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert nvml.driver.library_sha256 == sha256(old + b"upgraded").hexdigest()
+
+
+def test_each_reason_for_a_blind_meter_is_said_once_while_it_lasts(stand_in, caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr(nvml_process, "RETRY_S_MIN", 0.1)
+    nvml = stand_in.open()
+    nvml.read()
+    folder = os.environ["LD_LIBRARY_PATH"]
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    os.kill(nvml.child_pid, signal.SIGKILL)
+    stand_in.read_until(nvml, lambda _: "LibraryNotFound" in caplog.text)
+    monkeypatch.setenv("LD_LIBRARY_PATH", folder)
+    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    lines = [record.getMessage() for record in caplog.records if "the meter is blind" in record.getMessage()]
+    assert [line.partition("be read: ")[2].partition(":")[0] for line in lines] == [
+        "the process that asks NVML ended (signal 9)",
+        "nvmlInitWithFlags answers 12 (LibraryNotFound)",
+    ]
+
+
+def test_a_call_that_fails_in_another_way_is_said_again_and_one_that_comes_and_goes_is_not(stand_in, caplog):
+    caplog.set_level(logging.INFO, "hourbook.agent")
+    nvml = stand_in.open()
+    for code in ("999", "ok", "999", "ok", "4", "ok"):
+        stand_in.add(f"function nvmlDeviceGetTemperature 1 {code}")
+        stand_in.read_until(nvml, lambda readings, code=code: (readings[1].temperature_c is None) == (code != "ok"))
+    lines = [record.getMessage().partition(": ")[2] for record in caplog.records if "Temp" in record.getMessage()]
+    assert lines == [
+        "nvmlDeviceGetTemperature answers 999 (Unknown); what it tells counts as unknown",
+        "nvmlDeviceGetTemperature answers again",
+        "nvmlDeviceGetTemperature answers 4 (NoPermission); what it tells counts as unknown",
+        "nvmlDeviceGetTemperature answers again",
+    ]
