@@ -34,6 +34,7 @@ NO_SERIALS = frozenset(
     | {"notsupported", "null", "unavailable", "undefined", "unknown", "unknownerror", "xxxxxxxx"}
 )
 TEXT_MAX = 128
+XIDS_MAX = 256
 DISPLAY = "Display"
 UUID_FORM = re.compile(pattern_of(GpuUuid))
 MEASURED = {
@@ -197,6 +198,8 @@ class Nvml:
             unnamed = any(not each["lost"] and not each["identity"].get("uuid") for each in gpus)
             return blind(uuid) if unnamed else absent(uuid)
         xids = tuple(xid for xid in gpu["xids"] if isinstance(xid, int) and xid >= 0)
+        if len(xids) > XIDS_MAX:  # a storm, as a job that faults in a loop makes it: each number once
+            xids = tuple(dict.fromkeys(xids))[:XIDS_MAX]
         if gpu["lost"]:
             return absent(uuid, xids)
         if not gpu["answered"]:

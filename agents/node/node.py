@@ -16,6 +16,7 @@ from agents.node.lessor import Lessor
 from agents.node.loops import Loops
 from agents.node.notices import Notices
 from agents.node.policy import IdleWatch, PolicyFile, never_sells
+from agents.node.processes import in_bounds
 from agents.node.proving import Prover
 from agents.node.reports import ReportChain
 from agents.node.seller import Seller
@@ -172,7 +173,8 @@ class Node:
         window_end_ms = mono_ms()
         leased = self._parts.lessor.book.leased_gpus()
         policy = self._parts.policy.current
-        self._readings = self._idle.observe(self._readings, leased, policy.idle, window_end_ms, policy.whole_node)
+        judged = self._idle.observe(self._readings, leased, policy.idle, window_end_ms, policy.whole_node)
+        self._readings = in_bounds(judged)
         driver = self._parts.telemetry.driver
         self._chain.append(
             agent=self._enrolment.node_id,

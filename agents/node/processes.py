@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.nodes import GpuProcess
+from schemas.nodes import GpuProcess, GpuReading
 
 LEASE_VARIABLE = "HOURBOOK_LEASE_ID"
 RUN_VARIABLE = "HOURBOOK_HOOK_RUN"
@@ -24,6 +24,7 @@ MONITORS = frozenset(
     }
 )
 MONITOR_MEMORY_MIB_MAX = 512
+PROCESSES_PER_REPORT = 3072
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,30 @@ class Owners:
     def _is_monitor(self, process: GpuProcess) -> bool:
         is_small = process.memory_mib <= MONITOR_MEMORY_MIB_MAX
         return is_small and self.table.program(process.pid) in MONITORS
+
+
+def in_bounds(readings: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
+    """Return the readings with as many processes as a report can hold, shared out evenly between the GPUs.
+
+    Of too many those stay that decide: one of every owner, then the largest. The venue takes no report of 900 kB.
+    """
+    at_most = PROCESSES_PER_REPORT // max(len(readings), 1)
+    return tuple(
+        reading.model_copy(update={"processes": _most_telling(reading.processes, at_most)})
+        if len(reading.processes) > at_most
+        else reading
+        for reading in readings
+    )
+
+
+def _most_telling(processes: tuple[GpuProcess, ...], at_most: int) -> tuple[GpuProcess, ...]:
+    by_size = sorted(processes, key=lambda process: process.memory_mib, reverse=True)
+    largest: dict[object, GpuProcess] = {}
+    for process in by_size:
+        largest.setdefault((process.whose, process.lease_id), process)
+    told = {id(process) for process in largest.values()}
+    others = (process for process in by_size if id(process) not in told)
+    return (*largest.values(), *others)[:at_most]
 
 
 def _labelled(process: GpuProcess, owner: str, lease_id: str | None = None, evidence: str | None = None) -> GpuProcess:

@@ -18,6 +18,7 @@ from agents.node.enrol import AGENT_VERSION
 from agents.node.errors import NoGpus
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Nvml, Telemetry
+from agents.node.processes import in_bounds
 from agents.node.wire import open_http
 from schemas.nodes import Report
 from schemas.renter import PlaceRequest, RenterPlace, renter_agent
@@ -63,7 +64,7 @@ class RenterMeter:
         return self._client.post(path, content=body, headers={"Content-Type": "application/json"})
 
     def _make_report(self, place: RenterPlace) -> Report:
-        gpus, driver = self._telemetry.read(), self._telemetry.driver
+        gpus, driver = in_bounds(self._telemetry.read()), self._telemetry.driver
         return self._identity.sign(
             Report,
             agent=place.agent,

@@ -445,3 +445,12 @@ def test_a_call_that_fails_in_another_way_is_said_again_and_one_that_comes_and_g
         "nvmlDeviceGetTemperature answers 4 (NoPermission); what it tells counts as unknown",
         "nvmlDeviceGetTemperature answers again",
     ]
+
+
+def test_a_storm_of_xids_is_told_with_each_number_once(stand_in, monkeypatch):
+    monkeypatch.setattr("agents.node.inventory.XIDS_MAX", 4)
+    nvml = stand_in.open()
+    nvml.read()
+    stand_in.add(*(f"gpu 0 xid {number}" for number in (31, 31, 13, 31, 31, 13)))
+    time.sleep(1.2)
+    assert stand_in.read_until(nvml, lambda readings: readings[0].xid)[0].xid == (31, 13)

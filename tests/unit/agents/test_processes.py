@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.node.processes import Evidence, LiveLease, Owners, ProcessTable
-from schemas.nodes import GpuProcess
+from agents.node.processes import Evidence, LiveLease, Owners, ProcessTable, in_bounds
+from schemas.nodes import GpuProcess, GpuReading
 
 CONTAINER = "4f1c" * 16
 NAMED = b"HOURBOOK_LEASE_ID=lease-1\0"
@@ -177,3 +177,22 @@ def test_real_processes_are_told_apart_by_ancestor_and_by_user():
 
 def test_an_agents_own_work_on_a_gpu_is_nobodys_job():
     assert seen(Owners(), lease(uid=1), pid=os.getpid()) == ("other", None, None)
+
+
+def test_of_ten_thousand_processes_a_report_holds_those_that_decide_and_stays_within_what_the_venue_takes():
+    jobs = tuple(
+        GpuProcess(
+            pid=pid, memory_mib=pid, owner="lease", lease_id="lease-" + 58 * "7", kind="compute", evidence="container"
+        )
+        for pid in range(1, 10_001)
+    )
+    stranger = GpuProcess(pid=70_000, memory_mib=0, owner="foreign", kind="compute")
+    reading = GpuReading(uuid="GPU-12345678", present=True, healthy=True, processes=(*jobs, stranger))
+    few = reading.model_copy(update={"processes": (stranger, *jobs[:7])})
+    for gpus in (1, 8, 64):
+        bounded = in_bounds((reading,) * (gpus - 1) + (few,) if gpus > 1 else (reading,))
+        share = 3072 // gpus
+        assert [(p.pid, p.whose) for p in bounded[0].processes[:2]] == [(10_000, "lease"), (70_000, "foreign")]
+        assert len(bounded[0].processes) == share
+        assert gpus == 1 or bounded[-1] == few
+        assert sum(len(each.model_dump_json()) for each in bounded) < 800_000
