@@ -17,7 +17,8 @@ from schemas.ids import Identifier
 TOKEN_CHARS_MAX = 4096
 
 
-def _is_address(text: str) -> str:
+def address_of(text: str) -> str:
+    """Returns an address of HTTP as it is. Raises ValueError for anything else."""
     try:
         parts = urlsplit(text)
         is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -28,7 +29,7 @@ def _is_address(text: str) -> str:
     return text
 
 
-Address = Annotated[str, AfterValidator(_is_address)]
+Address = Annotated[str, AfterValidator(address_of)]
 
 
 class Venue(Model):

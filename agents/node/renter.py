@@ -14,12 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from agents.node.clock import mono_ms
+from agents.node.config import address_of
 from agents.node.enrol import AGENT_VERSION
-from agents.node.errors import NoGpus
+from agents.node.errors import AgentError, BadConfiguration
+from agents.node.files import read_text
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Nvml, Telemetry
+from agents.node.leases import LEASE_FORM
+from agents.node.notices import Notices
 from agents.node.processes import in_bounds
 from agents.node.wire import open_http
+from schemas.complaints import in_words
 from schemas.nodes import Report
 from schemas.renter import PlaceRequest, RenterPlace, renter_agent
 
@@ -87,17 +92,26 @@ class RenterMeter:
 
 
 def run(lease_id: str, key_file: Path, url: str, steps: int | None = None) -> int:
-    """Meters until the lease ends (or for some steps); returns the exit status."""
+    """Meters until the lease ends (or for some steps); returns the exit status. What keeps it from that is one line."""
     try:
-        key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(key_file.read_text().strip()))
-    except (OSError, ValueError) as error:
-        log.error("%s is not the private half of a meter key: %s", key_file, error)
-        return 1
-    try:
-        telemetry = Nvml()
-    except NoGpus as error:
+        return _meter(lease_id, key_file, url, steps)
+    except AgentError as error:
         log.error("%s", error)
         return 1
+
+
+def _meter(lease_id: str, key_file: Path, url: str, steps: int | None) -> int:
+    if not LEASE_FORM.fullmatch(lease_id):
+        raise BadConfiguration(f"--lease: {lease_id!r} is no lease's id")
+    try:
+        address_of(url)
+    except ValueError as error:
+        raise BadConfiguration(f"--url: {url!r} {error}") from error
+    try:
+        key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(read_text(key_file, "key").strip()))
+    except (BadConfiguration, ValueError) as error:
+        raise BadConfiguration(f"{key_file} is not the private half of a meter key: {error}") from error
+    telemetry = Nvml()
     try:
         with open_http(httpx.Client, base_url=url, timeout=TIMEOUT_S) as client:
             return _follow(RenterMeter(lease_id, Identity(key), telemetry, client), steps)
@@ -106,6 +120,7 @@ def run(lease_id: str, key_file: Path, url: str, steps: int | None = None) -> in
 
 
 def _follow(meter: RenterMeter, steps: int | None) -> int:
+    notices = Notices()
     while steps is None or steps > 0:
         steps = None if steps is None else steps - 1
         try:
@@ -114,13 +129,15 @@ def _follow(meter: RenterMeter, steps: int | None) -> int:
             if error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                 log.error("the venue refuses: %s", error.response.text[:300])
                 return 1
-            log.warning("the venue is away: %s", error)
+            notices.say("venue", f"the venue is away: {error}")
             time.sleep(RETRY_S)
             continue
         except (httpx.HTTPError, ValidationError) as error:
-            log.warning("the venue does not answer: %s", error)
+            words = in_words(error.errors()) if isinstance(error, ValidationError) else error
+            notices.say("venue", f"the venue does not answer: {words}")
             time.sleep(RETRY_S)
             continue
+        notices.clear("venue", "the venue answers again")
         if place.server_time_ms >= place.ends_ms:
             return 0
         time.sleep(place.report_interval_ms / 1000)

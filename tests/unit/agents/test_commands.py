@@ -208,6 +208,27 @@ def test_meter_is_a_command_of_the_same_program_and_needs_no_configuration(machi
     assert (program.returncode, "/nowhere is not the private half of a meter key" in words) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--lease", "no id!", "--key", "operator-api.ed25519", "--url", "http://venue"),
+            "--lease: 'no id!' is no lease",
+        ),
+        (
+            ("--lease", "lease-7", "--key", "operator-api.ed25519", "--url", "venue"),
+            "--url: 'venue' should be an address",
+        ),
+        (("--lease", "lease-7", "--key", "/dev/zero", "--url", "http://venue"), "/dev/zero is not the private half of"),
+    ],
+)
+def test_a_meter_that_cannot_begin_says_why_in_one_line(machine, options, words):
+    options = [str(machine.folder / each) if each.endswith("25519") else each for each in options]
+    program = machine.run(sys.executable, "-m", "agents.node", "meter", *options)
+    _, said = program.communicate(timeout=60)
+    assert (program.returncode, "Traceback" in said, words in said) == (ExitStatus.MEND, False, True), said
+
+
 def test_output_that_cannot_be_written_is_one_line(two_gpus):
     program = two_gpus.run(
         "sh", "-c", f"exec {sys.executable} -m agents.node check {two_gpus.folder}/agent.toml >/dev/full"
