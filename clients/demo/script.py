@@ -134,7 +134,8 @@ class Demo:
             alice, bob, carol, dave = (self._registry.actors[name] for name in ("alice", "bob", "carol", "dave"))
             self._periods = self._choose_periods(alice)
             first = self._periods[0].contract
-            self._watcher = Watcher(self._exchange.addresses["market_data"], first, f"{self._timing.period_s}s")
+            candles = "1m" if self._timing.period_s >= 60 else f"{self._timing.period_s}s"
+            self._watcher = Watcher(self._exchange.addresses["market_data"], first, candles)
             self._watcher.start()
             self._watcher.subscribed.wait(10)
             rests = trading.place(alice, "alice-1", contract=first, side="buy", qty=8, price="12.50")["order"]
