@@ -20,6 +20,7 @@ LAST_TWO_DIGITS = re.compile(r"(\d{2})$")
 # A driver shows a few per cent less than a board's nominal memory (decimal GB) when ECC takes its share.
 MEMORY_SHOWN_PERMILLE_MIN = 950
 NO_SERIAL = "unknown"
+RECORD_BYTES_MAX = 900_000  # what the broker takes as one record, with room for its head and what an event adds
 
 
 class DeliveryError(Exception):
@@ -86,6 +87,18 @@ class NodeBarred(DeliveryError):
     """The node is quarantined or banned; nothing of it counts until a person has looked."""
 
     code, status = "node_barred", 403
+
+
+class RecordTooLarge(DeliveryError):
+    """The message makes a record that the broker would not take."""
+
+    code, status = "body_too_large", 413
+
+
+def check_record(value: bytes) -> None:
+    """Raises RecordTooLarge for a record that no topic takes: committed, it could never leave."""
+    if len(value) > RECORD_BYTES_MAX:
+        raise RecordTooLarge(f"a message has at most {RECORD_BYTES_MAX} bytes")
 
 
 def read_token(text: str) -> EnrolmentToken:

@@ -15,7 +15,14 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.nodes import Challenge, NodeReported, PolicyHint, Report, ReportReply, signing_bytes
-from services.delivery.domain import BadSignature, DeliveryError, NodeBarred, NotThisNode, UnknownNode
+from services.delivery.domain import (
+    BadSignature,
+    DeliveryError,
+    NodeBarred,
+    NotThisNode,
+    UnknownNode,
+    check_record,
+)
 from services.delivery.effects import Effects, now_ms
 from services.delivery.leases import Lease, must_stop, next_report_ms, start_of, stop_of
 from services.delivery.metrics import REPORTS
@@ -45,7 +52,6 @@ from services.kit.store import AWAY
 
 ARRIVED_MAX = 10_000  # reports that wait for PostgreSQL or the broker; more are sent away to come again
 BUSY_FROM = 8  # a batch as large as this speaks of load
-RECORD_BYTES_MAX = 900_000  # what the broker takes as one record, with room for its head
 STATUS = {"next": "accepted", "duplicate": "duplicate", "early": "buffered"}
 
 
@@ -53,12 +59,6 @@ class Stopping(DeliveryError):
     """The service ends before it could take the report; the node sends it again."""
 
     code, status, retryable = "unavailable", 503, True
-
-
-class ReportTooLarge(DeliveryError):
-    """The report is larger than a record may be."""
-
-    code, status = "body_too_large", 413
 
 
 class Busy(ConnectionError):
@@ -138,8 +138,7 @@ class Intake:
             raise NotThisNode(f"the path names {node_id}, the report {report.agent}")
         check_named_once(gpu.uuid for gpu in report.gpus)
         arrival = Arrival(report, signing_bytes(report), now_ms(), asyncio.get_running_loop().create_future())
-        if len(arrival.signed) > RECORD_BYTES_MAX:
-            raise ReportTooLarge(f"a report has at most {RECORD_BYTES_MAX} bytes")
+        check_record(arrival.signed)
         with self._watch.taking():
             if len(self._arrived) >= ARRIVED_MAX:
                 raise Busy("too many reports wait")

@@ -15,7 +15,7 @@ from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS, GpuHealth
 from schemas.nodes import GpuInventory, NodeReported
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
-from services.delivery.domain import UnknownNode
+from services.delivery.domain import UnknownNode, check_record
 from services.delivery.leases import Lease, SoldPosition
 from services.delivery.passports import COLUMNS as HISTORY_COLUMNS
 from services.delivery.passports import XIDS_MAX, GpuHistory, xids_of
@@ -148,8 +148,10 @@ class Store:
         await kit.enqueue(self.connection, *commands)
 
     async def record(self, node_id: str, record: Model) -> None:
-        """Puts an agent's fact on its way to `meter.reports`."""
-        await kit.publish(self.connection, METER_REPORTS.name, node_id, record.canonical())
+        """Puts an agent's fact on its way to `meter.reports`. Raises RecordTooLarge."""
+        value = record.canonical()
+        check_record(value)
+        await kit.publish(self.connection, METER_REPORTS.name, node_id, value)
 
     async def bury(self, node_id: str, record: Model, reason: str) -> None:
         """Puts a record that contradicts what is known on its way to the dead letters, with the reason."""

@@ -11,7 +11,7 @@ import asyncpg
 
 from schemas.nodes import METER_RECORD, NodeReported, Report, message_hash
 from schemas.topics import METER_REPORTS, METER_REPORTS_DEAD
-from services.delivery.intake import RECORD_BYTES_MAX
+from services.delivery.domain import RECORD_BYTES_MAX
 from services.delivery.report_records import VerifiedReport
 from services.delivery.store import Placed, open_pool, transaction
 from tests.faults.audit.log import read_topic

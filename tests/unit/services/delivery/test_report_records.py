@@ -4,8 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.nodes import message_hash, signing_bytes
+from services.delivery.domain import RECORD_BYTES_MAX, RecordTooLarge
 from services.delivery.report_records import FreshReports, VerifiedReport, pack_record, record_bytes, unpack_record
-from tests.fixtures.delivery import TestNode, reading, reported
+from services.delivery.store import Store
+from tests.fixtures.delivery import TestNode, gpu_uuid, process, reading, reported
 
 
 def verified(node: TestNode, nonce_issued_ms: int | None = 900, **changes: object) -> tuple[bytes, VerifiedReport]:
@@ -57,3 +59,12 @@ def test_a_packed_record_is_a_fraction_of_it_and_comes_back_whole():
 def test_a_record_from_before_records_were_packed_is_itself():
     value, _ = verified(TestNode())
     assert unpack_record(value) == value
+
+
+async def test_a_record_that_no_topic_takes_is_refused_before_it_is_written():
+    """Whoever signs it, a node or a renter's meter: committed, it could never leave, and nothing behind it either."""
+    many = tuple(process("lease-1") for _ in range(RECORD_BYTES_MAX // 50))
+    record = reported(TestNode().report("e" * 64, 0, 1, gpus=(reading(gpu_uuid(1), processes=many),)), 1_000)
+    nothing_written = Store(None)
+    with pytest.raises(RecordTooLarge):
+        await nothing_written.record("node-1", record)
