@@ -26,6 +26,10 @@ def state(reading: GpuReading) -> tuple[str, str]:
     return seen, reading.fault
 
 
+def all_present(readings: tuple[GpuReading, ...]) -> bool:
+    return all(reading.present for reading in readings)
+
+
 def states(readings: tuple[GpuReading, ...]) -> list[tuple[str, str]]:
     return [state(reading) for reading in readings]
 
@@ -185,7 +189,7 @@ def test_a_node_that_knows_its_gpus_is_blind_while_its_driver_wakes_and_sees_by_
     nvml = stand_in.open(known=(FIRST, SECOND))
     assert states(nvml.read()) == [BLIND, BLIND]
     began = nvml.child_pid
-    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert states(stand_in.read_until(nvml, all_present)) == [WELL, WELL]
     assert nvml.child_pid == began
 
 
@@ -218,7 +222,7 @@ def test_a_child_that_answers_rubbish_is_replaced(stand_in, monkeypatch, tmp_pat
         ),
     )
     (tmp_path / "once").unlink()
-    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert states(stand_in.read_until(nvml, all_present)) == [WELL, WELL]
 
 
 def test_a_lost_gpu_is_absent_and_the_others_go_on_though_events_fail_for_it(stand_in):  # A10
@@ -289,7 +293,7 @@ def test_where_nvml_answers_nothing_the_node_is_blind_says_why_once_and_heals(
     assert re.search(words, lines[0]), lines
     _, call, target, *_ = line.split()
     stand_in.add(f"function {call} {target} ok")
-    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert states(stand_in.read_until(nvml, all_present)) == [WELL, WELL]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -300,7 +304,7 @@ def test_a_child_that_dies_or_stands_still_is_replaced(stand_in, monkeypatch, nu
     first = nvml.child_pid
     os.kill(first, number)
     assert states(nvml.read()) == [BLIND, BLIND]
-    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert states(stand_in.read_until(nvml, all_present)) == [WELL, WELL]
     assert nvml.child_pid != first
 
 
@@ -411,7 +415,7 @@ def test_reports_name_the_library_that_is_loaded_also_after_an_upgrade_replaced_
     assert states(nvml.read()) == [WELL, WELL]
     assert nvml.driver.library_sha256 == sha256(old).hexdigest()
     os.kill(nvml.child_pid, signal.SIGKILL)
-    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert states(stand_in.read_until(nvml, all_present)) == [WELL, WELL]
     assert nvml.driver.library_sha256 == sha256(old + b"upgraded").hexdigest()
 
 
@@ -424,7 +428,7 @@ def test_each_reason_for_a_blind_meter_is_said_once_while_it_lasts(stand_in, cap
     os.kill(nvml.child_pid, signal.SIGKILL)
     stand_in.read_until(nvml, lambda _: "LibraryNotFound" in caplog.text)
     monkeypatch.setenv("LD_LIBRARY_PATH", folder)
-    assert states(stand_in.read_until(nvml, lambda readings: readings[0].present)) == [WELL, WELL]
+    assert states(stand_in.read_until(nvml, all_present)) == [WELL, WELL]
     lines = [record.getMessage() for record in caplog.records if "the meter is blind" in record.getMessage()]
     assert [line.partition("be read: ")[2].partition(":")[0] for line in lines] == [
         "the process that asks NVML ended (signal 9)",
