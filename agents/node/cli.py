@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from agents.node import commands, declaring, renter
+from agents.node import commands, declaring
 from agents.node.app import run_agent, run_inspection
 from agents.node.config import AgentConfig
 from agents.node.ending import ExitStatus, interrupt_at_once
@@ -55,6 +55,8 @@ def _run(options: argparse.Namespace) -> int:
         _print("\n".join(problems) if problems else "all in order")
         return ExitStatus.MEND if problems else ExitStatus.OK
     if options.command == "meter":
+        from agents.node import renter  # nothing of it is of use to the agent, whose memory is counted
+
         return ExitStatus(renter.run(options.lease, options.key, options.url))
     config = AgentConfig.load(options.config)
     match options.command:
@@ -136,7 +138,9 @@ def _add_declarations(parts: argparse._SubParsersAction, shared: argparse.Argume
 
 def _add_meter(parts: argparse._SubParsersAction) -> None:
     meter = parts.add_parser("meter", help="the renter's own meter of a lease, inside what he rents")
-    renter.add_options(meter)
+    meter.add_argument("--lease", required=True, help="the lease's id, as the venue shows it")
+    meter.add_argument("--key", required=True, type=Path, help="file with the meter key, 64 hex digits")
+    meter.add_argument("--url", required=True, help="the venue's delivery service")
     _add_log_options(meter)
 
 

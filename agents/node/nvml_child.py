@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from hashlib import sha256
+from importlib import import_module
 from typing import Any
 
 import pynvml
@@ -330,6 +330,16 @@ class Driver(threading.Thread):
         }
 
 
+def _sha256(content: bytes) -> Any:
+    """Returns SHA-256 of some bytes without OpenSSL, which hashlib would bring: 4 MB on every node."""
+    for name in ("_sha2", "_sha256", "hashlib"):  # Python's own since 3.12, before, and where it was built without
+        try:
+            return import_module(name).sha256(content)
+        except ImportError:
+            continue
+    raise ImportError("this Python has no SHA-256")
+
+
 def _library_digest() -> str | None:
     """Returns the SHA-256 of the library that the process has mapped under NVML's name.
 
@@ -343,7 +353,7 @@ def _library_digest() -> str | None:
     try:
         with open(path, "rb") as library:
             is_the_same = os.fstat(library.fileno()).st_ino == int(inode)
-            return sha256(library.read()).hexdigest() if is_the_same else None
+            return _sha256(library.read()).hexdigest() if is_the_same else None
     except OSError:
         return None
 

@@ -4,7 +4,6 @@ It reads GPUs with the same code as the operator's agent and knows nothing of th
 by the buyer's own command line, which brings it in over his own ssh session.
 """
 
-import argparse
 import logging
 import time
 from pathlib import Path
@@ -142,10 +141,3 @@ def _follow(meter: RenterMeter, steps: int | None) -> int:
             return 0
         time.sleep(place.report_interval_ms / 1000)
     return 0
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what a meter has to be told."""
-    parser.add_argument("--lease", required=True, help="the lease's id, as the venue shows it")
-    parser.add_argument("--key", required=True, type=Path, help="file with the meter key, 64 hex digits")
-    parser.add_argument("--url", required=True, help="the venue's delivery service")
