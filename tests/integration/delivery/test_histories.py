@@ -53,7 +53,7 @@ class Books:
             )
             for index, uuid in enumerate(node.gpus):
                 gpu = node.inventory(uuid, index)
-                row = (uuid, node.node_id, gpu.serial, gpu.canonical().decode(), node.boot_id)
+                row = (uuid, node.node_id, gpu.serial, gpu.canonical().decode(), node.boot_id, 0)
                 await store.run("put_gpu", *row)
 
     async def meter(self, histories: Histories, node: TestNode, records: list[NodeReported]) -> None:

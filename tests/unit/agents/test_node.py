@@ -440,8 +440,8 @@ async def test_a_lease_is_opened_by_the_hook_reported_while_it_lives_and_closed_
         assert site.gpus_offered() == [4, 4, 4], "the buyer's own work on a leased GPU takes nothing from the books"
         site.telemetry.busy = set()
         site.venue.stops = [LeaseStop(lease_id="lease-1", reason="ended")]
-        await until(lambda: len(site.venue.lease_results) == 2)
-        stopped = site.venue.lease_results[1]
+        await until(lambda: site.venue.lease_results[-1].action == "stop")
+        stopped = site.venue.lease_results[-1]
         assert (stopped.action, stopped.ok, stopped.endpoint, stopped.credential) == ("stop", True, "", "")
         await until(lambda: site.venue.reports[-1].lease_ids == ())
 
