@@ -86,9 +86,11 @@ class Seller:
             if response is not None and response.status_code == 404:
                 self.contradictions.append(f"{listing_id} is not there any more")
                 return False
+            if now is None:
+                continue  # unanswered, which says nothing
             if now == state or now in ENDED:
                 return now == state
-            if state is not None and now not in (None, *_on_the_way_to(state)):
+            if state is not None and now not in _on_the_way_to(state):
                 return False
 
     async def _take(self, listing_id: str, step: str, form: dict[str, str]) -> None:
