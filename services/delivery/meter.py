@@ -18,11 +18,10 @@ from schemas.nodes import GpuProcess, GpuReading, NodeReported, RenterReported, 
 from services.delivery.second_meter import compare, is_apart, seen_by_renter
 from services.delivery.spans import Span, length_of, union, within, without
 from services.delivery.stretches import NO_REPORT, Stretch, clip, fill, merge, overlay
-from services.delivery.timeline import Window, outages_of, place_windows, unproven_spans
+from services.delivery.timeline import INTERVALS_PER_GAP, Window, outages_of, place_windows, unproven_spans
 
 INTERRUPTIBLE_TIER, METERED_TIER = "I", "M"
 ENERGY_FELL = "energy_fell"
-INTERVALS_PER_GAP = 3
 NEW = GpuHealth()
 
 

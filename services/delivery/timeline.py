@@ -8,6 +8,8 @@ from schemas.delivery import MeterInputs
 from schemas.nodes import NodeReported
 from services.delivery.spans import Span, after_first, length_of, union, without
 
+INTERVALS_PER_GAP = 3
+
 
 @dataclass(frozen=True)
 class Window:
@@ -20,7 +22,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Darkness:
-    """Time in which no live report was heard, and which queued ones speak of; the last of them came at `heard_ms`."""
+    """Time in which no live report was heard; the last report that speaks of it came at `heard_ms`."""
 
     start_ms: int
     end_ms: int
@@ -56,24 +58,32 @@ def _first_offset(boot: Sequence[NodeReported]) -> int:
     return min(record.received_ms - record.report.mono_end_ms for record in boot[: live + 1])
 
 
-def find_darkness(windows: Iterable[Window]) -> list[Darkness]:
-    """Returns where queued reports stand between two live ones, or at the edge of a boot."""
+def find_darkness(windows: Iterable[Window], interval_ms: int) -> list[Darkness]:
+    """Returns the time between one live report's arrival and the next one's, less the interval that each proves.
+
+    Which reports fill that time does not matter, nor how long their windows are, nor a reboot in it: whoever made them
+    could have made others. Before the first live report, and after the last, it is the time that queued ones claim.
+    """
     found: list[Darkness] = []
-    for _, run in groupby(windows, key=lambda window: window.record.report.boot_id):
-        seen_ms: int | None = None  # where the last live report ended
-        dark: Darkness | None = None
-        for window in run:
-            if window.record.report.queued:
-                start_ms = dark.start_ms if dark else window.start_ms if seen_ms is None else seen_ms
-                heard_ms = max(dark.heard_ms if dark else 0, window.record.received_ms)
-                dark = Darkness(start_ms, window.end_ms, heard_ms)
-                continue
-            if dark:
-                found.append(Darkness(dark.start_ms, window.start_ms, dark.heard_ms))
-            seen_ms, dark = window.end_ms, None
-        if dark:
-            found.append(dark)
+    live_ms: int | None = None
+    queued: list[Window] = []
+    for window in windows:
+        if window.record.report.queued:
+            queued.append(window)
+            continue
+        start_ms = queued[0].start_ms if live_ms is None and queued else live_ms
+        arrived_ms = window.record.received_ms
+        if start_ms is not None and start_ms < arrived_ms - interval_ms:
+            found.append(Darkness(start_ms, arrived_ms - interval_ms, _heard_ms(queued, arrived_ms)))
+        live_ms, queued = arrived_ms, []
+    if queued:
+        start_ms = queued[0].start_ms if live_ms is None else live_ms
+        found.append(Darkness(start_ms, queued[-1].end_ms, _heard_ms(queued, start_ms)))
     return found
+
+
+def _heard_ms(queued: Sequence[Window], arrived_ms: int) -> int:
+    return max((window.record.received_ms for window in queued), default=arrived_ms)
 
 
 def outages_of(inputs: MeterInputs) -> list[Span]:
@@ -82,7 +92,7 @@ def outages_of(inputs: MeterInputs) -> list[Span]:
 
 
 def unproven_spans(inputs: MeterInputs, windows: Iterable[Window]) -> list[Span]:
-    """Returns the time for which queued reports alone are no proof.
+    """Returns the time for which reports alone are no proof.
 
     Nobody but the operator can say what happened while a node was dark. That counts for the gap limit; for more of it
     only where a second witness saw the GPUs and the reports came in time, or where the venue itself was away. A time
@@ -93,7 +103,7 @@ def unproven_spans(inputs: MeterInputs, windows: Iterable[Window]) -> list[Span]
     silent = _unpaid_silences(inputs, known_windows, outages)
     witnessed = [(each.start_ms, each.end_ms) for each in inputs.witnesses]
     unproven: list[Span] = []
-    for dark in find_darkness(known_windows):
+    for dark in find_darkness(known_windows, inputs.gap_ms_max // INTERVALS_PER_GAP):
         came_in_time = inputs.provisional_ms is None or dark.heard_ms <= inputs.provisional_ms
         known = outages + silent + (witnessed if came_in_time else [])
         alone = without([(dark.start_ms, dark.end_ms)], known)
@@ -103,8 +113,12 @@ def unproven_spans(inputs: MeterInputs, windows: Iterable[Window]) -> list[Span]
 
 
 def _unpaid_silences(inputs: MeterInputs, windows: Sequence[Window], outages: Sequence[Span]) -> list[Span]:
-    """Returns the gaps that are too long to be estimated as delivered, and the windows that are no heartbeat."""
-    gaps = [(before.end_ms, after.start_ms) for before, after in pairwise(windows)]
-    long_gaps = [gap for gap in gaps if length_of(without([gap], outages)) > inputs.gap_ms_max]
-    spans = [(window.start_ms, window.end_ms) for window in windows]
-    return long_gaps + [span for span in spans if length_of([span]) > inputs.gap_ms_max]
+    """Returns the gaps that are not estimated as delivered, and the windows that are no heartbeat."""
+    silent = [(window.start_ms, window.end_ms) for window in windows]
+    silent = [span for span in silent if length_of([span]) > inputs.gap_ms_max]
+    for before, after in pairwise(windows):
+        gap = (before.end_ms, after.start_ms)
+        is_reboot = before.record.report.boot_id != after.record.report.boot_id
+        if gap[0] < gap[1] and (is_reboot or length_of(without([gap], outages)) > inputs.gap_ms_max):
+            silent.append(gap)
+    return silent

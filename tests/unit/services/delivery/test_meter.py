@@ -356,6 +356,30 @@ def test_a_window_that_is_no_heartbeat_uses_up_nothing_of_what_counts_of_the_que
     )
 
 
+# How a node may fill the fifty seconds in which nobody heard of it: windows as (start, end, how live, boot), in seconds
+# from the start; all come at +55 s. What it claims counts for thirty seconds of the forty before the last interval.
+@pytest.mark.parametrize(
+    ("windows", "delivered_s"),
+    [
+        ([(25, 55, "live", "boot-1")], 90),
+        ([(25, 25, "live", "boot-1"), (25, 55, "live", "boot-1")], 90),
+        ([(5, 30, "queued", "boot-1"), (30, 55, "live", "boot-1")], 90),
+        ([(5, 30, "queued", "boot-1"), (30, 45, "queued", "boot-1"), (50, 55, "live", "boot-2")], 85),
+    ],
+)
+def test_a_time_without_live_reports_counts_to_the_gap_limit_whatever_fills_it(windows, delivered_s):  # M25
+    node = TestNode()
+    records, back_ms, issued_ms = honest_records(node, every_step(last_ms=START_MS + 5_000)), START_MS + 55_000, 5
+    for start_s, end_s, how, node.boot_id in windows:
+        span = (START_MS + 1_000 * start_s - 900_000, START_MS + 1_000 * end_s - 900_000)
+        gpus = tuple(reading(uuid, energy_mj=span[1] + 900_000) for uuid in node.gpus)
+        report = node.report("a" * 64, *span, queued=how == "queued", gpus=gpus)
+        records.append(reported(report, back_ms, START_MS + 1_000 * issued_ms if how == "live" else None))
+        issued_ms = 55 if how == "live" else issued_ms
+    records += honest_records(node, every_step(START_MS + 65_000))
+    assert measure_records(records, qty=1, gpus=(G1,)).delivered_gpu_s == delivered_s
+
+
 def test_queued_reports_beyond_the_gap_limit_are_told_as_unproven():  # M25
     records = dark(FROM_MS, START_MS + 90_000, BACK_MS)
     assert measure_records(records, qty=1, gpus=(G1,)).intervals == (
