@@ -17,13 +17,20 @@ from schemas.nodes import GpuProcess, GpuReading, NodeReported, RenterReported
 from services.delivery.meter import cite_report, measure
 from services.delivery.second_meter import renter_witnesses
 from services.delivery.spans import Span, length_of, union, within, without
-from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
+from tests.fixtures.delivery import reading, reported
+from tests.property.services.delivery.hour import (
+    END_MS,
+    FIRST_MS,
+    GAP_MS,
+    GPU,
+    LAST_MS,
+    START_MS,
+    STEP_MS,
+    TEMPLATE,
+    down,
+)
 
-GPU = gpu_uuid(1)
-TEMPLATE = TestNode().report("a" * 64, 0, 1)
-STEP_MS, GAP_MS, GRACE_MS, NOTICE_MS = 10_000, 30_000, 20_000, 10_000
-START_MS, END_MS = 1_000_000, 1_300_000
-FIRST_MS, LAST_MS = START_MS - 60_000, START_MS + 480_000
+GRACE_MS, NOTICE_MS = 20_000, 10_000
 PERIOD_S = (END_MS - START_MS) // 1000
 PRICE, INDEX, FEE_BPS = 36_000_000, 50_000_000, 100
 RESERVED = {"F": 1000, "I": 1000, "M": 300}
@@ -33,13 +40,6 @@ LABELS = {
     "hidden": {"owner": "unknown"},
     "graphics": {"owner": "other", "kind": "graphics"},
 }
-
-down = st.lists(
-    st.tuples(st.integers(-5, 32), st.integers(1, 120)).map(
-        lambda pair: (START_MS + pair[0] * STEP_MS + 3_000, START_MS + pair[0] * STEP_MS + 3_000 + pair[1] * 1_000)
-    ),
-    max_size=2,
-).map(union)
 
 
 @dataclass(frozen=True)

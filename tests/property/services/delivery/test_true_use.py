@@ -12,21 +12,19 @@ from hypothesis import strategies as st
 from schemas.delivery import Excuse, MeterInputs, MeterOutcome, Witness
 from schemas.nodes import NodeReported
 from services.delivery.meter import cite_report, measure
-from services.delivery.spans import Span, length_of, union, within, without
-from tests.fixtures.delivery import TestNode, gpu_uuid, process, reading, reported
-
-GPU = gpu_uuid(1)
-TEMPLATE = TestNode().report("a" * 64, 0, 1)
-STEP_MS, GAP_MS = 10_000, 30_000
-START_MS, END_MS = 1_000_000, 1_300_000
-FIRST_MS, LAST_MS = START_MS - 60_000, START_MS + 480_000
-
-down = st.lists(
-    st.tuples(st.integers(-5, 32), st.integers(1, 120)).map(
-        lambda pair: (START_MS + pair[0] * STEP_MS + 3_000, START_MS + pair[0] * STEP_MS + 3_000 + pair[1] * 1_000)
-    ),
-    max_size=2,
-).map(union)
+from services.delivery.spans import Span, length_of, within, without
+from tests.fixtures.delivery import process, reading, reported
+from tests.property.services.delivery.hour import (
+    END_MS,
+    FIRST_MS,
+    GAP_MS,
+    GPU,
+    LAST_MS,
+    START_MS,
+    STEP_MS,
+    TEMPLATE,
+    down,
+)
 
 
 @dataclass(frozen=True)
