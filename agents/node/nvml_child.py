@@ -132,7 +132,7 @@ class GpuThread(threading.Thread):
         if not self.answered_round:
             self._events.ready.wait(EVENTS_WAIT_S)  # so that no XID is missed from the first answer on
         if calls.lost:
-            self.is_watched = False  # one that comes back is registered anew
+            self.is_watched = False  # one that comes back is registered again
         elif self._events.events is not None and not self.is_watched:
             call = "nvmlDeviceRegisterEvents"
             calls.ask(call, pynvml.nvmlEventTypeXidCriticalError, self._events.events)

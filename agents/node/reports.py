@@ -139,7 +139,7 @@ class ReportChain:
         self._own_from = seq + 1
 
     def _sign_anew(self, seq: int, previous: str, nonce: str | None) -> None:
-        """Signs all that waits anew behind a place, as queued ones; with the nonce that they had, or with another."""
+        """Signs all waiting reports again behind a place, as queued ones, with their own nonce or with another."""
         again = WaitingReports(self._state.path)
         for report in self.waiting:
             fields = dict(report) | {"seq": seq + 1, "prev_hash": previous, "queued": True}

@@ -21,7 +21,7 @@ class FreshReports:
     """The records that this process has put on the topic lately, for its own consumer, which is their only reader.
 
     It takes them by their very bytes, so it gets what was verified here and nothing else; a record that is not among
-    them is read and verified anew.
+    them is read and verified again.
     """
 
     def __init__(self, kept_max: int = FRESH_MAX):

@@ -116,7 +116,7 @@ def _make_container(folder: Path, engine: Engine, name: str, lease: LeaseStart, 
 
 
 def _fetch(folder: Path, engine: Engine, image: str, within_s: float) -> None:
-    """Fetch a buyer's image anew, as anybody could: none that only the operator may see, none that is only here."""
+    """Fetch a buyer's image again, without any account: not one that only the operator may see or that is only here."""
     is_here = True
     with suppress(HookFailed):
         is_here = bool(engine.ask("images", "--quiet", image))
