@@ -5,10 +5,12 @@ Round t of a GPU's chain, t = 1…T, with h_0 = 32 zero bytes (VERIFICATION.md, 
     k_t      = SHA-256 over nonce, agent, GPU UUID, t and h_{t-1}, each preceded by its length
     A_t, B_t = n×n INT8 in -127…127 with mean zero, from Philox4x64-10 under the first 16 bytes of k_t
     C_t      = A_t·B_t in INT32, exact for n ≤ 131,072 because n·127² < 2³¹
+    leaf     = SHA-256(0x00 ‖ SHA-256(segment_0) ‖ SHA-256(segment_1) …) over a row of C_t in segments of 512 values
     h_t      = SHA-256(0x02 ‖ h_{t-1} ‖ Merkle root over the rows of C_t)
 
-The head h_T binds every root, so a prover that is asked for round t afterwards can show no other product than the one
-it had. Everything here is pure: secrets and nonces come in as arguments.
+Segments are there so that a GPU can hash one row with many threads. The head h_T binds every root, so a prover that is
+asked for round t afterwards can show no other product than the one it had. Everything here is pure: secrets and nonces
+come in as arguments.
 """
 
 from base64 import b64decode
@@ -22,6 +24,8 @@ from schemas.nodes import Challenge, GpuOpening, GpuOpeningRequest, OpenedRound,
 N_MIN = 32
 GENESIS_LINK = bytes(32)
 ROW_BLOCK = 512
+SEGMENT_VALUES = 512
+SEGMENT_BYTES = 4 * SEGMENT_VALUES
 MATRIX_A, MATRIX_B = 0, 1
 
 
@@ -33,7 +37,11 @@ def check_size(n: int) -> None:
 
 def round_key(nonce: str, agent: str, gpu_uuid: str, round_: int, previous_link: bytes) -> bytes:
     """Derives the key of one round's matrices; every part is length-prefixed, so no two inputs read alike."""
-    parts = (bytes.fromhex(nonce), agent.encode(), gpu_uuid.encode(), str(round_).encode(), previous_link)
+    return prefixed_hash(bytes.fromhex(nonce), agent.encode(), gpu_uuid.encode(), str(round_).encode(), previous_link)
+
+
+def prefixed_hash(*parts: bytes) -> bytes:
+    """Hashes parts, each preceded by its length as 4 bytes, little endian."""
     return sha256(b"".join(len(part).to_bytes(4, "little") + part for part in parts)).digest()
 
 
@@ -52,8 +60,9 @@ def matrix_rows(key: bytes, matrix: int, n: int, first: int, count: int) -> np.n
 
 
 def leaf_hash(row: bytes) -> bytes:
-    """Hashes one row of C (n INT32, little endian) as a leaf."""
-    return sha256(b"\x00" + row).digest()
+    """Hashes one row of C (n INT32, little endian) as a leaf: over the hashes of its segments."""
+    segments = (row[first : first + SEGMENT_BYTES] for first in range(0, len(row), SEGMENT_BYTES))
+    return sha256(b"\x00" + b"".join(sha256(segment).digest() for segment in segments)).digest()
 
 
 def merkle_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:

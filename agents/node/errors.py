@@ -25,6 +25,10 @@ class NoGpus(AgentError):
     """NVML is missing or lists no GPU: there is nothing to sell."""
 
 
+class ProofFailed(AgentError):
+    """A backend cannot run a chain: no such GPU, too little memory, a driver or device that fails."""
+
+
 class VenueUnreachable(AgentError):
     """The venue did not answer; what was asked may or may not have happened."""
 

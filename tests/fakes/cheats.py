@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agents.node.challenge import NumpyBackend, NumpyRound, multiply_exactly
+from agents.node.challenge import HostBackend, NumpyBackend, NumpyRound, multiply_exactly
 from schemas.challenge import MATRIX_A, MATRIX_B, matrix_rows
 
 
@@ -16,7 +16,7 @@ def true_product(key: bytes, n: int) -> np.ndarray:
     return multiply_exactly(*factors(key, n))
 
 
-class WrongRows:
+class WrongRows(HostBackend):
     """Computes only the first rows and leaves zeros in the rest."""
 
     name = "wrong rows"
@@ -31,7 +31,7 @@ class WrongRows:
         return NumpyRound(product)
 
 
-class RankOne:
+class RankOne(HostBackend):
     """Replaces the product by the outer product of the row sums of A and the column means of B: O(n²) work."""
 
     name = "rank one"
@@ -42,7 +42,7 @@ class RankOne:
         return NumpyRound(np.rint(np.outer(a.sum(axis=1), b.mean(axis=0))).astype(np.int32))
 
 
-class LowerPrecision:
+class LowerPrecision(HostBackend):
     """Keeps sums in half precision, as a chip with cheaper arithmetic would."""
 
     name = "float16"
@@ -53,7 +53,7 @@ class LowerPrecision:
         return NumpyRound((halves.astype(np.float32) * 1024).astype(np.int32))
 
 
-class RoundedInputs:
+class RoundedInputs(HostBackend):
     """Drops the lowest bit of the inputs and multiplies exactly."""
 
     name = "seven bits"
@@ -64,7 +64,7 @@ class RoundedInputs:
         return NumpyRound(multiply_exactly(np.trunc(a / 2) * 2, b))
 
 
-class HalfDepth:
+class HalfDepth(HostBackend):
     """Sums over half of the columns only."""
 
     name = "half depth"
@@ -75,7 +75,7 @@ class HalfDepth:
         return NumpyRound(multiply_exactly(a[:, : n // 2], b[: n // 2]))
 
 
-class CachedTranscript:
+class CachedTranscript(HostBackend):
     """Answers every challenge with the rounds of an old one."""
 
     name = "cached"

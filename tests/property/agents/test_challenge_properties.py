@@ -19,33 +19,11 @@ from schemas.challenge import (
     secret_vector,
 )
 from schemas.nodes import Challenge
+from tests.fixtures.proof_oracle import plain_leaf, plain_row
 
 NODE, GPU = "node-1", "GPU-00000001"
-WORD = 2**64 - 1
 keys = st.binary(min_size=32, max_size=32)
 nonces = st.binary(min_size=32, max_size=32).map(bytes.hex)
-
-
-def philox_block(key: tuple[int, int], counter: int, matrix: int) -> list[int]:
-    """Philox4x64-10 as its paper writes it, in Python integers."""
-    x, k = [counter, 0, 0, matrix], list(key)
-    for _ in range(10):
-        low_0, high_0 = (0xD2E7470EE14C6C93 * x[0]) & WORD, (0xD2E7470EE14C6C93 * x[0]) >> 64
-        low_1, high_1 = (0xCA5A826395121157 * x[2]) & WORD, (0xCA5A826395121157 * x[2]) >> 64
-        x = [high_1 ^ x[1] ^ k[0], low_1, high_0 ^ x[3] ^ k[1], low_0]
-        k = [(k[0] + 0x9E3779B97F4A7C15) & WORD, (k[1] + 0xBB67AE8584CAA73B) & WORD]
-    return x
-
-
-def plain_row(key: bytes, matrix: int, n: int, row: int) -> list[int]:
-    words = (int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little"))
-    raw = b"".join(
-        word.to_bytes(8, "little")
-        for block in range(row * n // 32, (row + 1) * n // 32)
-        for word in philox_block(words, block + 1, matrix)
-    )
-    values = [byte - 256 if byte > 127 else byte for byte in raw]
-    return [0 if value == -128 else value for value in values]
 
 
 @given(keys, st.sampled_from([MATRIX_A, MATRIX_B]), st.sampled_from([32, 64]), st.data())
@@ -73,6 +51,13 @@ def test_the_product_and_its_check_agree_with_plain_integer_arithmetic(key):
     assert multiply_exactly(a.astype(np.float32), b.astype(np.float32)).tolist() == exact.tolist()
     r = secret_vector(b"secret", key, 64)
     assert (exact @ r).tolist() == expected_products(key, 64, r).tolist()
+
+
+@given(st.integers(0, 3), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_a_leaf_is_the_hash_of_the_hashes_of_its_segments(doublings, seed):
+    values = np.random.default_rng(seed).integers(-(2**31), 2**31, 256 * 2**doublings, dtype=np.int64)
+    assert leaf_hash(values.astype("<i4").tobytes()) == plain_leaf(values.tolist())
 
 
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=16).filter(lambda rows: len(rows) & (len(rows) - 1) == 0))
