@@ -58,6 +58,8 @@ def _run(options: argparse.Namespace) -> int:
         from agents.node import renter  # nothing of it is of use to the agent, whose memory is counted
 
         return ExitStatus(renter.run(options.lease, options.key, options.url))
+    if options.command == "doctor":
+        return _examine(options)
     config = AgentConfig.load(options.config)
     match options.command:
         case "run":
@@ -78,6 +80,19 @@ def _run(options: argparse.Namespace) -> int:
         case "maintenance":
             _show(asyncio.run(declaring.maintenance(config, options.start, options.end)))
     return ExitStatus.OK
+
+
+def _examine(options: argparse.Namespace) -> ExitStatus:
+    from agents.node.doctor.examination import examine  # the running agent's memory is counted
+    from agents.node.doctor.findings import document_of, lines_of
+
+    findings = asyncio.run(examine(options.config))
+    if options.json:
+        _show(document_of(findings))
+    else:
+        _print("\n".join(lines_of(findings, options.all)))
+    bad = ("mend", "warning") if options.strict else ("mend",)
+    return ExitStatus.MEND if any(finding.verdict in bad for finding in findings) else ExitStatus.OK
 
 
 def _print(text: str) -> None:
@@ -113,9 +128,19 @@ def _parser() -> argparse.ArgumentParser:
     retire.add_argument("--release-to", metavar="ACCOUNT", help="the account that may enrol the GPUs; yours by default")
     gpus = parts.add_parser("gpus", parents=[shared], help="list the machine's GPUs beside those enrolled")
     gpus.add_argument("--update", action="store_true", help="tell the venue of GPUs that came or went")
+    _add_doctor(parts)
     _add_declarations(parts, shared)
     _add_meter(parts)
     return parser
+
+
+def _add_doctor(parts: argparse._SubParsersAction) -> None:
+    doctor = parts.add_parser("doctor", help="try all that selling needs, and say of each what is to be mended")
+    doctor.add_argument("config", nargs="?", type=Path, metavar="AGENT.TOML", help="without it only the hardware")
+    doctor.add_argument("--all", action="store_true", help="a line for each call of NVML that answers, too")
+    doctor.add_argument("--json", action="store_true", help="everything, as one JSON document")
+    doctor.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+    _add_log_options(doctor)
 
 
 def _add_declarations(parts: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:

@@ -267,6 +267,7 @@ class Driver(threading.Thread):
         self.call = "nvmlInitWithFlags"
         self.version: str | None = None
         self.library_sha256: str | None = None
+        self.library_path: str | None = None
         self.version_known = threading.Event()
         self._step = Step()
         self._count_failure: dict[str, tuple[int, str]] = {}
@@ -276,7 +277,7 @@ class Driver(threading.Thread):
         try:
             pynvml.nvmlInit()
             self.call = "nvmlDeviceGetCount_v2"
-            self.library_sha256 = _library_digest()
+            self.library_path, self.library_sha256 = _library()
             count = self._count()
         except pynvml.NVMLError as error:
             self.failure = (self.call, error.value, type(error).__name__.removeprefix("NVMLError_"))
@@ -326,6 +327,7 @@ class Driver(threading.Thread):
             "version": self.version,
             "simulated": library is not None and hasattr(library, STAND_IN_SYMBOL),
             "library_sha256": self.library_sha256,
+            "library_path": self.library_path,
             "failed": self._count_failure | self.events.failed | (self._step.hanging() or self._version_failure),
         }
 
@@ -340,22 +342,22 @@ def _sha256(content: bytes) -> Any:
     raise ImportError("this Python has no SHA-256")
 
 
-def _library_digest() -> str | None:
-    """Returns the SHA-256 of the library that the process has mapped under NVML's name.
+def _library() -> tuple[str | None, str | None]:
+    """Returns path and SHA-256 of the library that the process has mapped under NVML's name.
 
-    None where there is none any more to be read: an upgrade has replaced the file since it was mapped.
+    No digest where there is none any more to be read: an upgrade has replaced the file since it was mapped.
     """
     with open("/proc/self/maps") as maps:
         line = next((line for line in maps if "libnvidia-ml.so" in line), None)
     if line is None:
-        return None
+        return None, None
     *_, inode, path = line.rstrip("\n").split(maxsplit=5)
     try:
         with open(path, "rb") as library:
             is_the_same = os.fstat(library.fileno()).st_ino == int(inode)
-            return _sha256(library.read()).hexdigest() if is_the_same else None
+            return path, _sha256(library.read()).hexdigest() if is_the_same else None
     except OSError:
-        return None
+        return path, None
 
 
 def answer_round(driver: Driver, number: int) -> dict[str, Any]:

@@ -182,6 +182,19 @@ def dispute(
 
 
 @agent.command
+def doctor(
+    config: Annotated[Path | None, Parameter(help="The agent's own TOML file; without it only the hardware.")] = None,
+    *,
+    all: Annotated[bool, Parameter(help="A line for each call of NVML that answers, too.")] = False,
+    strict: Annotated[bool, Parameter(help="Exit with 1 for warnings, too.")] = False,
+    json: bool = False,
+) -> None:
+    """Try all that selling needs (driver, GPUs, hooks, disk, clock, venue), and say of each what is to be mended."""
+    flags = [flag for flag, is_set in (("--all", all), ("--strict", strict), ("--json", json)) if is_set]
+    run_agent("doctor", *([str(config)] if config else []), *flags)
+
+
+@agent.command
 def recall(
     config: Config,
     position_id: int,

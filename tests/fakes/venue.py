@@ -58,6 +58,7 @@ class FakeVenue:
         self.period_s, self.interval_ms = period_s, interval_ms
         self.down = False
         self.silent = False
+        self.ahead_s = 0.0
         self.stale_next = False
         self.sell = True
         self.also_listed: tuple[str, ...] = ()
@@ -106,6 +107,8 @@ class FakeVenue:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.down:
             raise httpx.ConnectError("the venue is away")
+        if request.url.path == "/":
+            return _problem(404, "not_found")
         handlers = {"delivery": self._deliver, "gateway": self._trade, "market-data": self._show_market}
         return handlers[request.url.host](request, request.url.path.removeprefix("/v1/").split("/"))
 

@@ -42,6 +42,9 @@ def served(venue: FakeVenue, host: str):
 
         do_POST = do_DELETE = do_GET
 
+        def date_time_string(self, timestamp=None):
+            return super().date_time_string(time.time() + venue.ahead_s)
+
         def log_message(self, *arguments):
             """Keeps quiet."""
 
