@@ -6,7 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from schemas.base import Model, added
 from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
-from schemas.nodes import Count, GpuInventory, InspectionReport, PositionId, Text
+from schemas.nodes import Count, GpuInventory, InspectionReport, Name, PositionId, Text
 from schemas.venue import GpuSeconds, Level, Milliseconds
 
 NodeState = Literal["enrolled", "active", "quarantined", "lost", "banned", "retired"]
@@ -63,6 +63,27 @@ class NodeStateChanged(DeliveryHeader):
     level: Level
     reason: Text
     gpus: tuple[GpuUuid, ...]
+
+
+class LevelHoldChanged(DeliveryHeader):
+    """Something freezes the node's level, or does not any more; bond and asks stay as they are. `detail` is what was
+    seen.
+    """
+
+    type: Literal["level_hold_changed"] = "level_hold_changed"
+    reason: Identifier
+    held: bool
+    detail: Text
+
+
+class DriverDigestAdded(DeliveryHeader):
+    """A person of the venue passed on which library a driver comes with, and whence; `node` is `venue`."""
+
+    type: Literal["driver_digest_added"] = "driver_digest_added"
+    driver_version: Name
+    library_sha256: Digest
+    source: Text
+    added_by: AccountId
 
 
 class LeaseStarted(DeliveryHeader):
@@ -205,6 +226,8 @@ DeliveryEvent = Annotated[
     | ChallengePassed
     | ChallengeFailed
     | NodeStateChanged
+    | LevelHoldChanged
+    | DriverDigestAdded
     | LeaseStarted
     | LeaseEnded
     | PositionMetered
@@ -356,8 +379,34 @@ class TimeWindow(Model):
     end_ms: Milliseconds
 
 
+class LevelHold(Model):
+    """Why a node's level is frozen: a question that is open, not guilt."""
+
+    reason: Identifier
+    detail: Text
+    since_ms: Milliseconds
+
+
+class DriverDigestForm(Model):
+    """POST /v1/driver-digests (scope `admin`): this driver comes with this library; `source` says how that is known."""
+
+    driver_version: Name
+    library_sha256: Digest
+    source: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class DriverDigestView(DriverDigestForm):
+    """GET /v1/driver-digests: one that a person of the venue passed on, besides the digest book."""
+
+    added_by: AccountId
+    added_ms: Milliseconds
+
+
 class NodeView(Model):
-    """GET /v1/nodes: what everyone may know of a node, with the maintenance that is to come."""
+    """GET /v1/nodes: what everyone may know of a node, with the maintenance that is to come.
+
+    While `level_held` names something, the node does not rise; bond and asks stay as they are.
+    """
 
     node: NodeId
     account: AccountId
@@ -371,6 +420,7 @@ class NodeView(Model):
     fit_gpus: tuple[GpuUuid, ...]
     last_report_ms: Milliseconds | None
     maintenance: tuple[TimeWindow, ...] = ()
+    level_held: tuple[LevelHold, ...] = ()
 
 
 class RecallForm(Model):

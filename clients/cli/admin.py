@@ -164,6 +164,20 @@ def review(
         show(NODE_COLUMNS(result_of(client.post(f"/v1/nodes/{node}/review", json=form))), json=json)
 
 
+def driver_digest(
+    driver: str,
+    sha256: str,
+    *,
+    source: Annotated[str, Parameter(help="How that is known: a package and its version, or NVIDIA's installer.")],
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Pass on that DRIVER comes with the libnvidia-ml.so of digest SHA256; nodes that wait for the answer have it."""
+    form = {"driver_version": driver, "library_sha256": sha256, "source": source}
+    with signed("delivery", signer or Signer()) as client:
+        show(result_of(client.post("/v1/driver-digests", json=form)), json=json)
+
+
 def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
     """Check SOURCE's batches with the hex key in the file PUBLIC_KEY from now on."""
     from schemas.venue import ServiceKey
@@ -263,7 +277,7 @@ def read_products(file: Path) -> list[Any]:
 def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
     states = (halt, resume, cancel_only, auction, close)
-    rules = (limit_account, cancel_orders, void, review, set_ruleset)
+    rules = (limit_account, cancel_orders, void, review, driver_digest, set_ruleset)
     for command in (products, *states, *rules, rotate_key, deposit, replay):
         admin.command(command)
     app.command(admin)

@@ -18,7 +18,8 @@ def show_(node: str, *, json: bool = False) -> None:
     with public("delivery", None) as client:
         found = result_of(client.get(f"/v1/nodes/{node}"))
     windows = [f"{time_of(each['start_ms'])} to {time_of(each['end_ms'])}" for each in found["maintenance"]]
-    show(found if json else found | {"maintenance": windows}, json=json)
+    holds = [f"{each['reason']}: {each['detail']}" for each in found.get("level_held", ())]
+    show(found if json else found | {"maintenance": windows, "level_held": holds}, json=json)
 
 
 def recall(

@@ -21,6 +21,7 @@ from schemas.delivery import NodeView as NodeFacts
 from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
 from services.delivery.effects import Effects, now_ms
+from services.delivery.holds import open_holds
 from services.delivery.moving import Moving
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.receipts import receipt_file
@@ -218,6 +219,7 @@ async def _node_view(store: Store, row) -> NodeFacts:
         fit_gpus=tuple(gpu.uuid for gpu in gpus if gpu.fitness.is_sellable),
         last_report_ms=node.last_live_ms,
         maintenance=tuple(TimeWindow(**window) for window in windows),
+        level_held=await open_holds(store, node.node_id),
     )
 
 

@@ -12,11 +12,13 @@ from services.delivery.access_api import add_access_routes, add_key_routes
 from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes, add_retirement_route
 from services.delivery.credentials import CredentialBox
 from services.delivery.declarations import add_node_declaration_routes, add_operator_routes
+from services.delivery.digests import read_digest_book
 from services.delivery.dispute_api import add_arbiter_routes, add_dispute_routes, add_node_dispute_route
 from services.delivery.door import DoorWatch
 from services.delivery.edge import Edge
 from services.delivery.edge_api import ReportEndpoint, add_edge_routes, add_error_handlers
 from services.delivery.effects import Effects, PromptPublisher
+from services.delivery.evidence_api import add_digest_routes
 from services.delivery.histories import Histories
 from services.delivery.hot_path import HotPath
 from services.delivery.intake import BUSY_FROM, Intake
@@ -28,6 +30,7 @@ from services.delivery.report_records import FreshReports, VerifiedReport
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
+from services.delivery.tables import BadTable
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
 from services.kit.http import make_app, serve
@@ -46,6 +49,10 @@ def main() -> None:
     """Runs the service until it is told to stop."""
     settings = Settings()
     configure_logs(NAME, settings.log_level)
+    try:
+        read_digest_book(settings.digest_book)
+    except BadTable as error:
+        raise SystemExit(str(error)) from None
     run_service(lambda tasks: start(tasks, settings))
 
 
@@ -80,6 +87,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_access_routes(app, pool, authenticator, credentials)
     add_retirement_route(app, effects, moving, authenticator)
     add_admin_routes(app, effects, authenticator)
+    add_digest_routes(app, effects, settings, authenticator)
     add_dispute_routes(app, settings, effects, authenticator)
     add_arbiter_routes(app, settings, effects, authenticator)
     add_node_dispute_route(app, settings, effects)

@@ -47,6 +47,12 @@ class Implausible(DeliveryError):
     code = "implausible_node"
 
 
+class AgentTooOld(DeliveryError):
+    """The agent's version is below the oldest that the venue takes."""
+
+    code = "agent_too_old"
+
+
 class GpuElsewhere(DeliveryError):
     """A GPU of this node stands in the venue already; a UUID and a serial live once."""
 
@@ -113,7 +119,8 @@ def check_plausible(request: EnrolRequest, accept_simulated: bool) -> None:
     """Layer L1 at enrolment. Raises Implausible with the first fact that cannot be."""
     if request.nvml_simulated and not accept_simulated:
         raise Implausible("telemetry comes from the stand-in library, which only a sandbox takes")
-    _check_driver(request.driver_version, request.kernel_driver_version)
+    if fault := driver_fault(request.driver_version, request.kernel_driver_version):
+        raise Implausible(fault)
     check_inventory(request.gpus, request.grade, request.nvml_simulated)
 
 
@@ -129,15 +136,17 @@ def check_inventory(gpus: Sequence[GpuInventory], grade: str, simulated: bool) -
     _check_grades(gpus, grade, simulated)
 
 
-def _check_driver(version: str, kernel_version: str) -> None:
+def driver_fault(version: str, kernel_version: str) -> str:
+    """Says why no Linux machine runs such a driver, "" where one may. `kernel_version` is the module's, or ""."""
     match = LINUX_DRIVER.match(version)
     if not match:
-        raise Implausible(f"driver version {version} is none")
+        return f"driver version {version} is none"
     major = int(match.group(1))
     if major >= BRANCHES_OF_FIVE_FROM and major % 5:
-        raise Implausible(f"driver version {version} was never published for Linux")
+        return f"driver version {version} was never published for Linux"
     if kernel_version and version not in kernel_version:
-        raise Implausible(f"the library says driver {version}, the kernel {kernel_version}")
+        return f"the library says driver {version}, the kernel {kernel_version}"
+    return ""
 
 
 def _check_grades(gpus: Sequence[GpuInventory], whole: str, simulated: bool) -> None:

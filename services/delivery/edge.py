@@ -26,7 +26,9 @@ from schemas.nodes import (
 from schemas.signing import enrolment_text
 from services.delivery.challenges import ChallengeClosed, check_heads, draw, judge, make_challenge
 from services.delivery.credentials import CredentialBox
+from services.delivery.digests import is_older
 from services.delivery.domain import (
+    AgentTooOld,
     BadSignature,
     BadToken,
     DeliveryError,
@@ -93,6 +95,9 @@ class Edge:
         text = enrolment_text(token.account, token.token_id, token.expires_ms)
         if not signature_holds(load_public_key(self._settings.keys_dir, "gateway"), token.signature, text):
             raise BadToken("the token is not signed by the gateway")
+        if is_older(request.agent_version, self._settings.agent_version_min):
+            oldest = self._settings.agent_version_min
+            raise AgentTooOld(f"{request.agent_version} is older than {oldest}, the oldest that this venue takes")
         check_plausible(request, self._settings.accept_simulated_nvml)
         if token.expires_ms > received_ms:
             await self._moving.clear_way(node_id, token.account, request.gpus)

@@ -23,6 +23,7 @@ from services.delivery import nodes
 from services.delivery.challenges import first_reason, is_honest_failure, may_serve
 from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
+from services.delivery.evidence import take_enrolled_software
 from services.delivery.histories import Histories
 from services.delivery.leases import Lease
 from services.delivery.metering import Contradiction, bury, is_report, record_of, take_reports
@@ -75,6 +76,7 @@ async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled)
             hub=request.hub,
             gpus=request.gpus,
         )
+        await take_enrolled_software(store, settings, record)
 
 
 async def take_gpu_change(store: Store, settings: Settings, record: GpusChanged) -> None:

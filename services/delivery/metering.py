@@ -7,7 +7,9 @@ import structlog
 
 from schemas.nodes import MeterRecord, NodeReported, message_hash, signing_bytes
 from services.delivery import nodes
+from services.delivery.digests import software_of
 from services.delivery.domain import BadSignature, UnknownNode
+from services.delivery.evidence import take_software
 from services.delivery.histories import Histories
 from services.delivery.report_records import VerifiedReport
 from services.delivery.settings import Settings
@@ -105,6 +107,9 @@ async def _meter(store: Store, settings: Settings, node: NodeForRecords, each: V
         node.last_live_ms = record.received_ms
     if node.node.state in nodes.OUT:
         return
+    if (software := software_of(report)).text != node.software:
+        await take_software(store, settings, node.node, software, record.received_ms)
+        node.software, node.node = software.text, await store.node(node_id)
     node.health, has_changed = await nodes.take_health(store, node.node, node.health, record)
     if has_changed:
         node.node = await store.node(node_id)

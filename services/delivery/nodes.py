@@ -22,11 +22,23 @@ async def activate(store: Store, settings: Settings, node: Node, now_ms: int) ->
     gpus = sellable_gpus(node.grade, await store.fitness(node.node_id))
     if not gpus:
         return
-    level = max(node.level, LEVEL_PROVEN)
+    held = await store.rows("open_holds", node.node_id)
+    level = node.level if held else proven_level(node)
     liveness_ms = settings.liveness_ms(settings.limits(node.period_ms))
     await _register(store, node, level, gpus, "challenge_passed", now_ms)
     if node.last_live_ms is not None and now_ms - node.last_live_ms < liveness_ms:
         await store.command(NodesAlive(nodes=(node.node_id,), until_ms=node.last_live_ms + liveness_ms))
+
+
+def proven_level(node: Node) -> str:
+    """Returns the level of a node that has proven its GPUs, where nothing holds it."""
+    return max(node.level, LEVEL_PROVEN)
+
+
+async def set_level(store: Store, node: Node, level: str, reason: str, now_ms: int) -> None:
+    """Changes an active node's level; asks that are placed from now on hold the bond of the new one."""
+    if level != node.level:
+        await _register(store, node, level, node.registered_gpus, reason, now_ms)
 
 
 async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: int) -> None:

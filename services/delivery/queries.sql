@@ -224,7 +224,7 @@ select node_id from node where node_id = any($1::text[]) order by node_id for up
 
 -- name: nodes_for_records
 select n.node_id, n.account, n.hub, n.grade, n.public_key, n.simulated, n.boot_id, n.level, n.state, n.reason,
-       n.registered_gpus, n.last_live_ms, p.period_ms, n.metered_seq, n.metered_hash
+       n.registered_gpus, n.last_live_ms, p.period_ms, n.metered_seq, n.metered_hash, n.software
 from node n
 left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
 where n.node_id = any($1::text[]);
@@ -746,3 +746,30 @@ select record from renter_report where lease_id = $1 and received_ms >= $2 order
 
 -- name: renter_records_by_seq
 select record from renter_report where lease_id = $1 and seq = any($2::bigint[]) order by seq;
+
+-- name: set_software
+update node set software = $2 where node_id = $1;
+
+-- name: nodes_with_driver
+select node_id, software from node where starts_with(software, $1) and state <> 'retired' order by node_id;
+
+-- name: raise_hold
+insert into level_hold (node_id, reason, detail, since_ms) values ($1, $2, $3, $4)
+on conflict (node_id, reason) where lifted_ms is null do nothing returning hold_id;
+
+-- name: lift_hold
+update level_hold set lifted_ms = $3 where node_id = $1 and reason = $2 and lifted_ms is null returning detail;
+
+-- name: open_holds
+select reason, detail, since_ms from level_hold where node_id = $1 and lifted_ms is null order by since_ms, reason;
+
+-- name: insert_driver_digest
+insert into driver_digest values ($1, $2, $3, $4, $5) on conflict do nothing returning driver_version;
+
+-- name: digests_of_driver
+select library_sha256 from driver_digest where driver_version = $1;
+
+-- name: driver_digests
+select * from driver_digest
+where ($1::text is null or driver_version = $1) and ($2::text is null or library_sha256 = $2)
+order by added_ms, driver_version, library_sha256;

@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from schemas.delivery import (
     DELIVERY_EVENT,
     DeliveryEvent,
+    DriverDigestAdded,
     GpusRecalled,
+    LevelHoldChanged,
     MaintenanceDeclared,
     NodeStateChanged,
     VenueOutage,
@@ -43,7 +45,9 @@ from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
 from services.delivery import handlers
 from services.delivery.domain import read_token
 from services.delivery.effects import Effects
+from services.delivery.evidence import restore_digest
 from services.delivery.histories import Histories
+from services.delivery.holds import restore_hold
 from services.delivery.moving import put_gpu, release_gpus, restore_gpus
 from services.delivery.renter import renter_chain
 from services.delivery.reports import LOST_NONCE, Chain, first_chain
@@ -264,6 +268,10 @@ async def _last_seq(consumer: AIOKafkaConsumer, partition: TopicPartition, end: 
 async def _take_event(store: Store, event: DeliveryEvent) -> None:
     if isinstance(event, NodeStateChanged):
         await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))
+    elif isinstance(event, LevelHoldChanged):
+        await restore_hold(store, event)
+    elif isinstance(event, DriverDigestAdded):
+        await restore_digest(store, event)
     elif isinstance(event, VenueOutage):
         await store.run("insert_outage", event.from_ms, event.to_ms, event.cause)
     elif isinstance(event, MaintenanceDeclared):

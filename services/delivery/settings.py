@@ -1,6 +1,7 @@
 """What can be set about delivery."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from schemas.nodes import SSH_KEYS_PER_LEASE_MAX
 from schemas.reporting import REPORT_INTERVAL_MS_MAX, REPORTS_PER_PERIOD, report_interval_ms
 from services.delivery.challenges import ChallengeRules
 from services.delivery.reports import ReportLimits
+from services.kit.settings import REPOSITORY
 from services.kit.settings import Settings as KitSettings
 
 HOUR_MS = 3_600_000
@@ -32,6 +34,8 @@ class Settings(KitSettings):
     database_connections_max: int = 8
     body_bytes_max: int = 8_388_608
     accept_simulated_nvml: bool = True
+    digest_book: Path = REPOSITORY / "infra" / "reference" / "driver_digests.csv"
+    agent_version_min: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] = "0.1.0"
     report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX
     reports_per_period: int = REPORTS_PER_PERIOD
     reports_per_batch_max: int = 256

@@ -104,6 +104,7 @@ class NodeForRecords:
     health: dict[str, GpuHealth]
     boot_id: str
     last_live_ms: int | None
+    software: str
 
 
 async def open_pool(settings: Settings) -> kit.Pool:
@@ -271,11 +272,12 @@ class Store:
         for node_id, uuids, *facts in await self.rows("health_of_nodes", node_ids):
             health.setdefault(node_id, {}).update(dict.fromkeys(uuids, GpuHealth(*facts)))
         found = {}
-        for *facts, seq, digest in await self.rows("nodes_for_records", node_ids):
+        for *facts, seq, digest, software in await self.rows("nodes_for_records", node_ids):
             facts[REGISTERED_COLUMN] = tuple(facts[REGISTERED_COLUMN])
             node = Node(*facts)
             gpus = health.get(node.node_id, {})
-            found[node.node_id] = NodeForRecords(node, seq, digest, gpus, node.boot_id, node.last_live_ms)
+            live_ms = node.last_live_ms
+            found[node.node_id] = NodeForRecords(node, seq, digest, gpus, node.boot_id, live_ms, software)
         return found
 
     async def save_metered(self, nodes: Iterable[NodeForRecords]) -> None:

@@ -1,0 +1,65 @@
+"""Layer L1 on a node's software: looked at when it enrols, and at every report in which it has changed."""
+
+from schemas.delivery import VENUE, DriverDigestAdded, DriverDigestForm, DriverDigestView
+from schemas.nodes import NodeEnrolled
+from services.delivery.digests import SOFTWARE_REASONS, Software, doubts, read_digest_book, software_of, text_prefix
+from services.delivery.holds import lift_hold, open_holds, raise_hold
+from services.delivery.nodes import proven_level, set_level
+from services.delivery.settings import Settings
+from services.delivery.store import Node, Store
+
+
+async def take_enrolled_software(store: Store, settings: Settings, record: NodeEnrolled) -> None:
+    """Looks at what a new node runs."""
+    node = await store.node(record.node_id)
+    await take_software(store, settings, node, software_of(record.request), record.received_ms)
+
+
+async def take_software(store: Store, settings: Settings, node: Node, software: Software, now_ms: int) -> None:
+    """Notes what a node runs from now on, raises what it leaves to ask and lifts what is answered."""
+    await store.run("set_software", node.node_id, software.text)
+    known = await known_digests(store, settings, software.driver)
+    asked = doubts(software, known, node.simulated, settings.agent_version_min)
+    for reason, detail in asked.items():
+        await raise_hold(store, node.node_id, reason, detail, now_ms)
+    lifted = [
+        reason
+        for reason in SOFTWARE_REASONS
+        if reason not in asked and await lift_hold(store, node.node_id, reason, now_ms)
+    ]
+    if lifted:
+        await free_level(store, await store.node(node.node_id), now_ms)
+
+
+async def free_level(store: Store, node: Node, now_ms: int) -> None:
+    """Lets a proven node have the level that was kept from it, where nothing holds it any more."""
+    if node.state == "active" and not await open_holds(store, node.node_id):
+        await set_level(store, node, proven_level(node), "hold_lifted", now_ms)
+
+
+async def known_digests(store: Store, settings: Settings, driver: str) -> frozenset[str]:
+    """Returns the digests of a driver's library: the book's, and those that people of the venue passed on."""
+    rows = await store.rows("digests_of_driver", driver)
+    return read_digest_book(settings.digest_book).get(driver, frozenset()) | {row["library_sha256"] for row in rows}
+
+
+async def pass_on_digest(
+    store: Store, settings: Settings, form: DriverDigestForm, account: str, now_ms: int
+) -> DriverDigestView:
+    """Takes a digest that a person of the venue passes on, and answers the nodes that wait for it. A repeat changes
+    nothing.
+    """
+    facts = dict(form) | {"added_by": account}
+    if await store.value("insert_driver_digest", *facts.values(), now_ms) is not None:
+        await store.tell(DriverDigestAdded, VENUE, now_ms, **facts)
+        for row in await store.rows("nodes_with_driver", text_prefix(form.driver_version, form.library_sha256)):
+            node = await store.node(row["node_id"], lock=True)
+            await take_software(store, settings, node, Software.from_text(row["software"]), now_ms)
+    rows = await store.rows("driver_digests", form.driver_version, form.library_sha256)
+    return DriverDigestView(**rows[0])
+
+
+async def restore_digest(store: Store, event: DriverDigestAdded) -> None:
+    """Writes again what an event told of a digest that was passed on, where the table has it not."""
+    row = (event.driver_version, event.library_sha256, event.source, event.added_by, event.ts_ms)
+    await store.value("insert_driver_digest", *row)

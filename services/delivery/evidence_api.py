@@ -1,0 +1,40 @@
+"""HTTP for the digest book: what people of the venue passed on, for everyone to read."""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request, Response
+
+from schemas.delivery import DriverDigestForm, DriverDigestView
+from services.delivery.domain import driver_fault
+from services.delivery.edge_api import JSON, body_of, read_body
+from services.delivery.effects import Effects, now_ms
+from services.delivery.evidence import pass_on_digest
+from services.delivery.settings import Settings
+from services.delivery.store import Store
+from services.kit.auth import Authenticator, Caller, public
+from services.kit.http import ProblemError
+
+
+def add_digest_routes(app: FastAPI, effects: Effects, settings: Settings, authenticator: Authenticator) -> None:
+    """Adds reading and passing on of drivers' digests."""
+    admin = Annotated[Caller, Depends(authenticator.require("admin"))]
+
+    @app.get("/v1/driver-digests")
+    @public
+    async def list_digests() -> dict[str, object]:
+        rows = await Store(effects.pool).rows("driver_digests", None, None)
+        return {"items": [DriverDigestView(**row).model_dump(mode="json") for row in rows]}
+
+    @app.post(
+        "/v1/driver-digests",
+        status_code=201,
+        response_model=DriverDigestView,
+        openapi_extra=body_of(DriverDigestForm),
+    )
+    async def pass_on(request: Request, caller: admin) -> Response:
+        form = await read_body(request, DriverDigestForm)
+        if fault := driver_fault(form.driver_version, ""):
+            raise ProblemError("malformed_request", f"driver_version: {fault}")
+        async with effects.transaction() as store:
+            view = await pass_on_digest(store, settings, form, caller.account, now_ms())
+        return Response(view.canonical(), 201, media_type=JSON)
