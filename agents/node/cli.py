@@ -68,6 +68,10 @@ def _run(options: argparse.Namespace) -> int:
             _print(asyncio.run(run_inspection(config, tuple(options.uuids), options.nonce)).model_dump_json())
         case "status":
             _show(asyncio.run(commands.status(config)))
+        case "close-leases":
+            closed = asyncio.run(commands.close_leases(config))
+            _show(closed)
+            return ExitStatus.OK if set(closed["leases"].values()) <= {"closed"} else ExitStatus.MEND
         case "retire":
             _show(asyncio.run(commands.retire(config, options.release_to)))
         case "gpus":
@@ -124,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect = parts.add_parser("inspect", parents=[shared], help="deposit a signed inspection report")
     inspect.add_argument("uuids", nargs="*", metavar="UUID", help="these GPUs; all by default")
     inspect.add_argument("--nonce", help="bind the inspection to this nonce, not to one of the venue's")
+    parts.add_parser("close-leases", parents=[shared], help="let every buyer out, where the agent runs no more")
     retire = parts.add_parser("retire", parents=[shared], help="end the node for good; its GPUs may be enrolled anew")
     retire.add_argument("--release-to", metavar="ACCOUNT", help="the account that may enrol the GPUs; yours by default")
     gpus = parts.add_parser("gpus", parents=[shared], help="list the machine's GPUs beside those enrolled")

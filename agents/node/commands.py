@@ -15,6 +15,8 @@ from agents.node.errors import AgentError, BadConfiguration, BadState, StateInUs
 from agents.node.grades import node_grade
 from agents.node.hooks.readiness import problem_of
 from agents.node.identity import KEY_FILE, Identity
+from agents.node.leases import LeaseBook
+from agents.node.lessor import Lessor
 from agents.node.policy import PolicyFile, never_sells
 from agents.node.state import StateFolder
 from agents.node.wire import open_http
@@ -111,6 +113,24 @@ def _positions(lease: dict) -> list[int]:
     """Returns the positions that a lease, as it was kept, serves from its first hour on."""
     start = lease.get("start")
     return start.get("position_ids", []) if isinstance(start, dict) else []
+
+
+async def close_leases(config: AgentConfig) -> dict:
+    """Runs the stop hook of every lease that is open on this machine, and tells the venue; the agent must not run.
+
+    An agent that ends leaves its buyers in, so that it can be replaced; this is for a machine that is to serve no more.
+    """
+    state = StateFolder(config.state_dir)
+    with state.locked():
+        known = remembered(state)
+        if known is None:
+            raise BadConfiguration(f"{config.state_dir} holds no node")
+        async with open_http() as http:
+            delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
+            identity, policy = Identity.load_or_make(state), PolicyFile(config.policy)
+            lessor = Lessor(identity, LeaseBook(state), policy, delivery, state)
+            lessor.node_id = known.node_id
+            return {"node": known.node_id, "leases": await lessor.close_all()}
 
 
 async def retire(config: AgentConfig, release_to: str | None) -> dict:

@@ -155,6 +155,14 @@ class LeaseBook:
             if lease.state == "failed" and lease.stop_outcome is None
         )
 
+    def unended(self) -> tuple[str, ...]:
+        """Return the leases of which something may still run here: their stop hook has not run to its end."""
+        return tuple(
+            lease_id
+            for lease_id, lease in self._leases.items()
+            if lease.state in HOLDING or lease.stop_failures or (lease.state == "failed" and lease.stop_outcome is None)
+        )
+
     def start_of(self, lease_id: str) -> LeaseStart | None:
         """Return the lease as it was asked for."""
         lease = self._leases.get(lease_id)

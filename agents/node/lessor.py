@@ -88,6 +88,18 @@ class Lessor:
                 work.append(self._kept_apart(lease_id, self._reopen, lease_id, rule))
         return work
 
+    async def close_all(self) -> dict[str, str]:
+        """Close every lease that is open here, for a machine whose agent does not run any more.
+
+        The venue is told, where it can be reached. Returns of each lease `closed`, or why its stop hook failed.
+        """
+        closed = {}
+        for lease_id in self.book.unended():
+            outcome = await self._run_stop(LeaseStop(lease_id=lease_id, reason="admin"))
+            await self._answer(lease_id, "stop", outcome)
+            closed[lease_id] = "closed" if outcome.ok else outcome.detail
+        return closed
+
     def observe(self, readings: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
         """Return the readings with every process's owner, and unclean GPUs as not healthy: nobody may get those."""
         leases = self.book.live_leases()

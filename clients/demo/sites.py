@@ -24,6 +24,7 @@ from schemas.money import format_micros
 
 IDLE_FOR_MS = 1_000
 STOP_WITHIN_S = 15
+CLOSE_WITHIN_S = 120
 BOND_DEPOSIT = "1000000.00"
 # Every agent here shares the machine with the whole exchange; threads of linear algebra would only wait for each other.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -68,6 +69,7 @@ class Sites:
         self._registry, self._folder, self._logs = registry, folder, logs
         self._library = build_library(folder / "nvml")
         self._running: list[tuple[Program, subprocess.Popen[bytes]]] = []
+        self._agents: dict[str, AgentSite] = {}
 
     def start_agent(
         self, operator: Actor, label: str, policy: dict, gpus: int, model: GpuModel = H100_SXM
@@ -102,6 +104,7 @@ class Sites:
         command = [sys.executable, "-m", "agents.node", "--config", str(folder / "agent.toml")]
         site = AgentSite(label, operator, folder, self._program(f"agent-{label}", command, variables))
         site.process = self._start(site.program)
+        self._agents[label] = site
         return site
 
     def cut(self, site: AgentSite) -> None:
@@ -120,9 +123,10 @@ class Sites:
         self.start_again(site)
 
     def end(self, site: AgentSite) -> None:
-        """Ends a site's agent for good, as its operator would: it takes its capacity out of the books first."""
+        """Ends a site for good, as its operator would: its agent takes the capacity out of the books, buyers leave."""
         stop(site.program, site.process)
         self._running.remove((site.program, site.process))
+        self._let_buyers_out(site)
 
     def pids(self) -> list[int]:
         """Returns the processes of the agents that run."""
@@ -166,7 +170,7 @@ class Sites:
         unfinished.replace(path)
 
     def stop(self) -> None:
-        """Stops every agent; all are told, once, before the first is waited for."""
+        """Stops every agent; all are told, once, before the first is waited for. Then every buyer is let out."""
         for program, process in self._running:
             if process.poll() is None:
                 process.send_signal(program.stop_signal)
@@ -177,6 +181,17 @@ class Sites:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for site in self._agents.values():
+            self._let_buyers_out(site)
+
+    def _let_buyers_out(self, site: AgentSite) -> None:
+        """Runs the stop hooks of a site's open leases: an agent that ends leaves its buyers in."""
+        if site.node_id is None or not (site.folder / "state" / "leases.json").exists():
+            return
+        command = [sys.executable, "-m", "agents.node", "close-leases", str(site.folder / "agent.toml")]
+        with site.program.log.open("ab") as log:
+            variables = os.environ | site.program.environment
+            subprocess.run(command, cwd=REPOSITORY, env=variables, stdout=log, stderr=log, timeout=CLOSE_WITHIN_S)
 
     def _policy_file(self, label: str) -> Path:
         return self._folder / label / "policy.toml"

@@ -93,29 +93,6 @@ def test_a_newcomer_joins_buys_his_first_period_gets_in_and_sees_the_bill(played
     assert all(990 < total <= 1_000 for total in balances.values()), "joining again credits nothing again"
 
 
-def test_a_buyer_of_a_live_site_gets_in_by_ssh_with_a_key_of_his_own(played, tmp_path):
-    if why := why_no_shell():
-        pytest.skip(f"no sandbox for the shell hook here: {why}")
-    offer = wait_for(lambda: played.run("join", "trinity", "--product", LIVE_PRODUCT)["offer"], 2 * PERIOD_S + 60)
-    private = asyncssh.generate_private_key("ssh-ed25519")
-    key = tmp_path / "key"
-    key.touch(mode=0o600)
-    key.write_bytes(private.export_private_key())
-    (tmp_path / "key.pub").write_bytes(private.export_public_key())
-    played.run("ssh-keys", "add", str(tmp_path / "key.pub"), "--key", "trinity")
-    bought = ["order", "place", offer["contract"], "buy", "1", "--price", offer["price"], "--key", "trinity"]
-    order = played.run(*bought)["order"]
-    assert order["status"] == "filled"
-    (position,) = played.run("positions", "--key", "trinity")
-    command = [sys.executable, "-m", "clients.cli", "ssh", str(position["position_id"]), "-i", str(key)]
-    command += ["--key", "trinity", "--", "echo in; ls /; id -un"]
-    first = subprocess.run(command, cwd=REPOSITORY, env=played.environment, capture_output=True, text=True)
-    assert first.returncode in (NOT_BEGUN, 0), first.stderr
-    starts_in_s = contract_start_s(offer["contract"]) - time.time()
-    entered = wait_for(lambda: entered_by(command, played.environment), starts_in_s + 2 * PERIOD_S)
-    assert entered.splitlines()[0] == "in"
-
-
 async def test_the_pictures_of_the_readme_are_of_this_market(lively, tmp_path):
     folder = IMAGES or tmp_path
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +118,30 @@ def test_a_second_play_in_the_same_folder_is_refused_in_one_line(played):
     done = subprocess.run(command, cwd=REPOSITORY, env=played.environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("hourbook: an exchange runs in") and done.stderr.count("\n") == 1
+
+
+def test_a_buyer_of_a_live_site_gets_in_by_ssh_with_a_key_of_his_own_and_out_when_the_play_ends(played, tmp_path):
+    if why := why_no_shell():
+        pytest.skip(f"no sandbox for the shell hook here: {why}")
+    offer = wait_for(lambda: played.run("join", "trinity", "--product", LIVE_PRODUCT)["offer"], 2 * PERIOD_S + 60)
+    private = asyncssh.generate_private_key("ssh-ed25519")
+    key = tmp_path / "key"
+    key.touch(mode=0o600)
+    key.write_bytes(private.export_private_key())
+    (tmp_path / "key.pub").write_bytes(private.export_public_key())
+    played.run("ssh-keys", "add", str(tmp_path / "key.pub"), "--key", "trinity")
+    bought = ["order", "place", offer["contract"], "buy", "1", "--price", offer["price"], "--key", "trinity"]
+    order = played.run(*bought)["order"]
+    assert order["status"] == "filled"
+    (position,) = played.run("positions", "--key", "trinity")
+    command = [sys.executable, "-m", "clients.cli", "ssh", str(position["position_id"]), "-i", str(key)]
+    command += ["--key", "trinity", "--", "echo in; ls /; id -un"]
+    first = subprocess.run(command, cwd=REPOSITORY, env=played.environment, capture_output=True, text=True)
+    assert first.returncode in (NOT_BEGUN, 0), first.stderr
+    starts_in_s = contract_start_s(offer["contract"]) - time.time()
+    entered = wait_for(lambda: entered_by(command, played.environment), starts_in_s + 2 * PERIOD_S)
+    assert entered.splitlines()[0] == "in"
+    # The last test here: he is still in when the play ends, after which none of his processes may be left.
 
 
 def titles_on_the_board(played) -> set[str]:

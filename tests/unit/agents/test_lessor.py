@@ -210,3 +210,18 @@ async def test_what_a_failed_start_left_behind_is_stopped_before_anybody_else_ge
     assert venue.answers[-1] == ("lease-1", "start", False), "asked again, it says the same and opens nothing"
     await go(lessor.follow((later,), (stop("lease-1"),)))
     assert venue.answers[-2:] == [("lease-1", "stop", True), ("lease-2", "start", True)]
+
+
+async def test_close_all_runs_the_stop_hook_of_every_lease_that_is_open_or_unclean_and_tells_the_venue(tmp_path):
+    venue, policy = Venue(), Policy()
+    lessor = lessor_of(tmp_path, policy, venue)
+    await go(lessor.follow((LEASE, OTHER), ()))
+    policy.edit(stop='echo "$HOURBOOK_LEASE_ID" >> {0}; test "$HOURBOOK_LEASE_ID" = lease-2'.format(tmp_path / "ran"))
+    venue.answers.clear()
+    assert await lessor.close_all() == {"lease-1": "exit status 1: ", "lease-2": "closed"}
+    policy.edit(stop="true")
+    later = lessor_of(tmp_path, policy, venue)
+    assert await later.close_all() == {"lease-1": "closed"}
+    assert await later.close_all() == {}
+    assert (tmp_path / "ran").read_text() == "lease-1\nlease-2\n"
+    assert venue.answers == [("lease-1", "stop", False), ("lease-2", "stop", True), ("lease-1", "stop", True)]
