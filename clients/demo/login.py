@@ -9,7 +9,9 @@ from typing import Any
 
 import asyncssh
 
+from agents.node.hooks.readiness import problem_of
 from agents.node.hooks.sandbox import NoSandbox, find_program
+from agents.node.policy import HookRule
 from agents.node.processes import ProcessTable
 from clients.demo.actors import Actor
 from clients.demo.sites import AgentSite
@@ -18,8 +20,18 @@ from clients.http import result_of
 from infra.fake_nvml.scenario import write_scenario
 from infra.places import REPOSITORY
 
+IMAGE = "debian:stable-slim"
 JOB_SECONDS, JOB_MEMORY_MIB = 3_600, 20_480
 LOGIN_S = 60
+
+
+def ready_hook(folder: Path) -> dict[str, Any] | None:
+    """Returns the policy's table of a ready hook: `container` where an engine has the image, else `shell`, else None.
+
+    HOURBOOK_DEMO_IMAGE names the image; nothing is fetched.
+    """
+    container = {"kind": "container", "image": os.environ.get("HOURBOOK_DEMO_IMAGE", IMAGE), "folder": str(folder)}
+    return shell_hook(folder) if problem_of(HookRule.model_validate(container)) else container
 
 
 def shell_hook(folder: Path) -> dict[str, Any] | None:

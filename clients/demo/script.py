@@ -8,7 +8,7 @@ from typing import Any
 from clients.demo import hardware, trading
 from clients.demo.actors import Actor, Registry
 from clients.demo.checks import Check, replay, run_checks
-from clients.demo.login import Login, add_ssh_key, put_on_gpus, shell_hook, take_off_gpus, why_no_shell
+from clients.demo.login import Login, add_ssh_key, put_on_gpus, ready_hook, take_off_gpus, why_no_shell
 from clients.demo.sites import AgentSite, Sites, own_gpus
 from clients.demo.story import DemoFailed, Story
 from clients.demo.watching import Watcher
@@ -25,6 +25,7 @@ GATE_IN_S = 8
 BLOCK_PERIODS = 3
 UNPROVEN = "T0"
 LEAVE_BEFORE = timedelta(seconds=1)
+PLACES = {"shell": "sandbox", "container": "container"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Demo:
         self._sites = Sites(self._registry, work / "sites", exchange.data / "logs")
         self._watcher: Watcher | None = None
         self._own: OwnGpus | None = None
-        self._work, self._shell = work, shell_hook(work / "leases")
+        self._work, self._hook = work, ready_hook(work / "leases")
         self._job: int | None = None
         self.checks: list[Check] = []
         self.summary: dict[str, Any] = {}
@@ -83,7 +84,7 @@ class Demo:
             east = self._registry.open_account("yangtze-compute", "operate", CNY="200000.00")
             west = self._registry.open_account("taihu-cloud", "operate", CNY="200000.00")
             seller = self._registry.open_account("shenzhen-surplus", "operate", "sell_hw", CNY="1000.00")
-            self._north = self._agent(east, "yangtze-01", 8, hub="CNE", price=trading.PRICE_CNY, hooks=self._shell)
+            self._north = self._agent(east, "yangtze-01", 8, hub="CNE", price=trading.PRICE_CNY, hooks=self._hook)
             self._south = self._agent(west, "taihu-01", 8, hub="CNE", price="13.10")
             self._surplus = self._agent(seller, "surplus-01", 2, hub="CNS", price="13.50", whole=False)
             self._story.line("these agents read a scripted libnvidia-ml.so.1, and say so in every report")
@@ -212,14 +213,15 @@ class Demo:
 
     def _log_in(self, buyer: Actor, access: dict[str, Any]) -> None:
         """Lets a buyer in by ssh; what he runs there shows on the GPUs, and is what the meter calls used."""
-        if self._shell is None:
+        if self._hook is None:
             self._story.line(f"left out: nobody logs in by ssh, since {why_no_shell()}")
             return
         login = Login(buyer, access["position_id"], self._key)
-        who = login.run("echo $USER@$(hostname), $HOURBOOK_LEASE_ID, $(ls -A / | wc -l) folders to see")
+        who = login.run("echo $(id -un)@$(hostname), $HOURBOOK_LEASE_ID, $(ls -A / | wc -l) folders to see")
         self._job = login.start_job()
         put_on_gpus(self._north, self._job, access["gpus"])
-        self._story.line(f"bob logs in by hourbook ssh: {who}; his job is process {self._job} of the machine")
+        place = PLACES[self._hook["kind"]]
+        self._story.line(f"bob logs in by hourbook ssh, into a {place}: {who}; his job is process {self._job} here")
 
     def _settle(self) -> None:
         with self._story.chapter("settlement", "Only what was delivered is paid"):

@@ -216,7 +216,7 @@ async def test_close_all_runs_the_stop_hook_of_every_lease_that_is_open_or_uncle
     venue, policy = Venue(), Policy()
     lessor = lessor_of(tmp_path, policy, venue)
     await go(lessor.follow((LEASE, OTHER), ()))
-    policy.edit(stop='echo "$HOURBOOK_LEASE_ID" >> {0}; test "$HOURBOOK_LEASE_ID" = lease-2'.format(tmp_path / "ran"))
+    policy.edit(stop='echo "$HOURBOOK_LEASE_ID" >> {}; test "$HOURBOOK_LEASE_ID" = lease-2'.format(tmp_path / "ran"))
     venue.answers.clear()
     assert await lessor.close_all() == {"lease-1": "exit status 1: ", "lease-2": "closed"}
     policy.edit(stop="true")
