@@ -76,6 +76,15 @@ class LevelHoldChanged(DeliveryHeader):
     detail: Text
 
 
+class NodeAudited(DeliveryHeader):
+    """A person of the venue has looked at the node's machine; level T3 needs that for as long as it is valid."""
+
+    type: Literal["node_audited"] = "node_audited"
+    reason: Identifier
+    audited_by: AccountId
+    valid_until_ms: Milliseconds
+
+
 class DriverDigestAdded(DeliveryHeader):
     """A person of the venue passed on which library a driver comes with, and whence; `node` is `venue`."""
 
@@ -106,7 +115,9 @@ class LeaseEnded(DeliveryHeader):
 
 
 class PositionMetered(DeliveryHeader):
-    """The meter's word on a position, as it went into the `settle_position` command."""
+    """The meter's word on a position, as it went into the `settle_position` command; `two_sided`: a renter's meter had
+    a say.
+    """
 
     type: Literal["position_metered"] = "position_metered"
     position_id: PositionId
@@ -116,6 +127,8 @@ class PositionMetered(DeliveryHeader):
     delivered_gpu_s: GpuSeconds
     excused_gpu_s: GpuSeconds
     meter_digest: Digest
+    disputed_gpu_s: GpuSeconds = added(0)
+    two_sided: bool = added(False)
 
 
 class ReceiptIssued(DeliveryHeader):
@@ -227,6 +240,7 @@ DeliveryEvent = Annotated[
     | ChallengeFailed
     | NodeStateChanged
     | LevelHoldChanged
+    | NodeAudited
     | DriverDigestAdded
     | LeaseStarted
     | LeaseEnded
@@ -421,6 +435,7 @@ class NodeView(Model):
     last_report_ms: Milliseconds | None
     maintenance: tuple[TimeWindow, ...] = ()
     level_held: tuple[LevelHold, ...] = ()
+    audited_until_ms: Milliseconds | None = None
 
 
 class RecallForm(Model):
@@ -463,6 +478,13 @@ class NodeReview(Model):
 
     decision: Literal["release", "ban"]
     reason: Identifier
+
+
+class NodeAuditForm(Model):
+    """POST /v1/nodes/{id}/audits (scope `admin`): somebody has looked at the machine; `reason` names how."""
+
+    reason: Identifier
+    valid_until_ms: Milliseconds
 
 
 class AccessView(Model):

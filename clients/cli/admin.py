@@ -164,6 +164,22 @@ def review(
         show(NODE_COLUMNS(result_of(client.post(f"/v1/nodes/{node}/review", json=form))), json=json)
 
 
+def audit(
+    node: str,
+    *,
+    reason: Annotated[str, Parameter(help="How the machine was looked at, one word.")],
+    until: Annotated[str, Parameter(help="Until when that is valid, such as 2027-11-22T00:00Z.")],
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Write down that somebody of the venue has looked at NODE's machine, which level T3 needs."""
+    from clients.cli.node import moment_ms
+
+    form = {"reason": reason, "valid_until_ms": moment_ms(until)}
+    with signed("delivery", signer or Signer()) as client:
+        show(NODE_COLUMNS(result_of(client.post(f"/v1/nodes/{node}/audits", json=form))), json=json)
+
+
 def driver_digest(
     driver: str,
     sha256: str,
@@ -277,7 +293,7 @@ def read_products(file: Path) -> list[Any]:
 def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
     states = (halt, resume, cancel_only, auction, close)
-    rules = (limit_account, cancel_orders, void, review, driver_digest, set_ruleset)
+    rules = (limit_account, cancel_orders, void, review, audit, driver_digest, set_ruleset)
     for command in (products, *states, *rules, rotate_key, deposit, replay):
         admin.command(command)
     app.command(admin)

@@ -13,6 +13,8 @@ from schemas.delivery import (
     MeterInputs,
     MeterOutcome,
     MeterRecordView,
+    NodeAudited,
+    NodeAuditForm,
     NodeRetirement,
     NodeReview,
     TimeWindow,
@@ -22,6 +24,7 @@ from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
 from services.delivery.effects import Effects, now_ms
 from services.delivery.holds import open_holds
+from services.delivery.level_reviews import note_audit
 from services.delivery.moving import Moving
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.receipts import receipt_file
@@ -180,6 +183,16 @@ def add_admin_routes(app: FastAPI, effects: Effects, authenticator: Authenticato
             await take_down(store, node, state, form.reason, now_ms())
         return _json(await _node_view(Store(effects.pool), await Store(effects.pool).row("find_node", node_id)))
 
+    @app.post("/v1/nodes/{node_id}/audits", response_model=NodeFacts)
+    async def audit(node_id: str, form: NodeAuditForm, caller: admin) -> Response:
+        async with effects.transaction() as store:
+            node, time_ms = await store.node(node_id, lock=True), now_ms()
+            if node.account == caller.account:
+                raise ProblemError("not_yours", "an account does not audit its own nodes")
+            told = dict(form) | {"audited_by": caller.account}
+            await note_audit(store, await store.tell(NodeAudited, node_id, time_ms, **told))
+        return _json(await _node_view(Store(effects.pool), await Store(effects.pool).row("find_node", node_id)))
+
 
 async def _position(store: Store, position_id: int, caller: Caller, parties: tuple[str, ...]):
     """Returns a position that the caller is a party of; for anybody else there is none."""
@@ -220,6 +233,7 @@ async def _node_view(store: Store, row) -> NodeFacts:
         last_report_ms=node.last_live_ms,
         maintenance=tuple(TimeWindow(**window) for window in windows),
         level_held=await open_holds(store, node.node_id),
+        audited_until_ms=row["audited_until_ms"],
     )
 
 

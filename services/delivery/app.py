@@ -22,6 +22,7 @@ from services.delivery.evidence_api import add_digest_routes
 from services.delivery.histories import Histories
 from services.delivery.hot_path import HotPath
 from services.delivery.intake import BUSY_FROM, Intake
+from services.delivery.level_reviews import run_reviews
 from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
 from services.delivery.rebuilding import rebuild
@@ -104,6 +105,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(histories.run(effects))
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(Scheduler(settings, effects, watch, readiness).run())
+    tasks.create_task(run_reviews(settings, effects))
     tasks.create_task(_until(failed))
     await keys_known.wait()
     readiness.done("the API keys")

@@ -26,6 +26,7 @@ from services.delivery.effects import Effects
 from services.delivery.evidence import take_enrolled_software
 from services.delivery.histories import Histories
 from services.delivery.leases import Lease
+from services.delivery.level_reviews import fall_to_proven
 from services.delivery.metering import Contradiction, bury, is_report, record_of, take_reports
 from services.delivery.metrics import CHALLENGES
 from services.delivery.report_records import VerifiedReport
@@ -108,6 +109,8 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
         await store.tell(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **told)
     if node.state in nodes.OUT:
         return
+    if not verdict.passed and not may_serve(verdict):
+        node = await fall_to_proven(store, node, record.received_ms)
     if record.lease_id is not None:
         await _decide_lease(store, record)
     if not is_honest_failure(verdict):

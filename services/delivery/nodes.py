@@ -36,9 +36,15 @@ def proven_level(node: Node) -> str:
 
 
 async def set_level(store: Store, node: Node, level: str, reason: str, now_ms: int) -> None:
-    """Changes an active node's level; asks that are placed from now on hold the bond of the new one."""
-    if level != node.level:
+    """Changes a node's level; asks that are placed from now on hold the bond of the new one."""
+    if level == node.level:
+        return
+    if node.state == "active":
         await _register(store, node, level, node.registered_gpus, reason, now_ms)
+        return
+    await store.run("set_node_state", node.node_id, node.state, level, node.reason, list(node.registered_gpus))
+    told = {"state": node.state, "level": level, "reason": reason, "gpus": ()}
+    await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
 
 
 async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: int) -> None:

@@ -103,7 +103,9 @@ set fault_boot = $2, fault = $3, degraded = $4, ecc_uncorrected = $5, fault_ener
 where uuid = $1;
 
 -- name: set_node_state
-update node set state = $2, level = $3, reason = $4, registered_gpus = $5, beat_live_ms = 0 where node_id = $1;
+update node set state = $2, level = $3, reason = $4, registered_gpus = $5, beat_live_ms = 0, level_due_ms = 0,
+                standing_ms = case when $3 = 'T0' then null else standing_ms end
+where node_id = $1;
 
 -- name: set_node_admitted
 update node set admitted = true where node_id = $1 and not admitted returning node_id;
@@ -773,3 +775,35 @@ select library_sha256 from driver_digest where driver_version = $1;
 select * from driver_digest
 where ($1::text is null or driver_version = $1) and ($2::text is null or library_sha256 = $2)
 order by added_ms, driver_version, library_sha256;
+
+-- Nodes that may sell, and whose record or days may have another level in them.
+-- name: nodes_to_review
+select node_id, standing_ms, audited_until_ms,
+       exists (select from level_hold h where h.node_id = node.node_id and h.lifted_ms is null) as is_held
+from node where state = 'active' and level_due_ms <= $1 order by level_due_ms, node_id limit $2 for update;
+
+-- name: note_review
+update node set standing_ms = $2, level_due_ms = $3 where node_id = $1;
+
+-- name: review_soon
+update node set level_due_ms = 0 where node_id = $1;
+
+-- name: set_audited
+update node set audited_until_ms = $2 where node_id = $1;
+
+-- A later revision stands for the one before, at the time when the position was settled first.
+-- name: put_delivery_fact
+insert into delivery_fact (position_id, node_id, at_ms, contracted_gpu_s, excused_gpu_s, delivered_gpu_s,
+                           disputed_gpu_s, is_two_sided)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (position_id) do update
+set contracted_gpu_s = excluded.contracted_gpu_s, excused_gpu_s = excluded.excused_gpu_s,
+    delivered_gpu_s = excluded.delivered_gpu_s, disputed_gpu_s = excluded.disputed_gpu_s,
+    is_two_sided = excluded.is_two_sided;
+
+-- name: record_since
+select count(*), coalesce(sum(contracted_gpu_s - excused_gpu_s), 0)::bigint, coalesce(sum(delivered_gpu_s), 0)::bigint,
+       count(*) filter (where is_two_sided),
+       coalesce(sum(delivered_gpu_s + disputed_gpu_s) filter (where is_two_sided), 0)::bigint,
+       coalesce(sum(disputed_gpu_s) filter (where is_two_sided), 0)::bigint
+from delivery_fact where node_id = any($1::text[]) and at_ms > $2;

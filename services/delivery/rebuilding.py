@@ -22,7 +22,9 @@ from schemas.delivery import (
     GpusRecalled,
     LevelHoldChanged,
     MaintenanceDeclared,
+    NodeAudited,
     NodeStateChanged,
+    PositionMetered,
     VenueOutage,
 )
 from schemas.nodes import (
@@ -48,6 +50,7 @@ from services.delivery.effects import Effects
 from services.delivery.evidence import restore_digest
 from services.delivery.histories import Histories
 from services.delivery.holds import restore_hold
+from services.delivery.level_reviews import note_audit, note_metered, restore_standing
 from services.delivery.moving import put_gpu, release_gpus, restore_gpus
 from services.delivery.renter import renter_chain
 from services.delivery.reports import LOST_NONCE, Chain, first_chain
@@ -267,7 +270,12 @@ async def _last_seq(consumer: AIOKafkaConsumer, partition: TopicPartition, end: 
 
 async def _take_event(store: Store, event: DeliveryEvent) -> None:
     if isinstance(event, NodeStateChanged):
+        await restore_standing(store, event)
         await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))
+    elif isinstance(event, PositionMetered):
+        await note_metered(store, event)
+    elif isinstance(event, NodeAudited):
+        await note_audit(store, event)
     elif isinstance(event, LevelHoldChanged):
         await restore_hold(store, event)
     elif isinstance(event, DriverDigestAdded):

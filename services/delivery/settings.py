@@ -9,6 +9,7 @@ from pydantic import Field
 from schemas.nodes import SSH_KEYS_PER_LEASE_MAX
 from schemas.reporting import REPORT_INTERVAL_MS_MAX, REPORTS_PER_PERIOD, report_interval_ms
 from services.delivery.challenges import ChallengeRules
+from services.delivery.levels import Bar
 from services.delivery.reports import ReportLimits
 from services.kit.settings import REPOSITORY
 from services.kit.settings import Settings as KitSettings
@@ -64,6 +65,12 @@ class Settings(KitSettings):
     maintenance_windows_max: int = 64
     opening_grace_ms_max: int = 30_000
     opening_grace_ms_min: int = 5_000
+    level_day_periods: Annotated[int, Field(ge=1)] = 24
+    level_t2_days: Annotated[int, Field(ge=0)] = 30
+    level_t3_days: Annotated[int, Field(ge=0)] = 90
+    level_positions_min: Annotated[int, Field(ge=0)] = 30
+    level_two_sided_min: Annotated[int, Field(ge=0)] = 10
+    level_interval_s: Annotated[float, Field(gt=0)] = 5.0
     scheduler_interval_s: float = 0.5
     move_silence_ms: int = 900_000
     delivery_page_rows_max: int = 200
@@ -105,6 +112,19 @@ class Settings(KitSettings):
     def shut_door_ms(self, period_ms: int) -> int:
         """Returns how long a door may be shut before that time is not delivered: two minutes of an hour."""
         return max(self.door_grace_ms_min, min(self.door_grace_ms, self.door_grace_ms * period_ms // HOUR_MS))
+
+    def level_day_ms(self, period_ms: int | None) -> int:
+        """Returns what counts as a day for levels: so many periods of the node's products, of an hour without any."""
+        return self.level_day_periods * (period_ms or HOUR_MS)
+
+    @property
+    def level_bars(self) -> dict[str, Bar]:
+        """What the levels above T1 ask for; the shares are those of the venue's rules."""
+        deliveries = (self.level_positions_min, self.level_two_sided_min)
+        return {
+            "T2": Bar(self.level_t2_days, 990, 995, *deliveries, needs_audit=False),
+            "T3": Bar(self.level_t3_days, 995, 995, *deliveries, needs_audit=True),
+        }
 
     @property
     def tries_private_doors(self) -> bool:

@@ -13,6 +13,7 @@ from services.delivery.differences import open_by_venue
 from services.delivery.domain import memory_min_mib
 from services.delivery.door import door_witnesses, probes_of, unreachable_spans
 from services.delivery.effects import Effects
+from services.delivery.level_reviews import metered, note_metered
 from services.delivery.meter import cite_report, measure, meter_digest
 from services.delivery.report_records import unpack_record
 from services.delivery.second_meter import renter_witnesses
@@ -186,18 +187,8 @@ async def send_revision(
     if is_held(outcome):
         await open_by_venue(store, settings, row, revision, now_ms)
     await store.run("set_position_state", row["position_id"], "reported")
-    await store.tell(
-        PositionMetered,
-        row["node_id"],
-        now_ms,
-        position_id=row["position_id"],
-        contract=row["contract"],
-        revision=revision,
-        contracted_gpu_s=row["qty"] * (row["end_ms"] - row["start_ms"]) // 1000,
-        delivered_gpu_s=outcome.delivered_gpu_s,
-        excused_gpu_s=outcome.excused_gpu_s,
-        meter_digest=digest,
-    )
+    told = metered(row, revision, measured.inputs, outcome) | {"meter_digest": digest}
+    await note_metered(store, await store.tell(PositionMetered, row["node_id"], now_ms, **told))
 
 
 def is_held(outcome: MeterOutcome) -> bool:

@@ -159,11 +159,12 @@ class Store:
         letter = b'{"reason":"%s","record":%s}' % (reason.encode(), record.canonical())
         await kit.publish(self.connection, METER_REPORTS_DEAD.name, node_id, letter)
 
-    async def tell(self, event: type[Event], node_id: str, ts_ms: int, **fields: object) -> None:
-        """Puts an event on its way to `delivery.events`, with the next sequence number."""
+    async def tell(self, event: type[Event], node_id: str, ts_ms: int, **fields: object) -> Event:
+        """Puts an event on its way to `delivery.events`, with the next sequence number; returns it."""
         seq = await self.value("next_sequence")
         message = event(seq=seq, ts_ms=ts_ms, node=node_id, **fields)
         await kit.publish(self.connection, DELIVERY_EVENTS.name, node_id, message.canonical())
+        return message
 
     # -- what becomes of a GPU over the years
 
