@@ -58,14 +58,19 @@ def residency_key(nonce: str, agent: str, gpu_uuid: str, head: bytes) -> bytes:
     return prefixed_hash(bytes.fromhex(nonce), agent.encode(), gpu_uuid.encode(), head)
 
 
+def fold_words(key: bytes, round_: int) -> tuple[int, int, int]:
+    """Returns the words that fold one round: the round's own, to be mixed with a row's index, then k_2 and k_3."""
+    words = [int.from_bytes(key[first : first + 8], "little") for first in range(0, 32, 8)]
+    return _mix_number(words[0] ^ round_) ^ words[1], words[2], words[3]
+
+
 def fold_rows(key: bytes, round_: int, indices: Sequence[int], rows: np.ndarray, stride: int) -> np.ndarray:
     """Folds rows of one round: `rows` has one row of n INT32 for each index. Returns as many unsigned 64-bit folds."""
     rows = np.ascontiguousarray(rows, dtype="<i4")
     n = rows.shape[1]
-    words = _key_words(key)
-    of_round = np.uint64(_mix_number(words[0] ^ round_) ^ words[1])
-    seeds = _mix(_mix(of_round ^ np.asarray(indices, dtype=np.uint64)) ^ np.uint64(words[2]))
-    first = (_mix(seeds ^ np.uint64(words[3])) % np.uint64(stride)).astype(np.int64)
+    of_round, k_2, k_3 = (np.uint64(word) for word in fold_words(key, round_))
+    seeds = _mix(_mix(of_round ^ np.asarray(indices, dtype=np.uint64)) ^ k_2)
+    first = (_mix(seeds ^ k_3) % np.uint64(stride)).astype(np.int64)
     sectors = first[:, None] + np.arange(0, n // SECTOR_WORDS, stride)
     sampled = rows.view("<u4").reshape(len(rows), -1, SECTOR_WORDS)[np.arange(len(rows))[:, None], sectors]
     places = (sectors[:, :, None] * SECTOR_WORDS + np.arange(SECTOR_WORDS)).astype(np.uint64)
@@ -108,10 +113,6 @@ def check_residency(
         if fold_path(residency_leaf(fold), row.index, row.path) != roots[row.round - 1]:
             return "residency_differs"
     return ""
-
-
-def _key_words(key: bytes) -> list[int]:
-    return [int.from_bytes(key[first : first + 8], "little") for first in range(0, 32, 8)]
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 import logging
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from agents.node.challenge import NumpyBackend
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.clock import VenueClock
 from agents.node.config import AgentConfig
@@ -18,6 +17,7 @@ from agents.node.lessor import Lessor
 from agents.node.market import OperatorAccount
 from agents.node.node import LEAVE_TIMEOUT_S, Node, Parts
 from agents.node.policy import PolicyFile
+from agents.node.proof.choice import choose_backend
 from agents.node.proving import Prover
 from agents.node.seller import Seller
 from agents.node.state import StateFolder, only_one_of
@@ -100,6 +100,7 @@ def make_node(
 ) -> Node:
     """Puts a node together on a machine's own state folder."""
     identity = Identity.load_or_make(state)
+    backend = choose_backend(telemetry.driver.simulated, [gpu.uuid for gpu in telemetry.inventory()])
     return Node(
         Parts(
             identity=identity,
@@ -107,7 +108,7 @@ def make_node(
             policy=policy,
             state=state,
             delivery=delivery,
-            prover=Prover(identity, NumpyBackend(), delivery, executor),
+            prover=Prover(identity, backend, delivery, executor),
             lessor=Lessor(identity, LeaseBook(state), policy, delivery, state),
             seller=Seller(account, delivery.clock),
             token=token,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agents.node.client import DeliveryClient
 from agents.node.clock import mono_ms
 from agents.node.enrol import AGENT_VERSION, Enrolment, differences, enrol, recalled, remembered
-from agents.node.errors import VenueRefused, VenueUnreachable
+from agents.node.errors import ProofFailed, VenueRefused, VenueUnreachable
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Telemetry, absent
 from agents.node.kept import KeptReports
@@ -263,6 +263,8 @@ class Node:
         except VenueRefused as refusal:
             log.warning("challenge %s: %s", name, refusal)
             self._tries[name] = CHALLENGE_TRIES_MAX
+        except ProofFailed as error:
+            log.error("challenge %s cannot be answered: %s", name, error)
         finally:
             self._proving.discard(name)
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from agents.node.proof.compiler import EXTRA, is_installed
 from clients.demo import hardware, trading
 from clients.demo.actors import Actor, Registry
 from clients.demo.checks import Check, replay, run_checks
@@ -104,6 +105,9 @@ class Demo:
         """Lets the GPUs that this machine really has be sold beside the scripted ones."""
         if not names:
             self._story.line("this machine has no GPU of its own to sell beside them")
+            return None
+        if not is_installed():
+            self._story.line(f"this machine's {', '.join(names)} are left out: to prove them, {EXTRA}")
             return None
         grade = GRADE_OF_NAME.get(names[0])
         if grade not in CHINESE_GRADES or len(set(names)) > 1:

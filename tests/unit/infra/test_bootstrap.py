@@ -81,7 +81,7 @@ def test_a_python_that_is_too_old_does_not_count(bare_machine):
 
 
 def test_the_lock_names_no_address_and_pins_every_package_by_hash():
-    for lock in ("requirements.lock", "infra/docker/venue.lock", "infra/compiler.lock"):
+    for lock in ("requirements.lock", "infra/docker/venue.lock", "infra/cuda.lock", "infra/compiler.lock"):
         text = (REPOSITORY / lock).read_text()
         pins = [
             entry for entry in text.replace("\\\n", " ").splitlines() if "==" in entry and not entry.startswith("#")

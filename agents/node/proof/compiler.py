@@ -1,0 +1,60 @@
+"""Compiles the kernels of the proof for one kind of GPU, by NVRTC; needs no GPU."""
+
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+
+from agents.node.errors import ProofFailed
+
+EXTRA = "pip install 'hourbook-exchange[cuda]'"
+SOURCE = "chain.cu"
+# The tensor cores' instruction for this shape of INT8 came with compute capability 8.0.
+CAPABILITY_MIN = 8, 0
+
+
+def is_installed() -> bool:
+    """Says whether the CUDA backend's packages are there; whether a driver is, they do not tell."""
+    return find_spec("cuda") is not None and find_spec("cuda.bindings") is not None
+
+
+def source() -> bytes:
+    """Returns the kernels' text."""
+    return files("agents.node.proof").joinpath(SOURCE).read_bytes()
+
+
+@cache
+def compile_kernels(major: int, minor: int) -> bytes:
+    """Returns the kernels as a cubin for a compute capability, such as 9.0; takes seconds the first time.
+
+    Raises ProofFailed where the capability is below 8.0, NVRTC is not installed, or it does not know the capability.
+    """
+    if (major, minor) < CAPABILITY_MIN:
+        raise ProofFailed(f"compute capability {major}.{minor} is too old for the proof: it needs 8.0 or later")
+    try:
+        from cuda.bindings import nvrtc
+    except ImportError:
+        raise ProofFailed(f"the CUDA backend of the proof is not installed: {EXTRA}") from None
+
+    def call(function, *arguments) -> tuple:
+        try:
+            status, *results = function(*arguments)
+        except Exception as error:  # the binding raises what it likes where it does not find the library
+            raise ProofFailed(f"NVRTC cannot be loaded ({_first_line(error)}): {EXTRA}") from None
+        if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            raise ProofFailed(f"NVRTC cannot compile the proof for sm_{major}{minor}: {status.name}")
+        return tuple(results)
+
+    (program,) = call(nvrtc.nvrtcCreateProgram, source(), SOURCE.encode(), 0, [], [])
+    options = [f"--gpu-architecture=sm_{major}{minor}".encode(), b"--std=c++17"]
+    try:
+        call(nvrtc.nvrtcCompileProgram, program, len(options), options)
+        (size,) = call(nvrtc.nvrtcGetCUBINSize, program)
+        cubin = bytes(size)
+        call(nvrtc.nvrtcGetCUBIN, program, cubin)
+        return cubin
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
