@@ -23,6 +23,7 @@ from services.delivery.histories import Histories
 from services.delivery.hot_path import HotPath
 from services.delivery.intake import BUSY_FROM, Intake
 from services.delivery.level_reviews import run_reviews
+from services.delivery.load import read_board_powers
 from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
 from services.delivery.rebuilding import rebuild
@@ -52,6 +53,7 @@ def main() -> None:
     configure_logs(NAME, settings.log_level)
     try:
         read_digest_book(settings.digest_book)
+        read_board_powers(settings.board_powers)
     except BadTable as error:
         raise SystemExit(str(error)) from None
     run_service(lambda tasks: start(tasks, settings))

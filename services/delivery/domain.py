@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from schemas.accounts import EnrolmentToken
 from schemas.gpu_health import GpuHealth, next_health
-from schemas.gpu_models import contradiction
+from schemas.gpu_models import GRADES, contradiction, grade_by_device, grade_by_name
 from schemas.ids import lot_of
 from schemas.nodes import EnrolRequest, GpuInventory, GpuReading
 
@@ -160,8 +160,17 @@ def _check_grades(gpus: Sequence[GpuInventory], whole: str, simulated: bool) -> 
         against = contradiction(gpu.grade, gpu.name, gpu.pci_device_id, gpu.memory_mib)
         if against and not simulated:
             raise Implausible(f"{gpu.uuid} cannot be {gpu.grade}: {against}")
+        if not simulated and not _shows_grade(gpu):
+            words = f"it has no PCI device id, and {gpu.name!r} is the name of no such board"
+            raise Implausible(f"nothing shows that {gpu.uuid} is {gpu.grade}: {words}")
         if gpu.memory_mib < memory_min_mib(gpu.grade):
             raise Implausible(f"{gpu.uuid} shows {gpu.memory_mib} MiB, too little for {gpu.grade}")
+
+
+def _shows_grade(gpu: GpuInventory) -> bool:
+    """Says whether anything but the node's word speaks for a grade; of one that is in no table nothing can."""
+    by_device = grade_by_device(gpu.pci_device_id, gpu.memory_mib)
+    return gpu.grade not in GRADES or gpu.grade in (by_device, grade_by_name(gpu.name, gpu.memory_mib))
 
 
 @cache

@@ -1,9 +1,12 @@
-"""Layer L1 on a node's software: looked at when it enrols, and at every report in which it has changed."""
+"""Layer L1: a node's software whenever it changes, and the load of its GPUs as its histories are written."""
+
+from collections.abc import Mapping
 
 from schemas.delivery import VENUE, DriverDigestAdded, DriverDigestForm, DriverDigestView
 from schemas.nodes import NodeEnrolled
 from services.delivery.digests import SOFTWARE_REASONS, Software, doubts, read_digest_book, software_of, text_prefix
 from services.delivery.holds import lift_hold, open_holds, raise_hold
+from services.delivery.load import IMPLAUSIBLE_LOAD, LoadTally, read_board_powers
 from services.delivery.nodes import proven_level, set_level
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
@@ -29,6 +32,24 @@ async def take_software(store: Store, settings: Settings, node: Node, software: 
     ]
     if lifted:
         await free_level(store, await store.node(node.node_id), now_ms)
+
+
+async def judge_loads(
+    store: Store, settings: Settings, node_id: str, loads: Mapping[str, LoadTally], now_ms: int
+) -> None:
+    """Raises what power, clocks and energy of a node's GPUs leave to ask; readings that fit again lift it."""
+    node = await store.node(node_id)
+    tdp_w = read_board_powers(settings.board_powers).get(node.grade.removesuffix("X8"))
+    found = {uuid: doubt for uuid, load in loads.items() if (doubt := load.doubt(tdp_w, settings.load_ms_min))}
+    if found:
+        uuid, doubt = min(found.items())
+        await raise_hold(store, node_id, IMPLAUSIBLE_LOAD, f"{uuid}: {doubt}", now_ms)
+    elif (
+        loads
+        and all(load.power.ms >= settings.load_ms_min for load in loads.values())
+        and await lift_hold(store, node_id, IMPLAUSIBLE_LOAD, now_ms)
+    ):
+        await free_level(store, node, now_ms)
 
 
 async def free_level(store: Store, node: Node, now_ms: int) -> None:

@@ -12,6 +12,8 @@ import structlog
 
 from schemas.nodes import NodeReported
 from services.delivery.effects import Effects
+from services.delivery.evidence import judge_loads
+from services.delivery.load import LoadTally
 from services.delivery.passports import GpuTally
 from services.delivery.settings import Settings
 from services.delivery.store import Store
@@ -30,25 +32,30 @@ class NodeTally:
         self.from_seq = self.to_seq = from_seq
         self.began_s = time.monotonic()
         self.gpus: dict[str, GpuTally] = {}
+        self.loads: dict[str, LoadTally] = {}
+        self.last_ms = 0
 
     def add(self, record: NodeReported, own: Container[str]) -> None:
         """Counts the next report. What it says of GPUs that are not the node's `own` is no GPU's history."""
         report, gpus = record.report, self.gpus
         self.to_seq, window_ms = report.seq, report.mono_end_ms - report.mono_start_ms
+        self.last_ms = record.received_ms
         for reading in {reading.uuid: reading for reading in report.gpus}.values():
             tally = gpus.get(reading.uuid)
             if tally is None:
                 if reading.uuid not in own:
                     continue
                 tally = gpus[reading.uuid] = GpuTally(record.received_ms)
+                self.loads[reading.uuid] = LoadTally()
             tally.add(reading, record.received_ms, window_ms)
+            self.loads[reading.uuid].add(reading, report.boot_id, window_ms, report.mono_end_ms)
 
 
 class Histories:
     """What is gathered and not written. Everything here happens in the turn of `Effects`."""
 
     def __init__(self, settings: Settings):
-        self._interval_s = settings.history_interval_s
+        self._settings, self._interval_s = settings, settings.history_interval_s
         self._nodes: dict[str, NodeTally] = {}
 
     def add(self, record: NodeReported, own: Container[str]) -> None:
@@ -83,6 +90,8 @@ class Histories:
             once: dict[str, tuple[object, ...]] = {}
             rows = [row for row in rows if once.setdefault(row[0], row) is not row]
             await store.fold_histories(list(once.values()))
+        for node_id in moved:
+            await judge_loads(store, self._settings, node_id, tallies[node_id].loads, tallies[node_id].last_ms)
         # Before what this transaction itself has metered is gathered: that is not in what was written.
         store.after_commit.insert(0, lambda: self._forget(tallies))
 

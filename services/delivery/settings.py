@@ -36,6 +36,8 @@ class Settings(KitSettings):
     body_bytes_max: int = 8_388_608
     accept_simulated_nvml: bool = True
     digest_book: Path = REPOSITORY / "infra" / "reference" / "driver_digests.csv"
+    board_powers: Path = REPOSITORY / "infra" / "reference" / "gpu_power.csv"
+    load_ms_min: Annotated[int, Field(ge=1)] = 60_000
     agent_version_min: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] = "0.1.0"
     report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX
     reports_per_period: int = REPORTS_PER_PERIOD

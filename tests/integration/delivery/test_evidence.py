@@ -1,4 +1,4 @@
-"""What a node's software leaves to ask: it holds the level and nothing else, until somebody knows the answer.
+"""What a node's software and its GPUs' load leave to ask: it holds the level and nothing else, until that is answered.
 
 Tier: delivery. Half a minute beside the module's venue.
 """
@@ -11,6 +11,7 @@ from tests.integration.delivery.conftest import Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SETTINGS = {"load_ms_min": 1_000}
 KNOWN = "c2f8e560da76086bbd83941ec5f2e14626a32ad53d9ffc8619e01bdf56d56b22"  # 550.163.01, as the digest book has it
 LATER = "d" * 64
 
@@ -103,4 +104,28 @@ async def test_only_the_venues_people_pass_a_digest_on(venue):
     assert (refused["code"], refused["detail"]) == (
         "malformed_request",
         "driver_version: driver version 551.23 was never published for Linux",
+    )
+
+
+async def test_a_load_that_power_clock_and_energy_do_not_fit_holds_the_level_until_they_do(venue):  # C05
+    node, half_clock = real_node(105), {"utilisation_percent": 100, "power_mw": 30_000, "sm_clock_mhz": 345}
+    async with venue.site("ops-load", node) as agent:
+        await stands(venue, node, "active", "T1")
+        agent.facts = lambda uuid: half_clock | {"energy_mj": 0}
+        await stands(venue, node, "active", "T1", "implausible_load")
+        (hold,) = (await venue.node(node.node_id))["level_held"]
+        assert hold["detail"].startswith(f"{gpu_uuid(105)}: ")
+        agent.facts = lambda uuid: {"utilisation_percent": 100, "power_mw": 70_000}
+        await stands(venue, node, "active", "T1")
+
+
+async def test_a_board_that_only_its_operator_calls_an_h100_does_not_enroll(venue):  # C01
+    node = real_node(106)
+    board = node.inventory(gpu_uuid(106), 0).model_copy(update={"name": "NVIDIA GeForce GTX 1650"})
+    request = node.enrolment(venue.token("ops-relabel", "token-relabel"), gpus=(board,))
+    refused = (await PlayedAgent(node, venue.http).post("/v1/nodes", request)).json()
+    assert (refused["code"], refused["detail"]) == (
+        "implausible_node",
+        f"nothing shows that {gpu_uuid(106)} is H100SXM80: it has no PCI device id, and 'NVIDIA GeForce GTX 1650' is "
+        "the name of no such board",
     )
