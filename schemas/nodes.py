@@ -290,10 +290,14 @@ class LeaseStop(Model):
 
 
 class PolicyHint(Model):
-    """What the venue asks of the node's selling: `sell` false means withdraw everything, `reason` says why."""
+    """What the venue asks of the node's selling: `sell` false means withdraw everything, `reason` says why.
+
+    `agent_at_least` is the oldest version of the agent, and with it of the protocol, that the venue takes.
+    """
 
     sell: bool = True
     reason: Text = ""
+    agent_at_least: Text = added("")
 
 
 class ReportReply(Model):

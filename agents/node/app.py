@@ -1,7 +1,9 @@
 """Puts one node together from its configuration file and runs it until it is told to stop."""
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from agents.node.client import ApiKey, DeliveryClient, GatewayClient
 from agents.node.clock import VenueClock
@@ -58,8 +60,25 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
             node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s, kept)
             end_on_signals(node.stop, config.stop_timeout_s)
             account.only_node = node.node_id
-            with only_one_of(node.node_id):
+            with only_one_of(node.node_id), _watched(config, node, telemetry):
                 await node.run()
+
+
+@contextmanager
+def _watched(config: AgentConfig, node: Node, telemetry: Nvml) -> Iterator[None]:
+    """Answers for metrics and health, where the configuration names a port."""
+    if config.metrics_port is None:
+        yield
+        return
+    from agents.node.metrics import MetricsServer  # an agent without it is spared the memory
+
+    server = MetricsServer(
+        config.metrics_host, config.metrics_port, lambda: node.status, lambda: telemetry.failed_calls
+    )
+    try:
+        yield
+    finally:
+        server.close()
 
 
 async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str | None) -> InspectionReply:

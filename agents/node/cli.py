@@ -5,17 +5,19 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from agents.node import commands, declaring
+from agents.node import commands, declaring, leaving
 from agents.node.app import run_agent, run_inspection
 from agents.node.config import AgentConfig
 from agents.node.ending import ExitStatus, interrupt_at_once
 from agents.node.enrol import AGENT_VERSION
 from agents.node.errors import AgentError, StateInUse
 from agents.node.logs import LEVELS, set_up_logs
+from agents.node.status_view import CLEAR, lines_of
 from schemas.disputes import DisputeReason
 
 OLD_FORM = "--config"
@@ -25,7 +27,7 @@ log = logging.getLogger("hourbook.agent")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns an `ExitStatus`."""
     options = _read(list(sys.argv[1:] if arguments is None else arguments))
-    set_up_logs(options.log_level, options.log_json)
+    set_up_logs(options.log_level or "info", options.log_json)
     interrupt_at_once()
     try:
         return _run(options)
@@ -61,17 +63,22 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "doctor":
         return _examine(options)
     config = AgentConfig.load(options.config)
+    set_up_logs(options.log_level or config.log_level or "info", options.log_json or config.log_json)
     match options.command:
         case "run":
             asyncio.run(run_agent(config))
         case "inspect":
             _print(asyncio.run(run_inspection(config, tuple(options.uuids), options.nonce)).model_dump_json())
         case "status":
-            _show(asyncio.run(commands.status(config)))
+            _show_status(config, options)
         case "close-leases":
             closed = asyncio.run(commands.close_leases(config))
             _show(closed)
             return ExitStatus.OK if set(closed["leases"].values()) <= {"closed"} else ExitStatus.MEND
+        case "drain":
+            return asyncio.run(leaving.drain(config, options.undo, options.wait, _print))
+        case "move":
+            _show(asyncio.run(leaving.move(config, options.into, options.release_to, options.abandon_sold)))
         case "retire":
             _show(asyncio.run(commands.retire(config, options.release_to)))
         case "gpus":
@@ -86,15 +93,30 @@ def _run(options: argparse.Namespace) -> int:
     return ExitStatus.OK
 
 
+def _show_status(config: AgentConfig, options: argparse.Namespace) -> None:
+    """Prints how the node stands, once or again and again until Ctrl-C."""
+    while True:
+        shown = asyncio.run(commands.status(config))
+        if options.json:
+            _print(json.dumps(shown, ensure_ascii=False) if options.watch else json.dumps(shown, indent=1))
+        else:
+            clear = CLEAR if options.watch and sys.stdout.isatty() else ""
+            _print(clear + "\n".join(lines_of(shown)))
+        if options.watch is None:
+            return
+        time.sleep(options.watch)
+
+
 def _examine(options: argparse.Namespace) -> ExitStatus:
     from agents.node.doctor.examination import examine  # the running agent's memory is counted
-    from agents.node.doctor.findings import document_of, lines_of
+    from agents.node.doctor.findings import document_of
+    from agents.node.doctor.findings import lines_of as finding_lines
 
     findings = asyncio.run(examine(options.config))
     if options.json:
         _show(document_of(findings))
     else:
-        _print("\n".join(lines_of(findings, options.all)))
+        _print("\n".join(finding_lines(findings, options.all)))
     bad = ("mend", "warning") if options.strict else ("mend",)
     return ExitStatus.MEND if any(finding.verdict in bad for finding in findings) else ExitStatus.OK
 
@@ -124,7 +146,18 @@ def _parser() -> argparse.ArgumentParser:
     parts = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parts.add_parser("run", parents=[shared], help="run the node until SIGINT, SIGTERM or SIGHUP")
     parts.add_parser("check", parents=[shared], help="say what is wrong with its files, hooks and GPUs")
-    parts.add_parser("status", parents=[shared], help="say how the node stands here and at the venue")
+    status = parts.add_parser(
+        "status", parents=[shared], help="say of each GPU why it is not offered, and what it earns"
+    )
+    status.add_argument("--json", action="store_true", help="everything, as one JSON document")
+    status.add_argument("--watch", nargs="?", type=_pause_s, const=5.0, metavar="SECONDS", help="again and again")
+    drain = parts.add_parser("drain", parents=[shared], help="offer nothing new, deliver what is sold, then end")
+    drain.add_argument("--undo", action="store_true", help="offer again")
+    drain.add_argument("--no-wait", dest="wait", action="store_false", help="ask for it, and do not wait for its end")
+    move = parts.add_parser("move", parents=[shared], help="retire the node here, and prepare its start elsewhere")
+    move.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="what to carry to the other machine")
+    move.add_argument("--release-to", metavar="ACCOUNT", help="the account that may enrol the GPUs; yours by default")
+    move.add_argument("--abandon-sold", action="store_true", help="also with sold hours, which are then not delivered")
     inspect = parts.add_parser("inspect", parents=[shared], help="deposit a signed inspection report")
     inspect.add_argument("uuids", nargs="*", metavar="UUID", help="these GPUs; all by default")
     inspect.add_argument("--nonce", help="bind the inspection to this nonce, not to one of the venue's")
@@ -137,6 +170,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_declarations(parts, shared)
     _add_meter(parts)
     return parser
+
+
+def _pause_s(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError("should be 0.1 to 86400 seconds")
+    return seconds
 
 
 def _add_doctor(parts: argparse._SubParsersAction) -> None:
@@ -187,5 +227,5 @@ def _read_old(arguments: list[str]) -> argparse.Namespace:
 
 
 def _add_log_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--log-level", choices=LEVELS, default="info")
+    parser.add_argument("--log-level", choices=LEVELS, help="info by default, or what the file says")
     parser.add_argument("--log-json", action="store_true", help="log one JSON object a line")

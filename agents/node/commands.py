@@ -3,12 +3,15 @@
 import asyncio
 import os
 import time
+from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 
 from agents.node.app import open_nvml
-from agents.node.client import ApiKey, DeliveryClient
+from agents.node.client import ApiKey, DeliveryClient, GatewayClient
+from agents.node.clock import VenueClock
 from agents.node.config import AgentConfig
 from agents.node.enrol import Enrolment, change_gpus, differences, remembered
 from agents.node.errors import AgentError, BadConfiguration, BadState, StateInUse
@@ -17,12 +20,15 @@ from agents.node.hooks.readiness import problem_of
 from agents.node.identity import KEY_FILE, Identity
 from agents.node.leases import LeaseBook
 from agents.node.lessor import Lessor
+from agents.node.market import readable
 from agents.node.policy import PolicyFile, never_sells
 from agents.node.state import StateFolder
 from agents.node.wire import open_http
 from schemas.nodes import node_id_of
 
 MOVED = "retired"
+SETTLED = ("SETTLED_PROVISIONAL", "SETTLED_FINAL")
+NEWEST = 500
 
 
 def check(file: Path) -> list[str]:
@@ -104,9 +110,31 @@ async def status(config: AgentConfig) -> dict:
         delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
         try:
             facts = await delivery.show_node(known.node_id)
+            shown["venue"] = {name: facts.get(name) for name in ("state", "reason", "level", "fit_gpus")}
         except AgentError as error:
-            return shown | {"venue": str(error)}
-    return shown | {"venue": {name: facts.get(name) for name in ("state", "reason", "level", "fit_gpus")}}
+            shown["venue"] = str(error)
+        try:
+            shown["earned"] = await _earned(http, config, known.node_id, delivery.clock)
+        except AgentError as error:
+            shown["earned"] = str(error)
+    return shown
+
+
+async def _earned(http: httpx.AsyncClient, config: AgentConfig, node_id: str, clock: VenueClock) -> dict:
+    """Returns what the node's newest settled positions brought, by currency, provisional ones included."""
+    venue, key = config.venue, ApiKey.load(config.api_key, config.api_key_file)
+    gateway = GatewayClient(http, venue.gateway_url, venue.market_data_url, key, clock, config.patience())
+    sums: dict[str, Decimal] = {}
+    count = 0
+    for state in SETTLED:
+        path, query = "/v1/positions", {"role": "operator", "node": node_id, "state": state, "limit": str(NEWEST)}
+        page = await gateway.call("GET", path, query=urlencode(query))
+        with readable(path):
+            for position in page["items"]:
+                currency = str(position["currency"])
+                sums[currency] = sums.get(currency, Decimal(0)) + Decimal(position["net"])
+                count += 1
+    return {"positions": count, "net": {currency: str(net) for currency, net in sorted(sums.items())}}
 
 
 def _positions(lease: dict) -> list[int]:

@@ -1,7 +1,8 @@
 """The agent's own configuration file: where the venue is, whose node this is, where its state and policy lie."""
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -29,6 +30,17 @@ def address_of(text: str) -> str:
     return text
 
 
+def loopback_of(text: str) -> str:
+    """Returns a loopback address as it is. Raises ValueError for anything that others could reach."""
+    try:
+        is_loopback = ip_address(text).is_loopback
+    except ValueError:
+        is_loopback = text == "localhost"
+    if not is_loopback:
+        raise ValueError("should be a loopback address: what the agent tells there is for this machine alone")
+    return text
+
+
 Address = Annotated[str, AfterValidator(address_of)]
 
 
@@ -45,7 +57,8 @@ class AgentConfig(Model):
 
     `stop_timeout_s` bounds how long the agent takes to end when it is told to, even if the venue hangs. An answer is
     waited for `http_timeout_s`, and after time-outs longer, up to `http_timeout_max_s`. Acknowledged reports are kept
-    on disk for the venue, at most `kept_bytes_max` (compressed) and `kept_days`.
+    on disk for the venue, at most `kept_bytes_max` (compressed) and `kept_days`. With a `metrics_port` the running
+    agent answers `/metrics` and `/healthz` there. `log_level` and `log_json` hold where the command line names none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -62,6 +75,10 @@ class AgentConfig(Model):
     http_timeout_max_s: Annotated[float, Field(gt=0, le=600)] = TIMEOUT_MAX_S
     kept_bytes_max: Annotated[int, Field(ge=0, le=2**40)] = KEPT_BYTES_MAX
     kept_days: Annotated[float, Field(ge=0, le=3650)] = KEPT_DAYS
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    metrics_host: Annotated[str, AfterValidator(loopback_of)] = "127.0.0.1"
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    log_json: bool = False
 
     @model_validator(mode="after")
     def _one_token(self) -> "AgentConfig":

@@ -29,6 +29,11 @@ WORDS = {
 log = logging.getLogger("hourbook.agent")
 
 
+def reason_in_words(reason: str) -> str:
+    """Returns what a reason for which a GPU is not offered means."""
+    return WORDS.get(reason, "the agent calls it unhealthy" if reason == UNHEALTHY else reason)
+
+
 class Idle(Protocol):
     """What counts as idle; the policy's `idle` table."""
 
@@ -85,8 +90,7 @@ class Offerability:
         reason = hindrance_of(reading, leased, rule, whole_node) or (THROTTLED if throttled else "")
         if reason != self._known.get(reading.uuid, ""):
             if reason:
-                words = WORDS.get(reason, "the agent calls it unhealthy" if reason == UNHEALTHY else reason)
-                log.warning("%s is not offered: %s (%s)", reading.uuid, words, reason)
+                log.warning("%s is not offered: %s (%s)", reading.uuid, reason_in_words(reason), reason)
             else:
                 log.info("%s may be offered again", reading.uuid)
         self._known[reading.uuid] = reason

@@ -107,6 +107,21 @@ class LeaseBook:
         """Return the GPUs that belong to a buyer now, or are being handed over."""
         return self._gpus(lambda lease: lease.state in HOLDING)
 
+    def leases_by_gpu(self) -> dict[str, str]:
+        """Return the lease that each GPU belongs to now."""
+        return {
+            uuid: lease_id
+            for lease_id, lease in self._leases.items()
+            if lease.state in HOLDING
+            for uuid in lease.gpu_uuids
+        }
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Return the leases that are open, or whose end has not succeeded yet."""
+        return tuple(
+            lease_id for lease_id, lease in self._leases.items() if lease.state in HOLDING or lease.stop_failures
+        )
+
     def unclean_gpus(self) -> frozenset[str]:
         """Return the GPUs that no buyer may get yet: their last one's end failed, or they were not seen empty since."""
         return frozenset(uuid for lease in self._leases.values() for uuid in _unclean(lease)) - self.leased_gpus()

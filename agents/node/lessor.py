@@ -127,8 +127,14 @@ class Lessor:
 
     def may_offer(self) -> bool:
         """Tell whether the hooks can be trusted to open what would be sold."""
+        return not self.why_not()
+
+    def why_not(self) -> str:
+        """Say why the hooks cannot be trusted to open what would be sold; "" where they can."""
         rule = self._policy.current.hooks
-        return self._record.may_offer(rule) and self._readiness.allows(rule)
+        if not self._record.may_offer(rule):
+            return "the start hook has failed too often in a row: it is tried again later"
+        return "" if self._readiness.allows(rule) else "the hook lacks what it needs, or was not looked at yet"
 
     def troubles(self) -> dict[str, str]:
         """Return what keeps hours from being offered, by subject."""

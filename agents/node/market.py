@@ -15,6 +15,7 @@ from schemas.money import parse_micros
 
 PAGE = "500"
 PLAUSIBLE_MAX = 2**40
+UNDELIVERED = ("OPEN", "LOCKED", "DELIVERING")
 
 
 class OperatorAccount:
@@ -52,6 +53,20 @@ class OperatorAccount:
                 await self._read()
                 self._read_at = time.monotonic()
         return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, {})
+
+    def known_book_of(self, node_id: str) -> tuple[tuple[Ask, ...], dict[int, int]]:
+        """Returns what `book_of` last found, without asking anybody."""
+        return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, {})
+
+    async def undelivered(self, node_id: str) -> list[str]:
+        """Returns the contracts of a node's positions whose period has not ended, as far as the gateway knows."""
+        contracts = []
+        for state in UNDELIVERED:
+            query = {"role": "operator", "node": node_id, "state": state, "limit": PAGE}
+            positions, _ = await self._gateway.pages("/v1/positions", **query)
+            with readable("/v1/positions"):
+                contracts += [str(position["contract"]) for position in positions]
+        return contracts
 
     async def post(self, node_id: str, terms: Terms, offer: Offer, prices: PriceRule, name: str) -> None:
         """Posts a capacity order under a client id, its prices rounded up to whole ticks."""
@@ -132,7 +147,7 @@ def readable(path: str) -> Iterator[None]:
     """Turns what goes wrong while an answer is read into a BadAnswer that names the path."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadAnswer(f"GET {path}: answered what cannot be read: {error!r}") from error
 
 

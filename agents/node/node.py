@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.node.client import DeliveryClient
 from agents.node.clock import mono_ms
+from agents.node.draining import Draining
 from agents.node.enrol import AGENT_VERSION, Enrolment, differences, enrol, recalled, remembered
 from agents.node.errors import ProofFailed, VenueRefused, VenueUnreachable
 from agents.node.identity import Identity, boot_id
@@ -21,8 +22,10 @@ from agents.node.proving import Prover
 from agents.node.reports import ReportChain
 from agents.node.seller import Seller
 from agents.node.sending import ReportSender
+from agents.node.standing import gpu_rows
 from agents.node.state import StateFolder
 from schemas.nodes import Challenge, GpuReading, LeaseStart, LeaseStop, ReportReply, node_id_of
+from schemas.versions import is_older
 
 RETRY_S = 1.0
 REPORTS_MISSED_MAX = 3
@@ -74,6 +77,9 @@ class Node:
         self._venue_sells = False
         self._venue_said: tuple[str, str] | None = None
         self._gpus_chosen = parts.policy.current.gpus
+        self._draining = Draining(parts.state, parts.seller, parts.lessor.book, lambda: self.reports_waiting)
+        self._started_ms, self._measured_at = time.time_ns() // 1_000_000, time.monotonic()
+        self.status: dict = {}
         self._proving: set[str] = set()
         self._tries: dict[str, int] = {}
         self._sending: asyncio.Task | None = None
@@ -175,6 +181,7 @@ class Node:
         policy = self._parts.policy.current
         judged = self._idle.observe(self._readings, leased, policy.idle, window_end_ms, policy.whole_node)
         self._readings = in_bounds(judged)
+        self._measured_at = time.monotonic()
         driver = self._parts.telemetry.driver
         self._chain.append(
             agent=self._enrolment.node_id,
@@ -216,6 +223,11 @@ class Node:
         self._acknowledged_at = time.monotonic()
         self._interval_s = reply.report_interval_ms / 1000
         self._usual_interval_s = max(self._usual_interval_s, self._interval_s)
+        if is_older(AGENT_VERSION, reply.hint.agent_at_least):
+            words = f"this is {AGENT_VERSION}, the venue takes {reply.hint.agent_at_least} at least: upgrade the agent"
+            self._notices.say("version", f"{words}; its state folder stays as it is")
+        else:
+            self._notices.clear("version")
         sells = reply.hint.sell and reply.node_state == "active"
         said = (reply.node_state, reply.hint.reason or ("may sell" if sells else "may not sell"))
         if said != self._venue_said:
@@ -282,17 +294,33 @@ class Node:
             self._notices.say("gpus", "gpus of the policy was edited: stop the agent, `gpus --update`, start it again")
         else:
             self._notices.clear("gpus")
-        is_fit = not hindrance and self._may_sell()
-        gpus = self._idle.sellable(policy, len(enrolled.gpu_uuids), mono_ms()) if is_fit else 0
-        self._write_status(gpus)
+        is_draining = self._draining.is_asked()
+        reason = "it drains" if is_draining else hindrance or self._why_not()
+        gpus = 0 if reason else self._idle.sellable(policy, len(enrolled.gpu_uuids), mono_ms())
+        if not reason and not gpus and policy.whole_node:
+            reason = "the GPUs go together, and not all of them are fit"
+        self._write_status(gpus, reason)
         await self._parts.seller.balance(policy, self._enrolment.grade, gpus)
+        if is_draining and await self._draining.is_over():
+            log.info("drained: nothing is left to deliver, the agent ends")
+            self._write_status(0, "it has drained")
+            self.stop()
 
-    def _write_status(self, gpus: int) -> None:
-        """Writes how the node stands, for `hourbook-agent status`."""
+    def _write_status(self, gpus: int, reason: str) -> None:
+        """Takes down how the node stands, for `hourbook-agent status` and `/metrics`."""
         at, parts = self._acknowledged_at, self._parts
-        status = {
+        policy, leases = parts.policy.current, parts.lessor.book.leases_by_gpu()
+        self.status = {
             "written_ms": time.time_ns() // 1_000_000,
+            "started_ms": self._started_ms,
+            "agent_version": AGENT_VERSION,
+            "report_interval_s": self._interval_s,
+            "measured_s_ago": round(time.monotonic() - self._measured_at),
             "offers_gpus": gpus,
+            "why_not": reason,
+            "gpus": gpu_rows(self._readings, self._idle, leases, policy, reason, mono_ms()),
+            "standing": parts.seller.standing(),
+            "draining": list(self._draining.left) if self._draining.is_asked() else None,
             "venue_lets_sell": self._venue_sells,
             "reports_waiting": self.reports_waiting,
             "acknowledged_s_ago": None if at is None else round(time.monotonic() - at),
@@ -302,15 +330,19 @@ class Node:
             | parts.state.notices.about(),
             "faults": self.faults,
         }
-        self._parts.state.write("status", status, lasting=False)
+        self._parts.state.write("status", self.status, lasting=False)
 
-    def _may_sell(self) -> bool:
+    def _why_not(self) -> str:
+        """Says what keeps the whole node from offering now; "" where nothing does."""
         if self._acknowledged_at is None:
-            return False
+            return "the venue has acknowledged no report yet"
         silence_s = time.monotonic() - self._acknowledged_at
         missed_s = REPORTS_MISSED_MAX * self._interval_s + self._sender.trip_s
-        is_heard = self._venue_sells and silence_s <= max(missed_s, SILENCE_S_MIN)
-        return is_heard and self._parts.lessor.may_offer()
+        if not self._venue_sells:
+            return "the venue: node is {}: {}".format(*self._venue_said) if self._venue_said else "the venue bars it"
+        if silence_s > max(missed_s, SILENCE_S_MIN):
+            return f"the venue has acknowledged nothing for {silence_s:.0f} s"
+        return self._parts.lessor.why_not()
 
     async def _leave(self) -> None:
         try:

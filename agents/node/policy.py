@@ -241,6 +241,11 @@ class IdleWatch:
             judged.append(reading.model_copy(update={"withheld": withheld}))
         return tuple(judged)
 
+    def fit_for_ms(self, uuid: str, mono_ms: int) -> int | None:
+        """Returns for how long a GPU has been fit to be sold; None where it is not."""
+        since_ms = self._fit_since_ms.get(uuid)
+        return None if since_ms is None else mono_ms - since_ms
+
     def sellable(self, policy: Policy, gpus: int, mono_ms: int) -> int:
         """Returns how many of the node's GPUs may stand in the book."""
         fit = sum(1 for since_ms in self._fit_since_ms.values() if mono_ms - since_ms >= policy.idle.for_ms)

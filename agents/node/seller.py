@@ -9,7 +9,7 @@ from agents.node.errors import VenueRefused
 from agents.node.market import OperatorAccount
 from agents.node.notices import Notices
 from agents.node.policy import Policy
-from agents.node.posting import Offer, Plan, Terms, make_plan, open_periods, price_at, without_small_tail
+from agents.node.posting import Offer, Plan, Terms, make_plan, open_periods, price_at, price_text, without_small_tail
 from schemas.ids import lot_of
 
 GATE_MARGIN_S = 1
@@ -100,6 +100,25 @@ class Seller:
                     return
                 self._poor_until = time.monotonic() + POOR_PAUSE_S
                 periods //= 2
+
+    def standing(self) -> dict:
+        """Returns what is known to stand in the books for this node, and what is sold of it before the gate."""
+        asks, sold = self._account.known_book_of(self.node_id)
+        prices = [ask.price_micros for ask in asks]
+        return {
+            "asks": len(asks),
+            "periods": len({ask.start_s for ask in asks}),
+            "gpus": max((ask.gpus for ask in asks), default=0),
+            "price_min": price_text(min(prices)) if prices else None,
+            "price_max": price_text(max(prices)) if prices else None,
+            "last_start_s": max((ask.start_s for ask in asks), default=None),
+            "sold_periods": len(sold),
+            "sold_gpu_periods": sum(sold.values()),
+        }
+
+    async def undelivered(self) -> list[str]:
+        """Returns the contracts that this node has sold and not delivered to their end."""
+        return await self._account.undelivered(self.node_id)
 
     def troubles(self) -> dict[str, str]:
         """Returns what is refused now, by what was tried."""

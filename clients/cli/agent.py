@@ -154,9 +154,27 @@ def check(config: Config, simulated: Simulated = 0) -> None:
 
 
 @agent.command
-def status(config: Config) -> None:
-    """Say how the node stands: its agent, what it may sell and why not, its leases, and its state at the venue."""
-    run_agent("status", str(config))
+def status(
+    config: Config,
+    *,
+    watch: Annotated[float | None, Parameter(help="Again and again, every so many seconds.")] = None,
+    json: bool = False,
+) -> None:
+    """Say of each GPU whether it is offered and why not, what is posted, sold and delivered, and what it has earned."""
+    run_agent("status", str(config), *(["--watch", str(watch)] if watch else []), *(["--json"] if json else []))
+
+
+@agent.command
+def drain(config: Config, *, undo: bool = False, wait: bool = True) -> None:
+    """Offer nothing new, wait until what is sold is delivered, then end the agent; --undo offers again."""
+    run_agent("drain", str(config), *(["--undo"] if undo else []), *([] if wait else ["--no-wait"]))
+
+
+@agent.command
+def move(config: Config, *, into: Path, release_to: str | None = None, abandon_sold: bool = False) -> None:
+    """Retire the node here, and write into a folder what its start on another machine needs."""
+    options = [*(["--release-to", release_to] if release_to else []), *(["--abandon-sold"] if abandon_sold else [])]
+    run_agent("move", str(config), "--into", str(into), *options)
 
 
 @agent.command

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from schemas.nodes import EnrolRequest, Report
+from schemas.versions import is_older
 from services.delivery.domain import driver_fault
 from services.delivery.tables import BadTable, read_table
 
 NO_DRIVER = "unknown"  # what an agent says while its driver does not answer
-VERSION = re.compile(r"\d+(?:\.\d+)+")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 DRIVER_UNKNOWN = "driver_unknown"
@@ -62,18 +62,6 @@ def software_of(message: EnrolRequest | Report) -> Software:
         message.agent_version,
         message.nvml_simulated,
     )
-
-
-def parse_version(text: str) -> tuple[int, ...] | None:
-    """Returns the first version number in a text (`hourbook-agent 0.1.0`), None where there is none."""
-    found = VERSION.search(text)
-    return tuple(map(int, found.group().split("."))) if found else None
-
-
-def is_older(agent: str, oldest: str) -> bool:
-    """Says whether an agent's version is below the oldest that the venue takes; one without a number is not."""
-    version, bound = parse_version(agent), parse_version(oldest)
-    return version is not None and bound is not None and version < bound
 
 
 def doubts(software: Software, known: Collection[str], enrolled_simulated: bool, oldest_agent: str) -> dict[str, str]:

@@ -376,7 +376,11 @@ class Intake:
             challenges=tuple(Challenge.model_validate_json(row["asked"]) for row in asked),
             start_leases=tuple(starts),
             stop_leases=tuple(stops),
-            hint=PolicyHint(sell=node.state == "active", reason="" if node.state == "active" else node.reason),
+            hint=PolicyHint(
+                sell=node.state == "active",
+                reason="" if node.state == "active" else node.reason,
+                agent_at_least=self._settings.agent_version_min,
+            ),
         )
 
 

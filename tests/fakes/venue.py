@@ -61,6 +61,7 @@ class FakeVenue:
         self.ahead_s = 0.0
         self.stale_next = False
         self.sell = True
+        self.agent_at_least = ""
         self.also_listed: tuple[str, ...] = ()
         self.odd_rows: tuple[dict, ...] = ()
         self.remembers: dict | None = None
@@ -214,7 +215,7 @@ class FakeVenue:
             challenges=tuple(self.open_challenges),
             start_leases=tuple(self.starts),
             stop_leases=tuple(self.stops),
-            hint=PolicyHint(sell=self.sell, reason="" if self.sell else "told so"),
+            hint=PolicyHint(sell=self.sell, reason="" if self.sell else "told so", agent_at_least=self.agent_at_least),
         )
         return _model(reply)
 
@@ -312,7 +313,12 @@ class FakeVenue:
             case "GET", ["orders"]:
                 return _page([_without(each, "asks") for each in _of_node(self.orders.values(), query)], seq)
             case "GET", ["positions"]:
-                return _page(_of_node(self.positions, query), seq)
+                state = query["state"]
+                of_node = _of_node(self.positions, query)
+                return _page([each for each in of_node if each.get("state", "OPEN") == state], seq)
+            case "POST", ["enrolment-tokens"]:
+                token = {"account": "operator", "token_id": "et-1", "expires_ms": 2**40, "signature": "0" * 128}
+                return httpx.Response(201, json=token)
             case "POST", ["orders"]:
                 return self._post_capacity(json.loads(request.content))
             case "POST", ["capacity", "reprice"]:

@@ -95,7 +95,7 @@ def test_status_says_how_the_node_stands_while_it_runs_and_refuses_to_move_it(tw
         wait(lambda: two_gpus.venue.standing(), program)
         node = two_gpus.venue.reports[-1].agent
         two_gpus.venue.remembers = {"state": "active", "reason": "", "level": "T1", "fit_gpus": []}
-        status, output, _ = agent(two_gpus, "status")
+        status, output, _ = agent(two_gpus, "status", "--json")
         shown = json.loads(output)
         assert (status, shown["running_pid"], shown["node"]) == (ExitStatus.OK, str(program.pid), node)
         assert (shown["agent"]["offers_gpus"], shown["agent"]["troubles"], shown["venue"]["state"]) == (2, {}, "active")
@@ -239,7 +239,7 @@ def test_output_that_cannot_be_written_is_one_line(two_gpus):
 
 
 def test_status_of_a_node_that_is_not_there_makes_no_folder(two_gpus):
-    assert agent(two_gpus, "status")[:2] == (ExitStatus.OK, '{\n "running_pid": null,\n "node": null\n}\n')
+    assert agent(two_gpus, "status", "--json")[:2] == (ExitStatus.OK, '{\n "running_pid": null,\n "node": null\n}\n')
     assert not (two_gpus.folder / "state").exists()
 
 

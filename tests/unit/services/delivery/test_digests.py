@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from schemas.versions import is_older, parse_version
 from services.delivery import app
-from services.delivery.digests import Software, doubts, is_older, parse_version, read_digest_book, text_prefix
+from services.delivery.digests import Software, doubts, read_digest_book, text_prefix
 from services.delivery.settings import Settings
 from services.delivery.tables import BadTable
 
