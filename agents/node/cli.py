@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
@@ -62,6 +63,8 @@ def _run(options: argparse.Namespace) -> int:
         return ExitStatus(renter.run(options.lease, options.key, options.url))
     if options.command == "doctor":
         return _examine(options)
+    if options.command == "verify":
+        return _verify(options)
     config = AgentConfig.load(options.config)
     set_up_logs(options.log_level or config.log_level or "info", options.log_json or config.log_json)
     match options.command:
@@ -121,6 +124,17 @@ def _examine(options: argparse.Namespace) -> ExitStatus:
     return ExitStatus.MEND if any(finding.verdict in bad for finding in findings) else ExitStatus.OK
 
 
+def _verify(options: argparse.Namespace) -> ExitStatus:
+    from agents.node.proof.verify import lines_of, verify  # the running agent's memory is counted
+
+    measured = verify(options.backend, options.gpu, options.n, options.rounds, options.stride)
+    if options.json:
+        _show({"gpus": [asdict(each) for each in measured]})
+    else:
+        _print("\n".join(lines_of(measured)))
+    return ExitStatus.MEND if any(each.reason for each in measured) else ExitStatus.OK
+
+
 def _print(text: str) -> None:
     """Prints, whatever characters the terminal knows; what cannot be written is found out here, not at the exit."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -167,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     gpus = parts.add_parser("gpus", parents=[shared], help="list the machine's GPUs beside those enrolled")
     gpus.add_argument("--update", action="store_true", help="tell the venue of GPUs that came or went")
     _add_doctor(parts)
+    _add_verify(parts)
     _add_declarations(parts, shared)
     _add_meter(parts)
     return parser
@@ -177,6 +192,17 @@ def _pause_s(text: str) -> float:
     if not 0.1 <= seconds <= 86_400:
         raise argparse.ArgumentTypeError("should be 0.1 to 86400 seconds")
     return seconds
+
+
+def _add_verify(parts: argparse._SubParsersAction) -> None:
+    verify = parts.add_parser("verify", help="run the proof on this machine's GPUs without a venue, and measure it")
+    verify.add_argument("--backend", choices=("cuda", "numpy"), default="cuda", help="numpy: on the CPU")
+    verify.add_argument("--gpu", action="append", default=[], metavar="GPU", help="UUID or PCI address; all by default")
+    verify.add_argument("-n", type=int, metavar="N", help="size of the matrices; 8192 by default, 1024 on the CPU")
+    verify.add_argument("--rounds", type=int, help="by default what fills 95 %% of the memory, 4 on the CPU")
+    verify.add_argument("--stride", type=int, default=8, help="of the residency's sample (8)")
+    verify.add_argument("--json", action="store_true")
+    _add_log_options(verify)
 
 
 def _add_doctor(parts: argparse._SubParsersAction) -> None:

@@ -1,10 +1,15 @@
 """CUDA's driver as NVIDIA's binding shows it, scripted: which GPUs, how much memory, which call fails and how."""
 
 import ctypes
+import sys
+import threading
 from enum import Enum
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pytest
+
+from agents.node.proof import gpu as gpu_module
 from tests.fixtures.emulated_gpu import EmulatedGpu
 
 UUIDS = ("GPU-00000000-1111-2222-3333-444444444444", "GPU-aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee")
@@ -36,7 +41,7 @@ class ScriptedDriver:
         self.shared_bytes: dict[str, int] = {}
         self._memory_bytes, self._taken_bytes, self._capability = memory_bytes, taken_bytes, capability
         self._gpus: dict[int, EmulatedGpu] = {}
-        self._current = 0
+        self._thread = threading.local()
 
     def __getattribute__(self, name: str) -> Any:
         found = object.__getattribute__(self, name)
@@ -82,7 +87,7 @@ class ScriptedDriver:
         return (Status.CUDA_SUCCESS,)
 
     def cuCtxSetCurrent(self, context: int) -> tuple:
-        self._current = context
+        self._thread.current = context
         return (Status.CUDA_SUCCESS,)
 
     def cuModuleLoadData(self, image: bytes) -> tuple:
@@ -96,19 +101,28 @@ class ScriptedDriver:
         return (Status.CUDA_SUCCESS,)
 
     def cuMemGetInfo(self) -> tuple:
-        free, total = self._gpus[self._current].memory()
+        free, total = self._gpus[self._thread.current].memory()
         return Status.CUDA_SUCCESS, free - self._taken_bytes, total
 
     def cuMemAlloc(self, size: int) -> tuple:
-        return Status.CUDA_SUCCESS, self._gpus[self._current].allocate(size)
+        return Status.CUDA_SUCCESS, self._gpus[self._thread.current].allocate(size)
 
     def cuLaunchKernel(self, function: str, *sizes_and_arguments: int) -> tuple:
         blocks, _, _, threads, _, _, shared_bytes, _, arguments, _ = sizes_and_arguments
         if shared_bytes > max(48 * 1024, self.shared_bytes.get(function, 0)):
             return (Status.CUDA_ERROR_INVALID_VALUE,)
-        self._gpus[self._current].launch_at(function, blocks, threads, arguments, shared_bytes)
+        self._gpus[self._thread.current].launch_at(function, blocks, threads, arguments, shared_bytes)
         return (Status.CUDA_SUCCESS,)
 
     def cuMemcpyDtoH(self, to: int, address: int, size: int) -> tuple:
-        ctypes.memmove(to, self._gpus[self._current].read(address, size), size)
+        ctypes.memmove(to, self._gpus[self._thread.current].read(address, size), size)
         return (Status.CUDA_SUCCESS,)
+
+
+def bind(monkeypatch: pytest.MonkeyPatch, driver: ScriptedDriver | None) -> None:
+    """Puts a scripted driver where NVIDIA's binding is imported from; None: the binding is not installed."""
+    bindings = ModuleType("cuda.bindings")
+    bindings.driver = driver
+    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings if driver else None)
+    monkeypatch.setattr(gpu_module, "compile_kernels", lambda major, minor: f"sm_{major}{minor}".encode())

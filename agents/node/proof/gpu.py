@@ -65,7 +65,12 @@ class Driver:
     def uuids(self) -> list[str]:
         """Returns the UUIDs of the GPUs that CUDA lists, as NVML writes them, in CUDA's order."""
         devices = (self.call("CUDA", "cuDeviceGet", index) for index in range(self.call("CUDA", "cuDeviceGetCount")))
-        return [uuid_text(self.call("CUDA", "cuDeviceGetUuid", device).bytes) for device in devices]
+        return [self.uuid(device) for device in devices]
+
+    def uuid(self, device: Any) -> str:
+        """Returns a device's UUID, as NVML writes it."""
+        text = self.call("CUDA", "cuDeviceGetUuid", device).bytes.hex()
+        return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def find(self, name: str) -> Any:
         """Returns the device of this UUID or PCI address. Raises ProofFailed where there is none."""
@@ -147,12 +152,6 @@ class CudaGpu:
 def address_array(arguments: Sequence[Any]) -> ctypes.Array:
     """Returns the addresses of a kernel's arguments, as a launch takes them; they live as long as the arguments."""
     return (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
-
-
-def uuid_text(raw: bytes) -> str:
-    """Returns a UUID of CUDA's as NVML writes it."""
-    text = raw.hex()
-    return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def prepare(names: Sequence[str]) -> None:

@@ -1,9 +1,7 @@
 """The CUDA backend on a scripted driver: which GPU, how much memory, and one line for every failure."""
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -15,22 +13,13 @@ from agents.node.proof.compiler import compile_kernels
 from agents.node.proof.cuda import CudaBackend, round_bytes, rounds_that_fit, scratch_bytes
 from agents.node.proof.gpu import Driver, prepare
 from schemas.nodes import Challenge
-from tests.fakes.cuda_driver import PCI_ADDRESSES, UUIDS, ScriptedDriver, Status
+from tests.fakes.cuda_driver import PCI_ADDRESSES, UUIDS, ScriptedDriver, Status, bind
 from tests.fixtures.emulated_gpu import COMPILER
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "proof.json").read_text())[1]
 N, ROUNDS = GOLDEN["n"], GOLDEN["rounds"]
 INSTALL = "the CUDA backend of the proof is not installed: pip install 'hourbook-exchange[cuda]'"
 runs_kernels = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: the kernels are not run")
-
-
-def bind(monkeypatch, driver: ScriptedDriver | None) -> None:
-    """Puts a scripted driver where NVIDIA's binding is imported from; None: the binding is not installed."""
-    bindings = ModuleType("cuda.bindings")
-    bindings.driver = driver
-    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
-    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings if driver else None)
-    monkeypatch.setattr(gpu_module, "compile_kernels", lambda major, minor: f"sm_{major}{minor}".encode())
 
 
 @pytest.fixture
