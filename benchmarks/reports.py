@@ -40,8 +40,8 @@ MEMORY_MIB = 81_559
 GROUP = f"delivery.{METER_REPORTS.name}"
 COUNTED = ("delivery", "postgres", "kafka")
 SETTINGS = {
-    "HOURBOOK_CHALLENGE_N": "32",
-    "HOURBOOK_CHALLENGE_ROUNDS": "1",
+    "HOURBOOK_SIMULATED_CHALLENGE_N": "32",
+    "HOURBOOK_SIMULATED_CHALLENGE_ROUNDS": "1",
     "HOURBOOK_CHALLENGE_OPEN_ROWS": "1",
     # GPUs' histories are written after ten reports at most, so that they are in the figures; by default after thirty.
     "HOURBOOK_HISTORY_INTERVAL_S": "10",

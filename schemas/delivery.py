@@ -35,15 +35,18 @@ class NodeAdmitted(DeliveryHeader):
     grade: Grade
     hub: Hub
     gpus: tuple[GpuInventory, ...]
+    simulated: bool = added(False)
 
 
 class ChallengePassed(DeliveryHeader):
-    """All GPUs asked showed their work in time."""
+    """All GPUs asked showed their work in time, and scored within their band (see `ChallengeVerdict`)."""
 
     type: Literal["challenge_passed"] = "challenge_passed"
     challenge_id: Identifier
     cause: Literal["enrolment", "gate", "idle"]
     gpus: tuple[GpuUuid, ...]
+    simulated: bool = added(False)
+    band: Text = added("")
 
 
 class ChallengeFailed(DeliveryHeader):
@@ -53,6 +56,8 @@ class ChallengeFailed(DeliveryHeader):
     challenge_id: Identifier
     cause: Literal["enrolment", "gate", "idle"]
     reason: Text
+    simulated: bool = added(False)
+    band: Text = added("")
 
 
 class NodeStateChanged(DeliveryHeader):
@@ -63,6 +68,7 @@ class NodeStateChanged(DeliveryHeader):
     level: Level
     reason: Text
     gpus: tuple[GpuUuid, ...]
+    simulated: bool = added(False)
 
 
 class LevelHoldChanged(DeliveryHeader):
@@ -199,6 +205,7 @@ class GpuPassport(Model):
     remap_failed: bool = False
     xids: tuple[Count, ...] = ()
     counters_went_back: bool = False
+    simulated: bool = added(False)
 
 
 class DisputeChanged(DeliveryHeader):
@@ -414,6 +421,15 @@ class DriverDigestView(DriverDigestForm):
 
     added_by: AccountId
     added_ms: Milliseconds
+class GpuProof(Model):
+    """A GPU's last proof: when it was judged, its score by the venue's clock, and the kind of band it was judged by."""
+
+    gpu: GpuUuid
+    judged_ms: Milliseconds
+    passed: bool
+    reason: Text
+    operations_per_s: Count
+    band: Text
 
 
 class NodeView(Model):
@@ -436,6 +452,7 @@ class NodeView(Model):
     maintenance: tuple[TimeWindow, ...] = ()
     level_held: tuple[LevelHold, ...] = ()
     audited_until_ms: Milliseconds | None = None
+    proofs: tuple[GpuProof, ...] = ()
 
 
 class RecallForm(Model):
@@ -505,6 +522,7 @@ class AccessView(Model):
     gpus: tuple[GpuUuid, ...]
     recalls: tuple[Recall, ...] = ()
     maintenance: tuple[TimeWindow, ...] = ()
+    proofs: tuple[GpuProof, ...] = ()
     host_key: Text = ""
     user: Text = ""
     host: Text = ""

@@ -6,7 +6,8 @@ HTTP, served by delivery at port 18082 (every body is one of the models below, J
     POST /v1/nodes/{node_id}/gpus                      GpuChange         → 200 GpuChangeReply
     POST /v1/nodes/{node_id}/reports                   Report            → 200 ReportReply
     POST /v1/nodes/{node_id}/chain                     ChainRequest      → 200 ChainReply
-    POST /v1/nodes/{node_id}/challenges/{id}/commit    ChallengeCommit   → 200 OpeningRequest
+    POST /v1/nodes/{node_id}/challenges/{id}/commit    ChallengeCommit   → 200 CommitReply
+    POST /v1/nodes/{node_id}/challenges/{id}/residency ResidencyAnswer   → 200 OpeningRequest
     POST /v1/nodes/{node_id}/challenges/{id}/open      ChallengeOpening  → 200 ChallengeVerdict
     POST /v1/nodes/{node_id}/leases/{lease_id}         LeaseResult       → 200 LeaseReply
     POST /v1/inspections                               InspectionReport  → 201 InspectionReply
@@ -394,12 +395,53 @@ class OpeningRequest(Model):
     gpus: tuple[GpuOpeningRequest, ...]
 
 
+class ResidencyRequest(Model):
+    """A second nonce: whoever still holds the results answers with their digests before `deadline_ms`.
+
+    See `schemas.residency`. The server's clock decides, less the round trip that it has measured.
+    """
+
+    challenge_id: Identifier
+    nonce: Hash
+    stride: Annotated[int, Field(ge=1)]
+    deadline_ms: Count
+
+
+class GpuDigest(Model):
+    """The residency digest of one GPU's chain."""
+
+    gpu_uuid: GpuUuid
+    digest: Hash
+
+
+class ResidencyAnswer(SignedMessage):
+    """The digests of all GPUs that were committed to; only then the server draws what is to be opened."""
+
+    purpose: ClassVar[str] = "challenge.residency"
+    agent: NodeId
+    challenge_id: Identifier
+    gpus: Annotated[tuple[GpuDigest, ...], Field(min_length=1, max_length=64)]
+    signature: Signature
+
+
+class CommitReply(Model):
+    """What comes next: a residency request, or at once what is to be opened where the venue asks for no residency."""
+
+    challenge_id: Identifier
+    residency: ResidencyRequest | None = None
+    opening: OpeningRequest | None = None
+
+
 class OpenedRow(Model):
-    """One row of C_t: n INT32 little endian in base64, and its siblings up to the root, lowest first."""
+    """One row of C_t: n INT32 little endian in base64, and its siblings up to the root, lowest first.
+
+    `residency_path` are its siblings in the round's residency tree, where the venue asked for residency.
+    """
 
     index: Count
     values: Base64
     path: tuple[Hash, ...]
+    residency_path: tuple[Hash, ...] = added(())
 
 
 class OpenedRound(Model):
@@ -410,15 +452,19 @@ class OpenedRound(Model):
 
 
 class GpuOpening(Model):
-    """One GPU's opening: the Merkle roots of *all* rounds, which link up to the committed head, and the rows."""
+    """One GPU's opening: the Merkle roots of *all* rounds, which link up to the committed head, and the rows.
+
+    `residency_roots` are those that the GPU's digest was made of, of all rounds too.
+    """
 
     gpu_uuid: GpuUuid
     roots: tuple[Hash, ...]
     rounds: tuple[OpenedRound, ...]
+    residency_roots: tuple[Hash, ...] = added(())
 
 
 class ChallengeOpening(SignedMessage):
-    """The answer to an opening request."""
+    """The answer to an opening request, for some of its GPUs: mostly one, since a GPU's rows are megabytes."""
 
     purpose: ClassVar[str] = "challenge.open"
     agent: NodeId
@@ -437,12 +483,19 @@ class GpuVerdict(Model):
 
 
 class ChallengeVerdict(Model):
-    """What the server found; `passed` only when every GPU did."""
+    """What the server found; `passed` only when every GPU did.
+
+    `pending` are GPUs whose opening has not come yet: while there are some the verdict is not final. `band` says what
+    the scores were judged by: `measured`, `uncalibrated` or, for the stand-in library's GPUs, `simulated`.
+    """
 
     challenge_id: Identifier
     passed: bool
     judged_ms: Count
     gpus: tuple[GpuVerdict, ...]
+    pending: tuple[GpuUuid, ...] = added(())
+    simulated: bool = added(False)
+    band: Reason = added("")
 
 
 # --- leases ------------------------------------------------------------------------------------------------------

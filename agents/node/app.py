@@ -48,7 +48,9 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
     telemetry = open_nvml(policy, state, enrolled.gpu_uuids if enrolled else ())
     key = ApiKey.load(config.api_key, config.api_key_file)
     async with open_http() as http:
-        with ThreadPoolExecutor(max_workers=1) as executor:
+        # Real GPUs work side by side while the venue's clock runs; a CPU that plays them gains nothing by that.
+        workers = 1 if telemetry.driver.simulated else max(1, len(telemetry.inventory()))
+        with ThreadPoolExecutor(workers) as executor:
             clock = VenueClock()
             venue = config.venue
             gateway = GatewayClient(http, venue.gateway_url, venue.market_data_url, key, clock, config.patience())

@@ -25,6 +25,7 @@ from schemas.nodes import (
     ChallengeCommit,
     ChallengeOpening,
     ChallengeVerdict,
+    CommitReply,
     EnrolReply,
     EnrolRequest,
     GpuChange,
@@ -36,6 +37,7 @@ from schemas.nodes import (
     OpeningRequest,
     Report,
     ReportReply,
+    ResidencyAnswer,
 )
 from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, request_text
 
@@ -122,12 +124,16 @@ class DeliveryClient:
         url = f"{self._url}/v1/nodes/{node_id}"
         return read_object(await self._wire.send("GET", url), f"GET {url}")
 
-    async def commit(self, commit: ChallengeCommit) -> OpeningRequest:
-        """Commits to finished chains, and gets what is to be opened."""
-        return await self._post(self._challenge_path(commit, "commit"), commit, OpeningRequest)
+    async def commit(self, commit: ChallengeCommit) -> CommitReply:
+        """Commits to finished chains, and gets what comes next."""
+        return await self._post(self._challenge_path(commit, "commit"), commit, CommitReply)
+
+    async def prove_residency(self, answer: ResidencyAnswer) -> OpeningRequest:
+        """Shows that the chains are still held, and gets what is to be opened."""
+        return await self._post(self._challenge_path(answer, "residency"), answer, OpeningRequest)
 
     async def open(self, opening: ChallengeOpening) -> ChallengeVerdict:
-        """Opens what was asked, and gets the verdict."""
+        """Opens what was asked of some GPUs, and gets the verdict so far."""
         return await self._post(self._challenge_path(opening, "open"), opening, ChallengeVerdict)
 
     async def answer_lease(self, result: LeaseResult) -> LeaseReply:
@@ -147,7 +153,7 @@ class DeliveryClient:
             raise BadAnswer(f"POST {path}: answered without a nonce")
         return given
 
-    def _challenge_path(self, message: ChallengeCommit | ChallengeOpening, step: str) -> str:
+    def _challenge_path(self, message: ChallengeCommit | ResidencyAnswer | ChallengeOpening, step: str) -> str:
         return f"/v1/nodes/{message.agent}/challenges/{message.challenge_id}/{step}"
 
     async def _timed(self, path: str, message: Model, reply: type[TimedReply]) -> TimedReply:

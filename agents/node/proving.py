@@ -1,21 +1,41 @@
-"""Answers a challenge from beginning to end: run the chains, commit, open what is asked, take the verdict."""
+"""Answers a challenge from beginning to end: run the chains, commit, show that they are still held, open each GPU."""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
+from typing import TypeVar
 
-from agents.node.challenge import Backend, Chain, open_chain, run_chain
+from agents.node.challenge import (
+    Backend,
+    Chain,
+    Residency,
+    answer_residency,
+    open_chain,
+    residency_paths,
+    run_chain,
+)
 from agents.node.client import DeliveryClient
+from agents.node.errors import VenueRefused, VenueUnreachable
 from agents.node.identity import Identity
 from schemas.nodes import (
     Challenge,
     ChallengeCommit,
     ChallengeOpening,
     ChallengeVerdict,
+    CommitReply,
     GpuCommit,
+    GpuDigest,
+    GpuOpening,
+    GpuOpeningRequest,
     OpeningRequest,
+    ResidencyAnswer,
+    ResidencyRequest,
 )
 
+STEP_TRIES_MAX = 5
+STEP_PAUSE_S = 1.0
+Reply = TypeVar("Reply")
 log = logging.getLogger("hourbook.agent")
 
 
@@ -30,19 +50,44 @@ class Prover:
 
         Returns None where none is there: the challenge then goes without an answer.
         """
-        if present.isdisjoint(challenge.gpu_uuids):
+        uuids = [uuid for uuid in challenge.gpu_uuids if uuid in present]
+        if not uuids:
             log.warning("challenge %s (%s) goes unanswered: no GPU is there", challenge.challenge_id, challenge.cause)
             return None
-        loop = asyncio.get_running_loop()
-        chains = {
-            uuid: await loop.run_in_executor(self._executor, run_chain, self._backend, challenge, node_id, uuid)
-            for uuid in challenge.gpu_uuids
-            if uuid in present
-        }
-        asked = await self._delivery.commit(self._commit(challenge, node_id, chains))
-        verdict = await self._delivery.open(self._open(asked, node_id, chains))
+        chains: dict[str, Chain] = {}
+        try:
+            # All GPUs at once: the venue's clock runs until the last of them is done.
+            runs = (self._work(run_chain, self._backend, challenge, node_id, uuid) for uuid in uuids)
+            for chain in await _all(runs):
+                chains[chain.gpu_uuid] = chain
+            return await self._show(challenge, node_id, chains)
+        finally:
+            for chain in chains.values():
+                chain.release()
+
+    async def _show(self, challenge: Challenge, node_id: str, chains: dict[str, Chain]) -> ChallengeVerdict:
+        reply = await self._step(self._delivery.commit, self._commit(challenge, node_id, chains))
+        asked, residencies = reply.opening, {}
+        if reply.residency is not None:
+            residencies = await self._hold(reply.residency, node_id, chains)
+            answer = self._digests(reply, node_id, residencies)
+            asked = await self._step(self._delivery.prove_residency, answer)
+        verdict = await self._open_all(asked, node_id, chains, residencies)
         failed = ", ".join(f"{gpu.gpu_uuid}: {gpu.reason}" for gpu in verdict.gpus if not gpu.passed)
         log.info("challenge %s (%s): %s", challenge.challenge_id, challenge.cause, failed or "passed")
+        return verdict
+
+    async def _hold(self, asked: ResidencyRequest, node_id: str, chains: dict[str, Chain]) -> dict[str, Residency]:
+        answers = (self._work(answer_residency, chain, node_id, asked.nonce, asked.stride) for chain in chains.values())
+        return dict(zip(chains, await _all(answers), strict=True))
+
+    async def _open_all(
+        self, asked: OpeningRequest, node_id: str, chains: dict[str, Chain], residencies: dict[str, Residency]
+    ) -> ChallengeVerdict:
+        """Opens one GPU after the other: each is a message of its own, since its rows are megabytes."""
+        for gpu in asked.gpus:
+            parts = (asked.challenge_id, node_id, chains[gpu.gpu_uuid], gpu, residencies.get(gpu.gpu_uuid))
+            verdict = await self._step(self._delivery.open, await self._work(self._open, *parts))
         return verdict
 
     def _commit(self, challenge: Challenge, node_id: str, chains: dict[str, Chain]) -> ChallengeCommit:
@@ -54,10 +99,57 @@ class Prover:
             heads=tuple(GpuCommit(gpu_uuid=uuid, head=chain.head.hex()) for uuid, chain in chains.items()),
         )
 
-    def _open(self, asked: OpeningRequest, node_id: str, chains: dict[str, Chain]) -> ChallengeOpening:
-        return self._identity.sign(
-            ChallengeOpening,
-            agent=node_id,
-            challenge_id=asked.challenge_id,
-            gpus=tuple(open_chain(chains[gpu.gpu_uuid], gpu) for gpu in asked.gpus if gpu.gpu_uuid in chains),
+    def _digests(self, reply: CommitReply, node_id: str, residencies: dict[str, Residency]) -> ResidencyAnswer:
+        digests = (GpuDigest(gpu_uuid=uuid, digest=held.digest.hex()) for uuid, held in residencies.items())
+        return self._identity.sign(ResidencyAnswer, agent=node_id, challenge_id=reply.challenge_id, gpus=tuple(digests))
+
+    def _open(
+        self, challenge_id: str, node_id: str, chain: Chain, asked: GpuOpeningRequest, held: Residency | None
+    ) -> ChallengeOpening:
+        gpus = (open_gpu(chain, asked, held),)
+        return self._identity.sign(ChallengeOpening, agent=node_id, challenge_id=challenge_id, gpus=gpus)
+
+    async def _work(self, function: Callable[..., Reply], *args: object) -> Reply:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+    async def _step(self, send: Callable[[object], Awaitable[Reply]], message: object) -> Reply:
+        """Sends a step again where its answer was lost or the venue is busy: the same message gets the same answer.
+
+        Raises VenueUnreachable or VenueRefused.
+        """
+        for tries in range(1, STEP_TRIES_MAX):
+            try:
+                return await send(message)
+            except (VenueUnreachable, VenueRefused) as error:
+                if isinstance(error, VenueRefused) and not error.members.get("retryable"):
+                    raise
+            await asyncio.sleep(STEP_PAUSE_S * tries)
+        return await send(message)
+
+
+def open_gpu(chain: Chain, asked: GpuOpeningRequest, held: Residency | None) -> GpuOpening:
+    """Opens what is asked of one GPU, with the paths of its residency answer where there was one."""
+    opening = open_chain(chain, asked)
+    if held is None:
+        return opening
+    rounds = []
+    for opened, paths in zip(opening.rounds, residency_paths(chain, asked), strict=True):
+        rows = tuple(
+            row.model_copy(update={"residency_path": tuple(sibling.hex() for sibling in path)})
+            for row, path in zip(opened.rows, paths, strict=True)
         )
+        rounds.append(opened.model_copy(update={"rows": rows}))
+    roots = tuple(root.hex() for root in held.roots)
+    return opening.model_copy(update={"rounds": tuple(rounds), "residency_roots": roots})
+
+
+async def _all(works: Iterable[Awaitable[Reply]]) -> list[Reply]:
+    """Returns all results; where one fails the others are waited for, so that nothing runs on unseen."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            for other in results:
+                if isinstance(other, Chain):
+                    other.release()
+            raise result
+    return results

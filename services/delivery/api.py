@@ -8,6 +8,7 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.delivery import (
+    GpuProof,
     InspectionNonce,
     InspectionView,
     MeterInputs,
@@ -234,6 +235,7 @@ async def _node_view(store: Store, row) -> NodeFacts:
         maintenance=tuple(TimeWindow(**window) for window in windows),
         level_held=await open_holds(store, node.node_id),
         audited_until_ms=row["audited_until_ms"],
+        proofs=tuple(GpuProof(**proof) for proof in await store.rows("gpu_proofs", node.node_id)),
     )
 
 

@@ -5,18 +5,26 @@ import asyncio
 import structlog
 from faststream.kafka import KafkaBroker
 
+from schemas.gpu_models import GRADES
 from schemas.nodes import METER_RECORD, MeterRecord
 from schemas.topics import METER_REPORTS
 from services.delivery import contracts, handlers, store
 from services.delivery.access_api import add_access_routes, add_key_routes
 from services.delivery.api import add_admin_routes, add_party_routes, add_public_routes, add_retirement_route
+from services.delivery.bands import BadBandFile
 from services.delivery.credentials import CredentialBox
 from services.delivery.declarations import add_node_declaration_routes, add_operator_routes
 from services.delivery.digests import read_digest_book
 from services.delivery.dispute_api import add_arbiter_routes, add_dispute_routes, add_node_dispute_route
 from services.delivery.door import DoorWatch
 from services.delivery.edge import Edge
-from services.delivery.edge_api import ReportEndpoint, add_edge_routes, add_error_handlers
+from services.delivery.edge_api import (
+    ReportEndpoint,
+    add_edge_routes,
+    add_error_handlers,
+    add_proof_routes,
+    is_opening,
+)
 from services.delivery.effects import Effects, PromptPublisher
 from services.delivery.evidence_api import add_digest_routes
 from services.delivery.histories import Histories
@@ -26,13 +34,16 @@ from services.delivery.level_reviews import run_reviews
 from services.delivery.load import read_board_powers
 from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
+from services.delivery.proofs import Proofs
 from services.delivery.rebuilding import rebuild
+from services.delivery.releases import Releases
 from services.delivery.renter import add_renter_routes
 from services.delivery.report_records import FreshReports, VerifiedReport
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
 from services.delivery.tables import BadTable
+from services.delivery.verifying import Verifier
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
 from services.kit.http import make_app, serve
@@ -54,15 +65,19 @@ def main() -> None:
     try:
         read_digest_book(settings.digest_book)
         read_board_powers(settings.board_powers)
-    except BadTable as error:
+        without = sorted(grade for grade in GRADES if not settings.bands.has(grade))
+    except (BadTable, BadBandFile) as error:
         raise SystemExit(str(error)) from None
+    structlog.get_logger().info("grades without a band, which nothing can prove", grades=", ".join(without))
+    if settings.proof_layers_off:
+        structlog.get_logger().warning("layers of proofs are off", layers=settings.proof_layers_off)
     run_service(lambda tasks: start(tasks, settings))
 
 
 async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     """Starts every part as a task of the group; returns when agents and users are served."""
     readiness = Readiness("PostgreSQL", "the event log", "the API keys")
-    app = make_app(NAME, readiness, settings.body_bytes_max)
+    app = make_app(NAME, readiness, settings.body_bytes_max, (is_opening, settings.opening_bytes_max))
     add_error_handlers(app)
     directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()
     authenticator = Authenticator(directory, settings.signature_window_ms)
@@ -77,11 +92,13 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     await histories.catch_up(effects)
     await rebuild(effects, settings, histories, f"{NAME}.{METER_REPORTS.name}")
     watch = OutageWatch(settings, effects, readiness)
-    moving, fresh = Moving(settings, effects, publisher), FreshReports()
-    intake = Intake(settings, effects, fresh, watch)
-    edge = Edge(settings, pool, publisher, credentials, moving)
+    moving, fresh, releases = Moving(settings, effects, publisher), FreshReports(), Releases()
+    verifier = Verifier(settings.proof_verifiers, settings.proofs_waiting_max)
+    intake = Intake(settings, effects, fresh, watch, releases)
+    edge = Edge(settings, pool, publisher, credentials, moving, releases)
     reports = ReportEndpoint(intake)
     add_edge_routes(app, edge, reports, ChainPlaces(settings, pool, publisher), moving)
+    add_proof_routes(app, Proofs(settings, pool, publisher, releases, verifier))
     add_public_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator)
     add_operator_routes(app, settings, effects, authenticator)
@@ -106,8 +123,9 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(watch.run())
     tasks.create_task(histories.run(effects))
     tasks.create_task(DoorWatch(settings, pool).run())
-    tasks.create_task(Scheduler(settings, effects, watch, readiness).run())
     tasks.create_task(run_reviews(settings, effects))
+    tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier).run())
+    tasks.create_task(verifier.run())
     tasks.create_task(_until(failed))
     await keys_known.wait()
     readiness.done("the API keys")

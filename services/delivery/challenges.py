@@ -1,21 +1,38 @@
 """Challenges as the venue runs them: what is asked, when it is too late, and what the answer is worth."""
 
-from collections.abc import Sequence
+from base64 import b64decode
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from schemas.challenge import check_chain, draw_opening, operations_per_s
+from schemas.challenge import check_chain, draw_opening
 from schemas.nodes import (
     Challenge,
     ChallengeCommit,
     ChallengeOpening,
     ChallengeVerdict,
+    GpuOpening,
     GpuVerdict,
     OpeningRequest,
+    ResidencyAnswer,
+    ResidencyRequest,
 )
+from schemas.residency import SampledRow, check_residency, residency_key
+from services.delivery.bands import TOO_FAST, TOO_SLOW, Band
 from services.delivery.domain import DeliveryError
 
 LATE = "too_late"
 MISSING = "not_answered"
+HELD_BACK = "not_opened"
+NOT_RESIDENT = "not_resident"
+# Not a proof of fraud at first sight: the node is asked again, and after some in a row a person looks.
+REVIEWED_AS = {
+    TOO_SLOW: "score_below_band",
+    TOO_FAST: "score_above_band",
+    NOT_RESIDENT: "not_resident",
+    HELD_BACK: "openings_held_back",
+}
+TRIED_AGAIN = frozenset({LATE, MISSING, *REVIEWED_AS})
 
 
 class ChallengeClosed(DeliveryError):
@@ -71,6 +88,13 @@ def check_heads(challenge: Challenge, commit: ChallengeCommit) -> None:
         raise ChallengeMismatch("at most one head for each GPU that was asked, and for no other")
 
 
+def check_digests(commit: ChallengeCommit, answer: ResidencyAnswer) -> None:
+    """Raises ChallengeMismatch unless there is a digest for each GPU that was committed to."""
+    given = [gpu.gpu_uuid for gpu in answer.gpus]
+    if sorted(given) != sorted(head.gpu_uuid for head in commit.heads):
+        raise ChallengeMismatch("one digest for each GPU that was committed to, and for no other")
+
+
 def draw(
     challenge: Challenge, commit: ChallengeCommit, secret: bytes, deadline_ms: int, rules: ChallengeRules
 ) -> OpeningRequest:
@@ -84,44 +108,126 @@ def draw(
     return OpeningRequest(challenge_id=challenge.challenge_id, deadline_ms=deadline_ms, gpus=tuple(gpus))
 
 
-def judge(
-    challenge: Challenge,
-    commit: ChallengeCommit,
-    committed_ms: int,
-    asked: OpeningRequest,
-    opening: ChallengeOpening,
-    secret: bytes,
-    now_ms: int,
+@dataclass(frozen=True)
+class ResidencyProof:
+    """What a node answered to the second nonce, and whether it was in time."""
+
+    asked: ResidencyRequest
+    digests: Mapping[str, str]
+    is_late: bool
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A committed challenge as it is on record: what was asked and committed, what is to be opened, how long it took.
+
+    `seen_us` is the time from the nonce's leaving to the commit's arrival by the venue's clock, less the round trip.
+    """
+
+    challenge: Challenge
+    commit: ChallengeCommit
+    asked: OpeningRequest
+    secret: bytes
+    seen_us: int
+    band: Band
+    judges_work: bool = True
+    judges_score: bool = True
+    residency: "ResidencyProof | None" = None
+
+    @property
+    def ops_per_s(self) -> int:
+        """The score: the operations of a chain's products over the time seen."""
+        return self.challenge.rounds * 2 * self.challenge.n**3 * 1_000_000 // max(self.seen_us, 1)
+
+
+def judge_opened(proof: Proof, opening: ChallengeOpening) -> tuple[GpuVerdict, ...]:
+    """Judges the GPUs that an opening names; costs processor time, so it does not run in the event loop.
+
+    What was not asked is passed over. Work that is right but comes too slowly or too fast is said only then.
+    """
+    heads = {head.gpu_uuid: head.head for head in proof.commit.heads}
+    wanted = {gpu.gpu_uuid: gpu for gpu in proof.asked.gpus}
+    verdicts = {}
+    for opened in opening.gpus:
+        asked = wanted.get(opened.gpu_uuid)
+        if asked is None or opened.gpu_uuid in verdicts:
+            continue
+        head, reason = heads[opened.gpu_uuid], ""
+        if proof.judges_work:
+            reason = check_chain(proof.challenge, proof.commit.agent, head, asked, opened, proof.secret)
+        if not reason and proof.residency is not None:
+            reason = _check_residency(proof, head, opened)
+        if not reason and proof.judges_score:
+            reason = proof.band.judge(proof.ops_per_s)
+        verdicts[opened.gpu_uuid] = _gpu_verdict(opened.gpu_uuid, reason, proof.ops_per_s)
+    return tuple(verdicts.values())
+
+
+def _check_residency(proof: Proof, head: str, opened: GpuOpening) -> str:
+    asked, digest = proof.residency.asked, proof.residency.digests.get(opened.gpu_uuid)
+    if digest is None or proof.residency.is_late:
+        return NOT_RESIDENT
+    key = residency_key(asked.nonce, proof.commit.agent, opened.gpu_uuid, bytes.fromhex(head))
+    roots = [bytes.fromhex(root) for root in opened.residency_roots]
+    try:
+        rows = list(_sampled_rows(opened))
+    except ValueError:
+        return "wrong_shape"
+    return check_residency(key, proof.challenge.n, asked.stride, bytes.fromhex(digest), roots, rows)
+
+
+def _sampled_rows(opened: GpuOpening) -> Iterator[SampledRow]:
+    for round_ in opened.rounds:
+        for row in round_.rows:
+            path = tuple(bytes.fromhex(sibling) for sibling in row.residency_path)
+            yield SampledRow(round_.round, row.index, b64decode(row.values), path)
+
+
+def residency_limit_us(challenge: Challenge, stride: int, band: Band, passes: int, slack_ms: int) -> int:
+    """Returns how long the answer to a second nonce may take besides the round trip.
+
+    So many readings of what is to be touched at the speed of the grade's own memory, and a fixed slack.
+    """
+    touched_bytes = 4 * challenge.n**2 * challenge.rounds // stride
+    return passes * touched_bytes * 1_000_000 // band.memory_bytes_per_s + 1_000 * slack_ms
+
+
+def conclude(
+    challenge: Challenge, band: Band, opened: Mapping[str, GpuVerdict], asked: Collection[str], now_ms: int
 ) -> ChallengeVerdict:
-    """Judges an opening GPU by GPU; costs processor time, so it does not run in the event loop."""
-    heads = {head.gpu_uuid: head.head for head in commit.heads}
-    openings = {gpu.gpu_uuid: gpu for gpu in opening.gpus}
-    wanted = {gpu.gpu_uuid: gpu for gpu in asked.gpus}
-    late = committed_ms > challenge.deadline_ms or now_ms > asked.deadline_ms
-    score = operations_per_s(challenge.n, challenge.rounds, committed_ms - challenge.issued_ms)
-    verdicts = []
+    """Puts a challenge's verdict together: a GPU without a head has not answered, one without an opening is pending."""
+    verdicts, pending = [], []
     for gpu in challenge.gpu_uuids:
-        if gpu not in wanted:
-            reason = MISSING
-        elif late:
-            reason = LATE
-        elif gpu not in openings:
-            reason = "wrong_shape"
+        if gpu in opened:
+            verdicts.append(opened[gpu])
+        elif gpu in asked:
+            pending.append(gpu)
         else:
-            reason = check_chain(challenge, commit.agent, heads[gpu], wanted[gpu], openings[gpu], secret)
-        verdicts.append(GpuVerdict(gpu_uuid=gpu, passed=not reason, reason=reason, operations_per_s=score))
-    return _verdict(challenge, verdicts, now_ms)
+            verdicts.append(_gpu_verdict(gpu, MISSING, 0))
+    return _verdict(challenge, band, verdicts, now_ms, tuple(pending))
 
 
-def late_verdict(challenge: Challenge, now_ms: int) -> ChallengeVerdict:
-    """The verdict on a challenge that nobody answered in time."""
-    verdicts = [GpuVerdict(gpu_uuid=gpu, passed=False, reason=LATE, operations_per_s=0) for gpu in challenge.gpu_uuids]
-    return _verdict(challenge, verdicts, now_ms)
+def late_verdict(
+    challenge: Challenge,
+    band: Band,
+    now_ms: int,
+    opened: Mapping[str, GpuVerdict] = MappingProxyType({}),
+    asked: Collection[str] = (),
+    committed: Collection[str] = (),
+) -> ChallengeVerdict:
+    """The verdict on a challenge whose time is over.
+
+    Whoever committed and went no further is not merely late: he holds nothing, or the draw hit his wrong rows.
+    """
+    left_at = {gpu: NOT_RESIDENT if gpu in committed else LATE for gpu in challenge.gpu_uuids}
+    reasons = left_at | dict.fromkeys(asked, HELD_BACK)
+    verdicts = [opened.get(gpu) or _gpu_verdict(gpu, reason, 0) for gpu, reason in reasons.items()]
+    return _verdict(challenge, band, verdicts, now_ms)
 
 
 def is_honest_failure(verdict: ChallengeVerdict) -> bool:
-    """Says whether nothing was wrong, only missing or late: no reason for quarantine, only for another try."""
-    return all(gpu.passed or gpu.reason in (LATE, MISSING) for gpu in verdict.gpus)
+    """Says whether no work was wrong, only missing, late, or done at an odd speed: a reason for another try."""
+    return all(gpu.passed or gpu.reason in TRIED_AGAIN for gpu in verdict.gpus)
 
 
 def may_serve(verdict: ChallengeVerdict) -> bool:
@@ -134,10 +240,24 @@ def first_reason(verdict: ChallengeVerdict) -> str:
     return next((gpu.reason for gpu in verdict.gpus if not gpu.passed), "")
 
 
-def _verdict(challenge: Challenge, verdicts: Sequence[GpuVerdict], now_ms: int) -> ChallengeVerdict:
+def suspicion(verdict: ChallengeVerdict) -> str:
+    """Returns the reason for which the node goes to review when this verdict comes often in a row, or ""."""
+    return next((REVIEWED_AS[gpu.reason] for gpu in verdict.gpus if gpu.reason in REVIEWED_AS), "")
+
+
+def _gpu_verdict(gpu: str, reason: str, ops_per_s: int) -> GpuVerdict:
+    return GpuVerdict(gpu_uuid=gpu, passed=not reason, reason=reason, operations_per_s=ops_per_s)
+
+
+def _verdict(
+    challenge: Challenge, band: Band, verdicts: Sequence[GpuVerdict], now_ms: int, pending: tuple[str, ...] = ()
+) -> ChallengeVerdict:
     return ChallengeVerdict(
         challenge_id=challenge.challenge_id,
-        passed=all(gpu.passed for gpu in verdicts),
+        passed=not pending and all(gpu.passed for gpu in verdicts),
         judged_ms=now_ms,
         gpus=tuple(verdicts),
+        pending=pending,
+        simulated=band.kind == "simulated",
+        band=band.kind,
     )

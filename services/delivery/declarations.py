@@ -23,10 +23,10 @@ from schemas.delivery import (
 )
 from schemas.ids import tier_of
 from schemas.nodes import SignedMessage
-from services.delivery.edge import signed_node
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.settings import Settings, notice_ms
+from services.delivery.signatures import signed_node
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError

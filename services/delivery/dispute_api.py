@@ -10,8 +10,7 @@ from schemas.ids import Identifier
 from schemas.nodes import signing_bytes
 from services.delivery import disputes, endings
 from services.delivery.dispute_rules import side_of
-from services.delivery.domain import UnknownNode
-from services.delivery.edge import BadSignature, NotThisNode
+from services.delivery.domain import BadSignature, NotThisNode, UnknownNode
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.settings import Settings

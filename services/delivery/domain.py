@@ -65,6 +65,12 @@ class UnknownNode(DeliveryError):
     code, status = "unknown_node", 404
 
 
+class UnknownLease(DeliveryError):
+    """The node has no lease or challenge with this id."""
+
+    code, status = "not_found", 404
+
+
 class BadSignature(DeliveryError):
     """The message is not signed by the node's key."""
 

@@ -1,14 +1,9 @@
 """The agents' edge: what a node says is checked, written, put on `meter.reports`, and only then acknowledged."""
 
-import asyncio
 import secrets
 
 from schemas.nodes import (
     Challenge,
-    ChallengeCommit,
-    ChallengeJudged,
-    ChallengeOpening,
-    ChallengeVerdict,
     EnrolReply,
     EnrolRequest,
     InspectionReply,
@@ -18,13 +13,10 @@ from schemas.nodes import (
     LeaseResult,
     NodeEnrolled,
     NodeInspected,
-    OpeningRequest,
-    SignedMessage,
     message_hash,
     node_id_of,
 )
 from schemas.signing import enrolment_text
-from services.delivery.challenges import ChallengeClosed, check_heads, draw, judge, make_challenge
 from services.delivery.credentials import CredentialBox
 from services.delivery.digests import is_older
 from services.delivery.domain import (
@@ -35,6 +27,7 @@ from services.delivery.domain import (
     NodeBarred,
     NodeRetired,
     NotThisNode,
+    UnknownLease,
     UnknownNode,
     check_plausible,
     read_token,
@@ -42,9 +35,11 @@ from services.delivery.domain import (
 from services.delivery.effects import PromptPublisher, now_ms
 from services.delivery.moving import Moving, claim_gpus, put_gpu
 from services.delivery.nodes import BARRED, RETIRED
+from services.delivery.proofs import issue_challenge
+from services.delivery.releases import Releases
 from services.delivery.reports import check_named_once, first_chain, give_nonce
 from services.delivery.settings import Settings
-from services.delivery.signatures import check_signature
+from services.delivery.signatures import check_signature, signed_node
 from services.delivery.store import Node, Store, node_of, transaction
 from services.kit.keys import load_public_key, signature_holds
 from services.kit.store import Pool
@@ -62,28 +57,19 @@ class WrongReading(DeliveryError):
     code, status = "malformed_request", 400
 
 
-class UnknownLease(DeliveryError):
-    """The node has no lease or challenge with this id."""
-
-    code, status = "not_found", 404
-
-
-async def signed_node(pool: Pool, node_id: str, message: SignedMessage) -> Node:
-    """Returns the node that signed a message. Raises NotThisNode, UnknownNode or BadSignature."""
-    if message.agent != node_id:
-        raise NotThisNode(f"the path names {node_id}, the message {message.agent}")
-    node = await Store(pool).node(node_id)
-    check_signature(message, node.public_key)
-    return node
-
-
 class Edge:
-    """What agents ask for besides reports: enrolment, challenges, leases' answers, inspections."""
+    """What agents ask for besides reports and proofs: enrolment, leases' answers, inspections."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, publisher: PromptPublisher, credentials: CredentialBox, moving: Moving
+        self,
+        settings: Settings,
+        pool: Pool,
+        publisher: PromptPublisher,
+        credentials: CredentialBox,
+        moving: Moving,
+        releases: Releases,
     ):
-        self._settings, self._pool, self._moving = settings, pool, moving
+        self._settings, self._pool, self._moving, self._releases = settings, pool, moving, releases
         self._publisher, self._credentials = publisher, credentials
 
     # -- enrolment
@@ -99,6 +85,7 @@ class Edge:
             oldest = self._settings.agent_version_min
             raise AgentTooOld(f"{request.agent_version} is older than {oldest}, the oldest that this venue takes")
         check_plausible(request, self._settings.accept_simulated_nvml)
+        self._settings.bands.of(request.grade, request.nvml_simulated)
         if token.expires_ms > received_ms:
             await self._moving.clear_way(node_id, token.account, request.gpus)
         async with transaction(self._pool) as store:
@@ -116,6 +103,8 @@ class Edge:
                 raise NodeRetired(f"{node_id} is retired: enrol with a new key, from an empty state folder")
             reply = await self._enrolled(store, await store.node(node_id), received_ms)
         await self._publisher.published()
+        if reply.challenge is not None:
+            self._releases.note([reply.challenge.challenge_id])
         return reply, known is None
 
     async def _admit(self, store: Store, node_id: str, account: str, request: EnrolRequest, received_ms: int) -> None:
@@ -129,9 +118,8 @@ class Edge:
             await put_gpu(store, node_id, gpu, request.boot_id, received_ms)
         await store.insert_chain(node_id, first_chain(request.boot_id, secrets.token_hex(32), received_ms))
         deadline_ms = received_ms + self._settings.challenge_deadline_ms
-        await issue_challenge(
-            store, self._settings, node_id, "enrolment", [gpu.uuid for gpu in request.gpus], received_ms, deadline_ms
-        )
+        node, uuids = await store.node(node_id), [gpu.uuid for gpu in request.gpus]
+        await issue_challenge(store, self._settings, node, "enrolment", uuids, received_ms, deadline_ms)
         await store.record(
             node_id, NodeEnrolled(node_id=node_id, account=account, received_ms=received_ms, request=request)
         )
@@ -152,52 +140,6 @@ class Edge:
             report_interval_ms=limits.interval_ms,
             challenge=None if open_challenge is None else Challenge.model_validate_json(open_challenge),
         )
-
-    # -- challenges
-
-    async def commit(self, node_id: str, challenge_id: str, commit: ChallengeCommit) -> OpeningRequest:
-        """Takes the heads of all chains, stops the clock, and only then draws what is to be opened."""
-        await signed_node(self._pool, node_id, commit)
-        received_ms = now_ms()
-        async with transaction(self._pool) as store:
-            row = await _own_challenge(store, node_id, challenge_id, commit.challenge_id)
-            if row["state"] != "issued" and row["commitment"] == commit.canonical():
-                return OpeningRequest.model_validate_json(row["opening"])
-            challenge = Challenge.model_validate_json(row["asked"])
-            if row["state"] != "issued" or received_ms > challenge.deadline_ms:
-                raise ChallengeClosed(f"challenge {challenge_id} is over")
-            check_heads(challenge, commit)
-            secret, deadline_ms = secrets.token_bytes(32), received_ms + self._settings.challenge_deadline_ms
-            asked = draw(challenge, commit, secret, deadline_ms, self._settings.challenge_rules)
-            await store.run(
-                "set_committed",
-                *(challenge_id, received_ms, commit.canonical(), secret, asked.canonical(), deadline_ms),
-            )
-        return asked
-
-    async def open(self, node_id: str, challenge_id: str, opening: ChallengeOpening) -> ChallengeVerdict:
-        """Judges what was opened; the verdict is final, a repeat gets the same."""
-        await signed_node(self._pool, node_id, opening)
-        received_ms = now_ms()
-        async with transaction(self._pool) as store:
-            row = await _own_challenge(store, node_id, challenge_id, opening.challenge_id)
-            if row["state"] in ("judged", "applied"):
-                return ChallengeVerdict.model_validate_json(row["verdict"])
-            if row["state"] != "committed":
-                raise ChallengeClosed("the commit comes first")
-            verdict = await asyncio.to_thread(
-                judge,
-                Challenge.model_validate_json(row["asked"]),
-                ChallengeCommit.model_validate_json(row["commitment"]),
-                row["committed_ms"],
-                OpeningRequest.model_validate_json(row["opening"]),
-                opening,
-                row["secret"],
-                received_ms,
-            )
-            await conclude_challenge(store, row, verdict, received_ms)
-        await self._publisher.published()
-        return verdict
 
     # -- leases and inspections
 
@@ -271,48 +213,3 @@ class Edge:
                 await store.record(report.agent, inspected)
         await self._publisher.published()
         return InspectionReply(inspection_id=inspection_id, received_ms=received_ms)
-
-
-async def issue_challenge(
-    store: Store,
-    settings: Settings,
-    node_id: str,
-    cause: str,
-    gpus: list[str],
-    issued_ms: int,
-    deadline_ms: int,
-    lease_id: str | None = None,
-) -> None:
-    """Gives out a challenge; the agent gets it with its next reply."""
-    challenge = make_challenge(
-        f"ch-{secrets.token_hex(12)}",
-        cause,
-        secrets.token_hex(32),
-        gpus,
-        issued_ms,
-        deadline_ms,
-        settings.challenge_rules,
-        lease_id,
-    )
-    row = (challenge.challenge_id, node_id, cause, lease_id, issued_ms, deadline_ms, challenge.canonical())
-    await store.run("insert_challenge", *row)
-
-
-async def conclude_challenge(store: Store, row, verdict: ChallengeVerdict, received_ms: int) -> None:
-    """Writes a verdict and puts it on the record; its consequences follow from the record."""
-    await store.run("set_judged", row["challenge_id"], verdict.canonical())
-    judged = ChallengeJudged(
-        node_id=row["node_id"],
-        received_ms=received_ms,
-        cause=row["cause"],
-        lease_id=row["lease_id"],
-        verdict=verdict,
-    )
-    await store.record(row["node_id"], judged)
-
-
-async def _own_challenge(store: Store, node_id: str, challenge_id: str, named: str):
-    row = await store.row("lock_challenge", challenge_id)
-    if row is None or row["node_id"] != node_id or named != challenge_id:
-        raise UnknownLease(f"the node has no challenge {challenge_id}")
-    return row

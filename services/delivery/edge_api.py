@@ -12,6 +12,7 @@ from schemas.nodes import (
     ChallengeCommit,
     ChallengeOpening,
     ChallengeVerdict,
+    CommitReply,
     EnrolReply,
     EnrolRequest,
     GpuChange,
@@ -23,12 +24,14 @@ from schemas.nodes import (
     OpeningRequest,
     Report,
     ReportReply,
+    ResidencyAnswer,
 )
 from services.delivery.domain import DeliveryError
 from services.delivery.edge import Edge
 from services.delivery.intake import Intake
 from services.delivery.metrics import REFUSALS
 from services.delivery.moving import Moving
+from services.delivery.proofs import Proofs
 from services.delivery.resuming import ChainPlaces
 from services.kit.auth import public
 from services.kit.http import ProblemError, problem_response
@@ -95,7 +98,7 @@ class ReportEndpoint:
 
 
 def add_edge_routes(app: FastAPI, edge: Edge, reports: ReportEndpoint, places: ChainPlaces, moving: Moving) -> None:
-    """Adds what agents call."""
+    """Adds what agents call, save for proofs."""
 
     @app.post("/v1/nodes", status_code=201, response_model=EnrolReply, openapi_extra=body_of(EnrolRequest))
     @public
@@ -118,24 +121,6 @@ def add_edge_routes(app: FastAPI, edge: Edge, reports: ReportEndpoint, places: C
     async def place_chain(node_id: str, request: Request) -> Response:
         return _json(await places.place(node_id, await read_body(request, ChainRequest)))
 
-    @app.post(
-        "/v1/nodes/{node_id}/challenges/{challenge_id}/commit",
-        response_model=OpeningRequest,
-        openapi_extra=body_of(ChallengeCommit),
-    )
-    @public
-    async def commit(node_id: str, challenge_id: str, request: Request) -> Response:
-        return _json(await edge.commit(node_id, challenge_id, await read_body(request, ChallengeCommit)))
-
-    @app.post(
-        "/v1/nodes/{node_id}/challenges/{challenge_id}/open",
-        response_model=ChallengeVerdict,
-        openapi_extra=body_of(ChallengeOpening),
-    )
-    @public
-    async def open_challenge(node_id: str, challenge_id: str, request: Request) -> Response:
-        return _json(await edge.open(node_id, challenge_id, await read_body(request, ChallengeOpening)))
-
     @app.post("/v1/nodes/{node_id}/leases/{lease_id}", response_model=LeaseReply, openapi_extra=body_of(LeaseResult))
     @public
     async def answer_lease(node_id: str, lease_id: str, request: Request) -> Response:
@@ -151,6 +136,42 @@ def add_edge_routes(app: FastAPI, edge: Edge, reports: ReportEndpoint, places: C
     async def inspect(request: Request) -> Response:
         reply = await edge.inspect(await read_body(request, InspectionReport))
         return Response(reply.canonical(), 201, {"Location": f"/v1/inspections/{reply.inspection_id}"}, JSON)
+
+
+def is_opening(path: str) -> bool:
+    """Says whether a path is that of an opening, whose body may be larger than others."""
+    return path.startswith("/v1/nodes/") and path.endswith("/open") and "/challenges/" in path
+
+
+def add_proof_routes(app: FastAPI, proofs: Proofs) -> None:
+    """Adds what agents call about challenges."""
+
+    @app.post(
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/commit",
+        response_model=CommitReply,
+        openapi_extra=body_of(ChallengeCommit),
+    )
+    @public
+    async def commit(node_id: str, challenge_id: str, request: Request) -> Response:
+        return _json(await proofs.commit(node_id, challenge_id, await read_body(request, ChallengeCommit)))
+
+    @app.post(
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/residency",
+        response_model=OpeningRequest,
+        openapi_extra=body_of(ResidencyAnswer),
+    )
+    @public
+    async def prove_residency(node_id: str, challenge_id: str, request: Request) -> Response:
+        return _json(await proofs.prove_residency(node_id, challenge_id, await read_body(request, ResidencyAnswer)))
+
+    @app.post(
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/open",
+        response_model=ChallengeVerdict,
+        openapi_extra=body_of(ChallengeOpening),
+    )
+    @public
+    async def open_challenge(node_id: str, challenge_id: str, request: Request) -> Response:
+        return _json(await proofs.open(node_id, challenge_id, await request.body()))
 
 
 def _json(reply: Model) -> Response:

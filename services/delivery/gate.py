@@ -9,18 +9,18 @@ from schemas.gpu_health import BLIND
 from schemas.ids import product_of
 from schemas.venue import NominateGpus, Nomination
 from services.delivery.domain import UnknownNode
-from services.delivery.edge import issue_challenge
 from services.delivery.leases import RESTORED, Lease, SoldPosition, block_end_ms, continues, lease_id_of, nominate
 from services.delivery.nodes import BARRED
+from services.delivery.proofs import issue_challenge
 from services.delivery.settings import Settings
-from services.delivery.store import Store, lease_of, position_of
+from services.delivery.store import Node, Store, lease_of, position_of
 
 
 @dataclass
 class Gate:
     """One contract's gate on one node: what runs there, and how long its answers may take."""
 
-    node_id: str
+    node: Node
     now_ms: int
     deadline_ms: int
     before: dict[int, Lease] = field(default_factory=dict)
@@ -35,7 +35,8 @@ async def open_gate(store: Store, settings: Settings, contract: str, now_ms: int
         own = [position for position in positions if position.node == node_id]
         deadline_ms = answer_deadline_ms(own[0].start_ms, product["gate_ms"], now_ms)
         try:
-            await _open_on_node(store, settings, own, Gate(node_id, now_ms, deadline_ms))
+            node = await store.node(node_id, lock=True)
+            await _open_on_node(store, settings, own, Gate(node, now_ms, deadline_ms))
         except UnknownNode:
             structlog.get_logger().error("sold on a node that never enrolled", contract=contract, node=node_id)
 
@@ -47,8 +48,8 @@ def answer_deadline_ms(start_ms: int, gate_ms: int, now_ms: int) -> int:
 
 
 async def _open_on_node(store: Store, settings: Settings, positions: Sequence[SoldPosition], gate: Gate) -> None:
-    node = await store.node(gate.node_id, lock=True)
-    gpus = [gpu for gpu in await store.gpus(gate.node_id) if not gpu.is_freed]
+    node = gate.node
+    gpus = [gpu for gpu in await store.gpus(node.node_id) if not gpu.is_freed]
     # A degraded GPU, or one that came back and is not proven yet, serves what was sold before, after the others. Of one
     # whose driver did not answer just now the challenge says more than the report.
     proven = set(node.registered_gpus) or {gpu.uuid for gpu in gpus}
@@ -56,7 +57,7 @@ async def _open_on_node(store: Store, settings: Settings, positions: Sequence[So
     usable = [gpu.uuid for gpu in gpus if gpu.fitness.fault in ("", BLIND) and not gpu.is_listed]
     fit = usable if node.state not in BARRED else []
     gate.before = await _leases_before(store, positions)
-    running = [lease_of(row) for row in await store.rows("leases_of_nodes", [gate.node_id])]
+    running = [lease_of(row) for row in await store.rows("leases_of_nodes", [node.node_id])]
     gate.gpus_in_use = frozenset(
         uuid
         for lease in running
@@ -71,7 +72,7 @@ async def _open_on_node(store: Store, settings: Settings, positions: Sequence[So
     full = [each for each in full if proven.issuperset(each.gpus)]
     if full:
         contract = positions[0].contract
-        await store.command(NominateGpus(contract=contract, node=gate.node_id, nominations=tuple(full)))
+        await store.command(NominateGpus(contract=contract, node=gate.node.node_id, nominations=tuple(full)))
     for position in positions:
         if position.position_id in chosen:
             await _lease_out(store, settings, gate, position, chosen[position.position_id])
@@ -141,8 +142,9 @@ async def _lease_out(
     if await _take_answers(store, position, lease_id, gate.now_ms):
         return
     idle = [uuid for uuid in gpus if uuid not in gate.gpus_in_use]
-    if idle:
-        row = (position.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
-        await issue_challenge(store, settings, *row)
+    if idle and (reason := settings.unprovable(gate.node.grade, gate.node.simulated)):
+        await store.run("set_lease_state", lease_id, "failed", reason)
+    elif idle:
+        await issue_challenge(store, settings, gate.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
     else:
         await store.run("set_lease_state", lease_id, "ready", "")

@@ -20,7 +20,7 @@ from schemas.nodes import (
     message_hash,
 )
 from services.delivery import nodes
-from services.delivery.challenges import first_reason, is_honest_failure, may_serve
+from services.delivery.challenges import first_reason, is_honest_failure, may_serve, suspicion
 from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
 from services.delivery.evidence import take_enrolled_software
@@ -32,7 +32,7 @@ from services.delivery.metrics import CHALLENGES
 from services.delivery.report_records import VerifiedReport
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
-from services.delivery.store import Store, node_of
+from services.delivery.store import Node, Store, node_of
 
 
 async def take_records(
@@ -76,6 +76,7 @@ async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled)
             grade=request.grade,
             hub=request.hub,
             gpus=request.gpus,
+            simulated=request.nvml_simulated,
         )
         await take_enrolled_software(store, settings, record)
 
@@ -101,24 +102,41 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
         return
     CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()
     told = {"challenge_id": verdict.challenge_id, "cause": record.cause}
+    told |= {"simulated": verdict.simulated, "band": verdict.band}
     if verdict.passed:
         gpus = tuple(gpu.gpu_uuid for gpu in verdict.gpus)
         await store.tell(ChallengePassed, node.node_id, record.received_ms, gpus=gpus, **told)
     else:
         reason = first_reason(verdict)
         await store.tell(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **told)
+    await store.put_proofs(node.node_id, verdict)
     if node.state in nodes.OUT:
         return
     if not verdict.passed and not may_serve(verdict):
         node = await fall_to_proven(store, node, record.received_ms)
     if record.lease_id is not None:
         await _decide_lease(store, record)
+    await _judge_node(store, settings, node, record)
+
+
+async def _judge_node(store: Store, settings: Settings, node: Node, record: ChallengeJudged) -> None:
+    """Wrong work is quarantine; an odd speed takes the GPUs from the market, and is quarantine after some in a row."""
+    verdict, now_ms = record.verdict, record.received_ms
+    failed = [gpu.gpu_uuid for gpu in verdict.gpus if not gpu.passed]
     if not is_honest_failure(verdict):
-        await nodes.take_down(store, node, "quarantined", f"challenge_{first_reason(verdict)}", record.received_ms)
+        await nodes.take_down(store, node, "quarantined", f"challenge_{first_reason(verdict)}", now_ms)
+    elif doubt := suspicion(verdict):
+        if await store.value("count_doubt", node.node_id) >= settings.score_failures_max:
+            await nodes.take_down(store, node, "quarantined", doubt, now_ms)
+        else:
+            await nodes.withdraw_unproven(store, node, failed, f"challenge_{first_reason(verdict)}", now_ms)
+    elif verdict.passed:
+        await store.run("clear_doubts", node.node_id)
+        if record.lease_id is None:
+            proven = [gpu.gpu_uuid for gpu in verdict.gpus]
+            await nodes.activate(store, settings, node, proven, now_ms)
     elif record.lease_id is not None and not may_serve(verdict):
-        await nodes.take_down(store, node, "enrolled", "gate_challenge_missed", record.received_ms)
-    elif record.lease_id is None and verdict.passed:
-        await nodes.activate(store, settings, node, record.received_ms)
+        await nodes.take_down(store, node, "enrolled", "gate_challenge_missed", now_ms)
 
 
 async def _decide_lease(store: Store, record: ChallengeJudged) -> None:

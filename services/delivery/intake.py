@@ -29,6 +29,7 @@ from services.delivery.metrics import REPORTS
 from services.delivery.moving import check_not_out
 from services.delivery.nodes import take_down
 from services.delivery.outages import OutageWatch
+from services.delivery.releases import Releases
 from services.delivery.report_log import ReportLog
 from services.delivery.report_records import FreshReports, VerifiedReport, record_bytes
 from services.delivery.reports import (
@@ -124,8 +125,11 @@ class Answer:
 class Intake:
     """Takes reports. `run` has to be at work for `take` to return."""
 
-    def __init__(self, settings: Settings, effects: Effects, fresh: FreshReports, watch: OutageWatch):
+    def __init__(
+        self, settings: Settings, effects: Effects, fresh: FreshReports, watch: OutageWatch, releases: Releases
+    ):
         self._settings, self._effects, self._fresh, self._watch = settings, effects, fresh, watch
+        self._releases = releases
         self._arrived: list[Arrival] = []
         self._wake = asyncio.Event()
         self._sent: list[int] = []  # batches that the broker has, and the table still names
@@ -212,6 +216,8 @@ class Intake:
             if batch_id is not None:
                 self._sent.append(batch_id)
             for arrival, outcome in zip(arrivals, outcomes, strict=True):
+                if isinstance(outcome, ReportReply) and outcome.challenges:
+                    self._releases.note(challenge.challenge_id for challenge in outcome.challenges)
                 arrival.answer(outcome)
         finally:
             for arrival in arrivals:

@@ -15,7 +15,6 @@ from services.delivery.store import Node, Store
 from services.kit.store import AWAY
 
 NODES_PER_TURN = 64
-LEVEL_MAX = "T3"
 
 
 async def run_reviews(settings: Settings, effects: Effects) -> None:
@@ -40,7 +39,7 @@ async def review_due(store: Store, settings: Settings, time_ms: int) -> None:
         standing = Standing(
             level=node.level,
             is_held=row["is_held"],
-            level_max=LEVEL_MAX,
+            level_max=settings.level_max(node.grade, node.simulated),
             days=0 if since_ms is None else (time_ms - since_ms) // day_ms,
             records=await _records(store, settings, node, time_ms, day_ms),
             is_audited=(row["audited_until_ms"] or 0) > time_ms,

@@ -1,5 +1,6 @@
 """What becomes of a node: what the engine is told of it, and what everyone is told."""
 
+from collections.abc import Collection
 from dataclasses import astuple
 
 from schemas.delivery import NodeStateChanged
@@ -9,7 +10,7 @@ from schemas.nodes import NodeReported
 from schemas.venue import NodeDown, NodeGpu, NodesAlive, RegisterNode
 from services.delivery.domain import memory_min_mib, next_fitness, sellable_gpus
 from services.delivery.settings import Settings
-from services.delivery.store import Node, Store
+from services.delivery.store import Node, Store, node_of
 
 BARRED = ("quarantined", "banned")
 RETIRED = "retired"
@@ -17,13 +18,17 @@ OUT = (*BARRED, RETIRED)
 LEVEL_PROVEN = "T1"
 
 
-async def activate(store: Store, settings: Settings, node: Node, now_ms: int) -> None:
-    """The node has proven its fit GPUs: it may sell them, at once if its last report is fresh."""
-    gpus = sellable_gpus(node.grade, await store.fitness(node.node_id))
-    if not gpus:
+async def activate(store: Store, settings: Settings, node: Node, proven: Collection[str], now_ms: int) -> None:
+    """The node has proven GPUs: it may sell the fit ones among them, at once if its last report is fresh."""
+    fit = sellable_gpus(node.grade, await store.fitness(node.node_id))
+    gpus = tuple(uuid for uuid in fit if uuid in proven or uuid in node.registered_gpus)
+    if not gpus or (lot_of(node.grade) > 1 and gpus != fit):
+        return
+    if gpus == node.registered_gpus and node.state == "active":
         return
     held = await store.rows("open_holds", node.node_id)
     level = node.level if held else proven_level(node)
+    level = min(level, settings.level_max(node.grade, node.simulated))
     liveness_ms = settings.liveness_ms(settings.limits(node.period_ms))
     await _register(store, node, level, gpus, "challenge_passed", now_ms)
     if node.last_live_ms is not None and now_ms - node.last_live_ms < liveness_ms:
@@ -43,7 +48,7 @@ async def set_level(store: Store, node: Node, level: str, reason: str, now_ms: i
         await _register(store, node, level, node.registered_gpus, reason, now_ms)
         return
     await store.run("set_node_state", node.node_id, node.state, level, node.reason, list(node.registered_gpus))
-    told = {"state": node.state, "level": level, "reason": reason, "gpus": ()}
+    told = {"state": node.state, "level": level, "reason": reason, "gpus": (), "simulated": node.simulated}
     await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
 
 
@@ -54,7 +59,29 @@ async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: i
     if node.registered_gpus:
         await store.command(NodeDown(node=node.node_id, reason=reason))
     if (node.state, node.reason) != (state, reason):
-        await store.tell(NodeStateChanged, node.node_id, now_ms, state=state, level=level, reason=reason, gpus=())
+        told = {"state": state, "level": level, "reason": reason, "gpus": (), "simulated": node.simulated}
+        await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
+
+
+async def withdraw_unproven(store: Store, node: Node, failed: Collection[str], reason: str, now_ms: int) -> None:
+    """Takes GPUs whose proof failed out of the market; they are challenged again before they come back."""
+    left = tuple(uuid for uuid in node.registered_gpus if uuid not in failed)
+    if left and left != node.registered_gpus and lot_of(node.grade) == 1:
+        await _register(store, node, node.level, left, reason, now_ms)
+    elif left != node.registered_gpus or not left:
+        await take_down(store, node, "enrolled", reason, now_ms)
+
+
+async def bar_unprovable(store: Store, settings: Settings, now_ms: int) -> None:
+    """Takes nodes out of the market that were enrolled when the settings were others: those of the stand-in library
+    where it is not accepted any more, which a person has to review, and those of a grade that has no band now.
+    """
+    for row in await store.rows("nodes_at_work"):
+        node = node_of(row)
+        reason = settings.unprovable(node.grade, node.simulated)
+        if reason:
+            await store.run("void_challenges", node.node_id)
+            await take_down(store, node, "quarantined" if node.simulated else "enrolled", reason, now_ms)
 
 
 async def withdraw_gpus(store: Store, node: Node, gone: set[str], reason: str, now_ms: int) -> None:
@@ -117,4 +144,5 @@ async def _register(store: Store, node: Node, level: str, gpus: tuple[str, ...],
             gpus=tuple(NodeGpu(uuid=uuid, serial=serials[uuid]) for uuid in gpus),
         )
     )
-    await store.tell(NodeStateChanged, node.node_id, now_ms, state="active", level=level, reason=reason, gpus=gpus)
+    told = {"state": "active", "level": level, "reason": reason, "gpus": gpus, "simulated": node.simulated}
+    await store.tell(NodeStateChanged, node.node_id, now_ms, **told)

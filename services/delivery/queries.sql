@@ -269,9 +269,51 @@ select * from challenge where challenge_id = $1 for update;
 -- name: open_challenges
 select asked from challenge where node_id = $1 and state = 'issued' and deadline_ms > $2 order by issued_ms, challenge_id;
 
+-- name: find_challenge
+select * from challenge where challenge_id = $1;
+
 -- name: set_committed
-update challenge set state = 'committed', committed_ms = $2, commitment = $3, secret = $4, opening = $5, deadline_ms = $6
+update challenge set state = 'committed', committed_ms = $2, commitment = $3, deadline_ms = $4, seen_us = $5,
+    trip_us = $6, residency = $7
 where challenge_id = $1;
+
+-- name: set_drawn
+update challenge set secret = $2, opening = $3, deadline_ms = $4 where challenge_id = $1;
+
+-- name: set_resident
+update challenge set digests = $2, residency_us = $3 where challenge_id = $1;
+
+-- name: extend_opening
+update challenge set deadline_ms = greatest(deadline_ms, $2) where challenge_id = $1 and state = 'committed';
+
+-- name: put_opened_gpu
+insert into opened_gpu values ($1, $2, $3) on conflict do nothing;
+
+-- name: opened_gpus
+select gpu_uuid, verdict from opened_gpu where challenge_id = $1;
+
+-- name: put_gpu_proofs
+insert into gpu_proof
+select uuid, $1, $2, passed, reason, ops, $3
+from unnest($4::text[], $5::boolean[], $6::text[], $7::bigint[]) as new (uuid, passed, reason, ops)
+on conflict (gpu_uuid) do update
+set node_id = excluded.node_id, judged_ms = excluded.judged_ms, passed = excluded.passed, reason = excluded.reason,
+    operations_per_s = excluded.operations_per_s, band = excluded.band
+where gpu_proof.judged_ms <= excluded.judged_ms;
+
+-- name: gpu_proofs
+select gpu_uuid as gpu, judged_ms, passed, reason, operations_per_s, band from gpu_proof where node_id = $1
+order by gpu_uuid;
+
+-- name: count_doubt
+update node set doubts = doubts + 1 where node_id = $1 returning doubts;
+
+-- name: clear_doubts
+update node set doubts = 0 where node_id = $1 and doubts > 0;
+
+-- name: nodes_at_work
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n where state not in ('quarantined', 'banned', 'retired') order by node_id for update;
 
 -- name: set_judged
 update challenge set state = 'judged', verdict = $2 where challenge_id = $1;
@@ -601,8 +643,8 @@ set first_ms = excluded.first_ms, last_ms = excluded.last_ms, reports = excluded
 -- name: gpus_for_passport
 select g.uuid, g.serial, g.inventory, exists (
     select 1 from node_gpu o where o.serial = g.serial and o.uuid <> g.uuid and o.sold_to is null
-) as serial_elsewhere
-from node_gpu g where g.node_id = $1 and g.uuid = any($2::text[]) and g.sold_to is null;
+) as serial_elsewhere, n.simulated
+from node_gpu g join node n using (node_id) where g.node_id = $1 and g.uuid = any($2::text[]) and g.sold_to is null;
 
 -- name: count_gpus
 select count(*) from node_gpu where node_id = $1 and sold_to is null;

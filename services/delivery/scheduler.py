@@ -9,17 +9,18 @@ import structlog
 from schemas.delivery import LeaseEnded
 from schemas.nodes import Challenge
 from schemas.venue import NodesAlive
-from services.delivery.challenges import late_verdict
 from services.delivery.disputes import decide_due
 from services.delivery.domain import sellable_gpus
-from services.delivery.edge import conclude_challenge, issue_challenge
 from services.delivery.effects import Effects, now_ms
 from services.delivery.handlers import fail_lease
 from services.delivery.leases import RESTORED
+from services.delivery.nodes import bar_unprovable, take_down
 from services.delivery.outages import OutageWatch
+from services.delivery.proofs import give_up, issue_challenge
 from services.delivery.settings import Settings
 from services.delivery.settling import Moment, correct_changed, settle_due
 from services.delivery.store import Store, lease_of, node_of
+from services.delivery.verifying import Verifier
 from services.kit.readiness import Readiness
 from services.kit.store import AWAY
 
@@ -31,8 +32,11 @@ LOOK_PAUSE_S_MAX = 5.0  # and by no more than this
 class Scheduler:
     """Looks at the clock. What touches money waits for the log's own deadlines, not for this one."""
 
-    def __init__(self, settings: Settings, effects: Effects, watch: OutageWatch, readiness: Readiness):
+    def __init__(
+        self, settings: Settings, effects: Effects, watch: OutageWatch, readiness: Readiness, verifier: Verifier
+    ):
         self._settings, self._effects, self._watch, self._readiness = settings, effects, watch, readiness
+        self._verifier = verifier
         self._beaten_ms, self._look_s = 0, 0.0
 
     async def run(self) -> None:
@@ -48,6 +52,8 @@ class Scheduler:
 
     async def _recover(self, time_ms: int) -> None:
         """Nobody could answer a challenge while we were away: open ones are given out anew, with time to answer."""
+        async with self._effects.transaction() as store:
+            await bar_unprovable(store, self._settings, time_ms)
         await self._challenge_anew(time_ms, until_ms=None)
 
     async def _challenge_anew(self, time_ms: int, until_ms: int | None) -> None:
@@ -59,7 +65,8 @@ class Scheduler:
                     continue
                 await store.run("void_challenge", row["challenge_id"])
                 deadline_ms = max(asked.deadline_ms, time_ms + self._settings.challenge_restart_ms)
-                target = (row["node_id"], row["cause"], list(asked.gpu_uuids), time_ms, deadline_ms, row["lease_id"])
+                node = await store.node(row["node_id"])
+                target = (node, row["cause"], list(asked.gpu_uuids), time_ms, deadline_ms, row["lease_id"])
                 await issue_challenge(store, self._settings, *target)
                 await store.run("offer_anew", row["lease_id"], time_ms)
 
@@ -87,8 +94,8 @@ class Scheduler:
 
     async def _give_up_late(self, store: Store, time_ms: int) -> None:
         for row in await store.rows("late_challenges", time_ms):
-            verdict = late_verdict(Challenge.model_validate_json(row["asked"]), time_ms)
-            await conclude_challenge(store, row, verdict, time_ms)
+            if row["challenge_id"] not in self._verifier.under_way:
+                await give_up(store, self._settings, row, time_ms)
 
     async def _end_leases(self, store: Store, time_ms: int) -> None:
         for row in await store.rows("overdue_leases", time_ms):
@@ -123,10 +130,13 @@ class Scheduler:
         self._look_s = began_s + min(LOOK_PAUSES * (time.monotonic() - began_s), LOOK_PAUSE_S_MAX)
         for row in rows:
             node = node_of(row)
+            if reason := self._settings.unprovable(node.grade, node.simulated):
+                await take_down(store, node, "quarantined" if node.simulated else "enrolled", reason, time_ms)
+                continue
             fit = sellable_gpus(node.grade, await store.fitness(node.node_id))
             if fit and fit != node.registered_gpus:
                 deadline_ms = time_ms + self._settings.challenge_deadline_ms
-                await issue_challenge(store, self._settings, node.node_id, "idle", list(fit), time_ms, deadline_ms)
+                await issue_challenge(store, self._settings, node, "idle", list(fit), time_ms, deadline_ms)
 
     async def _beat(self, store: Store, is_time: bool) -> None:
         """Tells the engine which nodes reported since their last beat; between beats only of those just come up."""

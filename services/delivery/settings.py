@@ -4,17 +4,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from schemas.nodes import SSH_KEYS_PER_LEASE_MAX
+from schemas.nodes import SSH_KEYS_PER_LEASE_MAX, Challenge
 from schemas.reporting import REPORT_INTERVAL_MS_MAX, REPORTS_PER_PERIOD, report_interval_ms
-from services.delivery.challenges import ChallengeRules
+from services.delivery.bands import LEVEL_MAX_UNCALIBRATED, MIB, Band, Bands, read_bands, single_grade
+from services.delivery.challenges import ChallengeRules, residency_limit_us
 from services.delivery.levels import Bar
 from services.delivery.reports import ReportLimits
 from services.kit.settings import REPOSITORY
 from services.kit.settings import Settings as KitSettings
 
 HOUR_MS = 3_600_000
+PROOF_LAYERS = ("work", "score", "residency")
 GRACES_PER_PERIOD = 120
 NOTICES_PER_PERIOD = 30  # 120 s of an hour
 
@@ -47,10 +49,23 @@ class Settings(KitSettings):
     meter_linger_s: Annotated[float, Field(ge=0, le=1)] = 0.1
     liveness_ms_max: int = 30_000
     liveness_ms_min: int = 15_000
-    challenge_n: int = 512
-    challenge_rounds: int = 2
-    challenge_open_rounds: int = 1
-    challenge_open_rows: int = 8
+    bands_file: Path = Path(__file__).with_name("bands.csv")
+    band_margin_permille: Annotated[int, Field(ge=0)] = 100
+    score_failures_max: Annotated[int, Field(ge=1)] = 3
+    proof_layers_off: str = ""
+    challenge_n: int = 8_192
+    challenge_memory_permille: Annotated[int, Field(ge=1, le=1_000)] = 950
+    simulated_challenge_n: int = 128
+    simulated_challenge_rounds: Annotated[int, Field(ge=1)] = 4
+    challenge_open_rounds: Annotated[int, Field(ge=1)] = 4
+    challenge_open_rows: Annotated[int, Field(ge=1)] = 64
+    residency_stride: Annotated[int, Field(ge=1)] = 1
+    residency_passes: Annotated[int, Field(ge=1)] = 3
+    residency_slack_ms: Annotated[int, Field(ge=0)] = 100
+    simulated_residency_ms: Annotated[int, Field(ge=1)] = 60_000
+    opening_bytes_max: int = 16_777_216
+    proof_verifiers: Annotated[int, Field(ge=1)] = 2
+    proofs_waiting_max: Annotated[int, Field(ge=1)] = 256
     challenge_deadline_ms: int = 120_000
     challenge_retry_ms: int = 10_000
     challenge_restart_ms: int = 15_000
@@ -82,6 +97,18 @@ class Settings(KitSettings):
     door_grace_ms_min: Annotated[int, Field(ge=0)] = 3_000
     door_private_addresses: bool | None = None
     ssh_keys_max: Annotated[int, Field(ge=1, le=SSH_KEYS_PER_LEASE_MAX)] = 16
+
+    @field_validator("proof_layers_off")
+    @classmethod
+    def _check_layers(cls, value: str) -> str:
+        unknown = sorted({name for name in value.split(",") if name} - set(PROOF_LAYERS))
+        if unknown:
+            raise ValueError(f"no layer is called {', '.join(unknown)}; the layers are {', '.join(PROOF_LAYERS)}")
+        return value
+
+    def judges(self, layer: str) -> bool:
+        """Says whether a layer of proofs is on: all are, save where a test wants to know what one of them catches."""
+        return layer not in self.proof_layers_off.split(",")
 
     def limits(self, period_ms: int | None) -> ReportLimits:
         """Returns how reports are judged for nodes whose shortest product period is this (None: no product yet)."""
@@ -138,11 +165,36 @@ class Settings(KitSettings):
         return min(self.liveness_ms_max, max(self.liveness_ms_min, 3 * limits.interval_ms))
 
     @property
-    def challenge_rules(self) -> ChallengeRules:
-        """The size and sampling of challenges."""
-        return ChallengeRules(
-            self.challenge_n, self.challenge_rounds, self.challenge_open_rounds, self.challenge_open_rows
-        )
+    def bands(self) -> Bands:
+        """What proofs are judged by. Raises BadBandFile."""
+        return read_bands(self.bands_file, self.band_margin_permille)
+
+    def unprovable(self, grade: str, simulated: bool) -> str:
+        """Returns why GPUs of a node cannot be proven at all, or ""."""
+        if simulated:
+            return "" if self.accept_simulated_nvml else "simulated_nvml"
+        return "" if self.bands.has(single_grade(grade)) else "grade_without_band"
+
+    def level_max(self, grade: str, simulated: bool) -> str:
+        """Returns the highest level that a node of this grade can have; without a band nothing above T1 was proven."""
+        is_known = simulated or self.bands.has(single_grade(grade))
+        return self.bands.of(grade, simulated).level_max if is_known else LEVEL_MAX_UNCALIBRATED
+
+    def challenge_rules(self, band: Band) -> ChallengeRules:
+        """Returns size and sampling of a challenge to GPUs of a band: all products together fill their memory."""
+        if band.kind == "simulated":
+            n, rounds = self.simulated_challenge_n, self.simulated_challenge_rounds
+        else:
+            n = self.challenge_n
+            rounds = max(1, band.memory_mib * MIB * self.challenge_memory_permille // 1000 // (4 * n * n))
+        return ChallengeRules(n, rounds, self.challenge_open_rounds, self.challenge_open_rows)
+
+    def residency_limit_us(self, challenge: Challenge, band: Band) -> int:
+        """Returns how long the answer to a second nonce may take besides the round trip."""
+        if band.kind == "simulated":
+            return 1_000 * self.simulated_residency_ms
+        rhythm = (self.residency_stride, band, self.residency_passes, self.residency_slack_ms)
+        return residency_limit_us(challenge, *rhythm)
 
 
 @lru_cache

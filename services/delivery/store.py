@@ -12,7 +12,7 @@ import asyncpg
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader, GpuPassport
 from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS, GpuHealth
-from schemas.nodes import GpuInventory, NodeReported
+from schemas.nodes import ChallengeVerdict, GpuInventory, NodeReported
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode, check_record
@@ -181,6 +181,12 @@ class Store:
         """Returns the node's next reports behind a number, up to another."""
         rows = await self.rows("records_behind", node_id, seq, last_seq, records_max)
         return [NodeReported.model_validate_json(unpack_record(row["record"])) for row in rows]
+
+    async def put_proofs(self, node_id: str, verdict: ChallengeVerdict) -> None:
+        """Writes what a verdict says of each GPU, where it is the latest."""
+        rows = [(gpu.gpu_uuid, gpu.passed, gpu.reason, gpu.operations_per_s) for gpu in verdict.gpus]
+        columns = map(list, zip(*rows, strict=True))
+        await self.run("put_gpu_proofs", node_id, verdict.judged_ms, verdict.band, *columns)
 
     async def passports(self, node_id: str, uuids: list[str]) -> tuple[GpuPassport, ...]:
         """Returns the passports of those of the GPUs that are the node's own, as their histories are written."""
@@ -366,7 +372,12 @@ def _passport(row: asyncpg.Record, history: GpuHistory | None) -> GpuPassport:
     shown = {} if history is None else {name: getattr(history, name) for name in PASSPORT_FIELDS}
     shown |= {} if history is None else {"xids": xids_of(history)}
     return GpuPassport(
-        uuid=row["uuid"], serial=row["serial"], serial_elsewhere=row["serial_elsewhere"], **enrolled, **shown
+        uuid=row["uuid"],
+        serial=row["serial"],
+        serial_elsewhere=row["serial_elsewhere"],
+        simulated=row["simulated"],
+        **enrolled,
+        **shown,
     )
 
 

@@ -1,6 +1,7 @@
 """HTTP as every service serves it: problem documents, request ids, a body limit, health, readiness, metrics."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import nullcontext
 from uuid import uuid4
 
@@ -63,11 +64,19 @@ def problem_response(error: ProblemError, request_id: str) -> Response:
     return JSONResponse(problem.model_dump() | error.extra, error.status, headers, PROBLEM_MEDIA_TYPE)
 
 
-def make_app(service: str, readiness: Readiness, body_bytes_max: int = 262_144) -> FastAPI:
-    """Returns an application with everything that the services' HTTP sides have in common."""
+def make_app(
+    service: str,
+    readiness: Readiness,
+    body_bytes_max: int = 262_144,
+    larger: tuple[Callable[[str], bool], int] | None = None,
+) -> FastAPI:
+    """Returns an application with everything that the services' HTTP sides have in common.
+
+    `larger` names, by a test of the path, the requests whose bodies may have another size than all others.
+    """
     # Without redirects for a trailing slash: they would echo the caller's Host header, and no signature fits them.
     app = FastAPI(title=f"Hourbook {service}", version="1", docs_url="/docs", redoc_url=None, redirect_slashes=False)
-    app.add_middleware(RequestGuard, body_bytes_max=body_bytes_max, readiness=readiness)
+    app.add_middleware(RequestGuard, body_bytes_max=body_bytes_max, readiness=readiness, larger=larger)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
 
     @app.exception_handler(ProblemError)
@@ -112,8 +121,15 @@ class RequestGuard:
     request that holds what no route may see (services.kit.inputs).
     """
 
-    def __init__(self, app: ASGIApp, body_bytes_max: int, readiness: Readiness):
+    def __init__(
+        self,
+        app: ASGIApp,
+        body_bytes_max: int,
+        readiness: Readiness,
+        larger: tuple[Callable[[str], bool], int] | None = None,
+    ):
         self._app, self._body_bytes_max, self._readiness = app, body_bytes_max, readiness
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
@@ -132,10 +148,12 @@ class RequestGuard:
         """Reads the whole body; None where the client has gone. Raises ProblemError."""
         if self._readiness.waiting and scope["path"] not in OPEN_PATHS:
             raise _not_ready(self._readiness)
-        headers = dict(scope["headers"])
+        headers, bytes_max = dict(scope["headers"]), self._body_bytes_max
+        if self._larger is not None and self._larger[0](scope["path"]):
+            bytes_max = self._larger[1]
         length = headers.get(b"content-length", b"0")
-        if read_number(length.decode("latin-1"), self._body_bytes_max) is None:
-            raise _too_large(self._body_bytes_max)
+        if read_number(length.decode("latin-1"), bytes_max) is None:
+            raise _too_large(bytes_max)
         parts, seen_bytes = [], 0
         while True:
             message = await receive()
@@ -143,8 +161,8 @@ class RequestGuard:
                 return None
             parts.append(message.get("body", b""))
             seen_bytes += len(parts[-1])
-            if seen_bytes > self._body_bytes_max:
-                raise _too_large(self._body_bytes_max)
+            if seen_bytes > bytes_max:
+                raise _too_large(bytes_max)
             if not message.get("more_body", False):
                 break
         body = b"".join(parts)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
 
@@ -23,10 +24,12 @@ from schemas.nodes import (
     ChallengeCommit,
     ChallengeOpening,
     ChallengeVerdict,
+    CommitReply,
     EnrolReply,
     EnrolRequest,
     GpuChange,
     GpuChangeReply,
+    GpuOpening,
     GpuVerdict,
     InspectionReply,
     InspectionReport,
@@ -38,15 +41,19 @@ from schemas.nodes import (
     PolicyHint,
     Report,
     ReportReply,
+    ResidencyAnswer,
+    ResidencyRequest,
     SignedMessage,
     message_hash,
     node_id_of,
     signing_bytes,
 )
+from schemas.residency import SampledRow, check_residency, residency_key
 from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, request_text
 
 GATEWAY, DELIVERY, MARKET_DATA = "http://gateway", "http://delivery", "http://market-data"
 SECRET = b"the venue's own"
+SECOND_NONCE = "2f" * 32
 DECLARED = {"disputes": NodeDispute, "signed-recalls": NodeRecall, "signed-maintenance": NodeMaintenance}
 
 
@@ -88,6 +95,8 @@ class FakeVenue:
         self._nonce = secrets.token_hex(32)
         self._commits: dict[str, ChallengeCommit] = {}
         self._asked: dict[str, OpeningRequest] = {}
+        self._digests: dict[str, dict[str, str]] = {}
+        self._opened: dict[str, dict[str, GpuVerdict]] = {}
 
     def client(self) -> httpx.AsyncClient:
         """Returns a client whose wire ends here."""
@@ -134,6 +143,8 @@ class FakeVenue:
                 return self._report(Report.model_validate_json(request.content))
             case ["nodes", _, "challenges", _, "commit"]:
                 return self._commit(ChallengeCommit.model_validate_json(request.content))
+            case ["nodes", _, "challenges", _, "residency"]:
+                return self._draw(ResidencyAnswer.model_validate_json(request.content))
             case ["nodes", _, "challenges", _, "open"]:
                 return self._judge(ChallengeOpening.model_validate_json(request.content))
             case ["nodes", _, "leases", _]:
@@ -221,11 +232,22 @@ class FakeVenue:
 
     def _commit(self, commit: ChallengeCommit) -> httpx.Response:
         self._check(commit)
-        challenge = next(each for each in self.open_challenges if each.challenge_id == commit.challenge_id)
-        gpus = tuple(draw_opening(SECRET, challenge, head.gpu_uuid, 1, 4) for head in commit.heads)
         self._commits[commit.challenge_id] = commit
-        asked = OpeningRequest(challenge_id=commit.challenge_id, deadline_ms=challenge.deadline_ms, gpus=gpus)
-        self._asked[commit.challenge_id] = asked
+        facts = {"challenge_id": commit.challenge_id, "deadline_ms": _wall_ms() + 60_000}
+        return _model(
+            CommitReply(
+                challenge_id=commit.challenge_id,
+                residency=ResidencyRequest(nonce=SECOND_NONCE, stride=2, **facts),
+            )
+        )
+
+    def _draw(self, answer: ResidencyAnswer) -> httpx.Response:
+        self._check(answer)
+        challenge = next(each for each in self.open_challenges if each.challenge_id == answer.challenge_id)
+        self._digests[answer.challenge_id] = {gpu.gpu_uuid: gpu.digest for gpu in answer.gpus}
+        gpus = tuple(draw_opening(SECRET, challenge, gpu.gpu_uuid, 1, 4) for gpu in answer.gpus)
+        asked = OpeningRequest(challenge_id=answer.challenge_id, deadline_ms=challenge.deadline_ms, gpus=gpus)
+        self._asked[answer.challenge_id] = asked
         return _model(asked)
 
     def _judge(self, opening: ChallengeOpening) -> httpx.Response:
@@ -233,22 +255,41 @@ class FakeVenue:
         challenge = next(each for each in self.open_challenges if each.challenge_id == opening.challenge_id)
         heads = {head.gpu_uuid: head.head for head in self._commits[opening.challenge_id].heads}
         asked = {gpu.gpu_uuid: gpu for gpu in self._asked[opening.challenge_id].gpus}
-        answers = {gpu.gpu_uuid: gpu for gpu in opening.gpus}
-        verdicts = []
-        for uuid in challenge.gpu_uuids:
-            reason = "missing"
-            if uuid in heads:
-                reason = check_chain(challenge, opening.agent, heads[uuid], asked[uuid], answers[uuid], SECRET)
-            verdicts.append(GpuVerdict(gpu_uuid=uuid, passed=not reason, reason=reason, operations_per_s=1))
+        opened = self._opened.setdefault(opening.challenge_id, {})
+        for gpu in opening.gpus:
+            uuid = gpu.gpu_uuid
+            reason = check_chain(challenge, opening.agent, heads[uuid], asked[uuid], gpu, SECRET)
+            reason = reason or self._check_residency(challenge, opening.agent, heads[uuid], gpu)
+            opened[uuid] = GpuVerdict(gpu_uuid=uuid, passed=not reason, reason=reason, operations_per_s=1)
+        lost = {
+            uuid: GpuVerdict(gpu_uuid=uuid, passed=False, reason="missing", operations_per_s=0)
+            for uuid in challenge.gpu_uuids
+            if uuid not in heads
+        }
+        verdicts = [(opened | lost)[uuid] for uuid in challenge.gpu_uuids if uuid in opened | lost]
+        pending = tuple(uuid for uuid in heads if uuid not in opened)
         verdict = ChallengeVerdict(
             challenge_id=challenge.challenge_id,
-            passed=all(each.passed for each in verdicts),
+            passed=not pending and all(each.passed for each in verdicts),
             judged_ms=_wall_ms(),
             gpus=tuple(verdicts),
+            pending=pending,
         )
-        self.verdicts.append(verdict)
-        self.open_challenges.remove(challenge)
+        if not pending:
+            self.verdicts.append(verdict)
+            self.open_challenges.remove(challenge)
         return _model(verdict)
+
+    def _check_residency(self, challenge: Challenge, agent: str, head: str, gpu: GpuOpening) -> str:
+        key = residency_key(SECOND_NONCE, agent, gpu.gpu_uuid, bytes.fromhex(head))
+        digest = bytes.fromhex(self._digests[challenge.challenge_id][gpu.gpu_uuid])
+        roots = [bytes.fromhex(root) for root in gpu.residency_roots]
+        rows = [
+            SampledRow(opened.round, row.index, b64decode(row.values), tuple(map(bytes.fromhex, row.residency_path)))
+            for opened in gpu.rounds
+            for row in opened.rows
+        ]
+        return check_residency(key, challenge.n, 2, digest, roots, rows)
 
     def _take_lease_result(self, result: LeaseResult) -> httpx.Response:
         self._check(result)

@@ -264,7 +264,7 @@ async def open_venue(
     shared = {"kafka": kafka, "data": folder}
     usual = {
         "delivery_port": free_port(),
-        "challenge_n": 32,
+        "simulated_challenge_n": 32,
         "history_interval_s": 1.0,
         "signature_window_ms": 60_000,
         "door_grace_ms_min": 600_000,  # nobody serves SSH where the played nodes say that they do

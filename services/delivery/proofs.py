@@ -1,0 +1,256 @@
+"""Challenges at the edge: given out, committed to, opened GPU by GPU, concluded."""
+
+import secrets
+
+from schemas.nodes import (
+    Challenge,
+    ChallengeCommit,
+    ChallengeJudged,
+    ChallengeVerdict,
+    CommitReply,
+    GpuVerdict,
+    OpeningRequest,
+    ResidencyAnswer,
+    ResidencyRequest,
+)
+from schemas.residency import SECTOR_WORDS
+from services.delivery.bands import Band
+from services.delivery.challenges import (
+    ChallengeClosed,
+    Proof,
+    ResidencyProof,
+    check_digests,
+    check_heads,
+    conclude,
+    draw,
+    late_verdict,
+    make_challenge,
+)
+from services.delivery.domain import UnknownLease
+from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.releases import Releases, clock_us
+from services.delivery.settings import Settings
+from services.delivery.signatures import signed_node
+from services.delivery.store import Node, Store, transaction
+from services.delivery.verifying import Verifier, VerifiersBusy
+from services.kit.store import Pool
+
+OVER = ("judged", "applied")
+
+
+class Proofs:
+    """What agents ask for about challenges. No database lock is held while an opening is verified."""
+
+    def __init__(
+        self, settings: Settings, pool: Pool, publisher: PromptPublisher, releases: Releases, verifier: Verifier
+    ):
+        self._settings, self._pool, self._publisher = settings, pool, publisher
+        self._releases, self._verifier = releases, verifier
+
+    async def commit(self, node_id: str, challenge_id: str, commit: ChallengeCommit) -> CommitReply:
+        """Takes the heads of all chains and stops the clock; what comes next is drawn only then."""
+        arrived_us, received_ms = clock_us(), now_ms()
+        node = await signed_node(self._pool, node_id, commit)
+        async with transaction(self._pool) as store:
+            row = await _own_challenge(store, node_id, challenge_id, commit.challenge_id, lock=True)
+            if row["state"] != "issued" and row["commitment"] == commit.canonical():
+                return _next_step(row)
+            challenge, left_us = Challenge.model_validate_json(row["asked"]), self._releases.of(challenge_id)
+            if row["state"] != "issued" or received_ms > challenge.deadline_ms or left_us is None:
+                raise ChallengeClosed(f"challenge {challenge_id} is over")
+            check_heads(challenge, commit)
+            band, trip_us = self._settings.bands.of(node.grade, node.simulated), 0
+            residency = self._draw_residency(challenge, band, received_ms)
+            deadline_ms = received_ms + self._settings.challenge_deadline_ms
+            seen_us = max(arrived_us - left_us - trip_us, 1)
+            asked = None if residency is None else residency.canonical()
+            row = (challenge_id, received_ms, commit.canonical(), deadline_ms, seen_us, trip_us, asked)
+            await store.run("set_committed", *row)
+            if residency is None:
+                await self._draw(store, node, challenge, commit, received_ms)
+            reply = _next_step(await store.row("find_challenge", challenge_id))
+        self._releases.note([residency_of(challenge_id)])
+        return reply
+
+    async def prove_residency(self, node_id: str, challenge_id: str, answer: ResidencyAnswer) -> OpeningRequest:
+        """Takes the digests, the first ones that come, and draws what is to be opened."""
+        arrived_us, received_ms = clock_us(), now_ms()
+        node = await signed_node(self._pool, node_id, answer)
+        async with transaction(self._pool) as store:
+            row = await _own_challenge(store, node_id, challenge_id, answer.challenge_id, lock=True)
+            if row["opening"] is not None and row["digests"] == answer.canonical():
+                return OpeningRequest.model_validate_json(row["opening"])
+            left_us = self._releases.of(residency_of(challenge_id))
+            if row["state"] != "committed" or row["digests"] is not None or left_us is None:
+                raise ChallengeClosed(f"challenge {challenge_id} takes no digests now")
+            challenge = Challenge.model_validate_json(row["asked"])
+            commit = ChallengeCommit.model_validate_json(row["commitment"])
+            check_digests(commit, answer)
+            took_us = max(arrived_us - left_us - row["trip_us"], 1)
+            await store.run("set_resident", challenge_id, answer.canonical(), took_us)
+            return await self._draw(store, node, challenge, commit, received_ms)
+
+    def _draw_residency(self, challenge: Challenge, band: Band, received_ms: int) -> ResidencyRequest | None:
+        if not self._settings.judges("residency"):
+            return None
+        limit_ms = -(-self._settings.residency_limit_us(challenge, band) // 1_000)
+        return ResidencyRequest(
+            challenge_id=challenge.challenge_id,
+            nonce=secrets.token_hex(32),
+            stride=min(self._settings.residency_stride, challenge.n // SECTOR_WORDS),
+            deadline_ms=received_ms + limit_ms,
+        )
+
+    async def _draw(
+        self, store: Store, node: Node, challenge: Challenge, commit: ChallengeCommit, received_ms: int
+    ) -> OpeningRequest:
+        secret, deadline_ms = secrets.token_bytes(32), received_ms + self._settings.challenge_deadline_ms
+        rules = self._settings.challenge_rules(self._settings.bands.of(node.grade, node.simulated))
+        asked = draw(challenge, commit, secret, deadline_ms, rules)
+        await store.run("set_drawn", challenge.challenge_id, secret, asked.canonical(), deadline_ms)
+        return asked
+
+    async def open(self, node_id: str, challenge_id: str, body: bytes) -> ChallengeVerdict:
+        """Judges what was opened; the verdict is final when no GPU is pending, and a repeat gets the same."""
+        received_ms, node = now_ms(), await Store(self._pool).node(node_id)
+        try:
+            return await self._open(node, challenge_id, body, received_ms)
+        except VerifiersBusy:
+            # Our own load is nobody's lateness.
+            deadline_ms = received_ms + self._settings.challenge_deadline_ms
+            await Store(self._pool).run("extend_opening", challenge_id, deadline_ms)
+            raise
+
+    async def _open(self, node: Node, challenge_id: str, body: bytes, received_ms: int) -> ChallengeVerdict:
+        node_id = node.node_id
+        async with self._verifier.turn(challenge_id):
+            row = await _own_challenge(Store(self._pool), node_id, challenge_id, challenge_id)
+            if row["state"] not in OVER and row["opening"] is None:
+                raise ChallengeClosed("commit and residency come first")
+            proof = None if row["state"] in OVER else self._proof(node, row)
+            verdicts = await self._verifier.verify(body, node_id, challenge_id, node.public_key, proof)
+            async with transaction(self._pool) as store:
+                row = await _own_challenge(store, node_id, challenge_id, challenge_id, lock=True)
+                if row["state"] in OVER:
+                    if row["verdict"] is None:
+                        raise ChallengeClosed(f"challenge {challenge_id} is over")
+                    return ChallengeVerdict.model_validate_json(row["verdict"])
+                verdict = await self._conclude(store, proof, verdicts, received_ms, row["deadline_ms"])
+                if verdict.pending:
+                    return verdict
+                await conclude_challenge(store, row, verdict, received_ms)
+        await self._publisher.published()
+        return verdict
+
+    def _proof(self, node: Node, row) -> Proof:
+        challenge = Challenge.model_validate_json(row["asked"])
+        band, residency = self._settings.bands.of(node.grade, node.simulated), None
+        if row["residency"] is not None:
+            answer = ResidencyAnswer.model_validate_json(row["digests"])
+            residency = ResidencyProof(
+                ResidencyRequest.model_validate_json(row["residency"]),
+                {gpu.gpu_uuid: gpu.digest for gpu in answer.gpus},
+                is_late=row["residency_us"] > self._settings.residency_limit_us(challenge, band),
+            )
+        return Proof(
+            challenge=challenge,
+            commit=ChallengeCommit.model_validate_json(row["commitment"]),
+            asked=OpeningRequest.model_validate_json(row["opening"]),
+            secret=row["secret"],
+            seen_us=row["seen_us"],
+            band=band,
+            judges_work=self._settings.judges("work"),
+            judges_score=self._settings.judges("score"),
+            residency=residency,
+        )
+
+    async def _conclude(
+        self, store: Store, proof: Proof, verdicts: tuple[GpuVerdict, ...], received_ms: int, deadline_ms: int
+    ) -> ChallengeVerdict:
+        """Keeps the verdicts that came in time, and puts all so far together."""
+        is_late = received_ms > deadline_ms
+        for verdict in () if is_late else verdicts:
+            key = (proof.challenge.challenge_id, verdict.gpu_uuid)
+            await store.run("put_opened_gpu", *key, verdict.canonical())
+        opened = await opened_gpus(store, proof.challenge.challenge_id)
+        asked = {gpu.gpu_uuid for gpu in proof.asked.gpus}
+        if is_late:
+            return late_verdict(proof.challenge, proof.band, received_ms, opened, asked)
+        return conclude(proof.challenge, proof.band, opened, asked, received_ms)
+
+
+async def opened_gpus(store: Store, challenge_id: str) -> dict[str, GpuVerdict]:
+    """Returns the verdicts on the GPUs that a challenge's node has opened so far."""
+    rows = await store.rows("opened_gpus", challenge_id)
+    return {row["gpu_uuid"]: GpuVerdict.model_validate_json(row["verdict"]) for row in rows}
+
+
+async def give_up(store: Store, settings: Settings, row, time_ms: int) -> None:
+    """Concludes a challenge whose time is over."""
+    node, challenge = await store.node(row["node_id"]), Challenge.model_validate_json(row["asked"])
+    asked = OpeningRequest.model_validate_json(row["opening"]).gpus if row["opening"] else ()
+    heads = ChallengeCommit.model_validate_json(row["commitment"]).heads if row["commitment"] else ()
+    opened = await opened_gpus(store, challenge.challenge_id)
+    band = settings.bands.of(node.grade, node.simulated)
+    reached = ({gpu.gpu_uuid for gpu in asked}, {head.gpu_uuid for head in heads})
+    verdict = late_verdict(challenge, band, time_ms, opened, *reached)
+    await conclude_challenge(store, row, verdict, time_ms)
+
+
+async def issue_challenge(
+    store: Store,
+    settings: Settings,
+    node: Node,
+    cause: str,
+    gpus: list[str],
+    issued_ms: int,
+    deadline_ms: int,
+    lease_id: str | None = None,
+) -> None:
+    """Gives out a challenge, as large as the band of the node's grade says; the agent gets it with its next reply.
+
+    Raises NoBand.
+    """
+    challenge = make_challenge(
+        f"ch-{secrets.token_hex(12)}",
+        cause,
+        secrets.token_hex(32),
+        gpus,
+        issued_ms,
+        deadline_ms,
+        settings.challenge_rules(settings.bands.of(node.grade, node.simulated)),
+        lease_id,
+    )
+    row = (challenge.challenge_id, node.node_id, cause, lease_id, issued_ms, deadline_ms, challenge.canonical())
+    await store.run("insert_challenge", *row)
+
+
+async def conclude_challenge(store: Store, row, verdict: ChallengeVerdict, received_ms: int) -> None:
+    """Writes a verdict and puts it on the record; its consequences follow from the record."""
+    await store.run("set_judged", row["challenge_id"], verdict.canonical())
+    judged = ChallengeJudged(
+        node_id=row["node_id"],
+        received_ms=received_ms,
+        cause=row["cause"],
+        lease_id=row["lease_id"],
+        verdict=verdict,
+    )
+    await store.record(row["node_id"], judged)
+
+
+def residency_of(challenge_id: str) -> str:
+    """Names the release of a challenge's second nonce."""
+    return f"{challenge_id}/residency"
+
+
+def _next_step(row) -> CommitReply:
+    residency = None if row["residency"] is None else ResidencyRequest.model_validate_json(row["residency"])
+    opening = None if residency is not None else OpeningRequest.model_validate_json(row["opening"])
+    return CommitReply(challenge_id=row["challenge_id"], residency=residency, opening=opening)
+
+
+async def _own_challenge(store: Store, node_id: str, challenge_id: str, named: str, lock: bool = False):
+    row = await store.row("lock_challenge" if lock else "find_challenge", challenge_id)
+    if row is None or row["node_id"] != node_id or named != challenge_id:
+        raise UnknownLease(f"the node has no challenge {challenge_id}")
+    return row

@@ -1,0 +1,34 @@
+"""When nonces left the server: a challenge's time runs from the first answer that carried it.
+
+These stamps live in memory, on the monotonic clock: after a restart every open challenge is given out again with a new
+nonce, so that none outlives its stamp.
+"""
+
+import time
+from collections.abc import Iterable
+
+KEPT_US = 3_600_000_000
+
+
+def clock_us() -> int:
+    """Returns the server's monotonic clock in microseconds."""
+    return time.monotonic_ns() // 1_000
+
+
+class Releases:
+    """The moment of each challenge's release, in microseconds of `clock_us`."""
+
+    def __init__(self) -> None:
+        self._left_us: dict[str, int] = {}
+
+    def note(self, challenge_ids: Iterable[str]) -> None:
+        """Notes that an answer with these challenges leaves now; only the first one counts."""
+        now_us = clock_us()
+        for challenge_id in challenge_ids:
+            self._left_us.setdefault(challenge_id, now_us)
+        while (oldest := next(iter(self._left_us), None)) and now_us - self._left_us[oldest] > KEPT_US:
+            del self._left_us[oldest]
+
+    def of(self, challenge_id: str) -> int | None:
+        """Returns when a challenge first left, None for one that has not."""
+        return self._left_us.get(challenge_id)
