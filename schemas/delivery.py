@@ -504,6 +504,32 @@ class NodeAuditForm(Model):
     valid_until_ms: Milliseconds
 
 
+class ReputationView(Model):
+    """GET /v1/nodes/{id}/reputation and /v1/operators/{account}/reputation: facts on record, and a score of them.
+
+    Of an account all nodes count, retired ones too. `formula` says how `score` (0 to 1000) follows from the rest;
+    `services/delivery/reputation.py` what each fact is.
+    """
+
+    account: AccountId
+    node: NodeId | None
+    nodes: Count
+    as_of_ms: Milliseconds
+    days: Count
+    positions: Count
+    owed_gpu_s: Count
+    delivered_gpu_s: Count
+    outages: Count
+    two_sided: Count
+    disputed_gpu_s: Count
+    proofs_passed: Count
+    proofs_failed: Count
+    disputes_lost: Count
+    suspicions: Count
+    score: Annotated[int, Field(ge=0, le=1000)] | None
+    formula: Text
+
+
 class AccessView(Model):
     """GET /v1/positions/{id}/access: how the buyer gets in; for the buyer alone.
 

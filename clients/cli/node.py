@@ -14,9 +14,10 @@ Moment = Annotated[str, Parameter(help="A moment with its time zone, such as 202
 
 
 def show_(node: str, *, json: bool = False) -> None:
-    """Show what everyone may know of NODE: its level and state, its GPUs, and the maintenance that is to come."""
+    """Show what everyone may know of NODE: level and state, GPUs, maintenance to come, and what is on its record."""
     with public("delivery", None) as client:
         found = result_of(client.get(f"/v1/nodes/{node}"))
+        found["reputation"] = result_of(client.get(f"/v1/nodes/{node}/reputation"))
     windows = [f"{time_of(each['start_ms'])} to {time_of(each['end_ms'])}" for each in found["maintenance"]]
     holds = [f"{each['reason']}: {each['detail']}" for each in found.get("level_held", ())]
     show(found if json else found | {"maintenance": windows, "level_held": holds}, json=json)

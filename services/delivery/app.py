@@ -39,6 +39,7 @@ from services.delivery.rebuilding import rebuild
 from services.delivery.releases import Releases
 from services.delivery.renter import add_renter_routes
 from services.delivery.report_records import FreshReports, VerifiedReport
+from services.delivery.reputation_api import add_reputation_routes
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
@@ -100,6 +101,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_edge_routes(app, edge, reports, ChainPlaces(settings, pool, publisher), moving)
     add_proof_routes(app, Proofs(settings, pool, publisher, releases, verifier))
     add_public_routes(app, settings, pool)
+    add_reputation_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator)
     add_operator_routes(app, settings, effects, authenticator)
     add_node_declaration_routes(app, settings, effects)

@@ -98,6 +98,7 @@ async def take_move(store: Store, settings: Settings, record: ChainMoved) -> Non
 async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged) -> None:
     """A node that passed may sell, or its lease may start; one that failed honestly tries again, a wrong one is out."""
     node, verdict = await store.node(record.node_id, lock=True), record.verdict
+    await store.run("put_proof_fact", verdict.challenge_id, node.node_id, verdict.judged_ms, verdict.passed)
     if await store.value("set_applied", verdict.challenge_id) is None:
         return
     CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()

@@ -849,3 +849,30 @@ select count(*), coalesce(sum(contracted_gpu_s - excused_gpu_s), 0)::bigint, coa
        coalesce(sum(delivered_gpu_s + disputed_gpu_s) filter (where is_two_sided), 0)::bigint,
        coalesce(sum(disputed_gpu_s) filter (where is_two_sided), 0)::bigint
 from delivery_fact where node_id = any($1::text[]) and at_ms > $2;
+
+-- name: put_proof_fact
+insert into proof_fact values ($1, $2, $3, $4) on conflict do nothing;
+
+-- name: nodes_of_account
+select node_id from node where account = $1 order by node_id;
+
+-- A dispute is lost by the operator whose hour was corrected after a buyer's word, or not after his own, or where the
+-- renter's meter stands.
+-- name: reputation_facts
+select hours.*, proofs.*,
+       (select count(*) from dispute d join position p using (position_id)
+        where p.node_id = any($1::text[]) and d.state = 'DECIDED'
+          and ((d.side = 'buyer' and d.outcome = 'corrected') or (d.side = 'operator' and d.outcome = 'confirmed')
+               or (d.side = 'venue' and d.inputs::json ->> 'differences' = 'renter'))) as disputes_lost,
+       (select count(*) from level_hold where node_id = any($1::text[])
+          and reason in ('library_mismatch', 'driver_impossible', 'telemetry_changed', 'implausible_load')) as suspicions,
+       (select min(enrolled_ms) from node where node_id = any($1::text[])) as first_ms,
+       (select min(p.period_ms) from product p join node n on (p.grade, p.hub) = (n.grade, n.hub)
+        where n.node_id = any($1::text[])) as period_ms
+from (select count(*), coalesce(sum(contracted_gpu_s - excused_gpu_s), 0)::bigint,
+             coalesce(sum(delivered_gpu_s), 0)::bigint,
+             count(*) filter (where delivered_gpu_s * 1000 < (contracted_gpu_s - excused_gpu_s) * 990),
+             count(*) filter (where is_two_sided), coalesce(sum(disputed_gpu_s) filter (where is_two_sided), 0)::bigint
+      from delivery_fact where node_id = any($1::text[])) as hours (positions, owed, delivered, outages, two_sided, disputed),
+     (select count(*) filter (where passed), count(*) filter (where not passed)
+      from proof_fact where node_id = any($1::text[])) as proofs (passed, failed);

@@ -84,3 +84,17 @@ async def test_a_node_rises_with_what_it_delivered_and_falls_at_once_when_it_doe
     facts = [event for event in await venue.delivery_events() if event.type == "position_metered"]
     own = [(event.delivered_gpu_s, event.contracted_gpu_s) for event in facts if event.node == node.node_id]
     assert own == [(6, 6), (0, 6)]
+    record = (await venue.http.get(f"/v1/nodes/{node.node_id}/reputation")).json()
+    facts = ("account", "node", "nodes", "positions", "owed_gpu_s", "delivered_gpu_s", "outages", "two_sided")
+    assert [record[name] for name in facts] == ["ops-levels", node.node_id, 1, 2, 12, 6, 1, 0]
+    assert (record["proofs_failed"], record["disputes_lost"], record["suspicions"]) == (0, 0, 0)
+    assert record["proofs_passed"] >= 1
+    days = record["days"]
+    assert (days > 0, record["score"]) == (True, 1000 * 6 * days // (12 * (days + 30)))
+    whole = (await venue.http.get("/v1/operators/ops-levels/reputation")).json()
+    moving = ("node", "as_of_ms", "days", "score")
+    assert {name: whole[name] for name in whole if name not in moving} == {
+        name: record[name] for name in record if name not in moving
+    }
+    nobody = await venue.http.get("/v1/operators/nobody/reputation")
+    assert (nobody.status_code, nobody.json()["detail"]) == (404, "nobody has no nodes")
