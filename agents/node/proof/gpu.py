@@ -56,7 +56,9 @@ class Driver:
         try:
             status, *results = getattr(self.binding, function)(*arguments)
         except RuntimeError as error:  # how the binding says that it finds no driver, or not this call in it
-            raise ProofFailed(f"no CUDA driver: {str(error).strip().splitlines()[0]}") from None
+            raise ProofFailed(f"the CUDA driver is missing or too old: {str(error).strip().splitlines()[0]}") from None
+        except ValueError as error:  # a newer driver's status that the binding has no name for
+            raise ProofFailed(f"{about}: {function}: {error}") from None
         if status != self.binding.CUresult.CUDA_SUCCESS:
             hint = f": {HINTS[status.name]}" if status.name in HINTS else ""
             raise ProofFailed(f"{about}: {function} answers {status.name}{hint}")
@@ -85,7 +87,9 @@ class Driver:
         """Returns the kernels for a device; they are compiled once for each compute capability."""
         kinds = self.binding.CUdevice_attribute
         major, minor = (
-            self.call(name, "cuDeviceGetAttribute", kinds[f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}"], device)
+            self.call(
+                name, "cuDeviceGetAttribute", getattr(kinds, f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}"), device
+            )
             for part in ("MAJOR", "MINOR")
         )
         return compile_kernels(major, minor)

@@ -183,7 +183,7 @@ def test_without_the_binding_or_the_driver_it_says_what_is_missing(monkeypatch):
             raise RuntimeError("libcuda.so.1 is not there\nand more")
 
     bind(monkeypatch, NoDriver())
-    with pytest.raises(ProofFailed, match=r"^no CUDA driver: libcuda\.so\.1 is not there$"):
+    with pytest.raises(ProofFailed, match=r"^the CUDA driver is missing or too old: libcuda\.so\.1 is not there$"):
         Driver()
 
 
