@@ -237,6 +237,21 @@ class ProtectionView(Model):
     seq: Count
 
 
+class OwnLevel(Model):
+    """How many GPUs an account asks for at one price."""
+
+    price: Decimal
+    qty: Count
+
+
+class AskLevelsView(Model):
+    """The caller's own part of the asks in one contract's book, the best price first."""
+
+    contract: Contract
+    asks: tuple[OwnLevel, ...]
+    seq: Count
+
+
 class AccountLimitsView(Model):
     """What the venue lets the account do at most; null or zero: no such limit. In every window of `throttle_window_s`
     `throttle_free_orders` are taken, and `throttle_orders_per_trade` more for a trade.

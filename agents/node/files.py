@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from agents.node.errors import BadConfiguration
+from agents.node.toml_lines import line_of
 from schemas.base import Model
 from schemas.complaints import complaint
 
@@ -42,9 +43,10 @@ def read_text(file: Path, what: str) -> str:
 
 
 def read_toml(file: Path, what: str, kind: type[Contents]) -> Contents:
-    """Reads a TOML file as a model. Raises BadConfiguration, whose problems each name their key."""
+    """Reads a TOML file as a model. Raises BadConfiguration, whose problems each name their line and their key."""
+    text = read_text(file, what)
     try:
-        document = tomllib.loads(read_text(file, what))
+        document = tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError, and what Python says of a number of thousands of digits
         raise BadConfiguration(f"{what} {file}: {error}") from error
     except RecursionError as error:
@@ -52,7 +54,8 @@ def read_toml(file: Path, what: str, kind: type[Contents]) -> Contents:
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        problems = tuple(f"{what} {file}: {problem}" for problem in problems_of(error.errors()))
+        said = zip(error.errors(), problems_of(error.errors()), strict=True)
+        problems = tuple(f"{what} {file}: {_line(text, document, each)}{words}" for each, words in said)
         raise BadConfiguration("; ".join(problems), problems) from error
 
 
@@ -65,6 +68,22 @@ def problems_of(errors: Iterable[Mapping[str, Any]]) -> list[str]:
         said = said or complaint(error).removeprefix("Value error, ").replace("Input should", "should")
         words.append(f"{key}: {said}" if key else said)
     return words
+
+
+def _line(text: str, document: dict[str, Any], error: Mapping[str, Any]) -> str:
+    """Returns `line 7: `, or nothing; one about a whole table has the line of the first key that it speaks of."""
+    path = list(error["loc"])
+    table: Any = document
+    for step in path:
+        try:
+            table = table[step]
+        except (KeyError, IndexError, TypeError):
+            table = None
+            break
+    if isinstance(table, dict):
+        path += [word for word in re.findall(r"[a-z_]+", str(error["msg"])) if word in table][:1]
+    line = line_of(text, path) if path else None
+    return f"line {line}: " if line else ""
 
 
 def program_problem(command: tuple[str, ...]) -> str:

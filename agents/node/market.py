@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from agents.node.client import GatewayClient
 from agents.node.errors import BadAnswer, VenueRefused, VenueUnreachable
-from agents.node.policy import PriceRule
-from agents.node.posting import Ask, Offer, Terms, price_at, price_text, round_up_to_tick
-from schemas.ids import contract_start_s
+from agents.node.offering import Sold
+from agents.node.posting import Ask, Offer, Reprice, Terms, curve_of, price_text
+from schemas.ids import contract_start_s, product_of
 from schemas.money import parse_micros
 
 PAGE = "500"
@@ -25,20 +25,20 @@ class OperatorAccount:
     """
 
     def __init__(self, gateway: GatewayClient, fresh_for_s: float) -> None:
-        self._gateway, self._fresh_for_s = gateway, fresh_for_s
+        self.gateway, self._fresh_for_s = gateway, fresh_for_s
         self.only_node: str | None = None
         self._seen_seq: int | None = None
         self._lock = asyncio.Lock()
         self._read_at = float("-inf")
         self._asks: dict[str, list[Ask]] = {}
-        self._sold: dict[str, dict[int, int]] = {}
+        self._sold: dict[str, Sold] = {}
         self._parts: dict[int, tuple[str, list[Ask]]] = {}
         self._terms: dict[str, Terms] = {}
 
     async def terms(self, product: str) -> Terms | None:
         """Returns a product's terms, None where the venue lists no such product."""
         if product not in self._terms:
-            listed = await self._gateway.read_market("/v1/products")
+            listed = await self.gateway.read_market("/v1/products")
             with readable("/v1/products"):
                 rows = {row["product"]: row for row in listed["items"]}
                 # Rows of other products may be what they will; what cannot be read is asked for again.
@@ -46,30 +46,32 @@ class OperatorAccount:
                     self._terms[product] = _terms(rows[product])
         return self._terms.get(product)
 
-    async def book_of(self, node_id: str) -> tuple[tuple[Ask, ...], dict[int, int]]:
+    async def book_of(self, node_id: str) -> tuple[tuple[Ask, ...], Sold]:
         """Returns a node's standing asks, and how many of its GPUs are sold by period start, before the gate."""
         async with self._lock:
             if time.monotonic() - self._read_at >= self._fresh_for_s:
                 await self._read()
                 self._read_at = time.monotonic()
-        return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, {})
+        return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, Sold())
 
-    def known_book_of(self, node_id: str) -> tuple[tuple[Ask, ...], dict[int, int]]:
+    def known_book_of(self, node_id: str) -> tuple[tuple[Ask, ...], Sold]:
         """Returns what `book_of` last found, without asking anybody."""
-        return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, {})
+        return tuple(self._asks.get(node_id, ())), self._sold.get(node_id, Sold())
 
     async def undelivered(self, node_id: str) -> list[str]:
         """Returns the contracts of a node's positions whose period has not ended, as far as the gateway knows."""
         contracts = []
         for state in UNDELIVERED:
             query = {"role": "operator", "node": node_id, "state": state, "limit": PAGE}
-            positions, _ = await self._gateway.pages("/v1/positions", **query)
+            positions, _ = await self.gateway.pages("/v1/positions", **query)
             with readable("/v1/positions"):
                 contracts += [str(position["contract"]) for position in positions]
         return contracts
 
-    async def post(self, node_id: str, terms: Terms, offer: Offer, prices: PriceRule, name: str) -> None:
-        """Posts a capacity order under a client id, its prices rounded up to whole ticks."""
+    async def post(
+        self, node_id: str, terms: Terms, offer: Offer, name: str, ttl_s: int | None = None, split: bool = False
+    ) -> None:
+        """Posts a capacity order under a client id; its asks end after `ttl_s`, where that is given."""
         document = {
             "kind": "capacity",
             "product": terms.product,
@@ -78,32 +80,34 @@ class OperatorAccount:
             "from": _rfc3339(offer.from_s),
             "to": _rfc3339(offer.to_s),
             "client_order_id": name,
-        } | _floor(prices, terms.tick_micros)
+        } | _floor(offer.prices)
+        document |= {} if ttl_s is None else {"ttl_s": ttl_s}
+        document |= {"split": True} if split else {}
         try:
-            reply = await self._gateway.call("POST", "/v1/orders", document)
+            reply = await self.gateway.call("POST", "/v1/orders", document)
         except (VenueUnreachable, asyncio.CancelledError):
             self._read_at = float("-inf")  # it may stand all the same
             raise
         order = reply.get("order")
         with readable("/v1/orders"):
-            if order is None or order["filled_qty"]:
-                self._read_at = float("-inf")  # unknown, or sold in part at once: only the venue knows what stands
+            if order is None or order["filled_qty"] or split:
+                self._read_at = float("-inf")  # unknown, sold in part at once, or in two books: only the venue knows
                 return
             self._asks.setdefault(node_id, []).extend(
-                Ask(order["order_id"], start_s, offer.gpus, price_at(start_s, prices, terms.tick_micros), terms.product)
-                for start_s in range(offer.from_s, offer.to_s, terms.period_s)
+                Ask(order["order_id"], start_s, offer.gpus, micros, terms.product)
+                for start_s, micros in sorted(offer.prices.items())
             )
 
-    async def reprice(self, node_id: str, terms: Terms, order_id: int, prices: PriceRule) -> None:
-        """Gives a capacity order's asks the policy's prices; the books are read anew, since some may trade at once."""
-        document = {"order_id": order_id} | _floor(prices, terms.tick_micros)
+    async def reprice(self, reprice: Reprice) -> None:
+        """Gives a capacity order's asks other prices; the books are read anew, since some may trade at once."""
+        document = {"order_id": reprice.order_id} | _floor(reprice.prices)
         self._read_at = float("-inf")
-        await self._gateway.call("POST", "/v1/capacity/reprice", document)
+        await self.gateway.call("POST", "/v1/capacity/reprice", document)
 
     async def withdraw(self, node_id: str, order_id: int) -> None:
         """Cancels a capacity order; one that is gone already is as good."""
         try:
-            await self._gateway.call("DELETE", f"/v1/orders/{order_id}")
+            await self.gateway.call("DELETE", f"/v1/orders/{order_id}")
         except VenueRefused as refusal:
             if refusal.code not in {"unknown_order", "order_closed"}:
                 raise
@@ -114,21 +118,24 @@ class OperatorAccount:
         narrow = {"node": self.only_node} if self.only_node else {}
         since = {"changed_after": str(self._seen_seq)} if narrow and self._seen_seq is not None else {}
         query = {"role": "operator", "state": "OPEN", "limit": PAGE} | narrow
-        positions, seq = await self._gateway.pages("/v1/positions", **query, **since)
+        positions, seq = await self.gateway.pages("/v1/positions", **query, **since)
         if since and seq == self._seen_seq:
             return
         self._seen_seq = None
-        orders, _ = await self._gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE, **narrow)
+        orders, _ = await self.gateway.pages("/v1/orders", status="open", side="sell", limit=PAGE, **narrow)
         asks: dict[str, list[Ask]] = {}
-        sold: dict[str, dict[int, int]] = {}
+        sold: dict[str, dict[str, dict[int, int]]] = {}
         with readable("/v1/orders and /v1/positions"):
             capacity = [order for order in orders if order["kind"] == "capacity"]
             for order in capacity:
                 asks.setdefault(order["node"], []).extend(await self._asks_of(order))
             for position in positions:
-                of_node, start_s = sold.setdefault(position["node"], {}), contract_start_s(position["contract"])
-                of_node[start_s] = of_node.get(start_s, 0) + position["qty"]
-        self._asks, self._sold, self._seen_seq = asks, sold, seq
+                contract = position["contract"]
+                tier, start_s = product_of(contract).rpartition(".")[2], contract_start_s(contract)
+                of_tier = sold.setdefault(position["node"], {}).setdefault(tier, {})
+                of_tier[start_s] = of_tier.get(start_s, 0) + position["qty"]
+        self._asks, self._seen_seq = asks, seq
+        self._sold = {node: Sold.of_tiers(tiers) for node, tiers in sold.items()}
         self._parts = {order["order_id"]: self._parts[order["order_id"]] for order in capacity}
 
     async def _asks_of(self, order: dict) -> list[Ask]:
@@ -136,7 +143,7 @@ class OperatorAccount:
         order_id, version = order["order_id"], order["updated_ns"]
         if self._parts.get(order_id, (None,))[0] != version:
             query = {"status": "open", "parent_id": str(order_id), "limit": PAGE}
-            asks, _ = await self._gateway.pages("/v1/orders", **query)
+            asks, _ = await self.gateway.pages("/v1/orders", **query)
             product = str(order.get("product") or "")
             self._parts[order_id] = (version, [_ask(order_id, ask, product) for ask in asks])
         return self._parts[order_id][1]
@@ -174,16 +181,17 @@ def _is_at_least(value: object, least: int) -> bool:
 
 def _ask(order_id: int, ask: dict, product: str) -> Ask:
     start_s, price_micros = contract_start_s(ask["contract"]), parse_micros(ask["price"])
-    return Ask(order_id, start_s, ask["remaining_qty"], price_micros, product)
+    is_twin = bool(product) and product_of(ask["contract"]) != product
+    return Ask(order_id, start_s, ask["remaining_qty"], price_micros, product, is_twin)
 
 
-def _floor(prices: PriceRule, tick_micros: int) -> dict:
-    def on_tick(text: str) -> str:
-        return price_text(round_up_to_tick(parse_micros(text), tick_micros))
-
-    if prices.floor_curve:
-        return {"floor_curve": [on_tick(text) for text in prices.floor_curve]}
-    return {"floor_price": on_tick(prices.floor)}
+def _floor(prices: Mapping[int, int]) -> dict:
+    """Writes prices as the venue takes them: one, or 24 by UTC hour; hours without a period get the highest."""
+    curve = curve_of(prices)
+    highest = max(curve.values())
+    if set(curve.values()) == {highest}:
+        return {"floor_price": price_text(highest)}
+    return {"floor_curve": [price_text(curve.get(hour, highest)) for hour in range(24)]}
 
 
 def _rfc3339(moment_s: int) -> str:

@@ -16,6 +16,7 @@ from agents.node.kept import KeptReports
 from agents.node.lessor import Lessor
 from agents.node.loops import Loops
 from agents.node.notices import Notices
+from agents.node.offering import Capacity
 from agents.node.policy import IdleWatch, PolicyFile, never_sells
 from agents.node.processes import in_bounds
 from agents.node.proving import Prover
@@ -296,11 +297,12 @@ class Node:
             self._notices.clear("gpus")
         is_draining = self._draining.is_asked()
         reason = "it drains" if is_draining else hindrance or self._why_not()
-        gpus = 0 if reason else self._idle.sellable(policy, len(enrolled.gpu_uuids), mono_ms())
+        whole = len(enrolled.gpu_uuids)
+        gpus = 0 if reason else self._idle.sellable(policy, whole, mono_ms())
         if not reason and not gpus and policy.whole_node:
             reason = "the GPUs go together, and not all of them are fit"
         self._write_status(gpus, reason)
-        await self._parts.seller.balance(policy, self._enrolment.grade, gpus)
+        await self._parts.seller.balance(policy, enrolled.grade, Capacity(gpus, whole, reason))
         if is_draining and await self._draining.is_over():
             log.info("drained: nothing is left to deliver, the agent ends")
             self._write_status(0, "it has drained")

@@ -4,28 +4,23 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from agents.node.errors import BadConfiguration
 from agents.node.files import CONTROLS, program_problem, read_toml
 from agents.node.fitness import Offerability
 from agents.node.hooks.ready import OPTIONS, PROGRAMS, ready_commands
 from agents.node.notices import Notices
-from schemas.base import Model
+from agents.node.offers import TTL_S_MAX, KeepFree, OfferRule, Windows
+from agents.node.price_rules import PriceRule
+from agents.node.sections import Section, as_tuple
+from agents.node.windows import TimeZone
 from schemas.ids import Grade, Hub, Tier, lot_of
-from schemas.money import PRICE_MAX_MICROS, DecimalString, format_micros, parse_micros
 from schemas.nodes import GpuReading, ImageName, Name
 
 PERIODS_AHEAD_DEFAULT = 48
 IDLE_FOR_MS_MAX = 30 * 24 * 3600 * 1000
 ARGUMENTS_MAX = 256
-
-
-def _is_price(text: str) -> str:
-    """Refuses what the venue takes as no price: nothing, and more than its highest."""
-    if not 0 < parse_micros(text) <= PRICE_MAX_MICROS:
-        raise ValueError(f"should be more than 0 and at most {format_micros(PRICE_MAX_MICROS)}")
-    return text
 
 
 def _is_one_line(text: str) -> str:
@@ -40,27 +35,16 @@ def _has_no_nul(text: str) -> str:
     return text
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-FloorPrice = Annotated[DecimalString, AfterValidator(_is_price)]
 Label = Annotated[Name, AfterValidator(_is_one_line)]
 GpuChoice = Annotated[str, Field(pattern=r"^(GPU-[0-9a-f-]{8,36}|index:[0-9]{1,2})$")]
 Command = Annotated[
     tuple[Annotated[str, AfterValidator(_has_no_nul)], ...],
-    BeforeValidator(_as_tuple),
+    BeforeValidator(as_tuple),
     Field(min_length=1, max_length=ARGUMENTS_MAX),
 ]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$")]
 PortRange = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$")]
 log = logging.getLogger("hourbook.agent")
-
-
-class Section(Model):
-    """A table of the file, in TOML's own types: text is no number, and a number no yes or no."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class IdleRule(Section):
@@ -69,21 +53,6 @@ class IdleRule(Section):
     utilisation_below_percent: Annotated[int, Field(ge=1, le=100)] = 5
     memory_below_mib: Annotated[int, Field(ge=1)] = 1024
     for_ms: Annotated[int, Field(ge=0, le=IDLE_FOR_MS_MAX)] = 60_000
-
-
-class PriceRule(Section):
-    """The least price per GPU-hour: one floor, or 24 for the UTC hours of the day."""
-
-    floor: FloorPrice | None = None
-    floor_curve: (
-        Annotated[tuple[FloorPrice, ...], BeforeValidator(_as_tuple), Field(min_length=24, max_length=24)] | None
-    ) = None
-
-    @model_validator(mode="after")
-    def _name_one(self) -> "PriceRule":
-        if (self.floor is None) == (self.floor_curve is None):
-            raise ValueError("name either floor or floor_curve")
-        return self
 
 
 class HookRule(Section):
@@ -135,6 +104,9 @@ class Policy(Section):
     """The whole file. New periods at the far end are posted `extend_by` at a time, so that there are fewer orders.
 
     `gpus` are UUIDs or places (`index:0`) of the GPUs that the node enrols; without any, all that drive no display.
+    Either `tier` is offered at `price`, or each of `offers`, the first one first. Nothing is offered in `maintenance`
+    windows nor of GPUs that are kept free, nor in fewer than `minimum_block` periods in a row; asks end after `ttl_s`,
+    and with `split` a whole node stands in the single-GPU book too.
     """
 
     label: Label
@@ -142,10 +114,17 @@ class Policy(Section):
     tier: Tier = "F"
     grade: Grade | None = None
     whole_node: bool = False
-    gpus: Annotated[tuple[GpuChoice, ...], BeforeValidator(_as_tuple), Field(max_length=64)] = ()
+    gpus: Annotated[tuple[GpuChoice, ...], BeforeValidator(as_tuple), Field(max_length=64)] = ()
     periods_ahead: Annotated[int, Field(ge=1, le=10_000)] = PERIODS_AHEAD_DEFAULT
     extend_by: Annotated[int, Field(ge=1, le=10_000)] = 1
     reserve_gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    offers: Annotated[tuple[OfferRule, ...], BeforeValidator(as_tuple), Field(max_length=3)] = ()
+    split: bool = False
+    ttl_s: Annotated[int, Field(ge=60, le=TTL_S_MAX)] | None = None
+    minimum_block: Annotated[int, Field(ge=1, le=1000)] = 1
+    time_zone: TimeZone = "UTC"
+    maintenance: Windows = ()
+    keep_free: Annotated[tuple[KeepFree, ...], BeforeValidator(as_tuple), Field(max_length=100)] = ()
     idle: IdleRule = IdleRule()
     price: PriceRule
     hooks: HookRule
@@ -156,7 +135,21 @@ class Policy(Section):
             raise ValueError("whole_node sells all GPUs together, so reserve_gpus must be 0")
         if self.extend_by > self.periods_ahead:
             raise ValueError("extend_by must be at most periods_ahead, or nothing new is ever offered")
+        if self.minimum_block > self.periods_ahead:
+            raise ValueError("minimum_block must be at most periods_ahead, or nothing is ever offered")
+        if self.split and not self.whole_node:
+            raise ValueError("split offers a whole node's GPUs singly too, so whole_node must be true")
+        tiers = [offer.tier for offer in self.offers]
+        if twice := sorted({tier for tier in tiers if tiers.count(tier) > 1}):
+            raise ValueError(f"offers name tier {twice[0]} twice: 24 prices go into one offer's floor_curve")
+        if self.offers and "tier" in self.model_fields_set:
+            raise ValueError("tier and offers exclude each other: name the tier in an offer")
         return self
+
+    @property
+    def tiers(self) -> tuple[OfferRule, ...]:
+        """What is offered: `offers`, or the one tier."""
+        return self.offers or (OfferRule(tier=self.tier),)
 
 
 class PolicyFile:

@@ -150,6 +150,11 @@ where account = $1 and seq < $2 and parent_id = $8::bigint
   and ($5::text is null or contract = $5) and ($6::text is null or product = $6) and ($7::text is null or side = $7)
 order by seq desc limit $3;
 
+-- name: ask_levels_of_account
+select price_micros, sum(remaining_qty)::bigint as qty from orders
+where account = $1 and contract = $2 and side = 'sell' and status in ('new', 'partially_filled')
+group by price_micros order by price_micros;
+
 -- name: fills_of_account
 select * from (
     (select * from fills where buyer = $1 and seq < $2

@@ -8,13 +8,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 
 from schemas.ids import Contract, NodeId, Product
+from schemas.money import format_micros
 from schemas.orders import OrderId, Side
 from schemas.replies import (
     AccountLimitsView,
+    AskLevelsView,
     BalanceView,
     FillView,
     OrderStatus,
     OrderView,
+    OwnLevel,
     Page,
     PositionState,
     PositionView,
@@ -80,6 +83,13 @@ class Reading:
         items = tuple(map(show, records[:limit]))
         return Page(items=items, cursor=_cursor_of(records[limit - 1].seq) if more else None, seq=seq)
 
+    async def ask_levels(self, account: str, contract: str) -> AskLevelsView:
+        """Returns the account's own part of the asks of one book, the best price first."""
+        seq = self._desk.history.seq
+        levels = await self._tables(lambda: self._desk.store.ask_levels(account, contract), seq)
+        asks = tuple(OwnLevel(price=format_micros(micros), qty=qty) for micros, qty in levels)
+        return AskLevelsView(contract=contract, asks=asks, seq=seq)
+
     def is_unchanged(self, operator: str, node: str | None, changed_after: int | None) -> bool:
         """Tells whether nothing of an operator's node has changed since an event that the caller has seen."""
         if node is None or changed_after is None or changed_after > self._desk.history.seq:
@@ -132,6 +142,11 @@ def make_router(desk: Desk) -> APIRouter:
     async def show_order(caller: Reader, order_id: OrderId) -> OrderView:
         """One order as it stands."""
         return await reading.order(caller.account, order_id)
+
+    @router.get("/v1/capacity/levels")
+    async def list_own_asks(caller: Reader, contract: Contract) -> AskLevelsView:
+        """What of the asks in a contract's book is the caller's, summed by price, from all of his nodes and orders."""
+        return await reading.ask_levels(caller.account, contract)
 
     @router.get("/v1/fills")
     async def list_fills(

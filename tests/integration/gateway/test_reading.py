@@ -69,6 +69,11 @@ async def test_o10_a_node_s_orders_and_positions_are_read_alone_and_not_again_wh
     assert (unchanged["items"], unchanged["seq"]) == ([], page["seq"])
     assert (await alice.get("/v1/orders", params=own)).json()["items"] == [], "another's node has nothing for her"
 
+    levels = {"contract": contract_in(5)}
+    own_asks = (await operator.get("/v1/capacity/levels", params=levels)).json()
+    assert (own_asks["contract"], own_asks["asks"]) == (contract_in(5), [{"price": "3.00", "qty": 16}])
+    assert (await alice.get("/v1/capacity/levels", params=levels)).json()["asks"] == []
+
     await alice.post("/v1/orders", json=bid(qty=9, price="3.00", contract=contract_in(5)))
     sold = {"node": "n1", "role": "operator", "state": "OPEN"}
     positions = (await operator.get("/v1/positions", params=sold | {"changed_after": page["seq"]})).json()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.node.posting import Ask, Plan, make_plan
+from agents.node.posting import Ask, Plan, Wanted, make_plan
 
 PERIOD_S = 60
 STARTS = range(600, 600 + 6 * PERIOD_S, PERIOD_S)
@@ -21,9 +21,16 @@ asks = st.builds(
 sales = st.dictionaries(st.sampled_from(STARTS), st.integers(1, 8))
 
 
+def planned(gpus: int, sold: dict[int, int], standing: list[Ask], lot: int) -> Plan:
+    left = {start_s: max(gpus - sold.get(start_s, 0), 0) for start_s in STARTS}
+    wanted = {start_s: Wanted(free // lot * lot, PRICE, PRICE, free) for start_s, free in left.items()}
+    return make_plan(wanted, PERIOD_S, tuple(standing), lot)
+
+
 def carry_out(standing: list[Ask], plan, first_id: int) -> list[Ask]:
     kept = [ask for ask in standing if ask.order_id not in plan.withdraw]
-    kept = [replace(ask, price_micros=PRICE) if ask.order_id in plan.reprice else ask for ask in kept]
+    repriced = {each.order_id for each in plan.reprice}
+    kept = [replace(ask, price_micros=PRICE) if ask.order_id in repriced else ask for ask in kept]
     posted = [
         Ask(first_id + number, start_s, offer.gpus, PRICE)
         for number, offer in enumerate(plan.offer)
@@ -38,22 +45,21 @@ def offered(standing: list[Ask], start_s: int) -> int:
 
 @given(st.lists(asks, max_size=12), st.integers(0, 8), sales, st.sampled_from([1, 8]))
 def test_two_looks_at_the_book_bring_it_to_what_is_wanted_and_a_third_changes_nothing(standing, gpus, sold, lot):
-    prices = dict.fromkeys(STARTS, PRICE)
     for first_id in (100, 200):
-        standing = carry_out(standing, make_plan(STARTS, gpus, sold, tuple(standing), prices, lot), first_id)
+        standing = carry_out(standing, planned(gpus, sold, standing, lot), first_id)
     wanted = {start_s: max(gpus - sold.get(start_s, 0), 0) // lot * lot for start_s in STARTS}
     reached = {start_s: offered(standing, start_s) for start_s in STARTS}
     for start_s in STARTS:
         # A remainder smaller than a lot cannot be topped up by whole lots.
         assert wanted[start_s] - lot < reached[start_s] <= wanted[start_s]
     assert {ask.price_micros for ask in standing} <= {PRICE}
-    third = make_plan(STARTS, gpus, sold, tuple(standing), prices, lot)
+    third = planned(gpus, sold, standing, lot)
     assert third == Plan()
 
 
 @given(st.lists(asks, max_size=12), st.integers(0, 8), sales)
 def test_no_step_ever_offers_more_than_there_is(standing, gpus, sold):
-    plan = make_plan(STARTS, gpus, sold, tuple(standing), dict.fromkeys(STARTS, PRICE), 1)
+    plan = planned(gpus, sold, standing, 1)
     kept = [ask for ask in standing if ask.order_id not in plan.withdraw]
     for offer in plan.offer:
         for start_s in range(offer.from_s, offer.to_s, PERIOD_S):

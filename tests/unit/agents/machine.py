@@ -72,7 +72,7 @@ class Machine:
 
     def write_config(self, gateway: str, delivery: str, market_data: str) -> None:
         (self.folder / "agent.toml").write_text(
-            f'stop_timeout_s = 3\n'
+            f"stop_timeout_s = 3\n"
             f'state_dir = "state"\npolicy = "policy.toml"\napi_key = "operator"\n'
             f'api_key_file = "operator-api.ed25519"\ntoken = "token"\n[venue]\ngateway_url = "{gateway}"\n'
             f'delivery_url = "{delivery}"\nmarket_data_url = "{market_data}"\n'

@@ -18,7 +18,7 @@ from agents.node.processes import LiveLease, Owners, ProcessTable
 from schemas.nodes import GpuProcess
 from tests.unit.agents.test_leases import LEASE, STOP, hook
 
-ANSWER = "print('{\"endpoint\": \"ssh://a\", \"credential\": \"b\"}')"
+ANSWER = 'print(\'{"endpoint": "ssh://a", "credential": "b"}\')'
 NO_ANSWER = "the start hook's last line is not an answer: "
 
 
@@ -81,7 +81,7 @@ async def test_a_hook_that_misbehaves_is_a_failed_lease_with_a_clear_reason(case
 @pytest.mark.parametrize(
     "rule",
     [
-        hook("print('{\"endpoint\": \"old\"}');" + ANSWER),
+        hook('print(\'{"endpoint": "old"}\');' + ANSWER),
         hook("print('starting');" + ANSWER + "; print()"),
         hook("import sys; sys.stderr.write('e' * 1_000_000);" + ANSWER),
         answering(endpoint="ssh://a", credential="b", colour="red"),
@@ -107,7 +107,7 @@ async def test_a_complaint_without_end_is_cut_to_its_last_words():
 
 async def test_a_hook_has_ended_when_its_own_process_has_whoever_holds_its_pipes():  # H09
     began = time.monotonic()
-    outcome = await run_start_hook(shell("sleep 60 & echo '{\"endpoint\": \"ssh://a\"}'"), LEASE)
+    outcome = await run_start_hook(shell('sleep 60 & echo \'{"endpoint": "ssh://a"}\''), LEASE)
     assert (outcome.ok, outcome.endpoint) == (True, "ssh://a")
     assert time.monotonic() - began < 4
     ((left, _),) = outcome.evidence.ancestors
@@ -121,7 +121,7 @@ async def test_a_hook_has_ended_when_its_own_process_has_whoever_holds_its_pipes
         "sleep 30",
         "trap '' TERM INT HUP; sleep 30; sleep 30",
         "setsid sleep 30",
-        "sh -c 'setsid sh -c \"trap \\\"\\\" TERM; sleep 30; sleep 30\"'",
+        'sh -c \'setsid sh -c "trap \\"\\" TERM; sleep 30; sleep 30"\'',
     ],
 )
 async def test_at_the_time_limit_everything_that_a_hook_started_is_killed(script):

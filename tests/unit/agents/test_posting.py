@@ -1,27 +1,35 @@
 """Which capacity is offered and which is withdrawn, period by period."""
 
-import pytest
 
-from agents.node.policy import PriceRule
 from agents.node.posting import (
     Ask,
     Offer,
     Plan,
+    Reprice,
     Terms,
+    Wanted,
     make_plan,
     open_periods,
-    price_at,
     price_text,
     without_small_tail,
 )
 
 TERMS = Terms("H100SXM80.CNE.F", period_s=3600, horizon_periods=336, gate_lead_s=600, tick_micros=10_000)
 STARTS = range(7200, 18_000, 3600)
-PRICES = dict.fromkeys(STARTS, 12_840_000)
+PRICE = 12_840_000
+
+
+def wanted(gpus: int, micros: int = PRICE, lot: int = 1) -> Wanted:
+    return Wanted(gpus // lot * lot, micros, PRICE, gpus)
 
 
 def plan(gpus: int, *standing: Ask, sold: dict[int, int] | None = None, lot: int = 1) -> Plan:
-    return make_plan(STARTS, gpus, sold or {}, standing, PRICES, lot)
+    wishes = {start_s: wanted(gpus - (sold or {}).get(start_s, 0), lot=lot) for start_s in STARTS}
+    return make_plan(wishes, 3600, standing, lot)
+
+
+def offer(from_s: int, to_s: int, gpus: int) -> Offer:
+    return Offer(from_s, to_s, gpus, dict.fromkeys(range(from_s, to_s, 3600), PRICE))
 
 
 def ask(order_id: int, start_s: int, gpus: int, price_micros: int = 12_840_000) -> Ask:
@@ -29,7 +37,7 @@ def ask(order_id: int, start_s: int, gpus: int, price_micros: int = 12_840_000) 
 
 
 def test_an_empty_book_gets_one_order_over_all_periods():
-    assert plan(8) == Plan(offer=(Offer(7200, 18_000, 8),))
+    assert plan(8) == Plan(offer=(offer(7200, 18_000, 8),))
 
 
 def test_what_stands_as_wanted_is_left_alone():
@@ -37,47 +45,47 @@ def test_what_stands_as_wanted_is_left_alone():
 
 
 def test_a_new_period_gets_an_order_of_its_own():
-    assert plan(8, ask(1, 7200, 8), ask(1, 10_800, 8)) == Plan(offer=(Offer(14_400, 18_000, 8),))
+    assert plan(8, ask(1, 7200, 8), ask(1, 10_800, 8)) == Plan(offer=(offer(14_400, 18_000, 8),))
 
 
 def test_sold_gpus_are_not_offered_again():
     standing = (ask(1, 7200, 8), ask(1, 10_800, 5), ask(1, 14_400, 8))
     assert plan(8, *standing, sold={10_800: 3}) == Plan()
     assert plan(8, sold={10_800: 3}) == Plan(
-        offer=(Offer(7200, 10_800, 8), Offer(10_800, 14_400, 5), Offer(14_400, 18_000, 8))
+        offer=(offer(7200, 10_800, 8), offer(10_800, 14_400, 5), offer(14_400, 18_000, 8))
     )
 
 
 def test_a_period_that_was_pulled_is_topped_up():
-    assert plan(8, ask(1, 7200, 8), ask(1, 14_400, 8)) == Plan(offer=(Offer(10_800, 14_400, 8),))
+    assert plan(8, ask(1, 7200, 8), ask(1, 14_400, 8)) == Plan(offer=(offer(10_800, 14_400, 8),))
 
 
 def test_an_order_that_offers_too_much_is_withdrawn_and_its_periods_wait_for_the_next_look():
     standing = (ask(1, 7200, 8), ask(1, 10_800, 8), ask(1, 14_400, 8))
     assert plan(7, *standing) == Plan(withdraw=(1,))
     assert plan(0, *standing) == Plan(withdraw=(1,))
-    assert plan(7) == Plan(offer=(Offer(7200, 18_000, 7),))
+    assert plan(7) == Plan(offer=(offer(7200, 18_000, 7),))
 
 
 def test_only_the_orders_at_another_price_are_repriced_and_what_they_lack_is_topped_up_at_once():
     standing = (ask(1, 7200, 8), ask(2, 10_800, 8, 13_000_000), ask(3, 14_400, 8))
-    assert plan(8, *standing) == Plan(reprice=(2,))
+    assert plan(8, *standing) == Plan(reprice=(Reprice(2, {10_800: PRICE}),))
     short = (ask(1, 7200, 8), ask(2, 10_800, 6, 13_000_000), ask(3, 14_400, 8))
-    assert plan(8, *short) == Plan(reprice=(2,), offer=(Offer(10_800, 14_400, 2),))
+    assert plan(8, *short) == Plan(reprice=(Reprice(2, {10_800: PRICE}),), offer=(offer(10_800, 14_400, 2),))
 
 
 def test_an_order_that_offers_too_much_at_another_price_is_withdrawn():
-    assert plan(7, ask(1, 7200, 8, 13_000_000)) == Plan(withdraw=(1,), offer=(Offer(10_800, 18_000, 7),))
+    assert plan(7, ask(1, 7200, 8, 13_000_000)) == Plan(withdraw=(1,), offer=(offer(10_800, 18_000, 7),))
 
 
 def test_an_order_whose_periods_are_all_past_the_gate_is_left_to_expire():
-    assert plan(8, ask(1, 3600, 8, 1)) == Plan(offer=(Offer(7200, 18_000, 8),))
+    assert plan(8, ask(1, 3600, 8, 1)) == Plan(offer=(offer(7200, 18_000, 8),))
 
 
 def test_a_whole_node_is_offered_in_eights_or_not_at_all():
-    assert plan(8, lot=8) == Plan(offer=(Offer(7200, 18_000, 8),))
+    assert plan(8, lot=8) == Plan(offer=(offer(7200, 18_000, 8),))
     assert plan(7, lot=8) == Plan()
-    assert plan(8, sold={7200: 8}, lot=8) == Plan(offer=(Offer(10_800, 18_000, 8),))
+    assert plan(8, sold={7200: 8}, lot=8) == Plan(offer=(offer(10_800, 18_000, 8),))
 
 
 def test_open_periods_end_before_the_gate_the_policy_and_the_listing_horizon():
@@ -87,23 +95,38 @@ def test_open_periods_end_before_the_gate_the_policy_and_the_listing_horizon():
     assert list(open_periods(short, now_s=0, periods_ahead=100, margin_s=1)) == [3600]
 
 
-@pytest.mark.parametrize(
-    "floor, tick_micros, micros",
-    [("12.84", 10_000, 12_840_000), ("12.841", 10_000, 12_850_000), ("2", 1000, 2_000_000)],
-)
-def test_a_floor_is_rounded_up_to_the_tick(floor, tick_micros, micros):
-    assert price_at(7200, PriceRule(floor=floor), tick_micros) == micros
+def test_what_stands_below_the_floor_is_repriced_first_and_what_is_near_enough_not_at_all():
+    standing = (ask(1, 7200, 8, PRICE + 20_000), ask(2, 10_800, 8, PRICE + 10_000), ask(3, 14_400, 8, PRICE - 10_000))
+    wishes = dict.fromkeys(STARTS, wanted(8))
+    assert make_plan(wishes, 3600, standing, 1, least_micros=20_000) == Plan(
+        reprice=(Reprice(3, {14_400: PRICE}, is_urgent=True), Reprice(1, {7200: PRICE}))
+    )
 
 
-def test_a_floor_curve_goes_by_the_hour_of_the_day():
-    curve = PriceRule(floor_curve=tuple(str(hour) for hour in range(1, 25)))
-    assert [price_at(start_s, curve, 1) for start_s in (0, 3599, 3600, 86_399, 86_400)] == [
-        1_000_000,
-        1_000_000,
-        2_000_000,
-        24_000_000,
-        1_000_000,
+def test_an_order_has_one_price_for_each_hour_of_the_day_and_a_second_day_at_others_gets_its_own():
+    prices = {start_s: PRICE + 10_000 * (start_s // 3600) for start_s in range(0, 30 * 3600, 3600)}
+    wishes = {start_s: wanted(8, micros) for start_s, micros in prices.items()}
+    assert [(each.from_s, each.to_s) for each in make_plan(wishes, 3600, (), 1).offer] == [
+        (0, 86_400),
+        (86_400, 108_000),
     ]
+
+
+def test_an_order_over_more_than_a_day_is_repriced_once_to_the_higher_of_two_prices_of_an_hour():
+    standing = (ask(1, 7200, 8), ask(1, 7200 + 86_400, 8))
+    wishes = {7200: wanted(8, PRICE + 10_000), 7200 + 86_400: wanted(8, PRICE)}
+    assert len(make_plan(wishes, 3600, standing, 1).reprice) == 1
+    repriced = tuple(ask(1, each.start_s, 8, PRICE + 10_000) for each in standing)
+    assert make_plan(wishes, 3600, repriced, 1) == Plan()
+
+
+def test_the_single_gpus_of_a_split_node_stand_beside_the_whole_one_and_go_with_it():
+    def twin(gpus: int) -> Ask:
+        return Ask(1, 7200, gpus, PRICE, twin=True)
+
+    assert make_plan({7200: wanted(8, lot=8)}, 3600, (ask(1, 7200, 8), twin(8)), 8) == Plan()
+    assert make_plan({7200: wanted(7, lot=8)}, 3600, (twin(7),), 8) == Plan()
+    assert make_plan({7200: wanted(6, lot=8)}, 3600, (twin(7),), 8) == Plan(withdraw=(1,))
 
 
 def test_prices_are_written_exactly():

@@ -30,6 +30,7 @@ def test_the_document_lists_every_operation(document):
         "PUT /v1/protection",
         "POST /v1/capacity/reprice",
         "POST /v1/capacity/withdraw",
+        "GET /v1/capacity/levels",
         "GET /v1/orders/{order_id}",
         "DELETE /v1/orders/{order_id}",
         "GET /v1/orders/by-client-id/{client_order_id}",
