@@ -41,8 +41,11 @@ class Round(Protocol):
     def open_row(self, index: int) -> tuple[bytes, tuple[bytes, ...]]:
         """Returns the row's n INT32 (little endian) and its Merkle path."""
 
-    def fold(self, key: bytes, number: int, stride: int) -> bytes:
-        """Folds all rows as round `number` under a residency key; returns the root over the folds."""
+    def fold(self, key: bytes, number: int, stride: int) -> None:
+        """Begins to fold all rows as round `number` under a residency key, behind what was begun before."""
+
+    def residency_root(self) -> bytes:
+        """Returns the root over the folds, once they are there."""
 
     def residency_path(self, index: int) -> tuple[bytes, ...]:
         """Returns a row's path in the tree of the last `fold`."""
@@ -80,13 +83,16 @@ class NumpyRound:
         """Returns a row and its path."""
         return self._product[index].tobytes(), merkle_path(self._levels, index)
 
-    def fold(self, key: bytes, number: int, stride: int) -> bytes:
-        """Folds all rows; returns the residency root."""
+    def fold(self, key: bytes, number: int, stride: int) -> None:
+        """Folds all rows."""
         folds: list[int] = []
         for first in range(0, len(self._product), FOLD_ROWS):
             rows = self._product[first : first + FOLD_ROWS]
             folds += fold_rows(key, number, range(first, first + len(rows)), rows, stride).tolist()
         self._residency_levels = residency_levels(folds)
+
+    def residency_root(self) -> bytes:
+        """Returns the root over the folds."""
         return self._residency_levels[-1][0]
 
     def residency_path(self, index: int) -> tuple[bytes, ...]:
@@ -189,7 +195,9 @@ def answer_residency(chain: Chain, agent: str, nonce: str, stride: int) -> Resid
     """Answers the second nonce (hex) for one GPU. Raises ValueError for a stride that does not fit n."""
     check_stride(chain.n, stride)
     key = residency_key(nonce, agent, chain.gpu_uuid, chain.head)
-    roots = tuple(round_.fold(key, number, stride) for number, round_ in enumerate(chain.rounds, 1))
+    for number, round_ in enumerate(chain.rounds, 1):
+        round_.fold(key, number, stride)
+    roots = tuple(round_.residency_root() for round_ in chain.rounds)
     return Residency(residency_digest(roots), roots)
 
 

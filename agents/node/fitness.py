@@ -41,8 +41,13 @@ class Idle(Protocol):
     memory_below_mib: int
 
 
-def hindrance_of(reading: GpuReading, leased: bool, rule: Idle, whole_node: bool = False) -> str:
-    """Returns why a GPU cannot serve a new buyer now, "" where it can. A leased GPU may be busy: that is its buyer."""
+def hindrance_of(
+    reading: GpuReading, leased: bool, rule: Idle, whole_node: bool = False, own_load: bool = False
+) -> str:
+    """Returns why a GPU cannot serve a new buyer now, "" where it can.
+
+    A leased GPU may be busy: that is its buyer. So may one with `own_load`: that is the agent's own proof.
+    """
     if fault := fault_of(reading, 0):
         return fault
     if degraded := reading.withheld or degradation_of(reading, whole_node):
@@ -51,7 +56,7 @@ def hindrance_of(reading: GpuReading, leased: bool, rule: Idle, whole_node: bool
         return "processes_unknown"
     if any(process.whose not in (TENANT_AND_QUIET if leased else QUIET) for process in reading.processes):
         return "not_idle_with_process"
-    if leased:
+    if leased or own_load:
         return ""
     if (reading.utilisation_percent or 0) >= rule.utilisation_below_percent:
         return "busy" if reading.processes else "busy_without_process"
@@ -84,10 +89,10 @@ class Offerability:
         self._throttling = Throttling()
         self._known: dict[str, str] = {}
 
-    def judge(self, reading: GpuReading, leased: bool, rule: Idle, whole_node: bool) -> str:
+    def judge(self, reading: GpuReading, leased: bool, rule: Idle, whole_node: bool, own_load: bool = False) -> str:
         """Returns why a GPU is not to be offered, "" where it is."""
         throttled = self._throttling.observe(reading)
-        reason = hindrance_of(reading, leased, rule, whole_node) or (THROTTLED if throttled else "")
+        reason = hindrance_of(reading, leased, rule, whole_node, own_load) or (THROTTLED if throttled else "")
         if reason != self._known.get(reading.uuid, ""):
             if reason:
                 log.warning("%s is not offered: %s (%s)", reading.uuid, reason_in_words(reason), reason)

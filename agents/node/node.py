@@ -19,6 +19,7 @@ from agents.node.notices import Notices
 from agents.node.offering import Capacity
 from agents.node.policy import IdleWatch, PolicyFile, never_sells
 from agents.node.processes import in_bounds
+from agents.node.proof.own_load import OwnLoad
 from agents.node.proving import Prover
 from agents.node.reports import ReportChain
 from agents.node.seller import Seller
@@ -68,6 +69,7 @@ class Node:
         heed = (self._follow, self._open_again, self._close)
         self._sender = ReportSender(self._chain, parts.delivery, self._notices, *heed)
         self._idle = IdleWatch()
+        self._own_load = OwnLoad()
         self._boot_id = boot_id()
         self._enrolment: Enrolment | None = None
         self._is_enrolled = False
@@ -180,7 +182,8 @@ class Node:
         window_end_ms = mono_ms()
         leased = self._parts.lessor.book.leased_gpus()
         policy = self._parts.policy.current
-        judged = self._idle.observe(self._readings, leased, policy.idle, window_end_ms, policy.whole_node)
+        own_load = self._own_load.take()
+        judged = self._idle.observe(self._readings, leased, policy.idle, window_end_ms, policy.whole_node, own_load)
         self._readings = in_bounds(judged)
         self._measured_at = time.monotonic()
         driver = self._parts.telemetry.driver
@@ -268,7 +271,8 @@ class Node:
             if not self._readings:
                 self._readings = await asyncio.to_thread(self._parts.telemetry.read)
             present = frozenset(reading.uuid for reading in self._readings if reading.present)
-            await self._parts.prover.prove(challenge, self._enrolment.node_id, present)
+            with self._own_load.of(challenge.gpu_uuids):
+                await self._parts.prover.prove(challenge, self._enrolment.node_id, present)
             self._tries[name] = CHALLENGE_TRIES_MAX
         except VenueUnreachable as error:
             log.warning("challenge %s is tried again: %s", name, error)

@@ -222,15 +222,20 @@ class IdleWatch:
         rule: IdleRule,
         mono_ms: int,
         whole_node: bool = False,
+        own_load: frozenset[str] = frozenset(),
     ) -> tuple[GpuReading, ...]:
-        """Takes down one reading of every GPU; returns them with the reason for which one is withheld."""
+        """Takes down one reading of every GPU; returns them with the reason for which one is withheld.
+
+        `own_load` are the GPUs that the agent's own proofs keep busy.
+        """
         judged = []
         for reading in readings:
-            withheld = self._offerability.judge(reading, reading.uuid in leased, rule, whole_node)
+            uuid = reading.uuid
+            withheld = self._offerability.judge(reading, uuid in leased, rule, whole_node, uuid in own_load)
             if withheld:
-                self._fit_since_ms.pop(reading.uuid, None)
+                self._fit_since_ms.pop(uuid, None)
             else:
-                self._fit_since_ms.setdefault(reading.uuid, mono_ms)
+                self._fit_since_ms.setdefault(uuid, mono_ms)
             judged.append(reading.model_copy(update={"withheld": withheld}))
         return tuple(judged)
 

@@ -122,14 +122,17 @@ class CudaRound:
         row_bytes = 4 * self._run.n
         return self._run.gpu.read(self._product + index * row_bytes, row_bytes), self._path(self._tree, index)
 
-    def fold(self, key: bytes, number: int, stride: int) -> bytes:
-        """Folds all rows; returns the residency root."""
+    def fold(self, key: bytes, number: int, stride: int) -> None:
+        """Begins to fold all rows: waiting for each round would leave the GPU idle between them."""
         gpu, n = self._run.gpu, self._run.n
         words = [u64(word) for word in fold_words(key, number)]
         arguments = (pointer(self._product), pointer(self._residency_tree), u32(n), u32(stride), *words)
         gpu.launch("fold_rows", n * WARP // THREADS, THREADS, arguments)
         hash_tree(gpu, self._residency_tree, n)
         self._read.pop(self._residency_tree, None)
+
+    def residency_root(self) -> bytes:
+        """Returns the root over the folds."""
         return self._root(self._residency_tree)
 
     def residency_path(self, index: int) -> tuple[bytes, ...]:

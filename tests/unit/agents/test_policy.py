@@ -8,6 +8,7 @@ import pytest
 from agents.node.errors import BadConfiguration
 from agents.node.fitness import hindrance_of
 from agents.node.policy import IdleRule, IdleWatch, Policy, PolicyFile, never_sells
+from agents.node.proof.own_load import OwnLoad
 from schemas.nodes import GpuProcess, GpuReading
 
 MINIMAL = 'label = "a"\nhub = "CNE"\nprice.floor = "12.84"\nhooks.start = ["true"]\nhooks.stop = ["true"]\n'
@@ -109,6 +110,25 @@ def watch_of(*observations: tuple[int, tuple[GpuReading, ...]]) -> IdleWatch:
     for mono_ms, readings in observations:
         watch.observe(readings, frozenset(), RULE, mono_ms)
     return watch
+
+
+def test_the_agent_s_own_proof_takes_no_gpu_off_the_market():
+    proving = IDLE.model_copy(update={"utilisation_percent": 100, "memory_used_mib": 77_000})
+    load, watch = OwnLoad(), watch_of((0, (IDLE,)))
+    with load.of((IDLE.uuid,)):
+        (judged,) = watch.observe((proving,), frozenset(), RULE, 500, own_load=load.take())
+    assert (judged.withheld, watch.sellable(policy(), 1, 1000)) == ("", 1)
+    (judged,) = watch.observe((proving,), frozenset(), RULE, 1000, own_load=load.take())
+    assert judged.withheld == ""  # the first reading after it: NVML's load lags behind
+    (judged,) = watch.observe((proving,), frozenset(), RULE, 1500, own_load=load.take())
+    assert (judged.withheld, watch.sellable(policy(), 1, 1500)) == ("busy_without_process", 0)
+
+
+def test_a_stranger_s_process_and_a_fault_are_seen_during_a_proof_too():
+    strange = IDLE.model_copy(update={"processes": (GpuProcess(pid=7, memory_mib=9, kind="compute", owner="foreign"),)})
+    lost = GpuReading(uuid=IDLE.uuid, present=False, healthy=False)
+    seen = [hindrance_of(each, False, RULE, own_load=True) for each in (IDLE, strange, lost)]
+    assert seen == ["", "not_idle_with_process", "gpu_lost"]
 
 
 def other(reading: GpuReading, **changes) -> GpuReading:
