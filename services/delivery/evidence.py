@@ -21,8 +21,9 @@ async def take_enrolled_software(store: Store, settings: Settings, record: NodeE
 async def take_software(store: Store, settings: Settings, node: Node, software: Software, now_ms: int) -> None:
     """Notes what a node runs from now on, raises what it leaves to ask and lifts what is answered."""
     await store.run("set_software", node.node_id, software.text)
-    known = await known_digests(store, settings, software.driver)
-    asked = doubts(software, known, node.simulated, settings.agent_version_min)
+    known, asked = await known_digests(store, settings, software.driver), {}
+    if settings.judges("software"):
+        asked = doubts(software, known, node.simulated, settings.agent_version_min)
     for reason, detail in asked.items():
         await raise_hold(store, node.node_id, reason, detail, now_ms)
     lifted = [
@@ -31,7 +32,7 @@ async def take_software(store: Store, settings: Settings, node: Node, software: 
         if reason not in asked and await lift_hold(store, node.node_id, reason, now_ms)
     ]
     if lifted:
-        await free_level(store, await store.node(node.node_id), now_ms)
+        await free_level(store, settings, await store.node(node.node_id), now_ms)
 
 
 async def judge_loads(
@@ -41,7 +42,7 @@ async def judge_loads(
     node = await store.node(node_id)
     tdp_w = read_board_powers(settings.board_powers).get(node.grade.removesuffix("X8"))
     found = {uuid: doubt for uuid, load in loads.items() if (doubt := load.doubt(tdp_w, settings.load_ms_min))}
-    if found:
+    if found and settings.judges("load"):
         uuid, doubt = min(found.items())
         await raise_hold(store, node_id, IMPLAUSIBLE_LOAD, f"{uuid}: {doubt}", now_ms)
     elif (
@@ -49,13 +50,14 @@ async def judge_loads(
         and all(load.power.ms >= settings.load_ms_min for load in loads.values())
         and await lift_hold(store, node_id, IMPLAUSIBLE_LOAD, now_ms)
     ):
-        await free_level(store, node, now_ms)
+        await free_level(store, settings, node, now_ms)
 
 
-async def free_level(store: Store, node: Node, now_ms: int) -> None:
+async def free_level(store: Store, settings: Settings, node: Node, now_ms: int) -> None:
     """Lets a proven node have the level that was kept from it, where nothing holds it any more."""
     if node.state == "active" and not await open_holds(store, node.node_id):
-        await set_level(store, node, proven_level(node), "hold_lifted", now_ms)
+        level = min(proven_level(node), settings.level_max(node.grade, node.simulated))
+        await set_level(store, node, level, "hold_lifted", now_ms)
 
 
 async def known_digests(store: Store, settings: Settings, driver: str) -> frozenset[str]:

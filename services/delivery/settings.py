@@ -16,7 +16,7 @@ from services.kit.settings import REPOSITORY
 from services.kit.settings import Settings as KitSettings
 
 HOUR_MS = 3_600_000
-PROOF_LAYERS = ("work", "score", "residency")
+PROOF_LAYERS = ("work", "score", "residency", "software", "load")
 GRACES_PER_PERIOD = 120
 NOTICES_PER_PERIOD = 30  # 120 s of an hour
 

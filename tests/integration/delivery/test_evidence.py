@@ -3,15 +3,19 @@
 Tier: delivery. Half a minute beside the module's venue.
 """
 
+import asyncio
+
 import pytest
 
 from tests.fixtures.delivery import TestNode, gpu_uuid
 from tests.fixtures.node_agent import PlayedAgent
-from tests.integration.delivery.conftest import Venue
+from tests.integration.delivery.conftest import Venue, open_venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SETTINGS = {"load_ms_min": 1_000}
+# The played nodes call themselves real and prove on this machine's CPU: what that is worth is not judged here.
+PROOFS = {"challenge_n": 256, "challenge_memory_permille": 1}
+SETTINGS = {"load_ms_min": 1_000, "proof_layers_off": "score,residency"} | PROOFS
 KNOWN = "c2f8e560da76086bbd83941ec5f2e14626a32ad53d9ffc8619e01bdf56d56b22"  # 550.163.01, as the digest book has it
 LATER = "d" * 64
 
@@ -129,3 +133,16 @@ async def test_a_board_that_only_its_operator_calls_an_h100_does_not_enroll(venu
         f"nothing shows that {gpu_uuid(106)} is H100SXM80: it has no PCI device id, and 'NVIDIA GeForce GTX 1650' is "
         "the name of no such board",
     )
+
+
+async def test_with_both_layers_off_neither_another_library_nor_an_idle_clock_at_full_load_is_seen(
+    own_kafka, fresh_database, tmp_path
+):
+    off = SETTINGS | {"proof_layers_off": "score,residency,software,load"}
+    async with open_venue(own_kafka.address, fresh_database, tmp_path, off) as venue, venue.delivery():
+        node = real_node(107, library="e" * 64)
+        async with venue.site("ops-unseen", node) as agent:
+            agent.facts = lambda uuid: {"utilisation_percent": 100, "power_mw": 30_000, "energy_mj": 0}
+            await stands(venue, node, "active", "T1")
+            await asyncio.sleep(5)  # several histories are written meanwhile
+            assert await standing(venue, node) == ("active", "T1", [])
