@@ -65,6 +65,8 @@ def _run(options: argparse.Namespace) -> int:
         return _examine(options)
     if options.command == "verify":
         return _verify(options)
+    if options.command == "plan" or (options.command == "run" and options.dry_run):
+        return _plan(options)
     config = AgentConfig.load(options.config)
     set_up_logs(options.log_level or config.log_level or "info", options.log_json or config.log_json)
     match options.command:
@@ -124,6 +126,18 @@ def _examine(options: argparse.Namespace) -> ExitStatus:
     return ExitStatus.MEND if any(finding.verdict in bad for finding in findings) else ExitStatus.OK
 
 
+def _plan(options: argparse.Namespace) -> ExitStatus:
+    from agents.node.planning import lines_of as plan_lines  # the running agent's memory is counted
+    from agents.node.planning import plan
+
+    document = asyncio.run(plan(AgentConfig.load(options.config)))
+    if options.json:
+        _show(document)
+    else:
+        _print("\n".join(plan_lines(document)))
+    return ExitStatus.OK
+
+
 def _verify(options: argparse.Namespace) -> ExitStatus:
     from agents.node.proof.verify import lines_of, verify  # the running agent's memory is counted
 
@@ -158,7 +172,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hourbook-agent", description="The agent of one GPU node.")
     parser.add_argument("--version", action="version", version=AGENT_VERSION)
     parts = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    parts.add_parser("run", parents=[shared], help="run the node until SIGINT, SIGTERM or SIGHUP")
+    run = parts.add_parser("run", parents=[shared], help="run the node until SIGINT, SIGTERM or SIGHUP")
+    run.add_argument("--dry-run", action="store_true", help="as `plan`: say what it would post, and end")
+    run.add_argument("--json", action="store_true", help="of --dry-run")
+    plan = parts.add_parser("plan", parents=[shared], help="say which asks the policy makes now, hour by hour, and why")
+    plan.add_argument("--json", action="store_true", help="everything, as one JSON document")
     parts.add_parser("check", parents=[shared], help="say what is wrong with its files, hooks and GPUs")
     status = parts.add_parser(
         "status", parents=[shared], help="say of each GPU why it is not offered, and what it earns"
@@ -248,7 +266,7 @@ def _read_old(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--nonce")
     _add_log_options(parser)
     options = parser.parse_args(arguments)
-    options.command = "run" if options.uuids is None else "inspect"
+    options.command, options.dry_run = "run" if options.uuids is None else "inspect", False
     return options
 
 
