@@ -8,6 +8,7 @@ from agents.node.config import AgentConfig
 from agents.node.doctor.driver import SUBJECT, ask_nvml, examine_driver, pci_gpus
 from agents.node.doctor.findings import Finding, mend, ok
 from agents.node.doctor.gpus import examine_gpu
+from agents.node.doctor.proof import examine_proof
 from agents.node.doctor.setup import (
     enrolment_of,
     examine_key,
@@ -58,6 +59,7 @@ def examine_hardware(policy: Policy | None, leases: Sequence[LiveLease]) -> Iter
     grade, idle = (policy.grade, policy.idle) if policy else (None, IdleRule())
     for gpu in answer["gpus"]:
         yield from examine_gpu(gpu, len(answer["gpus"]), grade, idle, owners, leases)
+    yield from examine_proof(answer)
 
 
 def _examine_setup(config: AgentConfig) -> tuple[Policy | None, list[Finding]]:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from agents.node.challenge import Chain, NumpyBackend, answer_residency, run_chain
+from agents.node.doctor.proof import examine_proof
 from agents.node.errors import ProofFailed
 from agents.node.proof import gpu as gpu_module
 from agents.node.proof.choice import choose_backend
-from agents.node.proof.compiler import compile_kernels
+from agents.node.proof.compiler import compile_here
 from agents.node.proof.cuda import CudaBackend, round_bytes, rounds_that_fit, scratch_bytes
 from agents.node.proof.gpu import Driver, prepare
 from schemas.nodes import Challenge
@@ -188,14 +189,13 @@ def test_without_the_binding_or_the_driver_it_says_what_is_missing(monkeypatch):
 
 
 def test_a_gpu_older_than_the_instruction_is_refused_and_nvrtc_is_named_where_it_is_missing(monkeypatch):
-    compile_kernels.cache_clear()
     with pytest.raises(
         ProofFailed, match=r"^compute capability 7\.5 is too old for the proof: it needs 8\.0 or later$"
     ):
-        compile_kernels(7, 5)
+        compile_here(7, 5)
     bind(monkeypatch, None)
     with pytest.raises(ProofFailed) as caught:
-        compile_kernels(9, 0)
+        compile_here(9, 0)
     assert str(caught.value) == INSTALL
 
 
@@ -217,3 +217,18 @@ def test_simulated_gpus_are_proven_by_the_cpu_and_real_ones_only_by_cuda(caplog)
     assert (asked, caplog.messages) == ([UUIDS], [])
     assert choose_backend(False, UUIDS, broken).name == "cuda"
     assert caplog.messages == [f"these GPUs cannot be proven, and nothing is sold before they are: {INSTALL}"]
+
+
+def test_the_doctor_says_whether_the_gpus_can_be_proven(driver, monkeypatch):
+    def told(uuids, simulated: bool = False) -> list[tuple[str, str]]:
+        gpus = [{"identity": {"uuid": uuid}, "lost": False} for uuid in uuids]
+        answer = {"system": {"simulated": simulated}, "gpus": [*gpus, {"identity": {"uuid": "GPU-9"}, "lost": True}]}
+        return [(finding.verdict, finding.words) for finding in examine_proof(answer)]
+
+    assert told((), simulated=True) == [("ok", "the GPUs are simulated: the CPU proves them")]
+    assert told(UUIDS) == [("ok", "CUDA opens 2 GPUs, and the kernels compile; hourbook-agent verify runs them")]
+    driver.fails["cuInit"] = Status.CUDA_ERROR_NO_DEVICE
+    assert told(UUIDS) == [("mend", "the GPUs cannot be proven: CUDA: cuInit answers CUDA_ERROR_NO_DEVICE")]
+    bind(monkeypatch, None)
+    assert told(UUIDS) == [("mend", f"the GPUs cannot be proven: {INSTALL}")]
+    assert driver.retained == []
