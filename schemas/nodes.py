@@ -6,6 +6,7 @@ HTTP, served by delivery at port 18082 (every body is one of the models below, J
     POST /v1/nodes/{node_id}/gpus                      GpuChange         → 200 GpuChangeReply
     POST /v1/nodes/{node_id}/reports                   Report            → 200 ReportReply
     POST /v1/nodes/{node_id}/chain                     ChainRequest      → 200 ChainReply
+    POST /v1/nodes/{node_id}/challenges/next           ChallengeWait     → 200 ChallengeOffer, held until there is one
     POST /v1/nodes/{node_id}/challenges/{id}/commit    ChallengeCommit   → 200 CommitReply
     POST /v1/nodes/{node_id}/challenges/{id}/residency ResidencyAnswer   → 200 OpeningRequest
     POST /v1/nodes/{node_id}/challenges/{id}/open      ChallengeOpening  → 200 ChallengeVerdict
@@ -353,6 +354,26 @@ class ChainReply(Model):
 
 
 # --- challenges --------------------------------------------------------------------------------------------------
+
+
+class ChallengeWait(SignedMessage):
+    """Asks for the node's next challenges. The server holds the request until it has some, or for a while.
+
+    `echo` is that of the last answer ("" at the start): the node asks again at once, and so shows its round trip.
+    """
+
+    purpose: ClassVar[str] = "challenge.next"
+    agent: NodeId
+    echo: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")]
+    wall_ms: Count
+    signature: Signature
+
+
+class ChallengeOffer(Model):
+    """Challenges to answer, mostly none or one; the next request brings `echo` back."""
+
+    echo: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")]
+    challenges: tuple[Challenge, ...] = ()
 
 
 class GpuCommit(Model):

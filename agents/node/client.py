@@ -23,8 +23,10 @@ from schemas.nodes import (
     ChainReply,
     ChainRequest,
     ChallengeCommit,
+    ChallengeOffer,
     ChallengeOpening,
     ChallengeVerdict,
+    ChallengeWait,
     CommitReply,
     EnrolReply,
     EnrolRequest,
@@ -45,6 +47,7 @@ Reply = TypeVar("Reply", bound=Model)
 TimedReply = TypeVar("TimedReply", EnrolReply, ReportReply, ChainReply)
 JSON_HEADERS = {"Content-Type": "application/json"}
 REQUESTS_AT_ONCE = 8
+HELD_TIMEOUT_S = 40.0  # longer than any venue holds a request
 PAGES_MAX = 1000
 
 
@@ -84,6 +87,7 @@ class DeliveryClient:
     ) -> None:
         self.clock = clock or VenueClock()
         self._wire, self._url = Wire(http, patience), url.rstrip("/")
+        self._held = Wire(http, Patience(HELD_TIMEOUT_S))
 
     async def enrol(self, request: EnrolRequest) -> EnrolReply:
         """Enrols the node."""
@@ -123,6 +127,11 @@ class DeliveryClient:
         """Reads what everyone may know of a node."""
         url = f"{self._url}/v1/nodes/{node_id}"
         return read_object(await self._wire.send("GET", url), f"GET {url}")
+
+    async def next_challenges(self, wait: ChallengeWait) -> ChallengeOffer:
+        """Holds a request open until the venue has challenges for the node, or for a while."""
+        url = f"{self._url}/v1/nodes/{wait.agent}/challenges/next"
+        return await self._held.read(ChallengeOffer, "POST", url, JSON_HEADERS, wait.canonical())
 
     async def commit(self, commit: ChallengeCommit) -> CommitReply:
         """Commits to finished chains, and gets what comes next."""

@@ -23,10 +23,10 @@ from agents.node.proof.own_load import OwnLoad
 from agents.node.proving import Prover
 from agents.node.reports import ReportChain
 from agents.node.seller import Seller
-from agents.node.sending import ReportSender
+from agents.node.sending import NO_SUCH_ROUTE, ReportSender
 from agents.node.standing import gpu_rows
 from agents.node.state import StateFolder
-from schemas.nodes import Challenge, GpuReading, LeaseStart, LeaseStop, ReportReply, node_id_of
+from schemas.nodes import Challenge, ChallengeWait, GpuReading, LeaseStart, LeaseStop, ReportReply, node_id_of
 from schemas.versions import is_older
 
 RETRY_S = 1.0
@@ -38,6 +38,9 @@ PATIENCE_TRIPS = 1.25
 LEAVE_TIMEOUT_S = 12.0
 CHALLENGE_TRIES_MAX = 3
 TOO_MANY = 429
+OLD_VENUE_S = 600.0
+HELD_FROM_S = 0.5
+ANSWERS_AT_ONCE_MAX = 16
 log = logging.getLogger("hourbook.agent")
 
 
@@ -83,6 +86,7 @@ class Node:
         self._draining = Draining(parts.state, parts.seller, parts.lessor.book, lambda: self.reports_waiting)
         self._started_ms, self._measured_at = time.time_ns() // 1_000_000, time.monotonic()
         self.status: dict = {}
+        self._echo, self._answers_at_once = "", 0
         self._proving: set[str] = set()
         self._tries: dict[str, int] = {}
         self._sending: asyncio.Task | None = None
@@ -121,6 +125,7 @@ class Node:
         try:
             self._loops.start("reporting", self._report, self._pace_s)
             self._loops.start("selling", self._trade, self._pace_s)
+            self._loops.start("waiting for challenges", self._await_challenges, lambda: 0.0)
             if self._enrolment.challenge:
                 self._prove(self._enrolment.challenge)
             await self._loops.run()
@@ -257,6 +262,25 @@ class Node:
             self._loops.spawn("a lease", task)
 
     # -- challenges ----------------------------------------------------------------------------------------------------
+
+    async def _await_challenges(self) -> None:
+        """Asks for challenges, and asks again as soon as there was an answer: how soon is the round trip."""
+        began = time.monotonic()
+        wait = {"agent": self._enrolment.node_id, "echo": self._echo, "wall_ms": time.time_ns() // 1_000_000}
+        try:
+            offer = await self._parts.delivery.next_challenges(self._parts.identity.sign(ChallengeWait, **wait))
+        except VenueRefused as refusal:
+            if refusal.status not in NO_SUCH_ROUTE:
+                raise
+            await self._loops.pause(OLD_VENUE_S)  # reports bring challenges all the same
+            return
+        self._echo, self._answers_at_once = offer.echo, self._answers_at_once + 1
+        if time.monotonic() - began > HELD_FROM_S:
+            self._answers_at_once = 0
+        for challenge in offer.challenges:
+            self._prove(challenge)
+        if self._answers_at_once > ANSWERS_AT_ONCE_MAX:
+            await self._loops.pause(RETRY_S)  # a venue that holds nothing is not asked without end
 
     def _prove(self, challenge: Challenge) -> None:
         name = challenge.challenge_id

@@ -44,6 +44,7 @@ class Prover:
 
     def __init__(self, identity: Identity, backend: Backend, delivery: DeliveryClient, executor: Executor) -> None:
         self._identity, self._backend, self._delivery, self._executor = identity, backend, delivery, executor
+        self._turn = asyncio.Lock()
 
     async def prove(self, challenge: Challenge, node_id: str, present: frozenset[str]) -> ChallengeVerdict | None:
         """Proves the GPUs that are there; for a lost one nothing is claimed, and the venue sees that it is missing.
@@ -54,6 +55,10 @@ class Prover:
         if not uuids:
             log.warning("challenge %s (%s) goes unanswered: no GPU is there", challenge.challenge_id, challenge.cause)
             return None
+        async with self._turn:  # two chains do not fit into a GPU's memory
+            return await self._prove(challenge, node_id, uuids)
+
+    async def _prove(self, challenge: Challenge, node_id: str, uuids: list[str]) -> ChallengeVerdict:
         chains: dict[str, Chain] = {}
         try:
             # All GPUs at once: the venue's clock runs until the last of them is done.

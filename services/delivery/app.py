@@ -43,8 +43,10 @@ from services.delivery.reputation_api import add_reputation_routes
 from services.delivery.resuming import ChainPlaces
 from services.delivery.scheduler import Scheduler
 from services.delivery.settings import Settings
+from services.delivery.sweeps import Sweeps
 from services.delivery.tables import BadTable
 from services.delivery.verifying import Verifier
+from services.delivery.waiting import HeldRequests
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
 from services.kit.http import make_app, serve
@@ -99,7 +101,9 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     edge = Edge(settings, pool, publisher, credentials, moving, releases)
     reports = ReportEndpoint(intake)
     add_edge_routes(app, edge, reports, ChainPlaces(settings, pool, publisher), moving)
-    add_proof_routes(app, Proofs(settings, pool, publisher, releases, verifier))
+    held = HeldRequests(settings, pool, releases)
+    effects.hand_out = held.hand_out
+    add_proof_routes(app, Proofs(settings, pool, publisher, releases, verifier, held.trips), held)
     add_public_routes(app, settings, pool)
     add_reputation_routes(app, settings, pool)
     add_party_routes(app, settings, pool, authenticator)
@@ -126,7 +130,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(histories.run(effects))
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(run_reviews(settings, effects))
-    tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier).run())
+    tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier, held).run())
+    tasks.create_task(Sweeps(settings, effects, held, releases, watch, readiness).run())
     tasks.create_task(verifier.run())
     tasks.create_task(_until(failed))
     await keys_known.wait()

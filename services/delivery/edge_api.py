@@ -1,5 +1,6 @@
 """HTTP for agents: every body is a signed message of schemas.nodes, so these routes need no API key."""
 
+from functools import partial
 from typing import TypeVar
 
 from fastapi import FastAPI, Request, Response
@@ -10,8 +11,10 @@ from schemas.nodes import (
     ChainReply,
     ChainRequest,
     ChallengeCommit,
+    ChallengeOffer,
     ChallengeOpening,
     ChallengeVerdict,
+    ChallengeWait,
     CommitReply,
     EnrolReply,
     EnrolRequest,
@@ -33,6 +36,7 @@ from services.delivery.metrics import REFUSALS
 from services.delivery.moving import Moving
 from services.delivery.proofs import Proofs
 from services.delivery.resuming import ChainPlaces
+from services.delivery.waiting import HeldRequests
 from services.kit.auth import public
 from services.kit.http import ProblemError, problem_response
 from services.kit.store import AWAY
@@ -143,8 +147,16 @@ def is_opening(path: str) -> bool:
     return path.startswith("/v1/nodes/") and path.endswith("/open") and "/challenges/" in path
 
 
-def add_proof_routes(app: FastAPI, proofs: Proofs) -> None:
+def add_proof_routes(app: FastAPI, proofs: Proofs, held: HeldRequests) -> None:
     """Adds what agents call about challenges."""
+
+    @app.post(
+        "/v1/nodes/{node_id}/challenges/next", response_model=ChallengeOffer, openapi_extra=body_of(ChallengeWait)
+    )
+    @public
+    async def next_challenges(node_id: str, request: Request) -> Response:
+        message = await read_body(request, ChallengeWait)
+        return _json(await held.wait(node_id, message, partial(_hung_up, request)))
 
     @app.post(
         "/v1/nodes/{node_id}/challenges/{challenge_id}/commit",
@@ -172,6 +184,12 @@ def add_proof_routes(app: FastAPI, proofs: Proofs) -> None:
     @public
     async def open_challenge(node_id: str, challenge_id: str, request: Request) -> Response:
         return _json(await proofs.open(node_id, challenge_id, await request.body()))
+
+
+async def _hung_up(request: Request) -> None:
+    """Returns when the caller has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
 
 
 def _json(reply: Model) -> Response:

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 
+from schemas.nodes import Challenge
 from services.delivery.store import Store, transaction
 from services.kit.outbox import Publisher, Relay
 from services.kit.settings import Settings
@@ -55,17 +56,24 @@ class Effects:
 
     def __init__(self, pool: Pool, relays: Iterable[Relay]):
         self.pool, self._relays, self._turn = pool, tuple(relays), asyncio.Lock()
+        self.hand_out: Callable[[dict[str, list[Challenge]]], object] | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Store]:
         """Yields the statements inside the one transaction that may decide now.
 
-        What it has added to `after_commit` is done before anybody else's turn.
+        What it has added to `after_commit` is done before anybody else's turn, and nodes that hold a request open get
+        the challenges that it has issued.
         """
         async with self._turn:
             async with transaction(self.pool) as store:
                 yield store
             for act in store.after_commit:
                 act()
+            if store.issued and self.hand_out is not None:
+                by_node: dict[str, list[Challenge]] = {}
+                for node_id, challenge in store.issued:
+                    by_node.setdefault(node_id, []).append(challenge)
+                self.hand_out(by_node)
         for relay in self._relays:
             relay.wake()

@@ -145,6 +145,7 @@ async def _lease_out(
     if idle and (reason := settings.unprovable(gate.node.grade, gate.node.simulated)):
         await store.run("set_lease_state", lease_id, "failed", reason)
     elif idle:
+        await store.run("void_idle_challenges", gate.node.node_id)
         await issue_challenge(store, settings, gate.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
     else:
         await store.run("set_lease_state", lease_id, "ready", "")

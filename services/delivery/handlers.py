@@ -33,6 +33,7 @@ from services.delivery.report_records import VerifiedReport
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
 from services.delivery.store import Node, Store, node_of
+from services.delivery.sweeps import suspect
 
 
 async def take_records(
@@ -131,6 +132,8 @@ async def _judge_node(store: Store, settings: Settings, node: Node, record: Chal
             await nodes.take_down(store, node, "quarantined", doubt, now_ms)
         else:
             await nodes.withdraw_unproven(store, node, failed, f"challenge_{first_reason(verdict)}", now_ms)
+    elif await _is_absent(store, settings, node, record):
+        await nodes.take_down(store, node, "enrolled", "not_simultaneous", now_ms)
     elif verdict.passed:
         await store.run("clear_doubts", node.node_id)
         if record.lease_id is None:
@@ -138,6 +141,18 @@ async def _judge_node(store: Store, settings: Settings, node: Node, record: Chal
             await nodes.activate(store, settings, node, proven, now_ms)
     elif record.lease_id is not None and not may_serve(verdict):
         await nodes.take_down(store, node, "enrolled", "gate_challenge_missed", now_ms)
+    elif record.lease_id is None and node.state == "active":
+        await nodes.withdraw_unproven(store, node, failed, f"challenge_{first_reason(verdict)}", now_ms)
+
+
+async def _is_absent(store: Store, settings: Settings, node: Node, record: ChallengeJudged) -> bool:
+    """Counts a sweep that did not find the node at its held request; says whether it was one too many in a row."""
+    absences = await store.value("note_absence", record.verdict.challenge_id)
+    if absences is None:
+        return False
+    if 0 < absences < settings.absences_max:
+        await suspect(store, node, "absent", record.received_ms + settings.absence_retry_ms)
+    return absences >= settings.absences_max
 
 
 async def _decide_lease(store: Store, record: ChallengeJudged) -> None:

@@ -33,6 +33,7 @@ from services.delivery.settings import Settings
 from services.delivery.signatures import signed_node
 from services.delivery.store import Node, Store, transaction
 from services.delivery.verifying import Verifier, VerifiersBusy
+from services.delivery.waiting import RoundTrips
 from services.kit.store import Pool
 
 OVER = ("judged", "applied")
@@ -42,10 +43,16 @@ class Proofs:
     """What agents ask for about challenges. No database lock is held while an opening is verified."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, publisher: PromptPublisher, releases: Releases, verifier: Verifier
+        self,
+        settings: Settings,
+        pool: Pool,
+        publisher: PromptPublisher,
+        releases: Releases,
+        verifier: Verifier,
+        trips: RoundTrips,
     ):
         self._settings, self._pool, self._publisher = settings, pool, publisher
-        self._releases, self._verifier = releases, verifier
+        self._releases, self._verifier, self._trips = releases, verifier, trips
 
     async def commit(self, node_id: str, challenge_id: str, commit: ChallengeCommit) -> CommitReply:
         """Takes the heads of all chains and stops the clock; what comes next is drawn only then."""
@@ -59,13 +66,15 @@ class Proofs:
             if row["state"] != "issued" or received_ms > challenge.deadline_ms or left_us is None:
                 raise ChallengeClosed(f"challenge {challenge_id} is over")
             check_heads(challenge, commit)
-            band, trip_us = self._settings.bands.of(node.grade, node.simulated), 0
+            band, trip_us = self._settings.bands.of(node.grade, node.simulated), self._trips.of(node_id)
             residency = self._draw_residency(challenge, band, received_ms)
             deadline_ms = received_ms + self._settings.challenge_deadline_ms
             seen_us = max(arrived_us - left_us - trip_us, 1)
             asked = None if residency is None else residency.canonical()
+            after_us = self._releases.since_sweep_us(challenge_id)
+            is_simultaneous = after_us is not None and after_us <= 1_000 * self._settings.simultaneity_ms
             row = (challenge_id, received_ms, commit.canonical(), deadline_ms, seen_us, trip_us, asked)
-            await store.run("set_committed", *row)
+            await store.run("set_committed", *row, is_simultaneous)
             if residency is None:
                 await self._draw(store, node, challenge, commit, received_ms)
             reply = _next_step(await store.row("find_challenge", challenge_id))
@@ -206,8 +215,10 @@ async def issue_challenge(
     issued_ms: int,
     deadline_ms: int,
     lease_id: str | None = None,
-) -> None:
-    """Gives out a challenge, as large as the band of the node's grade says; the agent gets it with its next reply.
+) -> Challenge:
+    """Gives out a challenge, as large as the band of the node's grade says.
+
+    The agent gets it over a request that it holds open, or with the reply to its next report.
 
     Raises NoBand.
     """
@@ -223,6 +234,8 @@ async def issue_challenge(
     )
     row = (challenge.challenge_id, node.node_id, cause, lease_id, issued_ms, deadline_ms, challenge.canonical())
     await store.run("insert_challenge", *row)
+    store.issued.append((node.node_id, challenge))
+    return challenge
 
 
 async def conclude_challenge(store: Store, row, verdict: ChallengeVerdict, received_ms: int) -> None:

@@ -124,6 +124,7 @@ where node.node_id = new.node_id;
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
 from node n
 where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
+  and (n.absences < $3 or n.node_id = any($4::text[]))
   and not exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
   and not exists (select 1 from challenge c where c.node_id = n.node_id
                   and (c.state <> 'applied' or c.issued_ms > $2))
@@ -209,7 +210,8 @@ order by l.starts_ms, l.lease_id;
 
 -- name: challenges_of_nodes
 select node_id, asked from challenge
-where node_id = any($1::text[]) and state = 'issued' and deadline_ms > $2 order by issued_ms, challenge_id;
+where node_id = any($1::text[]) and state = 'issued' and deadline_ms > $2 and opens_ms <= $2
+order by issued_ms, challenge_id;
 
 -- name: insert_waiting
 insert into waiting_report (node_id, seq, hash, record) values ($1, $2, $3, $4);
@@ -267,14 +269,15 @@ values ($1, $2, $3, $4, $5, $6, $7, 'issued');
 select * from challenge where challenge_id = $1 for update;
 
 -- name: open_challenges
-select asked from challenge where node_id = $1 and state = 'issued' and deadline_ms > $2 order by issued_ms, challenge_id;
+select asked from challenge where node_id = $1 and state = 'issued' and deadline_ms > $2 and opens_ms <= $2
+order by issued_ms, challenge_id;
 
 -- name: find_challenge
 select * from challenge where challenge_id = $1;
 
 -- name: set_committed
 update challenge set state = 'committed', committed_ms = $2, commitment = $3, deadline_ms = $4, seen_us = $5,
-    trip_us = $6, residency = $7
+    trip_us = $6, residency = $7, simultaneous = case when simultaneous is not null then $8::boolean end
 where challenge_id = $1;
 
 -- name: set_drawn
@@ -326,6 +329,43 @@ select * from challenge where state in ('issued', 'committed') and deadline_ms <
 
 -- name: open_challenges_everywhere
 select * from challenge where state in ('issued', 'committed') order by challenge_id for update;
+
+-- name: void_idle_challenges
+update challenge set state = 'applied' where node_id = $1 and cause = 'idle' and state in ('issued', 'committed');
+
+-- name: open_later
+update challenge set opens_ms = $2, simultaneous = case when $3::boolean then false end where challenge_id = $1;
+
+-- name: note_absence
+update node set absences = case when c.simultaneous then 0 else absences + 1 end
+from challenge c where c.challenge_id = $1 and c.simultaneous is not null and node.node_id = c.node_id
+returning absences;
+
+-- name: set_suspicion
+update node set suspicion = $2, suspected_ms = $3
+where node_id = $1 and (suspicion = '' or suspected_ms > $3);
+
+-- name: clear_suspicions
+update node set suspicion = '' where node_id = any($1::text[]) and suspicion <> '';
+
+-- Active nodes that nothing is asked of and no gate is near for, with those of their GPUs that no buyer has.
+-- name: idle_nodes
+select * from (
+    select n.*, n.suspicion <> '' and n.suspected_ms <= $2 as is_suspected, p.period_ms, array(
+        select uuid from unnest(n.registered_gpus) as uuid
+        where not exists (select 1 from lease l where l.node_id = n.node_id
+                          and l.state in ('pending', 'ready', 'started') and uuid = any(l.gpus))
+          and not exists (select 1 from position s where s.node_id = n.node_id and s.state = 'locked'
+                          and uuid = any(s.gpus))
+        order by uuid collate "C") as free_gpus
+    from node n
+    left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
+    where n.state = 'active' and n.last_live_ms > $1
+      and not exists (select 1 from challenge c where c.node_id = n.node_id and c.state <> 'applied')
+      and not exists (select 1 from position s join product d on d.product = s.product
+                      where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $2
+                        and s.start_ms - d.gate_ms - least($3, p.period_ms / 4) < $2)
+) idle order by node_id;
 
 -- name: void_challenge
 update challenge set state = 'applied' where challenge_id = $1;

@@ -20,15 +20,32 @@ class Releases:
 
     def __init__(self) -> None:
         self._left_us: dict[str, int] = {}
+        self._swept_us: dict[str, int] = {}
 
     def note(self, challenge_ids: Iterable[str]) -> None:
         """Notes that an answer with these challenges leaves now; only the first one counts."""
         now_us = clock_us()
         for challenge_id in challenge_ids:
             self._left_us.setdefault(challenge_id, now_us)
-        while (oldest := next(iter(self._left_us), None)) and now_us - self._left_us[oldest] > KEPT_US:
-            del self._left_us[oldest]
+        _forget(self._left_us, now_us)
+
+    def begin_sweep(self, challenge_ids: Iterable[str]) -> None:
+        """Notes that the nonces of a sweep leave from now on."""
+        now_us = clock_us()
+        self._swept_us.update(dict.fromkeys(challenge_ids, now_us))
+        _forget(self._swept_us, now_us)
+
+    def since_sweep_us(self, challenge_id: str) -> int | None:
+        """Returns how long after its sweep's beginning a challenge left; None where it belongs to none."""
+        if challenge_id not in self._swept_us or challenge_id not in self._left_us:
+            return None
+        return self._left_us[challenge_id] - self._swept_us[challenge_id]
 
     def of(self, challenge_id: str) -> int | None:
         """Returns when a challenge first left, None for one that has not."""
         return self._left_us.get(challenge_id)
+
+
+def _forget(stamps: dict[str, int], now_us: int) -> None:
+    while (oldest := next(iter(stamps), None)) and now_us - stamps[oldest] > KEPT_US:
+        del stamps[oldest]

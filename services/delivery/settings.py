@@ -16,7 +16,7 @@ from services.kit.settings import REPOSITORY
 from services.kit.settings import Settings as KitSettings
 
 HOUR_MS = 3_600_000
-PROOF_LAYERS = ("work", "score", "residency", "software", "load")
+PROOF_LAYERS = ("work", "score", "residency", "simultaneity", "idle", "software", "load")
 GRACES_PER_PERIOD = 120
 NOTICES_PER_PERIOD = 30  # 120 s of an hour
 
@@ -53,6 +53,19 @@ class Settings(KitSettings):
     band_margin_permille: Annotated[int, Field(ge=0)] = 100
     score_failures_max: Annotated[int, Field(ge=1)] = 3
     proof_layers_off: str = ""
+    held_requests_max: Annotated[int, Field(ge=0)] = 10_000
+    held_s_max: Annotated[float, Field(gt=0, le=25)] = 20.0
+    round_trip_ms_max: Annotated[int, Field(ge=0)] = 200
+    idle_challenge_ms_min: Annotated[int, Field(ge=1)] = 1_800_000
+    idle_challenge_ms_max: Annotated[int, Field(ge=1)] = 3_600_000
+    idle_challenge_ms_floor: Annotated[int, Field(ge=1)] = 60_000
+    sweep_interval_s: Annotated[float, Field(gt=0)] = 1.0
+    sweep_lead_ms: Annotated[int, Field(ge=0)] = 200
+    sweep_guard_ms: Annotated[int, Field(ge=0)] = 15_000
+    sweep_gpus_max: Annotated[int, Field(ge=1)] = 1_024
+    simultaneity_ms: Annotated[int, Field(ge=1)] = 100
+    absence_retry_ms: Annotated[int, Field(ge=0)] = 60_000
+    absences_max: Annotated[int, Field(ge=1)] = 3
     challenge_n: int = 8_192
     challenge_memory_permille: Annotated[int, Field(ge=1, le=1_000)] = 950
     simulated_challenge_n: int = 128
@@ -168,6 +181,12 @@ class Settings(KitSettings):
     def bands(self) -> Bands:
         """What proofs are judged by. Raises BadBandFile."""
         return read_bands(self.bands_file, self.band_margin_permille)
+
+    def idle_pause_ms(self, period_ms: int) -> tuple[int, int]:
+        """Returns the least and the longest time between two sweeps of a group whose shortest period is this."""
+        scale = min(period_ms, HOUR_MS)
+        least_ms = max(self.idle_challenge_ms_min * scale // HOUR_MS, self.idle_challenge_ms_floor)
+        return least_ms, max(self.idle_challenge_ms_max * scale // HOUR_MS, 2 * least_ms)
 
     def unprovable(self, grade: str, simulated: bool) -> str:
         """Returns why GPUs of a node cannot be proven at all, or ""."""

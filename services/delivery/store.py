@@ -12,7 +12,7 @@ import asyncpg
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader, GpuPassport
 from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS, GpuHealth
-from schemas.nodes import ChallengeVerdict, GpuInventory, NodeReported
+from schemas.nodes import Challenge, ChallengeVerdict, GpuInventory, NodeReported
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode, check_record
@@ -125,6 +125,7 @@ class Store:
     def __init__(self, connection: asyncpg.Connection | asyncpg.Pool):
         self.connection = connection
         self.after_commit: list[Callable[[], None]] = []
+        self.issued: list[tuple[str, Challenge]] = []  # challenges that may leave when the transaction is through
 
     async def run(self, query: str, *args: object) -> None:
         """Runs a statement."""

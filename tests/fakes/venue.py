@@ -22,8 +22,10 @@ from schemas.nodes import (
     ChainRequest,
     Challenge,
     ChallengeCommit,
+    ChallengeOffer,
     ChallengeOpening,
     ChallengeVerdict,
+    ChallengeWait,
     CommitReply,
     EnrolReply,
     EnrolRequest,
@@ -53,6 +55,7 @@ from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAM
 
 GATEWAY, DELIVERY, MARKET_DATA = "http://gateway", "http://delivery", "http://market-data"
 SECRET = b"the venue's own"
+HELD_S = 0.05
 SECOND_NONCE = "2f" * 32
 DECLARED = {"disputes": NodeDispute, "signed-recalls": NodeRecall, "signed-maintenance": NodeMaintenance}
 
@@ -81,6 +84,10 @@ class FakeVenue:
         self.starts: list[LeaseStart] = []
         self.stops: list[LeaseStop] = []
         self.open_challenges: list[Challenge] = []
+        self.offers: list[Challenge] = []
+        self.only_held: set[str] = set()
+        self.echoes: list[str] = []
+        self.is_old = False
         self.enrolments: list[EnrolRequest] = []
         self.reports: list[Report] = []
         self.verdicts: list[ChallengeVerdict] = []
@@ -112,6 +119,8 @@ class FakeVenue:
     async def _answer_in_time(self, request: httpx.Request) -> httpx.Response:
         while self.silent:
             await asyncio.sleep(0.01)
+        if request.url.path.endswith("/challenges/next") and not self.offers:
+            await asyncio.sleep(HELD_S)
         return self._answer(request)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -143,6 +152,8 @@ class FakeVenue:
                 return self._report(Report.model_validate_json(request.content))
             case ["nodes", _, "challenges", _, "commit"]:
                 return self._commit(ChallengeCommit.model_validate_json(request.content))
+            case ["nodes", _, "challenges", "next"]:
+                return self._offer(ChallengeWait.model_validate_json(request.content))
             case ["nodes", _, "challenges", _, "residency"]:
                 return self._draw(ResidencyAnswer.model_validate_json(request.content))
             case ["nodes", _, "challenges", _, "open"]:
@@ -223,12 +234,27 @@ class FakeVenue:
             report_interval_ms=self.interval_ms,
             level="T0",
             node_state="active" if passed else "enrolled",
-            challenges=tuple(self.open_challenges),
+            challenges=tuple(c for c in self.open_challenges if c.challenge_id not in self.only_held),
             start_leases=tuple(self.starts),
             stop_leases=tuple(self.stops),
             hint=PolicyHint(sell=self.sell, reason="" if self.sell else "told so", agent_at_least=self.agent_at_least),
         )
         return _model(reply)
+
+    def _offer(self, wait: ChallengeWait) -> httpx.Response:
+        if self.is_old:
+            return _problem(404, "not_found")
+        self._check(wait)
+        self.echoes.append(wait.echo)
+        offers, self.offers = tuple(self.offers), []
+        return _model(ChallengeOffer(echo=f"{len(self.echoes):032x}", challenges=offers))
+
+    def offer(self) -> Challenge:
+        """Makes a challenge that goes to the node over its held request alone."""
+        challenge = self._new_challenge("idle")
+        self.offers.append(challenge)
+        self.only_held.add(challenge.challenge_id)
+        return challenge
 
     def _commit(self, commit: ChallengeCommit) -> httpx.Response:
         self._check(commit)

@@ -505,3 +505,21 @@ async def test_a_lost_gpu_is_not_proven(site):
             (False, "missing"),
             (True, ""),
         ]
+
+
+async def test_a_challenge_that_comes_over_the_held_request_is_proven_and_every_answers_echo_goes_back(site):
+    async with site.running():
+        await until(lambda: site.venue.verdicts)
+        challenge = site.venue.offer()
+        await until(lambda: len(site.venue.verdicts) == 2)
+        await until(lambda: len(site.venue.echoes) >= 3)
+    assert (site.venue.verdicts[1].challenge_id, site.venue.verdicts[1].passed) == (challenge.challenge_id, True)
+    assert site.venue.echoes[:3] == ["", f"{1:032x}", f"{2:032x}"]
+
+
+async def test_a_venue_that_knows_no_held_requests_brings_challenges_with_its_replies(site):
+    site.venue.is_old = True
+    async with site.running():
+        await until(lambda: site.venue.verdicts)
+        await until(lambda: len(site.venue.reports) > 3)
+    assert (site.venue.verdicts[0].passed, site.venue.echoes) == (True, [])

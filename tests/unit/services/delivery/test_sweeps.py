@@ -1,0 +1,68 @@
+"""Sweeps: which group's time has come, who is chosen, and how often an hour that is."""
+
+import itertools
+from dataclasses import replace
+
+from services.delivery.settings import HOUR_MS, Settings
+from services.delivery.store import Node
+from services.delivery.sweeps import Idle, Sweeps
+
+NODE = Node(
+    "node-1", "ops", "CNE", "H100SXM80", "", True, "boot-1", "T1", "active", "", ("GPU-00000001",), 0, HOUR_MS
+)  # fmt: skip
+
+
+def idle(number: int, account: str = "ops", gpus: int = 1, **changes: object) -> Idle:
+    node = replace(NODE, node_id=f"node-{number}", account=account, **changes)
+    return Idle(node, tuple(f"GPU-{number:04x}{each:04x}" for each in range(gpus)))
+
+
+def sweeps(**settings: object) -> Sweeps:
+    return Sweeps(Settings(**settings), None, None, None, None, None)
+
+
+def test_each_gpu_is_challenged_one_to_four_times_an_hour_at_times_that_differ():
+    swept, members, times = sweeps(), [idle(number) for number in range(4)], []
+    counts = dict.fromkeys([each.node.node_id for each in members], 0)
+    for minute in range(100 * 60):
+        due = swept._due(members, minute * 60_000)
+        chosen = {each.node.node_id for group in due for each in swept._choose(group, members)}
+        times += [minute] if due else []
+        for node_id in chosen:
+            counts[node_id] += 1
+    assert all(100 <= count <= 400 for count in counts.values()), counts
+    assert len({later - earlier for earlier, later in itertools.pairwise(times)}) > 10
+
+
+def test_an_operator_is_swept_whole_and_a_grade_in_a_hub_by_a_random_half():
+    swept, members = sweeps(), [idle(number, f"ops-{number % 2}") for number in range(9)]
+    of_one = swept._choose(("account", "ops-1"), members)
+    assert {each.node.account for each in of_one} == {"ops-1"}
+    assert len(of_one) == 4
+    halves = [
+        frozenset(e.node.node_id for e in swept._choose(("grade", "H100SXM80", "CNE"), members)) for _ in range(20)
+    ]
+    assert {len(half) for half in halves} == {5}
+    assert len(set(halves)) > 1
+
+
+def test_a_sweep_is_bounded_by_what_can_be_verified_and_takes_whole_nodes():
+    swept = sweeps(sweep_gpus_max=20)
+    taken = swept._within_bound([idle(number, gpus=8) for number in range(5)])
+    assert [len(each.gpus) for each in taken] == [8, 8]
+    assert len(swept._within_bound([idle(1, gpus=64)])) == 1
+
+
+def test_pauses_scale_with_the_period_and_have_a_floor():
+    settings = Settings()
+    assert settings.idle_pause_ms(HOUR_MS) == (1_800_000, 3_600_000)
+    assert settings.idle_pause_ms(HOUR_MS // 10) == (180_000, 360_000)
+    assert settings.idle_pause_ms(6_000) == (60_000, 120_000)
+
+
+def test_a_group_that_is_gone_is_forgotten_and_a_new_one_is_not_swept_at_sight():
+    swept = sweeps()
+    assert swept._due([idle(1)], 0) == set()
+    assert set(swept._next_ms) == {("account", "ops"), ("grade", "H100SXM80", "CNE")}
+    swept._due([idle(2, "eve")], 1)
+    assert ("account", "ops") not in swept._next_ms
