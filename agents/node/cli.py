@@ -141,7 +141,7 @@ def _plan(options: argparse.Namespace) -> ExitStatus:
 def _verify(options: argparse.Namespace) -> ExitStatus:
     from agents.node.proof.verify import lines_of, verify  # the running agent's memory is counted
 
-    measured = verify(options.backend, options.gpu, options.n, options.rounds, options.stride)
+    measured = verify(options.backend, options.gpu, options.n, options.rounds, options.stride, options.repeat)
     if options.json:
         _show({"gpus": [asdict(each) for each in measured]})
     else:
@@ -219,6 +219,7 @@ def _add_verify(parts: argparse._SubParsersAction) -> None:
     verify.add_argument("-n", type=int, metavar="N", help="size of the matrices; 8192 by default, 1024 on the CPU")
     verify.add_argument("--rounds", type=int, help="by default what fills 95 %% of the memory, 4 on the CPU")
     verify.add_argument("--stride", type=int, default=8, help="of the residency's sample (8)")
+    verify.add_argument("--repeat", type=int, default=1, help="so many runs, one after the other (1)")
     verify.add_argument("--json", action="store_true")
     _add_log_options(verify)
 

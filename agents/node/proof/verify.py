@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+import pynvml
+
 from agents.node.challenge import Backend, Chain, NumpyBackend, answer_residency, open_chain, residency_paths, run_chain
 from agents.node.errors import ProofFailed
 from agents.node.proof.cuda import CudaBackend, rounds_that_fit
@@ -28,7 +30,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Measured:
-    """One GPU's run; `reason` is empty where the proof held. Times are this machine's own, so no venue heeds them."""
+    """One GPU's run; `reason` is empty where the proof held. Times are this machine's own, so no venue heeds them.
+
+    `power_w` is the mean over the chain by NVML's energy counter; None where there is none.
+    """
 
     gpu_uuid: str
     backend: str
@@ -36,6 +41,7 @@ class Measured:
     rounds: int
     stride: int
     chain_s: float
+    power_w: float | None
     operations_per_s: float
     filled_bytes: int
     residency_s: float
@@ -44,12 +50,17 @@ class Measured:
 
 
 def verify(
-    backend_name: str, gpus: Sequence[str] = (), n: int | None = None, rounds: int | None = None, stride: int = STRIDE
+    backend_name: str,
+    gpus: Sequence[str] = (),
+    n: int | None = None,
+    rounds: int | None = None,
+    stride: int = STRIDE,
+    repeat: int = 1,
 ) -> list[Measured]:
     """Runs one chain on each GPU (UUIDs or PCI addresses; all that CUDA lists by default), all at the same time.
 
-    Without `rounds` a chain fills 95 % of the GPU's memory. Raises ProofFailed where a number is wrong or a chain
-    cannot run.
+    Without `rounds` a chain fills 95 % of the GPU's memory. All of it is done `repeat` times. Raises ProofFailed where
+    a number is wrong or a chain cannot run.
     """
     on_cpu = backend_name == NumpyBackend.name
     n = n or (CPU_N if on_cpu else N)
@@ -58,13 +69,17 @@ def verify(
         check_stride(n, min(stride, n // SECTOR_WORDS))
     except ValueError as error:
         raise ProofFailed(str(error)) from None
-    if rounds is not None and rounds < 1:
-        raise ProofFailed("--rounds must be at least 1")
+    for name, number in (("--rounds", rounds), ("--repeat", repeat)):
+        if number is not None and number < 1:
+            raise ProofFailed(f"{name} must be at least 1")
     backend = NumpyBackend() if on_cpu else CudaBackend()
     uuids = [CPU] if on_cpu else _uuids(gpus)
     wanted = {uuid: rounds or (CPU_ROUNDS if on_cpu else rounds_to_fill(uuid, n)) for uuid in uuids}
     with ThreadPoolExecutor(len(uuids)) as pool:
-        return list(pool.map(lambda uuid: measure(backend, uuid, n, wanted[uuid], stride), uuids))
+        runs = [
+            list(pool.map(lambda uuid: measure(backend, uuid, n, wanted[uuid], stride), uuids)) for _ in range(repeat)
+        ]
+    return [measured for run in runs for measured in run]
 
 
 def measure(backend: Backend, gpu_uuid: str, n: int, rounds: int, stride: int = STRIDE) -> Measured:
@@ -82,7 +97,9 @@ def measure(backend: Backend, gpu_uuid: str, n: int, rounds: int, stride: int = 
         deadline_ms=0,
     )
     asked = draw_opening(secret, challenge, gpu_uuid, min(OPEN_ROUNDS, rounds), min(OPEN_ROWS, n))
+    energy_mj = _energy_mj(gpu_uuid)
     chain_s, chain = _timed(lambda: run_chain(backend, challenge, AGENT, gpu_uuid))
+    spent_mj = None if energy_mj is None else _energy_mj(gpu_uuid) - energy_mj
     try:
         residency_s, residency = _timed(lambda: answer_residency(chain, AGENT, second_nonce, stride))
         opening_s, opening = _timed(lambda: open_chain(chain, asked))
@@ -98,6 +115,7 @@ def measure(backend: Backend, gpu_uuid: str, n: int, rounds: int, stride: int = 
         rounds=rounds,
         stride=stride,
         chain_s=chain_s,
+        power_w=None if spent_mj is None else spent_mj / 1000 / chain_s,
         operations_per_s=rounds * 2 * n**3 / chain_s,
         filled_bytes=rounds * 4 * n * n,
         residency_s=residency_s,
@@ -124,6 +142,7 @@ def lines_of(measured: Sequence[Measured]) -> list[str]:
     return [
         f"{'CPU' if each.gpu_uuid == CPU else each.gpu_uuid} by {each.backend}: {each.reason or 'proven'}; "
         f"n = {each.n}, {each.rounds} rounds in {each.chain_s:.3f} s, {each.operations_per_s / 1e12:.4g} TOPS, "
+        f"{'' if each.power_w is None else f'{each.power_w:.0f} W, '}"
         f"{each.filled_bytes / 2**20:,.0f} MiB filled; residency at stride {each.stride} in "
         f"{each.residency_s * 1000:.1f} ms, opening in {each.opening_s * 1000:.1f} ms"
         for each in measured
@@ -137,6 +156,18 @@ def _uuids(gpus: Sequence[str]) -> list[str]:
         raise ProofFailed("CUDA lists no GPU on this machine")
     prepare(uuids)
     return list(dict.fromkeys(uuids))
+
+
+def _energy_mj(gpu_uuid: str) -> int | None:
+    """Returns the energy that a GPU has taken since its driver was loaded; None where NVML does not say."""
+    try:
+        pynvml.nvmlInit()
+        try:
+            return pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(gpu_uuid))
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
 
 
 def _timed(work: Callable[[], Result]) -> tuple[float, Result]:

@@ -6,6 +6,7 @@ import pytest
 
 from agents.node.cli import main
 from agents.node.errors import ProofFailed
+from agents.node.proof import verify as verify_module
 from agents.node.proof.cuda import round_bytes, scratch_bytes
 from agents.node.proof.verify import lines_of, measure, verify
 from tests.fakes.cheats import HalfDepth
@@ -21,7 +22,16 @@ def test_the_cpu_proves_itself_and_its_figures_follow_from_its_time():
     assert (measured.gpu_uuid, measured.backend, measured.reason) == (CPU, "numpy", "")
     assert (measured.n, measured.rounds, measured.stride, measured.filled_bytes) == (64, 3, 8, 3 * 4 * 64 * 64)
     assert measured.operations_per_s == pytest.approx(3 * 2 * 64**3 / measured.chain_s)
+    assert measured.power_w is None
     assert lines_of([measured])[0].startswith("CPU by numpy: proven; n = 64, 3 rounds in ")
+
+
+def test_runs_are_repeated_and_power_is_energy_over_the_time_of_the_chain(monkeypatch):
+    counter = iter(range(0, 10**9, 5000))
+    monkeypatch.setattr(verify_module, "_energy_mj", lambda gpu_uuid: next(counter))
+    measured = verify("numpy", n=64, rounds=1, repeat=2)
+    assert [each.power_w for each in measured] == [pytest.approx(5 / each.chain_s) for each in measured]
+    assert " W, 0 MiB filled" in lines_of(measured)[1]
 
 
 def test_a_backend_that_saves_work_is_not_called_proven():
@@ -60,6 +70,7 @@ def test_a_gpu_without_room_for_one_round_is_one_line(monkeypatch):
     [
         (["-n", "100"], "n = 100 is not a power of two of at least 32"),
         (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--repeat", "0"], "--repeat must be at least 1"),
         (["--stride", "3"], "stride = 3 is not a power of two from 1 to 128"),
     ],
 )
