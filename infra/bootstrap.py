@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+AGENT = "packaging/hourbook-agent"
 OURS = ["schemas", "matching_engine", "services", "agents", "infra", "clients"]
 
 
@@ -94,7 +95,10 @@ def compiler_environment(python: Path, root: Path, log: Path) -> dict[str, str]:
 
 
 def bring_up_to_date(root: Path) -> None:
-    """Install the locked packages with their hashes, then this checkout, editable, which builds the engine."""
+    """Install the locked packages with their hashes, then both distributions of this checkout, editable.
+
+    The second builds the engine.
+    """
     venv = root / ".venv"
     log = root / ".hourbook-setup.log"
     print(f"hourbook: setting up {venv} (once, and after changes to the lock or the engine)", file=sys.stderr)
@@ -109,6 +113,7 @@ def bring_up_to_date(root: Path) -> None:
             log,
         )
         installed.write_bytes(lock.read_bytes())
+    run_step("installing the agent", [*pip, "--no-build-isolation", "-e", str(root / AGENT)], log)
     run_step(
         "building the matching engine",
         [*pip, "--no-build-isolation", "-v", "-e", str(root)],

@@ -13,12 +13,13 @@ asked for round t afterwards can show no other product than the one it had. Ever
 come in as arguments.
 """
 
+from __future__ import annotations
+
 from base64 import b64decode
 from collections.abc import Sequence
 from hashlib import sha256
 
-import numpy as np
-
+from schemas.lazy_numpy import np
 from schemas.nodes import Challenge, GpuOpening, GpuOpeningRequest, OpenedRound, OpenedRow, RoundRows
 
 N_MIN = 32

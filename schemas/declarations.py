@@ -11,8 +11,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from schemas.ids import GpuUuid, NodeId, Signature
+from schemas.measures import Milliseconds
 from schemas.nodes import Count, PositionId, SignedMessage
-from schemas.venue import Milliseconds
 
 
 class NodeRecall(SignedMessage):

@@ -6,8 +6,8 @@ from pydantic import Field, TypeAdapter
 
 from schemas.base import Model, added
 from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
+from schemas.measures import GpuSeconds, Level, Milliseconds
 from schemas.nodes import Count, GpuInventory, InspectionReport, Name, PositionId, Text
-from schemas.venue import GpuSeconds, Level, Milliseconds
 
 NodeState = Literal["enrolled", "active", "quarantined", "lost", "banned", "retired"]
 LeaseState = Literal["pending", "ready", "started", "failed", "ended"]
@@ -421,6 +421,8 @@ class DriverDigestView(DriverDigestForm):
 
     added_by: AccountId
     added_ms: Milliseconds
+
+
 class GpuProof(Model):
     """A GPU's last proof: when it was judged, its score by the venue's clock, and the kind of band it was judged by."""
 

@@ -7,9 +7,8 @@ from pydantic import Field
 from schemas.base import Model
 from schemas.delivery import Excuse, Recall, Witness
 from schemas.ids import AccountId, Contract, Identifier, NodeId, Signature
+from schemas.measures import Milliseconds, OrderId
 from schemas.nodes import PositionId, SignedMessage
-from schemas.orders import OrderId
-from schemas.venue import Milliseconds
 
 EVIDENCE_CHARACTERS_MAX = 16_384
 SPANS_MAX = 256

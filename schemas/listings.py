@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 from schemas.base import Model
 from schemas.delivery import GpuPassport
 from schemas.ids import AccountId, Asset, Digest, GpuUuid, Grade, Hub, Identifier
+from schemas.measures import Milliseconds
 from schemas.money import DecimalString, PositiveAmount
-from schemas.venue import Milliseconds
 
 ListingKind = Literal["module", "pcie_card", "baseboard", "server", "rack_lot"]
 Condition = Literal["N", "A", "B", "C", "R", "P"]

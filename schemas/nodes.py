@@ -25,7 +25,7 @@ from pydantic import Field, TypeAdapter
 from schemas.base import Model, added
 from schemas.ids import AccountId, Contract, GpuUuid, Grade, Hub, Identifier, NodeId, PublicKey, Signature
 from schemas.ids import Digest as Hash
-from schemas.venue import Level
+from schemas.measures import Level
 
 GENESIS_HASH = "0" * 64
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
+from schemas.measures import OrderId
 from schemas.money import COUNTER_MAX, PositiveAmount, Price
 
 Side = Literal["buy", "sell"]
@@ -16,7 +17,6 @@ Qty = Annotated[int, Field(ge=1, le=1_000_000)]
 Periods = Annotated[int, Field(ge=1, le=1_000)]
 UnixSeconds = Annotated[int, Field(ge=0, le=4_102_444_800)]
 UnixMilliseconds = Annotated[int, Field(ge=1, le=4_102_444_800_000)]
-OrderId = Annotated[int, Field(ge=1, le=COUNTER_MAX)]
 FloorCurve = Annotated[tuple[Price, ...], Field(min_length=24, max_length=24)]
 
 

@@ -8,9 +8,10 @@ from pydantic import Field
 from schemas.base import Model, added
 from schemas.delivery import MeterInputs, Quality
 from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, NodeId, PublicKey, Signature, Tier
+from schemas.measures import GpuSeconds, Milliseconds
 from schemas.money import Amount, Price, SignedAmount
 from schemas.nodes import NodeReported, PositionId, RenterReported, SignedMessage
-from schemas.venue import BasisPoints, GpuSeconds, Milliseconds, Permille
+from schemas.venue import BasisPoints, Permille
 
 
 class SettlementTerms(Model):

@@ -16,8 +16,8 @@ from pydantic import Field
 from schemas.base import Model
 from schemas.ids import Digest as Hash
 from schemas.ids import Identifier, NodeId, PublicKey, Signature
+from schemas.measures import Milliseconds
 from schemas.nodes import Count, SignedMessage
-from schemas.venue import Milliseconds
 
 
 class MeterKeyForm(Model):

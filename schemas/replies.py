@@ -11,7 +11,8 @@ from pydantic import Field
 from schemas.base import Model
 from schemas.events.header import WhyReason
 from schemas.ids import AccountId, Asset, ClientOrderId, Contract, Digest, Identifier, NodeId, Product, PublicKey
-from schemas.orders import OrderId, SelfTradePrevention, Side, TimeInForce
+from schemas.measures import OrderId
+from schemas.orders import SelfTradePrevention, Side, TimeInForce
 
 Item = TypeVar("Item")
 Count = Annotated[int, Field(ge=0)]

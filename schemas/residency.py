@@ -18,13 +18,14 @@ leaves 1/s of the chain's work to whoever holds nothing, and the deadline has to
 The rows that are opened later show whether the digest was made of the rows that were committed to.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-import numpy as np
-
 from schemas.challenge import check_size, fold_path, merkle_levels, prefixed_hash
+from schemas.lazy_numpy import np
 
 SECTOR_WORDS = 8
 _WORD = 2**64 - 1

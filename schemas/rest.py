@@ -10,8 +10,9 @@ from pydantic import AwareDatetime, ConfigDict, Discriminator, Field, Tag, TypeA
 from schemas.accounts import Scope
 from schemas.base import Model
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product, PublicKey
+from schemas.measures import OrderId
 from schemas.money import DecimalString
-from schemas.orders import OrderId, Periods, Qty, SelfTradePrevention, Side
+from schemas.orders import Periods, Qty, SelfTradePrevention, Side
 
 
 class Form(Model):

@@ -22,19 +22,17 @@ from schemas.ids import (
     Signature,
     Tier,
 )
+from schemas.measures import GpuSeconds, Level, Milliseconds, OrderId
 from schemas.money import COUNTER_MAX, Amount, PositiveAmount, Price
-from schemas.orders import OrderId, Side, UnixSeconds
+from schemas.orders import Side, UnixSeconds
 from schemas.trading_rules import ProductState, TradingRules
 from schemas.vouchers import DefineProgramme, DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
 
 Source = Literal["admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway"]
-Level = Literal["T0", "T1", "T2", "T3"]
 Permille = Annotated[int, Field(ge=0, le=1000)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
-GpuSeconds = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 Shard = Annotated[int, Field(ge=0, le=1023)]
-Milliseconds = Annotated[int, Field(ge=0, le=COUNTER_MAX)]
 
 
 Ruleset = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -2,9 +2,6 @@
 
 import sys
 
-# httpx brings a command line of its own, whose libraries (rich, pygments) take 6 MB that no agent needs.
-sys.modules.setdefault("httpx._main", None)
-
-from agents.node.cli import main  # noqa: E402
+from agents.node.cli import main
 
 sys.exit(main())

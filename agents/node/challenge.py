@@ -4,14 +4,16 @@ For one GPU: `run_chain` (its head is committed to), `answer_residency` where th
 `residency_paths`, and at last `Chain.release`, whatever came of it.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
-import numpy as np
-
+from agents.node.errors import ProofFailed
 from schemas.challenge import (
     GENESIS_LINK,
     MATRIX_A,
@@ -24,11 +26,13 @@ from schemas.challenge import (
     next_link,
     round_key,
 )
+from schemas.lazy_numpy import np
 from schemas.nodes import Challenge, GpuOpening, GpuOpeningRequest, OpenedRound, OpenedRow
 from schemas.residency import check_stride, fold_rows, residency_digest, residency_key, residency_levels
 
 # float32 holds sums below 2²⁴ exactly: 127²·1024 < 2²⁴.
 EXACT_DEPTH = 1024
+NO_NUMPY = "the CPU's proof, for simulated GPUs, needs NumPy: pip install 'hourbook-agent[cpu-proof]'"
 # Folding takes some 40 bytes for each sampled word.
 FOLD_ROWS = 256
 
@@ -105,7 +109,7 @@ class HostBackend(ABC):
 
     name = "host"
 
-    def begin(self, gpu_uuid: str, n: int, rounds: int) -> "HostRun":
+    def begin(self, gpu_uuid: str, n: int, rounds: int) -> HostRun:
         """Begins a chain; nothing is taken beforehand."""
         return HostRun(self, n)
 
@@ -120,7 +124,9 @@ class NumpyBackend(HostBackend):
     name = "numpy"
 
     def run_round(self, key: bytes, n: int) -> NumpyRound:
-        """Runs one round."""
+        """Runs one round. Raises ProofFailed where NumPy is not installed."""
+        if find_spec("numpy") is None:
+            raise ProofFailed(NO_NUMPY)
         a = matrix_rows(key, MATRIX_A, n, 0, n).astype(np.float32)
         b = matrix_rows(key, MATRIX_B, n, 0, n).astype(np.float32)
         return NumpyRound(multiply_exactly(a, b))

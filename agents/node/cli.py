@@ -11,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from agents.node import commands, declaring, leaving
+import agents.node.lean  # noqa: F401
+from agents.node import declaring
 from agents.node.app import run_agent, run_inspection
 from agents.node.config import AgentConfig
 from agents.node.ending import ExitStatus, interrupt_at_once
 from agents.node.enrol import AGENT_VERSION
 from agents.node.errors import AgentError, StateInUse
 from agents.node.logs import LEVELS, set_up_logs
-from agents.node.status_view import CLEAR, lines_of
 from schemas.disputes import DisputeReason
 
 OLD_FORM = "--config"
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "check":
+        from agents.node import commands  # the running agent's memory is counted
+
         problems = commands.check(options.config)
         _print("\n".join(problems) if problems else "all in order")
         return ExitStatus.MEND if problems else ExitStatus.OK
@@ -69,9 +71,17 @@ def _run(options: argparse.Namespace) -> int:
         return _plan(options)
     config = AgentConfig.load(options.config)
     set_up_logs(options.log_level or config.log_level or "info", options.log_json or config.log_json)
+    if options.command == "run":
+        asyncio.run(run_agent(config))
+        return ExitStatus.OK
+    return _answer(config, options)
+
+
+def _answer(config: AgentConfig, options: argparse.Namespace) -> int:
+    """Does what an operator asks of a node besides running it."""
+    from agents.node import commands, leaving  # the running agent's memory is counted
+
     match options.command:
-        case "run":
-            asyncio.run(run_agent(config))
         case "inspect":
             _print(asyncio.run(run_inspection(config, tuple(options.uuids), options.nonce)).model_dump_json())
         case "status":
@@ -100,6 +110,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _show_status(config: AgentConfig, options: argparse.Namespace) -> None:
     """Prints how the node stands, once or again and again until Ctrl-C."""
+    from agents.node import commands
+    from agents.node.status_view import CLEAR, lines_of
+
     while True:
         shown = asyncio.run(commands.status(config))
         if options.json:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
+from agents import VERSION
 from agents.node.client import DeliveryClient
 from agents.node.errors import BadAnswer, BadConfiguration, VenueRefused
 from agents.node.grades import node_grade
@@ -18,7 +19,7 @@ from schemas.complaints import pattern_of
 from schemas.ids import NodeId
 from schemas.nodes import Challenge, EnrolRequest, GpuChange, node_id_of
 
-AGENT_VERSION = "hourbook-agent 0.1.0"
+AGENT_VERSION = f"hourbook-agent {VERSION}"
 REPORT_INTERVAL_MS = 10_000  # until the first reply says more
 INTERVAL_MS_MAX = 24 * 3600 * 1000
 NOT_FOUND = 404

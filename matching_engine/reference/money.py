@@ -6,8 +6,9 @@ from hashlib import sha256
 from matching_engine.reference.refusals import require
 from matching_engine.reference.state import Balance, State
 from schemas.events import Posting
+from schemas.measures import Level
 from schemas.money import AMOUNT_MAX_MICROS
-from schemas.venue import DefineProduct, Level
+from schemas.venue import DefineProduct
 
 VENUE = "venue"
 GUARANTEE = "guarantee"

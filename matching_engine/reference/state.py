@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.events import ContractState
+from schemas.measures import Level
 from schemas.orders import BlockTimeInForce, SelfTradePrevention, Side, TimeInForce
-from schemas.venue import DefineProduct, Level, ProductState, SetAccountLimits
+from schemas.venue import DefineProduct, ProductState, SetAccountLimits
 from schemas.vouchers import DefineProgramme
 
 GENESIS_LINK = "00" * 32

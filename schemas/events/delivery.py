@@ -6,11 +6,10 @@ from pydantic import Field
 
 from schemas.events.header import Count, Event, Posting
 from schemas.ids import AccountId, Asset, Contract, Digest, Identifier, NodeId
+from schemas.measures import GpuSeconds, Level, OrderId
 from schemas.money import Amount, PositiveAmount, Price, SignedAmount
-from schemas.orders import OrderId, Qty
+from schemas.orders import Qty
 from schemas.venue import (
-    GpuSeconds,
-    Level,
     NodeGpu,
     Nomination,
     Permille,

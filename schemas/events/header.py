@@ -6,10 +6,8 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.ids import AccountId, Asset, Digest
+from schemas.measures import Milliseconds
 from schemas.money import Amount, Price, SignedAmount
-from schemas.venue import (
-    Milliseconds,
-)
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -8,10 +8,10 @@ from schemas.base import Model
 from schemas.events.codes import CancelReason, ExpiryReason, RejectCode
 from schemas.events.header import Count, Event, Posting, WhyUnfilled
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, NodeId, Product
+from schemas.measures import OrderId
 from schemas.money import Amount, PositiveAmount, Price
 from schemas.orders import (
     BlockTimeInForce,
-    OrderId,
     Qty,
     SelfTradePrevention,
     Side,

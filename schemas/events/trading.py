@@ -6,9 +6,9 @@ from pydantic import Field
 
 from schemas.events.header import Count, Event
 from schemas.ids import AccountId, ClientOrderId, Contract, Identifier, Product
+from schemas.measures import Milliseconds, OrderId
 from schemas.money import Amount, Price
-from schemas.orders import OrderId, Qty, Side, UnixSeconds
-from schemas.venue import Milliseconds
+from schemas.orders import Qty, Side, UnixSeconds
 
 BlockRejection = Literal["price", "paradoxical", "max_cost", "no_node_free_in_all_hours", "rounds_exhausted"]
 

@@ -5,11 +5,11 @@ from typing import Literal
 from schemas.events.codes import ContractState, RejectCode
 from schemas.events.header import Count, Event
 from schemas.ids import Contract, Digest, Identifier, Product
+from schemas.measures import Milliseconds
 from schemas.money import Price
 from schemas.orders import UnixSeconds
 from schemas.venue import (
     DefineProduct,
-    Milliseconds,
     ProductState,
     Source,
 )

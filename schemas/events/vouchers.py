@@ -6,8 +6,8 @@ from pydantic import Field
 
 from schemas.events.header import Event, Posting
 from schemas.ids import AccountId, Asset, Identifier
+from schemas.measures import OrderId
 from schemas.money import PositiveAmount
-from schemas.orders import OrderId
 from schemas.vouchers import DefineProgramme, PositionVouchers, Programme, VoucherPart
 
 PositionId = Annotated[int, Field(ge=1)]

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 
 from schemas.ids import Contract, NodeId, Product
+from schemas.measures import OrderId
 from schemas.money import format_micros
-from schemas.orders import OrderId, Side
+from schemas.orders import Side
 from schemas.replies import (
     AccountLimitsView,
     AskLevelsView,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agents.node.errors import ProofFailed
 
-EXTRA = "pip install 'hourbook-exchange[cuda]'"
+EXTRA = "pip install 'hourbook-agent[cuda]'"
 SOURCE = "chain.cu"
 # The tensor cores' instruction for this shape of INT8 came with compute capability 8.0.
 CAPABILITY_MIN = 8, 0

@@ -9,7 +9,7 @@ from agents.node.proof.compiler import EXTRA, compile_kernels
 
 # More shared memory than this has to be asked for, kernel by kernel.
 SHARED_BYTES_USUAL = 48 * 1024
-OLD_DRIVER = "a driver below 580 needs hourbook-exchange[cuda12] in place of [cuda]"
+OLD_DRIVER = "a driver below 580 needs hourbook-agent[cuda12] in place of [cuda]"
 HINTS = {
     "CUDA_ERROR_NO_BINARY_FOR_GPU": OLD_DRIVER,
     "CUDA_ERROR_INVALID_IMAGE": OLD_DRIVER,

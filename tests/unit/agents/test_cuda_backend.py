@@ -19,7 +19,7 @@ from tests.fixtures.emulated_gpu import COMPILER
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "proof.json").read_text())[1]
 N, ROUNDS = GOLDEN["n"], GOLDEN["rounds"]
-INSTALL = "the CUDA backend of the proof is not installed: pip install 'hourbook-exchange[cuda]'"
+INSTALL = "the CUDA backend of the proof is not installed: pip install 'hourbook-agent[cuda]'"
 runs_kernels = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: the kernels are not run")
 
 
@@ -134,7 +134,7 @@ def test_too_small_an_n_is_refused(driver):
             Status.CUDA_ERROR_INVALID_IMAGE,
             0,
             f"{UUIDS[1]}: cuModuleLoadData answers CUDA_ERROR_INVALID_IMAGE: a driver below 580 needs "
-            "hourbook-exchange[cuda12] in place of [cuda]",
+            "hourbook-agent[cuda12] in place of [cuda]",
         ),
         (
             "cuMemAlloc",

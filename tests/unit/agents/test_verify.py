@@ -90,5 +90,5 @@ def test_the_command_prints_a_line_or_a_document(capsys):
 def test_without_the_packages_the_command_says_what_to_install(monkeypatch, capsys):
     bind(monkeypatch, None)
     assert main(["verify"]) == 1
-    line = "the CUDA backend of the proof is not installed: pip install 'hourbook-exchange[cuda]'"
+    line = "the CUDA backend of the proof is not installed: pip install 'hourbook-agent[cuda]'"
     assert capsys.readouterr().err.endswith(f" ERROR {line}\n")

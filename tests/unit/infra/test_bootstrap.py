@@ -81,7 +81,8 @@ def test_a_python_that_is_too_old_does_not_count(bare_machine):
 
 
 def test_the_lock_names_no_address_and_pins_every_package_by_hash():
-    for lock in ("requirements.lock", "infra/docker/venue.lock", "infra/cuda.lock", "infra/compiler.lock"):
+    under_infra = ("docker/venue.lock", "cuda.lock", "compiler.lock", "agent/agent.lock")
+    for lock in ("requirements.lock", *(f"infra/{name}" for name in under_infra)):
         text = (REPOSITORY / lock).read_text()
         pins = [
             entry for entry in text.replace("\\\n", " ").splitlines() if "==" in entry and not entry.startswith("#")
@@ -91,9 +92,10 @@ def test_the_lock_names_no_address_and_pins_every_package_by_hash():
         assert [entry for entry in pins if "--hash=sha256:" not in entry] == []
 
 
-def test_the_services_image_takes_the_same_versions_as_the_checkout():
+def test_images_and_installed_agents_take_the_same_versions_as_the_checkout():
     def pins(lock: str) -> set[str]:
         return {line for line in (REPOSITORY / lock).read_text().splitlines() if "==" in line and line[0] != "#"}
 
     assert pins("infra/docker/venue.lock") <= pins("requirements.lock")
+    assert pins("infra/agent/agent.lock") <= pins("requirements.lock")
     assert os.access(REPOSITORY / "hourbook", os.X_OK)
