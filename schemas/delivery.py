@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from schemas.base import Model, added
+from schemas.hubs import HubView
 from schemas.ids import AccountId, Asset, Contract, Digest, GpuUuid, Grade, Hub, Identifier, NodeId
 from schemas.measures import GpuSeconds, Level, Milliseconds
 from schemas.nodes import Count, GpuInventory, InspectionReport, Name, PositionId, Text
@@ -454,6 +455,7 @@ class NodeView(Model):
     maintenance: tuple[TimeWindow, ...] = ()
     level_held: tuple[LevelHold, ...] = ()
     audited_until_ms: Milliseconds | None = None
+    hub_known: HubView = HubView(evidence="declared")
     proofs: tuple[GpuProof, ...] = ()
 
 

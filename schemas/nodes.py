@@ -11,6 +11,7 @@ HTTP, served by delivery at port 18082 (every body is one of the models below, J
     POST /v1/nodes/{node_id}/challenges/{id}/residency ResidencyAnswer   → 200 OpeningRequest
     POST /v1/nodes/{node_id}/challenges/{id}/open      ChallengeOpening  → 200 ChallengeVerdict
     POST /v1/nodes/{node_id}/leases/{lease_id}         LeaseResult       → 200 LeaseReply
+    POST /v1/nodes/{node_id}/hub                       HubClaim          → 200 HubView (schemas.hubs)
     POST /v1/inspections                               InspectionReport  → 201 InspectionReply
 
 Every message of the agent ends in `signature`: Ed25519 of the node's key over `signing_bytes(message)`. Keys and
@@ -707,6 +708,18 @@ class NodeReleased(Model):
     release_to: AccountId
 
 
+class HubMeasured(Model):
+    """The beacon of its hub measured a node; `receipt` is the JSON of the `schemas.hubs.HubReceipt` that it signed."""
+
+    type: Literal["hub_measured"] = "hub_measured"
+    node_id: NodeId
+    received_ms: Count
+    hub: Hub
+    trip_us: Count
+    measured_ms: Count
+    receipt: str
+
+
 class DisputeRecorded(Model):
     """A dispute as it stands now, with its evidence and what an arbiter found (the JSON of `ArbiterInputs`).
 
@@ -746,6 +759,7 @@ MeterRecord = Annotated[
     | NodeInspected
     | DoorTried
     | NodeReleased
+    | HubMeasured
     | DisputeRecorded,
     Field(discriminator="type"),
 ]

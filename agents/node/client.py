@@ -19,6 +19,7 @@ from schemas.base import Model
 from schemas.declarations import NodeMaintenance, NodeRecall
 from schemas.delivery import MaintenanceView, RecallView
 from schemas.disputes import DisputeView, NodeDispute
+from schemas.hubs import HubBeacons, HubClaim, HubView, TripAnswer, TripReply, TripStart
 from schemas.nodes import (
     ChainReply,
     ChainRequest,
@@ -132,6 +133,18 @@ class DeliveryClient:
         """Holds a request open until the venue has challenges for the node, or for a while."""
         url = f"{self._url}/v1/nodes/{wait.agent}/challenges/next"
         return await self._held.read(ChallengeOffer, "POST", url, JSON_HEADERS, wait.canonical())
+
+    async def hubs(self) -> HubBeacons:
+        """Reads which hubs have a beacon."""
+        return await self._wire.read(HubBeacons, "GET", f"{self._url}/v1/hubs")
+
+    async def trip(self, url: str, message: TripStart | TripAnswer) -> TripReply:
+        """Says something to a beacon, which is no part of the venue's own address."""
+        return await self._wire.read(TripReply, "POST", url, JSON_HEADERS, message.canonical())
+
+    async def claim_hub(self, claim: HubClaim) -> HubView:
+        """Hands in what the hub's beacon has signed."""
+        return await self._post(f"/v1/nodes/{claim.agent}/hub", claim, HubView)
 
     async def commit(self, commit: ChallengeCommit) -> CommitReply:
         """Commits to finished chains, and gets what comes next."""

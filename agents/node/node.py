@@ -10,6 +10,7 @@ from agents.node.clock import mono_ms
 from agents.node.draining import Draining
 from agents.node.enrol import AGENT_VERSION, Enrolment, differences, enrol, recalled, remembered
 from agents.node.errors import ProofFailed, VenueRefused, VenueUnreachable
+from agents.node.hub import show_hub
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import Telemetry, absent
 from agents.node.kept import KeptReports
@@ -41,6 +42,7 @@ TOO_MANY = 429
 OLD_VENUE_S = 600.0
 HELD_FROM_S = 0.5
 ANSWERS_AT_ONCE_MAX = 16
+HUB_INTERVAL_S = 12 * 3600.0
 log = logging.getLogger("hourbook.agent")
 
 
@@ -126,6 +128,7 @@ class Node:
             self._loops.start("reporting", self._report, self._pace_s)
             self._loops.start("selling", self._trade, self._pace_s)
             self._loops.start("waiting for challenges", self._await_challenges, lambda: 0.0)
+            self._loops.start("the hub's beacon", self._show_hub, lambda: HUB_INTERVAL_S)
             if self._enrolment.challenge:
                 self._prove(self._enrolment.challenge)
             await self._loops.run()
@@ -260,6 +263,10 @@ class Node:
         """Closes leases that the venue names while it takes no report of this node."""
         for task in self._parts.lessor.follow((), stops):
             self._loops.spawn("a lease", task)
+
+    async def _show_hub(self) -> None:
+        hub = self._enrolment.hub or self._parts.policy.current.hub
+        await show_hub(self._parts.identity, self._parts.delivery, hub)
 
     # -- challenges ----------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
 from services.delivery.effects import Effects, now_ms
 from services.delivery.holds import open_holds
+from services.delivery.hub_trips import hub_view
 from services.delivery.level_reviews import note_audit
 from services.delivery.moving import Moving
 from services.delivery.nodes import BARRED, take_down
@@ -55,7 +56,7 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
     ) -> dict[str, object]:
         store = Store(pool)
         rows = await store.rows("nodes_page", cursor, limit)
-        items = [(await _node_view(store, row)).model_dump(mode="json") for row in rows]
+        items = [(await _node_view(store, settings, row)).model_dump(mode="json") for row in rows]
         return {"items": items, "cursor": rows[-1]["node_id"] if len(rows) == limit else None}
 
     @app.get("/v1/nodes/{node_id}", response_model=NodeFacts)
@@ -65,7 +66,7 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
         row = await store.row("find_node", node_id)
         if row is None:
             raise ProblemError("not_found", f"there is no node {node_id}")
-        return _json(await _node_view(store, row))
+        return _json(await _node_view(store, settings, row))
 
     @app.get("/v1/inspections/{inspection_id}", response_model=InspectionView)
     @public
@@ -152,7 +153,9 @@ def add_party_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator
         return Response(given.canonical(), 201, media_type=JSON)
 
 
-def add_retirement_route(app: FastAPI, effects: Effects, moving: Moving, authenticator: Authenticator) -> None:
+def add_retirement_route(
+    app: FastAPI, settings: Settings, effects: Effects, moving: Moving, authenticator: Authenticator
+) -> None:
     """Adds what an account decides about its own nodes."""
     operator = Annotated[Caller, Depends(authenticator.require("operate"))]
 
@@ -165,12 +168,12 @@ def add_retirement_route(app: FastAPI, effects: Effects, moving: Moving, authent
 
             async def work() -> str:
                 await moving.retire(store, node_id, caller.account, form.release_to or caller.account)
-                return (await _node_view(store, await store.row("find_node", node_id))).model_dump_json()
+                return (await _node_view(store, settings, await store.row("find_node", node_id))).model_dump_json()
 
             return await once(store.connection, asked, work)
 
 
-def add_admin_routes(app: FastAPI, effects: Effects, authenticator: Authenticator) -> None:
+def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
     """Adds what only a person of the venue may decide."""
     admin = Annotated[Caller, Depends(authenticator.require("admin"))]
 
@@ -182,7 +185,8 @@ def add_admin_routes(app: FastAPI, effects: Effects, authenticator: Authenticato
                 raise ProblemError("conflict", f"the node is {node.state}, there is nothing to release")
             state = "enrolled" if form.decision == "release" else "banned"
             await take_down(store, node, state, form.reason, now_ms())
-        return _json(await _node_view(Store(effects.pool), await Store(effects.pool).row("find_node", node_id)))
+        store = Store(effects.pool)
+        return _json(await _node_view(store, settings, await store.row("find_node", node_id)))
 
     @app.post("/v1/nodes/{node_id}/audits", response_model=NodeFacts)
     async def audit(node_id: str, form: NodeAuditForm, caller: admin) -> Response:
@@ -192,7 +196,8 @@ def add_admin_routes(app: FastAPI, effects: Effects, authenticator: Authenticato
                 raise ProblemError("not_yours", "an account does not audit its own nodes")
             told = dict(form) | {"audited_by": caller.account}
             await note_audit(store, await store.tell(NodeAudited, node_id, time_ms, **told))
-        return _json(await _node_view(Store(effects.pool), await Store(effects.pool).row("find_node", node_id)))
+        store = Store(effects.pool)
+        return _json(await _node_view(store, settings, await store.row("find_node", node_id)))
 
 
 async def _position(store: Store, position_id: int, caller: Caller, parties: tuple[str, ...]):
@@ -217,7 +222,7 @@ async def _meter_record(store: Store, position_id: int, caller: Caller) -> Meter
     )
 
 
-async def _node_view(store: Store, row) -> NodeFacts:
+async def _node_view(store: Store, settings: Settings, row) -> NodeFacts:
     node, gpus = node_of(row), [gpu for gpu in await store.gpus(row["node_id"]) if not gpu.is_freed]
     windows = await store.rows("maintenance_to_come", node.node_id, now_ms(), WINDOWS_SHOWN)
     return NodeFacts(
@@ -235,6 +240,7 @@ async def _node_view(store: Store, row) -> NodeFacts:
         maintenance=tuple(TimeWindow(**window) for window in windows),
         level_held=await open_holds(store, node.node_id),
         audited_until_ms=row["audited_until_ms"],
+        hub_known=await hub_view(store, settings, node.node_id),
         proofs=tuple(GpuProof(**proof) for proof in await store.rows("gpu_proofs", node.node_id)),
     )
 

@@ -29,6 +29,8 @@ from services.delivery.effects import Effects, PromptPublisher
 from services.delivery.evidence_api import add_digest_routes
 from services.delivery.histories import Histories
 from services.delivery.hot_path import HotPath
+from services.delivery.hub_api import add_hub_routes
+from services.delivery.hubs import read_beacons
 from services.delivery.intake import BUSY_FROM, Intake
 from services.delivery.level_reviews import run_reviews
 from services.delivery.load import read_board_powers
@@ -68,6 +70,7 @@ def main() -> None:
     try:
         read_digest_book(settings.digest_book)
         read_board_powers(settings.board_powers)
+        read_beacons(settings.hub_beacons)
         without = sorted(grade for grade in GRADES if not settings.bands.has(grade))
     except (BadTable, BadBandFile) as error:
         raise SystemExit(str(error)) from None
@@ -106,13 +109,14 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_proof_routes(app, Proofs(settings, pool, publisher, releases, verifier, held.trips), held)
     add_public_routes(app, settings, pool)
     add_reputation_routes(app, settings, pool)
+    add_hub_routes(app, settings, effects, publisher)
     add_party_routes(app, settings, pool, authenticator)
     add_operator_routes(app, settings, effects, authenticator)
     add_node_declaration_routes(app, settings, effects)
     add_key_routes(app, settings, pool, authenticator)
     add_access_routes(app, pool, authenticator, credentials)
-    add_retirement_route(app, effects, moving, authenticator)
-    add_admin_routes(app, effects, authenticator)
+    add_retirement_route(app, settings, effects, moving, authenticator)
+    add_admin_routes(app, settings, effects, authenticator)
     add_digest_routes(app, effects, settings, authenticator)
     add_dispute_routes(app, settings, effects, authenticator)
     add_arbiter_routes(app, settings, effects, authenticator)

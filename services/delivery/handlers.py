@@ -10,6 +10,7 @@ from schemas.nodes import (
     DisputeRecorded,
     DoorTried,
     GpusChanged,
+    HubMeasured,
     LeaseAnswered,
     MeterRecord,
     NodeEnrolled,
@@ -214,7 +215,8 @@ async def take_inspection(store: Store, settings: Settings, record: NodeInspecte
 
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {
     NodeEnrolled: take_enrolment,
-    **dict.fromkeys((RenterReported, RenterJoined, DoorTried, NodeReleased, DisputeRecorded), take_written),
+    **dict.fromkeys((RenterReported, RenterJoined, DoorTried, NodeReleased), take_written),
+    **dict.fromkeys((HubMeasured, DisputeRecorded), take_written),
     ChainMoved: take_move,
     GpusChanged: take_gpu_change,
     ChallengeJudged: take_verdict,

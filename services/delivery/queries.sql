@@ -916,3 +916,11 @@ from (select count(*), coalesce(sum(contracted_gpu_s - excused_gpu_s), 0)::bigin
       from delivery_fact where node_id = any($1::text[])) as hours (positions, owed, delivered, outages, two_sided, disputed),
      (select count(*) filter (where passed), count(*) filter (where not passed)
       from proof_fact where node_id = any($1::text[])) as proofs (passed, failed);
+
+-- name: put_hub_trip
+insert into hub_trip values ($1, $2, $3, $4)
+on conflict (node_id) do update set hub = excluded.hub, trip_us = excluded.trip_us, measured_ms = excluded.measured_ms
+where hub_trip.measured_ms < excluded.measured_ms returning node_id;
+
+-- name: find_hub_trip
+select hub, trip_us, measured_ms from hub_trip where node_id = $1;

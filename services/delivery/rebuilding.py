@@ -33,6 +33,7 @@ from schemas.nodes import (
     DisputeRecorded,
     DoorTried,
     GpusChanged,
+    HubMeasured,
     LeaseAnswered,
     MeterRecord,
     NodeEnrolled,
@@ -50,6 +51,7 @@ from services.delivery.effects import Effects
 from services.delivery.evidence import restore_digest
 from services.delivery.histories import Histories
 from services.delivery.holds import restore_hold
+from services.delivery.hub_trips import put_trip
 from services.delivery.level_reviews import note_audit, note_metered, restore_standing
 from services.delivery.moving import put_gpu, release_gpus, restore_gpus
 from services.delivery.renter import renter_chain
@@ -179,6 +181,8 @@ async def _restore_evidence(store: Store, record: MeterRecord) -> None:
         await store.run("insert_door_probe", *row)
     elif isinstance(record, DisputeRecorded):
         await store.run("put_dispute", *(getattr(record, name) for name in RECORDED))
+    elif isinstance(record, HubMeasured):
+        await put_trip(store, record)
     elif isinstance(record, NodeReleased):
         await release_gpus(store, record)
 

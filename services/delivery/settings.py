@@ -39,6 +39,8 @@ class Settings(KitSettings):
     accept_simulated_nvml: bool = True
     digest_book: Path = REPOSITORY / "infra" / "reference" / "driver_digests.csv"
     board_powers: Path = REPOSITORY / "infra" / "reference" / "gpu_power.csv"
+    hub_beacons: Path = REPOSITORY / "infra" / "reference" / "hub_beacons.csv"
+    hub_receipt_ms_max: Annotated[int, Field(ge=1)] = 600_000
     load_ms_min: Annotated[int, Field(ge=1)] = 60_000
     agent_version_min: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] = "0.1.0"
     report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX

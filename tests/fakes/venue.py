@@ -15,6 +15,7 @@ from schemas.challenge import check_chain, draw_opening
 from schemas.declarations import NodeMaintenance, NodeRecall
 from schemas.delivery import MaintenanceView, RecallView
 from schemas.disputes import NodeDispute
+from schemas.hubs import HubBeacons
 from schemas.ids import contract_name, contract_start_s
 from schemas.nodes import (
     GENESIS_HASH,
@@ -138,6 +139,8 @@ class FakeVenue:
             case ["nodes", _] if request.method == "GET":
                 known = self.remembers
                 return _problem(404, "not_found") if known is None else httpx.Response(200, json=known)
+            case ["hubs"]:
+                return _model(HubBeacons(items=()))
             case ["nodes", _, "gpus"]:
                 return self._change_gpus(GpuChange.model_validate_json(request.content))
             case ["nodes", node_id, "retire"]:

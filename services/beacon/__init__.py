@@ -1,0 +1,1 @@
+"""A hub's beacon: measures how far nodes are, and signs what it measured."""

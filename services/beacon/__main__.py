@@ -1,0 +1,5 @@
+"""Starts the beacon: `python -m services.beacon`."""
+
+from services.beacon.app import main
+
+main()
