@@ -4,12 +4,21 @@ from collections.abc import Mapping
 
 from schemas.delivery import VENUE, DriverDigestAdded, DriverDigestForm, DriverDigestView
 from schemas.nodes import NodeEnrolled
-from services.delivery.digests import SOFTWARE_REASONS, Software, doubts, read_digest_book, software_of, text_prefix
+from services.delivery.digests import (
+    SOFTWARE_REASONS,
+    SUSPICIONS,
+    Software,
+    doubts,
+    read_digest_book,
+    software_of,
+    text_prefix,
+)
 from services.delivery.holds import lift_hold, open_holds, raise_hold
 from services.delivery.load import IMPLAUSIBLE_LOAD, LoadTally, read_board_powers
 from services.delivery.nodes import proven_level, set_level
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
+from services.delivery.sweeps import suspect
 
 
 async def take_enrolled_software(store: Store, settings: Settings, record: NodeEnrolled) -> None:
@@ -25,7 +34,8 @@ async def take_software(store: Store, settings: Settings, node: Node, software: 
     if settings.judges("software"):
         asked = doubts(software, known, node.simulated, settings.agent_version_min)
     for reason, detail in asked.items():
-        await raise_hold(store, node.node_id, reason, detail, now_ms)
+        if await raise_hold(store, node.node_id, reason, detail, now_ms) and reason in SUSPICIONS:
+            await suspect(store, node, reason)
     lifted = [
         reason
         for reason in SOFTWARE_REASONS
@@ -44,7 +54,8 @@ async def judge_loads(
     found = {uuid: doubt for uuid, load in loads.items() if (doubt := load.doubt(tdp_w, settings.load_ms_min))}
     if found and settings.judges("load"):
         uuid, doubt = min(found.items())
-        await raise_hold(store, node_id, IMPLAUSIBLE_LOAD, f"{uuid}: {doubt}", now_ms)
+        if await raise_hold(store, node_id, IMPLAUSIBLE_LOAD, f"{uuid}: {doubt}", now_ms):
+            await suspect(store, node, IMPLAUSIBLE_LOAD)
     elif (
         loads
         and all(load.power.ms >= settings.load_ms_min for load in loads.values())

@@ -117,6 +117,12 @@ async def test_a_load_that_power_clock_and_energy_do_not_fit_holds_the_level_unt
         await stands(venue, node, "active", "T1")
         agent.facts = lambda uuid: half_clock | {"energy_mj": 0}
         await stands(venue, node, "active", "T1", "implausible_load")
+
+        async def is_proven_again() -> bool:
+            told = [event for event in await venue.delivery_events() if event.node == node.node_id]
+            return [event.cause for event in told if event.type == "challenge_passed"] == ["enrolment", "idle"]
+
+        await venue.wait_for(is_proven_again)
         (hold,) = (await venue.node(node.node_id))["level_held"]
         assert hold["detail"].startswith(f"{gpu_uuid(105)}: ")
         agent.facts = lambda uuid: {"utilisation_percent": 100, "power_mw": 70_000}
