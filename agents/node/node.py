@@ -12,6 +12,7 @@ from agents.node.enrol import AGENT_VERSION, Enrolment, differences, enrol, reca
 from agents.node.errors import ProofFailed, VenueRefused, VenueUnreachable
 from agents.node.hub import show_hub
 from agents.node.identity import Identity, boot_id
+from agents.node.idleness.watch import SourceWatch
 from agents.node.inventory import Telemetry, absent
 from agents.node.kept import KeptReports
 from agents.node.lessor import Lessor
@@ -74,6 +75,7 @@ class Node:
         heed = (self._follow, self._open_again, self._close)
         self._sender = ReportSender(self._chain, parts.delivery, self._notices, *heed)
         self._idle = IdleWatch()
+        self._source = SourceWatch(parts.state)
         self._own_load = OwnLoad()
         self._boot_id = boot_id()
         self._enrolment: Enrolment | None = None
@@ -319,7 +321,8 @@ class Node:
     # -- selling -------------------------------------------------------------------------------------------------------
 
     async def _trade(self) -> None:
-        policy = self._parts.policy.refresh()
+        parts = self._parts
+        policy = parts.policy.refresh()
         enrolled = self._enrolment
         hindrance = never_sells(policy, enrolled.grade, enrolled.hub, len(enrolled.gpu_uuids))
         if hindrance:
@@ -333,11 +336,13 @@ class Node:
         is_draining = self._draining.is_asked()
         reason = "it drains" if is_draining else hindrance or self._why_not()
         whole = len(enrolled.gpu_uuids)
+        look, silence = await self._source.follow(policy.idle, parts.seller.sold, int(time.time()))
+        reason = reason or silence
         gpus = 0 if reason else self._idle.sellable(policy, whole, mono_ms())
         if not reason and not gpus and policy.whole_node:
             reason = "the GPUs go together, and not all of them are fit"
         self._write_status(gpus, reason)
-        await self._parts.seller.balance(policy, enrolled.grade, Capacity(gpus, whole, reason))
+        await parts.seller.balance(policy, enrolled.grade, Capacity(gpus, whole, reason, look))
         if is_draining and await self._draining.is_over():
             log.info("drained: nothing is left to deliver, the agent ends")
             self._write_status(0, "it has drained")
@@ -363,6 +368,7 @@ class Node:
             "acknowledged_s_ago": None if at is None else round(time.monotonic() - at),
             "troubles": self._notices.about()
             | parts.seller.troubles()
+            | self._source.notices.about()
             | parts.lessor.troubles()
             | parts.state.notices.about(),
             "faults": self.faults,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from agents.node.idleness.source import Look
 from agents.node.offers import OfferRule
 from agents.node.policy import Policy
 from agents.node.posting import Wanted
@@ -12,17 +13,17 @@ from agents.node.windows import zone_of
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many of the node's GPUs may be sold: `gpus` of `whole`, less in single periods; with the reasons."""
+    """How many of the node's GPUs may be sold: `gpus` of `whole`, and why not more; less where a scheduler has jobs."""
 
     gpus: int
     whole: int
     reason: str = ""
-    by_period: Mapping[int, tuple[int, str]] = field(default_factory=dict)
+    look: Look | None = None
 
-    def at(self, start_s: int) -> tuple[int, str]:
+    def at(self, start_s: int, end_s: int) -> tuple[int, str]:
         """Returns the GPUs that may be sold in one period, and why they are not all."""
-        gpus, reason = self.by_period.get(start_s, (self.gpus, self.reason))
-        return (gpus, reason) if gpus < self.gpus else (self.gpus, self.reason)
+        free, users = self.look.free(start_s, end_s) if self.look else (self.gpus, "")
+        return (free, users) if free < self.gpus else (self.gpus, self.reason)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _for_sale(policy: Policy, start_s: int, end_s: int, capacity: Capacity) -> t
     for window in policy.maintenance:
         if window.overlaps(start_s, end_s, zone):
             return 0, (f"maintenance {window.in_words()}",)
-    gpus, reason = capacity.at(start_s)
+    gpus, reason = capacity.at(start_s, end_s)
     reasons = (reason,) if reason else ()
     kept = [window for window in policy.keep_free if window.overlaps(start_s, end_s, zone)]
     if kept:

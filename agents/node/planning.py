@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from agents.node.enrol import remembered
 from agents.node.fitness import reason_in_words
 from agents.node.grades import node_grade
 from agents.node.hooks.readiness import problem_of
+from agents.node.idleness.watch import ask_once
 from agents.node.market import OperatorAccount
 from agents.node.offering import Capacity, Sold, Wish
 from agents.node.policy import IdleWatch, Policy, PolicyFile, never_sells
@@ -47,6 +48,9 @@ async def plan(config: AgentConfig) -> dict[str, Any]:
     """Returns the asks that the agent would have in the books now, hour by hour, and the steps to them."""
     policy = PolicyFile(config.policy).current
     machine = await asyncio.to_thread(_look, config)
+    look, silence = await ask_once(policy.idle)
+    gpus, reason = (0, silence) if silence else (machine.capacity.gpus, machine.capacity.reason)
+    machine = replace(machine, capacity=Capacity(gpus, machine.capacity.whole, reason, look))
     key = ApiKey.load(config.api_key, config.api_key_file)
     async with open_http() as http:
         venue, clock = config.venue, VenueClock()

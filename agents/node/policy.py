@@ -10,6 +10,7 @@ from agents.node.errors import BadConfiguration
 from agents.node.files import CONTROLS, program_problem, read_toml
 from agents.node.fitness import Offerability
 from agents.node.hooks.ready import OPTIONS, PROGRAMS, ready_commands
+from agents.node.idle_rules import IdleRule
 from agents.node.notices import Notices
 from agents.node.offers import TTL_S_MAX, KeepFree, OfferRule, Windows
 from agents.node.price_rules import PriceRule
@@ -19,7 +20,6 @@ from schemas.ids import Grade, Hub, Tier, lot_of
 from schemas.nodes import GpuReading, ImageName, Name
 
 PERIODS_AHEAD_DEFAULT = 48
-IDLE_FOR_MS_MAX = 30 * 24 * 3600 * 1000
 ARGUMENTS_MAX = 256
 
 
@@ -45,14 +45,6 @@ Command = Annotated[
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$")]
 PortRange = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$")]
 log = logging.getLogger("hourbook.agent")
-
-
-class IdleRule(Section):
-    """A GPU is idle when utilisation and memory in use stayed below these for so long and no process is on it."""
-
-    utilisation_below_percent: Annotated[int, Field(ge=1, le=100)] = 5
-    memory_below_mib: Annotated[int, Field(ge=1)] = 1024
-    for_ms: Annotated[int, Field(ge=0, le=IDLE_FOR_MS_MAX)] = 60_000
 
 
 class HookRule(Section):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.node.clock import VenueClock
 from agents.node.errors import VenueRefused
+from agents.node.idleness.source import Span
 from agents.node.market import OperatorAccount
 from agents.node.market_prices import MarketPrices
 from agents.node.notices import Notices
@@ -52,6 +53,7 @@ class Seller:
         self._prices = MarketPrices(account.gateway)
         self._pace = Pace()
         self.node_id = ""
+        self.sold: tuple[Span, ...] = ()
         self._poor_until = 0.0
         self._notices = Notices()
 
@@ -81,6 +83,8 @@ class Seller:
         elsewhere = tuple(sorted({ask.order_id for ask in asks if ask.product not in ("", *products)}))
         if not offers:
             return Draft({}, elsewhere=elsewhere, unlisted=unlisted)
+        period_s = next(iter(listed.values())).period_s
+        self.sold = tuple(Span(start_s, start_s + period_s) for start_s in sorted(sold.all))
         now_s = self._clock.now_ms() // 1000
         open_now = _open_in_all(tuple(listed.values()), now_s, policy.periods_ahead)
         starts = without_small_tail(open_now, asks, policy.extend_by)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from agents.node.errors import BadConfiguration
+from agents.node.idleness.source import Look, Use
 from agents.node.offering import Capacity, Sold, pricer, wishes_for
 from agents.node.policy import Policy, PolicyFile
 from agents.node.pricing import Market
@@ -94,9 +95,11 @@ def test_tiers_share_the_gpus_in_their_order_in_their_hours_at_their_prices(tmp_
 
 
 def test_hours_that_the_machine_is_needed_for_are_offered_with_what_is_left_of_it(tmp_path):
-    jobs = Capacity(8, 8, by_period={SUNDAY + HOUR_S: (2, "jobs of the cluster"), SUNDAY + 2 * HOUR_S: (9, "")})
-    assert gpus_of(policy_of(tmp_path, ""), hours(0, 3), jobs) == {"F": [8, 2, 8]}
-    assert reasons_of(policy_of(tmp_path, ""), SUNDAY + HOUR_S, jobs) == [("jobs of the cluster",)]
+    jobs = Look(8, (Use(6, "job 7", SUNDAY + HOUR_S, SUNDAY + 2 * HOUR_S), Use(3, "job 8", SUNDAY + 3 * HOUR_S)))
+    capacity = Capacity(6, 8, "2 reserved", jobs)
+    assert gpus_of(policy_of(tmp_path, ""), hours(0, 5), capacity) == {"F": [6, 2, 6, 5, 5]}
+    assert reasons_of(policy_of(tmp_path, ""), SUNDAY + HOUR_S, capacity) == [("job 7",)]
+    assert reasons_of(policy_of(tmp_path, ""), SUNDAY, capacity) == [("2 reserved",)]
 
 
 def test_fewer_hours_in_a_row_than_the_minimum_block_are_not_offered(tmp_path):

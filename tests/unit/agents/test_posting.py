@@ -1,6 +1,5 @@
 """Which capacity is offered and which is withdrawn, period by period."""
 
-
 from agents.node.posting import (
     Ask,
     Offer,
