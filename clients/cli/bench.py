@@ -27,6 +27,7 @@ WHOLE_COMMANDS = 200_000
 SNAPSHOT_ORDERS = 1_000_000
 BLOCK_NODES, BLOCK_ORDERS = 1_000, 100
 REPORT_NODES, REPORT_GPUS, REPORT_CONNECTIONS = 400, 8, 100
+PROOF_GPUS = 4
 
 
 def everything(*, rounds: int = 3, json: bool = False) -> int:
@@ -61,6 +62,8 @@ def everything(*, rounds: int = 3, json: bool = False) -> int:
         report["rest"] = measure_rest(4_000, 16)
     with step("reports of many nodes"):
         report["reports"] = measure_reports(REPORT_NODES, REPORT_GPUS, rounds)
+    with step("openings of full-size proofs"):
+        report["proofs"] = measure_proofs(PROOF_GPUS)
     report["targets"] = judge(report)
     if json:
         show(report, json=True)
@@ -80,6 +83,7 @@ def tell(report: dict[str, Any]) -> None:
         ("kafka", "Matching process, Kafka to Kafka, beside the same client echoing the records"),
         ("rest", "Orders over REST, beside a bare double round trip through Kafka"),
         ("reports", "Reports of many nodes, paced as agents are, then ten times as fast"),
+        ("proofs", "Openings of full-size proofs, as the venue verifies them"),
     ):
         print(f"\n{title}")
         show(list(map(stream_row, report[name])) if name == "book" else report[name], json=False)
@@ -283,6 +287,32 @@ def measure_rest(orders: int, connections: int) -> dict[str, Any]:
         raise Refused(f"an order was not acknowledged: {error}") from error
 
 
+def proofs(*, gpus: int = PROOF_GPUS, json: bool = False) -> None:
+    """Verify the openings of full-size proofs of H100s, as the venue does: bytes, processor time, and what waits.
+
+    Parameters
+    ----------
+    gpus
+        how many GPUs' openings come at once
+    json
+        print one JSON document
+    """
+    from benchmarks.machine import describe_machine
+
+    if gpus < 1:
+        raise Refused("--gpus must be at least 1")
+    show({"machine": describe_machine()} | measure_proofs(gpus), json=json)
+
+
+def measure_proofs(gpus: int) -> dict[str, Any]:
+    from benchmarks import proofs as bench
+
+    try:
+        return bench.measure_proofs(gpus)
+    except bench.ProofRefused as error:
+        raise Refused(f"a proof did not pass: {error}") from error
+
+
 def measure_reports(nodes: int, gpus: int, rounds: int) -> dict[str, Any]:
     from benchmarks import reports as bench
 
@@ -329,5 +359,6 @@ def add_to(app: App) -> None:
     bench.command(costs)
     bench.command(rest)
     bench.command(reports)
+    bench.command(proofs)
     bench.command(kafka)
     app.command(bench)

@@ -32,6 +32,7 @@ def measured(monkeypatch) -> dict[str, list]:
     monkeypatch.setattr(bench, "measure_kafka", lambda commands: KAFKA | {"machine": {}, "targets": {}})
     monkeypatch.setattr(bench, "measure_rest", lambda orders, connections: REST)
     monkeypatch.setattr(bench, "measure_reports", lambda nodes, gpus, rounds: REPORTS)
+    monkeypatch.setattr(bench, "measure_proofs", lambda gpus: {"gpus_in_a_row": gpus})
     return {"streams": streams}
 
 
@@ -42,7 +43,7 @@ def run(*arguments: str) -> int:
 def test_without_a_subcommand_every_bench_is_run_and_held_against_its_target(measured, capsys):
     assert run("--json") == 0
     report = json.loads(capsys.readouterr().out)
-    benches = ["book", "engine", "costs", "blocks", "kafka", "rest", "reports"]
+    benches = ["book", "engine", "costs", "blocks", "kafka", "rest", "reports", "proofs"]
     assert list(report) == ["machine", "rounds", *benches, "targets"]
     assert [report[name] for name in ("costs", "kafka", "rest", "reports")] == [COSTS, KAFKA, REST, REPORTS]
     assert [row["figure"] for row in report["targets"] if not row["met"]] == [
