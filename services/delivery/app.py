@@ -34,6 +34,7 @@ from services.delivery.hubs import read_beacons
 from services.delivery.intake import BUSY_FROM, Intake
 from services.delivery.level_reviews import run_reviews
 from services.delivery.load import read_board_powers
+from services.delivery.loop_lag import LoopLag
 from services.delivery.moving import Moving
 from services.delivery.outages import OutageWatch
 from services.delivery.proofs import Proofs
@@ -104,9 +105,9 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     edge = Edge(settings, pool, publisher, credentials, moving, releases)
     reports = ReportEndpoint(intake)
     add_edge_routes(app, edge, reports, ChainPlaces(settings, pool, publisher), moving)
-    held = HeldRequests(settings, pool, releases)
+    held, lag = HeldRequests(settings, pool, releases), LoopLag()
     effects.hand_out = held.hand_out
-    add_proof_routes(app, Proofs(settings, pool, publisher, releases, verifier, held.trips), held)
+    add_proof_routes(app, Proofs(settings, pool, publisher, releases, verifier, held.trips, lag), held)
     add_public_routes(app, settings, pool)
     add_reputation_routes(app, settings, pool)
     add_hub_routes(app, settings, effects, publisher)
@@ -137,6 +138,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier, held).run())
     tasks.create_task(Sweeps(settings, effects, held, releases, watch, readiness).run())
     tasks.create_task(verifier.run())
+    tasks.create_task(lag.run())
     tasks.create_task(_until(failed))
     await keys_known.wait()
     readiness.done("the API keys")

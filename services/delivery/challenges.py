@@ -24,6 +24,7 @@ from services.delivery.domain import DeliveryError
 LATE = "too_late"
 MISSING = "not_answered"
 HELD_BACK = "not_opened"
+VENUE_BUSY = "venue_busy"
 NOT_RESIDENT = "not_resident"
 # Not a proof of fraud at first sight: the node is asked again, and after some in a row a person looks.
 REVIEWED_AS = {
@@ -32,7 +33,7 @@ REVIEWED_AS = {
     NOT_RESIDENT: "not_resident",
     HELD_BACK: "openings_held_back",
 }
-TRIED_AGAIN = frozenset({LATE, MISSING, *REVIEWED_AS})
+TRIED_AGAIN = frozenset({LATE, MISSING, VENUE_BUSY, *REVIEWED_AS})
 
 
 class ChallengeClosed(DeliveryError):
@@ -110,18 +111,27 @@ def draw(
 
 @dataclass(frozen=True)
 class ResidencyProof:
-    """What a node answered to the second nonce, and whether it was in time."""
+    """What a node answered to the second nonce, how far beyond its limit, and how long we were busy meanwhile."""
 
     asked: ResidencyRequest
     digests: Mapping[str, str]
-    is_late: bool
+    over_us: int
+    lag_us: int = 0
+
+    @property
+    def lateness(self) -> str:
+        """Returns "" for an answer in time, else the reason."""
+        if self.over_us <= 0:
+            return ""
+        return VENUE_BUSY if self.over_us <= self.lag_us else NOT_RESIDENT
 
 
 @dataclass(frozen=True)
 class Proof:
     """A committed challenge as it is on record: what was asked and committed, what is to be opened, how long it took.
 
-    `seen_us` is the time from the nonce's leaving to the commit's arrival by the venue's clock, less the round trip.
+    `seen_us` is the time from the nonce's leaving to the commit's arrival by the venue's clock, less the round trip;
+    for `lag_us` of it the venue itself was busy.
     """
 
     challenge: Challenge
@@ -130,6 +140,7 @@ class Proof:
     secret: bytes
     seen_us: int
     band: Band
+    lag_us: int = 0
     judges_work: bool = True
     judges_score: bool = True
     residency: "ResidencyProof | None" = None
@@ -137,7 +148,17 @@ class Proof:
     @property
     def ops_per_s(self) -> int:
         """The score: the operations of a chain's products over the time seen."""
-        return self.challenge.rounds * 2 * self.challenge.n**3 * 1_000_000 // max(self.seen_us, 1)
+        return self._ops_per_s(self.seen_us)
+
+    def judge_score(self) -> str:
+        """Returns "" for a score within the band, else the reason; too slow is only what is so without our own lag."""
+        reason = self.band.judge(self.ops_per_s)
+        if reason == TOO_SLOW and self._ops_per_s(self.seen_us - self.lag_us) >= self.band.low_ops_per_s:
+            return VENUE_BUSY
+        return reason
+
+    def _ops_per_s(self, took_us: int) -> int:
+        return self.challenge.rounds * 2 * self.challenge.n**3 * 1_000_000 // max(took_us, 1)
 
 
 def judge_opened(proof: Proof, opening: ChallengeOpening) -> tuple[GpuVerdict, ...]:
@@ -158,14 +179,14 @@ def judge_opened(proof: Proof, opening: ChallengeOpening) -> tuple[GpuVerdict, .
         if not reason and proof.residency is not None:
             reason = _check_residency(proof, head, opened)
         if not reason and proof.judges_score:
-            reason = proof.band.judge(proof.ops_per_s)
+            reason = proof.judge_score()
         verdicts[opened.gpu_uuid] = _gpu_verdict(opened.gpu_uuid, reason, proof.ops_per_s)
     return tuple(verdicts.values())
 
 
 def _check_residency(proof: Proof, head: str, opened: GpuOpening) -> str:
     asked, digest = proof.residency.asked, proof.residency.digests.get(opened.gpu_uuid)
-    if digest is None or proof.residency.is_late:
+    if digest is None:
         return NOT_RESIDENT
     key = residency_key(asked.nonce, proof.commit.agent, opened.gpu_uuid, bytes.fromhex(head))
     roots = [bytes.fromhex(root) for root in opened.residency_roots]
@@ -173,7 +194,8 @@ def _check_residency(proof: Proof, head: str, opened: GpuOpening) -> str:
         rows = list(_sampled_rows(opened))
     except ValueError:
         return "wrong_shape"
-    return check_residency(key, proof.challenge.n, asked.stride, bytes.fromhex(digest), roots, rows)
+    wrong = check_residency(key, proof.challenge.n, asked.stride, bytes.fromhex(digest), roots, rows)
+    return wrong or proof.residency.lateness
 
 
 def _sampled_rows(opened: GpuOpening) -> Iterator[SampledRow]:
@@ -231,8 +253,18 @@ def is_honest_failure(verdict: ChallengeVerdict) -> bool:
 
 
 def may_serve(verdict: ChallengeVerdict) -> bool:
-    """Says whether a lease may start: some GPUs passed, and the others are gone rather than wrong or late."""
-    return any(gpu.passed for gpu in verdict.gpus) and all(g.passed or g.reason == MISSING for g in verdict.gpus)
+    """Says whether a lease may start: some GPUs passed, and the others are gone rather than wrong or late.
+
+    Where the venue was too busy to tell, the buyer is not kept out for it.
+    """
+    reasons = [VENUE_BUSY if gpu.passed else gpu.reason for gpu in verdict.gpus]
+    return VENUE_BUSY in reasons and set(reasons) <= {VENUE_BUSY, MISSING}
+
+
+def is_undecided(verdict: ChallengeVerdict) -> bool:
+    """Says whether the venue was too busy to tell of some GPUs, and nothing speaks against the others."""
+    reasons = {gpu.reason for gpu in verdict.gpus if not gpu.passed}
+    return reasons == {VENUE_BUSY}
 
 
 def first_reason(verdict: ChallengeVerdict) -> str:

@@ -21,7 +21,14 @@ from schemas.nodes import (
     message_hash,
 )
 from services.delivery import nodes
-from services.delivery.challenges import first_reason, is_honest_failure, may_serve, suspicion
+from services.delivery.challenges import (
+    VENUE_BUSY,
+    first_reason,
+    is_honest_failure,
+    is_undecided,
+    may_serve,
+    suspicion,
+)
 from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
 from services.delivery.evidence import take_enrolled_software
@@ -100,7 +107,8 @@ async def take_move(store: Store, settings: Settings, record: ChainMoved) -> Non
 async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged) -> None:
     """A node that passed may sell, or its lease may start; one that failed honestly tries again, a wrong one is out."""
     node, verdict = await store.node(record.node_id, lock=True), record.verdict
-    await store.run("put_proof_fact", verdict.challenge_id, node.node_id, verdict.judged_ms, verdict.passed)
+    if not is_undecided(verdict):
+        await store.run("put_proof_fact", verdict.challenge_id, node.node_id, verdict.judged_ms, verdict.passed)
     if await store.value("set_applied", verdict.challenge_id) is None:
         return
     CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()
@@ -114,6 +122,12 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
         await store.tell(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **told)
     await store.put_proofs(node.node_id, verdict)
     if node.state in nodes.OUT:
+        return
+    if is_undecided(verdict):
+        if record.lease_id is not None:
+            await _decide_lease(store, record)
+        elif node.state == "active":
+            await suspect(store, node, VENUE_BUSY)  # asked again; meanwhile everything stays as it was
         return
     if not verdict.passed and not may_serve(verdict):
         node = await fall_to_proven(store, node, record.received_ms)

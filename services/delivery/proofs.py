@@ -28,6 +28,7 @@ from services.delivery.challenges import (
 )
 from services.delivery.domain import UnknownLease
 from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.loop_lag import LoopLag
 from services.delivery.releases import Releases, clock_us
 from services.delivery.settings import Settings
 from services.delivery.signatures import signed_node
@@ -50,9 +51,10 @@ class Proofs:
         releases: Releases,
         verifier: Verifier,
         trips: RoundTrips,
+        lag: LoopLag,
     ):
         self._settings, self._pool, self._publisher = settings, pool, publisher
-        self._releases, self._verifier, self._trips = releases, verifier, trips
+        self._releases, self._verifier, self._trips, self._lag = releases, verifier, trips, lag
 
     async def commit(self, node_id: str, challenge_id: str, commit: ChallengeCommit) -> CommitReply:
         """Takes the heads of all chains and stops the clock; what comes next is drawn only then."""
@@ -74,7 +76,7 @@ class Proofs:
             after_us = self._releases.since_sweep_us(challenge_id)
             is_simultaneous = after_us is not None and after_us <= 1_000 * self._settings.simultaneity_ms
             row = (challenge_id, received_ms, commit.canonical(), deadline_ms, seen_us, trip_us, asked)
-            await store.run("set_committed", *row, is_simultaneous)
+            await store.run("set_committed", *row, is_simultaneous, self._lag.within(left_us, arrived_us))
             if residency is None:
                 await self._draw(store, node, challenge, commit, received_ms)
             reply = _next_step(await store.row("find_challenge", challenge_id))
@@ -96,7 +98,8 @@ class Proofs:
             commit = ChallengeCommit.model_validate_json(row["commitment"])
             check_digests(commit, answer)
             took_us = max(arrived_us - left_us - row["trip_us"], 1)
-            await store.run("set_resident", challenge_id, answer.canonical(), took_us)
+            lag_us = self._lag.within(left_us, arrived_us)
+            await store.run("set_resident", challenge_id, answer.canonical(), took_us, lag_us)
             return await self._draw(store, node, challenge, commit, received_ms)
 
     def _draw_residency(self, challenge: Challenge, band: Band, received_ms: int) -> ResidencyRequest | None:
@@ -159,7 +162,8 @@ class Proofs:
             residency = ResidencyProof(
                 ResidencyRequest.model_validate_json(row["residency"]),
                 {gpu.gpu_uuid: gpu.digest for gpu in answer.gpus},
-                is_late=row["residency_us"] > self._settings.residency_limit_us(challenge, band),
+                over_us=row["residency_us"] - self._settings.residency_limit_us(challenge, band),
+                lag_us=row["residency_lag_us"],
             )
         return Proof(
             challenge=challenge,
@@ -167,6 +171,7 @@ class Proofs:
             asked=OpeningRequest.model_validate_json(row["opening"]),
             secret=row["secret"],
             seen_us=row["seen_us"],
+            lag_us=row["lag_us"],
             band=band,
             judges_work=self._settings.judges("work"),
             judges_score=self._settings.judges("score"),

@@ -277,14 +277,15 @@ select * from challenge where challenge_id = $1;
 
 -- name: set_committed
 update challenge set state = 'committed', committed_ms = $2, commitment = $3, deadline_ms = $4, seen_us = $5,
-    trip_us = $6, residency = $7, simultaneous = case when simultaneous is not null then $8::boolean end
+    trip_us = $6, residency = $7, simultaneous = case when simultaneous is not null then $8::boolean end,
+    lag_us = $9
 where challenge_id = $1;
 
 -- name: set_drawn
 update challenge set secret = $2, opening = $3, deadline_ms = $4 where challenge_id = $1;
 
 -- name: set_resident
-update challenge set digests = $2, residency_us = $3 where challenge_id = $1;
+update challenge set digests = $2, residency_us = $3, residency_lag_us = $4 where challenge_id = $1;
 
 -- name: extend_opening
 update challenge set deadline_ms = greatest(deadline_ms, $2) where challenge_id = $1 and state = 'committed';

@@ -27,6 +27,7 @@ from services.delivery.challenges import (
     conclude,
     draw,
     is_honest_failure,
+    is_undecided,
     judge_opened,
     late_verdict,
     make_challenge,
@@ -53,13 +54,14 @@ class Answer:
     digests: dict[str, str]
     openings: tuple[GpuOpening, ...]
     seen_us: int = IN_BAND_US
-    is_late: bool = False
+    over_us: int = 0
+    residency_lag_us: int = 0
     changes: dict = field(default_factory=dict)
 
     @property
     def proof(self) -> Proof:
         asked = draw(CHALLENGE, self.commit, SECRET, 1_900, RULES)
-        residency = ResidencyProof(ASKED_TO_HOLD, self.digests, self.is_late)
+        residency = ResidencyProof(ASKED_TO_HOLD, self.digests, self.over_us, self.residency_lag_us)
         facts = {"judges_work": True, "judges_score": True, "residency": residency} | self.changes
         return Proof(CHALLENGE, self.commit, asked, SECRET, self.seen_us, BAND, **facts)
 
@@ -107,13 +109,27 @@ def test_right_work_at_an_odd_speed_is_tried_again_and_reviewed_when_it_comes_of
         assert (is_honest_failure(verdict), may_serve(verdict), suspicion(verdict)) == (True, False, review)
 
 
+def test_where_the_venue_itself_was_busy_nobody_is_too_slow_and_nobody_passes_for_it():
+    answer, slow_us = honest_answer(), OPERATIONS * 2
+    for changes in (
+        {"seen_us": slow_us, "changes": {"lag_us": slow_us - IN_BAND_US}},
+        {"over_us": 5_000, "residency_lag_us": 5_000},
+    ):
+        verdict = judged(replace(answer, **changes))
+        assert [gpu.reason for gpu in verdict.gpus] == ["venue_busy", "venue_busy"]
+        assert (is_undecided(verdict), is_honest_failure(verdict), may_serve(verdict)) == (True, True, True)
+        assert suspicion(verdict) == ""
+    assert reasons(replace(answer, seen_us=slow_us, changes={"lag_us": 1_000})) == ["too_slow", "too_slow"]
+    assert reasons(replace(answer, over_us=5_000, residency_lag_us=4_999)) == ["not_resident", "not_resident"]
+
+
 def test_a_score_counts_only_while_its_layer_is_on():
     assert reasons(replace(honest_answer(), seen_us=1, changes={"judges_score": False})) == ["", ""]
 
 
 def test_digests_that_come_late_or_are_of_something_else_fail_and_only_the_latter_is_wrong_work():
     answer = honest_answer()
-    late = judged(replace(answer, is_late=True))
+    late = judged(replace(answer, over_us=1))
     assert [gpu.reason for gpu in late.gpus] == ["not_resident", "not_resident"]
     assert (is_honest_failure(late), suspicion(late)) == (True, "not_resident")
     swapped = dict(zip(answer.digests, reversed(answer.digests.values()), strict=True))
