@@ -28,10 +28,11 @@ SUITES = {
         "tests/integration/delivery",
     ),
     "browser": ("tests/browser",),
-    "slow": (*CORE, "tests/delivery", "tests/browser"),
+    "zoo": ("tests/zoo",),
+    "slow": (*CORE, "tests/delivery", "tests/browser", "tests/zoo"),
 }
 Suite = Literal[
-    "core", "engine", "api", "faults", "delivery", "browser", "slow", "mutants", "sanitizers", "fuzz", "coverage"
+    "core", "engine", "api", "faults", "delivery", "browser", "zoo", "slow", "mutants", "sanitizers", "fuzz", "coverage"
 ]
 DEFAULT = ("core", "delivery", "browser")
 # Tests that wait long are marked `slow`: the default leaves them to CI, a suite asked for by name has them all.

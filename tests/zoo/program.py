@@ -1,0 +1,233 @@
+"""A node as a program: enrols, reports, proves until its standard input closes, and prints what it is told.
+
+`python -m tests.zoo NAME` reads one line of JSON, `Given`, and prints lines: `refused CODE`, `proof REASON` (`passed`
+where there is none) and `accepted` for a report. The honest node is `Program` itself; a cheat overrides the one thing
+in which it differs.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass
+
+import httpx
+
+from agents.node.challenge import Chain, Residency
+from agents.node.proving import open_gpu
+from schemas.nodes import (
+    Challenge,
+    ChallengeCommit,
+    ChallengeOffer,
+    ChallengeOpening,
+    ChallengeVerdict,
+    ChallengeWait,
+    CommitReply,
+    EnrolReply,
+    EnrolRequest,
+    GpuCommit,
+    GpuDigest,
+    GpuOpening,
+    OpeningRequest,
+    Report,
+    ReportReply,
+    ResidencyAnswer,
+    SignedMessage,
+)
+from tests.fixtures.delivery import TestNode, gpu_uuid, reading
+from tests.zoo.machine import Chip
+
+PCI_DEVICE_ID = "233010de"  # H100 SXM
+BACKEND = "cuda"
+DRIVER, LIBRARY = "570.86.15", "b" * 64
+REAL = {
+    "nvml_simulated": False,
+    "driver_version": DRIVER,
+    "kernel_driver_version": DRIVER,
+    "library_sha256": LIBRARY,
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the keeper of the zoo gives a program: where the venue is, tokens to enrol with, and a number of its own."""
+
+    url: str
+    tokens: list[str]
+    number: int
+
+
+class Program:
+    """An honest node with two GPUs.
+
+    Of a cheat `caught_by` is the layer that sees through it, `sign` what then is said; `held_by` names what holds even
+    without that layer, where it cannot be switched off.
+    """
+
+    caught_by, sign, held_by = "", "", ""
+    gpus = 2
+
+    def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
+        self.given, self.accepted, self.refused = given, 0, 0
+        uuids = tuple(gpu_uuid(100 * given.number + index) for index in range(self.gpus))
+        self.node = TestNode(seed=1_000 + given.number, gpus=uuids, software=dict(REAL))
+        self.chips = {uuid: Chip() for uuid in uuids}
+        self.http = http or httpx.AsyncClient(base_url=given.url, timeout=30)
+        self.nonce, self.mono_ms, self.energy_mj, self.interval_s = "", 0, 1_000_000, 0.3
+        self.proving: dict[str, asyncio.Task] = {}
+
+    async def run(self) -> None:
+        """Enrols and works until it is cancelled."""
+        if await self.enrol() is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.listen())
+            while True:
+                await self.report()
+                await asyncio.sleep(self.interval_s)
+
+    async def enrol(self) -> EnrolReply | None:
+        """Enrols; None where the venue refuses."""
+        answer = await self.post("/v1/nodes", self.enrolment(self.given.tokens[0]))
+        if answer is None:
+            return None
+        reply = EnrolReply.model_validate_json(answer)
+        self.nonce, self.mono_ms = reply.server_nonce, mono_ms()
+        if reply.challenge:
+            self.begin(reply.challenge)
+        return reply
+
+    def enrolment(self, token: str) -> EnrolRequest:
+        """Makes the request to enrol."""
+        gpus = [self.node.inventory(uuid, index) for index, uuid in enumerate(self.node.gpus)]
+        named = tuple(gpu.model_copy(update={"pci_device_id": PCI_DEVICE_ID}) for gpu in gpus)
+        return self.node.enrolment(token, gpus=named)
+
+    # -- reports
+
+    async def report(self) -> None:
+        """Sends one report and follows the answer."""
+        answer = await self.post(f"/v1/nodes/{self.node.node_id}/reports", self.make_report())
+        if answer is None:
+            return
+        self.accepted += 1
+        self.tell("accepted")
+        reply = ReportReply.model_validate_json(answer)
+        self.nonce, self.interval_s = reply.next_nonce, reply.report_interval_ms / 1000
+        for challenge in reply.challenges:
+            self.begin(challenge)
+
+    def make_report(self, **changes: object) -> Report:
+        """Makes the next report of the chain."""
+        start_ms, self.mono_ms = self.mono_ms, mono_ms()
+        self.energy_mj += 70 * (self.mono_ms - start_ms)
+        gpus = tuple(reading(uuid, **{"energy_mj": self.energy_mj} | self.facts(uuid)) for uuid in self.node.gpus)
+        window = {"mono_start_ms": start_ms, "mono_end_ms": self.mono_ms}
+        return self.node.report(self.nonce, **window | {"gpus": gpus} | changes)
+
+    def facts(self, uuid: str) -> dict[str, object]:
+        """Returns what a GPU's reading says besides the usual."""
+        return {}
+
+    # -- challenges
+
+    def begin(self, challenge: Challenge) -> None:
+        """Answers a challenge beside everything else, once."""
+        if challenge.challenge_id not in self.proving:
+            self.proving[challenge.challenge_id] = asyncio.create_task(self.prove(challenge))
+
+    async def listen(self) -> None:
+        """Holds a request for challenges open, for ever."""
+        path, echo = f"/v1/nodes/{self.node.node_id}/challenges/next", ""
+        while True:
+            wait = self.node.sign(ChallengeWait, agent=self.node.node_id, echo=echo, wall_ms=0)
+            answer = await self.http.post(path, content=wait.canonical())
+            if not answer.is_success:
+                await asyncio.sleep(1)
+                continue
+            offer = ChallengeOffer.model_validate_json(answer.content)
+            echo = offer.echo
+            for challenge in offer.challenges:
+                self.begin(challenge)
+
+    async def prove(self, challenge: Challenge) -> None:
+        """Answers a challenge from beginning to end."""
+        me = {"agent": self.node.node_id, "challenge_id": challenge.challenge_id}
+        path = f"/v1/nodes/{self.node.node_id}/challenges/{challenge.challenge_id}"
+        chains = await asyncio.gather(*(self.chain(challenge, uuid) for uuid in challenge.gpu_uuids))
+        heads = tuple(GpuCommit(gpu_uuid=chain.gpu_uuid, head=chain.head.hex()) for chain in chains)
+        answer = await self.post(f"{path}/commit", self.node.sign(ChallengeCommit, **me, backend=BACKEND, heads=heads))
+        if answer is None:
+            return
+        reply, held = CommitReply.model_validate_json(answer), dict.fromkeys(challenge.gpu_uuids)
+        asked = reply.opening
+        if reply.residency is not None:
+            seconds = (self.held(chain, reply.residency.nonce, reply.residency.stride) for chain in chains)
+            held = dict(zip(challenge.gpu_uuids, await asyncio.gather(*seconds), strict=True))
+            digests = tuple(GpuDigest(gpu_uuid=uuid, digest=kept.digest.hex()) for uuid, kept in held.items())
+            answer = await self.post(f"{path}/residency", self.node.sign(ResidencyAnswer, **me, gpus=digests))
+            if answer is None:
+                return
+            asked = OpeningRequest.model_validate_json(answer)
+        await self.open_all(path, me, chains, asked, held)
+
+    async def open_all(
+        self, path: str, me: dict, chains: list[Chain], asked: OpeningRequest, held: dict[str, Residency | None]
+    ) -> None:
+        """Opens GPU by GPU, and notes what the venue says of each."""
+        for chain, wanted in zip(chains, asked.gpus, strict=True):
+            opened = self.opening(open_gpu(chain, wanted, held[chain.gpu_uuid]))
+            answer = await self.post(f"{path}/open", self.node.sign(ChallengeOpening, **me, gpus=(opened,)))
+            if answer is None:
+                return
+        verdict = ChallengeVerdict.model_validate_json(answer)
+        for gpu in verdict.gpus:
+            self.tell(f"proof {gpu.reason or 'passed'}")
+
+    async def chain(self, challenge: Challenge, uuid: str) -> Chain:
+        """Runs one GPU's chain."""
+        return await self.chips[uuid].run(challenge, self.node.node_id, uuid)
+
+    async def held(self, chain: Chain, nonce: str, stride: int) -> Residency:
+        """Answers the second nonce for one GPU."""
+        return await self.chips[chain.gpu_uuid].hold(chain, self.node.node_id, nonce, stride)
+
+    def opening(self, opened: GpuOpening) -> GpuOpening:
+        """Returns what is sent of an opening."""
+        return opened
+
+    def tell(self, words: str) -> None:
+        """Says something to the keeper."""
+        print(words, flush=True)
+
+    # -- HTTP
+
+    async def post(self, path: str, message: SignedMessage) -> bytes | None:
+        """Posts a message; None where it was refused, the code of which is noted."""
+        answer = await self.http.post(path, content=message.canonical())
+        if answer.is_success:
+            return answer.content
+        self.refused += 1
+        self.tell(f"refused {answer.json()['code']}")
+        return None
+
+
+async def main(kind: type[Program]) -> None:
+    """Runs one program until standard input closes."""
+    lines = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    program = kind(Given(**json.loads(await lines.readline())))
+    program.tell(program.node.node_id)
+    work = asyncio.create_task(program.run())
+    await lines.read()
+    work.cancel()
+    done, _ = await asyncio.wait([work])
+    failed = next((task.exception() for task in done if not task.cancelled()), None)
+    if failed is not None:
+        raise failed
+
+
+def mono_ms() -> int:
+    """The machine's monotonic clock."""
+    return time.monotonic_ns() // 1_000_000
