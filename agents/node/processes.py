@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.node.proof.own_load import own_pids
 from schemas.nodes import GpuProcess, GpuReading
 
 LEASE_VARIABLE = "HOURBOOK_LEASE_ID"
@@ -175,7 +176,7 @@ class Owners:
                 if found:
                     return _labelled(process, "lease", lease.lease_id, kind)
                 is_readable = is_readable and found is not None
-        if process.kind in ("graphics", "mps") or process.pid == os.getpid() or self._is_monitor(process):
+        if process.kind in ("graphics", "mps") or process.pid in own_pids() or self._is_monitor(process):
             return _labelled(process, "other")
         return _labelled(process, "foreign" if is_readable else "unknown")
 

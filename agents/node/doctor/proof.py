@@ -5,12 +5,12 @@ from typing import Any
 
 from agents.node.doctor.findings import Finding, mend, ok
 from agents.node.errors import ProofFailed
-from agents.node.proof.gpu import prepare
+from agents.node.proof.gpu_process import POOL
 
 SUBJECT = "proof"
 
 
-def examine_proof(answer: dict[str, Any], prepare: Callable[[Sequence[str]], None] = prepare) -> Iterator[Finding]:
+def examine_proof(answer: dict[str, Any], prepare: Callable[[Sequence[str]], None] = POOL.prepare) -> Iterator[Finding]:
     """Yields what keeps the GPUs of an answer of the NVML process from being proven; takes no memory on any of them."""
     uuids = [gpu["identity"].get("uuid") for gpu in answer["gpus"] if not gpu["lost"]]
     known = [uuid for uuid in uuids if isinstance(uuid, str) and uuid]

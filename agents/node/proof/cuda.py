@@ -4,7 +4,8 @@ import ctypes
 from collections.abc import Callable
 
 from agents.node.errors import ProofFailed
-from agents.node.proof.gpu import CudaGpu, Gpu
+from agents.node.proof.gpu import Gpu
+from agents.node.proof.gpu_process import GpuProcess
 from schemas.challenge import SEGMENT_VALUES, check_size
 from schemas.residency import fold_words
 
@@ -46,7 +47,7 @@ class CudaBackend:
 
     name = "cuda"
 
-    def __init__(self, open_gpu: Callable[[str], Gpu] = CudaGpu) -> None:
+    def __init__(self, open_gpu: Callable[[str], Gpu] = GpuProcess) -> None:
         self._open_gpu = open_gpu
 
     def begin(self, gpu_uuid: str, n: int, rounds: int) -> "CudaRun":

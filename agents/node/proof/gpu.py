@@ -1,7 +1,7 @@
 """One GPU by CUDA's driver: chosen by UUID or PCI address, its memory, its kernels; every failure is one line."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from agents.node.errors import ProofFailed
@@ -83,28 +83,24 @@ class Driver:
             raise ProofFailed(f"CUDA lists no {name}, but {', '.join(listed) or 'none'}: is CUDA_VISIBLE_DEVICES set?")
         return self.call(name, "cuDeviceGet", listed.index(name))
 
-    def kernels(self, name: str, device: Any) -> bytes:
-        """Returns the kernels for a device; they are compiled once for each compute capability."""
-        kinds = self.binding.CUdevice_attribute
-        major, minor = (
-            self.call(
-                name, "cuDeviceGetAttribute", getattr(kinds, f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}"), device
-            )
-            for part in ("MAJOR", "MINOR")
-        )
-        return compile_kernels(major, minor)
+    def capability(self, name: str) -> tuple[int, int]:
+        """Returns the compute capability of a GPU, such as (9, 0). Raises ProofFailed where there is no such GPU."""
+        device, kinds = self.find(name), self.binding.CUdevice_attribute
+        major = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+        minor = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
+        return tuple(self.call(name, "cuDeviceGetAttribute", kind, device) for kind in (major, minor))
 
 
 class CudaGpu:
-    """A GPU of this machine. Nothing of it is held before it is made and after it was closed."""
+    """A GPU of this machine, in this process. Nothing of it is held before it is made and after it was closed."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, kernels: Callable[[int, int], bytes] = compile_kernels) -> None:
         """Opens the GPU of this UUID or PCI address. Raises ProofFailed where there is none, or no driver."""
         self._name, self._driver = name, Driver()
         self._context: Any = None
         self._functions: dict[str, Any] = {}
         self._device = self._driver.find(name)
-        cubin = self._driver.kernels(name, self._device)
+        cubin = kernels(*self._driver.capability(name))
         self._context = self._driver.call(name, "cuDevicePrimaryCtxRetain", self._device)
         try:
             self._module = self._call("cuModuleLoadData", cubin)
@@ -156,10 +152,3 @@ class CudaGpu:
 def address_array(arguments: Sequence[Any]) -> ctypes.Array:
     """Returns the addresses of a kernel's arguments, as a launch takes them; they live as long as the arguments."""
     return (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
-
-
-def prepare(names: Sequence[str]) -> None:
-    """Compiles what these GPUs need, so that no challenge waits for it. Raises ProofFailed where that cannot be."""
-    driver = Driver()
-    for name in names:
-        driver.kernels(name, driver.find(name))

@@ -1,8 +1,17 @@
-"""Which GPUs are busy with the agent's own proofs: that is no reason to take them off the market."""
+"""Which GPUs are busy with the agent's own proofs, and by which processes: no reason to take them off the market."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+# Processes that work on GPUs for this agent.
+helper_pids: set[int] = set()
+
+
+def own_pids() -> frozenset[int]:
+    """Returns the numbers of the agent and of the processes that work on GPUs for it."""
+    return frozenset({os.getpid()} | helper_pids)
 
 
 class OwnLoad:

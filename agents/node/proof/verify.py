@@ -12,7 +12,8 @@ import pynvml
 from agents.node.challenge import Backend, Chain, NumpyBackend, answer_residency, open_chain, residency_paths, run_chain
 from agents.node.errors import ProofFailed
 from agents.node.proof.cuda import CudaBackend, rounds_that_fit
-from agents.node.proof.gpu import CudaGpu, Driver, Gpu, prepare
+from agents.node.proof.gpu import Driver, Gpu
+from agents.node.proof.gpu_process import POOL, GpuProcess
 from schemas.challenge import check_chain, check_size, draw_opening
 from schemas.nodes import Challenge, GpuOpeningRequest
 from schemas.residency import SECTOR_WORDS, SampledRow, check_residency, check_stride, residency_key
@@ -56,6 +57,7 @@ def verify(
     rounds: int | None = None,
     stride: int = STRIDE,
     repeat: int = 1,
+    open_gpu: Callable[[str], Gpu] = GpuProcess,
 ) -> list[Measured]:
     """Runs one chain on each GPU (UUIDs or PCI addresses; all that CUDA lists by default), all at the same time.
 
@@ -72,9 +74,11 @@ def verify(
     for name, number in (("--rounds", rounds), ("--repeat", repeat)):
         if number is not None and number < 1:
             raise ProofFailed(f"{name} must be at least 1")
-    backend = NumpyBackend() if on_cpu else CudaBackend()
+    backend = NumpyBackend() if on_cpu else CudaBackend(open_gpu)
     uuids = [CPU] if on_cpu else _uuids(gpus)
-    wanted = {uuid: rounds or (CPU_ROUNDS if on_cpu else rounds_to_fill(uuid, n)) for uuid in uuids}
+    if open_gpu is GpuProcess and not on_cpu:
+        POOL.prepare(uuids)
+    wanted = {uuid: rounds or (CPU_ROUNDS if on_cpu else rounds_to_fill(uuid, n, open_gpu)) for uuid in uuids}
     with ThreadPoolExecutor(len(uuids)) as pool:
         runs = [
             list(pool.map(lambda uuid: measure(backend, uuid, n, wanted[uuid], stride), uuids)) for _ in range(repeat)
@@ -124,7 +128,7 @@ def measure(backend: Backend, gpu_uuid: str, n: int, rounds: int, stride: int = 
     )
 
 
-def rounds_to_fill(gpu_uuid: str, n: int, fill: float = FILL, open_gpu: Callable[[str], Gpu] = CudaGpu) -> int:
+def rounds_to_fill(gpu_uuid: str, n: int, open_gpu: Callable[[str], Gpu], fill: float = FILL) -> int:
     """Returns how many rounds fill a share of a GPU's memory, at most what is free. Raises ProofFailed for none."""
     gpu = open_gpu(gpu_uuid)
     try:
@@ -154,7 +158,6 @@ def _uuids(gpus: Sequence[str]) -> list[str]:
     uuids = [driver.uuid(driver.find(gpu)) for gpu in gpus] or driver.uuids()
     if not uuids:
         raise ProofFailed("CUDA lists no GPU on this machine")
-    prepare(uuids)
     return list(dict.fromkeys(uuids))
 
 

@@ -8,11 +8,10 @@ import pytest
 from agents.node.challenge import Chain, NumpyBackend, answer_residency, run_chain
 from agents.node.doctor.proof import examine_proof
 from agents.node.errors import ProofFailed
-from agents.node.proof import gpu as gpu_module
 from agents.node.proof.choice import choose_backend
 from agents.node.proof.compiler import compile_here
 from agents.node.proof.cuda import CudaBackend, round_bytes, rounds_that_fit, scratch_bytes
-from agents.node.proof.gpu import Driver, prepare
+from agents.node.proof.gpu import CudaGpu, Driver
 from schemas.nodes import Challenge
 from tests.fakes.cuda_driver import PCI_ADDRESSES, UUIDS, ScriptedDriver, Status, bind
 from tests.fixtures.emulated_gpu import COMPILER
@@ -41,7 +40,7 @@ def run(gpu: str = UUIDS[1], rounds: int = ROUNDS, n: int = N) -> Chain:
         issued_ms=0,
         deadline_ms=60_000,
     )
-    return run_chain(CudaBackend(), challenge, GOLDEN["agent"], gpu)
+    return run_chain(CudaBackend(CudaGpu), challenge, GOLDEN["agent"], gpu)
 
 
 def failure(**parts) -> str:
@@ -199,13 +198,6 @@ def test_a_gpu_older_than_the_instruction_is_refused_and_nvrtc_is_named_where_it
     assert str(caught.value) == INSTALL
 
 
-def test_kernels_are_prepared_for_each_gpu_before_a_challenge_comes(driver, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(gpu_module, "compile_kernels", lambda *capability: compiled.append(capability))
-    prepare(UUIDS)
-    assert (compiled, driver.retained) == ([(9, 0), (9, 0)], [])
-
-
 def test_simulated_gpus_are_proven_by_the_cpu_and_real_ones_only_by_cuda(caplog):
     asked = []
 
@@ -219,16 +211,18 @@ def test_simulated_gpus_are_proven_by_the_cpu_and_real_ones_only_by_cuda(caplog)
     assert caplog.messages == [f"these GPUs cannot be proven, and nothing is sold before they are: {INSTALL}"]
 
 
-def test_the_doctor_says_whether_the_gpus_can_be_proven(driver, monkeypatch):
-    def told(uuids, simulated: bool = False) -> list[tuple[str, str]]:
-        gpus = [{"identity": {"uuid": uuid}, "lost": False} for uuid in uuids]
-        answer = {"system": {"simulated": simulated}, "gpus": [*gpus, {"identity": {"uuid": "GPU-9"}, "lost": True}]}
-        return [(finding.verdict, finding.words) for finding in examine_proof(answer)]
+def test_the_doctor_says_whether_the_gpus_can_be_proven():
+    asked = []
 
-    assert told((), simulated=True) == [("ok", "the GPUs are simulated: the CPU proves them")]
-    assert told(UUIDS) == [("ok", "CUDA opens 2 GPUs, and the kernels compile; hourbook-agent verify runs them")]
-    driver.fails["cuInit"] = Status.CUDA_ERROR_NO_DEVICE
-    assert told(UUIDS) == [("mend", "the GPUs cannot be proven: CUDA: cuInit answers CUDA_ERROR_NO_DEVICE")]
-    bind(monkeypatch, None)
-    assert told(UUIDS) == [("mend", f"the GPUs cannot be proven: {INSTALL}")]
-    assert driver.retained == []
+    def broken(uuids) -> None:
+        raise ProofFailed(INSTALL)
+
+    def told(prepare, simulated: bool = False) -> list[tuple[str, str]]:
+        gpus = [{"identity": {"uuid": uuid}, "lost": uuid == "GPU-9"} for uuid in (*UUIDS, "GPU-9")]
+        answer = {"system": {"simulated": simulated}, "gpus": gpus}
+        return [(finding.verdict, finding.words) for finding in examine_proof(answer, prepare)]
+
+    assert told(broken, simulated=True) == [("ok", "the GPUs are simulated: the CPU proves them")]
+    assert told(asked.append) == [("ok", "CUDA opens 2 GPUs, and the kernels compile; hourbook-agent verify runs them")]
+    assert asked == [list(UUIDS)]
+    assert told(broken) == [("mend", f"the GPUs cannot be proven: {INSTALL}")]

@@ -11,6 +11,7 @@ from agents.node.challenge import NumpyBackend
 from agents.node.errors import ProofFailed
 from agents.node.proof.cuda import CudaBackend, CudaRun
 from agents.node.proof.gpu import CudaGpu, Driver
+from agents.node.proof.gpu_process import GpuProcess
 from agents.node.proof.verify import lines_of, verify
 from tests.unit.agents.test_kernels import LARGE_ENOUGH, answers
 
@@ -32,8 +33,8 @@ SIZES = [*LARGE_ENOUGH, LARGE_ENOUGH[0] | {"n": 2048, "rounds": 2, "stride": 1}]
 @pytest.mark.parametrize("gpu", GPUS)
 @pytest.mark.parametrize("golden", SIZES, ids=lambda golden: f"n={golden['n']}")
 def test_a_real_gpu_gives_the_bytes_of_the_cpu(gpu, golden):
-    def on(name: str) -> CudaGpu:
-        return CudaGpu(gpu)  # the vectors name a GPU of their own
+    def on(name: str) -> GpuProcess:
+        return GpuProcess(gpu)  # the vectors name a GPU of their own
 
     assert answers(CudaBackend(on), golden) == answers(NumpyBackend(), golden)
 

@@ -8,6 +8,7 @@ from agents.node.cli import main
 from agents.node.errors import ProofFailed
 from agents.node.proof import verify as verify_module
 from agents.node.proof.cuda import round_bytes, scratch_bytes
+from agents.node.proof.gpu import CudaGpu
 from agents.node.proof.verify import lines_of, measure, verify
 from tests.fakes.cheats import HalfDepth
 from tests.fakes.cuda_driver import PCI_ADDRESSES, UUIDS, ScriptedDriver, bind
@@ -45,7 +46,7 @@ def test_a_gpu_is_filled_to_95_percent_and_all_gpus_run_by_default(monkeypatch):
     total = scratch_bytes(256) + 10 * round_bytes(256)
     driver = ScriptedDriver(memory_bytes=total)
     bind(monkeypatch, driver)
-    measured = verify("cuda", n=256, stride=4)
+    measured = verify("cuda", n=256, stride=4, open_gpu=CudaGpu)
     assert [(each.gpu_uuid, each.rounds, each.reason) for each in measured] == [(uuid, 10, "") for uuid in UUIDS]
     assert sorted(driver.released) == sorted(driver.retained) == [0, 0, 1, 1]
 
@@ -53,7 +54,7 @@ def test_a_gpu_is_filled_to_95_percent_and_all_gpus_run_by_default(monkeypatch):
 @runs_kernels
 def test_one_gpu_is_chosen_by_its_pci_address_and_named_by_its_uuid(monkeypatch):
     bind(monkeypatch, ScriptedDriver())
-    measured = verify("cuda", [PCI_ADDRESSES[1], UUIDS[1]], n=256, rounds=1)
+    measured = verify("cuda", [PCI_ADDRESSES[1], UUIDS[1]], n=256, rounds=1, open_gpu=CudaGpu)
     assert [each.gpu_uuid for each in measured] == [UUIDS[1]]
 
 
@@ -61,7 +62,7 @@ def test_one_gpu_is_chosen_by_its_pci_address_and_named_by_its_uuid(monkeypatch)
 def test_a_gpu_without_room_for_one_round_is_one_line(monkeypatch):
     bind(monkeypatch, ScriptedDriver(memory_bytes=round_bytes(256)))
     with pytest.raises(ProofFailed) as caught:
-        verify("cuda", [UUIDS[0]], n=256)
+        verify("cuda", [UUIDS[0]], n=256, open_gpu=CudaGpu)
     assert str(caught.value) == f"{UUIDS[0]}: not one round at n = 256 fits into 0.3 MiB of free memory"
 
 
