@@ -34,6 +34,7 @@ GROUPS = (
     "ssh",
     "agent",
     "node",
+    "fleet",
     "tests",
     "bench",
     "about",

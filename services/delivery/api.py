@@ -21,6 +21,7 @@ from schemas.delivery import (
     TimeWindow,
 )
 from schemas.delivery import NodeView as NodeFacts
+from schemas.ids import AccountId
 from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
 from services.delivery.effects import Effects, now_ms
@@ -52,10 +53,12 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
     @app.get("/v1/nodes")
     @public
     async def list_nodes(
-        cursor: str = "", limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max
+        cursor: str = "",
+        limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max,
+        account: AccountId | None = None,
     ) -> dict[str, object]:
         store = Store(pool)
-        rows = await store.rows("nodes_page", cursor, limit)
+        rows = await store.rows("nodes_page", cursor, limit, account)
         items = [(await _node_view(store, settings, row)).model_dump(mode="json") for row in rows]
         return {"items": items, "cursor": rows[-1]["node_id"] if len(rows) == limit else None}
 

@@ -37,7 +37,7 @@ from node n where node_id = $1 for update;
 
 -- name: nodes_page
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
-from node n where node_id > $1 order by node_id limit $2;
+from node n where node_id > $1 and ($3::text is null or account = $3) order by node_id limit $2;
 
 -- name: insert_node
 insert into node (node_id, account, label, hub, grade, public_key, simulated, boot_id, enrolled_ms, level, state,

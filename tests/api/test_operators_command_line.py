@@ -193,3 +193,23 @@ def test_an_agents_files_are_written_once_and_the_agent_reads_them(hourbook, tmp
     status, _, words = hourbook(*init)
     assert (status, words) == (1, f"hourbook: {folder / 'agent.toml'} is there already\n")
     assert answer(hourbook, "agent", "nodes", "--account", account) == []
+    nothing = {"nodes": 0, "troubles": 0, "gpus": 0, "fit": 0, "offered": 0, "sold": 0, "delivering": 0, "settled": 0}
+    assert answer(hourbook, "fleet", "status", "--key", account) == {"nodes": [], "sums": nothing | {"earned": ""}}
+    assert answer(hourbook, "fleet", "waves", "--key", account) == {"waves": [], "later": {}}
+
+
+def test_every_nodes_policy_is_made_of_one_file_or_none_is(hourbook, tmp_path):
+    file, into = tmp_path / "fleet.toml", tmp_path / "made"
+    hooks = 'start = ["true"]\nstop = ["true"]'
+    file.write_text(f'nodes = ["gpu[1-3]"]\n[policy]\nhub = "CNE"\nprice.floor = "12.84"\n[policy.hooks]\n{hooks}\n')
+    made = {"written": ["gpu1", "gpu2", "gpu3"], "unchanged": [], "left_over": []}
+    assert answer(hourbook, "fleet", "render", str(file), "--into", str(into), "--dry-run") == made
+    assert not into.exists()
+    assert answer(hourbook, "fleet", "render", str(file), "--into", str(into)) == made
+    policy = PolicyFile(into / "gpu2" / "policy.toml").current
+    assert (policy.label, policy.price.floor) == ("gpu2", "12.84")
+    file.write_text(file.read_text().replace('"12.84"', '"0"'))
+    status, output, words = hourbook("fleet", "render", str(file), "--into", str(into))
+    assert (status, output) == (1, "")
+    assert words.startswith("hourbook: no file is written: gpu1 and 2 more: price.floor: should be more than 0")
+    assert len(words.splitlines()) == 1

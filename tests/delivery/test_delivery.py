@@ -1,5 +1,10 @@
 """A period is sold, delivered and billed: in full by a sound node, in part by one that loses a GPU on the way."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -130,6 +135,28 @@ def test_a_node_without_all_its_gpus_offers_fewer(market, delivered):
         return {price: int(qty) for price, qty in asks} == {"12.50": QTY, "12.60": QTY - 1}
 
     wait_for("seven GPUs of the faulty node", asks_of_both, 60)
+
+
+def fleet(market: Market, label: str, *arguments: str) -> dict[str, Any]:
+    """What `hourbook fleet …` prints for an operator."""
+    operator, keys = market.sites[label].operator, market.exchange.data / "keys"
+    shutil.copy(operator.key_file, keys)
+    command = [sys.executable, "-m", "clients.cli", "fleet", *arguments, "--key", operator.credentials.key_id, "--json"]
+    environment = os.environ | {"HOURBOOK_DATA": str(market.exchange.data)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)
+
+
+def test_an_operator_sees_his_own_nodes_with_what_they_offer_earn_and_lack(market, delivered):
+    shown = {label: fleet(market, label, "status") for label in ("sound", "faulty")}
+    (sound,), (faulty,) = (each["nodes"] for each in shown.values())
+    assert (sound["state"], sound["gpus"], sound["fit"], sound["trouble"]) == ("active", QTY, QTY, "")
+    assert (faulty["fit"], faulty["trouble"]) == (QTY - 1, f"1 of {QTY} GPUs not fit")
+    assert sound["offered"] > 0
+    assert sound["settled"] == 1
+    assert sound["earned"] == f"{format_micros(outcome_of(delivered['ann']).operator)} CNY"
+    assert (shown["sound"]["sums"]["nodes"], shown["sound"]["sums"]["troubles"]) == (1, 0)
+    assert fleet(market, "sound", "waves") == {"waves": [[sound["node"]]], "later": {}}
 
 
 def test_money_is_back_where_it_belongs_once_all_is_final(market, delivered):

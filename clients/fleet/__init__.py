@@ -1,0 +1,1 @@
+"""What an operator of many nodes needs: one table, one file for all policies, restarts in waves."""
