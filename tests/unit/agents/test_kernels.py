@@ -62,6 +62,12 @@ def test_the_kernels_give_the_golden_bytes_and_the_rows_and_paths_of_the_numpy_b
     }
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_order_in_which_threads_run_changes_nothing(order):
+    backend = CudaBackend(lambda name: EmulatedGpu(name, order=order))
+    assert answers(backend, LARGE_ENOUGH[0]) == answers(NumpyBackend(), LARGE_ENOUGH[0])
+
+
 @pytest.mark.parametrize(
     ("sound", "faulty"),
     [
