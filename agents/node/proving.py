@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from typing import TypeVar
@@ -16,7 +17,7 @@ from agents.node.challenge import (
     run_chain,
 )
 from agents.node.client import DeliveryClient
-from agents.node.errors import VenueRefused, VenueUnreachable
+from agents.node.errors import AgentError, VenueRefused, VenueUnreachable
 from agents.node.identity import Identity
 from schemas.nodes import (
     Challenge,
@@ -34,9 +35,15 @@ from schemas.nodes import (
 )
 
 STEP_TRIES_MAX = 5
-STEP_PAUSE_S = 1.0
+STEP_PAUSE_S = (1.0, 10.0)
+# A venue that has many openings to verify takes each in its turn, and lengthens their deadlines meanwhile.
+BUSY_S_MAX = 1_800.0
 Reply = TypeVar("Reply")
 log = logging.getLogger("hourbook.agent")
+
+
+class ProofAbandoned(AgentError):
+    """What is left of a proof is not worth holding up the next one."""
 
 
 class Prover:
@@ -45,6 +52,8 @@ class Prover:
     def __init__(self, identity: Identity, backend: Backend, delivery: DeliveryClient, executor: Executor) -> None:
         self._identity, self._backend, self._delivery, self._executor = identity, backend, delivery, executor
         self._turn = asyncio.Lock()
+        self._gates_waiting, self._yields = 0, False
+        self._gate_came = asyncio.Event()
 
     async def prove(self, challenge: Challenge, node_id: str, present: frozenset[str]) -> ChallengeVerdict | None:
         """Proves the GPUs that are there; for a lost one nothing is claimed, and the venue sees that it is missing.
@@ -55,8 +64,26 @@ class Prover:
         if not uuids:
             log.warning("challenge %s (%s) goes unanswered: no GPU is there", challenge.challenge_id, challenge.cause)
             return None
-        async with self._turn:  # two chains do not fit into a GPU's memory
-            return await self._prove(challenge, node_id, uuids)
+        is_gate = challenge.cause == "gate"
+        self._note_gate(1 if is_gate else 0)
+        try:
+            async with self._turn:  # two chains do not fit into a GPU's memory
+                self._note_gate(-1 if is_gate else 0)
+                is_gate, self._yields = False, challenge.cause == "idle"
+                return await self._prove(challenge, node_id, uuids)
+        except ProofAbandoned as error:
+            log.info("challenge %s (%s) is left: %s", challenge.challenge_id, challenge.cause, error)
+            return None
+        finally:
+            self._note_gate(-1 if is_gate else 0)
+
+    def _note_gate(self, change: int) -> None:
+        """Counts the gates' challenges that wait for their turn: an idle one does not hold them up."""
+        self._gates_waiting += change
+        if self._gates_waiting:
+            self._gate_came.set()
+        else:
+            self._gate_came.clear()
 
     async def _prove(self, challenge: Challenge, node_id: str, uuids: list[str]) -> ChallengeVerdict:
         chains: dict[str, Chain] = {}
@@ -91,6 +118,7 @@ class Prover:
     ) -> ChallengeVerdict:
         """Opens one GPU after the other: each is a message of its own, since its rows are megabytes."""
         for gpu in asked.gpus:
+            await self._pause(0)
             parts = (asked.challenge_id, node_id, chains[gpu.gpu_uuid], gpu, residencies.get(gpu.gpu_uuid))
             verdict = await self._step(self._delivery.open, await self._work(self._open, *parts))
         return verdict
@@ -120,16 +148,33 @@ class Prover:
     async def _step(self, send: Callable[[object], Awaitable[Reply]], message: object) -> Reply:
         """Sends a step again where its answer was lost or the venue is busy: the same message gets the same answer.
 
-        Raises VenueUnreachable or VenueRefused.
+        Raises VenueUnreachable or VenueRefused, ProofAbandoned where a gate's challenge has come meanwhile.
         """
-        for tries in range(1, STEP_TRIES_MAX):
+        lost, busy_from_s, pause_s = 0, time.monotonic(), STEP_PAUSE_S[0]
+        while True:
             try:
                 return await send(message)
-            except (VenueUnreachable, VenueRefused) as error:
-                if isinstance(error, VenueRefused) and not error.members.get("retryable"):
+            except VenueUnreachable:
+                lost += 1
+                if lost == STEP_TRIES_MAX:
                     raise
-            await asyncio.sleep(STEP_PAUSE_S * tries)
-        return await send(message)
+            except VenueRefused as refusal:
+                if not refusal.members.get("retryable") or time.monotonic() - busy_from_s > BUSY_S_MAX:
+                    raise
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, STEP_PAUSE_S[1])
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits between steps. Raises ProofAbandoned, in an idle proof, as soon as a gate's challenge waits."""
+        if not self._yields:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._gate_came.wait()
+        except TimeoutError:
+            return
+        raise ProofAbandoned("the challenge of a gate comes first")
 
 
 def open_gpu(chain: Chain, asked: GpuOpeningRequest, held: Residency | None) -> GpuOpening:

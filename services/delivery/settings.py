@@ -64,7 +64,7 @@ class Settings(KitSettings):
     sweep_interval_s: Annotated[float, Field(gt=0)] = 1.0
     sweep_lead_ms: Annotated[int, Field(ge=0)] = 200
     sweep_guard_ms: Annotated[int, Field(ge=0)] = 15_000
-    sweep_gpus_max: Annotated[int, Field(ge=1)] = 1_024
+    sweep_gpus_max: Annotated[int, Field(ge=1)] = 256
     simultaneity_ms: Annotated[int, Field(ge=1)] = 100
     absence_retry_ms: Annotated[int, Field(ge=0)] = 60_000
     absences_max: Annotated[int, Field(ge=1)] = 3
@@ -80,7 +80,7 @@ class Settings(KitSettings):
     simulated_residency_ms: Annotated[int, Field(ge=1)] = 60_000
     opening_bytes_max: int = 16_777_216
     proof_verifiers: Annotated[int, Field(ge=1)] = 2
-    proofs_waiting_max: Annotated[int, Field(ge=1)] = 256
+    proofs_waiting_max: Annotated[int, Field(ge=1)] = 32
     challenge_deadline_ms: int = 120_000
     challenge_retry_ms: int = 10_000
     challenge_restart_ms: int = 15_000

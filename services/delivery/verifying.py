@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
 from multiprocessing.connection import wait
 
@@ -83,9 +84,13 @@ class Verifier:
         self, body: bytes, node_id: str, challenge_id: str, public_key: str, proof: Proof | None
     ) -> tuple[GpuVerdict, ...]:
         """Runs `verify_opening` where its size says; to be called within a turn."""
-        executor = self._executor(len(body))
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(executor, verify_opening, body, node_id, challenge_id, public_key, proof)
+        executor, facts = self._executor(len(body)), (body, node_id, challenge_id, public_key, proof)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, verify_opening, *facts)
+        except BrokenProcessPool as error:
+            if self._processes is executor:
+                self._processes = None  # the next one starts new processes
+            raise VerifiersBusy("a process that verifies proofs has ended; the opening is taken again") from error
 
     async def run(self) -> None:
         """Ends threads and processes when it is cancelled; what they are at is dropped."""

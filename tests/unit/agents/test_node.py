@@ -480,7 +480,7 @@ async def test_a_node_without_a_token_says_that_it_needs_one(site):
 async def test_the_next_lease_of_a_gpu_waits_until_the_last_one_is_closed(site):
     async with site.running():
         site.venue.starts = [site.lease("lease-1")]
-        await until(lambda: len(site.venue.lease_results) == 1)
+        await until(lambda: site.venue.lease_results)
         site.venue.starts = [site.lease("lease-2")]
         seen = len(site.venue.reports)
         await until(lambda: len(site.venue.reports) > seen + 3)

@@ -77,3 +77,21 @@ async def test_a_large_opening_is_verified_in_another_process_with_the_same_resu
             await verifier.verify(*facts[:3], OTHER.public_key, proof)
     finally:
         ending.cancel()
+
+
+async def test_a_verifying_process_that_is_killed_costs_one_opening_another_try(monkeypatch):
+    opening, proof = answered()
+    monkeypatch.setattr(verifying, "LARGE_BYTES", 1)
+    verifier = Verifier(workers=1, waiting_max=1)
+    ending = asyncio.create_task(verifier.run())
+    facts = (opening.canonical(), NODE.node_id, "ch-1", NODE.public_key, proof)
+    try:
+        await verifier.verify(*facts)
+        (process,) = verifier._processes._processes.values()
+        process.kill()
+        process.join()
+        with pytest.raises(VerifiersBusy):
+            await verifier.verify(*facts)
+        assert [verdict.passed for verdict in await verifier.verify(*facts)] == [True]
+    finally:
+        ending.cancel()
