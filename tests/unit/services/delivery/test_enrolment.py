@@ -6,6 +6,7 @@ from schemas.gpu_health import GpuHealth
 from services.delivery.domain import (
     BadToken,
     Implausible,
+    check_inventory,
     check_plausible,
     memory_min_mib,
     next_fitness,
@@ -59,6 +60,28 @@ def test_a_grade_that_the_board_contradicts_is_refused_of_a_real_library(changes
     with pytest.raises(Implausible) as refused:
         check_plausible(node.enrolment("t", gpus=(board,), nvml_simulated=False), True)
     assert refused.value.detail == f"{gpu_uuid(1)} cannot be H100SXM80: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade", "shown"),
+    [
+        ({"name": "NVIDIA GeForce GTX 1650"}, "H100SXM80", False),
+        ({"name": "NVIDIA GeForce GTX 1650", "pci_device_id": "00000000"}, "H100SXM80", False),
+        ({"name": "a board of next year", "pci_device_id": "233010de"}, "H100SXM80", True),
+        ({"name": "NVIDIA H100 80GB HBM3"}, "H100SXM80", True),
+        ({"name": "a board of next year"}, "R300SXM80", True),
+    ],
+)
+def test_a_device_id_or_a_name_must_speak_for_a_known_grade_at_enrolment_and_after_a_change_of_gpus(  # C01
+    changes, grade, shown
+):
+    board = TestNode(grade=grade).inventory(gpu_uuid(1), 0).model_copy(update=changes)
+    if shown:
+        check_inventory((board,), grade, simulated=False)
+    else:
+        with pytest.raises(Implausible, match="nothing shows that GPU-00000001-0000-0000-0000-000000000000 is H100"):
+            check_inventory((board,), grade, simulated=False)
+    check_inventory((board,), grade, simulated=True)
 
 
 def test_half_the_memory_is_refused():
