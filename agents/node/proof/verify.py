@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TypeVar
 
 import pynvml
@@ -64,6 +65,8 @@ def verify(
     Without `rounds` a chain fills 95 % of the GPU's memory. All of it is done `repeat` times. Raises ProofFailed where
     a number is wrong or a chain cannot run.
     """
+    if find_spec("numpy") is None:
+        raise ProofFailed("verify judges rows as a venue does, with NumPy: pip install 'hourbook-agent[cpu-proof]'")
     on_cpu = backend_name == NumpyBackend.name
     n = n or (CPU_N if on_cpu else N)
     try:

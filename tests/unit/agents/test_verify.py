@@ -88,6 +88,14 @@ def test_the_command_prints_a_line_or_a_document(capsys):
     assert (gpu["gpu_uuid"], gpu["n"], gpu["rounds"], gpu["reason"]) == (CPU, 64, 1, "")
 
 
+def test_without_numpy_it_is_one_line_before_any_work(monkeypatch):
+    monkeypatch.setattr(verify_module, "find_spec", lambda name: None)
+    with pytest.raises(
+        ProofFailed, match=r"^verify judges rows as a venue does, with NumPy: pip install 'hourbook-agent"
+    ):
+        verify("cuda")
+
+
 def test_without_the_packages_the_command_says_what_to_install(monkeypatch, capsys):
     bind(monkeypatch, None)
     assert main(["verify"]) == 1
