@@ -345,6 +345,17 @@ class AccountView(Model):
     created: Moment
 
 
+class TokenView(Model):
+    """An enrolment token as its account reads it: how many nodes it admits, and the keys that nodes got by it."""
+
+    token_id: Identifier
+    account: AccountId
+    expires: Moment
+    nodes: Count
+    node_keys: tuple[Identifier, ...]
+    revoked: Moment | None
+
+
 class KeyView(Model):
     """An API key as the venue knows it."""
 
@@ -356,3 +367,4 @@ class KeyView(Model):
     ip_networks: tuple[str, ...]
     order_limit: Decimal | None
     revoked: bool
+    node: NodeId | None

@@ -253,9 +253,10 @@ class KeyForm(Form):
 
 
 class EnrolmentTokenForm(Form):
-    """POST /v1/enrolment-tokens (scope `operate`): a token that binds one node to the caller's account."""
+    """POST /v1/enrolment-tokens (scope `operate`): a token that binds nodes to the caller's account, one by default."""
 
     valid_s: Annotated[int, Field(strict=True, ge=1, le=604_800)] = 3_600
+    nodes: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
 
 
 def unix_seconds(moment: datetime) -> int:

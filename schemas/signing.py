@@ -34,6 +34,13 @@ def batch_text(source: str, number: int, commands: bytes) -> bytes:
     return f"hourbook-batch-v1\n{source}\n{number}\n".encode() + commands
 
 
-def enrolment_text(account: str, token_id: str, expires_ms: int) -> bytes:
-    """Returns the bytes the gateway signs for a one-time enrolment token."""
-    return f"hourbook-enrolment-v1\n{account}\n{token_id}\n{expires_ms}".encode()
+def enrolment_text(account: str, token_id: str, expires_ms: int, nodes: int = 1) -> bytes:
+    """Returns the bytes the gateway signs for an enrolment token; one for several nodes says for how many."""
+    if nodes == 1:
+        return f"hourbook-enrolment-v1\n{account}\n{token_id}\n{expires_ms}".encode()
+    return f"hourbook-enrolment-v2\n{account}\n{token_id}\n{expires_ms}\n{nodes}".encode()
+
+
+def node_key_text(token_id: str, public_key: str) -> bytes:
+    """Returns the bytes a node signs to get its own key at the gateway."""
+    return f"hourbook-node-key-v1\n{token_id}\n{public_key}".encode()

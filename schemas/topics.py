@@ -41,7 +41,7 @@ LISTINGS_EVENTS = Topic(
     dead="listings.events.dead",
 )
 DELIVERY_EVENTS = Topic("delivery.events", key="node", model="schemas.delivery:DeliveryEvent", partitions=1)
-KEYS_EVENTS = Topic("keys.events", key="key_id", model="schemas.accounts:ApiKeySet", partitions=1)
+KEYS_EVENTS = Topic("keys.events", key="key_id", model="schemas.accounts:KeyEvent", partitions=1)
 METER_REPORTS_DEAD = Topic("meter.reports.dead", key="node", model="bytes", partitions=1, retention_ms=30 * DAY_MS)
 LISTINGS_EVENTS_DEAD = Topic(
     "listings.events.dead", key="listing_id", model="bytes", partitions=1, retention_ms=30 * DAY_MS

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from agents.node.client import ApiKey, DeliveryClient, GatewayClient
+from agents.node.client import DeliveryClient, GatewayClient
 from agents.node.clock import VenueClock
 from agents.node.config import AgentConfig
 from agents.node.ending import end_on_signals
-from agents.node.enrol import remembered
+from agents.node.enrol import register_key, remembered
 from agents.node.identity import Identity
 from agents.node.inspection import inspect_gpus
 from agents.node.inventory import Nvml, Telemetry
@@ -46,7 +46,8 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
     policy = PolicyFile(config.policy)
     enrolled = remembered(state)
     telemetry = open_nvml(policy, state, enrolled.gpu_uuids if enrolled else ())
-    key = ApiKey.load(config.api_key, config.api_key_file)
+    identity = Identity.load_or_make(state)
+    key = config.operator_key() if config.api_key else identity.api_key()
     async with open_http() as http:
         # Real GPUs work side by side while the venue's clock runs; a CPU that plays them gains nothing by that.
         workers = 1 if telemetry.driver.simulated else max(1, len(telemetry.inventory()))
@@ -59,7 +60,9 @@ async def _run_on(state: StateFolder, config: AgentConfig) -> None:
             token = config.read_token()
             leave_s = LEAVE_SHARE * config.stop_timeout_s
             kept = KeptReports(state, config.kept_bytes_max, config.kept_days)
-            node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s, kept)
+            node = make_node(telemetry, policy, state, delivery, account, executor, token, leave_s, kept, identity)
+            if config.api_key is None:
+                node.registers_by(lambda: register_key(identity, gateway, token, state))
             end_on_signals(node.stop, config.stop_timeout_s)
             account.only_node = node.node_id
             with only_one_of(node.node_id), _watched(config, node, telemetry):
@@ -95,7 +98,7 @@ async def run_inspection(config: AgentConfig, uuids: tuple[str, ...], nonce: str
     async with open_http() as http:
         delivery = DeliveryClient(http, config.venue.delivery_url)
         if nonce is None:
-            nonce = await delivery.inspection_nonce(ApiKey.load(config.api_key, config.api_key_file))
+            nonce = await delivery.inspection_nonce(config.operator_key())
         report = inspect_gpus(identity, telemetry, node_id, nonce, uuids)
         return await delivery.inspect(report)
 
@@ -118,9 +121,10 @@ def make_node(
     token: str | None,
     leave_timeout_s: float = LEAVE_TIMEOUT_S,
     kept: KeptReports | None = None,
+    identity: Identity | None = None,
 ) -> Node:
     """Puts a node together on a machine's own state folder."""
-    identity = Identity.load_or_make(state)
+    identity = identity or Identity.load_or_make(state)
     backend = choose_backend(telemetry.driver.simulated, [gpu.uuid for gpu in telemetry.inventory()])
     return Node(
         Parts(

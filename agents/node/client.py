@@ -15,6 +15,7 @@ from agents.node.clock import VenueClock, mono_ms
 from agents.node.errors import BadAnswer, BadConfiguration
 from agents.node.files import read_text
 from agents.node.wire import Patience, Wire, read_object
+from schemas.accounts import NodeKeyForm
 from schemas.base import Model
 from schemas.declarations import NodeMaintenance, NodeRecall
 from schemas.delivery import MaintenanceView, RecallView
@@ -215,6 +216,10 @@ class GatewayClient:
             signed = self._key.headers(method, path, query, body, self._clock.now_ms())
             content = await self._wire.send(method, url, signed | (JSON_HEADERS if body else {}), body)
         return read_object(content, f"{method} {url}")
+
+    async def register(self, form: NodeKeyForm) -> None:
+        """Registers the node's own key; the same again changes nothing."""
+        await self._wire.send("POST", self._gateway_url + "/v1/node-keys", JSON_HEADERS, form.canonical())
 
     async def pages(self, path: str, **filters: str) -> tuple[list[dict], int]:
         """Returns all items of a paged list, and the event up to which the first page is complete."""

@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 import httpx
 
 from agents.node.app import open_nvml
-from agents.node.client import ApiKey, DeliveryClient, GatewayClient
+from agents.node.client import DeliveryClient, GatewayClient
 from agents.node.clock import VenueClock
 from agents.node.config import AgentConfig
 from agents.node.enrol import Enrolment, change_gpus, differences, remembered
 from agents.node.errors import AgentError, BadConfiguration, BadState, StateInUse
 from agents.node.grades import node_grade
 from agents.node.hooks.readiness import problem_of
-from agents.node.identity import KEY_FILE, Identity
+from agents.node.identity import KEY_FILE, Identity, acting_key
 from agents.node.leases import LeaseBook
 from agents.node.lessor import Lessor
 from agents.node.market import readable
@@ -39,7 +39,8 @@ def check(file: Path) -> list[str]:
         return list(error.problems)
     problems: list[str] = []
     try:
-        ApiKey.load(config.api_key, config.api_key_file)
+        if config.api_key is not None:
+            config.operator_key()
     except BadConfiguration as error:
         problems += error.problems
     try:
@@ -122,7 +123,7 @@ async def status(config: AgentConfig) -> dict:
 
 async def _earned(http: httpx.AsyncClient, config: AgentConfig, node_id: str, clock: VenueClock) -> dict:
     """Returns what the node's newest settled positions brought, by currency, provisional ones included."""
-    venue, key = config.venue, ApiKey.load(config.api_key, config.api_key_file)
+    venue, key = config.venue, acting_key(config)
     gateway = GatewayClient(http, venue.gateway_url, venue.market_data_url, key, clock, config.patience())
     sums: dict[str, Decimal] = {}
     count = 0
@@ -168,7 +169,7 @@ async def retire(config: AgentConfig, release_to: str | None) -> dict:
         if not (config.state_dir / KEY_FILE).exists():
             raise BadConfiguration(f"{config.state_dir} holds no node")
         node_id = node_id_of(Identity.load_or_make(state).public_key)
-        key = ApiKey.load(config.api_key, config.api_key_file)
+        key = config.operator_key()
         async with open_http() as http:
             delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
             await delivery.retire(key, node_id, release_to)

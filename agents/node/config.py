@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from agents.node.client import ApiKey
 from agents.node.ending import STOP_TIMEOUT_S
 from agents.node.errors import BadConfiguration
 from agents.node.files import CONTROLS, read_text, read_toml
@@ -55,6 +56,8 @@ class Venue(Model):
 class AgentConfig(Model):
     """The whole file; relative paths count from its folder. `token` is needed until the node is enrolled.
 
+    Without `api_key` and `api_key_file`, the operator's, the node gets a key of its own at the gateway by its token.
+
     `stop_timeout_s` bounds how long the agent takes to end when it is told to, even if the venue hangs. An answer is
     waited for `http_timeout_s`, and after time-outs longer, up to `http_timeout_max_s`. Acknowledged reports are kept
     on disk for the venue, at most `kept_bytes_max` (compressed) and `kept_days`. With a `metrics_port` the running
@@ -66,8 +69,8 @@ class AgentConfig(Model):
     venue: Venue
     state_dir: Path
     policy: Path
-    api_key: Identifier
-    api_key_file: Path
+    api_key: Identifier | None = None
+    api_key_file: Path | None = None
     token: str | None = None
     token_file: Path | None = None
     stop_timeout_s: Annotated[float, Field(gt=0, le=3600)] = STOP_TIMEOUT_S
@@ -84,6 +87,8 @@ class AgentConfig(Model):
     def _one_token(self) -> "AgentConfig":
         if self.token is not None and self.token_file is not None:
             raise ValueError("name either token or token_file")
+        if (self.api_key is None) != (self.api_key_file is None):
+            raise ValueError("name api_key and api_key_file, or neither: the node then acts by a key of its own")
         if self.token is not None and not 0 < len(self.token) <= TOKEN_CHARS_MAX:
             raise ValueError(f"token should have 1 to {TOKEN_CHARS_MAX} characters")
         return self
@@ -105,6 +110,12 @@ class AgentConfig(Model):
         except OSError as error:
             raise BadConfiguration(f"configuration {file}: {error.filename}: {error.strerror}") from error
         return config
+
+    def operator_key(self) -> ApiKey:
+        """Reads the operator's API key. Raises BadConfiguration where none is named, or it cannot be read."""
+        if self.api_key is None or self.api_key_file is None:
+            raise BadConfiguration("this needs the operator's own key: name api_key and api_key_file, or use the API")
+        return ApiKey.load(self.api_key, self.api_key_file)
 
     def patience(self) -> Patience:
         """Returns how long a client of the venue waits for answers."""

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter, ValidationError
 
 from agents import VERSION
-from agents.node.client import DeliveryClient
+from agents.node.client import DeliveryClient, GatewayClient
 from agents.node.errors import BadAnswer, BadConfiguration, VenueRefused
 from agents.node.grades import node_grade
 from agents.node.identity import Identity, boot_id
 from agents.node.inventory import UUID_FORM, Telemetry
 from agents.node.policy import Policy
 from agents.node.state import StateFolder
+from schemas.accounts import EnrolmentToken
 from schemas.complaints import pattern_of
 from schemas.ids import NodeId
 from schemas.nodes import Challenge, EnrolRequest, GpuChange, node_id_of
@@ -23,6 +24,7 @@ AGENT_VERSION = f"hourbook-agent {VERSION}"
 REPORT_INTERVAL_MS = 10_000  # until the first reply says more
 INTERVAL_MS_MAX = 24 * 3600 * 1000
 NOT_FOUND = 404
+OWN_KEY = "node_key"
 NODE_FORM = re.compile(pattern_of(NodeId))
 log = logging.getLogger("hourbook.agent")
 
@@ -132,6 +134,21 @@ async def enrol(
     )
     _remember(made, state)
     return made
+
+
+async def register_key(identity: Identity, gateway: GatewayClient, token: str | None, state: StateFolder) -> None:
+    """Gets the node its own key at the gateway by its token, once. A lost answer does no harm."""
+    if state.read(OWN_KEY) is not None:
+        return
+    if not token:
+        raise BadConfiguration("the node has no key at the gateway, and no token to get one: name one, or api_key")
+    try:
+        form = identity.node_key_form(EnrolmentToken.model_validate_json(token))
+    except ValidationError as error:
+        raise BadConfiguration("the token is not an enrolment token: paste it as the gateway gave it") from error
+    await gateway.register(form)
+    log.info("the node acts at the gateway by a key of its own, %s", node_id_of(identity.public_key))
+    state.write(OWN_KEY, {"key_id": node_id_of(identity.public_key)})
 
 
 def differences(known: Enrolment, found: tuple[str, ...]) -> list[str]:

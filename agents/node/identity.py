@@ -9,10 +9,14 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
+from agents.node.client import ApiKey
+from agents.node.config import AgentConfig
 from agents.node.errors import BadConfiguration, BadState
 from agents.node.files import CONTROLS, problems_of
 from agents.node.state import StateFolder, reason_of
-from schemas.nodes import SignedMessage, signing_bytes
+from schemas.accounts import EnrolmentToken, NodeKeyForm
+from schemas.nodes import SignedMessage, node_id_of, signing_bytes
+from schemas.signing import node_key_text
 
 KEY_FILE = "node.key"
 CHAIN_FILE = "chain.journal"
@@ -52,6 +56,15 @@ class Identity:
             raise BadState(f"{file} is damaged, it should be 64 hex digits: {WAY_BACK}")
         return cls(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text)), is_new)
 
+    def api_key(self) -> ApiKey:
+        """Returns the node's key as it acts at the gateway, under the node's id."""
+        return ApiKey(node_id_of(self.public_key), self._key)
+
+    def node_key_form(self, token: EnrolmentToken) -> NodeKeyForm:
+        """Returns what registers the node's key at the gateway."""
+        text = node_key_text(token.token_id, self.public_key)
+        return NodeKeyForm(token=token, public_key=self.public_key, signature=self._key.sign(text).hex())
+
     def sign(self, kind: type[Message], **fields: object) -> Message:
         """Makes a signed message of a kind. Control characters, which the venue takes in no text, become U+FFFD."""
         clean = {name: CONTROLS.sub("�", value) if isinstance(value, str) else value for name, value in fields.items()}
@@ -65,6 +78,15 @@ class Identity:
         except ValidationError as error:
             problems = tuple(problems_of(error.errors()))
             raise BadConfiguration("; ".join(problems), problems) from error
+
+
+def acting_key(config: AgentConfig) -> ApiKey:
+    """Returns the key that acts at the gateway: the operator's where one is named, else the node's own."""
+    if config.api_key is not None:
+        return config.operator_key()
+    if not (config.state_dir / KEY_FILE).exists():
+        raise BadConfiguration("the node has no key yet: it makes one at its first start")
+    return Identity.load_or_make(StateFolder(config.state_dir)).api_key()
 
 
 def _keep_private(file: Path) -> None:

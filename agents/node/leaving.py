@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agents.node import commands
-from agents.node.client import ApiKey, DeliveryClient, GatewayClient
+from agents.node.client import DeliveryClient, GatewayClient
 from agents.node.config import AgentConfig
 from agents.node.draining import ask_to_drain, stop_draining
 from agents.node.ending import ExitStatus
@@ -61,7 +61,7 @@ async def move(config: AgentConfig, into: Path, release_to: str | None, abandons
     known = remembered(state)
     if known is None:
         raise BadConfiguration(f"{config.state_dir} holds no enrolled node")
-    key = ApiKey.load(config.api_key, config.api_key_file)
+    key = config.operator_key()
     with state.locked():
         async with open_http() as http:
             delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())

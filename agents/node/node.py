@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agents.node.client import DeliveryClient
@@ -74,6 +75,7 @@ class Node:
         self._chain = ReportChain(parts.identity, parts.state, parts.kept)
         heed = (self._follow, self._open_again, self._close)
         self._sender = ReportSender(self._chain, parts.delivery, self._notices, *heed)
+        self._register: Callable[[], Awaitable[None]] | None = None
         self._idle = IdleWatch()
         self._source = SourceWatch(parts.state)
         self._own_load = OwnLoad()
@@ -109,6 +111,10 @@ class Node:
     def faults(self) -> dict[str, int]:
         """How often each of the node's loops and pieces of work failed in a way that no rule foresaw."""
         return dict(self._loops.faults)
+
+    def registers_by(self, register: Callable[[], Awaitable[None]]) -> None:
+        """Has the node get its own key at the gateway, once it is enrolled and before it begins."""
+        self._register = register
 
     def stop(self) -> None:
         """Asks the node to withdraw its capacity and end."""
@@ -170,6 +176,8 @@ class Node:
         self._sender.agent, self._sender.boot_id = known.node_id, self._boot_id
         if self._chain.nonce is None:
             await self._sender.find_place()
+        if self._register is not None:
+            await self._register()
         return known
 
     async def _enrol_anew(self) -> Enrolment:

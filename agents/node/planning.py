@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from agents.node.app import BOOK_FRESH_S, open_nvml
-from agents.node.client import ApiKey, GatewayClient
+from agents.node.client import GatewayClient
 from agents.node.clock import VenueClock, mono_ms
 from agents.node.config import AgentConfig
 from agents.node.enrol import remembered
 from agents.node.fitness import reason_in_words
 from agents.node.grades import node_grade
 from agents.node.hooks.readiness import problem_of
+from agents.node.identity import acting_key
 from agents.node.idleness.watch import ask_once
 from agents.node.market import OperatorAccount
 from agents.node.offering import Capacity, Sold, Wish
@@ -51,7 +52,7 @@ async def plan(config: AgentConfig) -> dict[str, Any]:
     look, silence = await ask_once(policy.idle)
     gpus, reason = (0, silence) if silence else (machine.capacity.gpus, machine.capacity.reason)
     machine = replace(machine, capacity=Capacity(gpus, machine.capacity.whole, reason, look))
-    key = ApiKey.load(config.api_key, config.api_key_file)
+    key = acting_key(config)
     async with open_http() as http:
         venue, clock = config.venue, VenueClock()
         gateway = GatewayClient(http, venue.gateway_url, venue.market_data_url, key, clock, config.patience())

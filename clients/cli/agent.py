@@ -124,10 +124,41 @@ def nodes(*, account: str | None = None, json: bool = False) -> None:
 
 
 @agent.command
-def token(*, valid_s: int = 3600, signer: Signer | None = None, json: bool = False) -> None:
-    """Issue a one-time token with which one node enrols for the account; the key needs the scope operate."""
+def token(
+    *,
+    valid_s: int = 3600,
+    nodes: Annotated[int, Parameter(help="How many nodes it admits.")] = 1,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Issue a token with which nodes, one by default, enroll for the account; the key needs the scope operate."""
     with gateway(signer) as client:
-        show(result_of(client.post("/v1/enrolment-tokens", json={"valid_s": valid_s})), json=json)
+        show(result_of(client.post("/v1/enrolment-tokens", json={"valid_s": valid_s, "nodes": nodes})), json=json)
+
+
+TOKEN_COLUMNS = columns("token_id", "expires", "nodes", "node_keys", "revoked")
+
+
+@agent.command
+def tokens(*, signer: Signer | None = None, json: bool = False) -> None:
+    """List the account's enrolment tokens, with the keys that nodes got by them."""
+    with gateway(signer) as client:
+        found = result_of(client.get("/v1/enrolment-tokens"))["items"]
+    show(found if json else list(map(TOKEN_COLUMNS, found)), json=json)
+
+
+@agent.command
+def revoke_token(
+    token_id: str,
+    *,
+    keys: Annotated[bool, Parameter(help="Also end the keys that nodes got by it.")] = False,
+    signer: Signer | None = None,
+    json: bool = False,
+) -> None:
+    """Revoke an enrolment token, as when it leaked: it admits no node any more."""
+    with gateway(signer) as client:
+        headers = {"Hourbook-Revoke-Keys": "true"} if keys else {}
+        show(result_of(client.delete(f"/v1/enrolment-tokens/{token_id}", headers=headers)), json=json)
 
 
 @agent.command

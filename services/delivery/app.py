@@ -102,7 +102,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     moving, fresh, releases = Moving(settings, effects, publisher), FreshReports(), Releases()
     verifier = Verifier(settings.proof_verifiers, settings.proofs_waiting_max)
     intake = Intake(settings, effects, fresh, watch, releases)
-    edge = Edge(settings, pool, publisher, credentials, moving, releases)
+    edge = Edge(settings, pool, publisher, credentials, moving, releases, directory)
     reports = ReportEndpoint(intake)
     add_edge_routes(app, edge, reports, ChainPlaces(settings, pool, publisher), moving)
     held, lag = HeldRequests(settings, pool, releases), LoopLag()

@@ -41,6 +41,7 @@ from services.delivery.reports import check_named_once, first_chain, give_nonce
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature, signed_node
 from services.delivery.store import Node, Store, node_of, transaction
+from services.kit.auth import KeyDirectory
 from services.kit.keys import load_public_key, signature_holds
 from services.kit.store import Pool
 
@@ -68,7 +69,9 @@ class Edge:
         credentials: CredentialBox,
         moving: Moving,
         releases: Releases,
+        directory: KeyDirectory,
     ):
+        self._directory = directory
         self._settings, self._pool, self._moving, self._releases = settings, pool, moving, releases
         self._publisher, self._credentials = publisher, credentials
 
@@ -78,7 +81,7 @@ class Edge:
         """Enrols a node; returns the reply and whether the node is new. A repeat with the same key changes nothing."""
         token, node_id, received_ms = read_token(request.token), node_id_of(request.public_key), now_ms()
         check_signature(request, request.public_key)
-        text = enrolment_text(token.account, token.token_id, token.expires_ms)
+        text = enrolment_text(token.account, token.token_id, token.expires_ms, token.nodes)
         if not signature_holds(load_public_key(self._settings.keys_dir, "gateway"), token.signature, text):
             raise BadToken("the token is not signed by the gateway")
         if is_older(request.agent_version, self._settings.agent_version_min):
@@ -94,8 +97,12 @@ class Edge:
             if known is None:
                 if token.expires_ms <= received_ms:
                     raise BadToken("the token has expired")
-                if await store.value("burn_token", token.token_id, node_id) is None:
-                    raise BadToken("the token was used before")
+                if self._directory.has_revoked_token(token.token_id):
+                    raise BadToken("the token was revoked")
+                if await store.value("nodes_of_token", token.token_id) >= token.nodes:
+                    has_used = "was used before" if token.nodes == 1 else f"has admitted its {token.nodes} nodes"
+                    raise BadToken(f"the token {has_used}")
+                await store.run("burn_token", token.token_id, node_id)
                 await self._admit(store, node_id, token.account, request, received_ms)
             elif known["account"] != token.account:
                 raise BadToken("the node belongs to another account")

@@ -45,7 +45,10 @@ insert into node (node_id, account, label, hub, grade, public_key, simulated, bo
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'T0', 'enrolled', 'challenge_pending', '{}', 0);
 
 -- name: burn_token
-insert into burnt_token (token_id, node_id) values ($1, $2) on conflict (token_id) do nothing returning node_id;
+insert into burnt_token (token_id, node_id) values ($1, $2) on conflict (token_id, node_id) do nothing;
+
+-- name: nodes_of_token
+select count(*) from burnt_token where token_id = $1;
 
 -- name: lock_enrolments
 select pg_advisory_xact_lock(hashtext('hourbook delivery enrolments'));

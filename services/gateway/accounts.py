@@ -1,26 +1,22 @@
-"""Accounts, API keys and enrolment tokens: made on request, the public halves published for every edge to follow."""
+"""Accounts and API keys: made on request, the public halves published for every edge to follow."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import ip_network
 from typing import Annotated
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, Depends, Header, Response
 
-from schemas.accounts import ApiKeySet, EnrolmentToken
-from schemas.ids import AccountId, Identifier
+from schemas.accounts import ApiKeySet
+from schemas.ids import AccountId
 from schemas.money import format_micros, parse_micros
 from schemas.replies import AccountView, KeyView, Page, rfc3339
-from schemas.rest import AccountForm, EnrolmentTokenForm, KeyForm
-from schemas.signing import enrolment_text
+from schemas.rest import AccountForm, KeyForm
 from services.gateway.desk import Desk
 from services.gateway.views import NS_PER_MS
 from services.kit.auth import Caller
 from services.kit.http import ProblemError
-from services.kit.keys import sign_hex
 from services.kit.store import DatabaseAway
 
 ADMIN_ACCOUNT = "venue-admin"
@@ -34,11 +30,10 @@ class Accounts:
     """What the routes do. Each is idempotent: the same request again changes nothing and says so."""
 
     desk: Desk
-    signing_key: Callable[[], Ed25519PrivateKey]
 
     async def open(self, form: AccountForm) -> tuple[AccountView, bool]:
         """Makes an account; returns it, and whether it is new."""
-        created_ms, is_new = await self.desk.store.add_account(form.account, _now_ms())
+        created_ms, is_new = await self.desk.store.add_account(form.account, now_ms())
         return AccountView(account=form.account, created=rfc3339(created_ms * NS_PER_MS)), is_new
 
     async def add_key(self, form: KeyForm) -> tuple[KeyView, bool]:
@@ -51,30 +46,12 @@ class Accounts:
             await self._publish(key)
         return show_key(key), known is None
 
-    async def revoke_key(self, key_id: str) -> KeyView:
-        """Ends a key for good."""
-        known = await self.desk.store.key(key_id)
-        if known is None:
-            raise ProblemError("not_found", f"there is no key `{key_id}`")
-        key = known.model_copy(update={"revoked": True})
-        if key != known:
-            await self._publish(key)
-        return show_key(key)
-
     async def bootstrap_admin(self, public_key: str) -> None:
         """Registers the operator of the venue under the key that lies in the venue's own key folder."""
-        await self.desk.store.add_account(ADMIN_ACCOUNT, _now_ms())
+        await self.desk.store.add_account(ADMIN_ACCOUNT, now_ms())
         form = KeyForm(account=ADMIN_ACCOUNT, public_key=public_key, scopes=ALL_SCOPES, key_id=ADMIN_KEY_ID)
         if await self.desk.store.key(ADMIN_KEY_ID) != key_of(form):
             await self._publish(key_of(form))
-
-    async def issue_token(self, account: str, valid_s: int, idempotency_key: str | None) -> EnrolmentToken:
-        """Signs a token that binds one node to the account; the same idempotency key gives the same token."""
-        seed = f"{account}|{idempotency_key}" if idempotency_key else self.desk.next_command_id()
-        token_id = f"enrol-{sha256(seed.encode()).hexdigest()[:24]}"
-        expires_ms = await self.desk.store.add_token(token_id, account, _now_ms() + valid_s * 1000)
-        signature = sign_hex(self.signing_key(), enrolment_text(account, token_id, expires_ms))
-        return EnrolmentToken(account=account, token_id=token_id, expires_ms=expires_ms, signature=signature)
 
     async def _publish(self, key: ApiKeySet) -> None:
         try:
@@ -85,21 +62,21 @@ class Accounts:
         self.desk.publisher.wake()
 
 
-def make_router(desk: Desk, signing_key: Callable[[], Ed25519PrivateKey]) -> APIRouter:
+def make_router(desk: Desk) -> APIRouter:
     """Returns the routes."""
-    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk, signing_key)
+    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk)
     Admin = Annotated[Caller, Depends(desk.caller("admin"))]
 
     @router.post("/v1/accounts", status_code=201)
     async def open_account(caller: Admin, form: AccountForm, response: Response) -> AccountView:
         """Opens an account. Who is behind a name is the operator's business, so that only `admin` may."""
-        view, is_new = await _answered(accounts.open(form))
+        view, is_new = await answered(accounts.open(form))
         return _created(response, view, is_new, f"/v1/accounts/{view.account}")
 
     @router.post("/v1/keys", status_code=201)
     async def add_key(caller: Admin, form: KeyForm, response: Response) -> KeyView:
         """Registers the public half of an API key."""
-        view, is_new = await _answered(accounts.add_key(form))
+        view, is_new = await answered(accounts.add_key(form))
         return _created(response, view, is_new, f"/v1/keys/{view.key_id}")
 
     @router.get("/v1/keys")
@@ -109,22 +86,8 @@ def make_router(desk: Desk, signing_key: Callable[[], Ed25519PrivateKey]) -> API
         """The keys of the caller's account; `admin` may name another."""
         if account not in (None, caller.account) and "admin" not in caller.scopes:
             raise ProblemError("scope_missing", "only `admin` sees the keys of others")
-        keys = await _answered(desk.store.keys(account or caller.account))
+        keys = await answered(desk.store.keys(account or caller.account))
         return Page(items=tuple(map(show_key, keys)), cursor=None, seq=desk.history.seq)
-
-    @router.delete("/v1/keys/{key_id}")
-    async def revoke_key(caller: Admin, key_id: Identifier) -> KeyView:
-        """Revokes a key for good."""
-        return await _answered(accounts.revoke_key(key_id))
-
-    @router.post("/v1/enrolment-tokens", status_code=201)
-    async def issue_token(
-        caller: Annotated[Caller, Depends(desk.caller("operate"))],
-        form: EnrolmentTokenForm,
-        idempotency_key: IdempotencyKey = None,
-    ) -> EnrolmentToken:
-        """Issues a one-time token with which a node enrols for the caller's account."""
-        return await _answered(accounts.issue_token(caller.account, form.valid_s, idempotency_key))
 
     return router
 
@@ -159,10 +122,12 @@ def show_key(key: ApiKeySet) -> KeyView:
         ip_networks=key.ip_networks,
         order_limit=format_micros(limit_micros) if limit_micros is not None else None,
         revoked=key.revoked,
+        node=key.node,
     )
 
 
-async def _answered(work):
+async def answered(work):
+    """Returns what the work returns. Raises `unavailable` while PostgreSQL does not answer."""
     try:
         return await work
     except DatabaseAway as error:
@@ -177,5 +142,6 @@ def _created(response: Response, view, is_new: bool, location: str):
     return view
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Returns the machine's clock in milliseconds."""
     return time.time_ns() // NS_PER_MS

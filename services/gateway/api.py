@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from services.gateway import accounts, openapi, reading
 from services.gateway.capacity import CapacityChanges
 from services.gateway.desk import Desk
+from services.gateway.fleets import make_fleet_router
 from services.gateway.front import Front
 from services.gateway.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
@@ -23,7 +24,8 @@ def build_api(desk: Desk) -> FastAPI:
     """Returns the application; fails where a route declares no scope."""
     app = make_app("gateway", desk.readiness, desk.settings.body_bytes_max)
     app.include_router(reading.make_router(desk))
-    app.include_router(accounts.make_router(desk, service_key(desk.settings.keys_dir)))
+    app.include_router(accounts.make_router(desk))
+    app.include_router(make_fleet_router(desk, service_key(desk.settings.keys_dir)))
     app.add_api_websocket_route(PATH, PrivateSocket(desk).serve)
     app.openapi = partial(openapi.document, app)
     refuse_undeclared_routes(app)

@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from services.gateway.accounts import Accounts
-from services.gateway.api import build_front, service_key
+from services.gateway.api import build_front
 from services.gateway.desk import Desk, make_desk
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
 from services.gateway.recorder import Recorder
@@ -63,7 +63,7 @@ async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGrou
 async def _admit_admin(settings: GatewaySettings, desk: Desk) -> None:
     """Registers the operator of the venue, if his key lies in the venue's key folder; only its public half is used."""
     if (settings.keys_dir / f"{ADMIN_KEY_FILE}.ed25519").exists():
-        accounts = Accounts(desk, service_key(settings.keys_dir))
+        accounts = Accounts(desk)
         await accounts.bootstrap_admin(load_public_key(settings.keys_dir, ADMIN_KEY_FILE))
 
 

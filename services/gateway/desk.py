@@ -13,6 +13,7 @@ from services.gateway.decisions import Decisions
 from services.gateway.feeds import Feeds
 from services.gateway.history import History
 from services.gateway.limits import Budget
+from services.gateway.node_requests import node_check
 from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
@@ -75,7 +76,7 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
         settings=settings,
         readiness=readiness,
         directory=directory,
-        auth=Authenticator(directory, settings.signature_window_ms),
+        auth=Authenticator(directory, settings.signature_window_ms, check_node=node_check(history.orders.get)),
         log=CommandLog(settings),
         history=history,
         decisions=Decisions(),

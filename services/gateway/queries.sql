@@ -210,8 +210,24 @@ select key from api_keys where key_id = $1;
 select key from api_keys where $1::text is null or account = $1 order by key_id;
 
 -- name: add_token
-insert into enrolment_tokens (token_id, account, expires_ms) values ($1, $2, $3)
-on conflict (token_id) do nothing returning expires_ms;
+insert into enrolment_tokens (token_id, account, expires_ms, nodes) values ($1, $2, $3, $4)
+on conflict (token_id) do nothing;
 
 -- name: token
-select expires_ms from enrolment_tokens where token_id = $1;
+select token_id, account, expires_ms, nodes, revoked_ms from enrolment_tokens where token_id = $1;
+
+-- name: tokens
+select token_id, account, expires_ms, nodes, revoked_ms from enrolment_tokens where account = $1
+order by expires_ms desc limit 1000;
+
+-- name: lock_token
+select revoked_ms from enrolment_tokens where token_id = $1 for update;
+
+-- name: revoke_token
+update enrolment_tokens set revoked_ms = $2 where token_id = $1 and revoked_ms is null;
+
+-- name: node_keys_of_token
+select key_id from node_keys where token_id = $1;
+
+-- name: add_node_key
+insert into node_keys (key_id, token_id) values ($1, $2);

@@ -66,6 +66,17 @@ class Order:
     voucher_micros: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An enrolment token: how many nodes it admits until when, and since when it admits none any more."""
+
+    token_id: str
+    account: str
+    expires_ms: int
+    nodes: int
+    revoked_ms: int | None
+
+
 @dataclass(slots=True)
 class Refusal:
     """An order that the engine refused; its terms are not in the log."""

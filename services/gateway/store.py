@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 import asyncpg
 import orjson
 
-from schemas.accounts import ApiKeySet
+from schemas.accounts import ApiKeySet, EnrolmentTokenRevoked
 from schemas.events import OrderDuplicate
 from schemas.topics import KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
-from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule
+from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule, Token
 from services.kit import store as kit
 
 CONSUMER = "gateway-history"
 QUERIES = kit.load_queries("services.gateway")
-Row = TypeVar("Row", Order, Refusal, Fill, Position, Balance)
+Row = TypeVar("Row", Order, Refusal, Fill, Position, Balance, Token)
 
 
 @dataclass(frozen=True)
@@ -167,11 +167,43 @@ class Store:
             rows = await connection.fetch(QUERIES.keys, account)
             return [ApiKeySet.model_validate_json(row["key"]) for row in rows]
 
-    async def add_token(self, token_id: str, account: str, expires_ms: int) -> int:
-        """Notes an enrolment token; returns its expiry, which for a repeat is the first one's."""
+    async def add_token(self, token_id: str, account: str, expires_ms: int, nodes: int) -> Token:
+        """Notes an enrolment token; returns it, for a repeat as it was at first."""
         async with self._connection() as connection:
-            added = await connection.fetchval(QUERIES.add_token, token_id, account, expires_ms)
-            return added if added is not None else await connection.fetchval(QUERIES.token, token_id)
+            await connection.execute(QUERIES.add_token, token_id, account, expires_ms, nodes)
+            return Token(**await connection.fetchrow(QUERIES.token, token_id))
+
+    async def token(self, token_id: str) -> Token | None:
+        """Finds an enrolment token."""
+        return await self._one(Token, QUERIES.token, token_id)
+
+    async def tokens(self, account: str) -> list[Token]:
+        """Returns an account's enrolment tokens, those that live longest first."""
+        return await self._many(Token, QUERIES.tokens, account)
+
+    async def revoke_token(self, token: Token, now_ms: int) -> None:
+        """Ends a token before its time and publishes that, in one transaction."""
+        event = EnrolmentTokenRevoked(token_id=token.token_id, account=token.account, revoked_ms=now_ms)
+        async with self._connection() as connection:
+            await connection.execute(QUERIES.revoke_token, token.token_id, now_ms)
+            await kit.publish(connection, KEYS_EVENTS.name, token.token_id, event.canonical())
+
+    async def node_keys(self, token_id: str) -> list[str]:
+        """Returns the ids of the keys that nodes got by a token."""
+        async with self._connection() as connection:
+            return [row["key_id"] for row in await connection.fetch(QUERIES.node_keys_of_token, token_id)]
+
+    async def add_node_key(self, token: Token, key: ApiKeySet) -> bool:
+        """Keeps and publishes a node's own key, unless the token is revoked or has given as many as it may."""
+        async with self._connection() as connection:
+            if await connection.fetchval(QUERIES.lock_token, token.token_id) is not None:
+                return False
+            if len(await connection.fetch(QUERIES.node_keys_of_token, token.token_id)) >= token.nodes:
+                return False
+            await connection.execute(QUERIES.set_key, key.key_id, key.account, key.canonical().decode())
+            await connection.execute(QUERIES.add_node_key, key.key_id, token.token_id)
+            await kit.publish(connection, KEYS_EVENTS.name, key.key_id, key.canonical())
+            return True
 
     async def _one(self, kind: type[Row], query: str, *values: Any) -> Row | None:
         async with self._connection() as connection:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 
 from schemas import signing
-from schemas.accounts import ApiKeySet, Scope
+from schemas.accounts import ApiKeySet, EnrolmentTokenRevoked, Scope
 from schemas.ids import AccountId
 from services.kit.http import OPEN_PATHS, ProblemError
 from services.kit.inputs import read_number
@@ -31,6 +31,16 @@ class Caller:
     key_id: str
     scopes: frozenset[str]
     order_limit_micros: int | None
+    node: str | None = None
+
+
+# Refuses what a node's own key may not do: node, method, path, query, body.
+NodeCheck = Callable[[str, str, str, str, bytes], None]
+
+
+def refuse_node(node: str, *request: object) -> None:
+    """Refuses every request of a node's own key: what another service than the gateway does with it."""
+    raise ProblemError("scope_missing", f"the key is {node}'s own: it acts at the gateway alone, on its capacity")
 
 
 class KeyDirectory:
@@ -38,6 +48,18 @@ class KeyDirectory:
 
     def __init__(self):
         self._keys: dict[str, ApiKeySet] = {}
+        self._revoked_tokens: set[str] = set()
+
+    def take(self, event: ApiKeySet | EnrolmentTokenRevoked) -> None:
+        """Takes a record of `keys.events`."""
+        if isinstance(event, EnrolmentTokenRevoked):
+            self._revoked_tokens.add(event.token_id)
+        else:
+            self.put(event)
+
+    def has_revoked_token(self, token_id: str) -> bool:
+        """Says whether an enrolment token was revoked."""
+        return token_id in self._revoked_tokens
 
     def put(self, key: ApiKeySet) -> None:
         """Takes the newest state of a key."""
@@ -71,9 +93,13 @@ class Authenticator:
     """
 
     def __init__(
-        self, directory: KeyDirectory, window_ms: int, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self,
+        directory: KeyDirectory,
+        window_ms: int,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        check_node: NodeCheck = refuse_node,
     ):
-        self._directory, self._now_ms = directory, now_ms
+        self._directory, self._now_ms, self._check_node = directory, now_ms, check_node
         self._window_ms = min(window_ms, signing.WINDOW_MS_MAX)
         self._nonces = NonceMemory(self._window_ms)
         self._started_ms = now_ms()
@@ -97,7 +123,9 @@ class Authenticator:
             raise ProblemError("bad_request_signature", "the signature does not fit this request")
         if not self._nonces.take(key_id, nonce, now_ms):
             raise ProblemError("nonce_used", "each nonce counts once")
-        return Caller(key.account, key_id, frozenset(key.scopes), key.order_limit_micros)
+        if key.node is not None:
+            self._check_node(key.node, method, path, query, body)
+        return Caller(key.account, key_id, frozenset(key.scopes), key.order_limit_micros, key.node)
 
     def _key(self, key_id: str, client: str | None) -> ApiKeySet:
         key = self._directory.get(key_id)

@@ -6,7 +6,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.accounts import ApiKeySet
+from schemas.accounts import KEY_EVENT
 from schemas.topics import KEYS_EVENTS
 from services.kit.auth import KeyDirectory
 from services.kit.settings import Settings
@@ -35,7 +35,7 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
                 if await consumer.position(partition) >= end:
                     caught_up.set()
                 for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, ()):
-                    directory.put(ApiKeySet.model_validate_json(record.value))
+                    directory.take(KEY_EVENT.validate_json(record.value))
                     next_offset, moved_at = record.offset + 1, loop.time()
                 if loop.time() - moved_at >= STALLED_AFTER_S and end <= next_offset:
                     end, moved_at = (await consumer.end_offsets([partition]))[partition], loop.time()

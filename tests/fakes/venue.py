@@ -11,6 +11,7 @@ from datetime import datetime
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from schemas.accounts import NodeKeyForm
 from schemas.challenge import check_chain, draw_opening
 from schemas.declarations import NodeMaintenance, NodeRecall
 from schemas.delivery import MaintenanceView, RecallView
@@ -52,7 +53,7 @@ from schemas.nodes import (
     signing_bytes,
 )
 from schemas.residency import SampledRow, check_residency, residency_key
-from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, request_text
+from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, node_key_text, request_text
 
 GATEWAY, DELIVERY, MARKET_DATA = "http://gateway", "http://delivery", "http://market-data"
 SECRET = b"the venue's own"
@@ -99,6 +100,7 @@ class FakeVenue:
         self.repriced: list[dict] = []
         self.positions: list[dict] = []
         self.refusals: list[str] = []
+        self.node_keys: list[str] = []
         self._book_seen, self._changes = "", 0
         self._nonce = secrets.token_hex(32)
         self._commits: dict[str, ChallengeCommit] = {}
@@ -371,7 +373,18 @@ class FakeVenue:
         rows = [{"product": name} | terms for name in (self.product, *self.also_listed)]
         return httpx.Response(200, json={"items": [*rows, *self.odd_rows], "seq": 1})
 
+    def _register(self, form: NodeKeyForm) -> httpx.Response:
+        text = node_key_text(form.token.token_id, form.public_key)
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(form.public_key)).verify(bytes.fromhex(form.signature), text)
+        if self.refusals:
+            return _problem(403, self.refusals.pop(0))
+        self.node_keys.append(form.public_key)
+        self.api_public_key = form.public_key
+        return httpx.Response(201, json={"key_id": node_id_of(form.public_key)})
+
     def _trade(self, request: httpx.Request, path: list[str]) -> httpx.Response:
+        if path == ["node-keys"]:
+            return self._register(NodeKeyForm.model_validate_json(request.content))
         self._check_request(request)
         query = request.url.params
         seq = self._book_seq()
@@ -383,7 +396,7 @@ class FakeVenue:
             case "GET", ["orders"]:
                 return _page([_without(each, "asks") for each in _of_node(self.orders.values(), query)], seq)
             case "GET", ["positions"]:
-                state = query["state"]
+                state = query.get("state", "OPEN")
                 of_node = _of_node(self.positions, query)
                 return _page([each for each in of_node if each.get("state", "OPEN") == state], seq)
             case "POST", ["enrolment-tokens"]:

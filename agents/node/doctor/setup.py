@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents.node.client import ApiKey
 from agents.node.config import AgentConfig
 from agents.node.doctor.findings import Finding, mend, ok, warn
 from agents.node.enrol import Enrolment, remembered
@@ -27,8 +26,11 @@ TOKEN_ENDS_SOON_S = 3600
 
 def examine_key(config: AgentConfig) -> Iterator[Finding]:
     """Yields whether the API key can be read, and by whom."""
+    if config.api_key_file is None:
+        yield ok("api key", "the node acts at the gateway by a key of its own")
+        return
     try:
-        ApiKey.load(config.api_key, config.api_key_file)
+        config.operator_key()
     except BadConfiguration as error:
         yield mend("api key", str(error))
         return

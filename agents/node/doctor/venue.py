@@ -4,14 +4,16 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlencode
 
 import httpx
 
-from agents.node.client import ApiKey, GatewayClient
+from agents.node.client import GatewayClient
 from agents.node.clock import VenueClock, mono_ms
 from agents.node.config import AgentConfig
 from agents.node.doctor.findings import Finding, mend, ok, warn
 from agents.node.errors import AgentError, BadConfiguration, VenueRefused
+from agents.node.identity import acting_key
 from agents.node.wire import open_http
 from schemas.signing import WINDOW_MS_DEFAULT
 
@@ -96,9 +98,10 @@ def _offset(response: httpx.Response, middle_s: float) -> float | None:
 async def _try_key(http: httpx.AsyncClient, config: AgentConfig, offsets: list[float]) -> AsyncIterator[Finding]:
     """Yields whether the gateway takes the key; its time stamp follows the venue's clock, as the agent's do."""
     try:
-        key = ApiKey.load(config.api_key, config.api_key_file)
-    except BadConfiguration:
-        return  # that has a line of its own
+        key = acting_key(config)
+    except AgentError:
+        return  # that has a line of its own, or is made at the first start
+    query = {"limit": "1", "role": "operator"} | ({} if config.api_key else {"node": key.key_id})
     clock = VenueClock()
     if offsets:
         at = mono_ms()
@@ -106,7 +109,7 @@ async def _try_key(http: httpx.AsyncClient, config: AgentConfig, offsets: list[f
     venue = config.venue
     gateway = GatewayClient(http, venue.gateway_url, venue.market_data_url, key, clock, config.patience())
     try:
-        await gateway.call("GET", "/v1/positions", query="limit=1&role=operator")
+        await gateway.call("GET", "/v1/positions", query=urlencode(query))
     except VenueRefused as refusal:
         yield mend("api key", f"the gateway refuses it: {refusal}", "it needs the scopes read and operate")
     except AgentError as error:

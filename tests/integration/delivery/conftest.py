@@ -91,10 +91,10 @@ class Venue:
                 await asyncio.sleep(0.1)
             return answer
 
-    def token(self, account: str, token_id: str, expires_ms: int = 4_000_000_000_000) -> str:
-        """A one-time token as the gateway gives it out."""
+    def token(self, account: str, token_id: str, expires_ms: int = 4_000_000_000_000, nodes: int = 1) -> str:
+        """A token as the gateway gives it out."""
         gateway_key = load_private_key(self.log.keys_dir, "gateway")
-        return signed_token(gateway_key, account, token_id, expires_ms).canonical().decode()
+        return signed_token(gateway_key, account, token_id, expires_ms, nodes).canonical().decode()
 
     async def join(self, account: str, *scopes: str) -> httpx.AsyncClient:
         """Gives an account money and a key that every edge knows; returns its client."""

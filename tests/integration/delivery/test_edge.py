@@ -6,8 +6,9 @@ import json
 import asyncpg
 import pytest
 
+from schemas.accounts import EnrolmentTokenRevoked
 from schemas.nodes import GENESIS_HASH, ChainRequest, InspectedGpu, InspectionReport
-from schemas.topics import METER_REPORTS, METER_REPORTS_DEAD
+from schemas.topics import KEYS_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from tests.fixtures.command_log import consume, produce
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
 from tests.fixtures.node_agent import PlayedAgent
@@ -43,6 +44,34 @@ async def test_a_token_is_the_gateways_in_time_and_for_one_node(venue: Venue):
         for each in (token, forged, venue.token("ops", "t-late", expires_ms=1), "no token")
     ]
     assert refused == [(403, "enrolment_token_refused")] * 4
+
+
+async def test_a_fleets_token_admits_so_many_nodes_until_it_is_revoked(venue: Venue):
+    token = venue.token("ops", "t-fleet", nodes=2)
+
+    async def enrol(seed: int, with_token: str = token) -> tuple[int, str]:
+        answer = await venue.http.post("/v1/nodes", content=node_of(seed).enrolment(with_token).canonical())
+        return answer.status_code, answer.json().get("detail", "")
+
+    admitted = [(await enrol(seed))[0] for seed in (61, 62, 61)]
+    assert admitted == [201, 201, 200]
+    assert await enrol(63) == (403, "the token has admitted its 2 nodes")
+    assert await enrol(63, token.replace('"nodes":2', '"nodes":3')) == (
+        403,
+        "the token is not signed by the gateway",
+    )
+    leaked = venue.token("ops", "t-leaked", nodes=9)
+    assert (await enrol(64, leaked))[0] == 201
+    ended = EnrolmentTokenRevoked(token_id="t-leaked", account="ops", revoked_ms=1)
+    await produce(venue.log.bootstrap, KEYS_EVENTS.name, ended.canonical())
+    async with asyncio.timeout(10):
+        for seed in range(70, 170):  # until the record is read, it still admits
+            answer = await enrol(seed, leaked)
+            if answer[0] == 403:
+                break
+            await asyncio.sleep(0.2)
+    assert answer == (403, "the token was revoked")
+    assert (await enrol(64, leaked))[0] == 200, "what it has admitted stays"
 
 
 async def test_a_gpu_lives_once_in_the_whole_venue(venue: Venue):

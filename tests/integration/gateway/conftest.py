@@ -97,7 +97,7 @@ class Trading:
 
     async def add_node(self, node: str, account: str, gpus: int = 8) -> None:
         """Registers a node that stays alive."""
-        uuids = [f"GPU-{node.encode().hex().rjust(8, '0')}-{place:02d}" for place in range(gpus)]
+        uuids = [f"GPU-{node.encode().hex()[-24:].rjust(8, '0')}-{place:02d}" for place in range(gpus)]
         entries = tuple(NodeGpu(uuid=uuid, serial=uuid.removeprefix("GPU-")) for uuid in uuids)
         register = RegisterNode(node=node, account=account, grade="H100SXM80", hub="CNE", level="T1", gpus=entries)
         alive = NodesAlive(nodes=(node,), until_ms=(int(time.time()) + 86_400) * 1000)

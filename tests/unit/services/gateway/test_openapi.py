@@ -43,6 +43,9 @@ def test_the_document_lists_every_operation(document):
         "POST /v1/keys",
         "GET /v1/keys",
         "DELETE /v1/keys/{key_id}",
+        "POST /v1/node-keys",
+        "GET /v1/enrolment-tokens",
+        "DELETE /v1/enrolment-tokens/{token_id}",
         "POST /v1/enrolment-tokens",
     }
 
