@@ -20,12 +20,16 @@ VENUE = "venue"
 
 
 class DeliveryHeader(Model):
-    """The header of every event here; `seq` is this topic's own, without holes once repeats are dropped."""
+    """The header of every event here; `seq` is this topic's own, without holes once repeats are dropped.
+
+    `simulated`: the node's GPUs are those of the stand-in library, which only a sandbox takes.
+    """
 
     type: str
     seq: Annotated[int, Field(ge=1)]
     ts_ms: Milliseconds
     node: NodeId
+    simulated: bool = added(False)
 
 
 class NodeAdmitted(DeliveryHeader):
@@ -36,7 +40,6 @@ class NodeAdmitted(DeliveryHeader):
     grade: Grade
     hub: Hub
     gpus: tuple[GpuInventory, ...]
-    simulated: bool = added(False)
 
 
 class ChallengePassed(DeliveryHeader):
@@ -46,7 +49,6 @@ class ChallengePassed(DeliveryHeader):
     challenge_id: Identifier
     cause: Literal["enrolment", "gate", "idle"]
     gpus: tuple[GpuUuid, ...]
-    simulated: bool = added(False)
     band: Text = added("")
 
 
@@ -57,7 +59,6 @@ class ChallengeFailed(DeliveryHeader):
     challenge_id: Identifier
     cause: Literal["enrolment", "gate", "idle"]
     reason: Text
-    simulated: bool = added(False)
     band: Text = added("")
 
 
@@ -69,7 +70,6 @@ class NodeStateChanged(DeliveryHeader):
     level: Level
     reason: Text
     gpus: tuple[GpuUuid, ...]
-    simulated: bool = added(False)
 
 
 class LevelHoldChanged(DeliveryHeader):

@@ -85,7 +85,6 @@ async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled)
             grade=request.grade,
             hub=request.hub,
             gpus=request.gpus,
-            simulated=request.nvml_simulated,
         )
         await take_enrolled_software(store, settings, record)
 
@@ -112,8 +111,7 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
     if await store.value("set_applied", verdict.challenge_id) is None:
         return
     CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()
-    told = {"challenge_id": verdict.challenge_id, "cause": record.cause}
-    told |= {"simulated": verdict.simulated, "band": verdict.band}
+    told = {"challenge_id": verdict.challenge_id, "cause": record.cause, "band": verdict.band}
     if verdict.passed:
         gpus = tuple(gpu.gpu_uuid for gpu in verdict.gpus)
         await store.tell(ChallengePassed, node.node_id, record.received_ms, gpus=gpus, **told)

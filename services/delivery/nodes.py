@@ -48,7 +48,7 @@ async def set_level(store: Store, node: Node, level: str, reason: str, now_ms: i
         await _register(store, node, level, node.registered_gpus, reason, now_ms)
         return
     await store.run("set_node_state", node.node_id, node.state, level, node.reason, list(node.registered_gpus))
-    told = {"state": node.state, "level": level, "reason": reason, "gpus": (), "simulated": node.simulated}
+    told = {"state": node.state, "level": level, "reason": reason, "gpus": ()}
     await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
 
 
@@ -59,7 +59,7 @@ async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: i
     if node.registered_gpus:
         await store.command(NodeDown(node=node.node_id, reason=reason))
     if (node.state, node.reason) != (state, reason):
-        told = {"state": state, "level": level, "reason": reason, "gpus": (), "simulated": node.simulated}
+        told = {"state": state, "level": level, "reason": reason, "gpus": ()}
         await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
 
 
@@ -144,5 +144,5 @@ async def _register(store: Store, node: Node, level: str, gpus: tuple[str, ...],
             gpus=tuple(NodeGpu(uuid=uuid, serial=serials[uuid]) for uuid in gpus),
         )
     )
-    told = {"state": "active", "level": level, "reason": reason, "gpus": gpus, "simulated": node.simulated}
+    told = {"state": "active", "level": level, "reason": reason, "gpus": gpus}
     await store.tell(NodeStateChanged, node.node_id, now_ms, **told)

@@ -1,5 +1,6 @@
 -- name: next_sequence
-update delivery_sequence set seq = seq + 1 returning seq;
+update delivery_sequence set seq = seq + 1
+returning seq, coalesce((select simulated from node where node_id = $1), false);
 
 -- name: sequence_now
 select seq from delivery_sequence;

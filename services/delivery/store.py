@@ -161,9 +161,9 @@ class Store:
         await kit.publish(self.connection, METER_REPORTS_DEAD.name, node_id, letter)
 
     async def tell(self, event: type[Event], node_id: str, ts_ms: int, **fields: object) -> Event:
-        """Puts an event on its way to `delivery.events`, with the next sequence number; returns it."""
-        seq = await self.value("next_sequence")
-        message = event(seq=seq, ts_ms=ts_ms, node=node_id, **fields)
+        """Puts an event on its way to `delivery.events`, numbered, marked where its node is simulated; returns it."""
+        seq, simulated = await self.row("next_sequence", node_id)
+        message = event(seq=seq, ts_ms=ts_ms, node=node_id, simulated=simulated, **fields)
         await kit.publish(self.connection, DELIVERY_EVENTS.name, node_id, message.canonical())
         return message
 
