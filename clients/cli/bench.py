@@ -30,6 +30,29 @@ REPORT_NODES, REPORT_GPUS, REPORT_CONNECTIONS = 400, 8, 100
 PROOF_GPUS = 4
 
 
+def fleet(*, nodes: int = 200, hours: int = 48, rounds: int = 6, rules: bool = False, json: bool = False) -> None:
+    """Let the nodes of one account sell on an exchange of its own: its requests and processor seconds, phase by phase.
+
+    Parameters
+    ----------
+    nodes
+        how many nodes of eight GPUs report and sell, each as an agent of its own does
+    hours
+        how far ahead each offers
+    rounds
+        how often each looks while nothing changes
+    rules
+        let prices follow index, age and the best other ask
+    json
+        print one JSON document
+    """
+    from benchmarks import fleet as bench
+    from benchmarks.machine import describe_machine
+
+    measured = in_work_folder(lambda work: bench.measure_fleet(work, nodes, REPORT_GPUS, hours, rounds, rules))
+    show({"machine": describe_machine()} | measured, json=json)
+
+
 def everything(*, rounds: int = 3, json: bool = False) -> int:
     """Run every bench, one after the other (some minutes), and hold the figures against what is meant to be reached.
 
@@ -359,6 +382,7 @@ def add_to(app: App) -> None:
     bench.command(costs)
     bench.command(rest)
     bench.command(reports)
+    bench.command(fleet)
     bench.command(proofs)
     bench.command(kafka)
     app.command(bench)

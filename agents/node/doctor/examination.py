@@ -20,6 +20,7 @@ from agents.node.doctor.setup import (
 )
 from agents.node.doctor.venue import examine_venue
 from agents.node.errors import AgentError, BadConfiguration
+from agents.node.idleness.watch import ask_once
 from agents.node.inventory import kernel_version
 from agents.node.leases import LeaseBook
 from agents.node.nvml import NvmlProcess
@@ -39,6 +40,8 @@ async def examine(file: Path | None) -> list[Finding]:
         findings += found
         leases = _live_leases(config)
     findings += examine_hardware(policy, leases)
+    if policy is not None:
+        findings += await _examine_scheduler(policy)
     if config is not None:
         findings += [finding async for finding in examine_venue(config)]
     return findings
@@ -78,6 +81,17 @@ def _examine_setup(config: AgentConfig) -> tuple[Policy | None, list[Finding]]:
     pid = StateFolder(config.state_dir).holder() if config.state_dir.exists() else None
     findings.append(ok("agent", f"runs as process {pid}" if pid else "does not run"))
     return policy, findings
+
+
+async def _examine_scheduler(policy: Policy) -> list[Finding]:
+    """Returns what the scheduler says that the policy names, if it names one."""
+    look, silence = await ask_once(policy.idle)
+    if silence:
+        return [mend("scheduler", f"{silence}; nothing is offered while it cannot be asked")]
+    if look is None:
+        return []
+    users = ", ".join(dict.fromkeys(use.what for use in look.uses))
+    return [ok("scheduler", f"it answers: {look.gpus} GPUs, {f'used by {users}' if users else 'nobody uses any'}")]
 
 
 def _live_leases(config: AgentConfig) -> tuple[LiveLease, ...]:

@@ -92,7 +92,8 @@ def enrolment_of(config: AgentConfig) -> Enrolment | None:
 def examine_policy(policy: Policy, known: Enrolment | None) -> Iterator[Finding]:
     """Yields whether the node can ever sell by the policy, and whether its hooks have what they need."""
     hindrance = known and never_sells(policy, known.grade, known.hub, len(known.gpu_uuids))
-    yield mend("policy", hindrance) if hindrance else ok("policy", f"sells {policy.hub} {policy.tier}")
+    tiers = ", ".join(offer.tier for offer in policy.tiers)
+    yield mend("policy", hindrance) if hindrance else ok("policy", f"sells {policy.hub} {tiers}")
     if problem := problem_of(policy.hooks):
         yield mend("hooks", problem)
     elif policy.hooks.kind == "command":

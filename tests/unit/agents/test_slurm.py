@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from agents.node.errors import BadConfiguration
 from agents.node.idle_rules import SlurmRule
 from agents.node.idleness.slurm import Slurm, gpus_in, nodes_in, records_of
 from agents.node.idleness.source import Look, SourceFailed, Span, Use, merged
+from agents.node.policy import PolicyFile
+from tests.fakes.venue import until
+from tests.unit.agents.test_node import POLICY, PlayedSite
+from tests.unit.agents.test_policy import MINIMAL
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "slurm"
 RUNNING_S, HOUR_S = 1_796_059_171, 3600  # when the recorded jobs began
@@ -203,6 +208,51 @@ async def test_a_controller_that_is_away_a_program_that_hangs_and_one_that_is_mi
         await slurm().look()
 
 
+@pytest.fixture
+def site(tmp_path, cluster) -> PlayedSite:
+    (tmp_path / "site").mkdir()
+    made = PlayedSite(tmp_path / "site")
+    made.policy.write_text(POLICY + '[idle.slurm]\nnode = "gpu07"\nlook_s = 5\n')
+    return made
+
+
+def jobs_without_end() -> str:
+    jobs = json.loads((RECORDED / "squeue.json").read_text())["jobs"]
+    running = [job | {"end_time": 0} for job in jobs if job["job_id"] == 5]
+    return json.dumps({"jobs": running})
+
+
+async def test_a_node_offers_what_its_cluster_leaves_and_reserves_what_it_sells(site, cluster):
+    cluster.answer("squeue --json", jobs_without_end())
+    cluster.answer("squeue -h", "")
+    cluster.answer("scontrol show reservation", "No reservations in the system\n")
+    async with site.running():
+        await until(lambda: site.gpus_offered() == [2, 2, 2])
+        cluster.changes()
+        start_s = site.venue.standing()[1][0]
+        site.venue.sell_gpus(start_s, 1)
+        await until(lambda: site.gpus_offered() == [2, 1, 2])
+        name = f"hourbook_gpu07_{start_s}_{start_s + HOUR_S}"
+        changes: list[str] = []
+        await until(lambda: changes.extend(cluster.changes()) or any(name in each for each in changes))
+        assert {line.split(" Nodes=")[0] for line in changes} == {f"scontrol create reservation ReservationName={name}"}
+
+
+async def test_a_cluster_that_cannot_be_asked_takes_the_node_off_the_market_until_it_answers(site, cluster, tmp_path):
+    cluster.answer("squeue --json", jobs_without_end())
+    cluster.answer("squeue -h", "")
+    cluster.answer("scontrol show reservation", "No reservations in the system\n")
+    node = (tmp_path / "answers" / "scontrol_show_node_gpu07").read_text()
+    (tmp_path / "answers" / "scontrol_show_node_gpu07").unlink()
+    async with site.running():
+        words = "Slurm cannot be asked what is idle"
+        await until(lambda: (site.node.status or {}).get("why_not") == words)
+        assert site.gpus_offered() == []
+        assert "Unable to contact slurm controller" in site.node.status["troubles"]["idleness"]
+        (tmp_path / "answers" / "scontrol_show_node_gpu07").write_text(node)
+        await until(lambda: site.gpus_offered() == [2, 2, 2])
+
+
 @pytest.mark.parametrize(
     ("text", "gpus"),
     [
@@ -248,3 +298,21 @@ def test_values_with_blanks_and_empty_ones_are_read():
 
 def test_hours_that_touch_are_one_span():
     assert merged([Span(3, 4), Span(1, 2), Span(2, 3), Span(6, 7), Span(6, 8)]) == (Span(1, 4), Span(6, 8))
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('[idle.slurm]\nnode = "gpu 7"\n', "line 7: idle.slurm.node: should have letters, digits and . _ - only"),
+        ('[idle.slurm]\nnode = "-x"\n', "line 7: idle.slurm.node: should have letters, digits"),
+        ('[idle.slurm]\ntake = "all"\nnode = "a"\n', "line 7: idle.slurm.take: .*'reserve' or 'drain'"),
+        ("[idle.slurm]\nlook_s = 30\n", "line 6: idle.slurm.node: is missing"),
+        ('[idle.slurm]\nnode = "a"\n[idle.kubernetes]\nnode = "a"\n', "line 6: idle: slurm and kubernetes exclude"),
+        ('[idle.kubernetes]\nnode = "a"\nurl = "http://a"\n', "line 8: idle.kubernetes.url: "),
+    ],
+)
+def test_a_scheduler_that_cannot_be_meant_is_refused_with_its_line(tmp_path, lines, words):
+    file = tmp_path / "policy.toml"
+    file.write_text(MINIMAL + lines)
+    with pytest.raises(BadConfiguration, match=words):
+        PolicyFile(file)
