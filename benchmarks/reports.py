@@ -37,6 +37,7 @@ from schemas.topics import METER_REPORTS
 GRADE, HUB = "H100SXM80", "CNE"
 PRODUCT = f"{GRADE}.{HUB}.F"
 MEMORY_MIB = 81_559
+IDLE_POWER_W = 70
 GROUP = f"delivery.{METER_REPORTS.name}"
 COUNTED = ("delivery", "postgres", "kafka")
 SETTINGS = {
@@ -85,7 +86,7 @@ class PlayedNode:
             queued=False,
             lease_ids=(),
             nvml_simulated=True,
-            gpus=tuple(map(_idle_reading, self.gpus)),
+            gpus=tuple(_idle_reading(gpu, self.mono_ms + window_ms) for gpu in self.gpus),
             **DRIVER,
         )
 
@@ -252,7 +253,7 @@ def _inventory(number: int, index: int) -> GpuInventory:
     )
 
 
-def _idle_reading(gpu: GpuInventory) -> GpuReading:
+def _idle_reading(gpu: GpuInventory, mono_ms: int) -> GpuReading:
     return GpuReading(
         uuid=gpu.uuid,
         present=True,
@@ -260,8 +261,8 @@ def _idle_reading(gpu: GpuInventory) -> GpuReading:
         memory_total_mib=gpu.memory_mib,
         memory_used_mib=0,
         utilisation_percent=0,
-        power_mw=70_000,
-        energy_mj=1_000_000,
+        power_mw=IDLE_POWER_W * 1000,
+        energy_mj=IDLE_POWER_W * mono_ms,
         temperature_c=30,
         sm_clock_mhz=345,
         memory_clock_mhz=2_619,
