@@ -60,7 +60,7 @@ class Settings(KitSettings):
     round_trip_ms_max: Annotated[int, Field(ge=0)] = 200
     idle_challenge_ms_min: Annotated[int, Field(ge=1)] = 1_800_000
     idle_challenge_ms_max: Annotated[int, Field(ge=1)] = 3_600_000
-    idle_challenge_ms_floor: Annotated[int, Field(ge=1)] = 60_000
+    idle_challenge_ms_floor: Annotated[int, Field(ge=1)] = 600_000
     sweep_interval_s: Annotated[float, Field(gt=0)] = 1.0
     sweep_lead_ms: Annotated[int, Field(ge=0)] = 200
     sweep_guard_ms: Annotated[int, Field(ge=0)] = 15_000

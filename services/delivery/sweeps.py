@@ -71,7 +71,7 @@ class Sweeps:
         """Sweeps the groups whose time has come, and the operators of nodes that are under suspicion."""
         if self._watch.is_away or self._readiness.waiting:
             return
-        idle = await self._idle(time_ms)
+        idle = await self._idle(Store(self._effects.pool), time_ms)
         due = self._due(idle, time_ms) if self._settings.judges("idle") else set()
         due |= {each.groups[0] for each in idle if each.is_suspected}
         chosen: dict[str, Idle] = {}
@@ -80,9 +80,9 @@ class Sweeps:
         if chosen:
             await self._sweep(self._within_bound(list(chosen.values())), time_ms)
 
-    async def _idle(self, time_ms: int) -> list[Idle]:
+    async def _idle(self, store: Store, time_ms: int) -> list[Idle]:
         heard_ms = time_ms - self._settings.liveness_ms_max
-        rows = await Store(self._effects.pool).rows("idle_nodes", heard_ms, time_ms, self._settings.sweep_guard_ms)
+        rows = await store.rows("idle_nodes", heard_ms, time_ms, self._settings.sweep_guard_ms)
         return [Idle(node_of(row), tuple(row["free_gpus"]), row["is_suspected"]) for row in rows if row["free_gpus"]]
 
     def _due(self, idle: Iterable[Idle], time_ms: int) -> set[Group]:
@@ -122,7 +122,9 @@ class Sweeps:
         opens_ms = time_ms + self._settings.sweep_lead_ms
         issued: dict[str, list[Challenge]] = {}
         async with self._effects.transaction() as store:
-            for place, each in enumerate(chosen):
+            names = {each.node.node_id for each in chosen}  # a gate may have opened since they were chosen
+            still_idle = [each for each in await self._idle(store, time_ms) if each.node.node_id in names]
+            for place, each in enumerate(still_idle):
                 at_ms = opens_ms if is_simultaneous else opens_ms + place * STAGGER_MS
                 due = (time_ms, at_ms + self._settings.challenge_deadline_ms)
                 challenge = await issue_challenge(store, self._settings, each.node, "idle", list(each.gpus), *due)

@@ -265,7 +265,6 @@ async def open_venue(
     usual = {
         "delivery_port": free_port(),
         "simulated_challenge_n": 32,
-        "idle_challenge_ms_floor": 600_000,  # played agents hold no requests
         "history_interval_s": 1.0,
         "signature_window_ms": 60_000,
         "door_grace_ms_min": 600_000,  # nobody serves SSH where the played nodes say that they do

@@ -54,7 +54,7 @@ def test_a_sweep_is_bounded_by_what_can_be_verified_and_takes_whole_nodes():
 
 
 def test_pauses_scale_with_the_period_and_have_a_floor():
-    settings = Settings()
+    settings = Settings(idle_challenge_ms_floor=60_000)
     assert settings.idle_pause_ms(HOUR_MS) == (1_800_000, 3_600_000)
     assert settings.idle_pause_ms(HOUR_MS // 10) == (180_000, 360_000)
     assert settings.idle_pause_ms(6_000) == (60_000, 120_000)
