@@ -85,7 +85,7 @@ class MadeUpNode:
             residency_roots=tuple(root.hex() for root in held),
         )
         body = self._sign(ChallengeOpening, gpus=(opening,)).canonical()
-        residency = ResidencyProof(second, {GPU: residency_digest(held).hex()}, is_late=False)
+        residency = ResidencyProof(second, {GPU: residency_digest(held).hex()}, over_us=0)
         commit = self._commit(link.hex())
         return body, Proof(self.challenge, commit, asked, SECRET, SEEN_US, band, residency=residency)
 
