@@ -239,16 +239,17 @@ class ProtectionView(Model):
 
 
 class OwnLevel(Model):
-    """How many GPUs an account asks for at one price."""
+    """How many GPUs an account offers at one price in one contract."""
 
+    contract: Contract
     price: Decimal
     qty: Count
 
 
 class AskLevelsView(Model):
-    """The caller's own part of the asks in one contract's book, the best price first."""
+    """The caller's own part of the asks in a product's books, by contract, the best price first."""
 
-    contract: Contract
+    product: Product
     asks: tuple[OwnLevel, ...]
     seq: Count
 

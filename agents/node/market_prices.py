@@ -1,16 +1,16 @@
 """What others pay and ask: a product's last index, and the best ask of other accounts in each coming period."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote as quoted
 
 from agents.node.client import GatewayClient
 from agents.node.errors import VenueRefused, VenueUnreachable
 from agents.node.market import readable
 from agents.node.notices import Notices
 from agents.node.price_rules import PriceRule
-from agents.node.pricing import Market
+from agents.node.pricing import Market, quote
 from schemas.ids import contract_start_s
 from schemas.money import parse_micros
 
@@ -21,10 +21,9 @@ LEVELS = 20
 
 @dataclass(frozen=True)
 class _Book:
-    """A look at one contract's book: its best ask then, and the best one that is not the account's own."""
+    """When the best ask that is not the account's own was last known in one contract's book, and its price."""
 
     at: float
-    best: tuple[str, int | None]
     other: int | None
 
 
@@ -48,7 +47,7 @@ class MarketPrices:
         self._seen: dict[str, _Seen] = {}
         self.notices = Notices()
 
-    async def look(self, product: str, rule: PriceRule, starts: range) -> Market:
+    async def look(self, product: str, rule: PriceRule, starts: range, tick_micros: int, now_s: int) -> Market:
         """Returns what the rules of a price go by."""
         if not rule.reads_market:
             return Market()
@@ -57,7 +56,8 @@ class MarketPrices:
             return seen.market
         try:
             index = await self._index(product) if rule.index else None
-            best = await self._best_of_others(product, seen, starts, rule.pace.look_s) if rule.undercut else {}
+            wished = {s: quote(s, now_s, rule, tick_micros, Market(index)).micros for s in starts}
+            best = await self._best_of_others(product, seen, wished, rule.pace.look_s) if rule.undercut else {}
         except (VenueRefused, VenueUnreachable) as error:
             self.notices.say(product, f"the market of {product} cannot be read, prices stay: {error}")
             return seen.market if now - seen.at < STALE_LOOKS * rule.pace.look_s else Market()
@@ -67,48 +67,54 @@ class MarketPrices:
 
     async def _index(self, product: str) -> int | None:
         """Returns the latest index, None where there is none or it is flagged stale."""
-        path = f"/v1/index?product={quote(product)}&limit=1"
+        path = f"/v1/index?product={quoted(product)}&limit=1"
         page = await self._gateway.read_market(path)
         with readable(path):
             latest = page["items"][0] if page["items"] else None
             return None if latest is None or latest["stale"] else parse_micros(latest["index"])
 
-    async def _best_of_others(self, product: str, seen: _Seen, starts: range, look_s: int) -> Mapping[int, int]:
-        """Returns the best ask of other accounts by period; one whose book has not been looked at is left out.
+    async def _best_of_others(
+        self, product: str, seen: _Seen, wished: Mapping[int, int], look_s: int
+    ) -> Mapping[int, int]:
+        """Returns the best ask of other accounts in the periods in which it may matter: below the price that is wished.
 
-        A book is looked at when its best ask has changed, and after ten looks at the rest: what stands behind an ask of
-        the account's own may go unseen.
+        Where more stands at the best price than the account's own, it is another's. Where it is all its own, what was
+        seen before holds for ten looks; then, or where nothing was seen, the book says what stands behind.
         """
-        now = time.monotonic()
-        path = f"/v1/curve/{quote(product)}"
+        now, path = time.monotonic(), f"/v1/curve/{quoted(product)}"
         curve = await self._gateway.read_market(path)
-        with readable(path):
+        own_path = "/v1/capacity/levels"
+        own = await self._gateway.call("GET", own_path, query=f"product={quoted(product)}")
+        with readable(f"{path} and {own_path}"):
+            levels: dict[str, dict[int, int]] = {}
+            for each in own["asks"]:
+                levels.setdefault(each["contract"], {})[parse_micros(each["price"])] = int(each["qty"])
             asked = {
-                point["contract"]: (point["ask"], point.get("ask_qty"))
+                point["contract"]: (parse_micros(point["ask"]), int(point["ask_qty"]))
                 for point in curve["points"]
-                if point.get("ask") is not None and contract_start_s(point["contract"]) in starts
+                if point.get("ask") is not None and contract_start_s(point["contract"]) in wished
             }
+        asked = {name: best for name, best in asked.items() if best[0] <= wished[contract_start_s(name)]}
         seen.books = {contract: book for contract, book in seen.books.items() if contract in asked}
-        due_at = now - STALE_LOOKS * look_s
-        fresh = {contract for contract, book in seen.books.items() if book.best == asked[contract] and book.at > due_at}
-        for contract in sorted(asked.keys() - fresh, key=contract_start_s)[:BOOKS_MAX]:
-            seen.books[contract] = _Book(now, asked[contract], await self._best_other(contract))
+        hidden = []
+        for contract, (price, qty) in asked.items():
+            if qty > levels.get(contract, {}).get(price, 0):
+                seen.books[contract] = _Book(now, price)
+            elif contract not in seen.books or seen.books[contract].at <= now - STALE_LOOKS * look_s:
+                hidden.append(contract)
+        for contract in sorted(hidden, key=contract_start_s)[:BOOKS_MAX]:
+            seen.books[contract] = _Book(now, await self._best_other(contract, levels.get(contract, {})))
         known = {contract_start_s(contract): book.other for contract, book in seen.books.items()}
         return {start_s: other for start_s, other in known.items() if other is not None}
 
-    async def _best_other(self, contract: str) -> int | None:
+    async def _best_other(self, contract: str, own: Mapping[int, int]) -> int | None:
         """Returns the best ask in a book that is not the account's own."""
-        path = f"/v1/book/{quote(contract)}?depth={LEVELS}"
+        path = f"/v1/book/{quoted(contract)}?depth={LEVELS}"
         book = await self._gateway.read_market(path)
-        own = await self._gateway.call("GET", "/v1/capacity/levels", query=f"contract={quote(contract)}")
         with readable(path):
-            return best_other(_levels(book["asks"]), _levels((each["price"], each["qty"]) for each in own["asks"]))
+            return best_other({parse_micros(price): int(qty) for price, qty in book["asks"]}, own)
 
 
 def best_other(asks: Mapping[int, int], own: Mapping[int, int]) -> int | None:
     """Returns the lowest price at which more stands than is the account's own."""
     return min((price for price, qty in asks.items() if qty > own.get(price, 0)), default=None)
-
-
-def _levels(levels: Iterable) -> dict[int, int]:
-    return {parse_micros(price): int(qty) for price, qty in levels}

@@ -88,11 +88,11 @@ class Seller:
         now_s = self._clock.now_ms() // 1000
         open_now = _open_in_all(tuple(listed.values()), now_s, policy.periods_ahead)
         starts = without_small_tail(open_now, asks, policy.extend_by)
-        looks = {
-            offer.tier: await self._prices.look(listed[offer.tier].product, offer.price or policy.price, starts)
-            for offer in offers
-        }
         ticks = {tier: terms.tick_micros for tier, terms in listed.items()}
+        looks = {}
+        for offer in offers:
+            product, rule = listed[offer.tier].product, offer.price or policy.price
+            looks[offer.tier] = await self._prices.look(product, rule, starts, ticks[offer.tier], now_s)
         price = pricer(policy, starts, now_s, ticks, looks, sold, capacity.whole)
         lot = lot_of(grade)
         wishes = wishes_for(policy, offers, starts, capacity, sold, lot, price)

@@ -151,9 +151,10 @@ where account = $1 and seq < $2 and parent_id = $8::bigint
 order by seq desc limit $3;
 
 -- name: ask_levels_of_account
-select price_micros, sum(remaining_qty)::bigint as qty from orders
-where account = $1 and contract = $2 and side = 'sell' and status in ('new', 'partially_filled')
-group by price_micros order by price_micros;
+select contract, price_micros, sum(remaining_qty)::bigint as qty from orders
+where account = $1 and product = $2 and contract is not null
+  and side = 'sell' and status in ('new', 'partially_filled')
+group by contract, price_micros order by contract, price_micros;
 
 -- name: fills_of_account
 select * from (

@@ -84,12 +84,12 @@ class Reading:
         items = tuple(map(show, records[:limit]))
         return Page(items=items, cursor=_cursor_of(records[limit - 1].seq) if more else None, seq=seq)
 
-    async def ask_levels(self, account: str, contract: str) -> AskLevelsView:
-        """Returns the account's own part of the asks of one book, the best price first."""
+    async def ask_levels(self, account: str, product: str) -> AskLevelsView:
+        """Returns the account's own part of the asks in a product's books, the best price of each first."""
         seq = self._desk.history.seq
-        levels = await self._tables(lambda: self._desk.store.ask_levels(account, contract), seq)
-        asks = tuple(OwnLevel(price=format_micros(micros), qty=qty) for micros, qty in levels)
-        return AskLevelsView(contract=contract, asks=asks, seq=seq)
+        levels = await self._tables(lambda: self._desk.store.ask_levels(account, product), seq)
+        asks = tuple(OwnLevel(contract=name, price=format_micros(micros), qty=qty) for name, micros, qty in levels)
+        return AskLevelsView(product=product, asks=asks, seq=seq)
 
     def is_unchanged(self, operator: str, node: str | None, changed_after: int | None) -> bool:
         """Tells whether nothing of an operator's node has changed since an event that the caller has seen."""
@@ -145,9 +145,9 @@ def make_router(desk: Desk) -> APIRouter:
         return await reading.order(caller.account, order_id)
 
     @router.get("/v1/capacity/levels")
-    async def list_own_asks(caller: Reader, contract: Contract) -> AskLevelsView:
-        """What of the asks in a contract's book is the caller's, summed by price, from all of his nodes and orders."""
-        return await reading.ask_levels(caller.account, contract)
+    async def list_own_asks(caller: Reader, product: Product) -> AskLevelsView:
+        """What of the asks in a product's books is the caller's, summed by price, from all of his nodes and orders."""
+        return await reading.ask_levels(caller.account, product)
 
     @router.get("/v1/fills")
     async def list_fills(

@@ -119,11 +119,11 @@ class Store:
         query = QUERIES.orders_of_parent if filters.get("parent_id") else QUERIES.orders_of_account
         return await self._many(Order, query, account, before_seq, limit, *values)
 
-    async def ask_levels(self, account: str, contract: str) -> list[tuple[int, int]]:
-        """Returns what of a contract's book is the account's own: its open asks as (price in micro-units, GPUs)."""
+    async def ask_levels(self, account: str, product: str) -> list[tuple[str, int, int]]:
+        """Returns what of a product's books is the account's own: open asks as (contract, micro-units, GPUs)."""
         async with self._connection() as connection:
-            rows = await connection.fetch(QUERIES.ask_levels_of_account, account, contract)
-            return [(row["price_micros"], row["qty"]) for row in rows]
+            rows = await connection.fetch(QUERIES.ask_levels_of_account, account, product)
+            return [(row["contract"], row["price_micros"], row["qty"]) for row in rows]
 
     async def fills(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Fill]:
         """Returns a page of trades in which the account has part."""

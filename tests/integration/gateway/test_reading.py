@@ -69,9 +69,9 @@ async def test_o10_a_node_s_orders_and_positions_are_read_alone_and_not_again_wh
     assert (unchanged["items"], unchanged["seq"]) == ([], page["seq"])
     assert (await alice.get("/v1/orders", params=own)).json()["items"] == [], "another's node has nothing for her"
 
-    levels = {"contract": contract_in(5)}
+    levels = {"product": PRODUCT}
     own_asks = (await operator.get("/v1/capacity/levels", params=levels)).json()
-    assert (own_asks["contract"], own_asks["asks"]) == (contract_in(5), [{"price": "3.00", "qty": 16}])
+    assert own_asks["asks"] == [{"contract": contract_in(hour), "price": "3.00", "qty": 16} for hour in (5, 6, 7)]
     assert (await alice.get("/v1/capacity/levels", params=levels)).json()["asks"] == []
 
     await alice.post("/v1/orders", json=bid(qty=9, price="3.00", contract=contract_in(5)))

@@ -53,9 +53,7 @@ class Market(FakeVenue):
             case ["index"]:
                 return httpx.Response(200, json={"items": [self.index] if self.index else [], "seq": 1})
             case ["curve", product]:
-                contracts = {ask["contract"] for order in self.orders.values() for ask in order["asks"]}
-                contracts |= {contract_name(product, start_s, self.period_s) for start_s in self.rivals}
-                points = [{"contract": name} | self._best(name) for name in sorted(contracts)]
+                points = [{"contract": name} | self._best(name) for name in self._contracts(product)]
                 return httpx.Response(200, json={"points": points, "seq": 1})
             case ["book", contract]:
                 return httpx.Response(200, json={"asks": self._levels(contract, True), "seq": 1})
@@ -64,10 +62,13 @@ class Market(FakeVenue):
     def _trade(self, request: httpx.Request, path: list[str]) -> httpx.Response:
         if path == ["capacity", "levels"]:
             self._check_request(request)
-            own = self._levels(request.url.params["contract"], False)
-            return httpx.Response(
-                200, json={"asks": [{"price": price, "qty": int(qty)} for price, qty in own], "seq": 1}
-            )
+            product = request.url.params["product"]
+            own = [
+                {"contract": name, "price": price, "qty": int(qty)}
+                for name in self._contracts(product)
+                for price, qty in self._levels(name, False)
+            ]
+            return httpx.Response(200, json={"asks": own, "seq": 1})
         return super()._trade(request, path)
 
     def _levels(self, contract: str, with_rivals: bool) -> list[list[str]]:
@@ -80,6 +81,10 @@ class Market(FakeVenue):
         for price, qty in stands:
             levels[price] = levels.get(price, 0) + qty
         return [[price, str(qty)] for price, qty in sorted(levels.items(), key=lambda each: float(each[0]))]
+
+    def _contracts(self, product: str) -> list[str]:
+        contracts = {ask["contract"] for order in self.orders.values() for ask in order["asks"]}
+        return sorted(contracts | {contract_name(product, start_s, self.period_s) for start_s in self.rivals})
 
     def _best(self, contract: str) -> dict:
         levels = self._levels(contract, True)
@@ -196,7 +201,7 @@ async def test_the_best_ask_of_others_is_undercut_by_a_tick_and_never_an_ask_of_
     repriced, asked = len(market.repriced), len(market.asked)
     look_again(seller)
     await seller.balance(undercut, GRADE, ALL)
-    assert (len(market.repriced), market.asked[asked:]) == (repriced, ["curve"])
+    assert (len(market.repriced), market.asked[asked:]) == (repriced, ["curve"]), "no book is looked at again"
     market.rivals = {}
     look_at_books_again(seller)
     await seller.balance(undercut, GRADE, ALL)
