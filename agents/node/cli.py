@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import get_args
 
 import agents.node.lean  # noqa: F401
-from agents.node import declaring
 from agents.node.app import run_agent, run_inspection
 from agents.node.config import AgentConfig
 from agents.node.ending import ExitStatus, interrupt_at_once
 from agents.node.enrol import AGENT_VERSION
 from agents.node.errors import AgentError, StateInUse
 from agents.node.logs import LEVELS, set_up_logs
-from schemas.disputes import DisputeReason
 
 OLD_FORM = "--config"
 log = logging.getLogger("hourbook.agent")
@@ -79,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _answer(config: AgentConfig, options: argparse.Namespace) -> int:
     """Does what an operator asks of a node besides running it."""
-    from agents.node import commands, leaving  # the running agent's memory is counted
+    from agents.node import commands, declaring, leaving  # the running agent's memory is counted
 
     match options.command:
         case "inspect":
@@ -175,10 +173,11 @@ def _show(document: dict) -> None:
 def _read(arguments: list[str]) -> argparse.Namespace:
     if OLD_FORM in arguments or any(each.startswith(OLD_FORM + "=") for each in arguments):
         return _read_old(arguments)
-    return _parser().parse_args(arguments)
+    # What declarations are read by takes memory, which is counted in the running agent.
+    return _parser(with_declarations=arguments[:1] != ["run"]).parse_args(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(with_declarations: bool = True) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("config", type=Path, metavar="AGENT.TOML", help="the agent's configuration file")
     _add_log_options(shared)
@@ -213,7 +212,8 @@ def _parser() -> argparse.ArgumentParser:
     gpus.add_argument("--update", action="store_true", help="tell the venue of GPUs that came or went")
     _add_doctor(parts)
     _add_verify(parts)
-    _add_declarations(parts, shared)
+    if with_declarations:
+        _add_declarations(parts, shared)
     _add_meter(parts)
     return parser
 
@@ -247,6 +247,9 @@ def _add_doctor(parts: argparse._SubParsersAction) -> None:
 
 
 def _add_declarations(parts: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    from agents.node import declaring
+    from schemas.disputes import DisputeReason
+
     position = {"type": declaring.position_id, "metavar": "POSITION", "help": "the number of a position of this node"}
     moment = {"type": declaring.moment_ms, "metavar": "TIME"}
     dispute = parts.add_parser("dispute", parents=[shared], help="dispute a settled position of this node")

@@ -1,11 +1,13 @@
 """The agent's HTTP: to delivery's edge with messages that carry their own signature, to the gateway with an API key."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -17,9 +19,6 @@ from agents.node.files import read_text
 from agents.node.wire import Patience, Wire, read_object
 from schemas.accounts import NodeKeyForm
 from schemas.base import Model
-from schemas.declarations import NodeMaintenance, NodeRecall
-from schemas.delivery import MaintenanceView, RecallView
-from schemas.disputes import DisputeView, NodeDispute
 from schemas.hubs import HubBeacons, HubClaim, HubView, TripAnswer, TripReply, TripStart
 from schemas.nodes import (
     ChainReply,
@@ -45,6 +44,11 @@ from schemas.nodes import (
 )
 from schemas.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, request_text
 
+if TYPE_CHECKING:  # what an operator declares by hand; the running agent, whose memory is counted, never does
+    from schemas.declarations import NodeMaintenance, NodeRecall
+    from schemas.delivery import MaintenanceView, RecallView
+    from schemas.disputes import DisputeView, NodeDispute
+
 Reply = TypeVar("Reply", bound=Model)
 TimedReply = TypeVar("TimedReply", EnrolReply, ReportReply, ChainReply)
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -61,7 +65,7 @@ class ApiKey:
     private_key: Ed25519PrivateKey
 
     @classmethod
-    def load(cls, key_id: str, file: Path) -> "ApiKey":
+    def load(cls, key_id: str, file: Path) -> ApiKey:
         """Reads the private half, a 32-byte seed in hex."""
         try:
             return cls(key_id, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(read_text(file, "api_key_file"))))
@@ -111,14 +115,20 @@ class DeliveryClient:
 
     async def dispute(self, dispute: NodeDispute) -> DisputeView:
         """Disputes a position of the node."""
+        from schemas.disputes import DisputeView
+
         return await self._post(f"/v1/nodes/{dispute.agent}/disputes", dispute, DisputeView)
 
     async def recall(self, recall: NodeRecall) -> RecallView:
         """Takes GPUs of an interruptible position of the node back."""
+        from schemas.delivery import RecallView
+
         return await self._post(f"/v1/nodes/{recall.agent}/signed-recalls", recall, RecallView)
 
     async def declare_maintenance(self, maintenance: NodeMaintenance) -> MaintenanceView:
         """Declares maintenance of the node."""
+        from schemas.delivery import MaintenanceView
+
         return await self._post(f"/v1/nodes/{maintenance.agent}/signed-maintenance", maintenance, MaintenanceView)
 
     async def place_chain(self, request: ChainRequest) -> ChainReply:
