@@ -122,20 +122,23 @@ async def _measure(
     async def until_all(policy_now: Policy, done: Any) -> None:
         began = time.perf_counter()
         while not done():
-            await asyncio.gather(reports(1), fleet.balance(policy_now, INTERVAL_S))
+            await fleet.balance(policy_now, INTERVAL_S)
             if time.perf_counter() - began > START_S_MAX:
                 raise RuntimeError(f"{fleet.asks()} asks stand after {START_S_MAX} s")
 
     async def steady() -> None:
         for _ in range(rounds):
-            await asyncio.gather(reports(1), fleet.balance(policy("12.84"), INTERVAL_S))
+            await fleet.balance(policy("12.84"), INTERVAL_S)
 
+    await phase("reports_alone", lambda: reports(rounds))
+    reporting = asyncio.create_task(reports(START_S_MAX))  # whatever the sellers wait for: silent nodes sell nothing
     try:
-        await phase("reports_alone", lambda: reports(rounds))
         await phase("start", lambda: until_all(policy("12.84"), lambda: fleet.asks() >= nodes * hours))
         await phase("steady", steady)
         before = fleet.prices()
         await phase("edit", lambda: until_all(policy("13.84"), lambda: not before & fleet.prices()))
     finally:
+        reporting.cancel()
+        await asyncio.wait([reporting])
         await fleet.close()
     return figures
