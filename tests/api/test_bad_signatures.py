@@ -29,6 +29,8 @@ def test_no_operation_that_changes_or_shows_anything_is_open_to_the_unsigned(tra
                 url = path.replace("{", "").replace("}", "")
                 body = b"{}" if method == "post" else None
                 answers[f"{method} {path}"] = problem_of(anyone.request(method, url, content=body))
+    # A new node has no key yet: the fleet's token and the node's own signature are in the body.
+    assert answers.pop("post /v1/node-keys") == (400, "malformed_request")
     assert set(answers.values()) == {(401, "unsigned_request")}
 
 
