@@ -118,7 +118,7 @@ async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(qui
             # Dark in the first hour, for longer than a node's own word counts; the renter's meter sees the second.
             await venue.sleep_until(start_s + 0.3)
             agent.reaches.clear()
-            await venue.sleep_until(start_s + 5)
+            await venue.sleep_until(start_s + 4.5)
             agent.reaches.set()
             await venue.sleep_until(start_s + PERIOD_S)
             renter = Renter(next(iter(agent.leases)), RenterGpus(node.gpus))
