@@ -25,3 +25,16 @@ def test_an_error_is_logged_with_its_cause_but_without_local_variables_which_hol
     assert (entry["service"], entry["level"], entry["event"]) == ("ledger", "error", "ended by an error")
     assert (entry["exception"][0]["exc_type"], entry["exception"][0]["exc_value"]) == ("ConnectionError", "no server")
     assert "SECRET" not in output
+
+
+ODD = """
+from pathlib import Path
+from services.kit.logs import configure_logs
+configure_logs("ledger").warning("renumbered", moved={1: 2}, place=Path("/x"), ids={7})
+"""
+
+
+def test_numbers_as_keys_and_things_that_json_does_not_know_are_logged_and_end_nothing():
+    output = subprocess.run([sys.executable, "-c", ODD], capture_output=True, text=True, check=True).stderr
+    entry = json.loads(output)
+    assert (entry["moved"], entry["place"], entry["ids"]) == ({"1": 2}, "PosixPath('/x')", "{7}")
