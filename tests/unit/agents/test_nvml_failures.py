@@ -185,7 +185,7 @@ def test_a_driver_that_takes_seconds_to_wake_its_gpus_is_waited_for(stand_in, ca
 
 
 def test_a_node_that_knows_its_gpus_is_blind_while_its_driver_wakes_and_sees_by_the_same_process(stand_in):
-    stand_in.add("function nvmlInitWithFlags * hang 4")
+    stand_in.add("function nvmlInitWithFlags * hang 8")  # longer than a busy machine takes to start the child
     nvml = stand_in.open(known=(FIRST, SECOND))
     assert states(nvml.read()) == [BLIND, BLIND]
     began = nvml.child_pid

@@ -38,10 +38,13 @@ class FakeDatabase:
     async def fetchval(self, text: str, *args: object) -> object:
         if self.is_away:
             raise ConnectionRefusedError
-        if text == QUERIES.last_mark:
-            return self.mark_ms
+        return self.mark_ms if text == QUERIES.last_mark else args[0]
+
+    async def fetchrow(self, text: str, *args: object) -> tuple[int, bool]:
+        if self.is_away:
+            raise ConnectionRefusedError
         self.seq += 1
-        return self.seq
+        return self.seq, False
 
 
 class Play:
