@@ -39,6 +39,7 @@ async def bond_of(venue: Venue, contract: str) -> int:
     return traded[-1].bond_micros
 
 
+@pytest.mark.slow
 async def test_a_node_rises_with_what_it_delivered_and_falls_at_once_when_it_does_not(venue: Venue):
     node = TestNode(seed=201, gpus=(gpu_uuid(201),))
     await venue.join("buyer-levels")

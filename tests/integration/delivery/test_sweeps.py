@@ -104,6 +104,7 @@ async def test_a_node_under_suspicion_is_proven_again_at_once(venue: Venue):
         await pool.close()
 
 
+@pytest.mark.slow
 async def test_gpus_under_lease_are_left_out_of_sweeps(venue: Venue):
     await venue.join("buyer", "read", "trade")
     await venue.join("leased", "read", "operate")
