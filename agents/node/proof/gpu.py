@@ -94,13 +94,13 @@ class Driver:
 class CudaGpu:
     """A GPU of this machine, in this process. Nothing of it is held before it is made and after it was closed."""
 
-    def __init__(self, name: str, kernels: Callable[[int, int], bytes] = compile_kernels) -> None:
+    def __init__(self, name: str, kernels: Callable[[int, int], bytes] | None = None) -> None:
         """Opens the GPU of this UUID or PCI address. Raises ProofFailed where there is none, or no driver."""
         self._name, self._driver = name, Driver()
         self._context: Any = None
         self._functions: dict[str, Any] = {}
         self._device = self._driver.find(name)
-        cubin = kernels(*self._driver.capability(name))
+        cubin = (kernels or compile_kernels)(*self._driver.capability(name))
         self._context = self._driver.call(name, "cuDevicePrimaryCtxRetain", self._device)
         try:
             self._module = self._call("cuModuleLoadData", cubin)
