@@ -99,7 +99,7 @@ class OperatorAccount:
             )
 
     async def reprice(self, reprice: Reprice) -> None:
-        """Gives a capacity order's asks other prices; the books are read anew, since some may trade at once."""
+        """Gives a capacity order's asks other prices; the books are read again, since some may trade at once."""
         document = {"order_id": reprice.order_id} | _floor(reprice.prices)
         self._read_at = float("-inf")
         await self.gateway.call("POST", "/v1/capacity/reprice", document)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from schemas.challenge import check_chain, draw_opening
+from schemas.challenge import check_chain, draw_opening, operations_per_s
 from schemas.nodes import (
     Challenge,
     ChallengeCommit,
@@ -158,7 +158,7 @@ class Proof:
         return reason
 
     def _ops_per_s(self, took_us: int) -> int:
-        return self.challenge.rounds * 2 * self.challenge.n**3 * 1_000_000 // max(took_us, 1)
+        return operations_per_s(self.challenge.n, self.challenge.rounds, took_us)
 
 
 def judge_opened(proof: Proof, opening: ChallengeOpening) -> tuple[GpuVerdict, ...]:
@@ -257,8 +257,9 @@ def may_serve(verdict: ChallengeVerdict) -> bool:
 
     Where the venue was too busy to tell, the buyer is not kept out for it.
     """
-    reasons = [VENUE_BUSY if gpu.passed else gpu.reason for gpu in verdict.gpus]
-    return VENUE_BUSY in reasons and set(reasons) <= {VENUE_BUSY, MISSING}
+    serving = [gpu for gpu in verdict.gpus if gpu.passed or gpu.reason == VENUE_BUSY]
+    gone = [gpu for gpu in verdict.gpus if gpu.reason == MISSING]
+    return bool(serving) and len(serving) + len(gone) == len(verdict.gpus)
 
 
 def is_undecided(verdict: ChallengeVerdict) -> bool:

@@ -63,7 +63,7 @@ async def record_since(store: Store, node_ids: Sequence[str], since_ms: int) -> 
 
 
 async def fall_to_proven(store: Store, node: Node, now_ms: int) -> Node:
-    """Takes a node that did not answer a proof in time down to T1; its days begin anew."""
+    """Takes a node that did not answer a proof in time down to T1; its days count from zero again."""
     if node.level <= PROVEN:
         return node
     await store.run("note_review", node.node_id, now_ms, now_ms)

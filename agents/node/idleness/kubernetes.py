@@ -1,6 +1,6 @@
 """Kubernetes: what of a node's allocatable GPUs no pod has requested; the node is tainted while something is sold.
 
-It speaks to the API by HTTPS with the service account's token, which it reads anew each time, because it is replaced.
+It speaks to the API by HTTPS with the service account's token, which it reads again each time, because it is replaced.
 """
 
 import json

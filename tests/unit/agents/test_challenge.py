@@ -164,5 +164,5 @@ def test_a_size_that_is_no_power_of_two_from_32_up_is_refused(n):
 
 
 def test_the_score_counts_two_operations_per_product_over_the_servers_time():
-    assert operations_per_s(n=512, rounds=4, elapsed_ms=100) == 4 * 2 * 512**3 * 10
-    assert operations_per_s(n=512, rounds=1, elapsed_ms=0) == 2 * 512**3 * 1000
+    assert operations_per_s(n=512, rounds=4, elapsed_us=100_000) == 4 * 2 * 512**3 * 10
+    assert operations_per_s(n=512, rounds=1, elapsed_us=0) == 2 * 512**3 * 1_000_000

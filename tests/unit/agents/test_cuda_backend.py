@@ -29,18 +29,21 @@ def driver(monkeypatch) -> ScriptedDriver:
     return scripted
 
 
-def run(gpu: str = UUIDS[1], rounds: int = ROUNDS, n: int = N) -> Chain:
-    challenge = Challenge(
+def challenge(rounds: int = ROUNDS, n: int = N) -> Challenge:
+    return Challenge(
         challenge_id="c1",
         cause="idle",
         nonce=GOLDEN["nonce"],
         n=n,
         rounds=rounds,
-        gpu_uuids=(UUIDS[0],),
+        gpu_uuids=(UUIDS[1],),
         issued_ms=0,
         deadline_ms=60_000,
     )
-    return run_chain(CudaBackend(CudaGpu), challenge, GOLDEN["agent"], gpu)
+
+
+def run(gpu: str = UUIDS[1], rounds: int = ROUNDS, n: int = N) -> Chain:
+    return run_chain(CudaBackend(CudaGpu), challenge(rounds, n), GOLDEN["agent"], gpu)
 
 
 def failure(**parts) -> str:
@@ -52,17 +55,7 @@ def failure(**parts) -> str:
 @runs_kernels
 def test_a_chain_by_the_driver_of_the_gpu_with_this_uuid_is_that_of_the_numpy_backend(driver):
     chain = run()
-    challenge = Challenge(
-        challenge_id="c1",
-        cause="idle",
-        nonce=GOLDEN["nonce"],
-        n=N,
-        rounds=ROUNDS,
-        gpu_uuids=(UUIDS[1],),
-        issued_ms=0,
-        deadline_ms=60_000,
-    )
-    plain = run_chain(NumpyBackend(), challenge, GOLDEN["agent"], UUIDS[1])
+    plain = run_chain(NumpyBackend(), challenge(), GOLDEN["agent"], UUIDS[1])
     assert chain.head == plain.head
     answers = [answer_residency(each, GOLDEN["agent"], GOLDEN["second_nonce"], 4) for each in (chain, plain)]
     assert answers[0] == answers[1]
