@@ -15,6 +15,7 @@ from clients.demo.actors import Actor, Registry
 from clients.demo.hook import TENANTS_VARIABLE
 from clients.demo.story import DemoFailed
 from clients.http import result_of
+from clients.toml_text import toml_of
 from infra.fake_nvml.build import build_library, environment
 from infra.fake_nvml.scenario import H100_SXM, GpuModel, scenario_text, write_scenario
 from infra.places import REPOSITORY
@@ -88,7 +89,7 @@ class Sites:
         folder = self._folder / label
         folder.mkdir(parents=True, exist_ok=True)
         policy = {"label": label, "idle": {"for_ms": IDLE_FOR_MS}, "hooks": lease_hooks()} | policy
-        (folder / "policy.toml").write_text(to_toml(policy))
+        (folder / "policy.toml").write_text(toml_of(policy))
         config = {
             "state_dir": "state",
             "policy": "policy.toml",
@@ -97,7 +98,7 @@ class Sites:
             "token": enrolment_token(operator),
             "venue": venue_addresses(operator),
         }
-        (folder / "agent.toml").write_text(to_toml(config))
+        (folder / "agent.toml").write_text(toml_of(config))
         return folder
 
     def _run(self, operator: Actor, label: str, folder: Path, variables: dict[str, str]) -> AgentSite:
@@ -166,7 +167,7 @@ class Sites:
         path = self._policy_file(label)
         policy = tomllib.loads(path.read_text()) | {"price": {"floor": format_micros(floor_micros)}}
         unfinished = path.with_suffix(".new")
-        unfinished.write_text(to_toml(policy))
+        unfinished.write_text(toml_of(policy))
         unfinished.replace(path)
 
     def stop(self) -> None:
@@ -209,7 +210,7 @@ class Sites:
         }
         path = self._policy_file(site.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_toml(policy))
+        path.write_text(toml_of(policy))
         return {
             "policy": policy,
             "policy_file": str(path),
@@ -253,14 +254,3 @@ def enrolment_token(operator: Actor) -> str:
 def venue_addresses(actor: Actor) -> dict[str, str]:
     """Names the services that an agent talks to."""
     return {f"{name}_url": actor.addresses[name] for name in ("gateway", "delivery", "market_data")}
-
-
-def to_toml(table: dict, name: str = "") -> str:
-    """Writes a table of strings, numbers, truth values, lists and sub-tables as TOML."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    lines = [f"[{name}]"] if name else []
-    lines += [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-    inner = [
-        to_toml(value, f"{name}.{key}" if name else key) for key, value in table.items() if isinstance(value, dict)
-    ]
-    return "\n".join([*lines, *inner]) + "\n"

@@ -13,20 +13,18 @@ policy = { tier = "I", price = { floor = "3.00" } }
 reserve_gpus = 2
 """
 
-import json
 import os
 import re
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 from clients.cli.output import Refused
+from clients.toml_text import toml_of
 
 NODES_MAX = 10_000
-BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RANGE = re.compile(r"([^\[\],]*)\[([0-9,-]+)\]([^\[\],]*)")
 HEAD = "# Made by `hourbook fleet render` from {source}: edit that, not this.\n"
@@ -119,32 +117,6 @@ def names_in(value: Any, where: str) -> list[str]:
             if len(names) > NODES_MAX:
                 raise Refused(f"{where}: there are more than {NODES_MAX}")
     return list(names)
-
-
-def toml_of(table: Mapping[str, Any]) -> str:
-    """Writes a table of strings, numbers, truth values, times, lists and tables, one key a line."""
-    return "".join(f"{_key(name)} = {_value(value)}\n" for name, value in table.items())
-
-
-def _value(value: Any) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case int() | float():
-            return repr(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case dict():
-            return "{ " + ", ".join(f"{_key(name)} = {_value(each)}" for name, each in value.items()) + " }"
-        case list():
-            return "[" + ", ".join(map(_value, value)) + "]"
-    raise TypeError(f"TOML has no {type(value).__name__}")
-
-
-def _key(name: str) -> str:
-    return name if BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _joined(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.demo.actors import Actor
-from clients.demo.sites import ONE_THREAD, enrolment_token, to_toml, venue_addresses
+from clients.demo.sites import ONE_THREAD, enrolment_token, venue_addresses
 from clients.http import Refusal, result_of
+from clients.toml_text import toml_of
 from infra.fake_nvml.build import environment
 from infra.fake_nvml.scenario import GpuModel, scenario_text, write_scenario
 from infra.places import REPOSITORY
@@ -83,7 +84,7 @@ class Machine:
             "token": enrolment_token(self.operator),
             "venue": venue_addresses(self.operator) | {"delivery_url": self.network.add_site(self.label)},
         }
-        (self.folder / "agent.toml").write_text(to_toml(config))
+        (self.folder / "agent.toml").write_text(toml_of(config))
         (self.folder / "wall_offset_ms").write_text("0")
         self.set_hooks("good", "good")
         self.set_price(self.price)
@@ -111,7 +112,7 @@ class Machine:
                 "stop_retry_s": 2,
             },
         }
-        _replace(self.folder / "policy.toml", to_toml(policy))
+        _replace(self.folder / "policy.toml", toml_of(policy))
 
     @property
     def node_id(self) -> str:

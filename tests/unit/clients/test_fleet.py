@@ -7,9 +7,10 @@ import pytest
 
 from agents.node.policy import Policy
 from clients.cli.output import Refused
-from clients.fleet.rendering import changes, check, names_in, policies_of, toml_of, write
+from clients.fleet.rendering import changes, check, names_in, policies_of, write
 from clients.fleet.table import Trade, row_of, sums_of, trades_of
 from clients.fleet.waves import waves_of
+from clients.toml_text import toml_of
 from schemas.ids import contract_name
 
 HOUR_S, NOW_S = 3600, 1_795_363_200
