@@ -58,6 +58,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.servers import Servers
 from services.kit.store import AWAY, read_position
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 
@@ -83,7 +84,7 @@ def main() -> None:
 
 async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     """Starts every part as a task of the group; returns when agents and users are served."""
-    readiness = Readiness("PostgreSQL", "the event log", "the API keys")
+    readiness = Readiness("PostgreSQL", "the event log", "the API keys", servers=Servers(settings))
     app = make_app(NAME, readiness, settings.body_bytes_max, (is_opening, settings.opening_bytes_max))
     add_error_handlers(app)
     directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()

@@ -18,6 +18,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Publisher
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.servers import Servers
 from services.kit.store import close_at_the_end, open_pool
 
 ADMIN_KEY_FILE = "admin-api"
@@ -32,7 +33,7 @@ def start() -> None:
 
 async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
-    readiness = Readiness("PostgreSQL", "Kafka", "API keys", "the end of the event log")
+    readiness = Readiness("PostgreSQL", "Kafka", "API keys", "the end of the event log", servers=Servers(settings))
     desk = make_desk(settings, readiness)
     tasks.create_task(serve(build_front(desk), settings.host, settings.gateway_port))
     pool = await open_pool(settings, "gateway", "services.gateway")

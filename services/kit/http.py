@@ -106,7 +106,7 @@ def make_app(
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
-        waiting = readiness.waiting
+        waiting = await readiness.all_waiting()
         return JSONResponse({"service": service, "ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
 
     @app.get("/metrics", include_in_schema=False)

@@ -35,6 +35,7 @@ AWAY = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
+    asyncpg.DiskFullError,
 )
 
 

@@ -13,6 +13,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.servers import Servers
 from services.kit.store import close_at_the_end
 from services.ledger.api import make_ledger_app
 from services.ledger.handlers import CAUGHT_UP, Poster
@@ -29,7 +30,7 @@ class LedgerService:
 
     def __init__(self, settings: LedgerSettings):
         self._settings = settings
-        self._readiness = Readiness(POSTGRESQL, KEYS, CAUGHT_UP)
+        self._readiness = Readiness(POSTGRESQL, KEYS, CAUGHT_UP, servers=Servers(settings))
         self._store = LedgerStore(settings)
         self._outbox: Outbox | None = None
         self._keys = KeyDirectory()

@@ -16,6 +16,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox, Publisher, Relay
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.servers import Servers
 from services.kit.store import AWAY, Pool, close_at_the_end
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 from services.listings import handlers, store
@@ -36,7 +37,7 @@ def main() -> None:
 
 async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     """Starts every part as a task of the group; returns when everybody can be told apart."""
-    readiness = Readiness("PostgreSQL", "the event log", "the log's time", "the API keys")
+    readiness = Readiness("PostgreSQL", "the event log", "the log's time", "the API keys", servers=Servers(settings))
     app = make_app(NAME, readiness, settings.body_bytes_max)
     add_error_handlers(app)
     directory, keys_known = KeyDirectory(), asyncio.Event()

@@ -9,6 +9,7 @@ from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.servers import Servers
 from services.kit.store import Pool
 from services.kit.topics import make_broker, run_broker
 from services.market_data import metrics, store
@@ -43,7 +44,7 @@ class MarketData:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.readiness = Readiness("PostgreSQL", "the event log", "listings and delivery")
+        self.readiness = Readiness("PostgreSQL", "the event log", "listings and delivery", servers=Servers(settings))
         self.market, self.relays = Market(), Relays()
         self.feed = Feed(Ring(settings.market_data_ring_span_ms, settings.market_data_ring_messages_max))
         self.snapshots = Snapshots(self.market, self.relays)

@@ -12,6 +12,7 @@ from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
 from services.kit.process import run_service, spare_collector
 from services.kit.readiness import Readiness
+from services.kit.servers import Servers
 from services.matching import metrics
 from services.matching.api import make_matching_app
 from services.matching.command_sender import CommandSender
@@ -28,7 +29,9 @@ class MatchingService:
 
     def __init__(self, settings: MatchingSettings):
         self.settings = settings
-        self.readiness = Readiness("kafka", "genesis", "the end of the command log", "epoch")
+        self.readiness = Readiness(
+            "Kafka", "genesis", "the end of the command log", "epoch", servers=Servers(settings, named_only=True)
+        )
         self.commands = LogReader(settings, COMMANDS.name)
         self.sender = CommandSender(settings, COMMANDS.name)
         self.engine: Engine | None = None
@@ -57,7 +60,7 @@ class MatchingService:
 
     async def _wait_for_genesis(self) -> None:
         await self.commands.open()
-        self.readiness.done("kafka")
+        self.readiness.done("Kafka")
         while not await self.commands.end():
             structlog.get_logger().warning("waiting for the genesis record", topic=COMMANDS.name)
             await asyncio.sleep(self.settings.reconnect_delay_s)

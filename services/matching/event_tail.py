@@ -39,6 +39,8 @@ class EventTail:
             values = (record.value for record in records if record.offset < self.end)
             fresh, self._seq = domain.in_sequence(values, self._seq)
             self._waiting += fresh
+            if self._reader.next_offset > self.end:
+                self._reader.seek(self.end)  # what lies behind the end is read once the end is extended
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken
 

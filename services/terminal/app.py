@@ -7,6 +7,7 @@ from services.kit.http import make_app, serve
 from services.kit.logs import configure_logs
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.servers import Servers
 from services.terminal.api import add_routes
 from services.terminal.settings import Settings
 
@@ -19,7 +20,7 @@ def main() -> None:
     configure_logs(NAME, settings.log_level)
 
     async def start(tasks: asyncio.TaskGroup) -> None:
-        app = make_app(NAME, Readiness(), settings.body_bytes_max)
+        app = make_app(NAME, Readiness(servers=Servers(settings, named_only=True)), settings.body_bytes_max)
         add_routes(app, settings)
         refuse_undeclared_routes(app)
         tasks.create_task(serve(app, settings.host, settings.terminal_port))
