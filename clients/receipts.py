@@ -139,6 +139,8 @@ def settlement_faults(receipt: Receipt) -> Iterator[str]:
     escrow_micros = receipt.qty * -(-receipt.price_micros * receipt.period_s // 3600)
     if receipt.held_micros > high.gross - low.gross:
         yield f"settlement: held_micros is {receipt.held_micros}, the meters differ about {high.gross - low.gross}"
+    if receipt.payout_held_micros > max(outcome.operator, 0) + receipt.terms.bond_micros:
+        yield f"settlement: payout_held_micros is {receipt.payout_held_micros}, the operator earned {outcome.operator}"
     amounts = {
         "paid_micros": outcome.gross,
         "refunded_micros": escrow_micros - outcome.gross - receipt.held_micros,

@@ -33,7 +33,9 @@ class Receipt(Model):
     """What was bought, what was delivered, and what it cost. Amounts in micro-units of `asset`.
 
     `terms` is null on receipts from before they could be recomputed. Where two meters differ, the lower figures are
-    paid, and `held_micros` of the buyer's money stays held until a later revision.
+    paid, and `held_micros` of the buyer's money stays held until a later revision. Where the node was of level T0 at
+    the gate, `payout_held_micros` of what the operator earned stays held until `payout_held_until_ms`, or until a
+    dispute that is open then is over.
     """
 
     position_id: PositionId
@@ -62,6 +64,8 @@ class Receipt(Model):
     settled_ms: Milliseconds
     terms: SettlementTerms | None = None
     held_micros: Amount = added(0)
+    payout_held_micros: Amount = added(0)
+    payout_held_until_ms: Milliseconds | None = added(None)
 
 
 class ReceiptFile(SignedMessage):

@@ -279,7 +279,8 @@ class PositionView(Model):
     """A position as its buyer or its operator sees it; the amounts of settlement are null until it is settled.
     `net` is what the caller paid (negative) or received in all. `price` is what settlement goes by: of a position that
     was bought from its first buyer, what that one agreed. A position resold whole is `RESOLD`, with no GPUs left; one
-    that its buyer ended with the rest of his block, after an outage, is `ENDED`.
+    that its buyer ended with the rest of his block, after an outage, is `ENDED`. `payout_held` is what of an operator's
+    `net` he cannot spend before `payout_held_until`, or the end of a dispute: his node was of level T0 at the gate.
     """
 
     position_id: Count
@@ -307,6 +308,8 @@ class PositionView(Model):
     vouchers: Decimal
     vouchers_used: Decimal
     net: Decimal | None
+    payout_held: Decimal
+    payout_held_until: Moment | None
     meter_digest: Digest | None
     seq: Count
     opened: Moment

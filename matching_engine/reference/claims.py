@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from matching_engine.reference import payouts
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import GUARANTEE
 from matching_engine.reference.state import Claim, Position
@@ -36,7 +37,8 @@ def cover(market: Market, position: Position, asset: str, debt: Debt) -> None:
     common = {"position_id": position.id, "revision": position.revision, "asset": asset}
     common |= {"debtor": debt.debtor, "creditor": debt.creditor}
     if drawn:
-        entry = market.entry(asset).add(GUARANTEE, available=-drawn).add(debt.creditor, available=drawn)
+        entry = market.entry(asset).add(GUARANTEE, available=-drawn)
+        payouts.receive(entry, position, debt.creditor, drawn)
         market.emit(GuaranteeDrawn, **common, amount_micros=drawn, postings=entry.post())
     left = debt.amount_micros - drawn
     if left:

@@ -7,6 +7,7 @@ from matching_engine.reference import (
     counts,
     flexes,
     nodes,
+    payouts,
     products,
     programmes,
     protection,
@@ -57,6 +58,7 @@ def close_gate(market: Market, contract: str) -> None:
         change_state(market, contract, "EXPIRED", 0)
         return
     known.state, known.last_micros, known.indicated, known.recent_trades = "LOCKED", None, None, []
+    payouts.note_levels(market, known)
     terms = market.terms_of(contract)
     market.at(start_s * 1000, timers.DELIVERY, contract)
     market.at((start_s + terms.period_s + terms.grace_s) * 1000, timers.METERED, contract)

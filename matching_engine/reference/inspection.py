@@ -74,7 +74,7 @@ def describe_block(block: Block) -> dict:
 
 def positions(market: Market) -> list[dict]:
     """Every position that is not final, by id. `held_micros` is what is still held: escrow, until settled, then what
-    meters differ about, and bond.
+    meters differ about, and bond, and a payout that is delayed.
     """
     found = []
     for _, position in sorted(market.state.positions.items()):
@@ -83,7 +83,7 @@ def positions(market: Market) -> list[dict]:
         if settled:
             state = "DISPUTED" if position.disputed else "SETTLED_PROVISIONAL"
         fields = {name: getattr(position, name) for name in POSITION_FIELDS}
-        held = {position.operator: position.bond_left_micros}
+        held = {position.operator: position.bond_left_micros + position.payout_held_micros}
         escrow = position.held_micros if settled else position.escrow_micros
         held[position.buyer] = held.get(position.buyer, 0) + escrow
         found.append(fields | {"gpus": list(position.gpus), "state": state, "held_micros": held})

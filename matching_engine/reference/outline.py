@@ -31,6 +31,8 @@ class PositionExtras:
     held_micros: int = 0
     disputed: bool = False
     final_due: bool = False
+    delays_payout: bool = False
+    payout_held_micros: int = 0
 
 
 @dataclass(slots=True)

@@ -25,3 +25,10 @@ def knows_disputes(market: Market) -> bool:
     whatever engine reads the log.
     """
     return market.state.ruleset >= 3
+
+
+def delays_payout(market: Market) -> bool:
+    """Since 4: what a position earns on a node that is of level T0 at the gate stays held until the position is final.
+    Under an older one it is paid with the provisional settlement.
+    """
+    return market.state.ruleset >= 4

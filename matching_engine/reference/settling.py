@@ -1,6 +1,6 @@
 """After delivery: positions settle by MARKET.md's function, are corrected by differences, and become final."""
 
-from matching_engine.reference import claims, rulesets, timers, voucher_settling
+from matching_engine.reference import claims, payouts, rulesets, timers, voucher_settling
 from matching_engine.reference.market import Market
 from matching_engine.reference.money import VENUE, Entry
 from matching_engine.reference.refusals import Refused, require
@@ -45,6 +45,7 @@ def carry_out(
         emit_held(market, position, command)
     for debt in debts:
         claims.cover(market, position, terms.currency, debt)
+    payouts.emit_held(market, position)
     received_micros = market.accounts.available(position.buyer, terms.currency) - before_micros
     voucher_settling.settle(market, position, terms.currency, high.gross, received_micros)
 
@@ -126,7 +127,8 @@ def pay(
     debts = list(claims.pair(missing, {party: amount for party, amount in due.items() if amount > 0}))
     for party, amount in due.items():
         if amount > 0:
-            entry.add(party, available=amount - sum(debt.amount_micros for debt in debts if debt.creditor == party))
+            unpaid = sum(debt.amount_micros for debt in debts if debt.creditor == party)
+            payouts.receive(entry, position, party, amount - unpaid)
     position.held_micros = min(difference_micros, spendable(market, entry, position.buyer))
     entry.hold(position.buyer, position.held_micros)
     return debts, entry.post()
@@ -138,12 +140,18 @@ def spendable(market: Market, entry: Entry, party: str) -> int:
 
 
 def collect(market: Market, position: Position, entry: Entry, party: str, amount: int) -> int:
-    """Takes money from a debtor: "draws on the bond, then on what is available". Returns how much there was."""
-    from_bond = min(amount, position.bond_left_micros) if party == position.operator else 0
-    position.bond_left_micros -= from_bond
-    from_available = min(amount - from_bond, spendable(market, entry, party))
-    entry.add(party, available=-from_available, held=-from_bond)
-    return from_bond + from_available
+    """Takes money from a debtor: "draws on the bond, then on what is available"; on a payout that is held before both.
+    Returns how much there was.
+    """
+    from_held = 0
+    if party == position.operator:
+        from_held = payouts.take_back(position, amount)
+        from_bond = min(amount - from_held, position.bond_left_micros)
+        position.bond_left_micros -= from_bond
+        from_held += from_bond
+    from_available = min(amount - from_held, spendable(market, entry, party))
+    entry.add(party, available=-from_available, held=-from_held)
+    return from_held + from_available
 
 
 def emit_settled(
@@ -227,10 +235,10 @@ def finalize_if_due(market: Market, position: Position) -> None:
 
 
 def close(market: Market, position_id: int) -> None:
-    """What is left of the bond is returned."""
+    """What is left of the bond is returned, and a payout that was held is paid."""
     position = market.state.positions.pop(position_id)
     market.state.voucher_escrows.pop(position_id, None)
     entry = market.entry(market.terms_of(position.contract).currency)
-    entry.hold(position.operator, -position.bond_left_micros)
+    entry.hold(position.operator, -position.bond_left_micros - position.payout_held_micros)
     market.emit(PositionFinalized, position_id=position_id, postings=entry.post())
     market.state.contracts[position.contract].positions.remove(position_id)

@@ -159,7 +159,8 @@ class Node:
 class Position:
     """One fill's claim on delivery and its money. `paid` is what settlement has moved: buyer, operator, venue;
     `fee_micros` is the fee of its trades, `held_micros` the buyer's money that two meters differ about; `final_due`
-    says that only a dispute, or that, keeps it from being final.
+    says that only a dispute, or that, keeps it from being final. With `delays_payout` what the operator receives stays
+    held until then, as `payout_held_micros`.
     """
 
     id: int
@@ -180,6 +181,8 @@ class Position:
     held_micros: int = 0
     disputed: bool = False
     final_due: bool = False
+    delays_payout: bool = False
+    payout_held_micros: int = 0
 
 
 @dataclass(slots=True)

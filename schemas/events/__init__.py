@@ -20,6 +20,7 @@ from schemas.events.delivery import (
     GuaranteeDrawn,
     NodeLivenessChanged,
     NodeRegistered,
+    PayoutHeld,
     PositionEnded,
     PositionFinalized,
     PositionSettled,
@@ -157,7 +158,8 @@ AnyEvent = Annotated[
     | DisputeOpened
     | DisputeClosed
     | BlockEnded
-    | PositionEnded,
+    | PositionEnded
+    | PayoutHeld,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
@@ -221,6 +223,7 @@ __all__ = [
     "OrderReduced",
     "OrderRejected",
     "OrderReplaced",
+    "PayoutHeld",
     "PositionEnded",
     "PositionFinalized",
     "PositionSettled",

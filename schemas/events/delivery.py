@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.events.header import Count, Event, Posting
 from schemas.ids import AccountId, Asset, Contract, Digest, Identifier, NodeId
-from schemas.measures import GpuSeconds, Level, OrderId
+from schemas.measures import GpuSeconds, Level, Milliseconds, OrderId
 from schemas.money import Amount, PositiveAmount, Price, SignedAmount
 from schemas.orders import Qty
 from schemas.venue import (
@@ -101,6 +101,19 @@ class DifferenceHeld(Event):
     held_micros: Amount
 
 
+class PayoutHeld(Event):
+    """A position of a node that was of level T0 at the gate was settled: of what its operator earned, `held_micros`
+    stays held until `until_ms`, or until a dispute that is open then is over. `position_finalized` pays it.
+    """
+
+    type: Literal["payout_held"] = "payout_held"
+    position_id: Annotated[int, Field(ge=1)]
+    revision: int
+    operator: AccountId
+    held_micros: Amount
+    until_ms: Milliseconds
+
+
 class DisputeOpened(Event):
     """A settled position is disputed: it becomes final only when that is over."""
 
@@ -149,7 +162,7 @@ class PositionEnded(Event):
 
 
 class PositionFinalized(Event):
-    """The time for disputes is over: the bond is returned."""
+    """The time for disputes is over: the bond is returned, and a payout that was held is paid."""
 
     type: Literal["position_finalized"] = "position_finalized"
     position_id: Annotated[int, Field(ge=1)]

@@ -19,6 +19,7 @@ from schemas.events import (
     EscrowReleased,
     HardwareLocked,
     HardwareUnlocked,
+    PayoutHeld,
     PositionEnded,
     PositionFinalized,
     PositionSettled,
@@ -124,6 +125,15 @@ async def on_difference_held(store: Store, settings: Settings, event: Difference
         await store.run("rewrite_receipt", event.position_id, event.revision, known.canonical())
 
 
+async def on_payout_held(store: Store, settings: Settings, event: PayoutHeld) -> None:
+    """The receipt says what of its operator's earnings is held, and until when."""
+    receipt = await standing_receipt(store, event.position_id)
+    if receipt.revision == event.revision:
+        held = {"payout_held_micros": event.held_micros, "payout_held_until_ms": event.until_ms}
+        known = receipt.model_copy(update=held)
+        await store.run("rewrite_receipt", event.position_id, event.revision, known.canonical())
+
+
 async def on_final(store: Store, settings: Settings, event: PositionFinalized) -> None:
     """Nothing changes any more."""
     await store.run("note_final", event.position_id)
@@ -184,6 +194,7 @@ HANDLERS: dict[type, Callable[[Store, Settings, AnyEvent], Awaitable[None]]] = {
     ContractStateChanged: on_contract,
     PositionSettled: on_settled,
     DifferenceHeld: on_difference_held,
+    PayoutHeld: on_payout_held,
     PositionFinalized: on_final,
     PositionEnded: on_position_ended,
     DisputeOpened: on_dispute_opened,

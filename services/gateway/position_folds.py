@@ -114,6 +114,13 @@ def on_position_settled(history: History, event: ev.PositionSettled) -> None:
     history.changed(position, event)
 
 
+def on_payout_held(history: History, event: ev.PayoutHeld) -> None:
+    """What the operator earned stays held: the node was of level T0 at the gate."""
+    position = history.positions[event.position_id]
+    position.payout_held_micros, position.payout_held_until_ms = event.held_micros, event.until_ms
+    history.changed(position, event)
+
+
 def on_dispute_opened(history: History, event: ev.DisputeOpened) -> None:
     position = history.positions[event.position_id]
     position.state = "DISPUTED"
@@ -136,7 +143,7 @@ def on_position_ended(history: History, event: ev.PositionEnded) -> None:
 
 def on_position_finalized(history: History, event: ev.PositionFinalized) -> None:
     position = history.positions[event.position_id]
-    position.state = "SETTLED_FINAL"
+    position.state, position.payout_held_micros, position.payout_held_until_ms = "SETTLED_FINAL", 0, None
     history.changed(position, event)
 
 
@@ -148,6 +155,7 @@ FOLDS = {
     "trade": on_trade,
     "contract_state_changed": on_contract_state_changed,
     "position_settled": on_position_settled,
+    "payout_held": on_payout_held,
     "dispute_opened": on_dispute_opened,
     "dispute_closed": on_dispute_closed,
     "position_ended": on_position_ended,

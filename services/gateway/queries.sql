@@ -58,7 +58,9 @@ on conflict (position_id) do update set
     operator_micros = excluded.operator_micros,
     meter_digest = excluded.meter_digest,
     voucher_micros = excluded.voucher_micros,
-    voucher_used_micros = excluded.voucher_used_micros;
+    voucher_used_micros = excluded.voucher_used_micros,
+    payout_held_micros = excluded.payout_held_micros,
+    payout_held_until_ms = excluded.payout_held_until_ms;
 
 -- name: save_balances
 insert into balances select * from json_populate_recordset(null::balances, $1::json)

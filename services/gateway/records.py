@@ -152,6 +152,8 @@ class Position:
     meter_digest: str | None = None
     voucher_micros: int = 0
     voucher_used_micros: int = 0
+    payout_held_micros: int = 0
+    payout_held_until_ms: int | None = None
 
 
 @dataclass(slots=True)

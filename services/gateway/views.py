@@ -49,7 +49,7 @@ class Views:
             tif=order.tif,
             post_only=order.post_only,
             node=order.node,
-            expires=None if order.expires_ms is None else rfc3339(order.expires_ms * NS_PER_MS),
+            expires=_moment(order.expires_ms),
             display_qty=order.display_qty,
             use_vouchers=order.use_vouchers,
             vouchers=format_micros(order.voucher_micros),
@@ -113,6 +113,8 @@ class Views:
             vouchers=format_micros(position.voucher_micros if buys else 0),
             vouchers_used=format_micros(position.voucher_used_micros if buys else 0),
             net=_decimal(position.buyer_micros if buys else position.operator_micros),
+            payout_held=format_micros(0 if buys else position.payout_held_micros),
+            payout_held_until=None if buys else _moment(position.payout_held_until_ms),
             meter_digest=position.meter_digest,
             seq=position.last_seq,
             **_times("opened", position.opened_ms),
@@ -130,7 +132,7 @@ class Views:
             programme=terms.programme if terms else None,
             issuer=terms.issuer if terms else None,
             currency=terms.currency if terms else None,
-            expires=rfc3339(terms.expires_ms * NS_PER_MS) if terms else None,
+            expires=_moment(terms.expires_ms) if terms else None,
             seq=record.seq,
         )
 
@@ -202,6 +204,10 @@ def _decimal(micros: int | None) -> str | None:
 
 def _at_second(unix_s: int | None) -> str | None:
     return None if unix_s is None else rfc3339(unix_s * NS_PER_S)
+
+
+def _moment(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms * NS_PER_MS)
 
 
 def _times(name: str, ts_ms: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from schemas.venue import NEWEST_RULESET
 from tests.api.conftest import contract_in
 
 
@@ -70,7 +71,10 @@ def test_an_order_is_replaced_batched_timed_and_cancelled_by_the_venue(hourbook,
 
 @pytest.mark.parametrize(
     ("ruleset", "words"),
-    [(3, "the log follows ruleset 3 or a newer one already"), (4, "ruleset 4 is unknown here: the newest is 3")],
+    [
+        (NEWEST_RULESET, f"the log follows ruleset {NEWEST_RULESET} or a newer one already"),
+        (NEWEST_RULESET + 1, f"ruleset {NEWEST_RULESET + 1} is unknown here: the newest is {NEWEST_RULESET}"),
+    ],
 )
 def test_a_ruleset_that_the_engine_cannot_go_on_by_is_refused_in_words(hourbook, ruleset: int, words: str):
     status, output, said = hourbook("admin", "set-ruleset", str(ruleset))

@@ -32,6 +32,10 @@ def clock(ts_ms: int) -> str:
     return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%H:%M:%S}"
 
 
+def day(ts_ms: int) -> str:
+    return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%Y-%m-%d}"
+
+
 def price(event: Event) -> str:
     return "market" if event["price_micros"] is None else money(event["price_micros"])
 
@@ -275,6 +279,10 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "position_ended": lambda event: (
         f"position {event['position_id']} ended: escrow {money(event['escrow_micros'])},"
         f" bond {money(event['bond_micros'])}"
+    ),
+    "payout_held": lambda event: (
+        f"position {event['position_id']}: {money(event['held_micros'])} of {event['operator']}'s payout held"
+        f" until {day(event['until_ms'])} {clock(event['until_ms'])}"
     ),
     "position_finalized": lambda event: f"position {event['position_id']} final",
     "guarantee_drawn": debt("guarantee pays"),

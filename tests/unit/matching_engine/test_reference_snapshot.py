@@ -74,8 +74,8 @@ def test_any_damage_to_a_snapshot_is_noticed(engine_class):
 GOOD = Engine().snapshot()
 REFUSED = {
     "not a snapshot": b"x" * 5000,
-    "version 2, where version 5 is read": b"hourbook-snapshot-2 " + b"0" * 64 + b'\n{"engine":"reference"}\n{}',
-    "version 6, where version 5 is read": GOOD.replace(b"snapshot-5", b"snapshot-6", 1),
+    "version 2, where version 6 is read": b"hourbook-snapshot-2 " + b"0" * 64 + b'\n{"engine":"reference"}\n{}',
+    "version 7, where version 6 is read": GOOD.replace(b"snapshot-6", b"snapshot-7", 1),
     "the header is damaged": GOOD[:40],
     "truncated": GOOD[:-1],
     "too long": GOOD + b" ",

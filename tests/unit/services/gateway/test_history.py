@@ -5,6 +5,7 @@ import pytest
 from schemas.venue import CloseDispute, EndBlock, OpenDispute, SetAccountLimits, SettlePosition
 from services.gateway.history import Changes
 from services.gateway.records import terms_of
+from services.gateway.views import Views
 from tests.scenarios.venue import PRODUCT, contract_of
 from tests.unit.services.gateway.following import open_venue
 
@@ -149,6 +150,24 @@ def test_a_position_goes_through_its_states_to_its_settlement(venue):
     assert position.state == "DISPUTED"
     venue.batch("delivery", CloseDispute(position_id=1, reason="nothing_found"))
     assert position.state == "SETTLED_FINAL"
+
+
+def test_an_operator_sees_until_when_his_payout_is_held_and_his_buyer_nothing_of_it(venue):
+    venue.node("node-op", "op", 8, level="T0")
+    venue.send(venue.limit("op", "sell", 4, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    venue.now_ms += 255 * 60_000
+    meter = {"excused_gpu_s": 0, "delivered_gpu_s": 14_400, "used_gpu_s": 0, "noticed": False, "recalled_gpus": 0}
+    venue.batch("delivery", SettlePosition(position_id=1, revision=1, meter_digest="0" * 64, **meter))
+    views = Views(venue.history.products, venue.history.programmes)
+    seen = [views.position(venue.history.positions[1], account) for account in ("op", "alice")]
+    held = [(view.net, view.payout_held, view.payout_held_until) for view in seen]
+    assert held == [("7.92", "7.92", "2026-11-23T04:00:00.000000Z"), ("-8.00", "0.00", None)]
+    position = venue.history.positions[1]
+    venue.now_ms += 86_400_000
+    venue.credit("bob", 1)
+    final = views.position(position, "op")
+    assert (final.state, final.payout_held, final.payout_held_until) == ("SETTLED_FINAL", "0.00", None)
 
 
 def test_a_position_that_its_buyer_ended_is_over(venue):
