@@ -5,11 +5,25 @@ import shutil
 import stat
 from pathlib import Path
 
+UNFINISHED = "restore-unfinished"  # the file that stands in a data folder while a backup is put back
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class PlaceNotSafe(RuntimeError):
     """A folder that root would share belongs to somebody else."""
+
+
+class HalfRestored(RuntimeError):
+    """A restore into this data folder was cut off."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(f"{data} was left half restored: `hourbook reset`, then restore again")
+
+
+def require_whole(data: Path) -> None:
+    """Raise HalfRestored for a data folder in which a restore was cut off."""
+    if (data / UNFINISHED).exists():
+        raise HalfRestored(data)
 
 
 def data_dir() -> Path:

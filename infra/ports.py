@@ -1,10 +1,16 @@
 """TCP ports of this machine: free ones, taken ones, and who answers."""
 
+import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 LOOPBACK = "127.0.0.1"
+CLIENTS_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST = 10_240
 
 
 class PortTaken(RuntimeError):
@@ -15,13 +21,46 @@ class PortTaken(RuntimeError):
         self.server, self.port = server, port
 
 
+class NoPort(RuntimeError):
+    """No port was free among those tried."""
+
+
 def distinct_ports(count: int) -> list[int]:
-    """So many ports that are free at this moment, no two the same: one given back may be the next that is asked for."""
+    """So many ports that are free at this moment, no two the same: one given back may be the next that is asked for.
+
+    They lie below those that the system gives to clients: a server that starts again would find its port taken by one.
+    """
     with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
-        return [probe.getsockname()[1] for probe in probes]
+        return [_bind_any(held.enter_context(socket.socket())) for _ in range(count)]
+
+
+def _bind_any(probe: socket.socket) -> int:
+    for port in random.sample(range(LOWEST, first_of_clients()), 100):
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            continue
+        return port
+    raise NoPort(f"no port is free among 100 below {first_of_clients()}")
+
+
+def first_of_clients() -> int:
+    """The lowest port that the system gives to clients by itself."""
+    try:
+        first = int(CLIENTS_RANGE.read_text().split()[0])
+    except (OSError, ValueError):
+        first = 32_768
+    return first if first > LOWEST + 1_000 else 65_536
+
+
+def listeners(port: int) -> list[psutil.Process]:
+    """The processes that listen on a port, as far as this user may see them."""
+    found = []
+    for each in psutil.net_connections("tcp"):
+        if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid:
+            with suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(each.pid))
+    return found
 
 
 def free_port() -> int:

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from infra import processes
 from infra.places import copy_tree_once, readable_by_all, shared_place
 from infra.ports import LOOPBACK, require_free
@@ -71,7 +73,38 @@ def prepare(plan: PostgresPlan) -> processes.Program:
         folder=data,
         user=user,
         stop_signal=signal.SIGINT,  # PostgreSQL's "fast" stop; SIGTERM would wait for every client
+        before_start=lambda: end_left_over(data),
     )
+
+
+def end_left_over(data: Path) -> None:
+    """End what a killed server left running in its folder, and forget a lock file that names nobody of ours.
+
+    PostgreSQL refuses to start while either is there; its number may be another program's by now.
+    """
+    left = [each for each in psutil.process_iter() if _works_in(each, data)]
+    processes.end_all(left, signal.SIGQUIT)
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return
+    if not _is_server(pid):
+        lock.unlink(missing_ok=True)
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    try:
+        return process.name() == "postgres" and Path(process.cwd()) == data
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_server(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).name() == "postgres"
+    except psutil.Error:
+        return False
 
 
 def binaries_for(user: str | None) -> Path:

@@ -2,11 +2,13 @@
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ import psutil
 
 PR_SET_PDEATHSIG = 1
 LINE_MAX = 1_000
+SERVICE = re.compile(r"services\.[a-z_]+$")
 
 
 class DidNotStart(RuntimeError):
@@ -30,7 +33,8 @@ class Interrupted(RuntimeError):
 class Program:
     """What to run. `ready` answers whether the running program can be used; `user` is for servers that refuse root.
 
-    `dies_with_parent` (Linux) sends `stop_signal` when the thread that started the program ends, however it ends.
+    `before_start` clears the way for each start, the first one and those after a crash. `dies_with_parent` (Linux)
+    sends `stop_signal` when the thread that started the program ends, however it ends.
     """
 
     name: str
@@ -43,12 +47,15 @@ class Program:
     stop_signal: int = signal.SIGTERM
     stop_within_s: float = 15.0
     dies_with_parent: bool = False
+    before_start: Callable[[], None] | None = None
 
 
 def start(program: Program) -> subprocess.Popen[bytes]:
     """Start the program in a session of its own, so that the terminal's Ctrl-C reaches only who started it."""
     identity = {"user": program.user, "group": primary_group(program.user), "extra_groups": []} if program.user else {}
     program.log.parent.mkdir(parents=True, exist_ok=True)
+    if program.before_start is not None:
+        program.before_start()
     with program.log.open("ab") as output:
         return subprocess.Popen(
             program.command,
@@ -67,6 +74,13 @@ def follow_parent(number: int) -> None:
     """Ask the kernel, in the child before it becomes the program, for this signal when the parent is gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
+def user_number(user: str) -> int:
+    """The number of a user."""
+    import pwd
+
+    return pwd.getpwnam(user).pw_uid
 
 
 def primary_group(user: str) -> int:
@@ -101,6 +115,28 @@ def stop(program: Program, process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def belongs_to(process: psutil.Process, data: Path) -> bool:
+    """Whether a process is a server or service of this data folder."""
+    try:
+        words = process.cmdline()
+        if any(str(data) in word for word in words):
+            return True
+        return any(SERVICE.match(word) for word in words) and process.environ().get("HOURBOOK_DATA") == str(data)
+    except (psutil.Error, OSError):
+        return False
+
+
+def end_all(left: list[psutil.Process], number: int = signal.SIGTERM, within_s: float = 10.0) -> None:
+    """Ends processes, those that do not go in time by force, and returns when they are gone."""
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    for process in psutil.wait_procs(left, timeout=within_s)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=within_s)
 
 
 def end_of(log: Path, lines: int = 15) -> str:

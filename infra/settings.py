@@ -16,6 +16,8 @@ class InfraSettings(Settings):
     restart_delay_s: float = 0.2
     restart_delay_max_s: float = 5.0
     ready_within_s: float = 60.0
+    start_tries_max: int = 5
+    ports_free_within_s: float = 10.0
 
     @property
     def kafka_configured(self) -> bool:

@@ -14,14 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from aiokafka.errors import KafkaError
 
 from infra import plan, processes
 from infra.keys import make_keys
+from infra.places import require_whole
+from infra.ports import PortTaken, listeners
 from infra.prepare import prepare_log
 from infra.progress import step
 from infra.settings import InfraSettings
 
 WATCH_EVERY_S = 0.1
+READY_EVERY_S = 0.03
 STEADY_AFTER_S = 30.0
 
 
@@ -41,6 +45,11 @@ class Child:
     started_s: float = field(default_factory=time.monotonic)
     delay_s: float = 0.0
     restart_at_s: float | None = None
+    ended: int = 0
+
+    def is_ready(self) -> bool:
+        """Whether the process runs and can be used."""
+        return self.process.poll() is None and self.program.ready()
 
 
 class Supervisor:
@@ -58,15 +67,14 @@ class Supervisor:
         """Start servers, topics and services; answer their addresses once every service is ready."""
         end_left_over(self.run_folder)
         make_keys(self.settings.keys_dir)
-        servers = plan.plan_servers(self.settings)
-        services = plan.plan_services(self.settings, servers)
+        servers, services = self._plan()
         beside = not self.settings.kafka_configured and plan.has_run_before(self.settings)
         for program in (*servers.programs, *(services if beside else ())):
             self._start(program)
         with step("waiting for Kafka and PostgreSQL"):
             self._wait_for(servers.programs)
         plan.require_answer(servers)
-        asyncio.run(prepare_log(servers.kafka, self.settings.keys_dir))
+        asyncio.run(self._prepare_log(servers.kafka))
         for program in () if beside else services:
             self._start(program)
         with step("waiting for the services"):
@@ -81,8 +89,7 @@ class Supervisor:
     def watch(self) -> None:
         """Bring back every program that ends, until `stopping` is set."""
         while not self.stopping.wait(WATCH_EVERY_S):
-            for child in self.children:
-                self._tend(child)
+            self._tend_all()
 
     def stop(self) -> None:
         """Stop the services, then the servers, each group at once."""
@@ -102,6 +109,7 @@ class Supervisor:
 
     def lock(self) -> None:
         """Hold the folder for as long as this process lives. Raises AlreadyUp."""
+        require_whole(self.settings.data)
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self._lock_file = os.open(self.run_folder / "supervisor.lock", os.O_RDWR | os.O_CREAT)
         try:
@@ -119,10 +127,80 @@ class Supervisor:
         self.children.append(child)
         processes.write_pid_file(self._pid_file(program), child.process.pid)
 
+    def _plan(self) -> tuple[plan.Servers, tuple[processes.Program, ...]]:
+        """Plan all programs; ports that are held by what is ours, or by what is ending, are waited for."""
+        deadline = time.monotonic() + self.settings.ports_free_within_s
+        while True:
+            try:
+                servers = plan.plan_servers(self.settings)
+                return servers, plan.plan_services(self.settings, servers)
+            except PortTaken as taken:
+                holders = listeners(taken.port)
+                ours = [each for each in holders if processes.belongs_to(each, self.settings.data)]
+                if len(ours) < len(holders) or time.monotonic() > deadline:
+                    raise
+                processes.end_all(ours)
+            self._pause(0.2)
+
+    async def _prepare_log(self, kafka: str) -> None:
+        """Make topics and genesis; begin again where the broker was lost over it."""
+        deadline = time.monotonic() + self.settings.ready_within_s
+        while True:
+            preparing = asyncio.ensure_future(prepare_log(kafka, self.settings.keys_dir))
+            restarts = self._restarts()
+            try:
+                while not preparing.done() and self._restarts() == restarts:
+                    await asyncio.wait((preparing,), timeout=WATCH_EVERY_S)
+                    self._tend_starting()
+                    self._pause(0)
+                if preparing.done():
+                    return preparing.result()
+            except (KafkaError, OSError) as error:
+                if time.monotonic() > deadline:
+                    raise processes.DidNotStart(f"the topics could not be made: {error!r}") from error
+                self._pause(WATCH_EVERY_S)
+            finally:
+                preparing.cancel()
+
+    def _restarts(self) -> int:
+        return sum(child.ended for child in self.children)
+
     def _wait_for(self, programs: tuple[processes.Program, ...]) -> None:
+        """Wait until all are ready, bringing back what ends meanwhile. Raises DidNotStart, Interrupted."""
+        wanted = [child for child in self.children if child.program in programs]
+        deadline, waiting = time.monotonic() + self.settings.ready_within_s, wanted
+        while waiting:
+            self._tend_starting()
+            waiting = [child for child in waiting if not child.is_ready()] or [
+                child for child in wanted if not child.is_ready()
+            ]
+            if waiting and time.monotonic() > deadline:
+                first = waiting[0].program
+                within = f"{self.settings.ready_within_s:.0f} s"
+                raise processes.DidNotStart(
+                    f"{first.name} was not ready within {within}:\n{processes.end_of(first.log)}"
+                )
+            self._pause(READY_EVERY_S)
+
+    def _tend_starting(self) -> None:
+        """Bring back what ends, but not for ever. Raises DidNotStart."""
+        self._tend_all()
         for child in self.children:
-            if child.program in programs:
-                processes.wait_ready(child.program, child.process, self.settings.ready_within_s, self.stopping)
+            allowed = self.settings.start_tries_max if self.settings.restart else 1
+            if child.process.poll() is not None and max(child.ended, 1) >= allowed:
+                program, status = child.program, child.process.returncode
+                times = f" {child.ended} times, at last" if child.ended > 1 else ""
+                raise processes.DidNotStart(
+                    f"{program.name} ended{times} with status {status}:\n{processes.end_of(program.log)}"
+                )
+
+    def _pause(self, seconds: float) -> None:
+        if self.stopping.wait(seconds):
+            raise processes.Interrupted
+
+    def _tend_all(self) -> None:
+        for child in self.children:
+            self._tend(child)
 
     def _tend(self, child: Child) -> None:
         now = time.monotonic()
@@ -137,6 +215,7 @@ class Supervisor:
             child.delay_s = self.settings.restart_delay_s if steady else doubled
             child.restart_at_s = now + child.delay_s
             status = child.process.returncode
+            child.ended += 1
             self.say(f"{child.program.name} ended with status {status}; it starts again in {child.delay_s:.1f} s")
 
 
@@ -147,9 +226,7 @@ def end_left_over(run_folder: Path) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
-    for process in psutil.wait_procs(left, timeout=10)[1]:
-        process.kill()
-    psutil.wait_procs(left, timeout=10)
+    processes.end_all(left, 0)
     for path in files:
         path.unlink()
 
@@ -161,10 +238,22 @@ def run(settings: InfraSettings, tell: Callable[[dict[str, str], float], None], 
         signal.signal(name, lambda *_: supervisor.stopping.set())
     began = time.monotonic()
     supervisor.lock()
+    failed: list[Exception] = []
+
+    def tell_aside(found: dict[str, str]) -> None:
+        try:
+            tell(found, time.monotonic() - began)
+        except Exception as error:
+            failed.append(error)
+            supervisor.stopping.set()
+
     try:
         found = supervisor.start()
-        tell(found, time.monotonic() - began)
+        # What is told may take its time and ask the services, so what ends meanwhile is brought back beside it.
+        threading.Thread(target=tell_aside, args=(found,), daemon=True).start()
         supervisor.watch()
+        if failed:
+            raise failed[0]
         say("stopping")
     except processes.Interrupted:
         say("stopping")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from cyclopts import App, Parameter
 
 from clients.cli.output import Refused, show
 
+LOOK_AGAIN_S = 0.5
 NEXT = """the page: {page}
 from another shell: hourbook products, keys create ACCOUNT, admin deposit ACCOUNT CNY 1000, order place --help"""
 
@@ -20,6 +22,7 @@ def up(
 ) -> None:
     """Start the exchange and stay until Ctrl-C; its data stays in the data folder. A new one is given its products."""
     from infra.kafka_jars import WrongJar
+    from infra.places import HalfRestored
     from infra.plan import NoAnswer
     from infra.ports import PortTaken
     from infra.postgres import NoPostgres
@@ -30,7 +33,7 @@ def up(
     settings = InfraSettings()
 
     def tell(addresses: dict[str, str], seconds: float) -> None:
-        products = list_products_once(addresses, settings.keys_dir, period_s)
+        products = list_products_patiently(addresses, settings.keys_dir, period_s, settings.ready_within_s)
         if json:
             show({"addresses": addresses, "seconds": round(seconds, 3), "products": products}, json=True)
         else:
@@ -41,8 +44,26 @@ def up(
 
     try:
         run(settings, tell, lambda line: print(line, file=sys.stderr, flush=True))
-    except (AlreadyUp, DidNotStart, NoAnswer, NoPostgres, PortTaken, WrongJar) as error:
+    except (AlreadyUp, DidNotStart, HalfRestored, NoAnswer, NoPostgres, PortTaken, WrongJar) as error:
         raise Refused(error) from error
+
+
+def list_products_patiently(addresses: dict[str, str], keys_dir: Path, period_s: int, within_s: float) -> int:
+    """Like `list_products_once`, again and again while a service or server is on its way back."""
+    import httpx
+    from aiokafka.errors import KafkaError
+
+    from clients.http import Refusal
+    from infra.admin import AdminError
+
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return list_products_once(addresses, keys_dir, period_s)
+        except (AdminError, KafkaError, OSError, Refusal, httpx.TransportError) as error:
+            if time.monotonic() > deadline:
+                raise Refused(f"the products could not be listed: {error}") from error
+            time.sleep(LOOK_AGAIN_S)
 
 
 def list_products_once(addresses: dict[str, str], keys_dir: Path, period_s: int) -> int:

@@ -67,3 +67,56 @@ def test_what_a_killed_supervisor_left_running_is_ended_and_a_stranger_is_not(tm
     stranger.kill()
     stranger.wait()
     assert list(tmp_path.glob("*.pid")) == []
+
+
+def counting(tmp_path, ready_at: int) -> processes.Program:
+    """A program that ends with status 3, except at its start number `ready_at`."""
+    script = (
+        "import pathlib, sys, time\n"
+        f"starts = pathlib.Path({str(tmp_path / 'starts')!r})\n"
+        "count = int(starts.read_text()) + 1 if starts.exists() else 1\n"
+        "starts.write_text(str(count))\n"
+        f"time.sleep(60) if count == {ready_at} else sys.exit(3)\n"
+    )
+    starts = tmp_path / "starts"
+    return processes.Program(
+        "counting",
+        [sys.executable, "-c", script],
+        tmp_path / "counting.log",
+        lambda: starts.exists() and starts.read_text() == str(ready_at),
+    )
+
+
+def test_a_crash_while_starting_is_mended_like_any_other(tmp_path):
+    said: list[str] = []
+    supervisor = Supervisor(settings(tmp_path, restart_delay_s=0.05), said.append)
+    supervisor.lock()
+    program = counting(tmp_path, ready_at=3)
+    supervisor._start(program)
+    supervisor._wait_for((program,))
+    assert said == [
+        "counting ended with status 3; it starts again in 0.1 s",
+        "counting ended with status 3; it starts again in 0.1 s",
+    ]
+    supervisor.stop()
+
+
+def test_a_program_that_ends_at_each_start_is_tried_a_few_times_and_then_named(tmp_path):
+    supervisor = Supervisor(settings(tmp_path, restart_delay_s=0.05, start_tries_max=3), lambda line: None)
+    supervisor.lock()
+    program = counting(tmp_path, ready_at=9)
+    supervisor._start(program)
+    with pytest.raises(processes.DidNotStart, match=r"^counting ended 3 times, at last with status 3:\n"):
+        supervisor._wait_for((program,))
+    supervisor.stop()
+    assert (tmp_path / "starts").read_text() == "3"
+
+
+def test_what_clears_the_way_for_a_program_runs_before_each_of_its_starts(tmp_path):
+    calls: list[int] = []
+    program = processes.Program(
+        "cleared", [sys.executable, "-c", ""], tmp_path / "log", lambda: True, before_start=lambda: calls.append(1)
+    )
+    for _ in range(2):
+        processes.start(program).wait()
+    assert calls == [1, 1]
