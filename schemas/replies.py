@@ -203,10 +203,12 @@ class MemberResult(Model):
 
 
 class BatchReply(Model):
-    """200: the engine decided every member, in turn."""
+    """200: the engine decided every member that the edge did not refuse, in turn; `timing` is null where it refused
+    all.
+    """
 
     results: tuple[MemberResult, ...]
-    timing: Timing
+    timing: Timing | None
 
 
 class CancelTimerReply(Model):

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -219,20 +220,26 @@ def _parser(with_declarations: bool = True) -> argparse.ArgumentParser:
 
 
 def _pause_s(text: str) -> float:
-    seconds = float(text)
+    seconds = float(text) if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) else 0.0
     if not 0.1 <= seconds <= 86_400:
         raise argparse.ArgumentTypeError("should be 0.1 to 86400 seconds")
     return seconds
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError("should be a whole number of plain digits")
+    return int(text)
 
 
 def _add_verify(parts: argparse._SubParsersAction) -> None:
     verify = parts.add_parser("verify", help="run the proof on this machine's GPUs without a venue, and measure it")
     verify.add_argument("--backend", choices=("cuda", "numpy"), default="cuda", help="numpy: on the CPU")
     verify.add_argument("--gpu", action="append", default=[], metavar="GPU", help="UUID or PCI address; all by default")
-    verify.add_argument("-n", type=int, metavar="N", help="size of the matrices; 8192 by default, 1024 on the CPU")
-    verify.add_argument("--rounds", type=int, help="by default what fills 95 %% of the memory, 4 on the CPU")
-    verify.add_argument("--stride", type=int, default=8, help="of the residency's sample (8)")
-    verify.add_argument("--repeat", type=int, default=1, help="so many runs, one after the other (1)")
+    verify.add_argument("-n", type=_whole, metavar="N", help="size of the matrices; 8192 by default, 1024 on the CPU")
+    verify.add_argument("--rounds", type=_whole, help="by default what fills 95 %% of the memory, 4 on the CPU")
+    verify.add_argument("--stride", type=_whole, default=8, help="of the residency's sample (8)")
+    verify.add_argument("--repeat", type=_whole, default=1, help="so many runs, one after the other (1)")
     verify.add_argument("--json", action="store_true")
     _add_log_options(verify)
 

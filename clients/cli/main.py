@@ -12,8 +12,9 @@ import importlib
 import logging
 import sys
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
+from clients.cli.numbers import read_strictly
 from clients.cli.output import Refused
 
 GROUPS = (
@@ -46,7 +47,8 @@ GROUPS = (
 
 def build_app() -> App:
     """The command line with every group registered."""
-    app = App(name="hourbook", help="Hourbook, an exchange for GPU-hours.", version_flags=[])
+    numbers = Parameter(converter=read_strictly)
+    app = App(name="hourbook", help="Hourbook, an exchange for GPU-hours.", version_flags=[], default_parameter=numbers)
     for group in GROUPS:
         importlib.import_module(f"clients.cli.{group}").add_to(app)
     return app

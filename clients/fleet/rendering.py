@@ -152,7 +152,8 @@ def _spelled_out(text: str, where: str) -> Iterable[str]:
     for part in inside.split(","):
         first, dash, last = part.partition("-")
         last = last if dash else first
-        if not (first.isdigit() and last.isdigit()) or not 0 <= int(last) - int(first) < NODES_MAX:
+        digits = (first + last).isascii() and first.isdigit() and last.isdigit()
+        if not digits or not 0 <= int(last) - int(first) < NODES_MAX:
             raise Refused(f"{where}: {text!r} should have ranges such as [001-200]")
         yield from (f"{before}{number:0{len(first)}d}{after}" for number in range(int(first), int(last) + 1))
 

@@ -47,7 +47,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     app = make_app(NAME, Readiness(), settings.body_bytes_max)
     add_routes(app, trips)
     refuse_undeclared_routes(app)
-    tasks.create_task(serve(app, settings.host, settings.beacon_port))
+    tasks.create_task(serve(app, settings, settings.beacon_port))
 
 
 def add_routes(app: FastAPI, trips: Trips) -> None:

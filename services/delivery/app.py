@@ -90,7 +90,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()
     authenticator = Authenticator(directory, settings.signature_window_ms)
     hot_path = HotPath(app, settings.body_bytes_max, readiness)
-    tasks.create_task(serve(hot_path, settings.host, settings.delivery_port))
+    tasks.create_task(serve(hot_path, settings, settings.delivery_port))
     pool = await store.open_pool(settings)
     readiness.done("PostgreSQL")
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)

@@ -35,7 +35,7 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
     readiness = Readiness("PostgreSQL", "Kafka", "API keys", "the end of the event log", servers=Servers(settings))
     desk = make_desk(settings, readiness)
-    tasks.create_task(serve(build_front(desk), settings.host, settings.gateway_port))
+    tasks.create_task(serve(build_front(desk), settings, settings.gateway_port))
     pool = await open_pool(settings, "gateway", "services.gateway")
     tasks.create_task(close_at_the_end(pool))
     desk.store = Store(pool, settings.shard)
@@ -53,7 +53,8 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
 async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGroup) -> None:
     restored = await desk.store.restore()
     position = restored.position
-    desk.history.restore(restored.records, restored.products, restored.programmes, position.seq)
+    views = (restored.records, restored.products, restored.programmes)
+    desk.history.restore(*views, position.seq, restored.newest_order_id)
     desk.recorder = Recorder(settings, desk.history, desk.store, position)
     reader = EventReader(settings, position.next_offset, position.seq, EVENTS_PER_BATCH, linger_s=0)
     tasks.create_task(desk.recorder.run())

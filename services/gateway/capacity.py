@@ -2,7 +2,7 @@
 
 from fastapi import Request, Response
 
-from schemas.orders import RepriceCapacity, WithdrawCapacity
+from schemas.orders import WithdrawCapacity
 from schemas.replies import RepriceReply
 from schemas.rest import RepriceForm, WithdrawForm
 from services.gateway import domain
@@ -10,7 +10,6 @@ from services.gateway.deciding import decide
 from services.gateway.order_entry import JSON, check_any_scope, event_of, formed, own_fills, read, unknown
 from services.gateway.protections import Protections
 from services.gateway.views import fills_of, timing
-from services.kit.auth import Caller
 
 
 class CapacityChanges(Protections):
@@ -21,9 +20,11 @@ class CapacityChanges(Protections):
         errand, body = await self._trade_errand(request)
         check_any_scope(errand.caller, ("operate",))
         form = read(RepriceForm.model_validate_json, body)
-        command = self._reprice_of(form, errand.caller)
+        await self._require_own(errand.caller.account, form.order_id)
+        command_id = self._desk.next_command_id()
+        command = formed(lambda: domain.reprice_of(form, errand.caller.account, command_id))
         try:
-            decision = await decide(self._desk, command)
+            decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
             return unknown(errand, command.command_id, None, str(error))
         event = event_of(decision, command)
@@ -42,15 +43,8 @@ class CapacityChanges(Protections):
         """Cancels the asks of an order that deliver in a window."""
         errand, body = await self._cancel_errand(request)
         form = read(WithdrawForm.model_validate_json, body)
+        await self._require_own(errand.caller.account, form.order_id)
         return await self._answer_cancel(errand, formed(lambda: self._withdrawal_of(form, errand.caller.account)))
-
-    def _reprice_of(self, form: RepriceForm, caller: Caller) -> RepriceCapacity:
-        command = formed(lambda: domain.reprice_of(form, caller.account, self._desk.next_command_id()))
-        order = self._named_order(command)
-        if caller.order_limit_micros is not None and order is not None:
-            terms = self._desk.history.products.get(order.product)
-            self._check_size(caller, domain.repriced_notional_micros(command, order, terms))
-        return command
 
     def _withdrawal_of(self, form: WithdrawForm, account: str) -> WithdrawCapacity:
         return domain.withdrawal_of(form, account, self._desk.next_command_id())

@@ -7,6 +7,7 @@ from services.gateway.deciding import decide
 from services.gateway.desk import Desk
 from services.gateway.domain import NoAnswer
 from services.gateway.feeds import Session
+from services.kit.auth import Caller
 from services.kit.http import ProblemError
 from services.kit.process import set_within
 
@@ -19,8 +20,8 @@ class DeadMan:
     it to run out; a session of the same name that connects in time takes it over.
     """
 
-    def __init__(self, desk: Desk, session: Session):
-        self._desk, self._session = desk, session
+    def __init__(self, desk: Desk, session: Session, caller: Caller):
+        self._desk, self._session, self._caller = desk, session, caller
         self._name = f"ws-{desk.next_command_id()}"
         self._timeout_s = 0
         self._wanted = asyncio.Event()
@@ -59,7 +60,7 @@ class DeadMan:
             timeout_ms=self._timeout_s * 1000,
         )
         try:
-            decision = await decide(self._desk, command)
+            decision = await decide(self._desk, self._caller, command)
         except (NoAnswer, ProblemError):
             return None
         event = decision.events[-1]

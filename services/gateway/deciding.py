@@ -6,11 +6,15 @@ from services.gateway import domain
 from services.gateway.command_log import LogAway
 from services.gateway.decisions import Decision
 from services.gateway.desk import Desk
+from services.kit.auth import Caller
 from services.kit.http import ProblemError
 
 
-async def decide(desk: Desk, command: domain.TraderCommand) -> Decision:
-    """Returns what the engine decided. Raises NoAnswer where nobody knows, `unavailable` where nothing was done."""
+async def decide(desk: Desk, caller: Caller, command: domain.TraderCommand) -> Decision:
+    """Returns what the engine decided. Raises NoAnswer where nobody knows, `unavailable` where nothing was done, and
+    `order_limit_exceeded` before anything is sent.
+    """
+    command = desk.order_limits.judged(caller, command)
     command_id, decisions, log = command.command_id, desk.decisions, desk.log
     decision = decisions.expect(command_id)
     is_sent = False

@@ -14,6 +14,7 @@ from services.gateway.feeds import Feeds
 from services.gateway.history import History
 from services.gateway.limits import Budget
 from services.gateway.node_requests import node_check
+from services.gateway.order_limits import OrderLimits
 from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
@@ -40,6 +41,8 @@ class Desk:
     orders: Budget
     cancels: Budget
     reads: Budget
+    messages: Budget
+    order_limits: OrderLimits
     store: Store | None = None
     recorder: Recorder | None = None
     publisher: Publisher | None = None
@@ -85,6 +88,8 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
         orders=Budget("orders", settings.orders_per_s, settings.burst_s),
         cancels=Budget("cancels", settings.cancels_per_s, settings.burst_s),
         reads=Budget("reads", settings.reads_per_s, settings.burst_s),
+        messages=Budget("messages", settings.socket_messages_per_s, settings.burst_s),
+        order_limits=OrderLimits(history),
     )
 
 

@@ -160,12 +160,6 @@ def notional_micros(command: Placing, terms: DefineProduct | None) -> int:
     return command.gpus * periods * cost_micros(price_micros, period_s)
 
 
-def replaced_notional_micros(command: ReplaceOrder, order: Order, terms: DefineProduct | None) -> int:
-    """Returns what an order could cost or bring at most once it is replaced."""
-    price_micros = command.price_micros or order.price_micros or 0
-    return (command.qty or order.qty) * cost_micros(price_micros, terms.period_s if terms else 3600)
-
-
 def repriced_notional_micros(command: RepriceCapacity, order: Order, terms: DefineProduct | None) -> int:
     """Returns what the asks of a capacity order could bring at most at their new prices."""
     price_micros = max(command.floor_curve_micros or (command.floor_price_micros or 0,))
@@ -189,19 +183,21 @@ def code_of(error: ValidationError) -> str:
     return "bad_decimal" if wrong_number else "malformed_request"
 
 
-def refusal_words(event: OrderRejected) -> str:
+def refusal_words(code: str) -> str:
     """Says in plain words why the engine refused."""
-    return REFUSAL_WORDS.get(event.code, event.code.replace("_", " "))
+    return REFUSAL_WORDS.get(code, code.replace("_", " "))
 
 
 def refusal_code(event: OrderRejected) -> tuple[str, int]:
-    """Returns the problem's code and status of an engine's refusal."""
+    """Returns the problem's code and status of an engine's refusal: of a stranger's order as of none."""
     if event.command in NAMING_COMMANDS and event.code == "not_the_owner":
-        return "not_yours", 403
+        return "unknown_order", 404
     return event.code, {"client_order_id_conflict": 409, "unknown_order": 404}.get(event.code, 422)
 
 
 def _place_order(form: OrderForm, head: dict) -> PlaceOrder:
+    if form.kind == "market" and form.side == "sell":
+        raise ValueError("side: a market order buys; a sell names its floor with `price`, and may be IOC")
     return PlaceOrder(
         **head,
         contract=form.contract,
@@ -323,7 +319,7 @@ REFUSAL_WORDS = {
     "off_tick": "the price is not a multiple of the product's tick",
     "off_lot": "the quantity is not a multiple of the product's lot",
     "bad_quantity": "the quantity is out of bounds",
-    "bad_terms": "the terms do not go together: a limit order needs `price`, a market order `max_cost`",
+    "bad_terms": "the terms do not go together, or one that is needed is missing",
     "unbacked_ask": "a sell names the node behind it, or sells positions that the account has and does not offer yet",
     "unknown_node": "no such node is enrolled",
     "not_the_owner": "the node belongs to another account",

@@ -1,7 +1,7 @@
 """Private feeds: what changed for an account, put once into the queue of each of its sessions that asked for it."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from prometheus_client import Gauge
@@ -19,8 +19,8 @@ SESSIONS = Gauge("hourbook_gateway_feed_sessions", "Private WebSocket sessions t
 class Session:
     """One logged-in connection: its channels, the messages on their way to it, and the last `seq` sent."""
 
-    def __init__(self, account: AccountId, queue_max: int):
-        self.account = account
+    def __init__(self, account: AccountId, key_id: str, queue_max: int):
+        self.account, self.key_id = account, key_id
         self.channels: set[str] = set()
         self.queue: asyncio.Queue[tuple[int, str]] = asyncio.Queue(queue_max)
         self.overrun = asyncio.Event()
@@ -40,15 +40,24 @@ class Feeds:
     def __init__(self, history: History):
         self._views = Views(history.products, history.programmes)
         self._sessions: dict[AccountId, set[Session]] = defaultdict(set)
+        self._counts: Counter[str] = Counter()
+
+    def sessions_of(self, key_id: str) -> int:
+        """Counts the sessions of a key."""
+        return self._counts[key_id]
 
     def join(self, session: Session) -> None:
         """The session gets what happens from now on in the channels that it has."""
         self._sessions[session.account].add(session)
+        self._counts[session.key_id] += 1
         SESSIONS.inc()
 
     def leave(self, session: Session) -> None:
         """The session is over."""
         self._sessions[session.account].discard(session)
+        self._counts[session.key_id] -= 1
+        if not self._counts[session.key_id]:
+            del self._counts[session.key_id]
         if not self._sessions[session.account]:
             del self._sessions[session.account]
         SESSIONS.dec()

@@ -45,6 +45,7 @@ class History:
         self.by_client: dict[tuple[str, str], int] = {}
         self.seq = 0
         self.restored_seq = 0
+        self.newest_order_id = 0
         self.node_seqs: dict[tuple[str, str], int] = {}
         self.positions_of: dict[str, set[int]] = defaultdict(set)
         self.changes = Changes()
@@ -56,8 +57,10 @@ class History:
         products: Iterable[DefineProduct],
         programmes: Iterable[DefineProgramme],
         seq: int,
+        newest_order_id: int,
     ) -> None:
         """Takes what the tables held after event `seq`."""
+        self.newest_order_id = newest_order_id
         for record in records:
             match record:
                 case Order():
@@ -126,6 +129,7 @@ class History:
             self.node_seqs[order.account, order.node] = order.seq
 
     def _keep_order(self, order: Order) -> None:
+        self.newest_order_id = max(self.newest_order_id, order.order_id)
         self.orders[order.order_id] = order
         if order.client_order_id and order.parent_id is None:
             self.by_client[order.account, order.client_order_id] = order.order_id

@@ -31,12 +31,17 @@ class Budget:
         self._buckets: dict[str, Bucket] = {}
         self._policy = f'"{name}";q={self._capacity};w={max(1, math.ceil(self._capacity / per_s))}'
 
+    def owe(self, key_id: str, tokens: int) -> None:
+        """Takes tokens for what is done already, whether there are so many or not."""
+        self._bucket(key_id).tokens -= tokens
+
+    def wait_s(self, key_id: str) -> float:
+        """Says how long it takes until the key has a token."""
+        return max(0.0, (1 - self._bucket(key_id).tokens) / self._per_s)
+
     def take(self, key_id: str, tokens: int = 1) -> Standing:
         """Takes tokens of the key, if there are so many."""
-        now_s = self._clock()
-        bucket = self._buckets.setdefault(key_id, Bucket(self._capacity, now_s))
-        bucket.tokens = min(self._capacity, bucket.tokens + (now_s - bucket.at_s) * self._per_s)
-        bucket.at_s = now_s
+        bucket = self._bucket(key_id)
         allowed = bucket.tokens >= tokens
         if allowed:
             bucket.tokens -= tokens
@@ -48,3 +53,11 @@ class Budget:
         if not allowed:
             headers["Retry-After"] = str(max(1, math.ceil((tokens - bucket.tokens) / self._per_s)))
         return Standing(allowed, headers)
+
+    def _bucket(self, key_id: str) -> Bucket:
+        """Returns the key's bucket, filled up to now."""
+        now_s = self._clock()
+        bucket = self._buckets.setdefault(key_id, Bucket(self._capacity, now_s))
+        bucket.tokens = min(self._capacity, bucket.tokens + (now_s - bucket.at_s) * self._per_s)
+        bucket.at_s = now_s
+        return bucket

@@ -22,10 +22,11 @@ def node_check(order_of: Callable[[int], Order | None]) -> NodeCheck:
     """
 
     def is_its_order(node: str, order_id: int | None) -> bool:
+        """Returns True, or raises for any other order what is said of one that never was."""
         order = order_of(order_id) if order_id else None
-        if order is None:
+        if order is None or order.node != node:
             raise ProblemError("unknown_order", "no such order is open", 404)
-        return order.node == node
+        return True
 
     def check(node: str, method: str, path: str, query: str, body: bytes) -> None:
         named: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fastapi import Request, Response
 from starlette.datastructures import QueryParams
 
-from schemas.orders import CancelAllAfter, CancelOrder, PlaceBatch, ReplaceOrder, RepriceCapacity
+from schemas.orders import CancelAllAfter, CancelOrder, PlaceBatch, ReplaceOrder
 from schemas.replies import BatchReply, CancelTimerReply, MemberProblem, MemberResult, ReplaceReply, rfc3339
 from schemas.rest import BatchForm, CancelAllAfterForm, CancelMember, MemberForm, PlaceMember, ReplaceForm
 from schemas.signing import SIGNATURE_HEADER
@@ -26,7 +26,7 @@ from services.gateway.order_entry import (
     read,
     unknown,
 )
-from services.gateway.records import Order, Refusal
+from services.gateway.records import Refusal
 from services.gateway.views import NS_PER_MS, fills_of, timing
 from services.kit.auth import Caller
 from services.kit.http import ProblemError
@@ -44,6 +44,7 @@ class OrderChanges(OrderEntry):
         """Replaces one order by our id."""
         errand, body = await self._trade_errand(request)
         order_id = order_number(request.path_params["order_id"])
+        await self._require_own(errand.caller.account, order_id)
         return await self._replace(errand, body, {"order_id": order_id, "client_order_id": None})
 
     async def replace_by_client_id(self, request: Request) -> Response:
@@ -55,7 +56,7 @@ class OrderChanges(OrderEntry):
         form = read(ReplaceForm.model_validate_json, body)
         command = self._replace_of(form, named, errand.caller)
         try:
-            decision = await decide(self._desk, command)
+            decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
             return unknown(errand, command.command_id, command.replace_id, str(error))
         result = await self._replaced(errand, command, decision)
@@ -69,19 +70,7 @@ class OrderChanges(OrderEntry):
 
     def _replace_of(self, form: ReplaceForm, named: dict, caller: Caller) -> ReplaceOrder:
         command_id = self._desk.next_command_id()
-        command = formed(lambda: domain.replace_of(form, named, caller.account, command_id))
-        order = self._named_order(command)
-        if caller.order_limit_micros is not None and order is not None:
-            terms = self._desk.history.products.get(order.product)
-            self._check_size(caller, domain.replaced_notional_micros(command, order, terms))
-        return command
-
-    def _named_order(self, command: ReplaceOrder | RepriceCapacity) -> Order | None:
-        history = self._desk.history
-        if command.order_id is not None:
-            return history.orders.get(command.order_id)
-        found = history.order_of_client(command.account, command.client_order_id)
-        return None if isinstance(found, Refusal) else found
+        return formed(lambda: domain.replace_of(form, named, caller.account, command_id))
 
     async def _replaced(self, errand: Errand, command: ReplaceOrder, decision: Decision) -> MemberResult:
         """Returns the order with its new terms; a repeat shows it as it stands."""
@@ -116,40 +105,48 @@ class OrderChanges(OrderEntry):
         )
         errand = Errand(caller, gateway_in_ns, headers)
         signature = request.headers[SIGNATURE_HEADER]
-        members = [self._member_of(each, place, caller, signature) for place, each in enumerate(form.members)]
-        command_id = self._desk.next_command_id()
-        command = PlaceBatch(command_id=command_id, account=caller.account, members=tuple(members))
-        try:
-            decision = await decide(self._desk, command)
-        except domain.NoAnswer as error:
-            return unknown(errand, command.command_id, None, str(error))
+        members = [await self._member(each, place, errand, signature) for place, each in enumerate(form.members)]
+        sent = tuple(member for member in members if not isinstance(member, MemberResult))
+        command_id, decision = self._desk.next_command_id(), None
+        if sent:
+            command = PlaceBatch(command_id=command_id, account=caller.account, members=sent)
+            try:
+                decision = await decide(self._desk, caller, command)
+            except domain.NoAnswer as error:
+                return unknown(errand, command.command_id, None, str(error))
         pairs = zip(form.members, members, strict=True)
         results = [await self._result(errand, each, member, decision) for each, member in pairs]
-        when = timing(errand.gateway_in_ns, decision.events[0].ts_ms)
+        when = timing(errand.gateway_in_ns, decision.events[0].ts_ms) if decision else None
         reply = BatchReply(results=tuple(results), timing=when)
         return Response(reply.model_dump_json(), 200, errand.headers, JSON)
 
-    def _member_of(self, form: MemberForm, place: int, caller: Caller, signature: str) -> Member:
+    async def _member(self, form: MemberForm, place: int, errand: Errand, signature: str) -> Member | MemberResult:
+        """Returns a member's command, or its result where it is refused at the edge; the others are carried out."""
+        try:
+            return await self._member_of(form, place, errand.caller, signature)
+        except ProblemError as problem:
+            return refused_member(form, problem, replayed=False)
+
+    async def _member_of(self, form: MemberForm, place: int, caller: Caller, signature: str) -> Member:
         if isinstance(form, PlaceMember):
             check_any_scope(caller, domain.scopes_for(form.order))
             return self._command_of(form.order, caller, f"{signature}:{place}")
+        await self._require_own(caller.account, form.order_id)
         named = {"order_id": form.order_id, "client_order_id": form.client_order_id}
         if isinstance(form, CancelMember):
             return CancelOrder(command_id=self._desk.next_command_id(), account=caller.account, **named)
         return self._replace_of(form, named, caller)
 
-    async def _result(self, errand: Errand, form: MemberForm, member: Member, decision: Decision) -> MemberResult:
+    async def _result(
+        self, errand: Errand, form: MemberForm, member: Member | MemberResult, decision: Decision | None
+    ) -> MemberResult:
+        if isinstance(member, MemberResult):
+            return member
         own = replace(errand, headers={})
         try:
             return await self._done(own, form, member, decision)
         except ProblemError as problem:
-            why = problem.extra.get("why_unfilled")
-            return MemberResult(
-                op=OPERATIONS.get(type(form), "replace"),
-                status=problem.status,
-                replayed="Idempotent-Replayed" in own.headers,
-                problem=MemberProblem(code=problem.code, detail=problem.detail, why_unfilled=why),
-            )
+            return refused_member(form, problem, replayed="Idempotent-Replayed" in own.headers)
 
     async def _done(self, errand: Errand, form: MemberForm, member: Member, decision: Decision) -> MemberResult:
         if isinstance(form, CancelMember):
@@ -176,7 +173,7 @@ class OrderChanges(OrderEntry):
             timeout_ms=form.timeout_s * 1000,
         )
         try:
-            decision = await decide(self._desk, command)
+            decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
             return unknown(errand, command.command_id, None, str(error))
         event = event_of(decision, command)
@@ -197,6 +194,17 @@ class OrderChanges(OrderEntry):
         headers = spend(self._desk.orders, caller)
         check_any_scope(caller, ("trade", "operate"))
         return Errand(caller, gateway_in_ns, headers), body
+
+
+def refused_member(form: MemberForm, problem: ProblemError, replayed: bool) -> MemberResult:
+    """Shows a member that was refused."""
+    why = problem.extra.get("why_unfilled")
+    return MemberResult(
+        op=OPERATIONS.get(type(form), "replace"),
+        status=problem.status,
+        replayed=replayed,
+        problem=MemberProblem(code=problem.code, detail=problem.detail, why_unfilled=why),
+    )
 
 
 def client_id_in(request: Request) -> str:

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 
 from schemas.events import AnyEvent, OrderDuplicate, OrderRejected
+from schemas.ids import AccountId
 from schemas.money import COUNTER_MAX
 from schemas.orders import CancelOrder
 from schemas.replies import CancelReply, OrderReply, OrderView, UnknownReply, rfc3339
@@ -55,7 +56,7 @@ class OrderEntry:
         check_any_scope(caller, domain.scopes_for(form))
         command = self._command_of(form, caller, request.headers[SIGNATURE_HEADER])
         try:
-            decision = await decide(self._desk, command)
+            decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
             return unknown(errand, command.command_id, command.client_order_id, str(error))
         return await self._answer_order(errand, command, decision, bool(form.client_order_id))
@@ -64,6 +65,7 @@ class OrderEntry:
         """Cancels one order by our id."""
         errand, _ = await self._cancel_errand(request)
         order_id = order_number(request.path_params["order_id"])
+        await self._require_own(errand.caller.account, order_id)
         return await self._cancel(errand, order_id=order_id, client_order_id=None)
 
     async def cancel_by_client_id(self, request: Request) -> Response:
@@ -96,15 +98,24 @@ class OrderEntry:
         # A nameless order is named by its signature: the same request twice is the same order, even after a restart.
         fallback_id = f"auto-{sha256(signature.encode()).hexdigest()[:32]}"
         command_id = self._desk.next_command_id()
-        command = formed(lambda: domain.command_of(form, caller.account, command_id, fallback_id))
-        if caller.order_limit_micros is not None:
-            product = domain.product_in(command)
-            self._check_size(caller, domain.notional_micros(command, self._desk.history.products.get(product)))
-        return command
+        return formed(lambda: domain.command_of(form, caller.account, command_id, fallback_id))
 
-    def _check_size(self, caller: Caller, notional_micros: int) -> None:
-        if notional_micros > caller.order_limit_micros:
-            raise ProblemError("order_limit_exceeded", "the order is larger than the key's limit")
+    async def _require_own(self, account: AccountId, order_id: int | None) -> None:
+        """Raises for a stranger's order what is said of one that never was, before anything is sent.
+
+        Live and ended ones take the same way to that answer, through the tables, so that they take as long.
+        """
+        history = self._desk.history
+        order = history.orders.get(order_id)
+        is_own = order is not None and order.account == account
+        if order_id is None or is_own or (order is None and order_id > history.newest_order_id):
+            return  # one that the gateway has not seen yet may be on its way: the engine knows
+        try:
+            own = await self._desk.store.order(account, order_id)
+        except DatabaseAway as error:
+            raise behind(error) from error
+        if own is None:
+            raise ProblemError("unknown_order", domain.REFUSAL_WORDS["unknown_order"], 404)
 
     async def _answer_order(
         self, errand: Errand, command: domain.Placing, decision: Decision, has_client_id: bool
@@ -145,8 +156,7 @@ class OrderEntry:
 
     def _refused_before(self, errand: Errand, first: Refusal) -> ProblemError:
         extra = refused(first).model_dump(mode="json", exclude={"reason", "status"})
-        code, words = first.code, domain.REFUSAL_WORDS.get(first.code, first.code)
-        return ProblemError(code, words, 422, headers=errand.headers, extra=extra)
+        return ProblemError(first.code, domain.refusal_words(first.code), 422, headers=errand.headers, extra=extra)
 
     def _reply(self, errand: Errand, order: Order, fills: Iterable[Fill], engine_ms: int, status: int) -> Response:
         views = self._desk.views
@@ -160,7 +170,7 @@ class OrderEntry:
 
     async def _answer_cancel(self, errand: Errand, command: domain.TraderCommand) -> Response:
         try:
-            decision = await decide(self._desk, command)
+            decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
             return unknown(errand, command.command_id, None, str(error))
         event = event_of(decision, command)
@@ -185,7 +195,9 @@ class OrderEntry:
         return tuple(map(self._desk.views.order, orders))
 
     def _refusal(self, errand: Errand, event: OrderRejected) -> ProblemError:
-        code, status = domain.refusal_code(event)
+        order = self._desk.history.orders.get(event.order_id)
+        is_foreign = order is not None and order.account != errand.caller.account
+        code, status = ("unknown_order", 404) if is_foreign else domain.refusal_code(event)
         why = why_refused(event)
         extra = {
             "client_order_id": event.client_order_id,
@@ -194,7 +206,7 @@ class OrderEntry:
             "seq": event.seq,
             "timing": timing(errand.gateway_in_ns, event.ts_ms),
         }
-        return ProblemError(code, domain.refusal_words(event), status, headers=errand.headers, extra=extra)
+        return ProblemError(code, domain.refusal_words(code), status, headers=errand.headers, extra=extra)
 
 
 def order_number(text: str) -> int:

@@ -22,7 +22,7 @@ class Protections(OrderChanges):
         command_id = self._desk.next_command_id()
         command = SetProtection(command_id=command_id, account=errand.caller.account, **form.model_dump())
         try:
-            decision = await decide(self._desk, command)
+            decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
             return unknown(errand, command.command_id, None, str(error))
         event = event_of(decision, command)

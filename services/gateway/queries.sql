@@ -87,6 +87,9 @@ on conflict (programme) do nothing;
 -- name: open_orders
 select * from orders where status in ('new', 'partially_filled');
 
+-- name: newest_order_id
+select coalesce(max(order_id), 0) from orders;
+
 -- name: live_positions
 select * from positions where state not in ('SETTLED_FINAL', 'RESOLD', 'ENDED');
 

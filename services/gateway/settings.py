@@ -13,6 +13,8 @@ class GatewaySettings(Settings):
     orders_per_s: int = 4_000
     cancels_per_s: int = 8_000
     reads_per_s: int = 1_000
+    socket_messages_per_s: int = 50
+    sessions_per_key_max: int = 20
     burst_s: float = 2.0
     page_size: int = 100
     page_size_max: int = 500

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Annotated, Literal
 
+import orjson
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -11,15 +12,17 @@ from schemas import signing
 from schemas.base import Model
 from schemas.ids import Identifier
 from services.gateway.dead_man import DeadMan
-from services.gateway.desk import Desk
+from services.gateway.desk import Desk, spend
 from services.gateway.domain import words_of
 from services.gateway.feeds import Session
 from services.gateway.records import OPEN
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
+from services.kit.sockets import next_message
 
 PATH = "/v1/ws"
-CLOSE_NORMAL, CLOSE_MALFORMED, CLOSE_LOGIN, CLOSE_SLOW = 1000, 4400, 4401, 4408
+CLOSE_NORMAL, CLOSE_LOGIN, CLOSE_SLOW = 1000, 4401, 4408
+ITEMS_PER_TOKEN = 50  # a long snapshot costs as much of the budget as many messages
 Channel = Literal["orders", "fills", "positions", "balances", "settlements"]
 
 
@@ -85,22 +88,25 @@ class PrivateSocket:
         await socket.accept()
         try:
             caller = await self._login(socket)
-        except (TimeoutError, ValidationError) as error:
-            return await _refuse(socket, CLOSE_LOGIN, "unsigned_request", f"the first message is a login: {error}")
+        except TimeoutError:
+            return await _refuse(socket, "unsigned_request", "the first message is a login, and comes soon")
+        except ValidationError as error:
+            return await _refuse(socket, "unsigned_request", f"the first message is a login: {words_of(error)}")
         except ProblemError as error:
-            return await _refuse(socket, CLOSE_LOGIN, error.code, error.detail)
+            return await _refuse(socket, error.code, error.detail)
         except WebSocketDisconnect:
             return
-        session = Session(caller.account, self._desk.settings.feed_queue_max)
+        session = Session(caller.account, caller.key_id, self._desk.settings.feed_queue_max)
         self._desk.feeds.join(session)
         try:
+            session.put(seq := self._desk.history.seq, f'{{"op":"login","account":"{caller.account}","seq":{seq}}}')
             await self._talk(socket, session, caller)
         finally:
             self._desk.feeds.leave(session)
 
     async def _login(self, socket: WebSocket) -> Caller:
         async with asyncio.timeout(self._desk.settings.feed_login_s):
-            login = Login.model_validate_json(await socket.receive_text())
+            login = Login.model_validate_json(await next_message(socket))
         if waiting := self._desk.readiness.waiting:
             raise ProblemError("unavailable", f"the gateway waits for {', '.join(waiting)}", retryable=True)
         headers = {
@@ -112,12 +118,13 @@ class PrivateSocket:
         client = socket.client.host if socket.client else None
         caller = self._desk.auth.verify("GET", PATH, "", b"", headers, client)
         check_scope(caller, "read")
-        seq = self._desk.history.seq
-        await socket.send_text(f'{{"op":"login","account":"{caller.account}","seq":{seq}}}')
+        sessions_max = self._desk.settings.sessions_per_key_max
+        if self._desk.feeds.sessions_of(caller.key_id) >= sessions_max:
+            raise ProblemError("too_many_requests", f"the key has {sessions_max} sessions already", retryable=True)
         return caller
 
     async def _talk(self, socket: WebSocket, session: Session, caller: Caller) -> None:
-        dead_man = DeadMan(self._desk, session)
+        dead_man = DeadMan(self._desk, session, caller)
         works = (
             self._hear(socket, session, caller, dead_man),
             self._tell(socket, session),
@@ -141,25 +148,38 @@ class PrivateSocket:
 
     async def _hear(self, socket: WebSocket, session: Session, caller: Caller, dead_man: DeadMan) -> None:
         while True:
+            text = await next_message(socket)
             try:
-                message = MESSAGE.validate_json(await socket.receive_text())
-            except ValidationError as error:
-                return await _refuse(socket, CLOSE_MALFORMED, "malformed_request", words_of(error))
-            match message:
-                case Subscribe():
-                    self._subscribe(session, message.channels)
-                case Unsubscribe():
-                    session.channels.difference_update(message.channels)
-                    session.put(self._desk.history.seq, '{"op":"unsubscribed"}')
-                case Ping():
-                    session.put(self._desk.history.seq, f'{{"op":"pong","ts_ns":"{time.time_ns()}"}}')
-                case CancelOnDisconnect():
-                    if not {"trade", "operate"} & set(caller.scopes):
-                        return await _refuse(socket, CLOSE_MALFORMED, "scope_missing", "the key may not trade")
-                    dead_man.arm(message.timeout_s, message.session)
-                case Logout():
+                spend(self._desk.messages, caller)
+                message = MESSAGE.validate_json(text)
+                if isinstance(message, Logout):
                     await dead_man.disarm()
                     return await socket.close(CLOSE_NORMAL, "logout")
+                self._take(session, caller, dead_man, message)
+            except ValidationError as error:
+                self._complain(session, "malformed_request", words_of(error))
+            except ProblemError as problem:
+                self._complain(session, problem.code, problem.detail)
+                # Nothing more is read until the budget has something again: a flood waits at its sender's.
+                await asyncio.sleep(self._desk.messages.wait_s(caller.key_id))
+
+    def _take(self, session: Session, caller: Caller, dead_man: DeadMan, message: Message) -> None:
+        match message:
+            case Subscribe():
+                items = self._subscribe(session, tuple(dict.fromkeys(message.channels)))
+                self._desk.messages.owe(caller.key_id, len(message.channels) - 1 + items // ITEMS_PER_TOKEN)
+            case Unsubscribe():
+                session.channels.difference_update(message.channels)
+                session.put(self._desk.history.seq, '{"op":"unsubscribed"}')
+            case Ping():
+                session.put(self._desk.history.seq, f'{{"op":"pong","ts_ns":"{time.time_ns()}"}}')
+            case CancelOnDisconnect():
+                if not {"trade", "operate"} & caller.scopes:
+                    raise ProblemError("scope_missing", "the key may not trade")
+                dead_man.arm(message.timeout_s, message.session)
+
+    def _complain(self, session: Session, code: str, detail: str) -> None:
+        session.put(self._desk.history.seq, _error_text(code, detail))
 
     async def _tell(self, socket: WebSocket, session: Session) -> None:
         while True:
@@ -172,13 +192,17 @@ class PrivateSocket:
             session.put(seq, f'{{"ch":"hb","seq":{seq},"ts_ns":"{time.time_ns()}"}}')
             await asyncio.sleep(self._desk.settings.feed_heartbeat_s)
 
-    def _subscribe(self, session: Session, channels: tuple[Channel, ...]) -> None:
+    def _subscribe(self, session: Session, channels: tuple[Channel, ...]) -> int:
+        """Queues a snapshot of each channel; returns how many items they have."""
         # No await between snapshot and subscription: the next message is the first event after `seq`.
+        count = 0
         for channel in channels:
             seq = self._desk.history.seq
-            items = ",".join(self._snapshot(session.account, channel))
-            session.put(seq, f'{{"ch":"{channel}","type":"snapshot","seq":{seq},"data":[{items}]}}')
+            items = self._snapshot(session.account, channel)
+            session.put(seq, f'{{"ch":"{channel}","type":"snapshot","seq":{seq},"data":[{",".join(items)}]}}')
             session.channels.add(channel)
+            count += len(items)
+        return count
 
     def _snapshot(self, account: str, channel: Channel) -> list[str]:
         history, views = self._desk.history, self._desk.views
@@ -195,6 +219,11 @@ class PrivateSocket:
         return []
 
 
-async def _refuse(socket: WebSocket, close_code: int, code: str, detail: str) -> None:
-    await socket.send_json({"op": "error", "code": code, "detail": detail[:500]})
-    await socket.close(close_code, code)
+async def _refuse(socket: WebSocket, code: str, detail: str) -> None:
+    """Says why there is no session, and closes."""
+    await socket.send_text(_error_text(code, detail))
+    await socket.close(CLOSE_LOGIN, code)
+
+
+def _error_text(code: str, detail: str) -> str:
+    return orjson.dumps({"op": "error", "code": code, "detail": detail[:500]}).decode()

@@ -38,6 +38,7 @@ class Restored:
     products: list[DefineProduct]
     programmes: list[DefineProgramme]
     position: kit.Position
+    newest_order_id: int
 
 
 def rows_of(changes: Changes, after: kit.Position) -> Rows:
@@ -73,7 +74,8 @@ class Store:
             products = [DefineProduct.model_validate_json(row["terms"]) for row in rows]
             rows = await connection.fetch(QUERIES.all_programmes)
             programmes = [DefineProgramme.model_validate_json(row["terms"]) for row in rows]
-            return Restored(records, products, programmes, position)
+            newest_order_id = await connection.fetchval(QUERIES.newest_order_id)
+            return Restored(records, products, programmes, position, newest_order_id)
 
     async def position(self) -> kit.Position:
         """Returns up to where the tables hold the log."""

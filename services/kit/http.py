@@ -20,6 +20,7 @@ from schemas.complaints import in_words
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
 from services.kit.inputs import complaint_about, read_number
 from services.kit.readiness import Readiness
+from services.kit.settings import Settings
 
 # What a probe or a reader of the documents may ask for at any time, without a key.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"})
@@ -190,15 +191,16 @@ def _not_ready(readiness: Readiness) -> ProblemError:
     return ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"})
 
 
-async def serve(app: ASGIApp, host: str, port: int) -> None:
+async def serve(app: ASGIApp, settings: Settings, port: int) -> None:
     """Serves until cancelled. The process's own signal handling stays in charge."""
     config = uvicorn.Config(
         app,
-        host,
+        settings.host,
         port,
         log_config=None,
         access_log=False,
         ws="websockets-sansio",
+        ws_max_size=settings.socket_message_bytes_max,
         lifespan="off",
         proxy_headers=False,  # a client's own header must not choose the address that a key's list is checked with
         timeout_keep_alive=KEEP_ALIVE_S,

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     terminal_port: int = 18088
     signature_window_ms: int = 5_000
     body_bytes_max: int = 262_144
+    socket_message_bytes_max: int = 262_144
     database_connections_max: int = 4
     reconnect_delay_s: float = 0.5
     event_linger_s: float = 0.1

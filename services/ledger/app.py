@@ -39,7 +39,7 @@ class LedgerService:
     async def run(self, tasks: asyncio.TaskGroup, rebuild: bool = False) -> None:
         """Starts everything in the task group; `rebuild` first drops what the events can bring back."""
         settings, keys_read = self._settings, asyncio.Event()
-        tasks.create_task(serve(self.application(), settings.host, settings.ledger_port))
+        tasks.create_task(serve(self.application(), settings, settings.ledger_port))
         tasks.create_task(follow_keys(settings, self._keys, keys_read))
         pool = await self._store.open()
         tasks.create_task(close_at_the_end(pool))

@@ -42,7 +42,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_error_handlers(app)
     directory, keys_known = KeyDirectory(), asyncio.Event()
     authenticator = Authenticator(directory, settings.signature_window_ms)
-    tasks.create_task(serve(app, settings.host, settings.listings_port))
+    tasks.create_task(serve(app, settings, settings.listings_port))
     pool = await store.open_pool(settings)
     tasks.create_task(close_at_the_end(pool))
     readiness.done("PostgreSQL")

@@ -55,7 +55,7 @@ class MarketData:
         """Starts everything; what fails later ends the task group."""
         settings = self.settings
         app = make_app(NAME, self.readiness, settings.body_bytes_max)
-        tasks.create_task(serve(app, settings.host, settings.market_data_port))
+        tasks.create_task(serve(app, settings, settings.market_data_port))
         pool = await store.open_pool(settings)
         self.readiness.done("PostgreSQL")
         add_routes(app, Views(settings, pool, self.market, self.stored))

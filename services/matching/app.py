@@ -110,7 +110,7 @@ def run() -> None:
     app = make_matching_app(service, Authenticator(keys, settings.signature_window_ms))
 
     async def main(tasks: asyncio.TaskGroup) -> None:
-        tasks.create_task(serve(app, settings.host, settings.matching_port))
+        tasks.create_task(serve(app, settings, settings.matching_port))
         tasks.create_task(follow_keys(settings, keys, asyncio.Event()))
         await service.run(tasks)
 

@@ -23,6 +23,6 @@ def main() -> None:
         app = make_app(NAME, Readiness(servers=Servers(settings, named_only=True)), settings.body_bytes_max)
         add_routes(app, settings)
         refuse_undeclared_routes(app)
-        tasks.create_task(serve(app, settings.host, settings.terminal_port))
+        tasks.create_task(serve(app, settings, settings.terminal_port))
 
     run_service(start)

@@ -132,7 +132,7 @@ def test_another_order_under_a_client_id_is_a_conflict(trader):
 
 def test_an_order_of_another_cannot_be_canceled_or_seen(trader, stranger):
     order_id = trader.client.get("/v1/orders/by-client-id/resting").json()["order_id"]
-    assert problem_of(stranger.client.delete(f"/v1/orders/{order_id}")) == (403, "not_yours")
+    assert problem_of(stranger.client.delete(f"/v1/orders/{order_id}")) == (404, "unknown_order")
     assert problem_of(stranger.client.get(f"/v1/orders/{order_id}")) == (404, "not_found")
     answer = stranger.client.delete("/v1/orders", params={"client_order_id": "resting"})
     assert problem_of(answer) == (404, "unknown_order")

@@ -54,7 +54,7 @@ class Trading:
         self.log, self.settings, self.matching_settings = log, settings, matching
         self.url = f"http://{settings.host}:{settings.gateway_port}"
         self.admin = open_async_client(self.url, load_credentials(settings.keys_dir, "admin"))
-        self._clients: list[httpx.AsyncClient] = [self.admin]
+        self.clients: list[httpx.AsyncClient] = [self.admin]
         self.keys: dict[str, Credentials] = {}
 
     @asynccontextmanager
@@ -92,7 +92,7 @@ class Trading:
                 "ledger", Credit(transfer_id=f"t-{account}", account=account, asset="CNY", amount_micros=money)
             )
         client = open_async_client(self.url, key)
-        self._clients.append(client)
+        self.clients.append(client)
         return client
 
     async def add_node(self, node: str, account: str, gpus: int = 8) -> None:
@@ -114,7 +114,7 @@ class Trading:
             yield Feed(socket)
 
     async def close(self) -> None:
-        for client in self._clients:
+        for client in self.clients:
             await client.aclose()
 
 

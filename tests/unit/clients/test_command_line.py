@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+from datetime import datetime
+from typing import Literal, get_args, get_origin
 
 import pytest
+from cyclopts import CoercionError
 
 from clients.cli import tests as suites
 from clients.cli.main import build_app
@@ -112,3 +115,47 @@ def test_rows_are_printed_as_a_table_or_as_json(capsys):
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["bid", "gpus"], ["12.84", "40"]]
     show([], json=False)
     assert capsys.readouterr().out == "nothing to show\n"
+
+
+def commands(app, path: tuple[str, ...] = ()):
+    """Every command with the words that call it."""
+    for name in app:
+        if not name.startswith("-"):
+            if app[name].default_command:
+                yield (*path, name), app[name]
+            yield from commands(app[name], (*path, name))
+
+
+def usual(hint: object) -> str:
+    """A text that an argument of this kind takes."""
+    if get_origin(hint) is Literal:
+        return str(get_args(hint)[0])
+    return "2030-01-01T00:00:00Z" if hint is datetime else "7"
+
+
+def test_f01_every_command_takes_numbers_as_they_are_written_or_not_at_all():
+    app, checked = build_app(), 0
+    for path, command in commands(app):
+        arguments = command.assemble_argument_collection()
+        for argument in arguments:
+            if "int" in str(argument.hint) or "float" in str(argument.hint):
+                checked += 1
+                needed = [each for each in arguments if each.required and each is not argument]
+                others = [f"{each.name}={usual(each.hint)}" for each in needed]
+                for text in ("1_0", "٣"):
+                    with pytest.raises(CoercionError, match="plain digits"):
+                        given = [*path, f"{argument.name}={text}", *others]
+                        app.parse_args(given, exit_on_error=False, print_error=False)
+    assert checked > 80
+
+
+@pytest.mark.parametrize("text", ["1.5", "2.0", "0x10", "0b11", "0o7", "²", "1e3", "nan", "inf", " 1", "+1", "9" * 20])
+def test_f01_a_whole_number_is_written_in_plain_digits(text):
+    with pytest.raises(CoercionError, match="plain digits"):
+        build_app().parse_args(["order", "place", "K", "buy", text], exit_on_error=False, print_error=False)
+
+
+def test_f01_a_cancel_of_half_an_order_is_refused_before_anything_is_sent():
+    refused = hourbook("order", "cancel", "2297.4")
+    assert (refused.returncode != 0, refused.stdout) == (True, "")
+    assert "'2297.4' is not a whole number of plain digits" in refused.stderr

@@ -16,7 +16,7 @@ def venue():
 
 
 def joined(venue, account: str, *channels: str, queue_max: int = 100) -> Session:
-    session = Session(account, queue_max)
+    session = Session(account, f"key-{account}", queue_max)
     session.channels.update(channels)
     venue.feeds.join(session)
     return session

@@ -185,7 +185,7 @@ def refusal(command: str, code: str) -> OrderRejected:
         ("place_order", "insufficient_funds", ("insufficient_funds", 422)),
         ("place_order", "client_order_id_conflict", ("client_order_id_conflict", 409)),
         ("place_order", "not_the_owner", ("not_the_owner", 422)),
-        ("cancel_order", "not_the_owner", ("not_yours", 403)),
+        ("cancel_order", "not_the_owner", ("unknown_order", 404)),
         ("cancel_order", "unknown_order", ("unknown_order", 404)),
         ("cancel_order", "order_closed", ("order_closed", 422)),
     ],
@@ -195,5 +195,5 @@ def test_a_refusal_of_the_engine_keeps_its_code_and_gets_a_status(command, code,
 
 
 def test_a_refusal_is_said_in_plain_words_even_when_it_has_none_of_its_own():
-    assert domain.refusal_words(refusal("place_order", "gate_closed")).startswith("the contract's gate has closed")
-    assert domain.refusal_words(refusal("place_order", "stale_epoch")) == "stale epoch"
+    assert domain.refusal_words("gate_closed").startswith("the contract's gate has closed")
+    assert domain.refusal_words("stale_epoch") == "stale epoch"

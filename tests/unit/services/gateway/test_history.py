@@ -226,7 +226,7 @@ def test_a_restored_history_goes_on_as_if_it_had_never_stopped(venue):
     before = venue.history
     restored = type(before)()
     records = [*before.orders.values(), *before.positions.values(), *before.balances.values(), *before.rules.values()]
-    restored.restore(records, before.products.values(), before.programmes.values(), before.seq)
+    restored.restore(records, before.products.values(), before.programmes.values(), before.seq, before.newest_order_id)
     venue.history = restored
     venue.send(venue.limit("bob", "buy", 1, 2_000_000))
     assert standing(restored.orders[1]) == ("partially_filled", 8, 4, 12, 8_000_000, None)
