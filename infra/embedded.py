@@ -45,7 +45,5 @@ def start_kafka(folder: Path) -> Running:
 
 def start_postgres(folder: Path) -> Running:
     """A PostgreSQL server on a free port with its data in the folder; `address` is its owner's URL."""
-    plan = postgres.PostgresPlan(
-        folder / "postgres", folder / "postgres.log", free_port(), folder / "postgres.password"
-    )
+    plan = postgres.PostgresPlan(folder / "postgres", folder / "postgres.log", free_port(), folder / "keys")
     return Running(replace(postgres.prepare(plan), dies_with_parent=True), plan.url())

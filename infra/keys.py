@@ -1,12 +1,18 @@
-"""The services' Ed25519 keys and the venue operator's first API key: made once, each readable by its owner alone."""
+"""The secrets of an installation, a folder for each who has any: made once, each readable by its owner alone.
+
+`<keys>/<owner>/` holds the owner's Ed25519 seed and passwords, `<keys>/public/` everybody's public keys. Files that end
+in `-api.ed25519` are API keys of people, kept by the command line.
+"""
 
 import os
+import secrets
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 OWNERS = ("admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway")
 OPERATOR_API_KEY = "admin-api"
+INFRA = "infra"
 
 
 def make_keys(folder: Path) -> None:
@@ -20,6 +26,15 @@ def make_keys(folder: Path) -> None:
         if not private.exists():
             write_private(private, Ed25519PrivateKey.generate().private_bytes_raw().hex())
         (folder / f"{owner}.pub").write_text(f"{public_key(private)}\n")
+
+
+def make_password(folder: Path, owner: str, server: str) -> str:
+    """The owner's password at a server, from `<owner>/<server>.password` (0600); made on first use."""
+    path = folder / owner / f"{server}.password"
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, secrets.token_urlsafe(24))
+    return path.read_text().strip()
 
 
 def write_private(path: Path, text: str) -> None:

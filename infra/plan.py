@@ -4,8 +4,10 @@ import http.client
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from infra import kafka, postgres
+from infra.database import role_of
 from infra.places import REPOSITORY
 from infra.ports import accepts, require_free
 from infra.processes import Program
@@ -19,7 +21,7 @@ class NoAnswer(RuntimeError):
 
 @dataclass(frozen=True)
 class Servers:
-    """Kafka's and PostgreSQL's addresses, and the programs to start where they are not configured ones."""
+    """Kafka's address, the database with its owner's login, and the programs to start where none is configured."""
 
     kafka: str
     database_url: str
@@ -44,7 +46,7 @@ def plan_servers(settings: InfraSettings) -> Servers:
             settings.data / "postgres",
             settings.data / "logs" / "postgres.log",
             settings.postgres_port,
-            settings.keys_dir / "postgres.password",
+            settings.keys_dir,
         )
         programs.append(postgres.prepare(plan))
         url = plan.url()
@@ -53,15 +55,23 @@ def plan_servers(settings: InfraSettings) -> Servers:
 
 def plan_services(settings: InfraSettings, servers: Servers) -> tuple[Program, ...]:
     """Every service as a program; raises PortTaken before any is started."""
-    environment = {
-        "HOURBOOK_KAFKA": servers.kafka,
-        "HOURBOOK_DATABASE_URL": servers.database_url,
-        "HOURBOOK_DATA": str(settings.data),
-    }
     present = [name for name in settings.services if is_present(name)]
     for name in present:
         require_free(name, settings.port_of(name), f"HOURBOOK_{name.upper()}_PORT")
-    return tuple(service_program(name, settings, environment) for name in present)
+    return tuple(service_program(name, settings, environment_of(name, settings, servers)) for name in present)
+
+
+def environment_of(service: str, settings: InfraSettings, servers: Servers) -> dict[str, str]:
+    """What the service is told; its passwords are in files that are its own."""
+    url = servers.database_url
+    if settings.database_roles:
+        login = urlsplit(url)
+        url = login._replace(netloc=f"{role_of(service)}@{login.netloc.rpartition('@')[2]}").geturl()
+    return {
+        "HOURBOOK_KAFKA": servers.kafka,
+        "HOURBOOK_DATABASE_URL": url,
+        "HOURBOOK_DATA": str(settings.data),
+    }
 
 
 def is_present(service: str) -> bool:

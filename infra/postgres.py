@@ -15,6 +15,7 @@ from urllib.parse import quote
 import psutil
 
 from infra import processes
+from infra.keys import INFRA, make_password
 from infra.places import copy_tree_once, readable_by_all, shared_place
 from infra.ports import LOOPBACK, require_free
 
@@ -43,15 +44,19 @@ class NoPostgres(RuntimeError):
 
 @dataclass(frozen=True)
 class PostgresPlan:
-    """Where one embedded server lives and listens; `password` is the file with the owner's password."""
+    """Where one embedded server lives and listens; its owner's password is infra's."""
 
     data: Path
     log: Path
     port: int
-    password: Path
+    keys: Path
+
+    def password(self) -> str:
+        return make_password(self.keys, INFRA, "postgres")
 
     def url(self, database: str = OWNER) -> str:
-        secret = quote(self.password.read_text().strip(), safe="")
+        """The owner's login, which may do everything."""
+        secret = quote(self.password(), safe="")
         return f"postgresql://{OWNER}:{secret}@{LOOPBACK}:{self.port}/{database}"
 
 
@@ -61,9 +66,9 @@ def prepare(plan: PostgresPlan) -> processes.Program:
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     binaries = binaries_for(user)
     data = place_data(plan.data, user)
-    write_password(plan.password)
+    take_over_password(plan.keys)
     if not (data / "PG_VERSION").exists():
-        make_cluster(binaries, data, plan.password, user)
+        make_cluster(binaries, data, plan.password(), user)
     options = [f"-c{name}={value}" for name, value in {**SETTINGS, "port": plan.port}.items()]
     return processes.Program(
         name="postgres",
@@ -155,21 +160,21 @@ def remove_data(data: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)
 
 
-def write_password(path: Path) -> None:
-    """Make the owner's password on first use, for nobody else's eyes."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{secrets.token_urlsafe(24)}\n")
+def take_over_password(keys: Path) -> None:
+    """Move the owner's password from where older installations kept it."""
+    older = keys / "postgres.password"
+    if older.exists():
+        (keys / INFRA).mkdir(mode=0o700, exist_ok=True)
+        older.rename(keys / INFRA / older.name)
 
 
-def make_cluster(binaries: Path, data: Path, password: Path, user: str | None) -> None:
+def make_cluster(binaries: Path, data: Path, password: str, user: str | None) -> None:
     """Run initdb, then create the database that bears the owner's name."""
     identity = {"user": user, "group": processes.primary_group(user), "extra_groups": []} if user else {}
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", OWNER, "-E", "UTF8", "--locale=C"]
     initdb += ["--auth-host=scram-sha-256", "--auth-local=reject", "--no-instructions"]
     single = [str(binaries / "postgres"), "--single", "-D", str(data), "postgres"]
-    statements = f"alter role {OWNER} password '{password.read_text().strip()}'\ncreate database {OWNER}\n"
+    statements = f"alter role {OWNER} password '{password}'\ncreate database {OWNER}\n"
     for command, text in ((initdb, ""), (single, statements)):
         result = subprocess.run(command, input=text, capture_output=True, text=True, cwd=data, **identity)
         if result.returncode:

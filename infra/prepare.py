@@ -1,6 +1,7 @@
-"""Makes a new installation ready before its services start: keys, topics, genesis. Safe to run again.
+"""Makes a new installation ready before its services start: keys, topics, genesis, roles. Safe to run again.
 
-`python -m infra.prepare` does it for Kafka at HOURBOOK_KAFKA, waiting for it; the supervisor and the containers use it.
+`python -m infra.prepare` does it for Kafka at HOURBOOK_KAFKA and the database at HOURBOOK_DATABASE_URL, waiting for
+both; the supervisor and the containers use it.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from infra.database import prepare_database
 from infra.genesis import write_genesis
 from infra.keys import make_keys
 from infra.ports import accepts
@@ -21,15 +23,23 @@ async def prepare_log(bootstrap: str, keys_dir: Path) -> None:
     await write_genesis(bootstrap, keys_dir)
 
 
+async def prepare_servers(kafka: str, owner_url: str, settings: InfraSettings) -> None:
+    """Prepare the log, and the database with its owner's login."""
+    await prepare_log(kafka, settings.keys_dir)
+    if settings.database_roles:
+        await prepare_database(owner_url, settings.keys_dir)
+
+
 def main() -> None:
     settings = InfraSettings()
     make_keys(settings.keys_dir)
     deadline = time.monotonic() + settings.ready_within_s
-    while not accepts(settings.kafka):
-        if time.monotonic() > deadline:
-            sys.exit(f"Kafka does not answer at {settings.kafka}")
-        time.sleep(0.5)
-    asyncio.run(prepare_log(settings.kafka, settings.keys_dir))
+    for name, address in (("Kafka", settings.kafka), ("PostgreSQL", settings.database_url)):
+        while not accepts(address):
+            if time.monotonic() > deadline:
+                sys.exit(f"{name} does not answer at {address.rpartition('@')[2]}")
+            time.sleep(0.5)
+    asyncio.run(prepare_servers(settings.kafka, settings.database_url, settings))
 
 
 if __name__ == "__main__":

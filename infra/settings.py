@@ -6,7 +6,10 @@ SERVICES = ("ledger", "matching", "gateway", "delivery", "listings", "market_dat
 
 
 class InfraSettings(Settings):
-    """What the supervisor needs beyond the services' own settings; all from the environment (prefix HOURBOOK_)."""
+    """What the supervisor needs beyond the services' own settings; all from the environment (prefix HOURBOOK_).
+
+    Here `database_url` is the login of the database's owner, who makes a role for each service (`database_roles`).
+    """
 
     services: tuple[str, ...] = SERVICES
     kafka_port: int = 19092
@@ -18,6 +21,7 @@ class InfraSettings(Settings):
     ready_within_s: float = 60.0
     start_tries_max: int = 5
     ports_free_within_s: float = 10.0
+    database_roles: bool = True
 
     @property
     def kafka_configured(self) -> bool:

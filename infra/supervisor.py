@@ -20,9 +20,10 @@ from infra import plan, processes
 from infra.keys import make_keys
 from infra.places import require_whole
 from infra.ports import PortTaken, listeners
-from infra.prepare import prepare_log
+from infra.prepare import prepare_servers
 from infra.progress import step
 from infra.settings import InfraSettings
+from services.kit.store import AWAY
 
 WATCH_EVERY_S = 0.1
 READY_EVERY_S = 0.03
@@ -74,7 +75,7 @@ class Supervisor:
         with step("waiting for Kafka and PostgreSQL"):
             self._wait_for(servers.programs)
         plan.require_answer(servers)
-        asyncio.run(self._prepare_log(servers.kafka))
+        asyncio.run(self._prepare(servers))
         for program in () if beside else services:
             self._start(program)
         with step("waiting for the services"):
@@ -142,11 +143,11 @@ class Supervisor:
                 processes.end_all(ours)
             self._pause(0.2)
 
-    async def _prepare_log(self, kafka: str) -> None:
-        """Make topics and genesis; begin again where the broker was lost over it."""
+    async def _prepare(self, servers: plan.Servers) -> None:
+        """Make topics, genesis and roles; begin again where a server was lost over it."""
         deadline = time.monotonic() + self.settings.ready_within_s
         while True:
-            preparing = asyncio.ensure_future(prepare_log(kafka, self.settings.keys_dir))
+            preparing = asyncio.ensure_future(prepare_servers(servers.kafka, servers.database_url, self.settings))
             restarts = self._restarts()
             try:
                 while not preparing.done() and self._restarts() == restarts:
@@ -155,9 +156,9 @@ class Supervisor:
                     self._pause(0)
                 if preparing.done():
                     return preparing.result()
-            except (KafkaError, OSError) as error:
+            except (KafkaError, *AWAY) as error:
                 if time.monotonic() > deadline:
-                    raise processes.DidNotStart(f"the topics could not be made: {error!r}") from error
+                    raise processes.DidNotStart(f"topics and roles could not be made: {error!r}") from error
                 self._pause(WATCH_EVERY_S)
             finally:
                 preparing.cancel()

@@ -21,6 +21,7 @@ def up(
     json: bool = False,
 ) -> None:
     """Start the exchange and stay until Ctrl-C; its data stays in the data folder. A new one is given its products."""
+    from infra.database import NoRoles
     from infra.kafka_jars import WrongJar
     from infra.places import HalfRestored
     from infra.plan import NoAnswer
@@ -44,7 +45,7 @@ def up(
 
     try:
         run(settings, tell, lambda line: print(line, file=sys.stderr, flush=True))
-    except (AlreadyUp, DidNotStart, HalfRestored, NoAnswer, NoPostgres, PortTaken, WrongJar) as error:
+    except (AlreadyUp, DidNotStart, HalfRestored, NoAnswer, NoPostgres, NoRoles, PortTaken, WrongJar) as error:
         raise Refused(error) from error
 
 

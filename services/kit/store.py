@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import asyncpg
 import structlog
@@ -20,6 +21,7 @@ from services.kit.settings import Settings
 
 Pool = asyncpg.Pool
 MIGRATION_LOCK = 7_402_173
+SAME_EFFECT = re.compile(r"^-- same effect as ([0-9a-f]{64})$", re.MULTILINE)  # an older text of the migration
 POOL_CLOSES_WITHIN_S = 3.0
 ASIDE = 1 << 40  # above every number: where numbers wait while others take their places
 NOT_THERE_YET = (
@@ -27,6 +29,9 @@ NOT_THERE_YET = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidCatalogNameError,
+    # infra makes the service's role and schema while the services start
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
 )
 # A connection that dies between two steps of one statement shows as an InternalClientError.
 AWAY = (
@@ -99,32 +104,46 @@ async def close_at_the_end(pool: Pool) -> None:
 
 
 async def open_pool(settings: Settings, schema: str, package: str | None = None) -> asyncpg.Pool:
-    """Waits for PostgreSQL, creates the service's schema, migrates it, and returns a pool whose search path is that
-    schema.
+    """Waits for PostgreSQL and for the service's login, creates the service's schema where it is missing, migrates it,
+    and returns a pool whose search path is that schema.
     """
     log = structlog.get_logger()
     while True:
+        password = database_password(settings, schema)
         try:
-            connection = await asyncpg.connect(settings.database_url, timeout=10)
+            await _prepare_schema(settings, password, schema, package)
             break
         except NOT_THERE_YET as error:
             log.warning("waiting for PostgreSQL", address=settings.database_url.rpartition("@")[2], error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
-    try:
-        await connection.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
-        await connection.execute(f'create schema if not exists "{schema}"')
-        await connection.execute(f'set search_path to "{schema}"')
-        for owner in filter(None, ("services.kit", package)):
-            await _migrate(connection, owner)
-    finally:
-        await connection.close()
     return await asyncpg.create_pool(
         settings.database_url,
+        password=password,
         min_size=1,
         max_size=settings.database_connections_max,
         server_settings={"search_path": schema, "application_name": f"hourbook-{schema}"},
         reset=_leave_as_it_is,
     )
+
+
+def database_password(settings: Settings, service: str) -> str | None:
+    """Returns the password from the service's own file, where there is one and the URL has none."""
+    file = settings.keys_dir / service / "postgres.password"
+    return file.read_text().strip() if urlsplit(settings.database_url).password is None and file.exists() else None
+
+
+async def _prepare_schema(settings: Settings, password: str | None, schema: str, package: str | None) -> None:
+    connection = await asyncpg.connect(settings.database_url, password=password, timeout=10)
+    try:
+        await connection.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
+        # A role of the service's own may not make schemas: its own was made with it.
+        if not await connection.fetchval("select true from pg_namespace where nspname = $1", schema):
+            await connection.execute(f'create schema "{schema}"')
+        await connection.execute(f'set search_path to "{schema}"')
+        for owner in filter(None, ("services.kit", package)):
+            await _migrate(connection, owner)
+    finally:
+        await connection.close()
 
 
 async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
@@ -139,7 +158,7 @@ async def _migrate(connection: asyncpg.Connection, package: str) -> None:
         text = script.read_text()
         digest = sha256(text.encode()).hexdigest()
         if script.name in applied:
-            if applied[script.name] != digest:
+            if applied[script.name] not in (digest, *SAME_EFFECT.findall(text)):
                 raise MigrationEdited(f"{package}: {script.name}")
             continue
         async with connection.transaction():

@@ -122,7 +122,7 @@ def database_url(exchange: RunningExchange) -> str:
     """Returns the exchange's database with its owner's password."""
     port = int(exchange.environment["HOURBOOK_POSTGRES_PORT"])
     data = exchange.data
-    return PostgresPlan(data / "postgres", data / "logs", port, data / "keys" / "postgres.password").url()
+    return PostgresPlan(data / "postgres", data / "logs", port, data / "keys").url()
 
 
 def say(log: EventLog, world: World) -> None:

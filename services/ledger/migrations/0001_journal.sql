@@ -65,9 +65,12 @@ create table mismatch (
 );
 
 -- Only this role writes accounts and transfers, and only through the functions below, whoever is connected.
+-- same effect as 0c072fe91690449bc705da2163034c3858eef2e4082cab600907cd20edc6db48
 do $$
 begin
-    create role hourbook_ledger_poster nologin;
+    if not exists (select from pg_roles where rolname = 'hourbook_ledger_poster') then
+        create role hourbook_ledger_poster nologin;
+    end if;
 exception when duplicate_object or unique_violation then
     null;
 end

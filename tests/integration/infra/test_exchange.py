@@ -81,7 +81,7 @@ async def test_a_killed_server_comes_back_on_its_address(servers_only: RunningEx
     if program == "kafka":
         assert len(await command_log(servers_only.addresses["kafka"])) == 1
     else:
-        password = (servers_only.data / "keys" / "postgres.password").read_text().strip()
+        password = (servers_only.data / "keys" / "infra" / "postgres.password").read_text().strip()
         url = f"postgresql://hourbook:{password}@{servers_only.addresses['postgres']}"
         connection = await asyncpg.connect(url)
         assert await connection.fetchval("select 1") == 1
