@@ -11,6 +11,7 @@ from schemas.ids import AccountId
 from services.gateway.history import History, Record
 from services.gateway.records import Balance, Fill, Order, Position
 from services.gateway.views import Views
+from services.kit.doubts import note_doubt
 
 CHANNELS = ("orders", "fills", "positions", "balances", "settlements")
 SESSIONS = Gauge("hourbook_gateway_feed_sessions", "Private WebSocket sessions that are logged in")
@@ -66,27 +67,32 @@ class Feeds:
         """Hands what one event changed to the accounts that it concerns."""
         if not self._sessions:
             return
-        for account, channel, body in self._messages(event, records):
-            text = f'{{"ch":"{channel}","type":"update","seq":{event.seq},"data":{body}}}'
-            for session in self._sessions[account]:
-                if channel in session.channels:
-                    session.put(event.seq, text)
-
-    def _messages(self, event: AnyEvent, records: list[Record]) -> Iterator[tuple[AccountId, str, str]]:
         for record in records:
-            for account in _accounts_of(record) & self._sessions.keys():
-                match record:
-                    case Order() if not (record.parent_id and event.type == "order_accepted"):
-                        yield account, "orders", self._views.order(record).model_dump_json()
-                    case Fill():
-                        yield account, "fills", self._views.fill(record, account).model_dump_json()
-                    case Position():
-                        body = self._views.position(record, account).model_dump_json()
-                        yield account, "positions", body
-                        if event.type in ("position_settled", "position_finalized"):
-                            yield account, "settlements", body
-                    case Balance():
-                        yield account, "balances", self._views.balance(record).model_dump_json()
+            try:
+                messages = list(self._messages(event, record))
+            except ValueError as error:  # what cannot be shown ends neither the reader nor its sessions
+                note_doubt(event.seq, event.type, f"{type(record).__name__} cannot be shown: {error}")
+                continue
+            for account, channel, body in messages:
+                text = f'{{"ch":"{channel}","type":"update","seq":{event.seq},"data":{body}}}'
+                for session in self._sessions[account]:
+                    if channel in session.channels:
+                        session.put(event.seq, text)
+
+    def _messages(self, event: AnyEvent, record: Record) -> Iterator[tuple[AccountId, str, str]]:
+        for account in _accounts_of(record) & self._sessions.keys():
+            match record:
+                case Order() if not (record.parent_id and event.type == "order_accepted"):
+                    yield account, "orders", self._views.order(record).model_dump_json()
+                case Fill():
+                    yield account, "fills", self._views.fill(record, account).model_dump_json()
+                case Position():
+                    body = self._views.position(record, account).model_dump_json()
+                    yield account, "positions", body
+                    if event.type in ("position_settled", "position_finalized"):
+                        yield account, "settlements", body
+                case Balance():
+                    yield account, "balances", self._views.balance(record).model_dump_json()
 
 
 def _accounts_of(record: Record) -> set[AccountId]:

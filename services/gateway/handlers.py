@@ -1,14 +1,17 @@
 """Events in: fold them into the history, decide who was waiting, feed the sessions, and tell the recorder."""
 
 import asyncio
+from collections.abc import Sequence
 
 from prometheus_client import Counter
 
+from schemas.events import AnyEvent
 from services.gateway.decisions import Decisions
 from services.gateway.feeds import Feeds
 from services.gateway.history import History
 from services.gateway.recorder import Recorder
 from services.kit.events import EventBatch, EventReader
+from services.kit.store import Position
 
 EVENTS_READ = Counter("hourbook_gateway_events_read", "Events read from the event log")
 EVENTS_PER_BATCH = 500
@@ -18,16 +21,47 @@ async def follow_events(
     reader: EventReader, history: History, decisions: Decisions, feeds: Feeds, recorder: Recorder
 ) -> None:
     """Reads the event log for ever."""
+    batches = WholeCommands(recorder.position)
     async for batch in reader.batches():
-        take_batch(batch, history, decisions, feeds)
-        recorder.note(batch.last_seq, batch.next_offset)
+        events, position = batches.take(batch)
+        take_events(events, history, decisions, feeds)
+        recorder.note(position)
         EVENTS_READ.inc(len(batch.events))
         await asyncio.sleep(0)
 
 
-def take_batch(batch: EventBatch, history: History, decisions: Decisions, feeds: Feeds) -> None:
-    """Takes events one by one, without a pause: between batches the history is exactly what the recorder notes."""
-    for event in batch.events:
+class WholeCommands:
+    """Cuts batches between commands: of one whose last events are still to come, none is taken.
+
+    So what a command made lives until its last event, however soon it is over and written, also over a restart.
+    """
+
+    def __init__(self, position: Position):
+        self._position, self._next_offset = position, position.next_offset
+        self._pending: list[AnyEvent] = []
+
+    def take(self, batch: EventBatch) -> tuple[list[AnyEvent], Position]:
+        """Returns the events of the commands that are whole now, and where to go on after them."""
+        events = [*self._pending, *batch.events]
+        whole = next((place for place in range(len(events), 0, -1) if is_last(events[place - 1])), 0)
+        events, self._pending = events[:whole], events[whole:]
+        if not self._pending:
+            self._position = Position(batch.last_seq, batch.next_offset, None)
+        elif events:
+            # The reader drops what it reads again.
+            self._position = Position(events[-1].seq, self._next_offset, None)
+        self._next_offset = batch.next_offset
+        return events, self._position
+
+
+def is_last(event: AnyEvent) -> bool:
+    """Says whether an event is the last one of its command."""
+    return event.index + 1 == event.count
+
+
+def take_events(events: Sequence[AnyEvent], history: History, decisions: Decisions, feeds: Feeds) -> None:
+    """Takes whole commands, without a pause: between batches the history is exactly what the recorder notes."""
+    for event in events:
         records = history.apply(event)
         decisions.add(event, records)
         feeds.publish(event, records)

@@ -9,6 +9,7 @@ from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway import order_folds, position_folds, rule_folds, voucher_folds
 from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal, Rule
+from services.kit.doubts import note_doubt
 
 FOLDS = order_folds.FOLDS | position_folds.FOLDS | rule_folds.FOLDS | voucher_folds.FOLDS
 Record = Order | Refusal | Fill | Position | Balance | Rule
@@ -84,7 +85,10 @@ class History:
         self.touched = []
         self.seq = event.seq
         if fold := FOLDS.get(event.type):
-            fold(self, event)
+            try:
+                fold(self, event)
+            except Exception as error:  # noqa: BLE001 - no event may end the view
+                note_doubt(event.seq, event.type, f"{type(error).__name__}: {error}")
         for posting in getattr(event, "postings", ()):
             self._post(posting, event.seq)
         return self.touched

@@ -200,6 +200,9 @@ def on_order_replaced(history: History, event: ev.OrderReplaced) -> None:
     order = history.orders[event.order_id]
     if order.parent_id is None:
         order.asked_digest = order.asked_digest or digest_of(terms_of(order))
+    if parent := history.orders.get(order.parent_id):
+        parent.remaining_qty += event.qty_left - order.remaining_qty
+        history.changed(parent, event)
     order.qty, order.remaining_qty, order.price_micros = event.qty, event.qty_left, event.price_micros
     order.tif, order.expires_ms = event.tif, event.expires_ms
     history.changed(order, event)

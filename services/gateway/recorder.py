@@ -28,9 +28,14 @@ class Recorder:
         self._flushed, self._read = position, position
         self._news, self._moved, self._wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    def note(self, seq: int, next_offset: int) -> None:
-        """The history holds all events up to `seq` now. Raises TooFarBehind."""
-        self._read = Position(seq, next_offset, None)
+    @property
+    def position(self) -> Position:
+        """Where the history stands."""
+        return self._read
+
+    def note(self, position: Position) -> None:
+        """The history holds all events up to `position` now. Raises TooFarBehind."""
+        self._read = position
         self._news.set()
         if self._history.changes_pending() > self._settings.unflushed_rows_max:
             raise TooFarBehind(f"{self._history.changes_pending()} rows")

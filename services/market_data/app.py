@@ -91,6 +91,7 @@ class MarketData:
                 await handler.take(batch)
                 metrics.EVENTS.inc(len(batch.events))
                 metrics.SEQ.set(batch.last_seq)
+                metrics.DOUBTED_BOOKS.set(len(self.market.doubted))
                 # A long replay must leave the other tasks their turn.
                 await asyncio.sleep(0)
         finally:

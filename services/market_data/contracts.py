@@ -80,7 +80,7 @@ class ContractView:
 
 @dataclass(slots=True)
 class ProductView:
-    """A product: its terms, its state, its contracts by delivery start."""
+    """A product: its terms, its state, its contracts by delivery start; before `forgotten_to_s` some were dropped."""
 
     terms: DefineProduct
     state: ProductState = "CLOSED"
@@ -91,6 +91,7 @@ class ProductView:
     last_index_start_s: int = -1
     auctions: deque[AuctionUncrossed] = field(default_factory=lambda: deque(maxlen=RECENT_AUCTIONS))
     opens_ms: int | None = None
+    forgotten_to_s: int = 0
 
     def listed(self) -> list[ContractView]:
         """Returns the contracts that can still be traded, earliest first."""

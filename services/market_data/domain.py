@@ -1,8 +1,13 @@
-"""The market as a pure view of the event log: one command's events in, what changed for the public out."""
+"""The market as a pure view of the event log: one command's events in, what changed for the public out.
 
+What an event says of an order counts. Where the view had something else, the order takes the event's figures, its book
+is made anew from the orders in it, and the command's changes tell the doubt: no event ends the view.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from schemas.events import (
@@ -22,7 +27,7 @@ from schemas.events import (
     ProductStateChanged,
     Trade,
 )
-from schemas.ids import contract_name, product_of
+from schemas.ids import contract_name, contract_start_s, product_of
 from schemas.orders import Side
 from services.market_data.books import BookDisagrees
 from services.market_data.candles import Candle, Candles
@@ -59,6 +64,16 @@ class BookChange:
     asks: list[tuple[int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An event that did not fit what the view had; its contract's book is not to be trusted until it is empty."""
+
+    seq: int
+    kind: str
+    contract: str | None
+    detail: str
+
+
 @dataclass(slots=True)
 class Changes:
     """What one command changed, at the sequence of its last event."""
@@ -74,6 +89,7 @@ class Changes:
     auctions: list[AuctionIndicated | AuctionUncrossed] = field(default_factory=list)
     statuses: list[StatusEvent] = field(default_factory=list)
     listed: list[ContractView] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
 
 
 class Market:
@@ -85,6 +101,7 @@ class Market:
         self.candles = Candles()
         self.seq = 0
         self.log_ms = 0
+        self.doubted: dict[str, int] = {}
         self._orders: dict[int, RestingOrder] = {}
         self._fold_event: dict[str, Callable[..., None]] = {kind: getattr(self, name) for kind, name in FOLDS.items()}
 
@@ -99,7 +116,7 @@ class Market:
         vars(self).update(state)
 
     def fold(self, events: Sequence[AnyEvent]) -> Changes:
-        """Applies all the events of one command. Raises BookDisagrees where they do not fit what is there."""
+        """Applies all the events of one command."""
         last = events[-1]
         changes = Changes(last.seq, last.ts_ms)
         self.seq, self.log_ms = last.seq, last.ts_ms
@@ -109,10 +126,12 @@ class Market:
         for event in events:
             apply = self._fold_event.get(event.type)
             if apply is not None:
-                apply(event, changes)
+                self._attempt(apply, event, changes)
         for event in changes.statuses:
-            if isinstance(event, ContractStateChanged) and event.state == "LOCKED":
-                self._fix_index(event.contract, depth[event.contract], changes)
+            if isinstance(event, ContractStateChanged) and event.state == "LOCKED" and event.contract in depth:
+                self._attempt(partial(self._fix_index, depth=depth[event.contract]), event, changes)
+        for name in {doubt.contract for doubt in changes.doubts} & self.contracts.keys():
+            self._make_anew(self.contracts[name], changes)
         self._close_books(changes)
         return changes
 
@@ -151,9 +170,13 @@ class Market:
         changes.statuses.append(event)
 
     def _on_contract_state(self, event: ContractStateChanged, changes: Changes) -> None:
+        changes.statuses.append(event)
+        if event.state != "OPEN":
+            self.doubted.pop(event.contract, None)
+        if self._is_forgotten(event.contract):
+            return  # the venue may void a contract until it is final
         contract = self.contracts[event.contract]
         contract.state, contract.positions = event.state, event.positions
-        changes.statuses.append(event)
         changes.quotes[event.contract] = contract
 
     def _on_index(self, event: IndexSet, changes: Changes) -> None:
@@ -191,18 +214,22 @@ class Market:
 
     def _on_gone(self, event: OrderCanceled | OrderExpired, changes: Changes) -> None:
         if event.price_micros is not None and event.kind != "block":
-            self._take_off(self._resting(event.order_id, event.seq), event.qty_left, 0, event.seq, changes)
+            self._take_off(self._resting(event.order_id), event.qty_left, 0, event, changes)
 
     def _on_reduced(self, event: OrderReduced, changes: Changes) -> None:
         if event.price_micros is not None:
-            order = self._resting(event.order_id, event.seq)
-            self._take_off(order, event.qty_off, event.qty_left, event.seq, changes)
+            self._take_off(self._resting(event.order_id), event.qty_off, event.qty_left, event, changes)
 
     def _on_displayed(self, event: OrderDisplayed, changes: Changes) -> None:
-        self._show(self._resting(event.order_id, event.seq), event.qty_shown, changes)
+        self._show(self._resting(event.order_id), event.qty_shown, changes)
 
     def _on_replaced(self, event: OrderReplaced, changes: Changes) -> None:
-        order = self._resting(event.order_id, event.seq)
+        order = self._orders.get(event.order_id)
+        if order is None:
+            self._doubt(event, f"order {event.order_id} does not rest here", changes)
+            contract, price_micros = self.contracts[event.contract], event.price_micros
+            order = RestingOrder(event.order_id, contract, event.side, price_micros, event.qty_left, 0, False)
+            self._orders[event.order_id] = order
         before = order.shown
         self._show(order, 0, changes)
         order.price_micros, order.left = event.price_micros, event.qty_left
@@ -215,9 +242,9 @@ class Market:
             if order is not None:
                 if order.iceberg and order_id == event.maker_order_id and event.taker_side is not None:
                     self._show(order, order.shown - event.qty, changes)
-                self._take_off(order, event.qty, left, event.seq, changes)
+                self._take_off(order, event.qty, left, event, changes)
             elif event.block_id is None and order_id == event.maker_order_id:
-                raise BookDisagrees(f"maker {order_id} at seq {event.seq} does not rest here")
+                self._doubt(event, f"maker {order_id} does not rest here", changes)
         contract = self.contracts[event.contract]
         product = self.products[contract.product]
         contract.add_trade(event)
@@ -232,16 +259,48 @@ class Market:
 
     # -- how they do it
 
-    def _resting(self, order_id: int, seq: int) -> RestingOrder:
+    def _attempt(self, apply: Callable[..., None], event: AnyEvent, changes: Changes) -> None:
+        """Applies an event; one that nobody thought of is doubted, and the view goes on."""
+        try:
+            apply(event, changes=changes)
+        except Exception as error:  # noqa: BLE001
+            self._doubt(event, f"{type(error).__name__}: {error}", changes)
+
+    def _doubt(self, event: AnyEvent, detail: str, changes: Changes) -> None:
+        name = getattr(event, "contract", None)
+        changes.doubts.append(Doubt(event.seq, event.type, name, detail))
+        if name in self.contracts and self.contracts[name].state == "OPEN":
+            self.doubted.setdefault(name, event.seq)
+
+    def _make_anew(self, contract: ContractView, changes: Changes) -> None:
+        """Gives a book the levels of the orders that rest in it."""
+        ours = [order for order in self._orders.values() if order.contract is contract]
+        wanted: Counter[tuple[Side, int]] = Counter()
+        for order in ours:
+            wanted[order.side, order.price_micros] += order.shown
+        book = contract.open_book()
+        for side in ("buy", "sell"):
+            gpus = book.side(side).gpus
+            for price_micros in {*gpus, *(price for its_side, price in wanted if its_side == side)}:
+                book.change(side, price_micros, wanted[side, price_micros] - gpus.get(price_micros, 0))
+        changes.quotes[contract.contract] = contract
+
+    def _is_forgotten(self, name: str) -> bool:
+        """Says whether a contract was listed once and ended so long ago that the view dropped it."""
+        product = self.products.get(product_of(name))
+        return name not in self.contracts and product is not None and contract_start_s(name) < product.forgotten_to_s
+
+    def _resting(self, order_id: int) -> RestingOrder:
         if order_id not in self._orders:
-            raise BookDisagrees(f"order {order_id} at seq {seq} does not rest here")
+            raise BookDisagrees(f"order {order_id} does not rest here")
         return self._orders[order_id]
 
-    def _take_off(self, order: RestingOrder, qty: int, left: int, seq: int, changes: Changes) -> None:
+    def _take_off(self, order: RestingOrder, qty: int, left: int, event: AnyEvent, changes: Changes) -> None:
         """Takes GPUs off an order; those that the public does not see go first."""
-        order.left -= qty
-        if order.left != left:
-            raise BookDisagrees(f"order {order.order_id} at seq {seq}: {order.left} GPUs left, the log says {left}")
+        if order.left - qty != left:
+            detail = f"order {order.order_id}: {order.left} GPUs less {qty}, the log says that {left} are left"
+            self._doubt(event, detail, changes)
+        order.left = left
         if order.shown > left or not order.iceberg:
             self._show(order, left, changes)
         if left == 0:
@@ -249,19 +308,19 @@ class Market:
 
     def _show(self, order: RestingOrder, qty: int, changes: Changes) -> None:
         """Lets the book have so many GPUs of an order."""
-        if qty != order.shown:
-            order.contract.open_book().change(order.side, order.price_micros, qty - order.shown)
-        order.shown = qty
+        before, order.shown = order.shown, max(0, qty)
         changes.quotes[order.contract.contract] = order.contract
+        if order.shown != before:
+            order.contract.open_book().change(order.side, order.price_micros, order.shown - before)
 
     def _depth_at_gates(self, events: Sequence[AnyEvent]) -> dict[str, Depth]:
         """Copies the depth of contracts whose gate closes in this command, from before its expiries."""
         names = [e.contract for e in events if e.type == "contract_state_changed" and e.state == "LOCKED"]
-        books = {name: self.contracts[name].book for name in names}
+        books = {name: self.contracts[name].book for name in names if name in self.contracts}
         return {name: (book.bids.levels(), book.asks.levels()) for name, book in books.items()}
 
-    def _fix_index(self, name: str, depth: Depth, changes: Changes) -> None:
-        contract = self.contracts[name]
+    def _fix_index(self, event: ContractStateChanged, depth: Depth, changes: Changes) -> None:
+        name, contract = event.contract, self.contracts[event.contract]
         if not contract.fills:
             return
         product = self.products[contract.product]
@@ -286,6 +345,7 @@ class Market:
         for contract in list(product.contracts.values()):
             if contract.state in ENDED and contract.end_s + keep_s < self.log_ms // 1000:
                 del product.contracts[contract.start_s], self.contracts[contract.contract]
+                product.forgotten_to_s = max(product.forgotten_to_s, contract.end_s)
                 self.candles.forget(contract.contract)
 
 

@@ -10,11 +10,12 @@ from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.events import AnyEvent
 from schemas.listings import ListingChanged
 from schemas.topics import DELIVERY_EVENTS, LISTINGS_EVENTS
+from services.kit.doubts import note_doubt
 from services.kit.events import EventBatch
 from services.kit.store import Pool, Position
 from services.kit.topics import subscribe_batches
 from services.market_data import store
-from services.market_data.domain import Market
+from services.market_data.domain import Changes, Market
 from services.market_data.feed import Feed, Stream
 from services.market_data.folds import FoldFiles
 from services.market_data.publishing import Publishing
@@ -63,11 +64,20 @@ class EventHandler:
 
     def _take_command(self, events: Sequence[AnyEvent]) -> None:
         changes = self._market.fold(events)
+        for doubt in changes.doubts:
+            note_doubt(doubt.seq, doubt.kind, doubt.detail, contract=doubt.contract)
         if changes.ts_ms >= self._publishing_since_ms:
-            self._publishing.publish(changes)
+            self._publish(changes)
         else:
             self._feed.ring.start(changes.seq)
         self._recorder.add(changes)
+
+    def _publish(self, changes: Changes) -> None:
+        """Sends what changed. Who misses a message sees that by its sequences, and gets a snapshot."""
+        try:
+            self._publishing.publish(changes)
+        except Exception as error:  # noqa: BLE001 - no event may end the view
+            note_doubt(changes.seq, "publishing", f"{type(error).__name__}: {error}")
 
 
 class RelayHandler:

@@ -231,3 +231,25 @@ def test_a_restored_history_goes_on_as_if_it_had_never_stopped(venue):
     venue.send(venue.limit("bob", "buy", 1, 2_000_000))
     assert standing(restored.orders[1]) == ("partially_filled", 8, 4, 12, 8_000_000, None)
     assert [position.contract for position in restored.positions.values()] == [contract_of(3)] * 2
+
+
+def test_a_parent_moves_with_an_ask_that_is_replaced(venue):
+    venue.send(venue.limit("op", "sell", 3, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 3, 2_000_000))
+    venue.send(venue.resale("alice", 1, 2_500_000, periods=1))
+    parent, ask = venue.history.orders[3], venue.history.orders[4]
+    venue.send(venue.replace("alice", ask.order_id, qty=3))
+    assert (parent.remaining_qty, ask.remaining_qty) == (3, 3)
+    venue.send(venue.limit("bob", "buy", 2, 2_500_000))
+    assert standing(parent) == ("partially_filled", 1, 2, 1, 5_000_000, None)
+    venue.send(venue.limit("bob", "buy", 1, 2_500_000))
+    assert standing(parent) == ("filled", 1, 3, 0, 7_500_000, None)
+    assert Views(venue.history.products, venue.history.programmes).order(parent).remaining_qty == 0
+
+
+def test_an_event_that_names_what_the_history_does_not_know_moves_its_money_and_ends_nothing(venue):
+    venue.send(venue.limit("alice", "buy", 4, 2_000_000))
+    venue.history.orders.clear()
+    venue.send(venue.cancel("alice", 1))
+    balance = venue.history.balances["alice", "CNY"]
+    assert (balance.available_micros, balance.held_micros) == (1_000_000_000, 0)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from services.market_data.books import BookDisagrees
 from services.market_data.domain import BookChange, Market
 from services.market_data.rows import auction_rows, product_row, ticker_row, time_text
 from tests.fixtures.event_log import (
@@ -85,17 +84,70 @@ def test_a_block_takes_asks_off_and_stands_in_no_hour_book(log):
     assert depth(fold(log)[0]) == ([], [])
 
 
-def test_a_fill_that_leaves_another_quantity_than_the_view_has_stops_it(log):
+def doubts(changes):
+    return [(doubt.seq, doubt.kind, doubt.contract) for change in changes for doubt in change.doubts]
+
+
+def test_after_a_fill_that_leaves_another_quantity_than_the_view_has_the_events_quantity_counts(log):
     log.command(accepted(1, "sell", 4, P))
     log.command(accepted(2, "buy", 3, P), traded(1, 2, 3, P, left=(2, 0)))
-    with pytest.raises(BookDisagrees):
-        fold(log)
+    market, changes = fold(log)
+    assert depth(market) == ([], [(P, 2)])
+    assert doubts(changes) == [(6, "trade", CONTRACT)]
+    assert market.doubted == {CONTRACT: 6}
 
 
-def test_a_cancel_of_an_order_that_does_not_rest_stops_it(log):
+def test_a_cancel_of_an_order_that_does_not_rest_changes_nothing_and_is_doubted(log):
+    log.command(accepted(1, "sell", 4, P))
     log.command(gone("OrderCanceled", 7, "buy", 6, P))
-    with pytest.raises(BookDisagrees):
-        fold(log)
+    market, changes = fold(log)
+    assert depth(market) == ([], [(P, 4)])
+    assert doubts(changes) == [(5, "order_canceled", CONTRACT)]
+
+
+def test_an_unknown_order_that_is_replaced_rests_from_then_on(log):
+    log.command(replaced(7, "buy", 3, P))
+    market, changes = fold(log)
+    assert depth(market) == ([(P, 3)], [])
+    assert doubts(changes) == [(4, "order_replaced", CONTRACT)]
+
+
+def test_a_trade_of_a_maker_that_does_not_rest_is_told_and_doubted(log):
+    log.command(accepted(2, "buy", 3, P), traded(1, 2, 3, P, left=(0, 0)))
+    market, changes = fold(log)
+    assert (depth(market), market.contracts[CONTRACT].qty) == (([], []), 3)
+    assert doubts(changes) == [(5, "trade", CONTRACT)]
+
+
+def test_an_event_of_a_contract_that_never_was_changes_nothing(log):
+    log.command(accepted(1, "sell", 4, P, contract=f"{PRODUCT}-30010100"))
+    market, changes = fold(log)
+    assert doubts(changes) == [(4, "order_accepted", f"{PRODUCT}-30010100")]
+    assert market.doubted == {}
+
+
+def test_the_parts_of_an_old_auctions_resale_that_repeat_the_total_leave_the_right_book(log):
+    """Until ruleset 3 every part carried what was left after the last one."""
+    log.command(accepted(1, "sell", 2, P, node=None), accepted(2, "buy", 3, P))
+    resale = {"from_position_id": 7, "operator": "op", "settlement_price_micros": P, "paid_micros": P}
+    part = {"taker_side": None, "resale": resale}
+    log.command(traded(1, 2, 1, P, left=(1, 1), **part), traded(1, 2, 1, P, left=(0, 1), **part))
+    market, changes = fold(log)
+    assert depth(market) == ([(P, 1)], [])
+    assert [seq for seq, *_ in doubts(changes)] == [6, 7]
+
+
+def test_a_doubted_book_is_trusted_again_once_its_contract_is_over(log):
+    log.command(gone("OrderCanceled", 7, "buy", 6, P))
+    log.command(("ContractStateChanged", {"contract": CONTRACT, "state": "EXPIRED", "positions": 0}), ts_ms=GATE_MS)
+    assert fold(log)[0].doubted == {}
+
+
+def replaced(order_id: int, side: str, qty: int, price_micros: int) -> tuple[str, dict]:
+    fields = {"order_id": order_id, "command_id": "c", "account": "a", "client_order_id": "o", "replace_id": None}
+    terms = {"contract": CONTRACT, "side": side, "qty": qty, "qty_left": qty, "price_micros": price_micros}
+    old = {"old_qty_left": qty, "old_price_micros": price_micros, "priority_kept": False, "postings": ()}
+    return "OrderReplaced", fields | terms | old | {"tif": "GTG", "expires_ms": None}
 
 
 def test_an_auction_is_indicated_in_the_ticker_until_it_ends_and_its_result_stays(log):
@@ -194,6 +246,20 @@ def test_contracts_that_ended_long_ago_are_forgotten_when_new_ones_are_listed(lo
     market, _ = fold(log)
     assert CONTRACT not in market.contracts
     assert len(market.contracts) == 48
+
+
+def test_a_contract_that_was_forgotten_may_still_become_void(log):
+    log.command(accepted(1, "sell", 4, P))
+    log.command(accepted(2, "buy", 4, P), traded(1, 2, 4, P, left=(0, 0)))
+    log.command(("ContractStateChanged", {"contract": CONTRACT, "state": "METERED", "positions": 1}))
+    later = START_S + 48 * PERIOD_S
+    listed = {"product": PRODUCT, "period_s": PERIOD_S, "first_start_s": later, "last_start_s": later}
+    log.command(("ContractsListed", listed), ts_ms=(START_S + 10 * PERIOD_S) * 1000)
+    log.command(("ContractStateChanged", {"contract": CONTRACT, "state": "VOID", "positions": 1}))
+    market, changes = fold(log)
+    assert CONTRACT not in market.contracts
+    assert [event.state for event in changes[-1].statuses] == ["VOID"]
+    assert (doubts(changes), changes[-1].quotes) == ([], {})
 
 
 def test_fixing_twice_from_the_same_log_gives_the_same_digest(log):
