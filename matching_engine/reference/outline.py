@@ -18,6 +18,8 @@ class OrderExtras:
     conditions: Conditions | None = None
     backing: list[tuple[int, int]] | None = None
     twin_id: int | None = None
+    resold_position_id: int | None = None
+    resold_block_id: int | None = None
 
 
 @dataclass(slots=True)

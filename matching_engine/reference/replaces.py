@@ -103,7 +103,7 @@ def require_means(market: Market, order: Order, wanted: Wanted) -> None:
         orders.require_capacity(market, node, known.start_s, wanted.left - order.left)
     elif resale.is_resale(order):
         more = max(0, wanted.left - order.left)
-        backing = order.backing + resale.find_backing(market, order.account, order.contract, more)
+        backing = order.backing + resale.find_more(market, order, more)
         resale.require_price(market, order, wanted.price_micros, backing)
     if hold_micros > order.hold_micros:
         market.accounts.require(order.account, terms.currency, hold_micros - order.hold_micros)

@@ -40,6 +40,12 @@ def find_backing(
     return backing
 
 
+def find_more(market: Market, order: Order, qty: int) -> Backing:
+    """GPUs for an ask that is to grow, of the position or the block that it was to resell where one was named."""
+    named = order.resold_position_id, order.resold_block_id
+    return find_backing(market, order.account, order.contract, qty, *named)
+
+
 def positions_in(
     market: Market, account: str, contract: str, position_id: int | None, block_id: int | None
 ) -> list[Position]:
@@ -65,7 +71,7 @@ def back(market: Market, order: Order, backing: Backing) -> None:
 def change_backing(market: Market, order: Order, qty: int) -> None:
     """The ask is replaced: it needs so many GPUs more, or fewer."""
     if qty > 0:
-        back(market, order, find_backing(market, order.account, order.contract, qty))
+        back(market, order, find_more(market, order, qty))
     elif qty < 0:
         release(market, order, -qty)
 

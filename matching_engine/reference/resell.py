@@ -1,6 +1,6 @@
 """Reselling over a window: one ask for every period in which the account has positions and the gate is open."""
 
-from matching_engine.reference import blocks, identity, limits, products, resale
+from matching_engine.reference import blocks, identity, limits, products, resale, rulesets
 from matching_engine.reference.market import Market
 from matching_engine.reference.matching import match, settle_remainder
 from matching_engine.reference.money import RESERVED, unit_micros
@@ -96,5 +96,7 @@ def draft_ask(market: Market, command: Resell, start_s: int) -> tuple[Order, res
         hold_unit_micros=0,
         hold_micros=0,
     )
+    if rulesets.keeps_resales_to_what_was_named(market):
+        ask.resold_position_id, ask.resold_block_id = which
     resale.require_price(market, ask, command.price_micros, backing)
     return ask, backing

@@ -32,3 +32,13 @@ def delays_payout(market: Market) -> bool:
     Under an older one it is paid with the provisional settlement.
     """
     return market.state.ruleset >= 4
+
+
+def tells_parts_of_a_resale(market: Market) -> bool:
+    """Since 4: each part of an auction's resale tells what it left of the bid. Before, all told what the last left."""
+    return market.state.ruleset >= 4
+
+
+def keeps_resales_to_what_was_named(market: Market) -> bool:
+    """Since 4: an ask that resells a named position or block grows into nothing else of its account. Before, it did."""
+    return market.state.ruleset >= 4

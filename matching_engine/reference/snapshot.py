@@ -16,7 +16,7 @@ from matching_engine.reference import outline, packing
 from matching_engine.reference.outline import Outline
 from matching_engine.reference.state import State
 
-VERSION = 6  # knows of payouts that are held, which 5 did not
+VERSION = 6  # knows of held payouts and of what an ask was to resell, which 5 did not
 HEADER = re.compile(rb"hourbook-snapshot-(\d{1,9}) (?:([0-9a-f]{64}) (\d{1,18})\n)?")
 SIZE = Struct("<q")
 FORGED = (ArithmeticError, AttributeError, LookupError, StopIteration, StructError, TypeError, ValueError)

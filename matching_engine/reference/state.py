@@ -80,8 +80,9 @@ class Conditions:
 class Order:
     """A bid or an ask in the book of one contract. `hold_unit_micros` is held per GPU: cost and fee, or bond.
 
-    `backing` has the positions behind a resale ask and the GPUs of each, oldest first; `twin_id` is the ask of the same
-    GPUs in the other book of a node that is split.
+    `backing` has the positions behind a resale ask and the GPUs of each, oldest first; `resold_position_id` and
+    `resold_block_id` are what it was to resell, where that was named; `twin_id` is the ask of the same GPUs in the
+    other book of a node that is split.
     """
 
     id: int
@@ -103,6 +104,8 @@ class Order:
     conditions: Conditions | None = None
     backing: list[tuple[int, int]] | None = None
     twin_id: int | None = None
+    resold_position_id: int | None = None
+    resold_block_id: int | None = None
 
 
 @dataclass(slots=True)

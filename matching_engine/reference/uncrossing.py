@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from matching_engine.reference import icebergs, resale
+from matching_engine.reference import icebergs, resale, rulesets
 from matching_engine.reference.auction_price import Equilibrium, Level
 from matching_engine.reference.fills import Fill, fill_at
 from matching_engine.reference.market import Market
@@ -105,8 +105,10 @@ def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, r
 
 def take_resold(market: Market, ask: Order, bid: Order, qty: int, fill: Fill, released_micros: int) -> None:
     """Trades GPUs of a reseller's positions, oldest first; the last trade returns the improvement."""
+    told = rulesets.tells_parts_of_a_resale(market)
     for position_id, part in resale.parts(market, ask, qty):
         qty -= part
+        bid_left = bid.left + qty if told else bid.left
         part_micros = part * fill.cost_micros if qty else released_micros
         released_micros -= part_micros
         sold = resale.split(market, ask, position_id, bid.account, part, fill, None)
@@ -117,4 +119,4 @@ def take_resold(market: Market, ask: Order, bid: Order, qty: int, fill: Fill, re
         entry = market.entry(market.terms_of(ask.contract).currency).hold(bid.account, -part_micros)
         entry.add(bid.account, available=-sold.resale.paid_micros - fee_micros)
         postings = resale.pay_seller(entry, sold, fee_micros).post()
-        emit_trade(market, sold.position, ask.id, bid.id, None, fee_micros, ask.left, bid.left, postings, sold)
+        emit_trade(market, sold.position, ask.id, bid.id, None, fee_micros, ask.left, bid_left, postings, sold)

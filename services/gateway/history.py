@@ -87,7 +87,7 @@ class History:
         if fold := FOLDS.get(event.type):
             try:
                 fold(self, event)
-            except Exception as error:  # noqa: BLE001 - no event may end the view
+            except Exception as error:
                 note_doubt(event.seq, event.type, f"{type(error).__name__}: {error}")
         for posting in getattr(event, "postings", ()):
             self._post(posting, event.seq)

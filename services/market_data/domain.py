@@ -263,7 +263,7 @@ class Market:
         """Applies an event; one that nobody thought of is doubted, and the view goes on."""
         try:
             apply(event, changes=changes)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._doubt(event, f"{type(error).__name__}: {error}", changes)
 
     def _doubt(self, event: AnyEvent, detail: str, changes: Changes) -> None:

@@ -76,7 +76,7 @@ class EventHandler:
         """Sends what changed. Who misses a message sees that by its sequences, and gets a snapshot."""
         try:
             self._publishing.publish(changes)
-        except Exception as error:  # noqa: BLE001 - no event may end the view
+        except Exception as error:
             note_doubt(changes.seq, "publishing", f"{type(error).__name__}: {error}")
 
 

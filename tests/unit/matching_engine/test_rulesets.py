@@ -6,11 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from schemas.orders import PlaceOrder
+from schemas.orders import PlaceOrder, ReplaceOrder, Resell
 from schemas.trading_rules import TradingRules
-from schemas.venue import NEWEST_RULESET, CloseDispute, EndBlock, OpenDispute, SetRuleset, SettleDisputed
+from schemas.venue import (
+    NEWEST_RULESET,
+    CloseDispute,
+    EndBlock,
+    OpenDispute,
+    SetProductState,
+    SetRuleset,
+    SettleDisputed,
+)
 from tests.scenarios.engines import ENGINES
-from tests.scenarios.venue import Venue, contract_of, genesis
+from tests.scenarios.venue import PRODUCT, Venue, contract_of, genesis, hour_start_s
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -109,3 +117,68 @@ def test_a_golden_log_leads_elsewhere_under_another_ruleset(ruleset, other):
     assert others != records
     events = [[json.loads(event)["type"] for event in ENGINES["reference"]().apply(log)] for log in (records, others)]
     assert events[0] != events[1]
+
+
+def resold_in_auction(engine, ruleset: int) -> list[tuple[int, int, int]]:
+    """Quantity, maker's and taker's remainder of each trade of an auction that sells two positions again."""
+    venue = Venue(engine, with_genesis=False)
+    venue.send(genesis(ruleset=ruleset))
+    venue.define()
+    for account in ("alice", "bob", "op"):
+        venue.credit(account, 1_000_000_000)
+    venue.node("n1", "op", 8)
+    venue.send(order(1, "op", side="sell", qty=2, price_micros=10_000_000, node="n1"))
+    for number in (2, 3):
+        venue.send(order(number, "alice", side="buy", qty=1, price_micros=10_000_000))
+    venue.batch("admin", SetProductState(product=None, state="AUCTION", reason="test"))
+    venue.send(order(4, "bob", side="buy", qty=3, price_micros=12_000_000))
+    venue.send(order(5, "alice", side="sell", qty=2, price_micros=10_000_000))
+    events = venue.batch("admin", SetProductState(product=None, state="OPEN", reason="test"))
+    names = ("qty", "maker_left", "taker_left")
+    return [tuple(event[name] for name in names) for event in events if event["type"] == "trade"]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_each_part_of_an_auctions_resale_tells_since_4_what_it_left_of_the_bid(name):
+    assert resold_in_auction(ENGINES[name](), 3) == [(1, 1, 1), (1, 0, 1)]
+    assert resold_in_auction(ENGINES[name](), 4) == [(1, 1, 2), (1, 0, 1)]
+
+
+def named_resale(engine, ruleset: int, **named) -> Venue:
+    """Two positions of alice's, 1 of one GPU and 2 of two, of which she offers one GPU again."""
+    venue = Venue(engine, with_genesis=False)
+    venue.send(genesis(ruleset=ruleset))
+    venue.define()
+    for account in ("alice", "bob", "op"):
+        venue.credit(account, 1_000_000_000)
+    venue.node("n1", "op", 8)
+    venue.send(order(1, "op", side="sell", qty=3, price_micros=10_000_000, node="n1"))
+    for number, qty in ((2, 1), (3, 2)):
+        venue.send(order(number, "alice", side="buy", qty=qty, price_micros=10_000_000))
+    window = {"from_s": hour_start_s(13), "to_s": hour_start_s(14), "qty": 1, "price_micros": 11_000_000}
+    ids = {"command_id": "c4", "account": "alice", "client_order_id": "o4", "product": PRODUCT}
+    venue.send(Resell(**ids, **window, **{"position_id": None, "block_id": None} | named))
+    return venue
+
+
+def grown(venue: Venue, qty: int) -> str:
+    named = {"command_id": "c5", "account": "alice", "order_id": 5, "client_order_id": None, "replace_id": None}
+    event = venue.send(ReplaceOrder(**named, qty=qty, price_micros=None, expires_ms=None))[0]
+    return event.get("code", event["type"])
+
+
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_resale_of_a_named_position_grows_into_no_other_since_4(name, restored):
+    engine = ENGINES[name]
+    for ruleset, named, qty, answer in (
+        (3, {"position_id": 1}, 3, "order_replaced"),
+        (4, {"position_id": 1}, 3, "unbacked_ask"),
+        (4, {"position_id": 2}, 2, "order_replaced"),
+        (4, {"position_id": 2}, 3, "unbacked_ask"),
+        (4, {}, 3, "order_replaced"),
+    ):
+        venue = named_resale(engine(), ruleset, **named)
+        if restored:
+            venue.engine = engine.restore(venue.engine.snapshot())
+        assert grown(venue, qty) == answer, (ruleset, named, qty)

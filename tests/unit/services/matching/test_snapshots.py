@@ -95,7 +95,7 @@ def test_a_snapshot_of_version_1_is_named_and_the_one_before_it_taken_or_the_fir
     with structlog.testing.capture_logs() as logs:
         loaded = load_newest(folder, 100, 100)
     assert loaded.snapshot() == (engine if has_older else Engine()).snapshot()
-    assert logs[0]["error"] == "a snapshot of version 1, where version 5 is read"
+    assert logs[0]["error"] == "a snapshot of version 1, where version 6 is read"
 
 
 @pytest.mark.parametrize(("commands_end", "events_end"), [(3, 100), (100, 4)])
