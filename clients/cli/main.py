@@ -19,6 +19,7 @@ from clients.cli.output import Refused
 
 GROUPS = (
     "lifecycle",
+    "backups",
     "demo",
     "play",
     "join",
