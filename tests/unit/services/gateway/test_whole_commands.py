@@ -60,7 +60,7 @@ def test_what_is_written_and_forgotten_after_any_batch_changes_no_record(size):
 
 def test_a_record_that_cannot_be_shown_ends_neither_the_reader_nor_the_session():
     venue = traded_capacity()
-    feeds, session = Feeds(venue.history), Session("op", 100)
+    feeds, session = Feeds(venue.history), Session("op", "key-op", 100)
     session.channels = {"orders", "fills"}
     feeds.join(session)
     (parent,) = [order for order in venue.history.orders.values() if order.kind == "capacity" and not order.parent_id]
