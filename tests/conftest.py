@@ -1,3 +1,8 @@
 """Plugs the shared fixtures into every suite."""
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.exchange", "tests.fixtures.progress"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.exchange",
+    "tests.fixtures.ordering",
+    "tests.fixtures.progress",
+]

@@ -39,8 +39,9 @@ DEFAULT = ("core", "delivery", "browser")
 MARKED = {None: ("-m", "not slow"), "slow": ("-m", "slow")}
 # What `--long` after a suite's name runs instead of it.
 LONG = {"delivery": ("tests/long_run",)}
-# Most of these tests wait for real time: two to a core, each worker with servers of its own.
-WORKERS = ("-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile")
+# Most of these tests wait for real time: two to a core, each worker with servers of its own. In which order they take
+# the files says tests/fixtures/ordering.py.
+WORKERS = ("-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile", "--no-loadscope-reorder")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.fixtures.market_data import Corner, Service, SharedMarket, log_writer, running_service, shared_market
+from tests.fixtures.servers import LentBroker
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -42,8 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(servers_folder: Path, database_url: str) -> Iterator[SharedMarket]:
-    with shared_market(servers_folder, database_url) as shared:
+def shared(broker_of_modules: LentBroker, servers_folder: Path, database_url: str) -> Iterator[SharedMarket]:
+    with shared_market(broker_of_modules, servers_folder, database_url) as shared:
         yield shared
 
 

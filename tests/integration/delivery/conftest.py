@@ -13,16 +13,14 @@ import pytest
 import pytest_asyncio
 
 from clients.http import Credentials, new_credentials, open_async_client
-from infra.embedded import start_kafka
 from infra.genesis import genesis_command
 from infra.ports import free_port
-from infra.topics import create_topics
 from schemas.accounts import ApiKeySet
 from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.events import EVENT, AnyEvent
 from schemas.ids import contract_name, contract_start_s, product_of
 from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
-from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, TOPICS
+from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
 from schemas.venue import Credit, SetProductState, VenueCommand
 from services.delivery import app as delivery_app
 from services.delivery.settings import Settings
@@ -34,6 +32,7 @@ from tests.fixtures.command_log import CommandLog, consume, produce
 from tests.fixtures.delivery import TestNode, signed_token
 from tests.fixtures.event_log import PRODUCT, terms
 from tests.fixtures.node_agent import PlayedAgent
+from tests.fixtures.servers import LentBroker
 
 PERIOD_S = 6
 TIMES = {"period_s": PERIOD_S, "gate_lead_s": 9, "grace_s": 2, "horizon_periods": 12, "final_after_s": 600}
@@ -286,7 +285,9 @@ async def quiet_venue(own_kafka, fresh_database, tmp_path: Path) -> AsyncIterato
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def venue(request: pytest.FixtureRequest, servers_folder: Path, database_url: str) -> AsyncIterator[Venue]:
+async def venue(
+    request: pytest.FixtureRequest, servers_folder: Path, database_url: str, broker_of_modules: LentBroker
+) -> AsyncIterator[Venue]:
     """A venue with delivery that a module's tests share; each has accounts, nodes and GPUs of its own.
 
     A module may change its products' terms by `TERMS`, and delivery's settings by `SETTINGS`.
@@ -295,12 +296,10 @@ async def venue(request: pytest.FixtureRequest, servers_folder: Path, database_u
     calm = {"outage_ms_min": 60_000}
     changed = (calm | getattr(request.module, "SETTINGS", {}), getattr(request.module, "TERMS", {}))
     folder = servers_folder / uuid.uuid4().hex[:8]
-    kafka = start_kafka(folder)
-    await create_topics(kafka.address, TOPICS)
+    kafka = await broker_of_modules.lend()
     url = await make_database(database_url)
     async with open_venue(kafka.address, url, folder, changed[0], **changed[1]) as venue, venue.delivery():
         yield venue
-    kafka.stop()
 
 
 async def make_database(server_url: str) -> str:

@@ -12,20 +12,19 @@ import httpx
 import pytest_asyncio
 
 from clients.http import Credentials, new_credentials, open_async_client, result_of
-from infra.embedded import start_kafka
 from infra.ports import free_port
-from infra.topics import create_topics
 from schemas.accounts import ApiKeySet
 from schemas.delivery import NodeStateChanged
 from schemas.events import EVENT, AnyEvent
 from schemas.nodes import InspectedGpu
-from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, TOPICS
+from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
 from schemas.venue import Credit, NodeGpu, NodesAlive, RegisterNode
 from services.listings import app as listings_app
 from services.listings.settings import Settings
 from services.matching.app import MatchingService
 from services.matching.settings import MatchingSettings
 from tests.fixtures.command_log import CommandLog, produce
+from tests.fixtures.servers import LentBroker
 from tests.fixtures.used_hardware import NODE, inspected, inspection, serial_of, uuid_of
 from tests.integration.delivery.conftest import in_background, make_database
 
@@ -154,11 +153,10 @@ def offer(inspection_id: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def board(servers_folder: Path, database_url: str) -> AsyncIterator[Board]:
+async def board(servers_folder: Path, database_url: str, broker_of_modules: LentBroker) -> AsyncIterator[Board]:
     """A venue of matching and listings with a seller's node of 40 GPUs, a buyer, a rival and an arbiter."""
     folder = servers_folder / uuid4().hex[:8]
-    kafka = start_kafka(folder)
-    await create_topics(kafka.address, TOPICS)
+    kafka = await broker_of_modules.lend()
     log = CommandLog(kafka.address, folder / "keys")
     await log.begin()
     gpus = tuple(NodeGpu(uuid=uuid_of(n), serial=serial_of(n)) for n in range(40))
@@ -186,4 +184,3 @@ async def board(servers_folder: Path, database_url: str) -> AsyncIterator[Board]
         await board.stop()
     for client in board.clients.values():
         await client.aclose()
-    kafka.stop()

@@ -16,6 +16,7 @@ from tests.fixtures.market_data import (
     running_service,
     shared_market,
 )
+from tests.fixtures.servers import LentBroker
 
 StartMarketData = Callable[..., AbstractContextManager[Service]]
 QUEUE_MESSAGES = 300
@@ -39,8 +40,10 @@ def start_market_data(own_kafka: Running, fresh_database: str, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def shared(servers_folder: Path, database_url: str) -> Iterator[SharedMarket]:
-    with shared_market(servers_folder, database_url, market_data_reader_messages_max=QUEUE_MESSAGES) as shared:
+def shared(broker_of_modules: LentBroker, servers_folder: Path, database_url: str) -> Iterator[SharedMarket]:
+    with shared_market(
+        broker_of_modules, servers_folder, database_url, market_data_reader_messages_max=QUEUE_MESSAGES
+    ) as shared:
         yield shared
 
 
