@@ -382,9 +382,13 @@ class MeterOutcome(Model):
 
 
 class MeterRecordView(Model):
-    """GET /v1/positions/{id}/meter: inputs, digest and outcome; the signed reports are beside it."""
+    """GET /v1/positions/{id}/meter: inputs, digest and outcome; the signed reports are beside it.
+
+    `simulated`: the node's GPUs are those of the stand-in library.
+    """
 
     position_id: PositionId
+    simulated: bool
     revision: Annotated[int, Field(ge=1)]
     meter_digest: Digest
     inputs: MeterInputs
@@ -511,13 +515,15 @@ class NodeAuditForm(Model):
 class ReputationView(Model):
     """GET /v1/nodes/{id}/reputation and /v1/operators/{account}/reputation: facts on record, and a score of them.
 
-    Of an account all nodes count, retired ones too. `formula` says how `score` (0 to 1000) follows from the rest;
+    Of an account all nodes count, retired ones too; `simulated`: at least one of them has GPUs of the stand-in library,
+    whose proofs show no capacity. `formula` says how `score` (0 to 1000) follows from the rest;
     `services/delivery/reputation.py` what each fact is.
     """
 
     account: AccountId
     node: NodeId | None
     nodes: Count
+    simulated: bool
     as_of_ms: Milliseconds
     days: Count
     positions: Count
@@ -540,9 +546,11 @@ class AccessView(Model):
     `recalls` are what the operator of an interruptible position takes back, and from when; `maintenance` was declared
     before the trade, so that its time is paid by nobody.
     `user`, `host` and `port` are the endpoint's where it is one for SSH, and `host_key` is its server's public key.
+    `simulated`: the GPUs are those of the stand-in library.
     """
 
     position_id: PositionId
+    simulated: bool
     lease_id: Identifier | None
     state: LeaseState
     endpoint: Text

@@ -71,12 +71,14 @@ class DisputeView(Model):
     """GET /v1/disputes, /v1/disputes/{id}: for both parties and the arbiter.
 
     `outcome` is `corrected` or `confirmed` once it is DECIDED; `revision` is what the position was settled by then.
+    `simulated`: the node's GPUs are those of the stand-in library.
     """
 
     dispute_id: Identifier
     position_id: PositionId
     contract: Contract
     node: NodeId
+    simulated: bool
     buyer: AccountId
     operator: AccountId
     opened_by: Side | Literal["venue"]

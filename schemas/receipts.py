@@ -35,7 +35,8 @@ class Receipt(Model):
     `terms` is null on receipts from before they could be recomputed. Where two meters differ, the lower figures are
     paid, and `held_micros` of the buyer's money stays held until a later revision. Where the node was of level T0 at
     the gate, `payout_held_micros` of what the operator earned stays held until `payout_held_until_ms`, or until a
-    dispute that is open then is over.
+    dispute that is open then is over. `simulated`: the node's GPUs are those of the stand-in library, so that nothing
+    real was delivered.
     """
 
     position_id: PositionId
@@ -66,6 +67,7 @@ class Receipt(Model):
     held_micros: Amount = added(0)
     payout_held_micros: Amount = added(0)
     payout_held_until_ms: Milliseconds | None = added(None)
+    simulated: bool = added(False)
 
 
 class ReceiptFile(SignedMessage):

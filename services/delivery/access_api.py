@@ -92,6 +92,7 @@ async def _access_view(store: Store, position, credentials: CredentialBox) -> Ac
     user, host, port = address_of(endpoint) or ("", "", 0)
     return AccessView(
         position_id=position["position_id"],
+        simulated=position["simulated"],
         lease_id=position["lease_id"],
         state="pending" if lease is None else lease["state"],
         endpoint=endpoint,

@@ -212,12 +212,13 @@ async def _position(store: Store, position_id: int, caller: Caller, parties: tup
 
 
 async def _meter_record(store: Store, position_id: int, caller: Caller) -> MeterRecordView:
-    await _position(store, position_id, caller, ("buyer", "operator"))
+    position = await _position(store, position_id, caller, ("buyer", "operator"))
     row = await store.row("find_settlement", position_id)
     if row is None:
         raise ProblemError("not_found", f"position {position_id} is not metered yet", retryable=True)
     return MeterRecordView(
         position_id=position_id,
+        simulated=position["simulated"],
         revision=row["revision"],
         meter_digest=row["digest"],
         inputs=MeterInputs.model_validate_json(unpack(row["inputs"])),

@@ -105,7 +105,7 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
     row = await store.row("find_position", event.position_id)
     product = await store.row("find_product", product_of(event.contract))
     settlement = await store.row("settlement_revision", event.position_id, event.revision)
-    receipt = receipt_of(event, product["currency"], tuple(row["gpus"]), settlement)
+    receipt = receipt_of(event, product["currency"], row, settlement)
     document = (event.position_id, event.revision, event.buyer, event.operator, receipt.canonical())
     await store.run("insert_receipt", *document)
     await store.run("note_revision", event.position_id, event.revision)

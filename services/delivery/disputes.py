@@ -193,6 +193,7 @@ def view_of(row: Mapping) -> DisputeView:
         position_id=row["position_id"],
         contract=row["contract"],
         node=row["node_id"],
+        simulated=row["simulated"],
         buyer=row["buyer"],
         operator=row["operator"],
         opened_by=row["side"],

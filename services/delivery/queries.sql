@@ -400,7 +400,8 @@ with rest as (update position set qty = qty - $2 where position_id = $1 and qty 
 delete from position where position_id = $1 and not exists (select 1 from rest);
 
 -- name: find_position
-select * from position where position_id = $1;
+select p.*, coalesce(n.simulated, false) as simulated from position p left join node n using (node_id)
+where p.position_id = $1;
 
 -- name: positions_of_contract
 select * from position where contract = $1 order by position_id;
@@ -749,15 +750,21 @@ delete from position where position_id = $1;
 update lease set told_ends_ms = ends_ms where block_id = $1 and state in ('pending', 'ready', 'started');
 
 -- name: disputes_of_position
-select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+select s.*, p.contract, p.node_id, p.buyer, p.operator,
+       coalesce((select simulated from node n where n.node_id = p.node_id), false) as simulated
+from dispute s join position p using (position_id)
 where s.position_id = $1 order by s.opened_ms, s.side for update of s;
 
 -- name: open_disputes_of
-select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+select s.*, p.contract, p.node_id, p.buyer, p.operator,
+       coalesce((select simulated from node n where n.node_id = p.node_id), false) as simulated
+from dispute s join position p using (position_id)
 where s.position_id = $1 and s.state = 'OPEN' for update of s;
 
 -- name: find_dispute
-select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+select s.*, p.contract, p.node_id, p.buyer, p.operator,
+       coalesce((select simulated from node n where n.node_id = p.node_id), false) as simulated
+from dispute s join position p using (position_id)
 where s.dispute_id = $1;
 
 -- name: insert_dispute
@@ -767,12 +774,16 @@ values ($1, $2, $3, $4, $5, $6, $7, 'OPEN', $8, $9, $10);
 
 -- Those that the engine has, and whose position's last revision it has taken.
 -- name: disputes_to_rule
-select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+select s.*, p.contract, p.node_id, p.buyer, p.operator,
+       coalesce((select simulated from node n where n.node_id = p.node_id), false) as simulated
+from dispute s join position p using (position_id)
 where s.state = 'OPEN' and s.engine_has and not s.ruled and p.state = 'settled'
 order by s.opened_ms, s.dispute_id limit $1 for update of s;
 
 -- name: disputes_overdue
-select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+select s.*, p.contract, p.node_id, p.buyer, p.operator,
+       coalesce((select simulated from node n where n.node_id = p.node_id), false) as simulated
+from dispute s join position p using (position_id)
 where s.state = 'OPEN' and s.engine_has and s.ruled and s.deadline_ms <= $1 and p.state = 'settled'
 order by s.deadline_ms, s.dispute_id limit $2 for update of s;
 
@@ -804,7 +815,9 @@ where dispute_id = $1;
 select inputs from dispute where position_id = $1 and inputs is not null order by decided_ms nulls last, side;
 
 -- name: disputes_page
-select s.*, p.contract, p.node_id, p.buyer, p.operator from dispute s join position p using (position_id)
+select s.*, p.contract, p.node_id, p.buyer, p.operator,
+       coalesce((select simulated from node n where n.node_id = p.node_id), false) as simulated
+from dispute s join position p using (position_id)
 where ($1::text is null or p.buyer = $1 or p.operator = $1) and ($2::text is null or s.state = $2)
 order by s.opened_ms desc, s.dispute_id limit $3 offset $4;
 
@@ -899,7 +912,7 @@ from delivery_fact where node_id = any($1::text[]) and at_ms > $2;
 insert into proof_fact values ($1, $2, $3, $4) on conflict do nothing;
 
 -- name: nodes_of_account
-select node_id from node where account = $1 order by node_id;
+select node_id, simulated from node where account = $1 order by node_id;
 
 -- A dispute is lost by the operator whose hour was corrected after a buyer's word, or not after his own, or where the
 -- renter's meter stands.

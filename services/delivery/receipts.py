@@ -16,7 +16,7 @@ from services.kit.keys import public_hex, sign_hex
 UNSIGNED = "0" * 128
 
 
-def receipt_of(event: PositionSettled, asset: str, gpus: tuple[str, ...], settlement: Mapping | None) -> Receipt:
+def receipt_of(event: PositionSettled, asset: str, position: Mapping, settlement: Mapping | None) -> Receipt:
     """Returns the receipt of one revision; `settlement` is what delivery sent for it, None where it sent nothing."""
     quality = MeterOutcome.model_validate_json(unpack(settlement["outcome"])).quality_gpu_ms if settlement else {}
     escrow_micros = event.qty * -(-event.price_micros * event.period_s // 3600)
@@ -30,7 +30,7 @@ def receipt_of(event: PositionSettled, asset: str, gpus: tuple[str, ...], settle
         asset=asset,
         qty=event.qty,
         period_s=event.period_s,
-        gpus=gpus,
+        gpus=tuple(position["gpus"]),
         price_micros=event.price_micros,
         index_micros=event.index_micros,
         contracted_gpu_s=event.qty * event.period_s,
@@ -58,6 +58,7 @@ def receipt_of(event: PositionSettled, asset: str, gpus: tuple[str, ...], settle
             disputed_used_gpu_s=settlement["disputed_used_gpu_s"] if settlement else 0,
         ),
         held_micros=escrow_micros - event.gross_micros - event.refund_micros,
+        simulated=position["simulated"],
     )
 
 

@@ -1,6 +1,6 @@
 """HTTP for reputations: of a node, and of an account with all its nodes, for everyone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI, Response
 
@@ -25,7 +25,7 @@ def add_reputation_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
         row = await Store(pool).row("find_node", node_id)
         if row is None:
             raise ProblemError("not_found", f"there is no node {node_id}")
-        return await answer(row["account"], node_id, [node_id])
+        return await answer(row["account"], node_id, [row])
 
     @app.get("/v1/operators/{account}/reputation", response_model=ReputationView)
     @public
@@ -33,15 +33,16 @@ def add_reputation_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
         rows = await Store(pool).rows("nodes_of_account", account)
         if not rows:
             raise ProblemError("not_found", f"{account} has no nodes")
-        return await answer(account, None, [row["node_id"] for row in rows])
+        return await answer(account, None, rows)
 
-    async def answer(account: str, node: str | None, node_ids: Sequence[str]) -> Response:
-        time_ms, facts = now_ms(), await facts_of(Store(pool), node_ids)
+    async def answer(account: str, node: str | None, rows: Sequence[Mapping]) -> Response:
+        time_ms, facts = now_ms(), await facts_of(Store(pool), [row["node_id"] for row in rows])
         days = days_of(facts, settings, time_ms)
         view = ReputationView(
             account=account,
             node=node,
-            nodes=len(node_ids),
+            nodes=len(rows),
+            simulated=any(row["simulated"] for row in rows),
             as_of_ms=time_ms,
             days=days,
             **{name: getattr(facts, name) for name in FACTS_SHOWN},

@@ -79,7 +79,8 @@ def listing_item(event: ListingChanged) -> dict[str, Any]:
 
 
 def delivery_item(event: DeliveryEvent) -> dict[str, Any] | None:
-    """Returns what everyone may see of a delivery event, or None."""
+    """Returns what everyone may see of a delivery event, or None; where its node is simulated the item says so."""
     if event.type not in DELIVERY_TYPES:
         return None
-    return {name: value for name, value in event.model_dump(mode="json").items() if name in DELIVERY_MEMBERS}
+    shown = {name: value for name, value in event.model_dump(mode="json").items() if name in DELIVERY_MEMBERS}
+    return shown | {"simulated": event.simulated}

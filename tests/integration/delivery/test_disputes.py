@@ -114,3 +114,10 @@ async def test_a_dispute_is_decided_by_rules_or_by_inputs_and_never_by_a_strange
     assert {each["dispute_id"] for each in mine} == {f"d-{first}-buyer", f"d-{second}-operator"}
     assert (await reader.get("/v1/disputes")).json()["items"] == []
     assert (await reader.get(f"/v1/disputes/d-{first}-buyer")).json()["code"] == "not_found"
+
+    paths = [f"/v1/nodes/{node.node_id}", f"/v1/nodes/{node.node_id}/reputation", "/v1/operators/dops/reputation"]
+    paths += [f"/v1/positions/{first}/{part}" for part in ("access", "meter")]
+    paths += [f"/v1/receipts/{first}", f"/v1/disputes/{dispute['dispute_id']}"]
+    answers = {path: (await dora.get(path)).json() for path in paths}
+    assert {path: answer.get("simulated") for path, answer in answers.items()} == dict.fromkeys(paths, True)
+    assert file.receipt.simulated

@@ -159,6 +159,7 @@ async def test_hardware_and_deliveries_are_relayed_without_what_is_private(corne
     admitted = {"type": "node_enrolled", "seq": 1, **node, "account": "secret", "grade": "H100SXM80", "hub": "CNE"}
     receipt = {"type": "receipt_issued", "seq": 2, **node, "position_id": 1, "contract": corner.contract, "revision": 1}
     lease = {"type": "lease_started", "seq": 3, **node, "lease_id": "secret", "contract": corner.contract, "gpus": []}
+    lease["simulated"] = True
     for ch in ("listings", "delivery"):
         await subscribe(feed, ch)
         assert (await receive(feed, ch))["items"] == []
@@ -169,8 +170,9 @@ async def test_hardware_and_deliveries_are_relayed_without_what_is_private(corne
     for event in ({**admitted, "gpus": []}, {**receipt, "meter_digest": ZERO_DIGEST}, lease):
         await corner.publish(DELIVERY_EVENTS.name, "node-1", json.dumps(event).encode())
     first, second = [await receive(feed, "delivery") for _ in range(2)]
-    assert first["item"] == {"type": "node_enrolled", "seq": 1, **node, "grade": "H100SXM80", "hub": "CNE"}
-    assert second["item"] == {"type": "lease_started", "seq": 3, **node, "contract": corner.contract}
+    real, played = {**node, "simulated": False}, {**node, "simulated": True}
+    assert first["item"] == {"type": "node_enrolled", "seq": 1, **real, "grade": "H100SXM80", "hub": "CNE"}
+    assert second["item"] == {"type": "lease_started", "seq": 3, **played, "contract": corner.contract}
 
 
 async def test_no_answer_names_an_account(corner, ask):
