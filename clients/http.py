@@ -38,10 +38,12 @@ class Credentials:
         """The public half in hex, as POST /v1/keys takes it."""
         return self.private_key.public_key().public_bytes_raw().hex()
 
-    def sign(self, method: str, path: str, query: str = "", body: bytes = b"") -> dict[str, str]:
-        """Returns the four headers that sign one request now."""
+    def sign(
+        self, method: str, path: str, query: str = "", body: bytes = b"", idempotency_key: str = ""
+    ) -> dict[str, str]:
+        """Returns the four headers that sign one request now; path and query are as they will be sent."""
         ts_ms, nonce = time.time_ns() // 1_000_000, secrets.token_hex(12)
-        text = signing.request_text(method, path, query, body, ts_ms, nonce, self.key_id)
+        text = signing.request_text(method, path, query, body, ts_ms, nonce, self.key_id, idempotency_key)
         return {
             signing.KEY_HEADER: self.key_id,
             signing.TIMESTAMP_HEADER: str(ts_ms),
@@ -67,9 +69,10 @@ class Signature(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Adds the headers."""
-        url = request.url
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        idempotency_key = request.headers.get(signing.IDEMPOTENCY_HEADER, "")
         request.headers.update(
-            self._credentials.sign(request.method, url.path, url.query.decode(), request.content or b"")
+            self._credentials.sign(request.method, path, query, request.content or b"", idempotency_key)
         )
         yield request
 

@@ -3,28 +3,35 @@ the wire.
 """
 
 from hashlib import sha256
-from urllib.parse import parse_qsl, quote
 
 KEY_HEADER = "Hourbook-Key"
 TIMESTAMP_HEADER = "Hourbook-Timestamp"
 NONCE_HEADER = "Hourbook-Nonce"
 SIGNATURE_HEADER = "Hourbook-Signature"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
 WINDOW_MS_DEFAULT = 5_000
 WINDOW_MS_MAX = 60_000
+AHEAD_MS_DEFAULT = 1_000
 
 
-def canonical_query(query: str) -> str:
-    """Sorts and re-encodes a raw query string, so that both sides sign the same text."""
-    pairs = sorted(parse_qsl(query, keep_blank_values=True))
-    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+def request_text(
+    method: str,
+    path: str,
+    query: str,
+    body: bytes,
+    ts_ms: int | str,
+    nonce: str,
+    key_id: str,
+    idempotency_key: str = "",
+) -> bytes:
+    """Returns the bytes an API key signs: one line each for method, path, query, SHA-256 of the body,
+    `Idempotency-Key`, ts_ms, nonce, key id.
 
-
-def request_text(method: str, path: str, query: str, body: bytes, ts_ms: int, nonce: str, key_id: str) -> bytes:
-    """Returns the bytes an API key signs: one line each for method, path, canonical query, SHA-256 of the body,
-    ts_ms, nonce, key id.
+    Path and query are as sent, percent-encoding and order included; without a query or an idempotency key its line is
+    empty. No line can hold a line feed, so that two requests never have one text.
     """
-    lines = (method.upper(), path, canonical_query(query), sha256(body).hexdigest(), str(ts_ms), nonce, key_id)
-    return "\n".join(("hourbook-request-v1", *lines)).encode()
+    lines = (method, path, query, sha256(body).hexdigest(), idempotency_key, str(ts_ms), nonce, key_id)
+    return "\n".join(("hourbook-request-v2", *lines)).encode("latin-1")
 
 
 def batch_text(source: str, number: int, commands: bytes) -> bytes:

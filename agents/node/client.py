@@ -74,7 +74,7 @@ class ApiKey:
             raise BadConfiguration(f"api_key_file {file}: {words}") from error
 
     def headers(self, method: str, path: str, query: str, body: bytes, ts_ms: int) -> dict[str, str]:
-        """Returns the headers that sign one request at a time of the venue's clock."""
+        """Returns the headers that sign one request at a time of the venue's clock; path and query are as sent."""
         nonce = secrets.token_hex(16)
         text = request_text(method, path, query, body, ts_ms, nonce, self.key_id)
         return {
@@ -223,7 +223,8 @@ class GatewayClient:
         body = b"" if document is None else json.dumps(document, separators=(",", ":")).encode()
         url = self._gateway_url + path + (f"?{query}" if query else "")
         async with self._turns:
-            signed = self._key.headers(method, path, query, body, self._clock.now_ms())
+            sent_path, _, sent_query = httpx.URL(url).raw_path.decode("ascii").partition("?")
+            signed = self._key.headers(method, sent_path, sent_query, body, self._clock.now_ms())
             content = await self._wire.send(method, url, signed | (JSON_HEADERS if body else {}), body)
         return read_object(content, f"{method} {url}")
 

@@ -157,8 +157,9 @@ def revoke_token(
 ) -> None:
     """Revoke an enrolment token, as when it leaked: it admits no node any more."""
     with gateway(signer) as client:
-        headers = {"Hourbook-Revoke-Keys": "true"} if keys else {}
-        show(result_of(client.delete(f"/v1/enrolment-tokens/{token_id}", headers=headers)), json=json)
+        # In the query, not in a header, because the signature covers the query.
+        params = {"revoke_keys": "true"} if keys else {}
+        show(result_of(client.delete(f"/v1/enrolment-tokens/{token_id}", params=params)), json=json)
 
 
 @agent.command

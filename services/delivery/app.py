@@ -88,7 +88,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     app = make_app(NAME, readiness, settings.body_bytes_max, (is_opening, settings.opening_bytes_max))
     add_error_handlers(app)
     directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()
-    authenticator = Authenticator(directory, settings.signature_window_ms)
+    authenticator = Authenticator(directory, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)
     hot_path = HotPath(app, settings.body_bytes_max, readiness)
     tasks.create_task(serve(hot_path, settings, settings.delivery_port))
     pool = await store.open_pool(settings)

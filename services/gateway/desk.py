@@ -55,9 +55,7 @@ class Desk:
 
     def caller_of(self, request: Request, body: bytes) -> Caller:
         """Checks a request's signature."""
-        scope, client = request.scope, request.client
-        query, address = scope["query_string"].decode("latin-1"), client.host if client else None
-        return self.auth.verify(scope["method"], scope["path"], query, body, request.headers, address)
+        return self.auth.verify_request(request, body)
 
     def caller(self, scope: Scope) -> Callable[[Request, Response], Awaitable[Caller]]:
         """Returns the dependency of a route that needs `scope` and is paid from the budget of reads."""
@@ -79,7 +77,12 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
         settings=settings,
         readiness=readiness,
         directory=directory,
-        auth=Authenticator(directory, settings.signature_window_ms, check_node=node_check(history.orders.get)),
+        auth=Authenticator(
+            directory,
+            settings.signature_window_ms,
+            check_node=node_check(history.orders.get),
+            ahead_ms=settings.signature_ahead_ms,
+        ),
         log=CommandLog(settings),
         history=history,
         decisions=Decisions(),

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Response
 
 from schemas.accounts import ApiKeySet, EnrolmentToken, NodeKeyForm
 from schemas.ids import Identifier
@@ -24,7 +24,6 @@ from services.kit.keys import public_hex, sign_hex, signature_holds
 
 NODE_SCOPES = ("read", "operate")
 REFUSED = "enrolment_token_refused"
-KeysToo = Annotated[bool, Header(alias="Hourbook-Revoke-Keys")]
 
 
 @dataclass
@@ -144,8 +143,8 @@ def make_fleet_router(desk: Desk, signing_key: Callable[[], Ed25519PrivateKey]) 
         return Page(items=items, cursor=None, seq=desk.history.seq)
 
     @router.delete("/v1/enrolment-tokens/{token_id}")
-    async def revoke_token(caller: Operator, token_id: Identifier, revoke_keys: KeysToo = False) -> TokenView:
-        """Revokes a token: it admits nobody any more; with the header, the keys that nodes got by it end as well."""
+    async def revoke_token(caller: Operator, token_id: Identifier, revoke_keys: bool = False) -> TokenView:
+        """Revokes a token: it admits nobody any more; with `revoke_keys`, the keys that nodes got by it end as well."""
         return await answered(fleets.revoke(caller, token_id, revoke_keys))
 
     @router.post("/v1/node-keys", status_code=201)

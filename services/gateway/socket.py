@@ -109,12 +109,13 @@ class PrivateSocket:
             login = Login.model_validate_json(await next_message(socket))
         if waiting := self._desk.readiness.waiting:
             raise ProblemError("unavailable", f"the gateway waits for {', '.join(waiting)}", retryable=True)
-        headers = {
-            signing.KEY_HEADER: login.key,
-            signing.TIMESTAMP_HEADER: login.ts_ms,
-            signing.NONCE_HEADER: login.nonce,
-            signing.SIGNATURE_HEADER: login.signature,
-        }
+        fields = (
+            (signing.KEY_HEADER, login.key),
+            (signing.TIMESTAMP_HEADER, login.ts_ms),
+            (signing.NONCE_HEADER, login.nonce),
+            (signing.SIGNATURE_HEADER, login.signature),
+        )
+        headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in fields]
         client = socket.client.host if socket.client else None
         caller = self._desk.auth.verify("GET", PATH, "", b"", headers, client)
         check_scope(caller, "read")

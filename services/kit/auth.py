@@ -1,10 +1,11 @@
 """Who asks: signed requests checked against the public keys that the gateway publishes on `keys.events`."""
 
+import re
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
@@ -13,10 +14,23 @@ from schemas import signing
 from schemas.accounts import ApiKeySet, EnrolmentTokenRevoked, Scope
 from schemas.ids import AccountId
 from services.kit.http import OPEN_PATHS, ProblemError
-from services.kit.inputs import read_number
-from services.kit.keys import signature_holds
+from services.kit.keys import SIGNATURE, signature_holds
 
 UNSIGNED = "key, timestamp, nonce and signature headers are needed"
+SIGNING_HEADERS = {
+    name.lower().encode(): place
+    for place, name in enumerate(
+        (
+            signing.KEY_HEADER,
+            signing.TIMESTAMP_HEADER,
+            signing.NONCE_HEADER,
+            signing.SIGNATURE_HEADER,
+            signing.IDEMPOTENCY_HEADER,
+        )
+    )
+}
+TIME_STAMP = re.compile(r"[1-9][0-9]{0,15}")
+NONCE = re.compile(r"[\x21-\x7e]{8,64}")
 
 
 class RouteWithoutScope(Exception):
@@ -34,6 +48,8 @@ class Caller:
     node: str | None = None
 
 
+# As ASGI has them: names in lower case, one pair for each header line.
+Headers = Iterable[tuple[bytes, bytes]]
 # Refuses what a node's own key may not do: node, method, path, query, body.
 NodeCheck = Callable[[str, str, str, str, bytes], None]
 
@@ -71,25 +87,62 @@ class KeyDirectory:
 
 
 class NonceMemory:
-    """Nonces within the window, each once. Older ones need no memory: their time stamp is refused."""
+    """Each key's nonces by the second of their time stamp, kept until that time stamp is refused anyway."""
 
     def __init__(self, window_ms: int):
-        self._window_ms, self._seen, self._order = window_ms, set(), deque()
+        self._window_ms = window_ms
+        self._by_second: dict[int, set[tuple[str, str]]] = {}
+        self._forgotten_to_ms = 0
 
-    def take(self, key_id: str, nonce: str, now_ms: int) -> bool:
-        """Returns False if this key used the nonce within the window."""
-        while self._order and self._order[0][0] < now_ms - 2 * self._window_ms:
-            self._seen.discard(self._order.popleft()[1])
-        if (key_id, nonce) in self._seen:
+    def is_forgotten(self, ts_ms: int) -> bool:
+        """Says whether nonces of this time stamp are no longer known: after the clock was set back they may be old."""
+        return ts_ms < self._forgotten_to_ms
+
+    def take(self, key_id: str, nonce: str, ts_ms: int, now_ms: int) -> bool:
+        """Returns False if this key used the nonce with a time stamp that is still accepted."""
+        second = ts_ms // 1_000
+        known = self._by_second.get(second)
+        if known is None:
+            self._forget(now_ms)
+            known = self._by_second[second] = set()
+        pair = (key_id, nonce)
+        if pair in known:
             return False
-        self._seen.add((key_id, nonce))
-        self._order.append((now_ms, (key_id, nonce)))
+        known.add(pair)
         return True
+
+    def _forget(self, now_ms: int) -> None:
+        for second in [each for each in self._by_second if (each + 1) * 1_000 < now_ms - self._window_ms]:
+            del self._by_second[second]
+            self._forgotten_to_ms = max(self._forgotten_to_ms, (second + 1) * 1_000)
+
+
+def read_signing_headers(headers: Headers) -> tuple[str, str, str, str, str]:
+    """Returns key id, time stamp, nonce, signature and idempotency key as sent. Raises `unsigned_request`."""
+    found: list[str | None] = [None, None, None, None, None]
+    for name, value in headers:
+        place = SIGNING_HEADERS.get(name)
+        if place is not None:
+            if found[place] is not None:
+                raise ProblemError("unsigned_request", f"the header {name.decode()} stands there twice")
+            found[place] = value.decode("latin-1")
+    key_id, ts_ms, nonce, signature, idempotency_key = found
+    if key_id is None or ts_ms is None or nonce is None or signature is None:
+        raise ProblemError("unsigned_request", UNSIGNED)
+    if not TIME_STAMP.fullmatch(ts_ms):
+        raise ProblemError("unsigned_request", "the time stamp must be Unix milliseconds in plain digits")
+    if not NONCE.fullmatch(nonce):
+        raise ProblemError("unsigned_request", "the nonce must have 8 to 64 visible ASCII characters")
+    if not SIGNATURE.fullmatch(signature):
+        raise ProblemError("unsigned_request", "the signature must be 128 lower-case hex digits")
+    return key_id, ts_ms, nonce, signature, idempotency_key or ""
 
 
 class Authenticator:
-    """Verifies requests. Time stamps from before this process started are refused, because its nonces are only in
-    memory.
+    """Verifies requests, each of which counts once, over restarts as well.
+
+    Nonces are only in memory. An earlier run of this service accepted no time stamp later than `ahead_ms` after its
+    end, so that this one accepts none up to `ahead_ms` after its own start.
     """
 
     def __init__(
@@ -98,34 +151,42 @@ class Authenticator:
         window_ms: int,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         check_node: NodeCheck = refuse_node,
+        ahead_ms: int = signing.AHEAD_MS_DEFAULT,
     ):
         self._directory, self._now_ms, self._check_node = directory, now_ms, check_node
         self._window_ms = min(window_ms, signing.WINDOW_MS_MAX)
+        self._ahead_ms = min(ahead_ms, self._window_ms)
         self._nonces = NonceMemory(self._window_ms)
-        self._started_ms = now_ms()
+        self._opened_ms = now_ms() + self._ahead_ms
 
-    def verify(self, method: str, path: str, query: str, body: bytes, headers, client: str | None) -> Caller:
-        """Checks one request's signature. Raises ProblemError with 401 or 403."""
-        try:
-            key_id, nonce, signature = (
-                headers[n] for n in (signing.KEY_HEADER, signing.NONCE_HEADER, signing.SIGNATURE_HEADER)
-            )
-            ts_ms = read_number(headers[signing.TIMESTAMP_HEADER])
-        except KeyError as error:
-            raise ProblemError("unsigned_request", UNSIGNED) from error
-        if ts_ms is None:
-            raise ProblemError("unsigned_request", UNSIGNED)
-        key, now_ms = self._key(key_id, client), self._now_ms()
-        if abs(now_ms - ts_ms) > self._window_ms or ts_ms < self._started_ms - 1_000:
-            raise ProblemError("timestamp_outside_window", f"within {self._window_ms} ms of {now_ms}", retryable=True)
-        text = signing.request_text(method, path, query, body, ts_ms, nonce, key_id)
-        if not 8 <= len(nonce) <= 64 or not signature_holds(key.public_key, signature, text):
+    def verify(self, method: str, path: str, query: str, body: bytes, headers: Headers, client: str | None) -> Caller:
+        """Checks one request's signature; path and query are as sent. Raises ProblemError with 401 or 403."""
+        key_id, ts_text, nonce, signature, idempotency_key = read_signing_headers(headers)
+        key, now_ms, ts_ms = self._key(key_id, client), self._now_ms(), int(ts_text)
+        self._check_time(ts_ms, now_ms)
+        text = signing.request_text(method, path, query, body, ts_text, nonce, key_id, idempotency_key)
+        if not signature_holds(key.public_key, signature, text):
             raise ProblemError("bad_request_signature", "the signature does not fit this request")
-        if not self._nonces.take(key_id, nonce, now_ms):
+        if not self._nonces.take(key_id, nonce, ts_ms, now_ms):
             raise ProblemError("nonce_used", "each nonce counts once")
         if key.node is not None:
-            self._check_node(key.node, method, path, query, body)
+            self._check_node(key.node, method, unquote(path), query, body)
         return Caller(key.account, key_id, frozenset(key.scopes), key.order_limit_micros, key.node)
+
+    def verify_request(self, request: Request, body: bytes) -> Caller:
+        """Checks the signature of a request that is being served."""
+        # Not `request.url`, which a Host header of the caller's could break.
+        scope, client = request.scope, request.client
+        path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+        return self.verify(scope["method"], path, query, body, scope["headers"], client.host if client else None)
+
+    def _check_time(self, ts_ms: int, now_ms: int) -> None:
+        if not now_ms - self._window_ms <= ts_ms <= now_ms + self._ahead_ms:
+            detail = f"from {self._window_ms} ms before to {self._ahead_ms} ms after {now_ms}"
+            raise ProblemError("timestamp_outside_window", detail, retryable=True)
+        if ts_ms <= self._opened_ms or self._nonces.is_forgotten(ts_ms):
+            detail = "signed before this service took requests: sign again with the time of now"
+            raise ProblemError("timestamp_outside_window", detail, retryable=True)
 
     def _key(self, key_id: str, client: str | None) -> ApiKeySet:
         key = self._directory.get(key_id)
@@ -141,12 +202,7 @@ class Authenticator:
         """Returns the FastAPI dependency of a route that needs one of the scopes; it yields the Caller."""
 
         async def caller(request: Request) -> Caller:
-            client = request.client.host if request.client else None
-            # Not `request.url`, which a Host header of the caller's could break.
-            query = request.scope["query_string"].decode("latin-1")
-            found = self.verify(
-                request.method, request.scope["path"], query, await request.body(), request.headers, client
-            )
+            found = self.verify_request(request, await request.body())
             check_scope(found, *scopes)
             return found
 

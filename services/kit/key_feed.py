@@ -16,12 +16,14 @@ STALLED_AFTER_S = 5.0
 
 
 async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: asyncio.Event) -> None:
-    """Feeds the directory for ever; sets `caught_up` when the end of the topic was reached once.
+    """Feeds the directory for ever; sets `caught_up` when the end of the topic was reached once, and no sooner than
+    requests are accepted (services.kit.auth).
 
     After an interruption it goes on where it was: reading again from the start would revive revoked keys for a moment.
     """
     partition, next_offset = TopicPartition(KEYS_EVENTS.name, 0), 0
     loop, log = asyncio.get_running_loop(), structlog.get_logger()
+    opens_at = loop.time() + settings.signature_ahead_ms / 1_000
     while True:
         consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
         try:
@@ -32,9 +34,10 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
             moved_at = loop.time()
             # aiokafka can hang after a broker restart, so silence is checked against the topic's end.
             while end <= next_offset or loop.time() - moved_at < STALLED_AFTER_S:
-                if await consumer.position(partition) >= end:
+                if await consumer.position(partition) >= end and loop.time() >= opens_at:
                     caught_up.set()
-                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, ()):
+                wait_ms = 500 if caught_up.is_set() else 50
+                for record in (await consumer.getmany(partition, timeout_ms=wait_ms)).get(partition, ()):
                     directory.take(KEY_EVENT.validate_json(record.value))
                     next_offset, moved_at = record.offset + 1, loop.time()
                 if loop.time() - moved_at >= STALLED_AFTER_S and end <= next_offset:

@@ -1,10 +1,13 @@
 """Ed25519 keys on disk and on the wire: seeds and public keys as hex; private files are for their service alone."""
 
+import re
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
+
+SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 
 def load_private_key(keys_dir: Path, name: str) -> Ed25519PrivateKey:
@@ -29,10 +32,13 @@ def sign_hex(key: Ed25519PrivateKey, text: bytes) -> str:
 
 
 def signature_holds(public_key: str, signature: str, text: bytes) -> bool:
-    """Says whether the hex signature is this public key's over the text; broken hex is simply no signature.
+    """Says whether the signature, 128 lower-case hex digits, is this public key's over the text; anything else is no
+    signature.
 
     By libsodium, which needs half the time of OpenSSL: this is the dearest step of an order's way through the gateway.
     """
+    if not SIGNATURE.fullmatch(signature):  # `fromhex` passes over blanks and takes capitals
+        return False
     try:
         crypto_sign_open(bytes.fromhex(signature) + text, bytes.fromhex(public_key))
     except (CryptoError, ValueError):

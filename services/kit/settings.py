@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     matching_port: int = 18085
     terminal_port: int = 18088
     signature_window_ms: int = 5_000
+    signature_ahead_ms: int = 1_000  # how far a caller's clock may be ahead; also how long a start takes no requests
     body_bytes_max: int = 262_144
     socket_message_bytes_max: int = 262_144
     database_connections_max: int = 4

@@ -59,7 +59,7 @@ class LedgerService:
         """Returns the HTTP side."""
         return make_ledger_app(
             self._readiness,
-            Authenticator(self._keys, self._settings.signature_window_ms),
+            Authenticator(self._keys, self._settings.signature_window_ms, ahead_ms=self._settings.signature_ahead_ms),
             Requests(self._settings, self._store, self._poster, self.wake_outbox),
             Views(self._settings, self._store, self._poster),
             self._settings.body_bytes_max,

@@ -41,7 +41,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     app = make_app(NAME, readiness, settings.body_bytes_max)
     add_error_handlers(app)
     directory, keys_known = KeyDirectory(), asyncio.Event()
-    authenticator = Authenticator(directory, settings.signature_window_ms)
+    authenticator = Authenticator(directory, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)
     tasks.create_task(serve(app, settings, settings.listings_port))
     pool = await store.open_pool(settings)
     tasks.create_task(close_at_the_end(pool))

@@ -107,7 +107,9 @@ def run() -> None:
     configure_logs("matching", settings.log_level)
     service = MatchingService(settings)
     keys = KeyDirectory()
-    app = make_matching_app(service, Authenticator(keys, settings.signature_window_ms))
+    app = make_matching_app(
+        service, Authenticator(keys, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)
+    )
 
     async def main(tasks: asyncio.TaskGroup) -> None:
         tasks.create_task(serve(app, settings, settings.matching_port))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -69,7 +69,7 @@ class Operation:
 
 
 class Caller:
-    """Sends requests signed over the path as the server decodes it."""
+    """Sends requests signed over path and query as sent."""
 
     def __init__(self, url: str, key: Credentials):
         self.url, self._key = url, key
@@ -82,8 +82,9 @@ class Caller:
         return answer
 
     def _send(self, method: str, path: str, query: str, body: bytes, headers: dict[str, Any]) -> httpx.Response:
-        signed = self._key.sign(method, unquote(path), query, body) | {"Idempotency-Key": "hostile"}
         url = f"{path}?{query}" if query else path
+        sent_path, _, sent_query = httpx.URL(url).raw_path.decode().partition("?")
+        signed = self._key.sign(method, sent_path, sent_query, body, "hostile") | {"Idempotency-Key": "hostile"}
         request = self._client.build_request(method, url, content=body or None, headers=signed | headers)
         answer = self._client.send(request, stream=True)
         if answer.headers.get("content-type", "").startswith("text/event-stream"):

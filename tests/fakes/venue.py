@@ -468,10 +468,11 @@ class FakeVenue:
         raise AssertionError("nothing to buy")
 
     def _check_request(self, request: httpx.Request) -> None:
+        path, _, query = request.url.raw_path.decode().partition("?")
         text = request_text(
             request.method,
-            request.url.path,
-            request.url.query.decode(),
+            path,
+            query,
             request.content,
             int(request.headers[TIMESTAMP_HEADER]),
             request.headers[NONCE_HEADER],

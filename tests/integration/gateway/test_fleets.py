@@ -102,8 +102,7 @@ async def test_a_leaked_token_is_revoked_with_the_keys_that_were_had_by_it(venue
     assert await ask(operator, honest, token) == (200, None), "what it has admitted stays"
     async with open_async_client(venue.url, honest) as client:
         assert (await client.get("/v1/orders", params={"node": honest.key_id})).status_code == 200
-        both = {"Hourbook-Revoke-Keys": "true"}
-        again = await operator.delete(f"/v1/enrolment-tokens/{token.token_id}", headers=both)
+        again = await operator.delete(f"/v1/enrolment-tokens/{token.token_id}?revoke_keys=true")
         assert (again.status_code, again.json()["revoked"]) == (200, shown["revoked"])
         answer = await client.get("/v1/orders", params={"node": honest.key_id})
         assert (answer.status_code, answer.json()["code"]) == (401, "unknown_key")

@@ -1,6 +1,7 @@
 """The ledger as a service beside real logs: it posts each event once, answers over HTTP, and halts on a difference."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from clients.http import Credentials, new_credentials, open_async_client
 from infra.embedded import Running
 from infra.keys import make_keys
 from infra.ports import free_port
+from schemas import signing
 from schemas.accounts import ApiKeySet
 from schemas.commands import read_command
 from schemas.topics import COMMANDS, EVENTS, KEYS_EVENTS
@@ -364,3 +366,30 @@ async def unready(venue: Venue) -> list[str]:
 async def run(venue: Venue, rebuild: bool = False) -> None:
     async with asyncio.TaskGroup() as tasks:
         await LedgerService(venue.settings).run(tasks, rebuild)
+
+
+async def test_a_request_replayed_after_a_restart_under_another_idempotency_key_pays_nothing(venue: Venue):
+    changed = {"ledger_answer_wait_s": 0.2, "signature_window_ms": 60_000}
+    venue.settings = venue.settings.model_copy(update=changed)
+    url = f"http://127.0.0.1:{venue.settings.ledger_port}"
+    body, nonce = b'{"account":"alice","asset":"CNY","amount":"777.00"}', "0123456789abcdef"
+    async with httpx.AsyncClient(base_url=url) as anyone:
+        async with serving(venue):
+            ts_ms = time.time_ns() // 1_000_000 + 950  # a caller whose clock is ahead
+            text = signing.request_text("POST", "/v1/deposits", "", body, ts_ms, nonce, "admin", "real-1")
+            headers = {
+                signing.KEY_HEADER: "admin",
+                signing.TIMESTAMP_HEADER: str(ts_ms),
+                signing.NONCE_HEADER: nonce,
+                signing.SIGNATURE_HEADER: ADMIN.private_key.sign(text).hex(),
+                "Content-Type": "application/json",
+            }
+            first = await anyone.post("/v1/deposits", content=body, headers=headers | {"Idempotency-Key": "real-1"})
+        async with serving(venue):
+            again = [
+                await anyone.post("/v1/deposits", content=body, headers=headers | {"Idempotency-Key": key})
+                for key in ("real-1", "replayed-2")
+            ]
+    assert first.status_code == 202
+    assert [answer.json()["code"] for answer in again] == ["timestamp_outside_window"] * 2
+    assert len(await venue.commands()) == 1

@@ -1,5 +1,7 @@
 """The signed client: what it sends is what the edges verify, and problems become refusals."""
 
+import time
+
 import httpx
 import pytest
 
@@ -23,17 +25,18 @@ def test_what_the_client_signs_is_what_an_edge_verifies(method, path, body):
     published = {"key_id": "k", "account": "alice", "public_key": key.public_key, "scopes": ("read",)}
     limits = {"expires_ms": None, "ip_networks": (), "order_limit_micros": None, "revoked": False}
     directory.put(ApiKeySet(**published, **limits))
-    edge = Authenticator(directory, 5_000)
+    started = iter([0])
+    edge = Authenticator(directory, 5_000, now_ms=lambda: next(started, time.time_ns() // 1_000_000))
 
     def serve(request: httpx.Request) -> httpx.Response:
-        target = request.url
-        caller = edge.verify(
-            request.method, target.path, target.query.decode(), request.content, request.headers, "127.0.0.1"
-        )
+        path, _, query = request.url.raw_path.decode().partition("?")
+        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        caller = edge.verify(request.method, path, query, request.content, headers, "127.0.0.1")
         return httpx.Response(200, json={"account": caller.account})
 
+    headers = {"Idempotency-Key": "once"}
     with httpx.Client(transport=httpx.MockTransport(serve), base_url="http://x", auth=SignatureAuth(key)) as client:
-        assert result_of(client.request(method, path, json=body)) == {"account": "alice"}
+        assert result_of(client.request(method, path, json=body, headers=headers)) == {"account": "alice"}
 
 
 def test_a_private_key_is_kept_for_its_owner_alone_and_never_written_over(tmp_path):
