@@ -155,6 +155,45 @@ class ListingChanged(Model):
     default_outcome: DefaultOutcome | None = None
 
 
+class ListingFacts(Model):
+    """All that the venue keeps of a listing, for nobody but itself."""
+
+    listing_id: Identifier
+    seller: AccountId
+    buyer: AccountId | None
+    state: ListingState
+    kind: ListingKind
+    title: Text
+    grade: Grade
+    hub: Hub
+    condition: Condition
+    price_micros: PositiveAmount
+    fee_micros: Annotated[int, Field(ge=0)]
+    currency: Asset
+    gpus: tuple[ListedGpu, ...]
+    inspection_id: Digest
+    simulated: bool
+    escrow_id: Identifier | None
+    note: str
+    changed_ms: Milliseconds
+    deadline_ms: Milliseconds | None
+    node: str
+    inspected_ms: Milliseconds | None
+    difference: Difference | None
+
+
+class ListingRecorded(Model):
+    """A change of a listing (`change_seq`: its number on `listings.events`) or a step of its sale, for a database that
+    is made again. `seq` is the service's own.
+    """
+
+    type: Literal["listing_recorded"] = "listing_recorded"
+    seq: Annotated[int, Field(ge=1)]
+    change_seq: Annotated[int, Field(ge=1)] | None
+    listing: ListingFacts
+    step: SaleStep | None
+
+
 class ListingView(Model):
     """A listing over HTTP. `seller`, `buyer` and `history` are shown to the two of them and to an arbiter alone,
     and so is `difference`, what the buyer's own inspection showed. `inspected_ms` says how old the listing's is.

@@ -40,6 +40,9 @@ LISTINGS_EVENTS = Topic(
     partitions=4,
     dead="listings.events.dead",
 )
+LISTINGS_RECORDS = Topic(
+    "listings.records", key="listing_id", model="schemas.listings:ListingRecorded", partitions=1
+)  # private: it names sellers and buyers
 DELIVERY_EVENTS = Topic("delivery.events", key="node", model="schemas.delivery:DeliveryEvent", partitions=1)
 KEYS_EVENTS = Topic("keys.events", key="key_id", model="schemas.accounts:KeyEvent", partitions=1)
 METER_REPORTS_DEAD = Topic("meter.reports.dead", key="node", model="bytes", partitions=1, retention_ms=30 * DAY_MS)
@@ -54,6 +57,7 @@ TOPICS: tuple[Topic, ...] = (
     METER_REPORTS_DEAD,
     LISTINGS_EVENTS,
     LISTINGS_EVENTS_DEAD,
+    LISTINGS_RECORDS,
     DELIVERY_EVENTS,
     KEYS_EVENTS,
 )

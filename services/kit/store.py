@@ -4,7 +4,7 @@ the outbox.
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -258,6 +258,17 @@ async def publish(connection: asyncpg.Connection, topic: str, key: str, value: b
 async def publish_all(connection: asyncpg.Connection, topic: str, keys: Sequence[str], values: Sequence[bytes]) -> None:
     """Like `publish`, for many records of one topic, which leave in this order."""
     await connection.execute(QUERIES.publish_all, topic, [key.encode() for key in keys], values)
+
+
+async def note_taken(connection: asyncpg.Connection, topic: str, ends: Mapping[int, int]) -> None:
+    """Notes, in the transaction of the effects, up to where each partition of a topic is taken."""
+    await connection.execute(QUERIES.note_taken, topic, list(ends), list(ends.values()))
+
+
+async def taken(pool: Pool, topic: str) -> dict[int, int]:
+    """Returns up to where this schema has each partition of a topic. Raises DatabaseAway."""
+    with _away():
+        return dict(await pool.fetch(QUERIES.taken, topic))
 
 
 async def unpublished(pool: asyncpg.Pool, records_max: int) -> list[tuple[int, str, bytes, bytes]]:

@@ -3,12 +3,12 @@
 import asyncio
 
 import structlog
-from faststream.kafka import KafkaBroker
 
 from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.topics import DELIVERY_EVENTS
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
+from services.kit.groups import take_again
 from services.kit.http import make_app, serve
 from services.kit.key_feed import follow_keys
 from services.kit.log_clock import LogClock
@@ -22,6 +22,7 @@ from services.kit.topics import make_broker, run_broker, subscribe_batches
 from services.listings import handlers, store
 from services.listings.api import add_error_handlers, add_routes
 from services.listings.moves import Moves
+from services.listings.rebuilding import rebuild
 from services.listings.sales import Sales
 from services.listings.settings import Settings
 
@@ -46,6 +47,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     pool = await store.open_pool(settings)
     tasks.create_task(close_at_the_end(pool))
     readiness.done("PostgreSQL")
+    await rebuild(settings, pool)
     outbox = Outbox(settings, pool, NAME, numbered="request")
     await outbox.recover()
     relays = (outbox, Publisher(settings, pool, NAME))
@@ -59,25 +61,25 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(clock.run())
     tasks.create_task(_follow_events(settings, pool, relays, moves, clock, readiness))
     tasks.create_task(_watch_deadlines(settings, pool, relays, moves, clock, readiness))
-    tasks.create_task(run_broker(_delivery_events(settings, pool, moves, relays)))
+    tasks.create_task(_follow_delivery(settings, pool, moves, relays))
     await keys_known.wait()
     readiness.done("the API keys")
 
 
-def _delivery_events(settings: Settings, pool: Pool, moves: Moves, relays: tuple[Relay, ...]) -> KafkaBroker:
-    broker = make_broker(settings)
-
-    async def take(events: list[DeliveryEvent]) -> None:
+async def _follow_delivery(settings: Settings, pool: Pool, moves: Moves, relays: tuple[Relay, ...]) -> None:
+    async def take(events: list[DeliveryEvent], ends: dict[int, int]) -> None:
         try:
-            await handlers.take_delivery_events(pool, moves, events)
+            await handlers.take_delivery_events(pool, moves, events, ends)
             _wake(relays)
         except AWAY as error:
             structlog.get_logger().warning("delivery's events wait for PostgreSQL", error=str(error))
             await asyncio.sleep(settings.reconnect_delay_s)
             raise  # the batch comes again
 
-    subscribe_batches(broker, DELIVERY_EVENTS, NAME, DELIVERY_EVENT, take)
-    return broker
+    await take_again(settings, pool, DELIVERY_EVENTS, NAME, DELIVERY_EVENT, take)
+    broker = make_broker(settings)
+    subscribe_batches(broker, DELIVERY_EVENTS, NAME, DELIVERY_EVENT, take, with_ends=True)
+    await run_broker(broker)
 
 
 async def _follow_events(

@@ -1,6 +1,6 @@
 """What the engine's events and the log's time mean for listings; every handler bears an answer that comes twice."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -15,13 +15,14 @@ from schemas.events import (
     HardwareLocked,
     HardwareUnlocked,
 )
+from schemas.topics import DELIVERY_EVENTS
 from schemas.venue import RefundEscrow, UnlockHardware
 from services.kit.events import EventBatch
-from services.kit.store import Pool, Position
+from services.kit.store import Pool, Position, note_taken
 from services.listings.domain import ASKED_OF_ENGINE, STEPS
 from services.listings.goods import BARRED, Standing
 from services.listings.moves import Moves
-from services.listings.store import Listing, Store, event_transaction, transaction
+from services.listings.store import Listing, Store, UnknownListing, event_transaction, transaction
 
 SOURCE = "listings"
 
@@ -93,10 +94,10 @@ async def withdraw_if_barred(
         await moves.take(store, listing, "barred", ts_ms, note=f"node_{standing.state}")
 
 
-async def take_delivery_events(pool: Pool, moves: Moves, events: list[DeliveryEvent]) -> None:
+async def take_delivery_events(pool: Pool, moves: Moves, events: list[DeliveryEvent], ends: Mapping[int, int]) -> None:
     """Keeps the inspections among delivery's events, so that a listing can name one, and the standing of nodes.
 
-    What a barred node offers leaves the board.
+    What a barred node offers leaves the board. `ends` says up to where each partition is taken then.
     """
     async with transaction(pool) as store:
         for event in events:
@@ -107,6 +108,7 @@ async def take_delivery_events(pool: Pool, moves: Moves, events: list[DeliveryEv
                 standing = await store.standing(event.node)
                 for listing in await store.lock_listed_of_node(event.node):
                     await withdraw_if_barred(store, moves, listing, standing, event.ts_ms)
+        await note_taken(store.connection, DELIVERY_EVENTS.name, ends)
 
 
 async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch: EventBatch, now_ms: int) -> Position:
@@ -120,7 +122,7 @@ async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch:
         await moves.look_for_outage(store, max(now_ms, batch.last_ts_ms))
         for event in batch.events:
             await moves.pass_time(store, event.ts_ms)
-            await HANDLERS.get(type(event), _ignore)(store, moves, event)
+            await _handle(store, moves, event)
         await moves.pass_time(store, batch.last_ts_ms)
     return new
 
@@ -130,6 +132,15 @@ async def pass_time(pool: Pool, moves: Moves, now_ms: int) -> int:
     async with transaction(pool) as store:
         await moves.look_for_outage(store, now_ms)
         return await moves.pass_time(store, now_ms)
+
+
+async def _handle(store: Store, moves: Moves, event: AnyEvent) -> None:
+    try:
+        await HANDLERS.get(type(event), _ignore)(store, moves, event)
+    except UnknownListing:
+        # Its record is lost with its row; what the engine holds for it, the administrator gives back by hand.
+        log = structlog.get_logger()
+        log.error("the engine speaks of a listing that is not known", answer=event.canonical().decode())
 
 
 async def _ignore(store: Store, moves: Moves, event: AnyEvent) -> None:

@@ -49,7 +49,27 @@ update listing set state = $2, changed_ms = $3, note = $4, buyer = $5, escrow_id
 where listing_id = $1;
 
 -- name: add_step
-insert into step (listing_id, name, by, ts_ms, state, words) values ($1, $2, $3, $4, $5, $6);
+insert into step (listing_id, name, by, ts_ms, state, words, record_seq) values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (record_seq) where record_seq > 0 do nothing;
+
+-- name: next_record
+select nextval('record_seq');
+
+-- name: set_record_seq
+update listing set record_seq = $2 where listing_id = $1;
+
+-- name: last_record
+select greatest((select max(record_seq) from listing), (select max(record_seq) from step), 0);
+
+-- name: listing_record_seq
+select record_seq from listing where listing_id = $1 for update;
+
+-- name: unrecorded
+select listing_id from listing where record_seq = 0 order by number for update;
+
+-- name: move_sequences
+select setval('record_seq', greatest((select last_value from record_seq), $1)),
+       setval('change_seq', greatest((select last_value from change_seq), $2));
 
 -- name: steps
 select name, by, ts_ms, state, words from step where listing_id = $1 order by number;

@@ -8,9 +8,19 @@ import asyncpg
 from pydantic import TypeAdapter
 
 from schemas.delivery import HardwareInspected, NodeStateChanged
-from schemas.listings import Condition, Difference, ListedGpu, ListingChanged, ListingForm, ListingState, SaleStep
+from schemas.listings import (
+    Condition,
+    Difference,
+    ListedGpu,
+    ListingChanged,
+    ListingFacts,
+    ListingForm,
+    ListingRecorded,
+    ListingState,
+    SaleStep,
+)
 from schemas.nodes import InspectionReport
-from schemas.topics import LISTINGS_EVENTS
+from schemas.topics import LISTINGS_EVENTS, LISTINGS_RECORDS
 from schemas.venue import VenueCommand
 from services.kit import store as kit
 from services.kit.settings import Settings
@@ -148,15 +158,58 @@ class Store:
         """Returns listings, newest first, from below a number."""
         return [_listing(row, "") for row in await self.connection.fetch(QUERIES.page, before, state, rows_max)]
 
+    async def put_again(self, record: ListingRecorded) -> None:
+        """Writes a listing or a step as it was recorded, unless the row is newer; a repeat changes nothing."""
+        facts = record.listing
+        known = await self.connection.fetchval(QUERIES.listing_record_seq, facts.listing_id)
+        if known is None:
+            await self.connection.execute(
+                QUERIES.insert_listing,
+                *(facts.listing_id, facts.seller, facts.kind, facts.title, facts.grade, facts.hub, facts.condition),
+                *(facts.price_micros, facts.fee_micros, facts.currency, GPUS.dump_json(facts.gpus).decode()),
+                *(facts.inspection_id, facts.simulated, facts.changed_ms, facts.deadline_ms, facts.node),
+                facts.inspected_ms,
+            )
+            names = [gpu.uuid for gpu in facts.gpus], [gpu.serial for gpu in facts.gpus]
+            await self.connection.execute(QUERIES.add_listed_gpus, facts.listing_id, *names)
+        if record.step is not None:
+            step = record.step
+            row = (facts.listing_id, step.step, step.by, step.ts_ms, step.state, step.words)
+            await self.connection.execute(QUERIES.add_step, *row, record.seq)
+        elif known is None or known < record.seq:
+            await self._update(facts)
+            await self.connection.execute(QUERIES.set_record_seq, facts.listing_id, record.seq)
+
+    async def last_record(self) -> int:
+        """Returns the highest number of a record that the rows stand as."""
+        return await self.connection.fetchval(QUERIES.last_record)
+
+    async def move_sequences(self, record_seq: int, change_seq: int) -> None:
+        """Lets numbers go on behind those that were given out already."""
+        await self.connection.execute(QUERIES.move_sequences, max(record_seq, 1), max(change_seq, 1))
+
+    async def record_old(self) -> int:
+        """Records listings, with their steps, that are from before records were; returns how many."""
+        rows = await self.connection.fetch(QUERIES.unrecorded)
+        for row in rows:
+            listing = await self.get(row["listing_id"])
+            await self._record(listing, None)
+            for step in await self.steps(listing.listing_id):
+                await self._record(listing, None, step)
+        return len(rows)
+
     async def change(self, after: Listing) -> Listing:
         """Writes and publishes a listing as it is to stand."""
+        await self._update(after)
+        await self._publish(after)
+        return after
+
+    async def _update(self, after: "Listing | ListingFacts") -> None:
         await self.connection.execute(
             QUERIES.update_listing,
             *(after.listing_id, after.state, after.changed_ms, after.note, after.buyer, after.escrow_id),
             *(after.deadline_ms, after.difference and after.difference.model_dump_json()),
         )
-        await self._publish(after)
-        return after
 
     async def alive_mark(self) -> tuple[int, int]:
         """Returns until when the venue is known to have been there, and when its last outage ended; 0 where never."""
@@ -179,8 +232,10 @@ class Store:
 
     async def add_step(self, listing: Listing, name: str, by: str, words: str, ts_ms: int | None = None) -> None:
         """Writes down who brought the listing into its state, and his words; at `ts_ms` what changed in it since."""
-        step = (listing.listing_id, name, by, ts_ms or listing.changed_ms, listing.state, words)
-        await self.connection.execute(QUERIES.add_step, *step)
+        at_ms = ts_ms or listing.changed_ms
+        told = SaleStep(step=name, by=by, ts_ms=at_ms, state=listing.state, words=words)
+        seq = await self._record(listing, None, told)
+        await self.connection.execute(QUERIES.add_step, listing.listing_id, name, by, at_ms, listing.state, words, seq)
 
     async def steps(self, listing_id: str) -> tuple[SaleStep, ...]:
         """Returns what happened to a listing, first step first."""
@@ -206,6 +261,17 @@ class Store:
             **{name: getattr(listing, name) for name in _PUBLIC},
         )
         await kit.publish(self.connection, LISTINGS_EVENTS.name, listing.listing_id, change.canonical())
+        await self._record(listing, change.seq)
+
+    async def _record(self, listing: Listing, change_seq: int | None, step: SaleStep | None = None) -> int:
+        """Puts the whole listing, or a step of it, on the private topic; returns the record's number."""
+        seq = await self.connection.fetchval(QUERIES.next_record)
+        facts = ListingFacts(**{name: getattr(listing, name) for name in ListingFacts.model_fields})
+        record = ListingRecorded(seq=seq, change_seq=change_seq, listing=facts, step=step)
+        await kit.publish(self.connection, LISTINGS_RECORDS.name, listing.listing_id, record.canonical())
+        if step is None:
+            await self.connection.execute(QUERIES.set_record_seq, listing.listing_id, seq)
+        return seq
 
 
 _PUBLIC = tuple(name for name in ListingChanged.model_fields if name in Listing.__dataclass_fields__)

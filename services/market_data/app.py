@@ -2,8 +2,11 @@
 
 import asyncio
 
+from schemas.delivery import DELIVERY_EVENT
+from schemas.topics import DELIVERY_EVENTS, LISTINGS_EVENTS
 from services.kit.auth import refuse_undeclared_routes
 from services.kit.events import EventReader
+from services.kit.groups import take_again
 from services.kit.http import make_app, serve
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
@@ -16,7 +19,7 @@ from services.market_data import metrics, store
 from services.market_data.api import Views, add_routes
 from services.market_data.domain import Market
 from services.market_data.feed import Feed, Ring
-from services.market_data.handlers import EventHandler, RelayHandler, subscribe
+from services.market_data.handlers import LISTING, EventHandler, RelayHandler, subscribe
 from services.market_data.history import Stored
 from services.market_data.readers import Reader
 from services.market_data.recorder import Recorder
@@ -104,7 +107,9 @@ class MarketData:
     async def _follow_topics(self, pool: Pool) -> None:
         handler = RelayHandler(pool, self.relays, self.market, self.feed)
         await handler.restore()
-        broker = make_broker(self.settings)
-        subscribe(broker, f"{NAME}.{await store.generation(pool)}", handler)
+        broker, group = make_broker(self.settings), f"{NAME}.{await store.generation(pool)}"
+        await take_again(self.settings, pool, LISTINGS_EVENTS, group, LISTING, handler.on_listings)
+        await take_again(self.settings, pool, DELIVERY_EVENTS, group, DELIVERY_EVENT, handler.on_deliveries)
+        subscribe(broker, group, handler)
         self.readiness.done("listings and delivery")
         await run_broker(broker)

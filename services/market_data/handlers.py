@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.events import AnyEvent
 from schemas.listings import ListingChanged
-from schemas.topics import DELIVERY_EVENTS, LISTINGS_EVENTS
+from schemas.topics import DELIVERY_EVENTS, LISTINGS_EVENTS, Topic
 from services.kit.doubts import note_doubt
 from services.kit.events import EventBatch
 from services.kit.store import Pool, Position
@@ -87,14 +87,14 @@ class RelayHandler:
         self._pool, self._relays, self._feed = pool, relays, feed
         self._publishing = Publishing(market, feed)
 
-    async def on_listings(self, events: list[ListingChanged]) -> None:
+    async def on_listings(self, events: list[ListingChanged], ends: dict[int, int]) -> None:
         """The hardware board: the last state of each listing."""
-        await self._take("listings", [(e.listing_id, e.seq, listing_item(e)) for e in events])
+        await self._take("listings", [(e.listing_id, e.seq, listing_item(e)) for e in events], LISTINGS_EVENTS, ends)
 
-    async def on_deliveries(self, events: list[DeliveryEvent]) -> None:
+    async def on_deliveries(self, events: list[DeliveryEvent], ends: dict[int, int]) -> None:
         """Challenges, leases and meters: each fact once."""
         items = [(str(e.seq), e.seq, delivery_item(e)) for e in events]
-        await self._take("delivery", [item for item in items if item[2] is not None])
+        await self._take("delivery", [item for item in items if item[2] is not None], DELIVERY_EVENTS, ends)
 
     async def restore(self) -> None:
         """Fills the channels with what the store has."""
@@ -103,10 +103,8 @@ class RelayHandler:
                 relay.take(key, seq, item)
         self._feed.ring.start_stream(Stream("delivery", "*"), self._relays["delivery"].seq)
 
-    async def _take(self, channel: str, items: list[tuple[str, int, dict]]) -> None:
-        if not items:
-            return
-        await store.put_relayed(self._pool, channel, items)
+    async def _take(self, channel: str, items: list[tuple[str, int, dict]], topic: Topic, ends: dict[int, int]) -> None:
+        await store.put_relayed(self._pool, channel, items, topic.name, ends)
         for key, seq, item in items:
             if self._relays[channel].take(key, seq, item):
                 self._publishing.publish_item(channel, seq, item["ts_ms"], item)
@@ -114,5 +112,5 @@ class RelayHandler:
 
 def subscribe(broker: KafkaBroker, group: str, handler: RelayHandler) -> None:
     """Subscribes the handlers to their topics."""
-    subscribe_batches(broker, LISTINGS_EVENTS, group, LISTING, handler.on_listings)
-    subscribe_batches(broker, DELIVERY_EVENTS, group, DELIVERY_EVENT, handler.on_deliveries)
+    subscribe_batches(broker, LISTINGS_EVENTS, group, LISTING, handler.on_listings, with_ends=True)
+    subscribe_batches(broker, DELIVERY_EVENTS, group, DELIVERY_EVENT, handler.on_deliveries, with_ends=True)

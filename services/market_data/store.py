@@ -1,7 +1,7 @@
 """History in PostgreSQL: trades, candles, index values, each transaction with the cursor and the outbox."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -90,10 +90,15 @@ async def indexes(pool: Pool, product: str, before_ms: int, limit: int) -> list[
     return [PastIndex(**row) for row in found]
 
 
-async def put_relayed(pool: Pool, channel: str, items: Sequence[tuple[str, int, dict[str, Any]]]) -> None:
-    """Keeps the newest item under each key."""
+async def put_relayed(
+    pool: Pool, channel: str, items: Sequence[tuple[str, int, dict[str, Any]]], topic: str, ends: Mapping[int, int]
+) -> None:
+    """Keeps the newest item under each key, and up to where the topic is taken then."""
     newest = {key: (key, seq, orjson.dumps(item).decode()) for key, seq, item in items}
-    await pool.execute(QUERIES.put_relayed, channel, *_columns(list(newest.values())))
+    async with pool.acquire() as connection, connection.transaction():
+        if newest:
+            await connection.execute(QUERIES.put_relayed, channel, *_columns(list(newest.values())))
+        await kit.note_taken(connection, topic, ends)
 
 
 async def recent_relayed(pool: Pool, channel: str, limit: int) -> list[tuple[str, int, dict[str, Any]]]:

@@ -1,0 +1,70 @@
+"""Listings and their steps again from `listings.records`, where PostgreSQL was lost or comes from an older copy."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import TypeAdapter
+
+from schemas.listings import ListingRecorded
+from schemas.topics import LISTINGS_RECORDS
+from services.kit.settings import Settings
+from services.kit.stopping import stop_client
+from services.kit.store import AWAY, Pool
+from services.listings.store import transaction
+
+RECORD = TypeAdapter(ListingRecorded)
+PARTITION = TopicPartition(LISTINGS_RECORDS.name, 0)
+RECORDS_PER_TURN = 500
+
+
+async def rebuild(settings: Settings, pool: Pool) -> None:
+    """Takes again what the topic has and the tables do not, waiting for Kafka and PostgreSQL while they are away."""
+    while True:
+        consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+        try:
+            await consumer.start()
+            await _rebuild(pool, consumer)
+            return
+        except (*AWAY, KafkaError) as error:
+            structlog.get_logger().warning("rebuilding waits", error=repr(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+        finally:
+            await stop_client(consumer)
+
+
+async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
+    consumer.assign([PARTITION])
+    end = (await consumer.end_offsets([PARTITION]))[PARTITION]
+    async with transaction(pool) as store:
+        known = await store.last_record()
+        if end == 0:
+            await store.record_old()
+            return
+    # One record may have been sent twice, out of order.
+    newest = [record.seq async for batch in _batches(consumer, max(0, end - RECORDS_PER_TURN), end) for record in batch]
+    if max(newest) <= known:
+        return
+    structlog.get_logger().warning("listings are taken again from the topic", behind_seq=known)
+    last_change, heard_ms = 0, 0
+    async for batch in _batches(consumer, 0, end):
+        async with transaction(pool) as store:
+            for record in batch:
+                await store.put_again(record)
+        last_change = max(last_change, *(record.change_seq or 0 for record in batch))
+        heard_ms = max(heard_ms, *(record.listing.changed_ms for record in batch))
+    async with transaction(pool) as store:
+        await store.move_sequences(max(newest), last_change)
+        _, back_ms = await store.alive_mark()
+        # The venue was there then: what lies behind is its outage, in which no deadline runs.
+        await store.set_alive_mark(heard_ms, back_ms)
+
+
+async def _batches(consumer: AIOKafkaConsumer, start: int, end: int) -> AsyncIterator[list[ListingRecorded]]:
+    consumer.seek(PARTITION, start)
+    while await consumer.position(PARTITION) < end:
+        found = await consumer.getmany(PARTITION, timeout_ms=500, max_records=RECORDS_PER_TURN)
+        if records := found.get(PARTITION):
+            yield [RECORD.validate_json(record.value) for record in records]
