@@ -178,6 +178,10 @@ def test_audit(operator: Operator):
     operator.do("audit.md")
 
 
+def test_an_event_that_does_not_fit(operator: Operator):
+    operator.do("an-event-that-does-not-fit.md")
+
+
 def test_snapshots_lost(operator: Operator):
     before = state_of(operator)
     operator.do("snapshots-lost.md")

@@ -1,0 +1,182 @@
+"""Random logs with every kind of record that the engine knows, in few hours at few prices, so that they meet."""
+
+from matching_engine.reference import Engine
+from schemas.orders import PlaceOrder, ReplaceOrder, Resell
+from schemas.venue import (
+    Allocate,
+    CancelAccountOrders,
+    Deallocate,
+    NodesAlive,
+    SetProductState,
+    VenueCommand,
+    VoidContract,
+)
+from schemas.vouchers import DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
+from tests.engine.flavours import Flavour
+from tests.engine.random_log import ACCOUNTS, HOUR_MS, NODES, PRODUCTS, credit
+from tests.property.matching_engine.streams import PROGRAMMES, define_programmes
+from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s
+
+
+class AllKinds(Flavour):
+    """Everything that other flavours have, and vouchers, voids, moves between shards, auctions full of resales."""
+
+    odds = {
+        "place_order": 400,
+        "cancel": 60,
+        "pass_time": 90,
+        "settle": 40,
+        "replace": 100,
+        "change_capacity": 30,
+        "hold_auction": 0,
+        "sell_hardware": 10,
+        "end_blocks": 8,
+        "dispute": 8,
+        "reopen": 25,
+    }
+    conditions_one_in = 5
+
+    def __init__(self, seed: int):
+        self.resales: list[tuple[str, int, int]] = []
+        self.past: list[str] = []
+        super().__init__(seed)
+        self.moves += tuple(MORE)
+        self.weights += tuple(MORE.values())
+
+    def look(self, engine: Engine) -> None:
+        super().look(engine)
+        asks = (order for order in engine.state.orders.values() if order.side == "sell" and order.node is None)
+        self.resales = [(order.account, order.id, order.qty) for order in asks]
+        self.past = [name for name, known in engine.state.contracts.items() if known.state not in ("OPEN", "EXPIRED")]
+
+    def open_venue(self) -> None:
+        super().open_venue()
+        self.batch("ledger", credit("city", "city", 300_000_000))
+        self.batch("admin", *define_programmes())
+        for name, issuer in PROGRAMMES.items():
+            terms = {"programme": name, "issuer": issuer}
+            fund = FundProgramme(transfer_id=f"fund-{name}", **terms, amount_micros=40_000_000)
+            issues = (
+                IssueVoucher(transfer_id=f"{name}-{each}", **terms, account=each, amount_micros=7_654_321)
+                for each in ACCOUNTS
+            )
+            self.batch("ledger", fund, *issues)
+
+    def price(self) -> int:
+        return 1_450_000 + 10_000 * self.random.randrange(8)
+
+    def hour(self) -> int:
+        return self.hour_from_now(self.pick(1, 1, 2, 3))
+
+    def an_order(self) -> PlaceOrder:
+        order = super().an_order()
+        if order.side == "buy" and self.seldom(4):
+            once = {"tif": self.pick("IOC", "FOK"), "post_only": False, "display_qty": None, "expires_ms": None}
+            return order.model_copy(update={"use_vouchers": True} | once)
+        return order
+
+    def pass_time(self) -> None:
+        if self.seldom(6):
+            self.now_ms += self.pick(600_000, HOUR_MS, HOUR_MS, 3 * HOUR_MS)
+            self.batch("delivery", NodesAlive(nodes=tuple(NODES), until_ms=self.now_ms + 9 * HOUR_MS))
+        super().pass_time()
+
+    def resell_often(self) -> None:
+        """Positions of the next hours again, of one named position now and then."""
+        first = self.hour()
+        named = {"position_id": self.recent(self.last_position_id, 12) if self.seldom(2) else None}
+        self.append(
+            Resell(
+                command_id=self.command_id(),
+                account=self.pick(*ACCOUNTS),
+                client_order_id=self.client_id(),
+                product=PRODUCT,
+                **named,
+                block_id=None,
+                from_s=hour_start_s(first),
+                to_s=hour_start_s(first + self.pick(1, 1, 2)),
+                qty=self.pick(1, 1, 2, 3),
+                price_micros=self.price(),
+            )
+        )
+
+    def grow_resale(self) -> None:
+        """An ask that stands on positions is replaced, mostly by a larger one, and somebody buys."""
+        if not self.resales:
+            return
+        account, order_id, qty = self.pick(*self.resales)
+        named = {"command_id": self.command_id(), "account": account, "order_id": order_id, "client_order_id": None}
+        terms = {"qty": max(1, qty + self.pick(-1, 1, 1, 2)), "price_micros": self.pick(None, None, self.price())}
+        self.append(ReplaceOrder(**named, replace_id=None, **terms, expires_ms=None))
+        self.place_order()
+
+    def hold_resales(self) -> None:
+        """An auction in which many sell again what they have, and bids are larger than what one of them has."""
+        product = self.mostly((PRODUCT,), (None, *PRODUCTS), 4)
+        self.batch("admin", SetProductState(product=product, state="AUCTION", reason="test"))
+        drawn = (
+            AllKinds.place_order,
+            AllKinds.place_order,
+            AllKinds.resell_often,
+            AllKinds.replace,
+            AllKinds.cancel,
+            AllKinds.place_block,
+            AllKinds.pass_time,
+        )
+        for _ in range(self.random.randrange(25)):
+            self.pick(*drawn)(self)
+        self.batch(
+            "admin", SetProductState(product=product, state=self.mostly(("OPEN",), ("HALTED",), 9), reason="test")
+        )
+
+    def void_contract(self) -> None:
+        """By the venue's fault, at any age; now and then too early."""
+        early = contract_of(self.hour(), self.pick(*PRODUCTS))
+        contract = self.mostly((*self.past, self.past[0]) if self.past else (early,), (early,), 6)
+        self.batch("delivery", VoidContract(contract=contract, reason="meter_lost"))
+
+    def move_vouchers(self) -> None:
+        """Budgets and vouchers; some name another's programme."""
+        name = self.pick(*PROGRAMMES)
+        transfer = {
+            "transfer_id": f"voucher-{self.offset}",
+            "programme": name,
+            "issuer": self.mostly((PROGRAMMES[name],), ("bob",), 9),
+            "amount_micros": self.pick(1, 777_777, 3_000_000),
+        }
+        issue = IssueVoucher(**transfer, account=self.pick(*ACCOUNTS))
+        self.batch("ledger", self.pick(FundProgramme(**transfer), DefundProgramme(**transfer), issue, issue))
+        if self.seldom(4):
+            group = self.pick("g1", "g2", None)
+            self.batch("admin", SetAffiliation(account=self.pick(*ACCOUNTS), group=group), *define_programmes())
+
+    def move_shards(self) -> None:
+        transfer = {
+            "transfer_id": f"shard-{self.offset}",
+            "account": self.pick(*ACCOUNTS),
+            "asset": "CNY",
+            "amount_micros": self.random.randrange(1, 9_000_000),
+        }
+        commands: list[VenueCommand] = [Deallocate(**transfer, to_shard=1), Allocate(**transfer, from_shard=1)]
+        self.batch("ledger", self.pick(*commands))
+
+    def cancel_for_venue(self) -> None:
+        filters = {
+            "product": self.pick(None, *PRODUCTS),
+            "contract": self.pick(None, contract_of(self.hour())),
+            "side": self.pick(None, "buy", "sell"),
+            "from_s": None,
+            "to_s": None,
+        }
+        self.batch("admin", CancelAccountOrders(account=self.pick(*ACCOUNTS), **filters, reason="test"))
+
+
+MORE = {
+    AllKinds.resell_often: 80,
+    AllKinds.grow_resale: 60,
+    AllKinds.hold_resales: 20,
+    AllKinds.void_contract: 25,
+    AllKinds.move_vouchers: 10,
+    AllKinds.move_shards: 3,
+    AllKinds.cancel_for_venue: 3,
+}
