@@ -92,6 +92,24 @@ class NodeAudited(DeliveryHeader):
     valid_until_ms: Milliseconds
 
 
+class DisprovenTime(Model):
+    """Time of a GPU between the last proof that it passed and one that its node failed: nothing of it was proven."""
+
+    challenge_id: Identifier
+    gpu: GpuUuid
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+
+
+class DeliveryDisproven(DeliveryHeader):
+    """A node failed a proof: what its GPUs delivered since the last one that they passed pays nothing, unless it is
+    final.
+    """
+
+    type: Literal["delivery_disproven"] = "delivery_disproven"
+    times: Annotated[tuple[DisprovenTime, ...], Field(min_length=1)]
+
+
 class DriverDigestAdded(DeliveryHeader):
     """A person of the venue passed on which library a driver comes with, and whence; `node` is `venue`."""
 
@@ -249,6 +267,7 @@ DeliveryEvent = Annotated[
     | NodeStateChanged
     | LevelHoldChanged
     | NodeAudited
+    | DeliveryDisproven
     | DriverDigestAdded
     | LeaseStarted
     | LeaseEnded
@@ -316,7 +335,7 @@ class MeterInputs(Model):
     out, `access_ms` when the buyer got in (null: never), `released_ms` when a stop was answered before the end,
     `provisional_ms` until when reports written while the node was not heard count for more than the gap limit.
     `renter_reports` are those of the renter's own meter; `differences` says whose word stands where it saw a fault that
-    the operator's did not (`held`: that is not decided).
+    the operator's did not (`held`: that is not decided). `disproven` is what failed proofs took back.
     """
 
     position_id: PositionId
@@ -343,6 +362,7 @@ class MeterInputs(Model):
     unreachable: tuple[ShutDoor, ...] = added(())
     renter_reports: tuple[MeteredReport, ...] = added(())
     differences: Literal["held", "operator", "renter"] = added("held")
+    disproven: tuple[DisprovenTime, ...] = added(())
 
 
 class MeterInterval(Model):
@@ -439,6 +459,17 @@ class GpuProof(Model):
     band: Text
 
 
+class Attestation(Model):
+    """What the maker of a node's GPUs says of them: nothing, where nobody can ask; else what his verifier found in
+    evidence that carries `nonce`. No level rests on it.
+    """
+
+    state: Literal["not_attestable_today", "attested", "refused"]
+    reason: Text = ""
+    nonce: Digest | None = None
+    answered_ms: Milliseconds | None = None
+
+
 class NodeView(Model):
     """GET /v1/nodes: what everyone may know of a node, with the maintenance that is to come.
 
@@ -461,6 +492,7 @@ class NodeView(Model):
     audited_until_ms: Milliseconds | None = None
     hub_known: HubView = HubView(evidence="declared")
     proofs: tuple[GpuProof, ...] = ()
+    attestation: Attestation | None = None
 
 
 class RecallForm(Model):

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from schemas.base import Model
-from schemas.delivery import Excuse, Recall, Witness
+from schemas.delivery import DisprovenTime, Excuse, Recall, Witness
 from schemas.ids import AccountId, Contract, Identifier, NodeId, Signature
 from schemas.measures import Milliseconds, OrderId
 from schemas.nodes import PositionId, SignedMessage
@@ -51,6 +51,7 @@ class ArbiterInputs(Model):
     witnesses: Annotated[tuple[Witness, ...], Field(max_length=SPANS_MAX)] | None = None
     recalls: Annotated[tuple[Recall, ...], Field(max_length=SPANS_MAX)] | None = None
     differences: Literal["operator", "renter"] | None = None
+    disproven: Annotated[tuple[DisprovenTime, ...], Field(max_length=SPANS_MAX)] | None = None
 
 
 class BlockEnding(Model):

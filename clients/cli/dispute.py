@@ -68,7 +68,7 @@ def withdraw(dispute_id: str, *, signer: Signer | None = None, json: bool = Fals
 
 def decide(dispute_id: str, inputs: Path, *, reason: str, signer: Signer | None = None, json: bool = False) -> None:
     """Decide a dispute (scope `arbiter`) by the meter's inputs in the JSON file INPUTS, never by an amount: access_ms,
-    released_ms, excuses, witnesses, recalls, differences.
+    released_ms, excuses, witnesses, recalls, differences, disproven.
     """
     try:
         given = ArbiterInputs.model_validate_json(inputs.read_bytes())

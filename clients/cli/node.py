@@ -20,7 +20,9 @@ def show_(node: str, *, json: bool = False) -> None:
         found["reputation"] = result_of(client.get(f"/v1/nodes/{node}/reputation"))
     windows = [f"{time_of(each['start_ms'])} to {time_of(each['end_ms'])}" for each in found["maintenance"]]
     holds = [f"{each['reason']}: {each['detail']}" for each in found.get("level_held", ())]
-    show(found if json else found | {"maintenance": windows, "level_held": holds}, json=json)
+    attestation = (found.get("attestation") or {}).get("state")
+    words = {"maintenance": windows, "level_held": holds, "attestation": attestation}
+    show(found if json else found | words, json=json)
 
 
 def recall(

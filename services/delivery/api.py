@@ -24,6 +24,7 @@ from schemas.delivery import NodeView as NodeFacts
 from schemas.ids import AccountId
 from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
+from services.delivery.attestation import Attester, NoVerifier
 from services.delivery.effects import Effects, now_ms
 from services.delivery.holds import open_holds
 from services.delivery.hub_trips import hub_view
@@ -44,6 +45,7 @@ PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 JSON = "application/json"
 LAST_POSITION = 2**63 - 1
 WINDOWS_SHOWN = 64
+NO_VERIFIER = NoVerifier()
 
 
 def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
@@ -59,7 +61,7 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
     ) -> dict[str, object]:
         store = Store(pool)
         rows = await store.rows("nodes_page", cursor, limit, account)
-        items = [(await _node_view(store, settings, row)).model_dump(mode="json") for row in rows]
+        items = [(await node_view(store, settings, row)).model_dump(mode="json") for row in rows]
         return {"items": items, "cursor": rows[-1]["node_id"] if len(rows) == limit else None}
 
     @app.get("/v1/nodes/{node_id}", response_model=NodeFacts)
@@ -69,7 +71,7 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
         row = await store.row("find_node", node_id)
         if row is None:
             raise ProblemError("not_found", f"there is no node {node_id}")
-        return _json(await _node_view(store, settings, row))
+        return _json(await node_view(store, settings, row))
 
     @app.get("/v1/inspections/{inspection_id}", response_model=InspectionView)
     @public
@@ -171,7 +173,7 @@ def add_retirement_route(
 
             async def work() -> str:
                 await moving.retire(store, node_id, caller.account, form.release_to or caller.account)
-                return (await _node_view(store, settings, await store.row("find_node", node_id))).model_dump_json()
+                return (await node_view(store, settings, await store.row("find_node", node_id))).model_dump_json()
 
             return await once(store.connection, asked, work)
 
@@ -189,7 +191,7 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
             state = "enrolled" if form.decision == "release" else "banned"
             await take_down(store, node, state, form.reason, now_ms())
         store = Store(effects.pool)
-        return _json(await _node_view(store, settings, await store.row("find_node", node_id)))
+        return _json(await node_view(store, settings, await store.row("find_node", node_id)))
 
     @app.post("/v1/nodes/{node_id}/audits", response_model=NodeFacts)
     async def audit(node_id: str, form: NodeAuditForm, caller: admin) -> Response:
@@ -200,7 +202,7 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
             told = dict(form) | {"audited_by": caller.account}
             await note_audit(store, await store.tell(NodeAudited, node_id, time_ms, **told))
         store = Store(effects.pool)
-        return _json(await _node_view(store, settings, await store.row("find_node", node_id)))
+        return _json(await node_view(store, settings, await store.row("find_node", node_id)))
 
 
 async def _position(store: Store, position_id: int, caller: Caller, parties: tuple[str, ...]):
@@ -226,7 +228,8 @@ async def _meter_record(store: Store, position_id: int, caller: Caller) -> Meter
     )
 
 
-async def _node_view(store: Store, settings: Settings, row) -> NodeFacts:
+async def node_view(store: Store, settings: Settings, row, attester: Attester = NO_VERIFIER) -> NodeFacts:
+    """Returns what everyone may know of a node. `row` is one of `find_node`."""
     node, gpus = node_of(row), [gpu for gpu in await store.gpus(row["node_id"]) if not gpu.is_freed]
     windows = await store.rows("maintenance_to_come", node.node_id, now_ms(), WINDOWS_SHOWN)
     return NodeFacts(
@@ -246,6 +249,7 @@ async def _node_view(store: Store, settings: Settings, row) -> NodeFacts:
         audited_until_ms=row["audited_until_ms"],
         hub_known=await hub_view(store, settings, node.node_id),
         proofs=tuple(GpuProof(**proof) for proof in await store.rows("gpu_proofs", node.node_id)),
+        attestation=await attester.standing(node.node_id),
     )
 
 

@@ -33,7 +33,7 @@ from services.delivery.effects import Effects, now_ms
 from services.delivery.gate import open_gate
 from services.delivery.handlers import fail_lease
 from services.delivery.metrics import METERED_GPU_S
-from services.delivery.nodes import take_down, withdraw_gpus
+from services.delivery.nodes import OUT, take_down, withdraw_gpus
 from services.delivery.receipts import receipt_of
 from services.delivery.settings import Settings
 from services.delivery.settling import standing_receipt
@@ -162,6 +162,8 @@ async def on_rejected(store: Store, settings: Settings, event: CommandRejected) 
         await disputes.on_refused(store, event, command["position_id"])
     if command["type"] == "register_node":
         node = await store.node(command["node"], lock=True)
+        if node.state in OUT:
+            return
         await take_down(store, node, "lost", f"engine_{event.code}", event.ts_ms)
 
 

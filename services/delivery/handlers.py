@@ -29,6 +29,7 @@ from services.delivery.challenges import (
     may_serve,
     suspicion,
 )
+from services.delivery.claw_back import claw_back
 from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
 from services.delivery.evidence import take_enrolled_software
@@ -108,6 +109,7 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
     node, verdict = await store.node(record.node_id, lock=True), record.verdict
     if not is_undecided(verdict):
         await store.run("put_proof_fact", verdict.challenge_id, node.node_id, verdict.judged_ms, verdict.passed)
+    await store.put_proofs(node.node_id, verdict)
     if await store.value("set_applied", verdict.challenge_id) is None:
         return
     CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()
@@ -118,7 +120,6 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
     else:
         reason = first_reason(verdict)
         await store.tell(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **told)
-    await store.put_proofs(node.node_id, verdict)
     if node.state in nodes.OUT:
         return
     if is_undecided(verdict):
@@ -139,9 +140,11 @@ async def _judge_node(store: Store, settings: Settings, node: Node, record: Chal
     verdict, now_ms = record.verdict, record.received_ms
     failed = [gpu.gpu_uuid for gpu in verdict.gpus if not gpu.passed]
     if not is_honest_failure(verdict):
+        await claw_back(store, node, verdict, now_ms)
         await nodes.take_down(store, node, "quarantined", f"challenge_{first_reason(verdict)}", now_ms)
     elif doubt := suspicion(verdict):
         if await store.value("count_doubt", node.node_id) >= settings.score_failures_max:
+            await claw_back(store, node, verdict, now_ms)
             await nodes.take_down(store, node, "quarantined", doubt, now_ms)
         else:
             await nodes.withdraw_unproven(store, node, failed, f"challenge_{first_reason(verdict)}", now_ms)

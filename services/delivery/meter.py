@@ -160,7 +160,16 @@ def _gpu_intervals(
         excuse = {"conforming": False, "used": False, "excused": True}
         stretches = overlay(stretches, spans, quality="E", reason=reason, **excuse)
     stretches = compare(inputs, stretches, seen_by_renter(inputs, gpu, renter_windows))
+    stretches = _take_disproven(inputs, gpu, stretches)
     return [MeterInterval(gpu=gpu, **vars(stretch)) for stretch in merge(stretches)]
+
+
+def _take_disproven(inputs: MeterInputs, gpu: str, stretches: Iterable[Stretch]) -> list[Stretch]:
+    """Takes what a failed proof says was not proven, whoever saw it, from what counted; what is excused stays so."""
+    spans = [(each.start_ms, each.end_ms) for each in inputs.disproven if each.gpu == gpu]
+    judgement = {"quality": "M", "conforming": False, "used": False, "disputed": False, "reason": "disproven"}
+    taken = ([each] if each.excused else overlay([each], spans, **judgement) for each in stretches)
+    return [part for parts in taken for part in parts]
 
 
 def _excused_spans(inputs: MeterInputs) -> list[tuple[str, list[Span]]]:

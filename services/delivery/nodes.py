@@ -1,6 +1,6 @@
 """What becomes of a node: what the engine is told of it, and what everyone is told."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import astuple
 
 from schemas.delivery import NodeStateChanged
@@ -58,9 +58,18 @@ async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: i
     await store.run("set_node_state", node.node_id, state, level, reason, [])
     if node.registered_gpus:
         await store.command(NodeDown(node=node.node_id, reason=reason))
+    if state in BARRED and await store.value("has_hours_ahead", node.node_id, now_ms):
+        await _tell_level(store, node, level)
     if (node.state, node.reason) != (state, reason):
         told = {"state": state, "level": level, "reason": reason, "gpus": ()}
         await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
+
+
+async def _tell_level(store: Store, node: Node, level: str) -> None:
+    """Tells the engine the level of a node that may not sell any more: at the gates to come it decides about pay."""
+    gpus = await store.gpus(node.node_id)
+    uuids = node.registered_gpus or tuple(gpu.uuid for gpu in gpus if not (gpu.is_listed or gpu.is_freed))
+    await store.command(_registration(node, level, uuids, {gpu.uuid: gpu.serial for gpu in gpus}))
 
 
 async def withdraw_unproven(store: Store, node: Node, failed: Collection[str], reason: str, now_ms: int) -> None:
@@ -134,15 +143,12 @@ def _for_the_market(before: GpuHealth, now: GpuHealth) -> GpuHealth:
 async def _register(store: Store, node: Node, level: str, gpus: tuple[str, ...], reason: str, now_ms: int) -> None:
     serials = {row.uuid: row.serial for row in await store.gpus(node.node_id)}
     await store.run("set_node_state", node.node_id, "active", level, reason, list(gpus))
-    await store.command(
-        RegisterNode(
-            node=node.node_id,
-            account=node.account,
-            grade=node.grade,
-            hub=node.hub,
-            level=level,
-            gpus=tuple(NodeGpu(uuid=uuid, serial=serials[uuid]) for uuid in gpus),
-        )
-    )
+    await store.command(_registration(node, level, gpus, serials))
     told = {"state": "active", "level": level, "reason": reason, "gpus": gpus}
     await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
+
+
+def _registration(node: Node, level: str, gpus: tuple[str, ...], serials: Mapping[str, str]) -> RegisterNode:
+    entries = tuple(NodeGpu(uuid=uuid, serial=serials[uuid]) for uuid in gpus)
+    facts = {"account": node.account, "grade": node.grade, "hub": node.hub, "level": level}
+    return RegisterNode(node=node.node_id, **facts, gpus=entries)

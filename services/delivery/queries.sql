@@ -302,16 +302,33 @@ select gpu_uuid, verdict from opened_gpu where challenge_id = $1;
 
 -- name: put_gpu_proofs
 insert into gpu_proof
-select uuid, $1, $2, passed, reason, ops, $3
+select uuid, $1, $2, passed, reason, ops, $3, case when passed then $2::bigint end
 from unnest($4::text[], $5::boolean[], $6::text[], $7::bigint[]) as new (uuid, passed, reason, ops)
 on conflict (gpu_uuid) do update
 set node_id = excluded.node_id, judged_ms = excluded.judged_ms, passed = excluded.passed, reason = excluded.reason,
-    operations_per_s = excluded.operations_per_s, band = excluded.band
+    operations_per_s = excluded.operations_per_s, band = excluded.band,
+    passed_ms = coalesce(excluded.passed_ms, case when gpu_proof.node_id = excluded.node_id then gpu_proof.passed_ms end)
 where gpu_proof.judged_ms <= excluded.judged_ms;
 
 -- name: gpu_proofs
 select gpu_uuid as gpu, judged_ms, passed, reason, operations_per_s, band from gpu_proof where node_id = $1
 order by gpu_uuid;
+
+-- name: last_passes
+select g.uuid as gpu, coalesce(p.passed_ms, 0) as passed_ms
+from node_gpu g left join gpu_proof p on p.gpu_uuid = g.uuid and p.node_id = g.node_id
+where g.node_id = $1 order by g.uuid;
+
+-- name: insert_disproven
+insert into disproven values ($1, $2, $3, $4, $5) on conflict do nothing;
+
+-- name: disproven_of
+select challenge_id, gpu_uuid as gpu, start_ms, end_ms from disproven
+where node_id = $1 and end_ms > $2 and start_ms < $3 and gpu_uuid = any($4::text[])
+order by gpu_uuid, start_ms, end_ms, challenge_id;
+
+-- name: has_hours_ahead
+select exists (select 1 from position where node_id = $1 and start_ms > $2 and not final);
 
 -- name: count_doubt
 update node set doubts = doubts + 1 where node_id = $1 returning doubts;

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from schemas.delivery import (
     DELIVERY_EVENT,
+    DeliveryDisproven,
     DeliveryEvent,
     DriverDigestAdded,
     GpusRecalled,
@@ -46,6 +47,7 @@ from schemas.nodes import (
 )
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
 from services.delivery import handlers
+from services.delivery.claw_back import note_disproven
 from services.delivery.domain import read_token
 from services.delivery.effects import Effects
 from services.delivery.evidence import restore_digest
@@ -278,6 +280,8 @@ async def _take_event(store: Store, event: DeliveryEvent) -> None:
         await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))
     elif isinstance(event, PositionMetered):
         await note_metered(store, event)
+    elif isinstance(event, DeliveryDisproven):
+        await note_disproven(store, event)
     elif isinstance(event, NodeAudited):
         await note_audit(store, event)
     elif isinstance(event, LevelHoldChanged):

@@ -9,6 +9,7 @@ from schemas.disputes import ArbiterInputs
 from schemas.nodes import NodeReported, RenterReported
 from schemas.receipts import Receipt
 from schemas.venue import SettleDisputed, SettlePosition
+from services.delivery.claw_back import disproven_of
 from services.delivery.differences import open_by_venue
 from services.delivery.domain import memory_min_mib
 from services.delivery.door import door_witnesses, probes_of, unreachable_spans
@@ -136,6 +137,7 @@ async def measure_position(store: Store, settings: Settings, row: Mapping) -> Me
         "provisional_ms": row["due_ms"],
         "excuses": await _excuses(store, row, since_ms),
         "recalls": await recalls_of(store, row["position_id"]),
+        "disproven": await disproven_of(store, row),
         "unreachable": tuple(
             ShutDoor(start_ms=start_ms, end_ms=end_ms)
             for start_ms, end_ms in unreachable_spans(probes, row["end_ms"], settings.shut_door_ms(period_ms))

@@ -8,6 +8,9 @@ import pytest
 
 from agents.node.challenge import NumpyBackend, run_chain
 from schemas.nodes import Challenge, ChallengeCommit, GpuCommit
+from services.delivery.api import node_view
+from services.delivery.store import Store, open_pool
+from tests.fakes.attestation import RecordedAttester
 from tests.fakes.cheats import WrongRows
 from tests.fixtures.delivery import TestNode, gpu_uuid
 from tests.fixtures.node_agent import PlayedAgent
@@ -93,6 +96,22 @@ async def test_a_simulated_node_passes_and_every_answer_says_so(venue: Venue):
         ("challenge_passed", True),
         ("node_state_changed", True),
     }
+
+
+async def test_a_node_says_that_it_is_not_attestable_today_and_an_attesters_answer_moves_no_level(venue: Venue):
+    node = node_of(207)
+    agent, challenge = await enrolled(venue, node)
+    assert (await agent.prove(challenge)).passed
+    async with at_work(agent):
+        await venue.wait_for(lambda: venue.is_alive(node.node_id))
+    view = await venue.node(node.node_id)
+    assert (view["attestation"]["state"], view["level"]) == ("not_attestable_today", "T1")
+    pool = await open_pool(venue.settings)
+    store = Store(pool)
+    row = await store.row("find_node", node.node_id)
+    attested = await node_view(store, venue.settings, row, RecordedAttester(node.node_id))
+    await pool.close()
+    assert (attested.attestation.state, attested.level, attested.audited_until_ms) == ("attested", "T1", None)
 
 
 async def test_a_grade_without_a_published_rate_is_refused_in_one_line(venue: Venue):

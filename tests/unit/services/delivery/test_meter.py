@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.delivery import Excuse, MeterInputs, MeterInterval, MeterOutcome, Recall, Witness
+from schemas.delivery import DisprovenTime, Excuse, MeterInputs, MeterInterval, MeterOutcome, Recall, Witness
 from schemas.nodes import NodeReported
 from services.delivery.meter import RecordsDiffer, cite_report, measure, meter_digest, place_windows
 from tests.fixtures.delivery import TestNode, gpu_uuid, process, reading, reported
@@ -576,3 +576,25 @@ def test_other_reports_than_the_inputs_name_are_refused():
     records = honest_records(TestNode(), every_step())
     with pytest.raises(RecordsDiffer):
         measure(inputs_for(records), records[:-1])
+
+
+def test_what_a_failed_proof_took_back_is_not_delivered_on_that_gpu_whoever_saw_it():
+    time = DisprovenTime(challenge_id="ch-1", gpu=G1, start_ms=START_MS + 40_000, end_ms=END_MS + 5_000)
+    outcome = measure_records(honest_records(TestNode(), every_step()), disproven=(time,))
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s, outcome.quality_gpu_ms) == (
+        140,
+        0,
+        {"M": 60_000, "O": 140_000},
+    )
+    assert outcome.intervals == (
+        interval(G1, START_MS, START_MS + 40_000),
+        interval(G1, START_MS + 40_000, END_MS, "M", conforming=False, reason="disproven"),
+        interval(G2, START_MS, END_MS),
+    )
+
+
+def test_what_is_excused_stays_excused_though_the_proof_of_that_time_failed():
+    time = DisprovenTime(challenge_id="ch-1", gpu=G1, start_ms=START_MS, end_ms=END_MS)
+    away = Excuse(start_ms=START_MS + 20_000, end_ms=START_MS + 30_000, kind="maintenance")
+    outcome = measure_records(honest_records(TestNode(), every_step()), disproven=(time,), excuses=(away,))
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (90, 20)

@@ -1,0 +1,41 @@
+"""What a failed proof takes back: a node's time since each GPU's last passed proof pays nothing, unless it is final.
+
+A proof has failed where its verdict bars the node: wrong work, or odd speeds too often in a row. One that was late,
+missed, or spoilt by the venue itself is a doubt, and takes nothing.
+"""
+
+from schemas.delivery import DeliveryDisproven, DisprovenTime
+from schemas.nodes import ChallengeVerdict
+from services.delivery.challenges import VENUE_BUSY
+from services.delivery.store import Node, Store
+
+
+async def claw_back(store: Store, node: Node, verdict: ChallengeVerdict, now_ms: int) -> None:
+    """Notes the time of which a failed proof says that nothing was proven; what is not final is measured again.
+
+    That is the time of all the node's GPUs, also of those that were not asked: whoever cheats with one answers for all.
+    """
+    spared = {gpu.gpu_uuid for gpu in verdict.gpus if gpu.passed or gpu.reason == VENUE_BUSY}
+    times = tuple(
+        DisprovenTime(
+            challenge_id=verdict.challenge_id, gpu=row["gpu"], start_ms=row["passed_ms"], end_ms=verdict.judged_ms
+        )
+        for row in await store.rows("last_passes", node.node_id)
+        if row["gpu"] not in spared and row["passed_ms"] < verdict.judged_ms
+    )
+    if times:
+        await note_disproven(store, await store.tell(DeliveryDisproven, node.node_id, now_ms, times=times))
+
+
+async def note_disproven(store: Store, event: DeliveryDisproven) -> None:
+    """Takes down what a failed proof took back."""
+    for time in event.times:
+        await store.run("insert_disproven", time.challenge_id, time.gpu, event.node, time.start_ms, time.end_ms)
+    window = (min(time.start_ms for time in event.times), max(time.end_ms for time in event.times))
+    await store.run("note_change", event.node, *window, event.ts_ms)
+
+
+async def disproven_of(store: Store, position) -> tuple[DisprovenTime, ...]:
+    """Returns what failed proofs took back of a position's window."""
+    window = (position["node_id"], position["start_ms"], position["end_ms"], list(position["gpus"]))
+    return tuple(DisprovenTime(**row) for row in await store.rows("disproven_of", *window))
