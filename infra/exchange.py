@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from infra import kafka, postgres, processes
+from infra import front_door, kafka, postgres, processes
 from infra.places import REPOSITORY
 from infra.plan import is_ready
-from infra.ports import distinct_ports
+from infra.ports import accepts, distinct_ports
 from infra.settings import SERVICES
 from infra.supervisor import AlreadyUp, end_left_over
 
-PORTS = ("kafka", "kafka_controller", "postgres", *SERVICES)
+PORTS = ("kafka", "kafka_controller", "postgres", *SERVICES, front_door.NAME)
 
 
 class DidNotStop(RuntimeError):
@@ -45,7 +45,7 @@ def describe(data: Path) -> list[dict[str, object]]:
     """One row for each program: whether it runs, its process, its address, its memory."""
     known = addresses(data) or {}
     rows = []
-    for name in ("kafka", "postgres", *SERVICES):
+    for name in ("kafka", "postgres", *SERVICES, front_door.NAME):
         process = processes.read_pid_file(data / "run" / f"{name}.pid")
         rows.append(
             {
@@ -173,5 +173,7 @@ class RunningExchange:
 
 def answers(program: str, address: str) -> bool:
     """Whether the program at the address is ready."""
+    if program == front_door.NAME:
+        return accepts(address)
     check = {"kafka": kafka.answers, "postgres": postgres.answers}.get(program, is_ready)
     return check(urlsplit(address if "//" in address else f"//{address}").port)

@@ -2,11 +2,12 @@
 
 import http.client
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from infra import kafka, postgres
+from infra import front_door, kafka, postgres
 from infra.database import role_of
 from infra.places import REPOSITORY
 from infra.ports import accepts, require_free
@@ -58,7 +59,13 @@ def plan_services(settings: InfraSettings, servers: Servers) -> tuple[Program, .
     present = [name for name in settings.services if is_present(name)]
     for name in present:
         require_free(name, settings.port_of(name), f"HOURBOOK_{name.upper()}_PORT")
-    return tuple(service_program(name, settings, environment_of(name, settings, servers)) for name in present)
+    programs = [service_program(name, settings, environment_of(name, settings, servers)) for name in present]
+    return (*programs, front_door.prepare(settings)) if has_front_door(settings, present) else tuple(programs)
+
+
+def has_front_door(settings: InfraSettings, services: Sequence[str]) -> bool:
+    """Whether these services get one address before them all."""
+    return settings.front and bool(services) and front_door.is_installed()
 
 
 def environment_of(service: str, settings: InfraSettings, servers: Servers) -> dict[str, str]:
@@ -71,6 +78,7 @@ def environment_of(service: str, settings: InfraSettings, servers: Servers) -> d
         "HOURBOOK_KAFKA": servers.kafka,
         "HOURBOOK_DATABASE_URL": url,
         "HOURBOOK_DATA": str(settings.data),
+        **({"HOURBOOK_TRUSTED_PROXIES": settings.host} if has_front_door(settings, settings.services) else {}),
     }
 
 
@@ -112,6 +120,8 @@ def has_run_before(settings: InfraSettings) -> bool:
 def addresses(settings: InfraSettings, servers: Servers, services: tuple[Program, ...]) -> dict[str, str]:
     """Where everything answers, without secrets."""
     urls = {program.name: f"http://{settings.host}:{settings.port_of(program.name)}" for program in services}
+    if front_door.NAME in urls:
+        urls[front_door.NAME] = front_door.url_of(settings)
     return {**urls, "kafka": servers.kafka, "postgres": servers.database_url.rpartition("@")[2]}
 
 

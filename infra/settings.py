@@ -22,6 +22,19 @@ class InfraSettings(Settings):
     start_tries_max: int = 5
     ports_free_within_s: float = 10.0
     database_roles: bool = True
+    # The front door: one address before all services. `front_tls` is what Caddy's `tls` takes: `internal` for its own
+    # authority, or the files of a certificate and its key; empty is plain HTTP.
+    front: bool = True
+    front_port: int = 18000
+    front_host: str = ""
+    front_name: str = ""
+    front_tls: str = ""
+    front_read_header_s: float = 10
+    front_read_body_s: float = 60
+    front_idle_s: float = 75
+    front_header_bytes_max: int = 16_384
+    front_body_bytes_max: int = 67_108_864
+    front_trusted_proxies: tuple[str, ...] = ()
 
     @property
     def kafka_configured(self) -> bool:

@@ -40,7 +40,7 @@ def up(
         else:
             show({f"  {name}": address for name, address in addresses.items()}, json=False)
             show(f"up after {seconds:.1f} s with {products} products; Ctrl-C stops it", json=False)
-            show(NEXT.format(page=addresses.get("terminal", "")), json=False)
+            show(NEXT.format(page=addresses.get("front") or addresses.get("terminal", "")), json=False)
         sys.stdout.flush()
 
     try:

@@ -100,7 +100,7 @@ def watch(
     from websockets.sync.client import connect
 
     with market_data(url) as client:
-        address = f"{str(client.base_url).rstrip('/').replace('http', 'ws', 1)}/v1/ws"
+        address = f"{str(client.base_url).rstrip('/').replace('http', 'ws', 1)}/v1/feed"
     request: dict[str, Any] = {"op": "subscribe", "syms": [symbol], "interval": interval}
     if from_seq is not None:
         request["from_seq"] = from_seq

@@ -50,7 +50,8 @@ def play(
         lacking = f", still without {', '.join(missing)}" if missing else ""
         say(f"ready after {time.monotonic() - began:.0f} s{lacking}")
         join = JOIN_BY_SSH.format(product=ssh_product) if ssh_product else JOIN
-        say(NEXT.format(page=exchange.addresses["terminal"], product=product, data=data, join=join))
+        page = exchange.addresses.get("front") or exchange.addresses["terminal"]
+        say(NEXT.format(page=page, product=product, data=data, join=join))
 
     try:
         with running(data) as exchange:

@@ -35,10 +35,13 @@ class Signer:
 
 
 def address_of(service: str, url: str | None = None) -> str:
-    """The address asked for, else HOURBOOK_<SERVICE>_URL, else the running exchange's, else the usual one."""
+    """The address asked for, else HOURBOOK_<SERVICE>_URL, else HOURBOOK_URL (one front door before all services), else
+    the running exchange's, else the usual one.
+    """
     running = data_dir() / "run" / "exchange.json"
     known = json.loads(running.read_text())["addresses"] if running.exists() else {}
-    return url or os.environ.get(f"HOURBOOK_{service.upper()}_URL") or known.get(service) or DEFAULT_URLS[service]
+    asked_for = url or os.environ.get(f"HOURBOOK_{service.upper()}_URL") or os.environ.get("HOURBOOK_URL")
+    return asked_for or known.get(service) or DEFAULT_URLS[service]
 
 
 def gateway(signer: Signer | None) -> AbstractContextManager[httpx.Client]:

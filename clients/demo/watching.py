@@ -16,7 +16,7 @@ class Watcher(threading.Thread):
 
     def __init__(self, url: str, contract: str, interval: str):
         super().__init__(daemon=True)
-        self._socket = connect(f"{url.replace('http', 'ws', 1)}/v1/ws").__enter__()  # `stop` closes it
+        self._socket = connect(f"{url.replace('http', 'ws', 1)}/v1/feed").__enter__()  # `stop` closes it
         self._contract, self._interval = contract, interval
         self.book: dict[str, dict[str, str]] = {"bids": {}, "asks": {}}
         self.seq: int | None = None

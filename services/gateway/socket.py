@@ -16,6 +16,7 @@ from services.gateway.desk import Desk, spend
 from services.gateway.domain import words_of
 from services.gateway.feeds import Session
 from services.gateway.records import OPEN
+from services.kit.addresses import client_address
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
 from services.kit.sockets import next_message
@@ -116,7 +117,7 @@ class PrivateSocket:
             (signing.SIGNATURE_HEADER, login.signature),
         )
         headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in fields]
-        client = socket.client.host if socket.client else None
+        client = client_address(socket.scope)
         caller = self._desk.auth.verify("GET", PATH, "", b"", headers, client)
         check_scope(caller, "read")
         sessions_max = self._desk.settings.sessions_per_key_max

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from schemas import signing
 from schemas.accounts import ApiKeySet, EnrolmentTokenRevoked, Scope
 from schemas.ids import AccountId
+from services.kit.addresses import client_address
 from services.kit.http import OPEN_PATHS, ProblemError
 from services.kit.keys import SIGNATURE, signature_holds
 
@@ -176,9 +177,9 @@ class Authenticator:
     def verify_request(self, request: Request, body: bytes) -> Caller:
         """Checks the signature of a request that is being served."""
         # Not `request.url`, which a Host header of the caller's could break.
-        scope, client = request.scope, request.client
+        scope = request.scope
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
-        return self.verify(scope["method"], path, query, body, scope["headers"], client.host if client else None)
+        return self.verify(scope["method"], path, query, body, scope["headers"], client_address(scope))
 
     def _check_time(self, ts_ms: int, now_ms: int) -> None:
         if not now_ms - self._window_ms <= ts_ms <= now_ms + self._ahead_ms:

@@ -192,7 +192,10 @@ def _not_ready(readiness: Readiness) -> ProblemError:
 
 
 async def serve(app: ASGIApp, settings: Settings, port: int) -> None:
-    """Serves until cancelled. The process's own signal handling stays in charge."""
+    """Serves until cancelled. The process's own signal handling stays in charge.
+
+    A client's address is that of its connection, or what one of the trusted proxies says of it.
+    """
     config = uvicorn.Config(
         app,
         settings.host,
@@ -202,7 +205,9 @@ async def serve(app: ASGIApp, settings: Settings, port: int) -> None:
         ws="websockets-sansio",
         ws_max_size=settings.socket_message_bytes_max,
         lifespan="off",
-        proxy_headers=False,  # a client's own header must not choose the address that a key's list is checked with
+        # A client's own header must not choose the address that a key's list is checked with.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=2,
     )

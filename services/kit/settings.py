@@ -2,8 +2,10 @@
 subclass.
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 
+from pydantic import field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,6 +33,7 @@ class Settings(BaseSettings):
     signature_ahead_ms: int = 1_000  # how far a caller's clock may be ahead; also how long a start takes no requests
     body_bytes_max: int = 262_144
     socket_message_bytes_max: int = 262_144
+    trusted_proxies: str = ""  # addresses whose X-Forwarded-For says who the client is, separated by commas
     database_connections_max: int = 4
     reconnect_delay_s: float = 0.5
     event_linger_s: float = 0.1
@@ -38,6 +41,13 @@ class Settings(BaseSettings):
     servers_known_for_s: float = 1.0
     disk_free_bytes_min: int = 64_000_000
     log_level: str = "info"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _names_networks(cls, text: str) -> str:
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            ip_network(part)  # raises ValueError, also for "*": whom everybody may speak for is nobody
+        return text
 
     @property
     def keys_dir(self) -> Path:

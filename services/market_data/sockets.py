@@ -36,9 +36,9 @@ StreamNames = Annotated[list[str], Query(alias="stream", min_length=1, max_lengt
 
 
 def add_feed(app: FastAPI, readiness: Readiness, new_reader: Callable[[], Reader], readers: set[Reader]) -> None:
-    """Adds `/v1/ws` and `/v1/sse`; `readers` holds everyone who is connected."""
+    """Adds `/v1/feed` and `/v1/sse`; `readers` holds everyone who is connected."""
 
-    @app.websocket("/v1/ws")
+    @app.websocket("/v1/feed")
     async def feed(socket: WebSocket) -> None:
         await socket.accept()
         if readiness.waiting:

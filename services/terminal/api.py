@@ -35,17 +35,22 @@ class PageFiles(StaticFiles):
 
 
 def addresses(request: Request, settings: Settings) -> dict[str, str]:
-    """Returns the services' addresses: the configured ones, else this request's host with their ports."""
+    """Returns the services' addresses: the configured ones, else the front door's where the request came through it,
+    else this request's host with their ports.
+    """
+    if settings.terminal_market_data_url is None and "x-forwarded-host" in request.headers:
+        scheme = {"https": "wss"}.get(request.url.scheme, "ws")
+        return {"market_data": "", "feed": f"{scheme}://{request.url.netloc}/v1/feed", "listings": ""}
     host = request.url.hostname or settings.host
     host = f"[{host}]" if ":" in host else host
     market_data = settings.terminal_market_data_url or f"http://{host}:{settings.market_data_port}"
     listings = settings.terminal_listings_url or f"http://{host}:{settings.listings_port}"
-    return {"market_data": market_data, "feed": f"ws{market_data.removeprefix('http')}/v1/ws", "listings": listings}
+    return {"market_data": market_data, "feed": f"ws{market_data.removeprefix('http')}/v1/feed", "listings": listings}
 
 
 def content_policy(found: dict[str, str]) -> str:
     """Returns the Content-Security-Policy under which the page may talk to these addresses alone."""
-    feed = found["feed"].removesuffix("/v1/ws")
+    feed = found["feed"].removesuffix("/v1/feed")
     talks_to = " ".join(("'self'", found["market_data"], feed, found["listings"]))
     return f"default-src 'self'; connect-src {talks_to}; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
 

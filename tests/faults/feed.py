@@ -18,7 +18,7 @@ class FeedReader:
     """Follows a product's trades and the books of its nearest contracts over all reconnects."""
 
     def __init__(self, url: str, contracts: Contracts, seed: int):
-        self._url, self._contracts = f"{url.replace('http', 'ws', 1)}/v1/ws", contracts
+        self._url, self._contracts = f"{url.replace('http', 'ws', 1)}/v1/feed", contracts
         self._random = random.Random(seed)
         self.trade_ids: list[int] = []
         self.books: dict[str, FollowedBook] = {}
