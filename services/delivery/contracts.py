@@ -39,21 +39,49 @@ from services.delivery.settings import Settings
 from services.delivery.settling import standing_receipt
 from services.delivery.store import Store, lease_of
 from services.kit import store as kit
+from services.kit.doubts import doubting, is_passing
 from services.kit.events import EventBatch
 
 CONSUMER = "delivery"
 
 
 async def take_batch(effects: Effects, settings: Settings, position: kit.Position, batch: EventBatch) -> kit.Position:
-    """Takes a batch of events and moves the cursor with their effects; returns where the reader stands then."""
+    """Takes a batch of events and moves the cursor with their effects; returns where the reader stands then.
+
+    Where that fails, each event is taken by itself, and one that cannot be taken is told and left out.
+    """
+    try:
+        return await _take(effects, settings, position, batch, _handle)
+    except Exception as error:
+        if is_passing(error):
+            raise
+        return await _take(effects, settings, position, batch, _handle_or_doubt)
+
+
+async def _take(
+    effects: Effects, settings: Settings, position: kit.Position, batch: EventBatch, handle: Callable
+) -> kit.Position:
     after = kit.Position(batch.last_seq, batch.next_offset, None)
     async with effects.transaction() as store:
         for event in batch.events:
-            handle = HANDLERS.get(type(event))
-            if handle is not None:
-                await handle(store, settings, event)
+            await handle(store, settings, event)
         await kit.advance(store.connection, CONSUMER, settings.shard, position, after)
     return after
+
+
+async def _handle(store: Store, settings: Settings, event: AnyEvent) -> None:
+    handle = HANDLERS.get(type(event))
+    if handle is not None:
+        await handle(store, settings, event)
+
+
+async def _handle_or_doubt(store: Store, settings: Settings, event: AnyEvent) -> None:
+    acts, issued, taken = len(store.after_commit), len(store.issued), False
+    async with doubting(store.connection, event.seq, event.type):
+        await _handle(store, settings, event)
+        taken = True
+    if not taken:
+        del store.after_commit[acts:], store.issued[issued:]
 
 
 async def on_product(store: Store, settings: Settings, event: ProductDefined) -> None:

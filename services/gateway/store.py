@@ -16,6 +16,7 @@ from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
 from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule, Token
 from services.kit import store as kit
+from services.kit.doubts import doubting, is_passing
 
 CONSUMER = "gateway-history"
 QUERIES = kit.load_queries("services.gateway")
@@ -83,11 +84,28 @@ class Store:
             return await kit.read_position(connection, CONSUMER, self._shard)
 
     async def flush(self, rows: Rows, before: kit.Position) -> None:
-        """Writes changes and moves the cursor, in one transaction. Raises Fenced if another gateway moved it."""
+        """Writes changes and moves the cursor, in one transaction. Raises Fenced if another gateway moved it.
+
+        Where a row cannot be written, that row alone is told and left out.
+        """
+        try:
+            await self._flush(rows, before, whole=True)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            await self._flush(rows, before, whole=False)
+
+    async def _flush(self, rows: Rows, before: kit.Position, whole: bool) -> None:
         async with self._connection() as connection:
             # The commit waits for the disk: what `forget` drops from memory afterwards is only here.
             for table, text in rows.tables.items():
-                await connection.execute(getattr(QUERIES, f"save_{table}"), text)
+                query = getattr(QUERIES, f"save_{table}")
+                if whole:
+                    await connection.execute(query, text)
+                    continue
+                for row in orjson.loads(text):
+                    async with doubting(connection, rows.after.seq, f"row of {table}"):
+                        await connection.execute(query, orjson.dumps([row]).decode())
             await kit.advance(connection, CONSUMER, self._shard, before, rows.after)
 
     async def order(self, account: str, order_id: int) -> Order | None:

@@ -103,28 +103,18 @@ def plan_batch(
 ) -> Plan:
     """Turns events into transfers, starting from these balances and deliveries.
 
-    Raises LedgerMismatch where an event does not balance, or where the engine has other balances after it.
+    Raises LedgerMismatch where an event does not balance or cannot be posted, or where the engine has other balances
+    after it.
     """
     plan = Plan()
     for event in events:
-        first_leg = len(plan.transfers)
-        plan.claims.take(event)
-        if _moves_money(type(event)) and event.postings:
-            plan.transfers += pair_legs(event, money_legs(event))
-            for posting in event.postings:
-                _check_posting(event, posting, balances, plan.balances)
-        match event:
-            case PositionSettled():
-                before = plan.delivered.get(event.position_id) or delivered.get(event.position_id)
-                plan.delivered[event.position_id] = now = Delivered(event.delivered_gpu_s, event.excused_gpu_s)
-                legs = gpu_time_legs(event, before, now)
-                plan.transfers += pair_legs(event, legs, len(plan.transfers) - first_leg)
-            case event if isinstance(event, TRANSFERS):
-                plan.outcomes.append(Outcome(event.transfer_id, None, "posted", None, event.seq))
-            case CommandRejected(source="ledger"):
-                plan.outcomes.append(Outcome(None, event.number, "refused", event.code, event.seq))
-            case BalanceDigest():
-                _check_digest(event, {**balances, **plan.balances})
+        try:
+            _plan_event(plan, event, balances, delivered)
+        except LedgerMismatch:
+            raise
+        except Exception as error:  # what cannot be posted may be money
+            detail = f"{event.type} cannot be posted: {type(error).__name__}: {error}"
+            raise LedgerMismatch(event.seq, detail) from error
     return plan
 
 
@@ -195,6 +185,32 @@ def digest_balances(balances: Mapping[tuple[str, str], Balance]) -> str:
     """Returns the SHA-256 over all balances, as the engine takes it for `balance_digest`."""
     lines = (f"{account}|{asset}|{held[0]}|{held[1]}\n" for (account, asset), held in sorted(balances.items()))
     return sha256("".join(lines).encode()).hexdigest()
+
+
+def _plan_event(
+    plan: Plan,
+    event: AnyEvent,
+    balances: Mapping[tuple[str, str], Balance],
+    delivered: Mapping[int, Delivered],
+) -> None:
+    first_leg = len(plan.transfers)
+    plan.claims.take(event)
+    if _moves_money(type(event)) and event.postings:
+        plan.transfers += pair_legs(event, money_legs(event))
+        for posting in event.postings:
+            _check_posting(event, posting, balances, plan.balances)
+    match event:
+        case PositionSettled():
+            before = plan.delivered.get(event.position_id) or delivered.get(event.position_id)
+            plan.delivered[event.position_id] = now = Delivered(event.delivered_gpu_s, event.excused_gpu_s)
+            legs = gpu_time_legs(event, before, now)
+            plan.transfers += pair_legs(event, legs, len(plan.transfers) - first_leg)
+        case event if isinstance(event, TRANSFERS):
+            plan.outcomes.append(Outcome(event.transfer_id, None, "posted", None, event.seq))
+        case CommandRejected(source="ledger"):
+            plan.outcomes.append(Outcome(None, event.number, "refused", event.code, event.seq))
+        case BalanceDigest():
+            _check_digest(event, {**balances, **plan.balances})
 
 
 def _reference(event: AnyEvent) -> str:

@@ -66,7 +66,8 @@ class LedgerStore:
     async def post(self, plan: Plan, old: kit.Position, new: kit.Position) -> None:
         """Writes one batch and moves the cursor, in one transaction.
 
-        Raises LedgerMismatch where an account would turn negative, Fenced where another process posts.
+        Raises LedgerMismatch where an account would turn negative or a row cannot be written, Fenced where another
+        process posts.
         """
         try:
             async with self._acquire() as connection, connection.transaction():
@@ -82,7 +83,7 @@ class LedgerStore:
                     await connection.execute(QUERIES.pay_claims, *_transposed(plan.claims.paid.values()))
                 if plan.outcomes:
                     await connection.execute(QUERIES.close_requests, *_transposed(plan.outcomes))
-        except asyncpg.CheckViolationError as error:
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             raise LedgerMismatch(new.seq, str(error)) from error
 
     async def halt(self, mismatch: LedgerMismatch) -> bool:

@@ -17,6 +17,7 @@ from schemas.events import (
 )
 from schemas.topics import DELIVERY_EVENTS
 from schemas.venue import RefundEscrow, UnlockHardware
+from services.kit.doubts import doubting, is_passing
 from services.kit.events import EventBatch
 from services.kit.store import Pool, Position, note_taken
 from services.listings.domain import ASKED_OF_ENGINE, STEPS
@@ -116,15 +117,39 @@ async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch:
 
     `now_ms` is the log's time, which may lie far ahead of the events. Deadlines that lie before an event pass before
     it, so that a service that was away decides as one that was not, but for the time that its outage gives to everyone.
+    Where the batch cannot be taken whole, each event is taken by itself.
     """
     new = Position(batch.last_seq, batch.next_offset, None)
-    async with event_transaction(pool, shard, old, new) as store:
+    try:
+        await _take(pool, moves, shard, (old, new), batch, now_ms, _handle)
+    except Exception as error:
+        if is_passing(error):
+            raise
+        await _take(pool, moves, shard, (old, new), batch, now_ms, _handle_or_doubt)
+    return new
+
+
+async def _take(
+    pool: Pool,
+    moves: Moves,
+    shard: int,
+    step: tuple[Position, Position],
+    batch: EventBatch,
+    now_ms: int,
+    handle: Callable[[Store, Moves, AnyEvent], Awaitable[None]],
+) -> None:
+    async with event_transaction(pool, shard, *step) as store:
         await moves.look_for_outage(store, max(now_ms, batch.last_ts_ms))
         for event in batch.events:
             await moves.pass_time(store, event.ts_ms)
-            await _handle(store, moves, event)
+            await handle(store, moves, event)
         await moves.pass_time(store, batch.last_ts_ms)
-    return new
+
+
+async def _handle_or_doubt(store: Store, moves: Moves, event: AnyEvent) -> None:
+    """What cannot be taken is told and left out."""
+    async with doubting(store.connection, event.seq, event.type):
+        await _handle(store, moves, event)
 
 
 async def pass_time(pool: Pool, moves: Moves, now_ms: int) -> int:

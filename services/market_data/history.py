@@ -1,6 +1,7 @@
 """What goes into the history tables, and what comes out of them."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,6 +80,13 @@ class History:
 
     def __len__(self) -> int:
         return sum(map(len, (self.trades, self.candles, self.indexes, self.fixings)))
+
+    def rows(self) -> Iterator["History"]:
+        """Yields each row as a history of its own."""
+        yield from (History(trades=[each]) for each in self.trades)
+        yield from (History(candles={key: each}) for key, each in self.candles.items())
+        yield from (History(indexes=[each]) for each in self.indexes)
+        yield from (History(fixings=[each]) for each in self.fixings)
 
     def add(self, changes: Changes) -> None:
         """Adds what one command changed; of a candle the last state counts."""

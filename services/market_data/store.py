@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ import structlog
 from schemas.events import IndexSet
 from schemas.ids import contract_start_s, product_of
 from services.kit import store as kit
+from services.kit.doubts import doubting, is_passing
 from services.kit.store import Pool, Position
 from services.market_data.candles import Candle
 from services.market_data.history import History, PastIndex, PastTrade
@@ -32,20 +34,32 @@ async def read_position(pool: Pool, shard: int) -> Position:
 
 
 async def write(pool: Pool, shard: int, old: Position, new: Position, history: History) -> None:
-    """Writes a batch and moves the cursor, waiting for PostgreSQL as long as it is away. Raises Fenced."""
-    first = True
+    """Writes a batch and moves the cursor, waiting for PostgreSQL as long as it is away. Raises Fenced.
+
+    Where a row cannot be written, that row alone is told and left out.
+    """
+    first = whole = True
     while True:
         try:
             async with pool.acquire() as connection, connection.transaction():
                 if not first and await kit.read_position(connection, CONSUMER, shard) == new:
                     return
-                await _write(connection, history)
+                for part in (history,) if whole else history.rows():
+                    async with nullcontext() if whole else doubting(connection, new.seq, "a row"):
+                        await _write(connection, part)
                 await kit.advance(connection, CONSUMER, shard, old, new)
                 return
-        except kit.AWAY as error:
-            structlog.get_logger().warning("waiting for PostgreSQL", error=str(error))
+        except kit.Fenced:
+            raise
+        except Exception as error:
             first = False
-            await asyncio.sleep(RETRY_DELAY_S)
+            if is_passing(error):
+                structlog.get_logger().warning("waiting for PostgreSQL", error=str(error))
+                await asyncio.sleep(RETRY_DELAY_S)
+            elif whole:
+                whole = False
+            else:
+                raise
 
 
 async def _write(connection: asyncpg.Connection, history: History) -> None:

@@ -179,3 +179,13 @@ def test_a_refusal_of_the_engine_closes_the_request_of_that_number():
     log = MoneyLog()
     log.refusal(4, "insufficient_funds")
     assert plan_of(log).outcomes == [Outcome(None, 4, "refused", "insufficient_funds", 1)]
+
+
+def test_an_event_that_cannot_be_posted_is_a_difference_at_its_place(monkeypatch):
+    log = MoneyLog()
+    log.credit("alice", 100, "t1")
+    log.debit("alice", 30, "t2")
+    monkeypatch.setattr("services.ledger.domain.Outcome", lambda *_: {}["nobody thought of this"])
+    with pytest.raises(LedgerMismatch, match="credited cannot be posted: KeyError") as mismatch:
+        plan_of(log)
+    assert mismatch.value.seq == 1
