@@ -39,7 +39,7 @@ class Accounts:
     async def add_key(self, form: KeyForm) -> tuple[KeyView, bool]:
         """Registers a key; returns it, and whether it is new. Raises `conflict` for another key of the same id."""
         key = key_of(form)
-        known = await self.desk.store.key(key.key_id)
+        known = self.desk.directory.get(key.key_id)
         if known is not None and known != key:
             raise ProblemError("conflict", f"there is another key `{key.key_id}`")
         if known is None:
@@ -47,13 +47,17 @@ class Accounts:
         return show_key(key), known is None
 
     async def bootstrap_admin(self, public_key: str) -> None:
-        """Registers the operator of the venue under the key that lies in the venue's own key folder."""
+        """Registers the operator of the venue under the key that lies in the venue's own key folder, unless his key
+        ever was on the topic: a revoked one stays revoked.
+        """
         await self.desk.store.add_account(ADMIN_ACCOUNT, now_ms())
         form = KeyForm(account=ADMIN_ACCOUNT, public_key=public_key, scopes=ALL_SCOPES, key_id=ADMIN_KEY_ID)
-        if await self.desk.store.key(ADMIN_KEY_ID) != key_of(form):
+        if self.desk.directory.get(ADMIN_KEY_ID) is None:
             await self._publish(key_of(form))
 
     async def _publish(self, key: ApiKeySet) -> None:
+        if self.desk.directory.keys_of(key.account):  # known by the topic, whatever has become of the table
+            await self.desk.store.add_account(key.account, now_ms())
         try:
             await self.desk.store.set_key(key)
         except KeyError as error:
@@ -86,7 +90,7 @@ def make_router(desk: Desk) -> APIRouter:
         """The keys of the caller's account; `admin` may name another."""
         if account not in (None, caller.account) and "admin" not in caller.scopes:
             raise ProblemError("scope_missing", "only `admin` sees the keys of others")
-        keys = await answered(desk.store.keys(account or caller.account))
+        keys = desk.directory.keys_of(account or caller.account)
         return Page(items=tuple(map(show_key, keys)), cursor=None, seq=desk.history.seq)
 
     return router

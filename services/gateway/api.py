@@ -12,6 +12,7 @@ from services.gateway.capacity import CapacityChanges
 from services.gateway.desk import Desk
 from services.gateway.fleets import make_fleet_router
 from services.gateway.front import Front
+from services.gateway.key_timers import KeyTimers
 from services.gateway.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
 from services.kit.http import make_app
@@ -23,6 +24,7 @@ SERVICE_KEY = "gateway"
 def build_api(desk: Desk) -> FastAPI:
     """Returns the application; fails where a route declares no scope."""
     app = make_app("gateway", desk.readiness, desk.settings.body_bytes_max)
+    desk.note_timer = KeyTimers(desk).note
     app.include_router(reading.make_router(desk))
     app.include_router(accounts.make_router(desk))
     app.include_router(make_fleet_router(desk, service_key(desk.settings.keys_dir)))

@@ -42,11 +42,11 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     readiness.done("PostgreSQL")
     desk.publisher = Publisher(settings, pool, "gateway")
     tasks.create_task(desk.publisher.run())
-    for work, condition in ((desk.log.run, "Kafka"), (partial(follow_keys, settings, desk.directory), "API keys")):
-        done = asyncio.Event()
-        tasks.create_task(work(done))
-        tasks.create_task(_note(done, readiness, condition))
-    await _admit_admin(settings, desk)
+    log_reached, keys_read = asyncio.Event(), asyncio.Event()
+    tasks.create_task(desk.log.run(log_reached))
+    tasks.create_task(_note(log_reached, readiness, "Kafka"))
+    tasks.create_task(follow_keys(settings, desk.directory, keys_read))
+    tasks.create_task(_admit_admin(settings, desk, keys_read))
     await _follow(settings, desk, tasks)
 
 
@@ -62,11 +62,13 @@ async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGrou
     tasks.create_task(_note(reader.caught_up, desk.readiness, "the end of the event log"))
 
 
-async def _admit_admin(settings: GatewaySettings, desk: Desk) -> None:
+async def _admit_admin(settings: GatewaySettings, desk: Desk, keys_read: asyncio.Event) -> None:
     """Registers the operator of the venue, if his key lies in the venue's key folder; only its public half is used."""
+    await keys_read.wait()
     if (settings.keys_dir / f"{ADMIN_KEY_FILE}.ed25519").exists():
         accounts = Accounts(desk)
         await accounts.bootstrap_admin(load_public_key(settings.keys_dir, ADMIN_KEY_FILE))
+    desk.readiness.done("API keys")
 
 
 async def _note(done: asyncio.Event, readiness: Readiness, condition: str) -> None:

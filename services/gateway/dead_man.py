@@ -59,6 +59,7 @@ class DeadMan:
             session=self._name,
             timeout_ms=self._timeout_s * 1000,
         )
+        self._desk.note_timer(self._caller, self._name, command.timeout_ms)
         try:
             decision = await decide(self._desk, self._caller, command)
         except (NoAnswer, ProblemError):

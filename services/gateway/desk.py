@@ -47,6 +47,7 @@ class Desk:
     recorder: Recorder | None = None
     publisher: Publisher | None = None
     command_ids: itertools.count = field(default_factory=itertools.count)
+    note_timer: Callable[[Caller, str, int], None] = lambda caller, session, timeout_ms: None
     started: str = field(default_factory=lambda: f"g{time.time_ns():x}")
 
     def next_command_id(self) -> str:

@@ -49,7 +49,7 @@ class Fleets:
         if token.revoked_ms is None:
             await self.desk.store.revoke_token(token, now_ms())
         for key_id in await self.desk.store.node_keys(token_id) if keys_too else ():
-            await self._end_key(await self.desk.store.key(key_id))
+            await self._end_key(self.desk.directory.get(key_id))
         self.desk.publisher.wake()
         return await self.show(await self.desk.store.token(token_id))
 
@@ -73,7 +73,7 @@ class Fleets:
             raise ProblemError(REFUSED, "the token is not signed by this venue")
         if not signature_holds(form.public_key, form.signature, node_key_text(token.token_id, form.public_key)):
             raise ProblemError("bad_request_signature", "the request is not signed by the node's key")
-        known = await self.desk.store.key(key_id)
+        known = self.desk.directory.get(key_id)
         if known is not None and (known.account, known.revoked) == (token.account, False):
             return show_key(known), False
         if known is not None:
@@ -100,7 +100,7 @@ class Fleets:
 
     async def revoke_key(self, caller: Caller, key_id: str) -> KeyView:
         """Ends a key for good: any one for `admin`, those of its own nodes for an account."""
-        known = await self.desk.store.key(key_id)
+        known = self.desk.directory.get(key_id)
         is_own_nodes = known is not None and known.node is not None and known.account == caller.account
         if "admin" not in caller.scopes and not is_own_nodes:
             raise ProblemError("scope_missing", "only `admin` revokes keys that are no node's of the account")
@@ -111,6 +111,7 @@ class Fleets:
     async def _end_key(self, known: ApiKeySet) -> ApiKeySet:
         key = known.model_copy(update={"revoked": True})
         if key != known:
+            await self.desk.store.add_account(key.account, now_ms())  # the table may be older than the topic
             await self.desk.store.set_key(key)
             self.desk.directory.put(key)
             self.desk.publisher.wake()

@@ -172,6 +172,7 @@ class OrderChanges(OrderEntry):
             session=form.session,
             timeout_ms=form.timeout_s * 1000,
         )
+        self._desk.note_timer(errand.caller, form.session, command.timeout_ms)
         try:
             decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:

@@ -209,12 +209,6 @@ select created_ms from accounts where account = $1;
 insert into api_keys (key_id, account, key) values ($1, $2, $3::jsonb)
 on conflict (key_id) do update set key = excluded.key, account = excluded.account;
 
--- name: key
-select key from api_keys where key_id = $1;
-
--- name: keys
-select key from api_keys where $1::text is null or account = $1 order by key_id;
-
 -- name: add_token
 insert into enrolment_tokens (token_id, account, expires_ms, nodes) values ($1, $2, $3, $4)
 on conflict (token_id) do nothing;

@@ -135,14 +135,19 @@ class PrivateSocket:
         )
         tasks = [asyncio.create_task(work) for work in works]
         overrun = asyncio.create_task(session.overrun.wait())
+        key_end = asyncio.create_task(self._desk.directory.wait_for_end(caller.key_id))
         try:
-            await asyncio.wait([*tasks, overrun], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, overrun, key_end], return_when=asyncio.FIRST_COMPLETED)
             if overrun.done():
                 await socket.close(CLOSE_SLOW, f"slow_reader seq={session.sent_seq}")
+            elif key_end.done():
+                for task in tasks:
+                    task.cancel()
+                await _refuse(socket, "key_ended", "the key was revoked or has expired")
         finally:
-            for task in (*tasks, overrun):
+            for task in (*tasks, overrun, key_end):
                 task.cancel()
-            results = await asyncio.gather(*tasks, overrun, return_exceptions=True)
+            results = await asyncio.gather(*tasks, overrun, key_end, return_exceptions=True)
         # A client may go at any moment; any other end is a programmer's error.
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, RuntimeError)):

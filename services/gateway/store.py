@@ -175,18 +175,6 @@ class Store:
         except asyncpg.ForeignKeyViolationError as error:
             raise KeyError(key.account) from error
 
-    async def key(self, key_id: str) -> ApiKeySet | None:
-        """Finds a key by its id."""
-        async with self._connection() as connection:
-            text = await connection.fetchval(QUERIES.key, key_id)
-            return ApiKeySet.model_validate_json(text) if text else None
-
-    async def keys(self, account: str | None) -> list[ApiKeySet]:
-        """Returns the keys of an account, or all."""
-        async with self._connection() as connection:
-            rows = await connection.fetch(QUERIES.keys, account)
-            return [ApiKeySet.model_validate_json(row["key"]) for row in rows]
-
     async def add_token(self, token_id: str, account: str, expires_ms: int, nodes: int) -> Token:
         """Notes an enrolment token; returns it, for a repeat as it was at first."""
         async with self._connection() as connection:

@@ -1,5 +1,6 @@
 """Who asks: signed requests checked against the public keys that the gateway publishes on `keys.events`."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 
@@ -16,7 +18,9 @@ from schemas.ids import AccountId
 from services.kit.addresses import client_address
 from services.kit.http import OPEN_PATHS, ProblemError
 from services.kit.keys import SIGNATURE, signature_holds
+from services.kit.process import set_within
 
+END_CHECK_S = 0.5  # how often the clock is held against an expiry: it may be set, so that one long sleep is not enough
 UNSIGNED = "key, timestamp, nonce and signature headers are needed"
 SIGNING_HEADERS = {
     name.lower().encode(): place
@@ -61,10 +65,11 @@ def refuse_node(node: str, *request: object) -> None:
 
 
 class KeyDirectory:
-    """The API keys as last published, by key id."""
+    """The API keys as published, by key id. What an id stands for never changes; it may only end."""
 
     def __init__(self):
         self._keys: dict[str, ApiKeySet] = {}
+        self._ends: dict[str, asyncio.Event] = {}
         self._revoked_tokens: set[str] = set()
 
     def take(self, event: ApiKeySet | EnrolmentTokenRevoked) -> None:
@@ -79,12 +84,33 @@ class KeyDirectory:
         return token_id in self._revoked_tokens
 
     def put(self, key: ApiKeySet) -> None:
-        """Takes the newest state of a key."""
-        self._keys[key.key_id] = key
+        """Takes a key, or its end. What would change or revive one is passed over."""
+        known = self._keys.get(key.key_id)
+        if known is None or key == known.model_copy(update={"revoked": True}):
+            self._keys[key.key_id] = key
+            if key.revoked and (end := self._ends.get(key.key_id)):
+                end.set()
+        elif key != known:
+            structlog.get_logger().warning("a record that would change or revive a key is ignored", key=key.key_id)
 
     def get(self, key_id: str) -> ApiKeySet | None:
         """Returns the key, or None."""
         return self._keys.get(key_id)
+
+    def keys_of(self, account: AccountId) -> list[ApiKeySet]:
+        """Returns the keys of an account, by their ids."""
+        return [key for _, key in sorted(self._keys.items()) if key.account == account]
+
+    def lives(self, key_id: str) -> bool:
+        """Says whether a key is known, not revoked and not expired."""
+        key = self._keys.get(key_id)
+        return key is not None and not key.revoked and not (key.expires_ms and key.expires_ms <= time.time() * 1_000)
+
+    async def wait_for_end(self, key_id: str) -> None:
+        """Returns when a key no longer lives, at most a second late."""
+        revoked = self._ends.setdefault(key_id, asyncio.Event())
+        while self.lives(key_id):
+            await set_within(revoked, END_CHECK_S if self._keys[key_id].expires_ms is not None else None)
 
 
 class NonceMemory:

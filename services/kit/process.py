@@ -31,7 +31,7 @@ def run_service(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
         sys.exit(1)
 
 
-async def set_within(event: asyncio.Event, timeout_s: float) -> bool:
+async def set_within(event: asyncio.Event, timeout_s: float | None) -> bool:
     """Waits for an event, but no longer than that; says whether it was set."""
     try:
         async with asyncio.timeout(timeout_s):

@@ -260,3 +260,16 @@ def test_a_route_without_a_declared_scope_fails_at_start_up():
 
     with pytest.raises(RouteWithoutScope, match="/v1/forgotten"):
         refuse_undeclared_routes(app)
+
+
+def test_nothing_revives_a_key_or_puts_another_under_its_id():
+    directory, key = KeyDirectory(), published()
+    directory.put(key)
+    directory.put(published(public_key="0" * 64))
+    directory.put(published(scopes=("admin",)))
+    assert directory.get("k1") == key
+    directory.put(published(public_key="0" * 64, revoked=True))
+    assert directory.get("k1") == key
+    directory.put(published(revoked=True))
+    directory.put(key)
+    assert directory.get("k1") == published(revoked=True)
