@@ -41,6 +41,7 @@ GROUPS = (
     "bench",
     "about",
     "engine",
+    "dependencies",
     "admin",
     "market",
 )
