@@ -44,7 +44,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     trip_us_max = int(settings.beacon_trip_s_max * 1_000_000)
     limits = (settings.beacon_exchanges, trip_us_max, settings.beacon_trips_max)
     trips = Trips(settings.beacon_hub, key, *limits, clock_us, lambda: time.time_ns() // 1_000_000)
-    app = make_app(NAME, Readiness(), settings.body_bytes_max)
+    app = make_app(NAME, Readiness(), settings.body_limits)
     add_routes(app, trips)
     refuse_undeclared_routes(app)
     tasks.create_task(serve(app, settings, settings.beacon_port))

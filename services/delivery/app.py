@@ -85,11 +85,11 @@ def main() -> None:
 async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     """Starts every part as a task of the group; returns when agents and users are served."""
     readiness = Readiness("PostgreSQL", "the event log", "the API keys", servers=Servers(settings))
-    app = make_app(NAME, readiness, settings.body_bytes_max, (is_opening, settings.opening_bytes_max))
+    app = make_app(NAME, readiness, settings.body_limits, (is_opening, settings.opening_limits))
     add_error_handlers(app)
     directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()
     authenticator = Authenticator(directory, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)
-    hot_path = HotPath(app, settings.body_bytes_max, readiness)
+    hot_path = HotPath(app, settings.body_limits, readiness)
     tasks.create_task(serve(hot_path, settings, settings.delivery_port))
     pool = await store.open_pool(settings)
     readiness.done("PostgreSQL")

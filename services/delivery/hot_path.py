@@ -6,6 +6,7 @@ FastAPI's layers and its routing cost about as much per report as checking the r
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.delivery.edge_api import JSON, ReportEndpoint, problem_of
+from services.kit.bodies import BodyLimits
 from services.kit.http import RequestGuard, problem_response
 from services.kit.readiness import Readiness
 
@@ -15,9 +16,9 @@ BEFORE, AFTER = "/v1/nodes/", "/reports"
 class HotPath:
     """Tells reports from other requests by method and path; the endpoint is the one that FastAPI documents."""
 
-    def __init__(self, app: ASGIApp, body_bytes_max: int, readiness: Readiness):
+    def __init__(self, app: ASGIApp, bodies: BodyLimits, readiness: Readiness):
         self._app, self._reports = app, None
-        self._guarded = RequestGuard(self._serve, body_bytes_max, readiness)
+        self._guarded = RequestGuard(self._serve, bodies, readiness)
 
     def open(self, reports: ReportEndpoint) -> None:
         """Sends reports the short way from now on; until then the application says what the service waits for."""

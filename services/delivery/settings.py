@@ -12,6 +12,7 @@ from services.delivery.bands import LEVEL_MAX_UNCALIBRATED, MIB, Band, Bands, re
 from services.delivery.challenges import ChallengeRules, residency_limit_us
 from services.delivery.levels import Bar
 from services.delivery.reports import ReportLimits
+from services.kit.bodies import BodyLimits
 from services.kit.settings import REPOSITORY
 from services.kit.settings import Settings as KitSettings
 
@@ -79,6 +80,7 @@ class Settings(KitSettings):
     residency_slack_ms: Annotated[int, Field(ge=0)] = 100
     simulated_residency_ms: Annotated[int, Field(ge=1)] = 60_000
     opening_bytes_max: int = 16_777_216
+    openings_bytes_max: int = 536_870_912  # of all openings that are held until they are verified
     proof_verifiers: Annotated[int, Field(ge=1)] = 2
     proofs_waiting_max: Annotated[int, Field(ge=1)] = 32
     challenge_deadline_ms: int = 120_000
@@ -160,6 +162,11 @@ class Settings(KitSettings):
     def level_day_ms(self, period_ms: int | None) -> int:
         """Returns what counts as a day for levels: so many periods of the node's products, of an hour without any."""
         return self.level_day_periods * (period_ms or HOUR_MS)
+
+    @property
+    def opening_limits(self) -> BodyLimits:
+        """How much of openings may be in memory."""
+        return BodyLimits(self.opening_bytes_max, self.openings_bytes_max, self.body_within_s)
 
     @property
     def level_bars(self) -> dict[str, Bar]:

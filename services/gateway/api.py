@@ -23,7 +23,7 @@ SERVICE_KEY = "gateway"
 
 def build_api(desk: Desk) -> FastAPI:
     """Returns the application; fails where a route declares no scope."""
-    app = make_app("gateway", desk.readiness, desk.settings.body_bytes_max)
+    app = make_app("gateway", desk.readiness, desk.settings.body_limits)
     desk.note_timer = KeyTimers(desk).note
     app.include_router(reading.make_router(desk))
     app.include_router(accounts.make_router(desk))
@@ -36,7 +36,7 @@ def build_api(desk: Desk) -> FastAPI:
 
 def build_front(desk: Desk) -> Front:
     """Returns what the server serves: order entry before the application."""
-    return Front(build_api(desk), CapacityChanges(desk), desk.settings.body_bytes_max, desk.readiness)
+    return Front(build_api(desk), CapacityChanges(desk), desk.settings.body_limits, desk.readiness)
 
 
 def service_key(keys_dir: Path) -> Callable[[], Ed25519PrivateKey]:

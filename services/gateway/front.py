@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.openapi import BARE_OPERATIONS
 from services.gateway.order_entry import OrderEntry
+from services.kit.bodies import BodyLimits
 from services.kit.http import ProblemError, RequestGuard, problem_response
 from services.kit.readiness import Readiness
 
@@ -20,8 +21,8 @@ PARAMETER = "{order_id}"
 class Front:
     """Tells order entry's requests from the others by method and path."""
 
-    def __init__(self, app: ASGIApp, entry: OrderEntry, body_bytes_max: int, readiness: Readiness):
-        self._app, self._guarded = app, RequestGuard(self._serve, body_bytes_max, readiness)
+    def __init__(self, app: ASGIApp, entry: OrderEntry, bodies: BodyLimits, readiness: Readiness):
+        self._app, self._guarded = app, RequestGuard(self._serve, bodies, readiness)
         endpoints = {(each.method, each.path): getattr(entry, each.endpoint) for each in BARE_OPERATIONS}
         self._exact = {key: endpoint for key, endpoint in endpoints.items() if PARAMETER not in key[1]}
         self._by_prefix = {

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.complaints import in_words
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
+from services.kit.bodies import BodyLimits, HeldBodies, HeldBody, TooManyBytes
 from services.kit.inputs import complaint_about, read_number
 from services.kit.readiness import Readiness
 from services.kit.settings import Settings
@@ -25,6 +26,7 @@ from services.kit.settings import Settings
 # What a probe or a reader of the documents may ask for at any time, without a key.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"})
 KEEP_ALIVE_S = 75  # an agent reports every ten seconds, and needs no new connection for each report
+DEFAULT_LIMITS = BodyLimits()
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -68,16 +70,16 @@ def problem_response(error: ProblemError, request_id: str) -> Response:
 def make_app(
     service: str,
     readiness: Readiness,
-    body_bytes_max: int = 262_144,
-    larger: tuple[Callable[[str], bool], int] | None = None,
+    bodies: BodyLimits = DEFAULT_LIMITS,
+    larger: tuple[Callable[[str], bool], BodyLimits] | None = None,
 ) -> FastAPI:
     """Returns an application with everything that the services' HTTP sides have in common.
 
-    `larger` names, by a test of the path, the requests whose bodies may have another size than all others.
+    `larger` names, by a test of the path, the requests whose bodies have limits of their own.
     """
     # Without redirects for a trailing slash: they would echo the caller's Host header, and no signature fits them.
     app = FastAPI(title=f"Hourbook {service}", version="1", docs_url="/docs", redoc_url=None, redirect_slashes=False)
-    app.add_middleware(RequestGuard, body_bytes_max=body_bytes_max, readiness=readiness, larger=larger)
+    app.add_middleware(RequestGuard, bodies=bodies, readiness=readiness, larger=larger)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
 
     @app.exception_handler(ProblemError)
@@ -118,19 +120,21 @@ def make_app(
 
 
 class RequestGuard:
-    """Gives every request an id; answers 503 until the service is ready, 413 to a body that is too large, and 400 to a
-    request that holds what no route may see (services.kit.inputs).
+    """Gives every request an id; answers 503 until the service is ready or while too many bytes of bodies are held, 413
+    to a body that is too large, 408 to one that is too slow, and 400 to a request that holds what no route may see
+    (services.kit.inputs).
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        body_bytes_max: int,
+        bodies: BodyLimits,
         readiness: Readiness,
-        larger: tuple[Callable[[str], bool], int] | None = None,
+        larger: tuple[Callable[[str], bool], BodyLimits] | None = None,
     ):
-        self._app, self._body_bytes_max, self._readiness = app, body_bytes_max, readiness
-        self._larger = larger
+        self._app, self._bodies, self._readiness = app, HeldBodies(bodies), readiness
+        self._is_larger = larger[0] if larger else None
+        self._larger = HeldBodies(larger[1]) if larger else self._bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
@@ -138,38 +142,57 @@ class RequestGuard:
             return await self._app(scope, receive, send)
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        bodies = self._larger if self._is_larger and self._is_larger(scope["path"]) else self._bodies
+        held = HeldBody(bodies)
         try:
-            body = await self._checked_body(scope, receive)
-        except ProblemError as refusal:
-            return await problem_response(refusal, request_id)(scope, receive, send)
-        if body is not None:
-            await self._app(scope, _replayed(body, receive), send)
+            try:
+                body = await self._checked_body(scope, receive, bodies, held)
+            except ProblemError as refusal:
+                return await problem_response(refusal, request_id)(scope, receive, send)
+            if body is not None:
+                await self._app(scope, _replayed(body, receive), send)
+        finally:
+            held.release()
 
-    async def _checked_body(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _checked_body(self, scope: Scope, receive: Receive, bodies: HeldBodies, held: HeldBody) -> bytes | None:
         """Reads the whole body; None where the client has gone. Raises ProblemError."""
         if self._readiness.waiting and scope["path"] not in OPEN_PATHS:
             raise _not_ready(self._readiness)
-        headers, bytes_max = dict(scope["headers"]), self._body_bytes_max
-        if self._larger is not None and self._larger[0](scope["path"]):
-            bytes_max = self._larger[1]
-        length = headers.get(b"content-length", b"0")
-        if read_number(length.decode("latin-1"), bytes_max) is None:
+        headers, bytes_max = dict(scope["headers"]), bodies.limits.bytes_max
+        length = read_number(headers.get(b"content-length", b"0").decode("latin-1"), bytes_max)
+        if length is None:
             raise _too_large(bytes_max)
-        parts, seen_bytes = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            parts.append(message.get("body", b""))
-            seen_bytes += len(parts[-1])
-            if seen_bytes > bytes_max:
-                raise _too_large(bytes_max)
-            if not message.get("more_body", False):
-                break
-        body = b"".join(parts)
+        try:
+            bodies.check_room(length)
+            async with asyncio.timeout(bodies.limits.within_s):
+                body = await _read_body(receive, bytes_max, held)
+        except TooManyBytes:
+            detail = "the service holds as many bytes of requests as it may; come again"
+            raise ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"}) from None
+        except TimeoutError:
+            detail = f"the body has not come whole within {bodies.limits.within_s:g} s"
+            raise ProblemError("malformed_request", detail, 408, headers={"Connection": "close"}) from None
+        if body is None:
+            return None
         if complaint := complaint_about(scope["path"], scope["query_string"], headers.get(b"host", b""), body):
             raise ProblemError("malformed_request", complaint)
         return body
+
+
+async def _read_body(receive: Receive, bytes_max: int, held: HeldBody) -> bytes | None:
+    """Reads a body piece by piece; None where the client has gone. Raises ProblemError or TooManyBytes."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        held.add(len(part))
+        if held.size_bytes > bytes_max:
+            raise _too_large(bytes_max)
+        if not message.get("more_body", False):
+            return b"".join((*parts, part)) if parts else part
+        parts.append(part)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.kit.bodies import BodyLimits
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 FETCH_MAX_WAIT_MS = 5_000  # how long the broker keeps a fetch that finds nothing; short ones keep an idle venue busy
 
@@ -32,6 +34,8 @@ class Settings(BaseSettings):
     signature_window_ms: int = 5_000
     signature_ahead_ms: int = 1_000  # how far a caller's clock may be ahead; also how long a start takes no requests
     body_bytes_max: int = 262_144
+    bodies_bytes_max: int = 67_108_864  # of all bodies that are held at a time; the rest come again
+    body_within_s: float = 60.0
     socket_message_bytes_max: int = 262_144
     trusted_proxies: str = ""  # addresses whose X-Forwarded-For says who the client is, separated by commas
     database_connections_max: int = 4
@@ -41,6 +45,11 @@ class Settings(BaseSettings):
     servers_known_for_s: float = 1.0
     disk_free_bytes_min: int = 64_000_000
     log_level: str = "info"
+
+    @property
+    def body_limits(self) -> BodyLimits:
+        """How much of requests' bodies may be in memory."""
+        return BodyLimits(self.body_bytes_max, self.bodies_bytes_max, self.body_within_s)
 
     @field_validator("trusted_proxies")
     @classmethod

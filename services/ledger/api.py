@@ -10,6 +10,7 @@ from schemas.rest import Form
 from schemas.venue import Shard
 from schemas.vouchers import Programme
 from services.kit.auth import Authenticator, Caller, public, refuse_undeclared_routes
+from services.kit.bodies import BodyLimits
 from services.kit.http import ProblemError, make_app, problem_response
 from services.kit.readiness import Readiness
 from services.kit.store import DatabaseAway
@@ -57,10 +58,10 @@ class WithdrawalForm(Form):
 
 
 def make_ledger_app(
-    readiness: Readiness, authenticator: Authenticator, requests: Requests, views: Views, body_bytes_max: int
+    readiness: Readiness, authenticator: Authenticator, requests: Requests, views: Views, bodies: BodyLimits
 ) -> FastAPI:
     """Returns the ledger's application."""
-    app = make_app("ledger", readiness, body_bytes_max)
+    app = make_app("ledger", readiness, bodies)
 
     @app.exception_handler(DatabaseAway)
     async def on_database_away(request: Request, error: DatabaseAway) -> Response:

@@ -62,7 +62,7 @@ class LedgerService:
             Authenticator(self._keys, self._settings.signature_window_ms, ahead_ms=self._settings.signature_ahead_ms),
             Requests(self._settings, self._store, self._poster, self.wake_outbox),
             Views(self._settings, self._store, self._poster),
-            self._settings.body_bytes_max,
+            self._settings.body_limits,
         )
 
     def wake_outbox(self) -> None:

@@ -39,7 +39,7 @@ def main() -> None:
 async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     """Starts every part as a task of the group; returns when everybody can be told apart."""
     readiness = Readiness("PostgreSQL", "the event log", "the log's time", "the API keys", servers=Servers(settings))
-    app = make_app(NAME, readiness, settings.body_bytes_max)
+    app = make_app(NAME, readiness, settings.body_limits)
     add_error_handlers(app)
     directory, keys_known = KeyDirectory(), asyncio.Event()
     authenticator = Authenticator(directory, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)

@@ -57,7 +57,7 @@ class MarketData:
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Starts everything; what fails later ends the task group."""
         settings = self.settings
-        app = make_app(NAME, self.readiness, settings.body_bytes_max)
+        app = make_app(NAME, self.readiness, settings.body_limits)
         tasks.create_task(serve(app, settings, settings.market_data_port))
         pool = await store.open_pool(settings)
         self.readiness.done("PostgreSQL")

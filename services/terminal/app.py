@@ -20,7 +20,7 @@ def main() -> None:
     configure_logs(NAME, settings.log_level)
 
     async def start(tasks: asyncio.TaskGroup) -> None:
-        app = make_app(NAME, Readiness(servers=Servers(settings, named_only=True)), settings.body_bytes_max)
+        app = make_app(NAME, Readiness(servers=Servers(settings, named_only=True)), settings.body_limits)
         add_routes(app, settings)
         refuse_undeclared_routes(app)
         tasks.create_task(serve(app, settings, settings.terminal_port))

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from services.delivery.domain import BadSignature
 from services.delivery.edge_api import add_edge_routes, add_error_handlers
 from services.delivery.hot_path import HotPath, is_for_reports
+from services.kit.bodies import BodyLimits
 from services.kit.http import make_app
 from services.kit.readiness import Readiness
 
@@ -38,7 +39,7 @@ class Played:
 
 
 def long_way() -> FastAPI:
-    app = make_app("delivery", Readiness(), body_bytes_max=100)
+    app = make_app("delivery", Readiness(), BodyLimits(100))
     add_error_handlers(app)
     add_edge_routes(app, None, Played(), None, None)
     return app
@@ -46,7 +47,7 @@ def long_way() -> FastAPI:
 
 @pytest.fixture
 def short_way() -> HotPath:
-    path = HotPath(long_way(), 100, Readiness())
+    path = HotPath(long_way(), BodyLimits(100), Readiness())
     path.open(Played())
     return path
 
@@ -71,5 +72,5 @@ async def test_what_is_no_post_goes_the_long_way(short_way):
 
 async def test_until_it_is_opened_the_application_answers():
     readiness = Readiness("PostgreSQL")
-    closed = HotPath(make_app("delivery", readiness), 100, readiness)
+    closed = HotPath(make_app("delivery", readiness), BodyLimits(100), readiness)
     assert (await answer_of(closed, b"hello"))[0] == 503

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
+from services.kit.bodies import BodyLimits
 from services.kit.http import make_app
 from services.kit.inputs import complaint_about, read_number
 from services.kit.readiness import Readiness
@@ -75,7 +76,7 @@ def test_a_number_is_plain_digits_that_a_column_can_keep(text, number):
 
 @pytest.fixture
 def client() -> httpx.AsyncClient:
-    app = make_app("test", Readiness(), body_bytes_max=100)
+    app = make_app("test", Readiness(), BodyLimits(100))
 
     @app.post("/echo/{text}")
     async def echo(text: str, request: Request) -> dict[str, str]:
