@@ -47,7 +47,7 @@ class ChallengePassed(DeliveryHeader):
 
     type: Literal["challenge_passed"] = "challenge_passed"
     challenge_id: Identifier
-    cause: Literal["enrolment", "gate", "idle"]
+    cause: Literal["enrolment", "gate", "idle", "renter"]
     gpus: tuple[GpuUuid, ...]
     band: Text = added("")
 
@@ -57,7 +57,7 @@ class ChallengeFailed(DeliveryHeader):
 
     type: Literal["challenge_failed"] = "challenge_failed"
     challenge_id: Identifier
-    cause: Literal["enrolment", "gate", "idle"]
+    cause: Literal["enrolment", "gate", "idle", "renter"]
     reason: Text
     band: Text = added("")
 

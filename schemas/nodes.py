@@ -115,7 +115,7 @@ class Challenge(Model):
     """
 
     challenge_id: Identifier
-    cause: Literal["enrolment", "gate", "idle"]
+    cause: Literal["enrolment", "gate", "idle", "renter"]
     nonce: Hash
     n: Annotated[int, Field(ge=32, le=131_072)]
     rounds: Annotated[int, Field(ge=1, le=4096)]
@@ -639,7 +639,7 @@ class ChallengeJudged(Model):
     type: Literal["challenge_judged"] = "challenge_judged"
     node_id: NodeId
     received_ms: Count
-    cause: Literal["enrolment", "gate", "idle"]
+    cause: Literal["enrolment", "gate", "idle", "renter"]
     lease_id: Identifier | None
     verdict: ChallengeVerdict
 

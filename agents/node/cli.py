@@ -59,7 +59,12 @@ def _run(options: argparse.Namespace) -> int:
         _print("\n".join(problems) if problems else "all in order")
         return ExitStatus.MEND if problems else ExitStatus.OK
     if options.command == "meter":
-        from agents.node import renter  # nothing of it is of use to the agent, whose memory is counted
+        # nothing of these is of use to the agent, whose memory is counted
+        if options.prove:
+            from agents.node import renter_proof
+
+            return ExitStatus(renter_proof.run(options.lease, options.key, options.url))
+        from agents.node import renter
 
         return ExitStatus(renter.run(options.lease, options.key, options.url))
     if options.command == "doctor":
@@ -279,6 +284,7 @@ def _add_meter(parts: argparse._SubParsersAction) -> None:
     meter.add_argument("--lease", required=True, help="the lease's id, as the venue shows it")
     meter.add_argument("--key", required=True, type=Path, help="file with the meter key, 64 hex digits")
     meter.add_argument("--url", required=True, help="the venue's delivery service")
+    meter.add_argument("--prove", action="store_true", help="prove the GPUs once, instead of metering them")
     _add_log_options(meter)
 
 

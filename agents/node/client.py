@@ -23,6 +23,7 @@ from schemas.hubs import HubBeacons, HubClaim, HubView, TripAnswer, TripReply, T
 from schemas.nodes import (
     ChainReply,
     ChainRequest,
+    Challenge,
     ChallengeCommit,
     ChallengeOffer,
     ChallengeOpening,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # what an operator declares by hand; the running agent, whose
     from schemas.declarations import NodeMaintenance, NodeRecall
     from schemas.delivery import MaintenanceView, RecallView
     from schemas.disputes import DisputeView, NodeDispute
+    from schemas.renter import ProofRequest
 
 Reply = TypeVar("Reply", bound=Model)
 TimedReply = TypeVar("TimedReply", EnrolReply, ReportReply, ChainReply)
@@ -156,6 +158,10 @@ class DeliveryClient:
     async def claim_hub(self, claim: HubClaim) -> HubView:
         """Hands in what the hub's beacon has signed."""
         return await self._post(f"/v1/nodes/{claim.agent}/hub", claim, HubView)
+
+    async def ask_proof(self, lease_id: str, request: ProofRequest) -> Challenge:
+        """Asks, as a lease's renter, for a challenge to the GPUs that are rented."""
+        return await self._post(f"/v1/leases/{lease_id}/challenges", request, Challenge)
 
     async def commit(self, commit: ChallengeCommit) -> CommitReply:
         """Commits to finished chains, and gets what comes next."""

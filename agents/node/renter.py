@@ -99,7 +99,8 @@ def run(lease_id: str, key_file: Path, url: str, steps: int | None = None) -> in
         return 1
 
 
-def _meter(lease_id: str, key_file: Path, url: str, steps: int | None) -> int:
+def renter_identity(lease_id: str, key_file: Path, url: str) -> Identity:
+    """Returns the identity of a meter key, where lease and address have their form. Raises BadConfiguration."""
     if not LEASE_FORM.fullmatch(lease_id):
         raise BadConfiguration(f"--lease: {lease_id!r} is no lease's id")
     try:
@@ -110,10 +111,14 @@ def _meter(lease_id: str, key_file: Path, url: str, steps: int | None) -> int:
         key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(read_text(key_file, "key").strip()))
     except (BadConfiguration, ValueError) as error:
         raise BadConfiguration(f"{key_file} is not the private half of a meter key: {error}") from error
-    telemetry = Nvml()
+    return Identity(key)
+
+
+def _meter(lease_id: str, key_file: Path, url: str, steps: int | None) -> int:
+    identity, telemetry = renter_identity(lease_id, key_file, url), Nvml()
     try:
         with open_http(httpx.Client, base_url=url, timeout=TIMEOUT_S) as client:
-            return _follow(RenterMeter(lease_id, Identity(key), telemetry, client), steps)
+            return _follow(RenterMeter(lease_id, identity, telemetry, client), steps)
     finally:
         telemetry.close()
 

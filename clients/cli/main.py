@@ -31,6 +31,7 @@ GROUPS = (
     "receipt",
     "dispute",
     "meter",
+    "shopper",
     "listings",
     "sale",
     "ssh",

@@ -1,4 +1,4 @@
-"""The commands `meter key|run`: the renter's own meter of a lease, under a key that the buyer makes and registers."""
+"""The commands `meter key|run|prove`: the renter's own meter of a lease, under a key that the buyer registers."""
 
 from pathlib import Path
 
@@ -39,8 +39,18 @@ def run(lease_id: str, *, key: Path, url: str) -> int:
     return follow(lease_id, key, url)
 
 
+def prove(lease_id: str, *, key: Path, url: str) -> int:
+    """Have the GPUs of this machine prove themselves to you, once, for LEASE_ID with the key file of `meter key`.
+
+    Exits with 0 where all passed. The operator's agent has no part in it.
+    """
+    from agents.node.renter_proof import run as prove_once
+
+    return prove_once(lease_id, key, url)
+
+
 def add_to(app: App) -> None:
     group = App(name="meter", help="The renter's own meter, inside what he rents.")
-    for command in (key, run):
+    for command in (key, run, prove):
         group.command(command)
     app.command(group)

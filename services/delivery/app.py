@@ -41,6 +41,7 @@ from services.delivery.proofs import Proofs
 from services.delivery.rebuilding import rebuild
 from services.delivery.releases import Releases
 from services.delivery.renter import add_renter_routes
+from services.delivery.renter_proofs import add_renter_proof_route
 from services.delivery.report_records import FreshReports, VerifiedReport
 from services.delivery.reputation_api import add_reputation_routes
 from services.delivery.resuming import ChainPlaces
@@ -124,6 +125,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_arbiter_routes(app, settings, effects, authenticator)
     add_node_dispute_route(app, settings, effects)
     add_renter_routes(app, settings, effects, authenticator)
+    add_renter_proof_route(app, settings, effects, releases)
     refuse_undeclared_routes(app)
     hot_path.open(reports)
     for relay in (outbox, publisher):

@@ -34,6 +34,7 @@ from services.delivery.domain import BadSignature, UnknownNode
 from services.delivery.effects import Effects
 from services.delivery.evidence import take_enrolled_software
 from services.delivery.histories import Histories
+from services.delivery.inside_proofs import RENTER, judge_from_inside
 from services.delivery.leases import Lease
 from services.delivery.level_reviews import fall_to_proven
 from services.delivery.metering import Contradiction, bury, is_report, record_of, take_reports
@@ -107,6 +108,10 @@ async def take_move(store: Store, settings: Settings, record: ChainMoved) -> Non
 async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged) -> None:
     """A node that passed may sell, or its lease may start; one that failed honestly tries again, a wrong one is out."""
     node, verdict = await store.node(record.node_id, lock=True), record.verdict
+    if record.cause == RENTER:
+        if await store.value("set_applied", verdict.challenge_id) is not None:
+            await judge_from_inside(store, settings, node, record)
+        return
     if not is_undecided(verdict):
         await store.run("put_proof_fact", verdict.challenge_id, node.node_id, verdict.judged_ms, verdict.passed)
     await store.put_proofs(node.node_id, verdict)

@@ -31,7 +31,7 @@ from services.delivery.effects import PromptPublisher, now_ms
 from services.delivery.loop_lag import LoopLag
 from services.delivery.releases import Releases, clock_us
 from services.delivery.settings import Settings
-from services.delivery.signatures import signed_node
+from services.delivery.signatures import Prover, find_prover, signed_prover
 from services.delivery.store import Node, Store, transaction
 from services.delivery.verifying import Verifier, VerifiersBusy
 from services.delivery.waiting import RoundTrips
@@ -59,7 +59,7 @@ class Proofs:
     async def commit(self, node_id: str, challenge_id: str, commit: ChallengeCommit) -> CommitReply:
         """Takes the heads of all chains and stops the clock; what comes next is drawn only then."""
         arrived_us, received_ms = clock_us(), now_ms()
-        node = await signed_node(self._pool, node_id, commit)
+        node = (await signed_prover(self._pool, node_id, commit)).node
         async with transaction(self._pool) as store:
             row = await _own_challenge(store, node_id, challenge_id, commit.challenge_id, lock=True)
             if row["state"] != "issued" and row["commitment"] == commit.canonical():
@@ -86,7 +86,7 @@ class Proofs:
     async def prove_residency(self, node_id: str, challenge_id: str, answer: ResidencyAnswer) -> OpeningRequest:
         """Takes the digests, the first ones that come, and draws what is to be opened."""
         arrived_us, received_ms = clock_us(), now_ms()
-        node = await signed_node(self._pool, node_id, answer)
+        node = (await signed_prover(self._pool, node_id, answer)).node
         async with transaction(self._pool) as store:
             row = await _own_challenge(store, node_id, challenge_id, answer.challenge_id, lock=True)
             if row["opening"] is not None and row["digests"] == answer.canonical():
@@ -124,23 +124,23 @@ class Proofs:
 
     async def open(self, node_id: str, challenge_id: str, body: bytes) -> ChallengeVerdict:
         """Judges what was opened; the verdict is final when no GPU is pending, and a repeat gets the same."""
-        received_ms, node = now_ms(), await Store(self._pool).node(node_id)
+        received_ms, prover = now_ms(), await find_prover(Store(self._pool), node_id)
         try:
-            return await self._open(node, challenge_id, body, received_ms)
+            return await self._open(prover, challenge_id, body, received_ms)
         except VerifiersBusy:
             # Our own load is nobody's lateness.
             deadline_ms = received_ms + self._settings.challenge_deadline_ms
             await Store(self._pool).run("extend_opening", challenge_id, deadline_ms)
             raise
 
-    async def _open(self, node: Node, challenge_id: str, body: bytes, received_ms: int) -> ChallengeVerdict:
-        node_id = node.node_id
+    async def _open(self, prover: Prover, challenge_id: str, body: bytes, received_ms: int) -> ChallengeVerdict:
+        node_id = prover.name
         async with self._verifier.turn(challenge_id):
             row = await _own_challenge(Store(self._pool), node_id, challenge_id, challenge_id)
             if row["state"] not in OVER and row["opening"] is None:
                 raise ChallengeClosed("commit and residency come first")
-            proof = None if row["state"] in OVER else self._proof(node, row)
-            verdicts = await self._verifier.verify(body, node_id, challenge_id, node.public_key, proof)
+            proof = None if row["state"] in OVER else self._proof(prover.node, row)
+            verdicts = await self._verifier.verify(body, node_id, challenge_id, prover.public_key, proof)
             async with transaction(self._pool) as store:
                 row = await _own_challenge(store, node_id, challenge_id, challenge_id, lock=True)
                 if row["state"] in OVER:
@@ -220,10 +220,12 @@ async def issue_challenge(
     issued_ms: int,
     deadline_ms: int,
     lease_id: str | None = None,
+    prover: str | None = None,
 ) -> Challenge:
     """Gives out a challenge, as large as the band of the node's grade says.
 
-    The agent gets it over a request that it holds open, or with the reply to its next report.
+    The agent gets it over a request that it holds open, or with the reply to its next report; a `prover` who is not the
+    node's agent has asked for it.
 
     Raises NoBand.
     """
@@ -238,8 +240,9 @@ async def issue_challenge(
         lease_id,
     )
     row = (challenge.challenge_id, node.node_id, cause, lease_id, issued_ms, deadline_ms, challenge.canonical())
-    await store.run("insert_challenge", *row)
-    store.issued.append((node.node_id, challenge))
+    await store.run("insert_challenge", *row, prover)
+    if prover is None:
+        store.issued.append((node.node_id, challenge))
     return challenge
 
 
@@ -267,8 +270,8 @@ def _next_step(row) -> CommitReply:
     return CommitReply(challenge_id=row["challenge_id"], residency=residency, opening=opening)
 
 
-async def _own_challenge(store: Store, node_id: str, challenge_id: str, named: str, lock: bool = False):
+async def _own_challenge(store: Store, name: str, challenge_id: str, named: str, lock: bool = False):
     row = await store.row("lock_challenge" if lock else "find_challenge", challenge_id)
-    if row is None or row["node_id"] != node_id or named != challenge_id:
-        raise UnknownLease(f"the node has no challenge {challenge_id}")
+    if row is None or (row["prover"] or row["node_id"]) != name or named != challenge_id:
+        raise UnknownLease(f"{name} has no challenge {challenge_id}")
     return row

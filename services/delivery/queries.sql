@@ -130,7 +130,7 @@ from node n
 where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
   and (n.absences < $3 or n.node_id = any($4::text[]))
   and not exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
-  and not exists (select 1 from challenge c where c.node_id = n.node_id
+  and not exists (select 1 from challenge c where c.node_id = n.node_id and c.prover is null
                   and (c.state <> 'applied' or c.issued_ms > $2))
   and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
                             where g.node_id = n.node_id and g.fault = '' and g.degraded = '' and g.sold_to is null
@@ -153,7 +153,8 @@ where node_id = $1;
 -- name: nodes_for_reports
 select n.node_id, n.public_key, n.state, n.reason, n.level, p.period_ms,
     exists (select 1 from waiting_report w where w.node_id = n.node_id) as has_waiting,
-    exists (select 1 from challenge h where h.node_id = n.node_id and h.state = 'issued') as is_challenged,
+    exists (select 1 from challenge h where h.node_id = n.node_id and h.state = 'issued' and h.prover is null)
+        as is_challenged,
     exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
     or exists (select 1 from lease l where l.node_id = n.node_id
                and l.start_answered_ms is not null and l.stop_answered_ms is null) as is_leased,
@@ -214,7 +215,7 @@ order by l.starts_ms, l.lease_id;
 
 -- name: challenges_of_nodes
 select node_id, asked from challenge
-where node_id = any($1::text[]) and state = 'issued' and deadline_ms > $2 and opens_ms <= $2
+where node_id = any($1::text[]) and prover is null and state = 'issued' and deadline_ms > $2 and opens_ms <= $2
 order by issued_ms, challenge_id;
 
 -- name: insert_waiting
@@ -266,14 +267,28 @@ order by seq;
 select record from meter_report where node_id = $1 and seq = any($2::bigint[]) order by seq;
 
 -- name: insert_challenge
-insert into challenge (challenge_id, node_id, cause, lease_id, issued_ms, deadline_ms, asked, state)
-values ($1, $2, $3, $4, $5, $6, $7, 'issued');
+insert into challenge (challenge_id, node_id, cause, lease_id, issued_ms, deadline_ms, asked, state, prover)
+values ($1, $2, $3, $4, $5, $6, $7, 'issued', $8);
+
+-- name: renter_of_lease
+select l.node_id, m.public_key from renter_meter m join lease l using (lease_id) where m.lease_id = $1;
+
+-- name: proofs_of_lease
+select count(*) as given, coalesce(bool_or(state in ('issued', 'committed')), false) as open
+from challenge where lease_id = $1 and prover is not null;
+
+-- name: count_inside_doubt
+update node set inside_doubts = inside_doubts + 1 where node_id = $1 returning inside_doubts;
+
+-- name: clear_inside_doubts
+update node set inside_doubts = 0 where node_id = $1 and inside_doubts > 0;
 
 -- name: lock_challenge
 select * from challenge where challenge_id = $1 for update;
 
 -- name: open_challenges
-select asked from challenge where node_id = $1 and state = 'issued' and deadline_ms > $2 and opens_ms <= $2
+select asked from challenge
+where node_id = $1 and prover is null and state = 'issued' and deadline_ms > $2 and opens_ms <= $2
 order by issued_ms, challenge_id;
 
 -- name: find_challenge
@@ -350,7 +365,7 @@ update challenge set state = 'applied' where challenge_id = $1 and state = 'judg
 select * from challenge where state in ('issued', 'committed') and deadline_ms < $1 order by challenge_id for update;
 
 -- name: open_challenges_everywhere
-select * from challenge where state in ('issued', 'committed') order by challenge_id for update;
+select * from challenge where prover is null and state in ('issued', 'committed') order by challenge_id for update;
 
 -- name: void_idle_challenges
 update challenge set state = 'applied' where node_id = $1 and cause = 'idle' and state in ('issued', 'committed');
@@ -383,7 +398,7 @@ select * from (
     from node n
     left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
     where n.state = 'active' and n.last_live_ms > $1
-      and not exists (select 1 from challenge c where c.node_id = n.node_id and c.state <> 'applied')
+      and not exists (select 1 from challenge c where c.node_id = n.node_id and c.prover is null and c.state <> 'applied')
       and not exists (select 1 from position s join product d on d.product = s.product
                       where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $2
                         and s.start_ms - d.gate_ms - least($3, p.period_ms / 4) < $2)

@@ -113,6 +113,8 @@ class Settings(KitSettings):
     door_grace_ms: Annotated[int, Field(ge=0)] = 120_000
     door_grace_ms_min: Annotated[int, Field(ge=0)] = 3_000
     door_private_addresses: bool | None = None
+    shopper_accounts: str = ""  # accounts that the venue itself rents with, separated by commas
+    renter_proofs_max: Annotated[int, Field(ge=0)] = 4
     ssh_keys_max: Annotated[int, Field(ge=1, le=SSH_KEYS_PER_LEASE_MAX)] = 16
 
     @field_validator("proof_layers_off")
@@ -122,6 +124,11 @@ class Settings(KitSettings):
         if unknown:
             raise ValueError(f"no layer is called {', '.join(unknown)}; the layers are {', '.join(PROOF_LAYERS)}")
         return value
+
+    @property
+    def shoppers(self) -> frozenset[str]:
+        """The accounts whose proofs from inside a lease count like any."""
+        return frozenset(name.strip() for name in self.shopper_accounts.split(",") if name.strip())
 
     def judges(self, layer: str) -> bool:
         """Says whether a layer of proofs is on: all are, save where a test wants to know what one of them catches."""

@@ -1,0 +1,118 @@
+"""The command `shopper run`: rents as any buyer does, and has what it rents prove itself from the inside."""
+
+import random
+import shlex
+import sys
+import tempfile
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+from cyclopts import App, Parameter
+
+from clients.cli import meter, ssh
+from clients.cli.market import listed
+from clients.cli.session import Signer, address_of, gateway, market_data
+from clients.http import Refusal, pages, result_of
+from clients.shopper import Block, Taste, choose, now_utc, spent
+from clients.ssh import enter
+
+LOOK_S = 5.0
+
+
+def run(
+    *,
+    currency: str,
+    budget_per_day: Decimal,
+    periods_max: int = 1,
+    product: Annotated[tuple[str, ...], Parameter(help="Only these; all by default.")] = (),
+    pause_s: Annotated[float, Parameter(help="Seconds between two visits, on average.")] = 14_400.0,
+    visits: Annotated[int | None, Parameter(help="End after so many visits.")] = None,
+    identity: Annotated[Path | None, Parameter(name=["--identity", "-i"], help="Private SSH key.")] = None,
+    signer: Signer | None = None,
+) -> int:
+    """Rent random blocks below a budget of 24 hours with an ordinary key, and prove the GPUs inside each.
+
+    The account needs an SSH key (`hourbook ssh-keys add`) and the scopes read and trade; what it rents has to have
+    `hourbook-agent`, with the extra cuda. If HOURBOOK_SHOPPER_ACCOUNTS names the account, the venue counts what fails.
+    Exits with 1 where a visit found GPUs that do not prove themselves.
+    """
+    taste, draw, failed = Taste(currency, budget_per_day, periods_max, frozenset(product)), random.SystemRandom(), 0
+    while visits is None or visits > 0:
+        visits = None if visits is None else visits - 1
+        position_id = rent(taste, draw, signer)
+        if position_id is not None:
+            failed += prove(position_id, identity, signer) != 0
+        if visits != 0:
+            time.sleep(draw.uniform(0, 2 * pause_s))
+    return 1 if failed else 0
+
+
+def rent(taste: Taste, draw: random.Random, signer: Signer | None) -> int | None:
+    """Rents a random block; returns its first position, None where nothing was offered or somebody came first."""
+    with market_data(None) as client:
+        products = list(listed(client, "/v1/products"))
+        curves = [(each, result_of(client.get(f"/v1/curve/{each['product']}"))["points"]) for each in products]
+    with gateway(signer) as client:
+        left = taste.budget_per_day - spent(pages(client, "/v1/positions", role="buyer"), taste.currency, now_utc())
+        block = choose(curves, taste, left, draw)
+        if block is None:
+            say(f"nothing is offered that {left} {taste.currency} pay")
+            return None
+        return bought(client, block)
+
+
+def bought(client: httpx.Client, block: Block) -> int | None:
+    """Sends the order; returns the first position that it opened."""
+    try:
+        order = result_of(client.post("/v1/orders", json=block.order))["order"]
+    except Refusal as refusal:
+        say(f"{block.product} at {block.start}: {refusal}")
+        return None
+    own = (each for each in pages(client, "/v1/positions", role="buyer") if each["order_id"] == order["order_id"])
+    ids = [each["position_id"] for _, each in zip(range(block.periods), own, strict=False)]
+    say(f"rents {block.periods} × {block.product} from {block.start}: {', '.join(map(str, ids)) or order['status']}")
+    return min(ids, default=None)
+
+
+def prove(position_id: int, identity: Path | None, signer: Signer | None) -> int:
+    """Waits for the door of a position, and runs the proof behind it; returns the exit status of what ran there."""
+    while True:
+        try:
+            door = ssh.door_of(position_id, signer)
+        except ssh.Closed as closed:
+            if closed.status != ssh.Stopped.NOT_YET:
+                say(f"{closed}")
+                return 0  # what the meter saw of that is on the bill
+            time.sleep(LOOK_S)
+            continue
+        with tempfile.TemporaryDirectory(prefix="hourbook-shopper-") as folder:
+            key = Path(folder) / "meter.key"
+            meter.key(position_id, out=key, signer=signer)
+            script = proof_script(lease_of(position_id, signer), key.read_text().strip(), address_of("delivery"))
+        status = enter(door, ("sh", "-c", shlex.quote(script)), identity)
+        say(f"position {position_id}: {'its GPUs have proven themselves' if status == 0 else f'exit status {status}'}")
+        return status
+
+
+def lease_of(position_id: int, signer: Signer | None) -> str:
+    with ssh.signed("delivery", signer) as client:
+        return result_of(client.get(f"/v1/positions/{position_id}/access"))["lease_id"]
+
+
+def proof_script(lease_id: str, key: str, url: str) -> str:
+    """What runs in the rented environment: the key is a file there for as long as the proof takes."""
+    proof = f'hourbook-agent meter --prove --lease {shlex.quote(lease_id)} --key "$f" --url {shlex.quote(url)}'
+    return f'umask 077; f=$(mktemp) && echo {shlex.quote(key)} > "$f" && {proof}; s=$?; rm -f "$f"; exit $s'
+
+
+def say(words: str) -> None:
+    print(f"hourbook shopper: {words}", file=sys.stderr, flush=True)
+
+
+def add_to(app: App) -> None:
+    group = App(name="shopper", help="The secret shopper: an ordinary buyer who looks inside what he rents.")
+    group.command(run)
+    app.command(group)
