@@ -49,6 +49,10 @@ class History:
         self.newest_order_id = 0
         self.node_seqs: dict[tuple[str, str], int] = {}
         self.positions_of: dict[str, set[int]] = defaultdict(set)
+        self._own_orders: dict[str, dict[int, Order]] = defaultdict(dict)
+        self._own_positions: dict[str, dict[int, Position]] = defaultdict(dict)
+        self._own_balances: dict[str, dict[str, Balance]] = defaultdict(dict)
+        self._own_rules: dict[str, dict[str, Rule]] = defaultdict(dict)
         self.changes = Changes()
         self.touched: list[Record] = []
 
@@ -69,9 +73,9 @@ class History:
                 case Position():
                     self.keep_position(record)
                 case Balance():
-                    self.balances[record.account, record.asset] = record
+                    self._keep_balance(record)
                 case Rule():
-                    self.rules[record.account, record.product] = record
+                    self._keep_rule(record)
         self.products.update({terms.product: terms for terms in products})
         self.programmes.update({terms.programme: terms for terms in programmes})
         self.seq = self.restored_seq = seq
@@ -79,6 +83,22 @@ class History:
     def node_seq(self, operator: str, node: str) -> int:
         """Returns after which event nothing of an operator's node has changed: its orders, and what it has sold."""
         return self.node_seqs.get((operator, node), self.restored_seq)
+
+    def open_orders_of(self, account: str) -> list[Order]:
+        """Returns an account's open orders, asks of its capacity orders too."""
+        return [order for order in self._own_orders.get(account, {}).values() if order.status in OPEN]
+
+    def positions_held_by(self, account: str) -> list[Position]:
+        """Returns the positions that an account bought or serves."""
+        return [*self._own_positions.get(account, {}).values()]
+
+    def balances_of(self, account: str) -> list[Balance]:
+        """Returns what an account has, by asset."""
+        return [balance for _, balance in sorted(self._own_balances.get(account, {}).items())]
+
+    def rules_of(self, account: str) -> list[Rule]:
+        """Returns what an account is held to in products, by product."""
+        return [rule for product, rule in sorted(self._own_rules.get(account, {}).items()) if product]
 
     def apply(self, event: ev.AnyEvent) -> list[Record]:
         """Folds one event; returns the records it made or changed."""
@@ -107,6 +127,7 @@ class History:
         for order_id, order in flushed.orders.items():
             if order_id not in self.changes.orders and order.status not in OPEN:
                 self.orders.pop(order_id, None)
+                _drop(self._own_orders, order.account, order_id)
                 key = (order.account, order.client_order_id)
                 if self.by_client.get(key) == order_id:
                     del self.by_client[key]
@@ -115,6 +136,8 @@ class History:
         for position_id, position in flushed.positions.items():
             if position_id not in self.changes.positions and position.state in OVER:
                 self.positions.pop(position_id, None)
+                for party in {position.buyer, position.operator}:
+                    _drop(self._own_positions, party, position_id)
                 self.positions_of[position.contract].discard(position_id)
                 if not self.positions_of[position.contract]:
                     del self.positions_of[position.contract]
@@ -134,7 +157,7 @@ class History:
 
     def _keep_order(self, order: Order) -> None:
         self.newest_order_id = max(self.newest_order_id, order.order_id)
-        self.orders[order.order_id] = order
+        self.orders[order.order_id] = self._own_orders[order.account][order.order_id] = order
         if order.client_order_id and order.parent_id is None:
             self.by_client[order.account, order.client_order_id] = order.order_id
 
@@ -142,10 +165,16 @@ class History:
         """Keeps a position that is not final."""
         self.positions[position.position_id] = position
         self.positions_of[position.contract].add(position.position_id)
+        for party in (position.buyer, position.operator):
+            self._own_positions[party][position.position_id] = position
 
     def keep_rule(self, rule: Rule) -> None:
         """Keeps a rule in the place of the one before."""
-        self.rules[rule.account, rule.product] = self.changes.rules[rule.account, rule.product] = rule
+        self._keep_rule(rule)
+        self.changes.rules[rule.account, rule.product] = rule
+
+    def _keep_rule(self, rule: Rule) -> None:
+        self.rules[rule.account, rule.product] = self._own_rules[rule.account][rule.product] = rule
 
     def changed(self, record: Order | Position, event: ev.Event) -> None:
         """Notes that an event changed a record; while the order's own command lasts, that is its first result."""
@@ -166,5 +195,16 @@ class History:
     def _post(self, posting: ev.Posting, seq: int) -> None:
         key = (posting.account, posting.asset)
         balance = Balance(*key, posting.available, posting.held, seq)
-        self.balances[key] = self.changes.balances[key] = balance
+        self._keep_balance(balance)
+        self.changes.balances[key] = balance
         self.touched.append(balance)
+
+    def _keep_balance(self, balance: Balance) -> None:
+        self.balances[balance.account, balance.asset] = self._own_balances[balance.account][balance.asset] = balance
+
+
+def _drop(own: dict[str, dict[int, Record]], account: str, key: int) -> None:
+    kept = own.get(account, {})
+    kept.pop(key, None)
+    if not kept:
+        own.pop(account, None)

@@ -9,7 +9,7 @@ from schemas import events as ev
 from schemas.base import Model
 from schemas.ids import contract_start_s, product_of
 from schemas.orders import PostCapacity, Resell
-from services.gateway.records import BLOCKS, OPEN, Order, Refusal, digest_of, terms_of
+from services.gateway.records import BLOCKS, OPEN, Order, Refusal, digest_of, note_first_terms, terms_of
 
 if TYPE_CHECKING:
     from services.gateway.history import History
@@ -88,6 +88,7 @@ def on_block_accepted(history: History, event: ev.BlockAccepted) -> None:
 
 def on_flex_narrowed(history: History, event: ev.FlexNarrowed) -> None:
     order = history.orders[event.order_id]
+    note_first_terms(order, event.in_offset)
     terms = history.products.get(event.product)
     if event.start_s == event.latest_s:
         order.begins_s = event.start_s
@@ -128,6 +129,7 @@ def on_capacity_accepted(history: History, event: ev.CapacityAccepted) -> None:
 
 def on_capacity_repriced(history: History, event: ev.CapacityRepriced) -> None:
     order, curve = history.orders[event.order_id], event.floor_curve_micros
+    note_first_terms(order, event.in_offset)
     order.price_micros, order.floor_curve_micros = event.floor_price_micros, list(curve) if curve else None
     history.changed(order, event)
 
@@ -198,6 +200,7 @@ def on_order_reduced(history: History, event: ev.OrderReduced) -> None:
 
 def on_order_replaced(history: History, event: ev.OrderReplaced) -> None:
     order = history.orders[event.order_id]
+    note_first_terms(order, event.in_offset)
     if order.parent_id is None:
         order.asked_digest = order.asked_digest or digest_of(terms_of(order))
     if parent := history.orders.get(order.parent_id):

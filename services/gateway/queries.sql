@@ -7,6 +7,7 @@ on conflict (order_id) do update set
     tif = excluded.tif,
     expires_ms = excluded.expires_ms,
     asked_digest = excluded.asked_digest,
+    first_terms = excluded.first_terms,
     updated_ms = excluded.updated_ms,
     last_seq = excluded.last_seq,
     remaining_qty = excluded.remaining_qty,

@@ -186,9 +186,7 @@ def make_router(desk: Desk) -> APIRouter:
     @router.get("/v1/balances")
     async def list_balances(caller: Reader) -> Page[BalanceView]:
         """What the caller has, available and held, per asset."""
-        balances = (balance for balance in desk.history.balances.values() if balance.account == caller.account)
-        ordered = sorted(balances, key=lambda balance: balance.asset)
-        items = tuple(desk.views.balance(balance) for balance in ordered)
+        items = tuple(map(desk.views.balance, desk.history.balances_of(caller.account)))
         return Page(items=items, cursor=None, seq=desk.history.seq)
 
     @router.get("/v1/limits")
@@ -200,8 +198,7 @@ def make_router(desk: Desk) -> APIRouter:
     @router.get("/v1/protection")
     async def list_protections(caller: Reader) -> Page[ProtectionView]:
         """The caller's own protections, by product."""
-        own = (rule for rule in desk.history.rules.values() if rule.account == caller.account and rule.product)
-        standing = sorted((rule for rule in own if rule.terms["qty"]), key=lambda rule: rule.product)
+        standing = [rule for rule in desk.history.rules_of(caller.account) if rule.terms["qty"]]
         items = tuple(ProtectionView(product=rule.product, **rule.terms, seq=rule.seq) for rule in standing)
         return Page(items=items, cursor=None, seq=desk.history.seq)
 

@@ -8,6 +8,7 @@ from operator import attrgetter
 OPEN = frozenset({"new", "partially_filled"})
 OVER = frozenset({"SETTLED_FINAL", "RESOLD", "ENDED"})
 BLOCKS = frozenset({"block", "flex"})
+CHANGING = ("qty", "price_micros", "floor_curve_micros", "tif", "expires_ms", "begins_s", "end_s")
 
 
 @dataclass(slots=True)
@@ -15,7 +16,8 @@ class Order:
     """One order as it stands. `in_offset` is its own command's; `first_remaining` is what that command left of it.
 
     A flex has the latest of its starts, and the one that is left once there is no other.
-    `asked_digest` is that of its first terms, where they are not kept or it was replaced.
+    `asked_digest` is that of its first terms, where they are not kept or it was replaced; `first_terms` is JSON of what
+    its own command left of those that changed since.
     """
 
     order_id: int
@@ -64,6 +66,7 @@ class Order:
     asked_digest: str | None = None
     use_vouchers: bool = False
     voucher_micros: int = 0
+    first_terms: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,12 @@ _every_field = attrgetter(*Order.__slots__)
 def copy_of(order: Order) -> Order:
     """Returns a copy; `copy.copy` costs four times as much, and every acknowledgement needs one."""
     return Order(*_every_field(order))
+
+
+def note_first_terms(order: Order, in_offset: int) -> None:
+    """Keeps the terms that the order's own command left, before the first later command changes them."""
+    if order.first_terms is None and in_offset != order.in_offset:
+        order.first_terms = json.dumps({name: getattr(order, name) for name in CHANGING})
 
 
 def digest_of(terms: dict) -> str:

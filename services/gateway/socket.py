@@ -15,7 +15,6 @@ from services.gateway.dead_man import DeadMan
 from services.gateway.desk import Desk, spend
 from services.gateway.domain import words_of
 from services.gateway.feeds import Session
-from services.gateway.records import OPEN
 from services.kit.addresses import client_address
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
@@ -215,13 +214,13 @@ class PrivateSocket:
         history, views = self._desk.history, self._desk.views
         match channel:
             case "orders":
-                own = (order for order in history.orders.values() if order.account == account and order.status in OPEN)
+                own = history.open_orders_of(account)
                 return [views.order(order).model_dump_json() for order in own if not order.parent_id]
             case "positions":
-                own = (each for each in history.positions.values() if account in (each.buyer, each.operator))
+                own = history.positions_held_by(account)
                 return [views.position(each, account).model_dump_json() for each in own]
             case "balances":
-                own = (each for each in history.balances.values() if each.account == account)
+                own = history.balances_of(account)
                 return [views.balance(each).model_dump_json() for each in own]
         return []
 

@@ -1,5 +1,6 @@
 """From records to what a caller reads: decimal strings, RFC 3339 times, and an order as it stood after its command."""
 
+import json
 import time
 from collections.abc import Iterable
 
@@ -151,6 +152,8 @@ def refused(refusal: Refusal) -> RefusedView:
 def as_first_decided(order: Order) -> Order:
     """Returns the order as its own command left it, whatever came after."""
     first = copy_of(order)
+    for name, value in json.loads(order.first_terms or "{}").items():
+        setattr(first, name, value)
     first.remaining_qty, first.filled_qty = order.first_remaining, order.first_filled_qty
     first.filled_micros, first.updated_ms, first.last_seq = order.first_filled_micros, order.created_ms, order.first_seq
     if order.closed_offset != order.in_offset:

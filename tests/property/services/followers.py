@@ -12,12 +12,13 @@ from typing import Any
 import orjson
 
 from schemas.events import EVENT, AnyEvent
+from schemas.replies import OrderView
 from services.gateway.decisions import Decisions
-from services.gateway.handlers import WholeCommands
+from services.gateway.handlers import WholeCommands, is_last
 from services.gateway.history import History
 from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Refusal, Rule
 from services.gateway.records import Position as Held
-from services.gateway.views import Views, refused
+from services.gateway.views import Views, as_first_decided, refused
 from services.kit import doubts
 from services.kit.events import EventBatch
 from services.kit.store import Position
@@ -102,7 +103,9 @@ class Gateway:
         self.terms: dict[str, dict] = {"products": {}, "programmes": {}}
         self.events: list[AnyEvent] = []
         self.position = self.written = Position(0, 0, None)
-        self.doubts = 0
+        self.first: dict[int, OrderView] = {}
+        self.decided: dict[int, Order] = {}
+        self.changed: set[int] = set()
 
     def take(self, events: list[AnyEvent]) -> None:
         self.events += events
@@ -119,6 +122,13 @@ class Gateway:
             self.decisions.add(event, records)
             for record in records:
                 show(views, record)
+                if isinstance(record, Order):
+                    self.changed.add(record.order_id)
+                    if record.in_offset == event.in_offset:
+                        self.decided[record.order_id] = record
+            if is_last(event):
+                self.first |= {key: views.order(as_first_decided(each)) for key, each in self.decided.items()}
+                self.decided = {}
 
     def flush(self) -> None:
         changes = self.history.take_changes()
@@ -159,6 +169,11 @@ class Gateway:
         programmes = {name: programme.terms for name, programme in engine.state.programmes.items()}
         expect("programmes", history.programmes, programmes)
         self._compare_parents()
+        views = Views(history.products, history.programmes)
+        rows = {**self.tables["orders"], **history.orders}
+        changed, self.changed = self.changed & self.first.keys(), set()
+        firsts = {key: views.order(as_first_decided(rows[key])) for key in changed}
+        expect("first results", firsts, {key: self.first[key] for key in changed})
 
     def _compare_positions(self, engine: Any) -> None:
         names = ("contract", "buyer", "operator", "node", "qty", "price_micros", "block_id", "revision")

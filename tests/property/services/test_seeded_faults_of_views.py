@@ -6,7 +6,7 @@ import pytest
 
 from matching_engine.reference import resale, rulesets
 from schemas import events as ev
-from services.gateway import history, position_folds
+from services.gateway import history, order_folds, position_folds
 from services.gateway.records import Position
 from services.kit.events import EventBatch
 from services.kit.store import Position as Place
@@ -87,6 +87,7 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "returned vouchers stay with the position": (history.FOLDS, "vouchers_settled", vouchers_stay),
     "open orders are forgotten": (history.History, "forget", forget_all),
     "an iceberg's parts are not shown": (Market, "_on_displayed", nothing),
+    "a repeat shows later terms": (order_folds, "note_first_terms", nothing),
     "a final position is not over": (history.FOLDS, "position_finalized", nothing),
 }
 

@@ -4,8 +4,8 @@ import pytest
 
 from schemas.venue import CloseDispute, EndBlock, OpenDispute, SetAccountLimits, SettlePosition
 from services.gateway.history import Changes
-from services.gateway.records import terms_of
-from services.gateway.views import Views
+from services.gateway.records import OPEN, terms_of
+from services.gateway.views import Views, as_first_decided
 from tests.scenarios.venue import PRODUCT, contract_of
 from tests.unit.services.gateway.following import open_venue
 
@@ -253,3 +253,41 @@ def test_an_event_that_names_what_the_history_does_not_know_moves_its_money_and_
     venue.send(venue.cancel("alice", 1))
     balance = venue.history.balances["alice", "CNY"]
     assert (balance.available_micros, balance.held_micros) == (1_000_000_000, 0)
+
+
+def test_a_repeat_of_an_order_shows_it_as_its_own_command_left_it_whatever_came_after(venue):
+    sent = (
+        venue.limit("alice", "buy", 3, 1_000_000),
+        venue.capacity("op", 8, 2_000_000),
+        venue.flex("bob", 2, 1_500_000, periods=1, wait=2),
+    )
+    views, first = Views(venue.history.products, venue.history.programmes), {}
+    for command in sent:
+        venue.send(command)
+        order = next(each for each in venue.history.orders.values() if each.client_order_id == command.client_order_id)
+        first[order.order_id] = views.order(order)
+    bid, capacity, flex = first
+    venue.send(venue.replace("alice", bid, qty=1, price_micros=500_000))
+    venue.send(venue.replace("alice", bid, qty=2))
+    venue.send(venue.reprice("op", capacity, 1_200_000))
+    assert (first[bid].qty, venue.history.orders[bid].qty) == (3, 2)
+    assert venue.history.orders[flex].begins_s is not None
+    again = {key: views.order(as_first_decided(venue.history.orders[key])) for key in first}
+    assert again == first
+
+
+def test_what_an_account_has_is_found_without_looking_at_the_others_and_forgotten_with_the_rest(venue):
+    venue.send(venue.capacity("op", 8, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 3, 2_000_000))
+    venue.send(venue.limit("alice", "buy", 3, 1_000_000))
+    history = venue.history
+    for account in ("op", "alice", "bob", "nobody"):
+        orders, positions = history.orders.values(), history.positions.values()
+        assert history.open_orders_of(account) == [o for o in orders if o.account == account and o.status in OPEN]
+        assert history.positions_held_by(account) == [p for p in positions if account in (p.buyer, p.operator)]
+        assert history.balances_of(account) == [b for b in history.balances.values() if b.account == account]
+    assert len(history.open_orders_of("alice")) == len(history.positions_held_by("alice")) == 1
+    venue.send(venue.cancel_all("alice"))
+    history.forget(history.take_changes())
+    assert history.open_orders_of("alice") == []
+    assert "alice" not in history._own_orders
