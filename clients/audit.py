@@ -4,11 +4,14 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from pydantic import TypeAdapter, ValidationError
 
 from clients.demo.actors import Actor
 from clients.demo.checks import Check, replay, run_checks
@@ -19,6 +22,7 @@ from schemas.events import EVENT, Trade
 from schemas.listings import ListingChanged
 from schemas.topics import DELIVERY_EVENTS, EVENTS, LISTINGS_EVENTS, Topic
 
+LISTING = TypeAdapter(ListingChanged)
 CAUGHT_UP_WITHIN_S = 60
 PAGE = 500
 PAGE_OF_LISTINGS = 50
@@ -62,9 +66,9 @@ async def _compare_views(addresses: dict[str, str], admin: Actor) -> list[Check]
     kafka = addresses["kafka"]
     events = [EVENT.validate_json(value) for value in await _values(kafka, EVENTS, b'{"type":"trade"')]
     trades = {event.trade_id for event in events if isinstance(event, Trade)}
-    states = [DELIVERY_EVENT.validate_json(value) for value in await _values(kafka, DELIVERY_EVENTS)]
+    states, foreign = _read(DELIVERY_EVENT, await _values(kafka, DELIVERY_EVENTS))
     nodes = {event.node for event in states if isinstance(event, NodeStateChanged)}
-    offered = [ListingChanged.model_validate_json(value) for value in await _values(kafka, LISTINGS_EVENTS)]
+    offered, more_foreign = _read(LISTING, await _values(kafka, LISTINGS_EVENTS))
     listings = {event.listing_id for event in offered}
     shown_trades = [int(row["trade_id"]) for row in pages(admin.market_data, "/v1/trades", limit=PAGE)]
     shown_nodes = {row["node"] for row in pages(admin.delivery, "/v1/nodes")}
@@ -72,9 +76,18 @@ async def _compare_views(addresses: dict[str, str], admin: Actor) -> list[Check]
     twice = len(shown_trades) - len(set(shown_trades))
     return [
         _same("trades of market data", trades, set(shown_trades), twice),
-        _same("nodes of delivery", nodes, shown_nodes),
-        _same("listings", listings, board),
+        _same("nodes of delivery", nodes, shown_nodes, foreign=foreign),
+        _same("listings", listings, board, foreign=more_foreign),
     ]
+
+
+def _read(model: TypeAdapter, values: list[bytes]) -> tuple[list[Any], int]:
+    """Returns the records of a topic, and how many others are among them."""
+    found = []
+    for value in values:
+        with suppress(ValidationError):
+            found.append(model.validate_json(value))
+    return found, len(values) - len(found)
 
 
 def _listings(admin: Actor) -> Iterator[str]:
@@ -87,11 +100,12 @@ def _listings(admin: Actor) -> Iterator[str]:
             return
 
 
-def _same(name: str, told: set, shown: set, twice: int = 0) -> Check:
+def _same(name: str, told: set, shown: set, twice: int = 0, foreign: int = 0) -> Check:
     missing = sorted(told - shown)
     figures = f"{len(told)} in the topic, {len(shown)} shown"
     figures += f", missing {missing[:3]}" if missing else ""
     figures += f", {twice} shown twice" if twice else ""
+    figures += f", {foreign} foreign records passed over" if foreign else ""
     return Check(f"{name} = topic", not missing and not twice, figures)
 
 

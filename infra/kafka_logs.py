@@ -16,6 +16,17 @@ def ends(folder: Path) -> dict[str, int]:
     return {path.name: _end_of(path) for path in found}
 
 
+def first_batch(partition: Path) -> bytes | None:
+    """Returns the bytes of a partition's first batch, which tell one log from any other; None for an empty one."""
+    for segment in sorted(partition.glob("*.log"))[:1]:
+        with segment.open("rb") as file:
+            head = file.read(BATCH.size)
+            if len(head) == BATCH.size:
+                length = BATCH.unpack(head)[1] + LENGTH_COUNTS_FROM - BATCH.size
+                return head + file.read(length)
+    return None
+
+
 def _end_of(partition: Path) -> int:
     segments = sorted(partition.glob("*.log"))
     if not segments:

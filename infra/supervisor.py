@@ -17,12 +17,14 @@ import psutil
 from aiokafka.errors import KafkaError
 
 from infra import plan, processes
+from infra.identity import check_log, note_log
 from infra.keys import make_keys
 from infra.places import require_whole
 from infra.ports import PortTaken, listeners
 from infra.prepare import prepare_servers
 from infra.progress import step
 from infra.settings import InfraSettings
+from services.kit.operators import STATUS
 from services.kit.store import AWAY
 
 WATCH_EVERY_S = 0.1
@@ -67,6 +69,8 @@ class Supervisor:
     def start(self) -> dict[str, str]:
         """Start servers, topics and services; answer their addresses once every service is ready."""
         end_left_over(self.run_folder)
+        if not self.settings.kafka_configured:
+            check_log(self.settings.data)
         make_keys(self.settings.keys_dir)
         servers, services = self._plan()
         beside = not self.settings.kafka_configured and plan.has_run_before(self.settings)
@@ -76,6 +80,8 @@ class Supervisor:
             self._wait_for(servers.programs)
         plan.require_answer(servers)
         asyncio.run(self._prepare(servers))
+        if not self.settings.kafka_configured:
+            note_log(self.settings.data)
         for program in () if beside else services:
             self._start(program)
         with step("waiting for the services"):
@@ -187,6 +193,8 @@ class Supervisor:
         """Bring back what ends, but not for ever. Raises DidNotStart."""
         self._tend_all()
         for child in self.children:
+            if child.process.poll() == STATUS:
+                raise processes.DidNotStart(f"{child.program.name}: {last_words(child.program.log)}")
             allowed = self.settings.start_tries_max if self.settings.restart else 1
             if child.process.poll() is not None and max(child.ended, 1) >= allowed:
                 program, status = child.program, child.process.returncode
@@ -218,6 +226,15 @@ class Supervisor:
             status = child.process.returncode
             child.ended += 1
             self.say(f"{child.program.name} ended with status {status}; it starts again in {child.delay_s:.1f} s")
+
+
+def last_words(log: Path) -> str:
+    """What a program that ended for want of an operator said last, in one line."""
+    line = processes.end_of(log, 1)
+    try:
+        return json.loads(line)["event"]
+    except (ValueError, KeyError, TypeError):
+        return line
 
 
 def end_left_over(run_folder: Path) -> None:

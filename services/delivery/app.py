@@ -57,6 +57,7 @@ from services.kit.http import make_app, serve
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
+from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
@@ -187,7 +188,7 @@ async def _follow_events(settings: Settings, effects: Effects, readiness: Readin
 async def _read_events(settings: Settings, effects: Effects, readiness: Readiness) -> None:
     async with effects.pool.acquire() as connection:
         position = await read_position(connection, contracts.CONSUMER, settings.shard)
-    reader = EventReader(settings, position.next_offset, position.seq, kinds=contracts.HANDLERS)
+    reader = EventReader(settings, await find_place(settings, position), position.seq, kinds=contracts.HANDLERS)
     watch = asyncio.create_task(_when_caught_up(reader, readiness))
     try:
         async for batch in reader.batches():

@@ -62,6 +62,7 @@ from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.delivery.telling import RECORDED
 from services.kit.stopping import stop_client
+from services.kit.topics import FOREIGN_RECORD
 
 RECORDS_PER_TURN = 1_000
 FETCH_BYTES_MAX = 4_194_304
@@ -255,7 +256,7 @@ async def _rebuild_events(effects: Effects, consumer: AIOKafkaConsumer) -> None:
         return
     structlog.get_logger().warning("events are taken again from the topic", behind_seq=known)
     async for values, _ in _batches(consumer, partition, 0, end):
-        events = [event for value in values if (event := DELIVERY_EVENT.validate_json(value)).seq > known]
+        events = [event for value in values if (event := _event_of(value)) is not None and event.seq > known]
         async with effects.transaction() as store:
             for event in events:
                 await _take_event(store, event)
@@ -270,8 +271,16 @@ async def _last_seq(consumer: AIOKafkaConsumer, partition: TopicPartition, end: 
     """Returns the highest number among the last records: one may have been sent twice, out of order."""
     first, seqs = max(0, end - RECORDS_PER_TURN), [0]
     async for values, _ in _batches(consumer, partition, first, end):
-        seqs += [DELIVERY_EVENT.validate_json(value).seq for value in values]
+        seqs += [event.seq for value in values if (event := _event_of(value)) is not None]
     return max(seqs)
+
+
+def _event_of(value: bytes) -> DeliveryEvent | None:
+    try:
+        return DELIVERY_EVENT.validate_json(value)
+    except ValidationError:
+        structlog.get_logger().error("a foreign record is passed over", value=repr(value)[:200], see=FOREIGN_RECORD)
+        return None
 
 
 async def _take_event(store: Store, event: DeliveryEvent) -> None:

@@ -16,6 +16,7 @@ from services.kit.key_feed import follow_keys
 from services.kit.keys import load_public_key
 from services.kit.logs import configure_logs
 from services.kit.outbox import Publisher
+from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
@@ -56,7 +57,7 @@ async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGrou
     views = (restored.records, restored.products, restored.programmes)
     desk.history.restore(*views, position.seq, restored.newest_order_id)
     desk.recorder = Recorder(settings, desk.history, desk.store, position)
-    reader = EventReader(settings, position.next_offset, position.seq, EVENTS_PER_BATCH, linger_s=0)
+    reader = EventReader(settings, await find_place(settings, position), position.seq, EVENTS_PER_BATCH, linger_s=0)
     tasks.create_task(desk.recorder.run())
     tasks.create_task(follow_events(reader, desk.history, desk.decisions, desk.feeds, desk.recorder))
     tasks.create_task(_note(reader.caught_up, desk.readiness, "the end of the event log"))

@@ -46,10 +46,10 @@ class WholeCommands:
         whole = next((place for place in range(len(events), 0, -1) if is_last(events[place - 1])), 0)
         events, self._pending = events[:whole], events[whole:]
         if not self._pending:
-            self._position = Position(batch.last_seq, batch.next_offset, None)
+            self._position = Position(batch.last_seq, batch.next_offset, batch.last_link)
         elif events:
             # The reader drops what it reads again.
-            self._position = Position(events[-1].seq, self._next_offset, None)
+            self._position = Position(events[-1].seq, self._next_offset, bytes.fromhex(events[-1].prev_link))
         self._next_offset = batch.next_offset
         return events, self._position
 

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from pydantic import ValidationError
 
 from schemas.events import EVENT, AnyEvent, Event
 from schemas.topics import EVENTS
+from services.kit.operators import NeedsOperator
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 from services.kit.stopping import stop_client
 
@@ -19,10 +20,19 @@ FETCH_TIMEOUT_MS = 200
 STALLED_AFTER_S = 10.0
 HEADER = re.compile(
     rb'^\{"type":"([a-z_]+)","shard":\d+,"seq":(\d+),"in_offset":\d+,"index":\d+,"count":\d+,"ts_ms":(\d+),'
+    rb'"prev_link":"([0-9a-f]{64})"'
 )
 
 
-class EventLogError(Exception):
+@dataclass(frozen=True)
+class Header:
+    """An event's number, and the chain before its command."""
+
+    seq: int
+    link: bytes
+
+
+class EventLogError(NeedsOperator):
     """The base of this module's errors; each ends the reader."""
 
 
@@ -37,7 +47,7 @@ class BrokenEvent(EventLogError):
 @dataclass(frozen=True)
 class EventBatch:
     """Consecutive events (of the kinds asked for) and where to go on: `next_offset` in the topic, `last_seq` in the
-    sequence, `last_ts_ms` in the log's time.
+    sequence, `last_ts_ms` in the log's time, `last_link` the chain before the last event's command.
     """
 
     events: tuple[AnyEvent, ...]
@@ -45,6 +55,7 @@ class EventBatch:
     last_seq: int
     last_ts_ms: int
     next_offset: int
+    last_link: bytes | None = None
 
 
 class EventReader:
@@ -85,6 +96,8 @@ class EventReader:
             try:
                 async for batch in self._follow(consumer):
                     yield batch
+            except OffsetOutOfRangeError as error:
+                raise SequenceGap(f"{EVENTS.name} ends before offset {self._offset}, which was read from it") from error
             except (KafkaError, OSError) as error:
                 structlog.get_logger().warning(
                     "event log interrupted, reading again", offset=self._offset, error=str(error)
@@ -97,14 +110,16 @@ class EventReader:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._settings.kafka,
                 enable_auto_commit=False,
+                auto_offset_reset="none",  # a log that ends before this reader's place is no log to go on with
                 fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
                 max_partition_fetch_bytes=4_194_304,
             )
             try:
                 await consumer.start()
                 consumer.assign([self._partition])
-                self._end_offset = (await consumer.end_offsets([self._partition]))[self._partition]
+                # At once: in the first await after `assign` aiokafka begins to look for a position of its own.
                 consumer.seek(self._partition, self._offset)
+                self._end_offset = (await consumer.end_offsets([self._partition]))[self._partition]
                 self._check_caught_up()
                 return consumer
             except (KafkaError, OSError) as error:
@@ -135,7 +150,7 @@ class EventReader:
                 moved_at = loop.time()
 
     def _take(self, records) -> EventBatch:
-        events, raws = [], []
+        events, raws, link = [], [], None
         for record in records:
             header = HEADER.match(record.value)
             if header is None:
@@ -147,13 +162,22 @@ class EventReader:
                 if self._kinds is None or header[1] in self._kinds:
                     events.append(_read(record))
                     raws.append(record.value)
-                self._seq, self._ts_ms = seq, int(header[3])
+                self._seq, self._ts_ms, link = seq, int(header[3]), header[4]
             self._offset = record.offset + 1
-        return EventBatch(tuple(events), tuple(raws), self._seq, self._ts_ms, self._offset)
+        last_link = link and bytes.fromhex(link.decode())
+        return EventBatch(tuple(events), tuple(raws), self._seq, self._ts_ms, self._offset, last_link)
 
     def _check_caught_up(self) -> None:
         if self._end_offset is not None and self._offset >= self._end_offset:
             self.caught_up.set()
+
+
+def header_of(record: ConsumerRecord) -> Header:
+    """Returns what an event begins with. Raises BrokenEvent for other bytes."""
+    found = HEADER.match(record.value or b"")
+    if found is None:
+        raise BrokenEvent(f"{EVENTS.name} offset {record.offset}: {record.value and record.value[:80]!r}")
+    return Header(int(found[2]), bytes.fromhex(found[4].decode()))
 
 
 def _read(record) -> AnyEvent:

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 import uvloop
+
+from services.kit.operators import STATUS, NeedsOperator
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 
@@ -18,7 +20,7 @@ class Stopped(Exception):
 
 def run_service(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
     """Runs `main` in a task group until SIGTERM or SIGINT (exit 0) or until anything in it fails (exit 1, the cause
-    logged).
+    logged; exit 78 and one line where an operator has to decide).
     """
     spare_collector()
     try:
@@ -26,9 +28,21 @@ def run_service(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
             runner.run(_run(main))
     except* Stopped:
         structlog.get_logger().info("stopped")
+    except* NeedsOperator as group:
+        for error in _leaves(group):
+            structlog.get_logger().critical(f"stopped: {error}; see {error.runbook}")
+        sys.exit(STATUS)
     except* Exception as group:
         structlog.get_logger().error("ended by an error", exc_info=group)
         sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def set_within(event: asyncio.Event, timeout_s: float | None) -> bool:

@@ -19,6 +19,7 @@ from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 BATCH_TIMEOUT_MS = 100
 SESSION_TIMEOUT_MS = 6_000  # how long a killed member keeps its partitions; the least that a broker allows by default
 RECONNECT_DELAY_S = 0.5
+FOREIGN_RECORD = "docs/runbooks/foreign-record.md"
 
 
 def make_broker(settings: Settings) -> KafkaBroker:
@@ -39,9 +40,9 @@ def subscribe_batches(
     """Calls `handle` with each batch of valid messages of `topic`; offsets move only after it returned, so messages
     may come twice.
 
-    A record that is no message of the model goes to the topic's dead-letter topic with its reason, and the partition
-    goes on. `with_ends`: `handle` also gets where each partition goes on behind the batch. `read` takes the place of
-    the model's own reading; it raises ValidationError where the model would.
+    A record that is no message of the model goes to the topic's dead-letter topic with its reason, or into the log
+    where there is none, and the partition goes on. `with_ends`: `handle` also gets where each partition goes on behind
+    the batch. `read` takes the place of the model's own reading; it raises ValidationError where the model would.
     """
     read = read or model.validate_json
 
@@ -64,8 +65,6 @@ def subscribe_batches(
             try:
                 valid.append(read(record.value))
             except ValidationError as error:
-                if topic.dead is None:
-                    raise
                 await _bury(broker, topic, record, str(error))
         if valid:
             ends = {record.partition: record.offset + 1 for record in records}
@@ -78,7 +77,11 @@ async def _leave_undecoded(message: KafkaMessage) -> tuple[ConsumerRecord, ...]:
 
 
 async def _bury(broker: KafkaBroker, topic: Topic, record, reason: str) -> None:
-    structlog.get_logger().warning("record to the dead letters", topic=topic.name, offset=record.offset, reason=reason)
+    log = structlog.get_logger().bind(topic=topic.name, offset=record.offset, reason=reason)
+    if topic.dead is None:
+        log.error("a foreign record is passed over", value=repr(record.value)[:200], see=FOREIGN_RECORD)
+        return
+    log.warning("record to the dead letters")
     headers = {
         "reason": reason[:1_000],
         "topic": topic.name,

@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from services.kit.events import EventBatch, EventReader
+from services.kit.places import find_place
 from services.kit.readiness import Readiness
 from services.kit.store import DatabaseAway, Position
 from services.ledger import metrics
@@ -68,9 +69,8 @@ class Poster:
     async def _post_all(self) -> None:
         self._position = await self._patiently(self._store.position)
         _, self._balances = await self._patiently(self._store.balances)
-        reader = EventReader(
-            self._settings, self._position.next_offset, self._position.seq, self._settings.ledger_batch_events_max
-        )
+        offset = await find_place(self._settings, self._position)
+        reader = EventReader(self._settings, offset, self._position.seq, self._settings.ledger_batch_events_max)
         log = structlog.get_logger()
         log.info("posting", seq=self._position.seq, accounts=len(self._balances))
         watcher = asyncio.create_task(self._note_when_caught_up(reader))
@@ -87,7 +87,7 @@ class Poster:
     async def _post(self, batch: EventBatch) -> None:
         before = await self._patiently(partial(self._store.delivered, corrected_positions(batch.events)))
         plan = plan_batch(batch.events, self._balances, before)
-        new = Position(batch.last_seq, batch.next_offset, None)
+        new = Position(batch.last_seq, batch.next_offset, batch.last_link)
         await self._patiently(partial(self._post_once, plan, new))
         self._balances.update(plan.balances)
         metrics.EVENTS.inc(len(batch.events))

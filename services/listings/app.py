@@ -14,6 +14,7 @@ from services.kit.key_feed import follow_keys
 from services.kit.log_clock import LogClock
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox, Publisher, Relay
+from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
@@ -108,7 +109,7 @@ async def _read_events(
     readiness: Readiness,
 ) -> None:
     position = await store.read_position(pool, settings.shard)
-    reader = EventReader(settings, position.next_offset, position.seq, kinds=handlers.HANDLERS)
+    reader = EventReader(settings, await find_place(settings, position), position.seq, kinds=handlers.HANDLERS)
     watch = asyncio.create_task(_when_caught_up(reader, readiness))
     try:
         async for batch in reader.batches():

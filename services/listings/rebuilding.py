@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from schemas.listings import ListingRecorded
 from schemas.topics import LISTINGS_RECORDS
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 from services.kit.store import AWAY, Pool
+from services.kit.topics import FOREIGN_RECORD
 from services.listings.store import transaction
 
 RECORD = TypeAdapter(ListingRecorded)
@@ -45,7 +46,7 @@ async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
             return
     # One record may have been sent twice, out of order.
     newest = [record.seq async for batch in _batches(consumer, max(0, end - RECORDS_PER_TURN), end) for record in batch]
-    if max(newest) <= known:
+    if max(newest, default=0) <= known:
         return
     structlog.get_logger().warning("listings are taken again from the topic", behind_seq=known)
     last_change, heard_ms = 0, 0
@@ -53,8 +54,8 @@ async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
         async with transaction(pool) as store:
             for record in batch:
                 await store.put_again(record)
-        last_change = max(last_change, *(record.change_seq or 0 for record in batch))
-        heard_ms = max(heard_ms, *(record.listing.changed_ms for record in batch))
+        last_change = max([last_change, *(record.change_seq or 0 for record in batch)])
+        heard_ms = max([heard_ms, *(record.listing.changed_ms for record in batch)])
     async with transaction(pool) as store:
         await store.move_sequences(max(newest), last_change)
         _, back_ms = await store.alive_mark()
@@ -67,4 +68,13 @@ async def _batches(consumer: AIOKafkaConsumer, start: int, end: int) -> AsyncIte
     while await consumer.position(PARTITION) < end:
         found = await consumer.getmany(PARTITION, timeout_ms=500, max_records=RECORDS_PER_TURN)
         if records := found.get(PARTITION):
-            yield [RECORD.validate_json(record.value) for record in records]
+            yield [found for record in records if (found := _record_of(record)) is not None]
+
+
+def _record_of(record: ConsumerRecord) -> ListingRecorded | None:
+    try:
+        return RECORD.validate_json(record.value)
+    except ValidationError:
+        log = structlog.get_logger()
+        log.error("a foreign record is passed over", topic=PARTITION.topic, offset=record.offset, see=FOREIGN_RECORD)
+        return None

@@ -10,6 +10,7 @@ from services.kit.groups import take_again
 from services.kit.http import make_app, serve
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
+from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
@@ -81,6 +82,7 @@ class MarketData:
         outbox = Outbox(self.settings, pool, NAME)
         await outbox.recover()
         position = await store.read_position(pool, self.settings.shard)
+        await find_place(self.settings, position)  # a log that is not this database's is not to be shown
         recorder = Recorder(self.settings, pool, position, self.stored, outbox.wake)
         handler = EventHandler(self.settings, self.market, self.feed, position, recorder)
         tasks.create_task(outbox.run())

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from services.kit.operators import NeedsOperator
+
 HEADER = re.compile(rb'^\{"type":"([a-z_]+)","shard":\d+,"seq":(\d+),"in_offset":(\d+),')
 REJECT_CODE = re.compile(rb'"code":"([a-z_]+)"')
 
@@ -11,11 +13,15 @@ class MatchingError(Exception):
     """The base of this service's errors; each ends the process."""
 
 
-class LogsDiffer(MatchingError):
+class LogLost(MatchingError, NeedsOperator):
+    """The command log ends before what a snapshot has of it."""
+
+
+class LogsDiffer(MatchingError, NeedsOperator):
     """The engine computes other events from the command log than the event log holds."""
 
 
-class BrokenEventLog(MatchingError):
+class BrokenEventLog(MatchingError, NeedsOperator):
     """The event log has a hole, or a record that is no event."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from matching_engine import BadSnapshot, Engine
+from services.matching.domain import LogLost
 
 NAME = re.compile(r"^engine-(\d{16})-(\d{16})\.snapshot$")
 DESCRIPTORS_MAX = 1 << 20
@@ -34,12 +35,15 @@ def list_snapshots(folder: Path) -> list[SnapshotFile]:
 def load_newest(folder: Path, commands_end: int, events_end: int) -> Engine:
     """Returns an engine from the newest usable snapshot, else a fresh one.
 
-    A snapshot is too new when the logs end before it: `seq` events need at least `seq` records. Unusable ones stay
-    where they are, and are named in the log.
+    A snapshot is too new when the events end before it: `seq` events need at least `seq` records. Unusable ones stay
+    where they are, and are named in the log. Raises LogLost where commands end before it: they were acknowledged, and
+    an engine without them would give their numbers to others.
     """
     log = structlog.get_logger()
     for snapshot in list_snapshots(folder):
-        if snapshot.next_offset > commands_end or snapshot.seq > events_end:
+        if snapshot.next_offset > commands_end:
+            raise LogLost(f"the command log ends at record {commands_end}, {snapshot.path.name} goes further")
+        if snapshot.seq > events_end:
             log.error("snapshot is newer than the logs", path=str(snapshot.path), commands_end=commands_end,
                       events_end=events_end)  # fmt: skip
             continue

@@ -36,7 +36,7 @@ def test_a_batch_that_ends_inside_a_command_gives_the_commands_before_it_and_the
     whole = WholeCommands(Position(0, 0, None))
     events, position = whole.take(first)
     before = next(event.seq for event in first.events if event.in_offset == first.events[-1].in_offset) - 1
-    assert (events[-1].seq, position) == (before, Position(before, 0, None))
+    assert (events[-1].seq, position) == (before, Position(before, 0, bytes.fromhex(events[-1].prev_link)))
     events, position = whole.take(rest)
     assert ([event.seq for event in events], position) == (
         list(range(before + 1, len(venue.events) + 1)),

@@ -9,6 +9,7 @@ import structlog
 from infra.genesis import genesis_command
 from infra.keys import make_keys
 from matching_engine import Engine
+from services.matching.domain import LogLost
 from services.matching.snapshots import SnapshotFile, SnapshotWriter, list_snapshots, load_newest
 
 
@@ -98,13 +99,18 @@ def test_a_snapshot_of_version_1_is_named_and_the_one_before_it_taken_or_the_fir
     assert logs[0]["error"] == "a snapshot of version 1, where version 6 is read"
 
 
-@pytest.mark.parametrize(("commands_end", "events_end"), [(3, 100), (100, 4)])
-def test_a_snapshot_beyond_either_log_is_passed_over(engine, folder, commands_end, events_end):
+def test_a_command_log_that_ends_before_a_snapshot_is_refused_since_acknowledged_commands_are_gone(engine, folder):
+    SnapshotWriter(folder, 3).write_now(engine)
+    with pytest.raises(LogLost, match=r"^the command log ends at record 0, engine-0+1-0+\d\.snapshot goes further$"):
+        load_newest(folder, 0, 100)
+
+
+def test_a_snapshot_beyond_the_event_log_is_passed_over(engine, folder):
     writer = SnapshotWriter(folder, 3)
     writer.write_now(engine)
     go_on(engine, 3)
     writer.write_now(engine)
-    assert load_newest(folder, commands_end, events_end).next_offset == 1
+    assert load_newest(folder, 100, 4).next_offset == 1
 
 
 def test_without_a_usable_snapshot_the_engine_starts_at_the_first_record(folder):

@@ -1,0 +1,73 @@
+"""Where a database's cursor stands in the event log, and whether it is the log that the database was made from."""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.topics import EVENTS
+from services.kit.events import header_of
+from services.kit.operators import NeedsOperator
+from services.kit.settings import Settings
+from services.kit.stopping import stop_client
+from services.kit.store import Position
+
+PARTITION = TopicPartition(EVENTS.name, 0)
+
+
+class LogLost(NeedsOperator):
+    """The event log ends before what a database has of it."""
+
+
+class ForeignLog(NeedsOperator):
+    """The event log is not the one that a database was made from."""
+
+
+async def find_place(settings: Settings, position: Position) -> int:
+    """Returns the offset after the event at which a cursor stands, waiting for Kafka as long as it is away.
+
+    A log that is too short may still grow: after a power cut the engine writes its last events again. Raises LogLost
+    where it does not, ForeignLog where another event has the cursor's number.
+    """
+    if position.seq == 0:
+        return 0
+    loop = asyncio.get_running_loop()
+    seen_end, grown_at = -1, loop.time()
+    while True:
+        consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+        try:
+            await consumer.start()
+            consumer.assign([PARTITION])
+            end = (await consumer.end_offsets([PARTITION]))[PARTITION]
+            found = await _offset_of(consumer, position, end)
+            if found is not None:
+                return found + 1
+            if end > seen_end:
+                seen_end, grown_at = end, loop.time()
+            if loop.time() - grown_at > settings.event_log_grows_within_s:
+                raise LogLost(f"the event log ends at record {end}, the database has event {position.seq} of it")
+            log = structlog.get_logger()
+            log.warning("the event log is too short, waiting for the engine", end=end, seq=position.seq)
+        except (KafkaError, OSError) as error:
+            structlog.get_logger().warning("waiting for Kafka", address=settings.kafka, error=repr(error))
+        finally:
+            await stop_client(consumer)
+        await asyncio.sleep(settings.reconnect_delay_s)
+
+
+async def _offset_of(consumer: AIOKafkaConsumer, position: Position, end: int) -> int | None:
+    """Finds the cursor's event; each event has its record, so it cannot stand before offset `seq` − 1."""
+    start = position.seq - 1
+    consumer.seek(PARTITION, min(start, end))
+    while start < end:
+        found = await consumer.getmany(PARTITION, timeout_ms=500, max_records=500)
+        for record in found.get(PARTITION, ()):
+            start = record.offset + 1
+            header = header_of(record)
+            if header.seq < position.seq:
+                continue  # written again by a restarted engine
+            if header.seq > position.seq or (position.link is not None and header.link != position.link):
+                raise ForeignLog(f"event {position.seq} is not the one that the database has of that number")
+            return record.offset
+    return None
