@@ -1,0 +1,135 @@
+"""PostgreSQL put back from an older copy, then lost, under live agents and leases: all goes on, nobody is charged."""
+
+import asyncio
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from clients.demo.actors import Actor, Registry
+from clients.demo.sites import AgentSite, Sites
+from clients.http import result_of
+from infra import postgres
+from infra.exchange import RunningExchange, free_ports, running
+from infra.reference.load import load_products
+from infra.reference.products import Timing
+from schemas.events import PositionSettled, Trade
+from tests.faults.audit.books import check_books
+from tests.faults.audit.deliveries import check_receipts
+from tests.faults.audit.log import EventLog
+from tests.faults.audit.reports import Reports, check_reports
+from tests.faults.test_nothing_is_lost import database_url
+
+PERIOD_S = 60
+PRODUCT = "H100SXM80.CNE.F"
+POLICY = {"hub": "CNE", "periods_ahead": 8, "price": {"floor": "12.50"}}
+LIFE_S = 60
+GOES_ON_WITHIN_S = 90
+SETTLED_WITHIN_S = 8 * PERIOD_S
+
+
+@dataclass
+class Venue:
+    """The exchange, its administrator, one operator with a live agent, one buyer."""
+
+    exchange: RunningExchange
+    registry: Registry
+    buyer: Actor
+    site: AgentSite
+
+    def node(self) -> dict:
+        return result_of(self.registry.admin.delivery.get(f"/v1/nodes/{self.site.node_id}"))
+
+    def buy_all(self) -> int:
+        """Buys a GPU in every contract that is open and offered; returns how many."""
+        rows = result_of(self.buyer.market_data.get("/v1/contracts", params={"product": PRODUCT, "state": "OPEN"}))
+        bought = 0
+        for row in rows["items"]:
+            order = {"contract": row["contract"], "side": "buy", "qty": 1, "price": "13.00", "tif": "IOC"}
+            bought += result_of(self.buyer.gateway.post("/v1/orders", json=order))["order"]["filled_qty"]
+        return bought
+
+    def goes_on(self) -> None:
+        """Waits until the node is for sale, and reports that it makes now are taken."""
+        heard_ms = self.node()["last_report_ms"]
+        wait_until(lambda: self.node()["last_report_ms"] > heard_ms, GOES_ON_WITHIN_S)
+        wait_until(lambda: self.node()["state"] == "active", GOES_ON_WITHIN_S)
+
+
+def wait_until(holds: Callable[[], bool], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def venue() -> Iterator[Venue]:
+    work = Path(tempfile.mkdtemp(prefix="hourbook-database-"))
+    work.chmod(0o755)
+    with running(work / "data", HOURBOOK_PERIOD_S=str(PERIOD_S), **free_ports()) as exchange:
+        load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
+        registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
+        sites = Sites(registry, work / "sites", exchange.data / "logs")
+        try:
+            operator = registry.open_account("north", "operate", CNY="500000.00")
+            buyer = registry.open_account("alice", "trade", CNY="100000.00")
+            site = sites.start_agent(operator, "north-01", POLICY, 2)
+            wait_until(lambda: site.node_id is not None, GOES_ON_WITHIN_S)
+            venue = Venue(exchange, registry, buyer, site)
+            wait_until(lambda: venue.node()["state"] == "active", GOES_ON_WITHIN_S)
+            wait_until(lambda: venue.buy_all() > 0, GOES_ON_WITHIN_S)
+            yield venue
+        finally:
+            sites.stop()
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def put_back(data: Path, copy: Path | None) -> None:
+    """Replaces PostgreSQL's folder by a copy of it, or takes it away."""
+    postgres.remove_data(data / "postgres")
+    if copy is not None:
+        subprocess.run(["cp", "-a", f"{copy}/", str(data / "postgres")], check=True)
+
+
+async def settled(exchange: RunningExchange) -> tuple[list[PositionSettled], bool]:
+    log = await EventLog.read(exchange.addresses["kafka"])
+    last = {event.position_id: event for event in log.of(PositionSettled)}
+    return list(last.values()), last.keys() == {trade.position_id for trade in log.of(Trade)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_500)
+def test_nodes_and_leases_outlive_an_older_copy_and_a_lost_database_and_nobody_is_charged(venue: Venue):  # A7 A17 A18
+    exchange = venue.exchange
+    exchange.stop()
+    copy = exchange.data / "older-copy"
+    subprocess.run(["cp", "-a", f"{exchange.data / 'postgres'}/", str(copy)], check=True)
+    exchange.start()
+    venue.goes_on()
+    venue.buy_all()
+    time.sleep(LIFE_S)
+    for older in (copy, None):
+        exchange.stop()
+        put_back(exchange.data, older)
+        exchange.start()
+        venue.goes_on()
+        time.sleep(PERIOD_S)
+    assert venue.node()["account"] == "north"
+    wait_until(lambda: asyncio.run(settled(exchange))[1], SETTLED_WITHIN_S)
+    positions, _ = asyncio.run(settled(exchange))
+    assert sum(event.delivered_gpu_s for event in positions) > 0
+    charged = [event for event in positions if event.damages_micros]
+    assert charged == [], [(e.contract, e.delivered_gpu_s, e.excused_gpu_s) for e in positions]
+    log = asyncio.run(EventLog.read(exchange.addresses["kafka"]))
+    reports = asyncio.run(Reports.read(exchange.addresses["kafka"]))
+    faults = check_books(venue.registry.admin, exchange.environment)
+    for party in (venue.buyer, venue.site.operator):
+        faults += check_receipts(log, party)
+    faults += asyncio.run(check_reports(reports, [venue.site], database_url(exchange)))
+    assert faults == []
