@@ -24,7 +24,7 @@ from services.delivery.domain import (
     check_record,
 )
 from services.delivery.effects import Effects, now_ms
-from services.delivery.leases import Lease, must_stop, next_report_ms, start_of, stop_of
+from services.delivery.leases import may_start, must_stop, next_report_ms, start_of, stop_of
 from services.delivery.metrics import REPORTS
 from services.delivery.moving import check_not_out
 from services.delivery.nodes import take_down
@@ -367,10 +367,11 @@ class Intake:
     def _reply(self, answer: Answer, batch: Batch, lease_rows: Sequence, asked: Sequence, time_ms: int) -> ReportReply:
         node = batch.nodes[answer.arrival.report.agent]
         leases = [(lease_of(row), row) for row in lease_rows]
-        starts = [start_of(lease, row) for lease, row in leases if _may_start(lease, row, time_ms)]
+        known = [lease for lease, _ in leases]
+        starts = [start_of(lease, row) for lease, row in leases if may_start(lease, row, known, time_ms)]
         stops = [stop_of(lease) for lease, row in leases if must_stop(lease, row, time_ms)]
         interval_ms = self._settings.limits(node.period_ms).interval_ms
-        rhythm = ([lease for lease, _ in leases], bool(stops), time_ms, interval_ms, node.gate_ms)
+        rhythm = (known, bool(stops), time_ms, interval_ms, node.gate_ms)
         return ReportReply(
             status=answer.status,
             seq=answer.arrival.report.seq,
@@ -397,7 +398,3 @@ def _append(batch: Batch, chain: Chain, placed: Placed, limits: ReportLimits) ->
     batch.taken.append(placed)
     batch.keep(record.node_id, chain)
     return chain
-
-
-def _may_start(lease: Lease, row, time_ms: int) -> bool:
-    return lease.state == "ready" and row["start_answered_ms"] is None and lease.ends_ms > time_ms

@@ -118,6 +118,26 @@ def address_of(endpoint: str) -> tuple[str, str, int] | None:
     return parts.username or "", parts.hostname, port or SSH_PORT
 
 
+def comes_later(lease: Lease, others: Iterable[Lease], now_ms: int) -> bool:
+    """Says whether an earlier lease of the same GPUs has yet to be opened, as where the venue was late with its gate.
+
+    Handed out now, the later one would take the GPUs before its time, and the earlier one would never start.
+    """
+    return any(
+        other.starts_ms < lease.starts_ms
+        and other.ends_ms > now_ms
+        and other.state in ("pending", "ready")
+        and not set(other.gpus).isdisjoint(lease.gpus)
+        for other in others
+    )
+
+
+def may_start(lease: Lease, row: Mapping[str, Any], known: Iterable[Lease], time_ms: int) -> bool:
+    """Says whether the agent is to be told to open a lease; `known` are all of the node's."""
+    is_due = lease.state == "ready" and row["start_answered_ms"] is None and lease.ends_ms > time_ms
+    return is_due and not comes_later(lease, known, time_ms)
+
+
 def must_stop(lease: Lease, row: Mapping[str, Any], time_ms: int) -> bool:
     """Says whether the agent has to close a lease: it answered the start, not the stop, and the lease is over."""
     is_open = row["start_answered_ms"] is not None and row["stop_answered_ms"] is None

@@ -1,6 +1,14 @@
 """Nominations at the gate: every GPU once, a block keeps its machines, the youngest goes short."""
 
-from services.delivery.leases import Lease, SoldPosition, block_end_ms, continues, next_report_ms, nominate
+from services.delivery.leases import (
+    Lease,
+    SoldPosition,
+    block_end_ms,
+    comes_later,
+    continues,
+    next_report_ms,
+    nominate,
+)
 from tests.fixtures.delivery import gpu_uuid
 
 GPUS = tuple(gpu_uuid(number) for number in range(4))
@@ -66,3 +74,16 @@ def test_a_blocks_lease_lasts_to_the_end_of_its_unbroken_hours():
     first = sold(1, 1, 9)
     later = [sold(3, 1, 9, 200), sold(2, 1, 9, 100), sold(4, 1, 9, 400)]
     assert block_end_ms(first, later) == 300
+
+
+def test_a_lease_waits_for_the_earlier_one_of_its_gpus_that_a_late_venue_has_yet_to_hand_out():  # A18
+    def lease(name: str, gpu: int, starts_ms: int, state: str) -> Lease:
+        window = (starts_ms, starts_ms + 60_000)
+        return Lease(name, "node", "contract", None, (gpu_uuid(gpu),), (1,), *window, state)
+
+    later = lease("later", 1, 60_000, "ready")
+    earlier = [lease("earlier", 1, 0, state) for state in ("pending", "ready", "started", "failed", "ended")]
+    assert [comes_later(later, [later, other], 30_000) for other in earlier] == [True, True, False, False, False]
+    assert not comes_later(earlier[0], [later, earlier[0]], 30_000)
+    assert not comes_later(later, [later, earlier[0]], 60_000)  # its time is over: nobody waits for it
+    assert not comes_later(later, [later, lease("other", 2, 0, "pending")], 30_000)
