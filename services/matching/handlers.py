@@ -8,6 +8,7 @@ import structlog
 
 from matching_engine import Engine
 from services.matching import domain, metrics
+from services.matching.clock import ClockWatch
 from services.matching.event_tail import EventTail
 from services.matching.event_writer import EventWriter
 from services.matching.kafka import LogReader
@@ -30,6 +31,7 @@ class Matching:
         self._settings, self.engine = settings, engine
         self._commands, self._tail, self._writer, self._snapshots = commands, tail, writer, snapshots
         self._snapshot_offset, self._snapshot_at_s = engine.next_offset, time.monotonic()
+        self._clock = ClockWatch(settings.clock_jump_ms_min)
         self.own_epoch: int | None = None
         self.at_rest = asyncio.Lock()  # whoever holds it may read the engine: no record is being applied
 
@@ -42,6 +44,8 @@ class Matching:
         events = await self._apply(records)
         if self.own_epoch is not None and self.engine.epoch > self.own_epoch:
             raise domain.Superseded(f"epoch {self.engine.epoch} follows this process's {self.own_epoch}")
+        if self.own_epoch is not None:
+            self._clock.look(records[-1].timestamp)
         await self._writer.write(await self._without_logged(events))
         self._look_after_snapshot()
         return events

@@ -18,6 +18,7 @@ class MatchingSettings(Settings):
     fetch_wait_ms: int = 500
     apply_aside_min: int = 256
     stalled_after_s: float = 5.0
+    clock_jump_ms_min: int = 60_000
     send_batch_bytes: int = 983_040
     events_waiting_max: int = 100_000
 

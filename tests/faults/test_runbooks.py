@@ -233,6 +233,10 @@ def test_an_event_that_does_not_fit(operator: Operator):
     is_as(operator, before)
 
 
+def test_clock_jumped(operator: Operator):
+    operator.do("clock-jumped.md")
+
+
 def test_disk_full(operator: Operator):
     before = state_of(operator)
     operator.do("disk-full.md")
