@@ -88,6 +88,12 @@ class Operator:
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
+    def addresses(self) -> dict[str, str]:
+        """Where the exchange answers, which is to be up."""
+        found = exchange.addresses(self.data)
+        assert found is not None, (self._up and self._up.poll(), (self.folder / "up.log").read_text()[-3_000:])
+        return found
+
     def end(self) -> None:
         """Stops what runs."""
         if self._up is not None and self._up.poll() is None:
@@ -148,7 +154,7 @@ def _buys(buyer) -> bool:
 
 def state_of(operator: Operator) -> dict[str, object]:
     """What the exchange shows to everyone and to its administrator."""
-    where = exchange.addresses(operator.data)
+    where = operator.addresses()
     admin = Registry(where, operator.data / "keys", operator.folder / "actors").admin
     nodes = result_of(admin.delivery.get("/v1/nodes"))["items"]
     return {
@@ -218,7 +224,7 @@ def test_kafka_lost(operator: Operator):
 
 def test_foreign_record(operator: Operator):
     before = state_of(operator)
-    where = exchange.addresses(operator.data)
+    where = operator.addresses()
     asyncio.run(produce(where["kafka"], DELIVERY_EVENTS.name, b'{"type":"node_state_changed","node":"mine"}'))
     logs = operator.data / "logs"
     wait_until(lambda: "a foreign record" in (logs / "market_data.log").read_text(), "the record is noticed")
