@@ -25,9 +25,13 @@ EDGE_CODES: dict[str, int] = {
     "not_yours": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "request_timeout": 408,
     "conflict": 409,
     "body_too_large": 413,
+    "url_too_long": 414,
     "too_many_requests": 429,
+    "head_too_large": 431,
+    "internal_error": 500,
     "unavailable": 503,
 }
 

@@ -16,12 +16,14 @@ from services.delivery.effects import Effects, now_ms
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
+from services.kit.cursors import read_cursor, write_cursor
 from services.kit.http import ProblemError
 from services.kit.keys import signature_holds
 
 PositionId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 IdempotencyKey = Annotated[str, Header(pattern=r"^[\x21-\x7e]{1,128}$")]
 JSON = "application/json"
+LAST_MS = 2**63 - 1
 PARTY_SCOPES = frozenset({"trade", "operate", "admin"})
 
 
@@ -56,11 +58,16 @@ def add_dispute_routes(app: FastAPI, settings: Settings, effects: Effects, authe
         caller: read,
         state: DisputeState | None = None,
         limit: Annotated[int, Query(ge=1, le=rows_max)] = rows_max,
-        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        cursor: Annotated[str | None, Query(max_length=128, description="As the last page gave it.")] = None,
     ) -> dict[str, object]:
         account = None if is_arbiter(caller) else caller.account
-        rows = await Store(effects.pool).rows("disputes_page", account, state, limit, offset)
-        return {"items": [disputes.view_of(row).model_dump(mode="json") for row in rows]}
+        after = (LAST_MS, "") if cursor is None else read_cursor(cursor, int, str)
+        rows = await Store(effects.pool).rows("disputes_page", account, state, limit, *after)
+        last = rows[-1] if len(rows) == limit else None
+        return {
+            "items": [disputes.view_of(row).model_dump(mode="json") for row in rows],
+            "cursor": write_cursor(last["opened_ms"], last["dispute_id"]) if last else None,
+        }
 
     @app.get("/v1/disputes/{dispute_id}", response_model=DisputeView)
     async def show_dispute(dispute_id: Identifier, caller: read) -> Response:

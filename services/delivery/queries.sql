@@ -851,7 +851,8 @@ select s.*, p.contract, p.node_id, p.buyer, p.operator,
        coalesce((select simulated from node n where n.node_id = p.node_id), false) as simulated
 from dispute s join position p using (position_id)
 where ($1::text is null or p.buyer = $1 or p.operator = $1) and ($2::text is null or s.state = $2)
-order by s.opened_ms desc, s.dispute_id limit $3 offset $4;
+  and (s.opened_ms < $4 or (s.opened_ms = $4 and s.dispute_id > $5))
+order by s.opened_ms desc, s.dispute_id limit $3;
 
 -- name: lease_for_renter
 select l.*, d.period_ms from lease l

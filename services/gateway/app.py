@@ -53,11 +53,13 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
 
 async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGroup) -> None:
     restored = await desk.store.restore()
+    await desk.store.restore_names(desk.history.used_names)
     position = restored.position
     views = (restored.records, restored.products, restored.programmes)
     desk.history.restore(*views, position.seq, restored.newest_order_id)
     desk.recorder = Recorder(settings, desk.history, desk.store, position)
     reader = EventReader(settings, await find_place(settings, position), position.seq, EVENTS_PER_BATCH, linger_s=0)
+    tasks.create_task(_give_up_at_the_end(desk))
     tasks.create_task(desk.recorder.run())
     tasks.create_task(follow_events(reader, desk.history, desk.decisions, desk.feeds, desk.recorder))
     tasks.create_task(_note(reader.caught_up, desk.readiness, "the end of the event log"))
@@ -70,6 +72,14 @@ async def _admit_admin(settings: GatewaySettings, desk: Desk, keys_read: asyncio
         accounts = Accounts(desk)
         await accounts.bootstrap_admin(load_public_key(settings.keys_dir, ADMIN_KEY_FILE))
     desk.readiness.done("API keys")
+
+
+async def _give_up_at_the_end(desk: Desk) -> None:
+    """Lets those who wait for a decision when the gateway stops be told that it is not known, while they can be."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        desk.decisions.give_up()
 
 
 async def _note(done: asyncio.Event, readiness: Readiness, condition: str) -> None:

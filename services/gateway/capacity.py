@@ -2,12 +2,12 @@
 
 from fastapi import Request, Response
 
-from schemas.orders import WithdrawCapacity
+from schemas.orders import RepriceCapacity, WithdrawCapacity
 from schemas.replies import RepriceReply
 from schemas.rest import RepriceForm, WithdrawForm
 from services.gateway import domain
 from services.gateway.deciding import decide
-from services.gateway.order_entry import JSON, check_any_scope, event_of, formed, own_fills, read, unknown
+from services.gateway.order_entry import JSON, Errand, check_any_scope, event_of, formed, own_fills, read, unknown
 from services.gateway.protections import Protections
 from services.gateway.views import fills_of, timing
 
@@ -23,6 +23,9 @@ class CapacityChanges(Protections):
         await self._require_own(errand.caller.account, form.order_id)
         command_id = self._desk.next_command_id()
         command = formed(lambda: domain.reprice_of(form, errand.caller.account, command_id))
+        return await self._once(errand, request, body, lambda: self._answer_reprice(errand, command))
+
+    async def _answer_reprice(self, errand: Errand, command: RepriceCapacity) -> Response:
         try:
             decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
@@ -44,7 +47,8 @@ class CapacityChanges(Protections):
         errand, body = await self._cancel_errand(request)
         form = read(WithdrawForm.model_validate_json, body)
         await self._require_own(errand.caller.account, form.order_id)
-        return await self._answer_cancel(errand, formed(lambda: self._withdrawal_of(form, errand.caller.account)))
+        command = formed(lambda: self._withdrawal_of(form, errand.caller.account))
+        return await self._once(errand, request, body, lambda: self._answer_cancel(errand, command))
 
     def _withdrawal_of(self, form: WithdrawForm, account: str) -> WithdrawCapacity:
         return domain.withdrawal_of(form, account, self._desk.next_command_id())

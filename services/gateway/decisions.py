@@ -5,10 +5,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from schemas.events import AnyEvent
-from services.gateway.domain import RecordRefused
+from services.gateway.domain import NoAnswer, RecordRefused
 from services.gateway.records import Balance, Fill, Order, Position, Refusal, copy_of
 
 REFUSED_OFFSETS_KEPT = 1_000
+STOPPED = "the gateway stops before the engine has answered"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Decisions:
 
     def __init__(self):
         self._waiting: dict[str, asyncio.Future[Decision]] = {}
+        self._is_over = False
         self._command_at: dict[int, str] = {}
         self._refused_offsets: OrderedDict[int, str] = OrderedDict()
         self._events: list[AnyEvent] = []
@@ -33,7 +35,15 @@ class Decisions:
     def expect(self, command_id: str) -> asyncio.Future[Decision]:
         """Returns the future of a command's decision; called before the command is sent."""
         future = self._waiting[command_id] = asyncio.get_running_loop().create_future()
+        if self._is_over:
+            self._fail(command_id, NoAnswer(STOPPED))
         return future
+
+    def give_up(self) -> None:
+        """No decision will be read any more: what was sent may be carried out, but nobody here will know."""
+        self._is_over = True
+        for command_id in tuple(self._waiting):
+            self._fail(command_id, NoAnswer(STOPPED))
 
     def abandon(self, command_id: str) -> None:
         """Nobody waits for this command any more."""

@@ -21,6 +21,7 @@ from services.gateway.store import Store
 from services.gateway.views import Views
 from services.kit.auth import Authenticator, Caller, KeyDirectory, check_scope
 from services.kit.http import ProblemError
+from services.kit.idempotency import Turns
 from services.kit.outbox import Publisher
 from services.kit.readiness import Readiness
 
@@ -43,6 +44,7 @@ class Desk:
     reads: Budget
     messages: Budget
     order_limits: OrderLimits
+    turns: Turns = field(default_factory=Turns)
     store: Store | None = None
     recorder: Recorder | None = None
     publisher: Publisher | None = None

@@ -20,6 +20,7 @@ from services.gateway.records import Token
 from services.gateway.views import NS_PER_MS
 from services.kit.auth import Caller, public
 from services.kit.http import ProblemError
+from services.kit.idempotency import REPLAYED, attempt
 from services.kit.keys import public_hex, sign_hex, signature_holds
 
 NODE_SCOPES = ("read", "operate")
@@ -33,15 +34,26 @@ class Fleets:
     desk: Desk
     signing_key: Callable[[], Ed25519PrivateKey]
 
-    async def issue(self, account: str, form: EnrolmentTokenForm, idempotency_key: str | None) -> EnrolmentToken:
-        """Signs a token that binds nodes to the account; the same idempotency key gives the same token."""
+    async def issue(
+        self, account: str, form: EnrolmentTokenForm, idempotency_key: str | None
+    ) -> tuple[EnrolmentToken, bool]:
+        """Signs a token that binds nodes to the account; returns it, and whether it is new.
+
+        The same idempotency key gives the same token. Raises `conflict` where it was used for another request.
+        """
         seed = f"{account}|{idempotency_key}" if idempotency_key else self.desk.next_command_id()
         token_id = f"enrol-{sha256(seed.encode()).hexdigest()[:24]}"
+        is_new = True
+        if idempotency_key:
+            asked = attempt(account, idempotency_key, "POST /v1/enrolment-tokens", form.canonical())
+            is_new = await self.desk.store.first_answer(asked) is None
+            if is_new:
+                await self.desk.store.keep_answer(asked, token_id)
         token = await self.desk.store.add_token(token_id, account, now_ms() + form.valid_s * 1000, form.nodes)
         signature = sign_hex(self.signing_key(), enrolment_text(account, token_id, token.expires_ms, token.nodes))
         return EnrolmentToken(
             account=account, token_id=token_id, expires_ms=token.expires_ms, signature=signature, nodes=token.nodes
-        )
+        ), is_new
 
     async def revoke(self, caller: Caller, token_id: str, keys_too: bool) -> TokenView:
         """Ends a token of the caller's account, and with `keys_too` every key that a node got by it."""
@@ -131,10 +143,14 @@ def make_fleet_router(desk: Desk, signing_key: Callable[[], Ed25519PrivateKey]) 
 
     @router.post("/v1/enrolment-tokens", status_code=201)
     async def issue_token(
-        caller: Operator, form: EnrolmentTokenForm, idempotency_key: IdempotencyKey = None
+        caller: Operator, form: EnrolmentTokenForm, response: Response, idempotency_key: IdempotencyKey = None
     ) -> EnrolmentToken:
         """Issues a token with which nodes, one by default, enroll for the caller's account."""
-        return await answered(fleets.issue(caller.account, form, idempotency_key))
+        async with desk.turns.of((caller.account, idempotency_key)):
+            token, is_new = await answered(fleets.issue(caller.account, form, idempotency_key))
+        if not is_new:
+            response.headers.update(REPLAYED)
+        return token
 
     @router.get("/v1/enrolment-tokens")
     async def list_tokens(caller: Operator) -> Page[TokenView]:

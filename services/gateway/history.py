@@ -9,6 +9,7 @@ from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway import order_folds, position_folds, rule_folds, voucher_folds
 from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal, Rule
+from services.gateway.used_names import UsedNames
 from services.kit.doubts import note_doubt
 
 FOLDS = order_folds.FOLDS | position_folds.FOLDS | rule_folds.FOLDS | voucher_folds.FOLDS
@@ -47,6 +48,7 @@ class History:
         self.seq = 0
         self.restored_seq = 0
         self.newest_order_id = 0
+        self.used_names = UsedNames()
         self.node_seqs: dict[tuple[str, str], int] = {}
         self.positions_of: dict[str, set[int]] = defaultdict(set)
         self._own_orders: dict[str, dict[int, Order]] = defaultdict(dict)
@@ -160,6 +162,7 @@ class History:
         self.orders[order.order_id] = self._own_orders[order.account][order.order_id] = order
         if order.client_order_id and order.parent_id is None:
             self.by_client[order.account, order.client_order_id] = order.order_id
+            self.used_names.add(order.account, order.client_order_id)
 
     def keep_position(self, position: Position) -> None:
         """Keeps a position that is not final."""

@@ -9,7 +9,6 @@ from starlette.datastructures import QueryParams
 from schemas.orders import CancelAllAfter, CancelOrder, PlaceBatch, ReplaceOrder
 from schemas.replies import BatchReply, CancelTimerReply, MemberProblem, MemberResult, ReplaceReply, rfc3339
 from schemas.rest import BatchForm, CancelAllAfterForm, CancelMember, MemberForm, PlaceMember, ReplaceForm
-from schemas.signing import SIGNATURE_HEADER
 from services.gateway import domain
 from services.gateway.deciding import decide
 from services.gateway.decisions import Decision
@@ -24,6 +23,7 @@ from services.gateway.order_entry import (
     order_number,
     own_fills,
     read,
+    signature_or_key,
     unknown,
 )
 from services.gateway.records import Refusal
@@ -104,14 +104,16 @@ class OrderChanges(OrderEntry):
             self._desk.orders, caller, len(form.members) - cancels
         )
         errand = Errand(caller, gateway_in_ns, headers)
-        signature = request.headers[SIGNATURE_HEADER]
+        return await self._once(errand, request, body, lambda: self._batch(errand, form, signature_or_key(request)))
+
+    async def _batch(self, errand: Errand, form: BatchForm, signature: str) -> Response:
         members = [await self._member(each, place, errand, signature) for place, each in enumerate(form.members)]
         sent = tuple(member for member in members if not isinstance(member, MemberResult))
         command_id, decision = self._desk.next_command_id(), None
         if sent:
-            command = PlaceBatch(command_id=command_id, account=caller.account, members=sent)
+            command = PlaceBatch(command_id=command_id, account=errand.caller.account, members=sent)
             try:
-                decision = await decide(self._desk, caller, command)
+                decision = await decide(self._desk, errand.caller, command)
             except domain.NoAnswer as error:
                 return unknown(errand, command.command_id, None, str(error))
         pairs = zip(form.members, members, strict=True)
@@ -130,7 +132,9 @@ class OrderChanges(OrderEntry):
     async def _member_of(self, form: MemberForm, place: int, caller: Caller, signature: str) -> Member:
         if isinstance(form, PlaceMember):
             check_any_scope(caller, domain.scopes_for(form.order))
-            return self._command_of(form.order, caller, f"{signature}:{place}")
+            command = self._command_of(form.order, caller, f"{signature}:{place}")
+            await self._require_own_name(command, bool(form.order.client_order_id))
+            return command
         await self._require_own(caller.account, form.order_id)
         named = {"order_id": form.order_id, "client_order_id": form.client_order_id}
         if isinstance(form, CancelMember):
@@ -172,6 +176,9 @@ class OrderChanges(OrderEntry):
             session=form.session,
             timeout_ms=form.timeout_s * 1000,
         )
+        return await self._once(errand, request, body, lambda: self._answer_timer(errand, form, command))
+
+    async def _answer_timer(self, errand: Errand, form: CancelAllAfterForm, command: CancelAllAfter) -> Response:
         self._desk.note_timer(errand.caller, form.session, command.timeout_ms)
         try:
             decision = await decide(self._desk, errand.caller, command)

@@ -1,7 +1,8 @@
 """Placing and canceling: a signed form becomes a command, and the answer is the engine's decision read from the log."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -20,11 +21,12 @@ from services.gateway import domain
 from services.gateway.deciding import decide
 from services.gateway.decisions import Decision
 from services.gateway.desk import Desk, spend
-from services.gateway.records import Fill, Order, Refusal
+from services.gateway.records import Fill, Order, Refusal, asks_the_same
 from services.gateway.replays import Result, find_first_result, find_if_closed
 from services.gateway.views import as_first_decided, fills_of, refused, timing, why_refused
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
+from services.kit.idempotency import REPLAYED, attempt, idempotency_key_of
 from services.kit.inputs import read_number
 from services.kit.store import DatabaseAway
 
@@ -54,7 +56,8 @@ class OrderEntry:
         errand = Errand(caller, gateway_in_ns, spend(self._desk.orders, caller))
         form = read(ORDER_FORM.validate_json, body)
         check_any_scope(caller, domain.scopes_for(form))
-        command = self._command_of(form, caller, request.headers[SIGNATURE_HEADER])
+        command = self._command_of(form, caller, signature_or_key(request))
+        await self._require_own_name(command, bool(form.client_order_id))
         try:
             decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
@@ -81,7 +84,31 @@ class OrderEntry:
         errand, body = await self._cancel_errand(request)
         form = read(CancelForm.model_validate_json, body or b"{}")
         command = formed(lambda: domain.mass_cancel_of(form, errand.caller.account, self._desk.next_command_id()))
-        return await self._answer_cancel(errand, command)
+        return await self._once(errand, request, body, lambda: self._answer_cancel(errand, command))
+
+    async def _once(
+        self, errand: Errand, request: Request, body: bytes, work: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        """Gives a repeat under the same idempotency key the first answer; what is not known, or refused, is no answer.
+
+        Copies that come at once wait for each other.
+        """
+        key = idempotency_key_of(request)
+        if key is None:
+            return await work()
+        asked = attempt(errand.caller.account, key, f"{request.method} {request.scope['path']}", body)
+        async with self._desk.turns.of((asked.account, key)):
+            try:
+                known = await self._desk.store.first_answer(asked)
+            except DatabaseAway as error:
+                raise ProblemError("unavailable", f"{error}", retryable=True) from error
+            if known is not None:
+                return Response(known, 200, errand.headers | REPLAYED, JSON)
+            response = await work()
+            if response.status_code == 200:
+                with suppress(DatabaseAway):  # then a repeat is carried out again, as every repeat without a key is
+                    await self._desk.store.keep_answer(asked, response.body.decode())
+            return response
 
     async def _cancel(self, errand: Errand, **named) -> Response:
         fields = {"command_id": self._desk.next_command_id(), "account": errand.caller.account} | named
@@ -99,6 +126,21 @@ class OrderEntry:
         fallback_id = f"auto-{sha256(signature.encode()).hexdigest()[:32]}"
         command_id = self._desk.next_command_id()
         return formed(lambda: domain.command_of(form, caller.account, command_id, fallback_id))
+
+    async def _require_own_name(self, command: domain.Placing, has_client_id: bool) -> None:
+        """Raises where the client's id names another order, however old: the engine forgets it with its gate."""
+        account, client_order_id = command.account, command.client_order_id
+        if not has_client_id or not self._desk.history.used_names.may_hold(account, client_order_id):
+            return
+        first = self._desk.history.order_of_client(account, client_order_id)
+        if not isinstance(first, Order):
+            try:
+                first = await self._desk.store.order_by_client_id(account, client_order_id)
+            except DatabaseAway as error:
+                raise ProblemError("unavailable", f"{error}", retryable=True) from error
+        if isinstance(first, Order) and not asks_the_same(command.model_dump(exclude={"command_id"}), first):
+            code = "client_order_id_conflict"
+            raise ProblemError(code, domain.refusal_words(code), 409)
 
     async def _require_own(self, account: AccountId, order_id: int | None) -> None:
         """Raises for a stranger's order what is said of one that never was, before anything is sent.
@@ -207,6 +249,12 @@ class OrderEntry:
             "timing": timing(errand.gateway_in_ns, event.ts_ms),
         }
         return ProblemError(code, domain.refusal_words(code), status, headers=errand.headers, extra=extra)
+
+
+def signature_or_key(request: Request) -> str:
+    """Returns what names an order that has no client id: the request's idempotency key, else its signature."""
+    key = idempotency_key_of(request)
+    return request.headers[SIGNATURE_HEADER] if key is None else f"key:{key}"
 
 
 def order_number(text: str) -> int:

@@ -91,6 +91,9 @@ select * from orders where status in ('new', 'partially_filled');
 -- name: newest_order_id
 select coalesce(max(order_id), 0) from orders;
 
+-- name: all_client_ids
+select account, client_order_id from orders where client_order_id is not null and parent_id is null;
+
 -- name: live_positions
 select * from positions where state not in ('SETTLED_FINAL', 'RESOLD', 'ENDED');
 

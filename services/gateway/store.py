@@ -15,8 +15,11 @@ from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
 from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule, Token
+from services.gateway.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
+from services.kit.http import ProblemError
+from services.kit.idempotency import Attempt
 
 CONSUMER = "gateway-history"
 QUERIES = kit.load_queries("services.gateway")
@@ -77,6 +80,12 @@ class Store:
             programmes = [DefineProgramme.model_validate_json(row["terms"]) for row in rows]
             newest_order_id = await connection.fetchval(QUERIES.newest_order_id)
             return Restored(records, products, programmes, position, newest_order_id)
+
+    async def restore_names(self, names: UsedNames) -> None:
+        """Notes every client id that the tables have; those that came later are in the events that follow."""
+        async with self._connection() as connection:
+            async for row in connection.cursor(QUERIES.all_client_ids, prefetch=5_000):
+                names.add(row["account"], row["client_order_id"])
 
     async def position(self) -> kit.Position:
         """Returns up to where the tables hold the log."""
@@ -174,6 +183,20 @@ class Store:
                 await kit.publish(connection, KEYS_EVENTS.name, key.key_id, key.canonical())
         except asyncpg.ForeignKeyViolationError as error:
             raise KeyError(key.account) from error
+
+    async def first_answer(self, asked: Attempt) -> str | None:
+        """Returns the first answer to a request under an idempotency key. Raises `conflict` for another request."""
+        async with self._connection() as connection:
+            known = await connection.fetchrow(kit.QUERIES.first_answer, asked.account, asked.key)
+        if known is not None and known["request"] != asked.request:
+            raise ProblemError("conflict", "this Idempotency-Key was used for another request")
+        return known["answer"] if known else None
+
+    async def keep_answer(self, asked: Attempt, answer: str) -> None:
+        """Keeps the first answer to a request."""
+        row = (asked.account, asked.key, asked.request, 200, answer)
+        async with self._connection() as connection:
+            await connection.execute(kit.QUERIES.keep_first_answer, *row)
 
     async def add_token(self, token_id: str, account: str, expires_ms: int, nodes: int) -> Token:
         """Notes an enrolment token; returns it, for a repeat as it was at first."""

@@ -70,6 +70,7 @@ class KeyDirectory:
     def __init__(self):
         self._keys: dict[str, ApiKeySet] = {}
         self._ends: dict[str, asyncio.Event] = {}
+        self._accounts: set[str] = set()
         self._revoked_tokens: set[str] = set()
 
     def take(self, event: ApiKeySet | EnrolmentTokenRevoked) -> None:
@@ -88,10 +89,15 @@ class KeyDirectory:
         known = self._keys.get(key.key_id)
         if known is None or key == known.model_copy(update={"revoked": True}):
             self._keys[key.key_id] = key
+            self._accounts.add(key.account)
             if key.revoked and (end := self._ends.get(key.key_id)):
                 end.set()
         elif key != known:
             structlog.get_logger().warning("a record that would change or revive a key is ignored", key=key.key_id)
+
+    def has_account(self, account: str) -> bool:
+        """Says whether an account has, or has had, a key."""
+        return account in self._accounts
 
     def get(self, key_id: str) -> ApiKeySet | None:
         """Returns the key, or None."""

@@ -1,8 +1,10 @@
 """HTTP as every service serves it: problem documents, request ids, a body limit, health, readiness, metrics."""
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
@@ -16,17 +18,22 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schemas import signing
 from schemas.complaints import in_words
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
 from services.kit.bodies import BodyLimits, HeldBodies, HeldBody, TooManyBytes
+from services.kit.docs_page import docs_page
+from services.kit.http_protocol import bounded_protocol
 from services.kit.inputs import complaint_about, read_number
 from services.kit.readiness import Readiness
 from services.kit.settings import Settings
 
 # What a probe or a reader of the documents may ask for at any time, without a key.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
 KEEP_ALIVE_S = 75  # an agent reports every ten seconds, and needs no new connection for each report
 DEFAULT_LIMITS = BodyLimits()
+KEY_HEADER = signing.KEY_HEADER.lower().encode()
+FRAMES_TOLD = 4
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -64,6 +71,8 @@ def problem_response(error: ProblemError, request_id: str) -> Response:
         request_id=request_id,
     )
     headers = {**error.headers, "X-Request-Id": request_id}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Hourbook realm="hourbook"'
     return JSONResponse(problem.model_dump() | error.extra, error.status, headers, PROBLEM_MEDIA_TYPE)
 
 
@@ -78,7 +87,7 @@ def make_app(
     `larger` names, by a test of the path, the requests whose bodies have limits of their own.
     """
     # Without redirects for a trailing slash: they would echo the caller's Host header, and no signature fits them.
-    app = FastAPI(title=f"Hourbook {service}", version="1", docs_url="/docs", redoc_url=None, redirect_slashes=False)
+    app = FastAPI(title=f"Hourbook {service}", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(RequestGuard, bodies=bodies, readiness=readiness, larger=larger)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
 
@@ -94,7 +103,8 @@ def make_app(
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
         code = STATUS_CODES.get(error.status_code, "malformed_request")
-        return problem_response(ProblemError(code, str(error.detail), error.status_code), request.state.request_id)
+        problem = ProblemError(code, str(error.detail), error.status_code, headers=dict(error.headers or {}))
+        return problem_response(problem, request.state.request_id)
 
     @app.exception_handler(asyncpg.DataError)
     async def on_unstorable(request: Request, error: asyncpg.DataError) -> Response:
@@ -102,6 +112,10 @@ def make_app(
         structlog.get_logger().warning("a value that no column can keep", path=request.scope["path"], error=str(error))
         problem = ProblemError("malformed_request", "a value is outside what can be kept")
         return problem_response(problem, request.state.request_id)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return docs_page(app.openapi())
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
@@ -122,7 +136,8 @@ def make_app(
 class RequestGuard:
     """Gives every request an id; answers 503 until the service is ready or while too many bytes of bodies are held, 413
     to a body that is too large, 408 to one that is too slow, and 400 to a request that holds what no route may see
-    (services.kit.inputs).
+    (services.kit.inputs). Whatever fails behind it is a problem document, and no answer
+    to a signed request is for caches.
     """
 
     def __init__(
@@ -150,9 +165,34 @@ class RequestGuard:
             except ProblemError as refusal:
                 return await problem_response(refusal, request_id)(scope, receive, send)
             if body is not None:
-                await self._app(scope, _replayed(body, receive), send)
+                await self._answered(scope, _replayed(body, receive), send)
         finally:
             held.release()
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_private, started = any(name == KEY_HEADER for name, _ in scope["headers"]), False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = message.get("headers", ())
+                if is_private and not any(name == b"cache-control" for name, _ in headers):
+                    message["headers"] = [*headers, (b"cache-control", b"no-store")]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except asyncio.CancelledError:
+            problem = ProblemError("unavailable", "the service stops; ask again", retryable=True, order_state="unknown")
+        except Exception as error:
+            _log_failure(scope, error)
+            detail = "a fault of the service, which has noted it"
+            problem = ProblemError("internal_error", detail, retryable=True, order_state="unknown")
+        else:
+            return
+        if not started:
+            await problem_response(problem, scope["state"]["request_id"])(scope, receive, noted)
 
     async def _checked_body(self, scope: Scope, receive: Receive, bodies: HeldBodies, held: HeldBody) -> bytes | None:
         """Reads the whole body; None where the client has gone. Raises ProblemError."""
@@ -195,6 +235,19 @@ async def _read_body(receive: Receive, bytes_max: int, held: HeldBody) -> bytes 
         parts.append(part)
 
 
+def _log_failure(scope: Scope, error: Exception) -> None:
+    """Says in one line of bounded length what failed, and where."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
+    structlog.get_logger().error(
+        "request failed",
+        request_id=scope["state"]["request_id"],
+        method=scope["method"],
+        path=scope["path"][:200],
+        error=repr(error)[:500],
+        where=" < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames)),
+    )
+
+
 def _replayed(body: bytes, receive: Receive) -> Receive:
     """Returns a `receive` that hands the body out in one piece, then whatever comes after it."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -223,6 +276,7 @@ async def serve(app: ASGIApp, settings: Settings, port: int) -> None:
         app,
         settings.host,
         port,
+        http=bounded_protocol(settings),
         log_config=None,
         access_log=False,
         ws="websockets-sansio",

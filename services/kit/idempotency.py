@@ -3,13 +3,16 @@
 A refusal is not kept, because its transaction left nothing behind: the same request may succeed later.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated
 
 import asyncpg
-from fastapi import Header, Response
+from fastapi import Header, Request, Response
 
 from services.kit.http import ProblemError
 from services.kit.store import QUERIES
@@ -19,10 +22,13 @@ JSON = "application/json"
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        pattern=r"^[\x21-\x7e]{1,64}$",
+        pattern=r"^[\x21-\x7e]{1,128}$",
         description="Names this request: the same again gets the first answer, another one under the name is 409.",
     ),
 ]
+
+
+KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,30 @@ class Attempt:
     account: str
     key: str | None
     request: str
+
+
+class Turns:
+    """One after the other: whoever works under the same name in this process waits for those before him."""
+
+    def __init__(self):
+        self._locks: dict[Hashable, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def of(self, name: Hashable) -> AsyncIterator[None]:
+        """Waits for the turn of a name, and holds it."""
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            yield
+        if not lock.locked() and self._locks.get(name) is lock:
+            del self._locks[name]
+
+
+def idempotency_key_of(request: Request) -> str | None:
+    """Returns the key of a bare request. Raises ProblemError for one that is none."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not KEY.fullmatch(key):
+        raise ProblemError("malformed_request", "Idempotency-Key: 1 to 128 visible ASCII characters")
+    return key
 
 
 def attempt(account: str, key: str | None, route: str, body: bytes = b"") -> Attempt:

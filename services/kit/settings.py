@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     body_bytes_max: int = 262_144
     bodies_bytes_max: int = 67_108_864  # of all bodies that are held at a time; the rest come again
     body_within_s: float = 60.0
+    head_bytes_max: int = 32_768
+    url_bytes_max: int = 8_192
+    head_within_s: float = 30.0
     socket_message_bytes_max: int = 262_144
     trusted_proxies: str = ""  # addresses whose X-Forwarded-For says who the client is, separated by commas
     database_connections_max: int = 4

@@ -65,7 +65,8 @@ def make_ledger_app(
 
     @app.exception_handler(DatabaseAway)
     async def on_database_away(request: Request, error: DatabaseAway) -> Response:
-        problem = ProblemError("unavailable", "PostgreSQL does not answer", retryable=True)
+        state = "unknown" if request.method == "POST" else "none"
+        problem = ProblemError("unavailable", "PostgreSQL does not answer", retryable=True, order_state=state)
         return problem_response(problem, request.state.request_id)
 
     add_transfer_routes(app, authenticator, requests)

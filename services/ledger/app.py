@@ -52,6 +52,7 @@ class LedgerService:
         self._outbox = outbox
         tasks.create_task(outbox.run())
         tasks.create_task(self._poster.run())
+        tasks.create_task(self._poster.tell_the_end())
         await keys_read.wait()
         self._readiness.done(KEYS)
 
@@ -60,7 +61,7 @@ class LedgerService:
         return make_ledger_app(
             self._readiness,
             Authenticator(self._keys, self._settings.signature_window_ms, ahead_ms=self._settings.signature_ahead_ms),
-            Requests(self._settings, self._store, self._poster, self.wake_outbox),
+            Requests(self._settings, self._store, self._poster, self.wake_outbox, self._keys.has_account),
             Views(self._settings, self._store, self._poster),
             self._settings.body_limits,
         )

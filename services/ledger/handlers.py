@@ -33,6 +33,7 @@ class Poster:
         self._balances = {}
         self._position = Position(0, 0, None)
         self._moved = asyncio.Condition()
+        self.is_over = False
 
     @property
     def seq(self) -> int:
@@ -57,14 +58,23 @@ class Poster:
         """Waits until event `seq` is posted; False where that takes too long."""
         return await self.wait_until(lambda: self._position.seq >= seq, timeout_s)
 
+    async def tell_the_end(self) -> None:
+        """Lets those who wait go when the ledger stops: nothing more will be posted by this process."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_over = True
+            async with self._moved:
+                self._moved.notify_all()
+
     async def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
         """Waits until a condition holds after some batch; False where that takes too long."""
         try:
             async with self._moved, asyncio.timeout(timeout_s):
-                await self._moved.wait_for(holds)
+                await self._moved.wait_for(lambda: self.is_over or holds())
         except TimeoutError:
             return False
-        return True
+        return holds()
 
     async def _post_all(self) -> None:
         self._position = await self._patiently(self._store.position)

@@ -8,5 +8,6 @@ class LedgerSettings(Settings):
 
     ledger_batch_events_max: int = 5_000
     ledger_answer_wait_s: float = 3.0
+    ledger_account_wait_s: float = 2.0
     ledger_page_lines_max: int = 1_000
     ledger_shards: tuple[int, ...] = (0,)

@@ -1,9 +1,9 @@
 """What the books say, as HTTP answers: statements, totals, balances."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 from schemas.money import format_micros
+from services.kit.cursors import read_cursor, write_cursor
 from services.kit.http import ProblemError
 from services.ledger.domain import GPU_MS, digest_balances
 from services.ledger.handlers import Poster
@@ -29,7 +29,7 @@ class Views:
         """Returns a page of an owner's lines, newest first."""
         if not 1 <= limit <= self._settings.ledger_page_lines_max:
             raise ProblemError("malformed_request", f"limit: 1 to {self._settings.ledger_page_lines_max}")
-        before = NEWEST if cursor is None else read_cursor(cursor)
+        before = NEWEST if cursor is None else read_cursor(cursor, int, int, int)
         rows = await self._store.statement(owner, asset, before, limit)
         last = rows[-1] if len(rows) == limit else None
         return {
@@ -82,20 +82,6 @@ class Views:
             "differing_accounts": differing,
             "mismatch": str(mismatch) if mismatch else None,
         }
-
-
-def write_cursor(seq: int, leg: int, side: int) -> str:
-    """Returns the opaque cursor of a line."""
-    return urlsafe_b64encode(f"{seq}.{leg}.{side}".encode()).decode()
-
-
-def read_cursor(cursor: str) -> tuple[int, int, int]:
-    """Returns the line that a cursor names. Raises ProblemError for anything that we never gave out."""
-    try:
-        seq, leg, side = map(int, urlsafe_b64decode(cursor.encode()).decode().split("."))
-    except ValueError as error:
-        raise ProblemError("malformed_request", "cursor: not one of ours") from error
-    return min(abs(seq), NEWEST[0]), min(abs(leg), 2**31 - 1), min(abs(side), 2)
 
 
 def _line(row) -> dict[str, Any]:

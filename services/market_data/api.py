@@ -23,6 +23,7 @@ from schemas.market_data import (
     TradePage,
 )
 from services.kit.auth import public
+from services.kit.cursors import read_cursor, write_cursor
 from services.kit.http import ProblemError
 from services.kit.inputs import read_number
 from services.kit.store import DatabaseAway, Pool
@@ -37,6 +38,7 @@ SEQ_MAX = 2**63 - 1
 
 Limit = Annotated[int, Query(ge=1)]
 Cursor = Annotated[str | None, Query(max_length=19, description="As the last page gave it.")]
+Place = Annotated[str | None, Query(max_length=128, description="As the last page gave it.")]
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,16 @@ def _add_reference(router: APIRouter, views: Views) -> None:
     @router.get("/v1/contracts", response_model=ContractPage)
     @public
     async def contracts(
-        product: Product | None = None, state: ContractState | None = None, limit: Limit = 500, cursor: Cursor = None
+        product: Product | None = None, state: ContractState | None = None, limit: Limit = 500, cursor: Place = None
     ) -> Response:
-        """Contracts that are listed or ended lately, by name; `cursor` goes on where the last page ended."""
+        """Contracts that are listed or ended lately, by name; `cursor` goes on behind the last one of a page."""
         found = views.product(product).contracts.values() if product else market.contracts.values()
-        chosen = sorted((c for c in found if state in (None, c.state)), key=lambda c: (c.product, c.start_s))
-        first = _number(cursor, 0)
-        after = first + views.rows(limit)
-        items = tuple(rows.contract_row(view) for view in chosen[first:after])
-        return answer(ContractPage(items=items, cursor=str(after) if after < len(chosen) else None, seq=market.seq))
+        after = ("", 0) if cursor is None else read_cursor(cursor, str, int)
+        chosen = sorted((c for c in found if state in (None, c.state) and _place_of(c) > after), key=_place_of)
+        page = chosen[: views.rows(limit)]
+        following = write_cursor(*_place_of(page[-1])) if len(page) < len(chosen) else None
+        items = tuple(map(rows.contract_row, page))
+        return answer(ContractPage(items=items, cursor=following, seq=market.seq))
 
 
 def _add_books(router: APIRouter, views: Views) -> None:
@@ -180,6 +183,10 @@ def _add_history(router: APIRouter, views: Views) -> None:
         found, seq = await views.history(store.indexes, product, _number(cursor, SEQ_MAX), count)
         following = str(contract_start_s(found[-1].contract) * 1000) if len(found) == count else None
         return answer(IndexPage(items=tuple(map(rows.index_row, found)), cursor=following, seq=seq))
+
+
+def _place_of(contract: ContractView) -> tuple[str, int]:
+    return contract.product, contract.start_s
 
 
 def _number(cursor: str | None, otherwise: int) -> int:

@@ -85,7 +85,9 @@ class Reader:
             self._leave(stream)
 
     def _join(self, stream: Stream, from_seq: int | None) -> None:
-        missed = None if from_seq is None or stream.ch == "listings" else self._feed.ring.after(stream, from_seq)
+        # A place that the feed has not come to yet is another feed's, or made up: what follows it, nobody can say.
+        is_past = from_seq is not None and stream.ch != "listings" and from_seq <= self._snapshots.seq_of(stream)
+        missed = self._feed.ring.after(stream, from_seq) if is_past else None
         if missed is None:
             resync = {} if from_seq is None else {"resync": True}
             snapshot = self._snapshots.of(stream, **resync)

@@ -50,6 +50,11 @@ class Snapshots:
         if stream.ch == "candles" and stream.interval not in intervals_for(self._market.period_of(stream.sym)):
             raise UnknownInterval(f"{stream.interval} of {stream.sym}")
 
+    def seq_of(self, stream: Stream) -> int:
+        """Returns up to where the stream's sequence has come: the shard's, or its own."""
+        relay = self._relays.get(stream.ch)
+        return self._market.seq if relay is None else relay.seq
+
     def of(self, stream: Stream, **marks: bool) -> Resumable:
         """Returns the stream's snapshot; `marks` are `resync=True` or `conflated=True`."""
         return getattr(self, f"_{stream.ch}")(stream, marks)

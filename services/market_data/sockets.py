@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Annotated
 
+import orjson
 from fastapi import FastAPI, Query, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
@@ -17,12 +18,14 @@ from services.kit.auth import public
 from services.kit.http import ProblemError
 from services.kit.inputs import read_number
 from services.kit.readiness import Readiness
+from services.kit.sockets import next_message
 from services.market_data import metrics
 from services.market_data.domain import Market
 from services.market_data.readers import Reader, SlowReader, TooManyStreams
 from services.market_data.snapshots import UnknownInterval, UnknownSymbol
 
 HEARTBEAT_S = 1.0
+REQUEST_ID_MAX = 64
 CLOSE_SLOW_READER = 4008
 CLOSE_TRY_AGAIN_LATER = 1013
 OWN_SEQUENCES = frozenset({"listings", "delivery"})
@@ -80,19 +83,17 @@ async def beat(market: Market, readers: set[Reader]) -> None:
 
 
 async def _receive(socket: WebSocket, reader: Reader) -> None:
-    while True:
-        message = await socket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        _answer(message.get("text") or message.get("bytes") or "", reader)
+    with suppress(WebSocketDisconnect):
+        while True:
+            _answer(await next_message(socket), reader)
 
 
-def _answer(text: str | bytes, reader: Reader) -> None:
+def _answer(text: bytes, reader: Reader) -> None:
     try:
         request = FeedRequest.model_validate_json(text)
     except ValidationError as error:
         detail = in_words(error.errors()[:5])
-        reader.put(None, 0, FeedProblem(code="malformed_request", detail=detail).wire())
+        reader.put(None, 0, FeedProblem(id=_id_in(text), code="malformed_request", detail=detail).wire())
         return
     try:
         reader.apply(request)
@@ -102,6 +103,16 @@ def _answer(text: str | bytes, reader: Reader) -> None:
     else:
         if request.id is not None:
             reader.put(None, 0, Acknowledged(id=request.id, op=request.op).wire())
+
+
+def _id_in(text: bytes) -> str | None:
+    """Returns the id of a request that is wrong otherwise, so that its sender knows which one it was."""
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        return None
+    named = found.get("id") if isinstance(found, dict) else None
+    return named if isinstance(named, str) and len(named) <= REQUEST_ID_MAX else None
 
 
 async def _send(socket: WebSocket, reader: Reader) -> None:
@@ -126,7 +137,8 @@ def _requests(names: list[str], last_event_id: str | None) -> list[FeedRequest]:
     try:
         return [_request(part, from_seq) for part in parts]
     except (ValidationError, ValueError) as error:
-        raise ProblemError("malformed_request", f"stream is channel:symbol[:interval]; {error}") from error
+        words = in_words(error.errors()[:5]) if isinstance(error, ValidationError) else "at most three parts"
+        raise ProblemError("malformed_request", f"stream is channel:symbol[:interval]; {words}") from error
 
 
 def _request(part: list[str], from_seq: int | None) -> FeedRequest:

@@ -73,3 +73,26 @@ async def test_an_order_sent_while_the_broker_is_down_is_taken_once_when_it_is_r
                 await asyncio.sleep(0.3)
         assert answer.json()["order"]["status"] == "new"
         assert len((await alice.get("/v1/orders")).json()["items"]) == 1
+
+
+async def test_a20_what_is_in_flight_when_the_gateway_stops_is_unknown_and_never_an_error(quiet_venue):
+    venue = quiet_venue
+    venue.settings = venue.settings.model_copy(update={"answer_timeout_s": 30.0})
+    async with venue.gateway():
+        async with venue.matching():
+            alice = await venue.join("alice", "read", "trade", money=100_000_000)
+            first = (await alice.post("/v1/orders", json=bid())).json()["order"]
+        path, placing = f"/v1/orders/{first['order_id']}", {"members": [{"op": "place", "order": bid()}]}
+        requests = [
+            alice.post("/v1/orders", json=bid(client_order_id="late")),
+            alice.post("/v1/orders/batch", json=placing),
+            alice.patch(path, json={"qty": 1}),
+            alice.delete(path),
+            alice.post("/v1/orders/cancel-all", json={}),
+        ]
+        asked = [asyncio.create_task(request) for request in requests]
+        await asyncio.sleep(1.5)
+    answers = [await each for each in asked]
+    assert [(each.status_code, each.json()["order_state"]) for each in answers] == [(202, "unknown")] * len(requests)
+    async with venue.matching(), venue.gateway():
+        assert (await alice.get("/v1/orders/by-client-id/late")).json()["status"] in ("new", "canceled")

@@ -61,7 +61,9 @@ class Venue:
 @pytest.fixture
 async def venue(own_kafka: Running, fresh_database: str, tmp_path: Path) -> Venue:
     make_keys(tmp_path / "keys")
-    for credentials, account, scopes in ((ADMIN, "venue-admin", ("admin",)), (ALICE, "alice", ("read", "withdraw"))):
+    alice = (ALICE, "alice", ("read", "withdraw"))
+    others = [(new_credentials(f"k-{name}"), name, ("read",)) for name in ("bob", "eve")]
+    for credentials, account, scopes in ((ADMIN, "venue-admin", ("admin",)), alice, *others):
         key = ApiKeySet(
             key_id=credentials.key_id, account=account, public_key=credentials.public_key, scopes=scopes,
             expires_ms=None, ip_networks=(), order_limit_micros=None, revoked=False,
@@ -393,3 +395,32 @@ async def test_a_request_replayed_after_a_restart_under_another_idempotency_key_
     assert first.status_code == 202
     assert [answer.json()["code"] for answer in again] == ["timestamp_outside_window"] * 2
     assert len(await venue.commands()) == 1
+
+
+@pytest.mark.parametrize(
+    ("account", "asset", "problem"),
+    [
+        ("nosuch-account", CNY, (404, "not_found")),
+        ("alice", "GPU.MS", (422, "unknown_currency")),
+        ("alice", "ABC", (422, "unknown_currency")),
+        ("alice", "V.CITY", (422, "unknown_currency")),
+    ],
+)
+async def test_f18_money_comes_in_for_accounts_that_exist_and_in_currencies_that_exist(
+    venue: Venue, account: str, asset: str, problem: tuple[int, str]
+):
+    venue.settings = venue.settings.model_copy(update={"ledger_account_wait_s": 0.2})
+    async with serving(venue) as client:
+        form = {"account": account, "asset": asset, "amount": "5"}
+        answer = await client.ask("POST", "/v1/deposits", ADMIN, json=form, headers={"Idempotency-Key": "k"})
+        assert (answer.status_code, answer.json()["code"]) == problem
+        assert await venue.commands() == []
+
+
+async def test_a20_a_deposit_in_flight_when_the_ledger_stops_is_pending_and_never_an_error(venue: Venue):
+    venue.settings = venue.settings.model_copy(update={"ledger_answer_wait_s": 30.0})
+    async with serving(venue) as client:
+        asking = asyncio.create_task(client.deposit("1"))
+        await venue.commanded(1)
+    answer = await asking
+    assert (answer.status_code, answer.json()["state"]) == (202, "pending")

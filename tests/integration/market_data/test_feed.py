@@ -120,9 +120,47 @@ async def test_a_reader_who_comes_back_gets_what_he_missed(corner, feed, ask, bi
     ]
 
 
+@pytest.mark.parametrize("beyond", [1, 1_000_000, 2**62])
+async def test_f05_a_place_that_the_feed_has_not_come_to_is_answered_with_a_resync(corner, feed, ask, beyond):
+    await corner.write()
+    place = corner.seq + beyond
+    for ch, sym in {"book": corner.contract, "trades": corner.product, "status": "*", "delivery": "*"}.items():
+        await subscribe(feed, ch, sym, from_seq=place)
+        snapshot = await receive(feed, ch)
+        assert (snapshot["type"], snapshot["resync"], snapshot["seq"] < place) == ("snapshot", True, True), ch
+    url, headers = f"{corner.service.url}/v1/sse?stream=book:{corner.contract}", {"Last-Event-ID": f"{place}"}
+    async with httpx.AsyncClient() as client, client.stream("GET", url, headers=headers) as sse:
+        lines = sse.aiter_lines()
+        assert await anext(lines) == f"id: {(await corner.service.get(f'/v1/book/{corner.contract}'))['seq']}"
+        assert json.loads((await anext(lines)).removeprefix("data: "))["resync"] is True
+
+
+async def test_f06_paging_loses_no_contract_when_a_gate_passes_between_two_pages(corner, ask):
+    await corner.write()
+
+    async def page(cursor: dict) -> dict:
+        return await corner.service.get("/v1/contracts", product=corner.product, state="OPEN", limit=10, **cursor)
+
+    first = await page({})
+    for contract in (corner.contracts[0], corner.contracts[9], corner.contracts[20]):
+        corner.event("ContractStateChanged", contract=contract, state="LOCKED", positions=0)
+    await corner.write()
+    found = first["items"]
+    cursor = first["cursor"]
+    while cursor:
+        following = await page({"cursor": cursor})
+        found, cursor = found + following["items"], following["cursor"]
+    assert [each["contract"] for each in found] == [each for each in corner.contracts if each != corner.contracts[20]]
+    assert (await page({"cursor": first["cursor"]}))["items"] == found[10:20]
+
+
 async def test_a_bad_request_is_answered_and_the_socket_stays(corner, feed, ask):
     await corner.write()
     await feed.send("no json")
+    assert (await receive(feed, "error"))["code"] == "malformed_request"
+    await feed.send(b'{"op":"subscribe","ch":"book","syms":[7],"id":"wrong"}')
+    assert (await receive(feed, "error"))["id"] == "wrong"  # F20
+    await feed.send(b"\xff")
     assert (await receive(feed, "error"))["code"] == "malformed_request"
     await subscribe(feed, "book", NOWHERE, id="a")
     problem = await receive(feed, "error")
