@@ -13,6 +13,7 @@ from schemas.events import EVENT, AnyEvent
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS, EVENTS
 from schemas.venue import VenueCommand
+from services.kit.keys import load_private_key, private_key_file
 
 SOURCE = "admin"
 OWN_RECORD = re.compile(rb'^\{"type":"privileged","source":"admin","number":(\d+),')
@@ -47,10 +48,10 @@ async def send_commands(kafka: str, keys_dir: Path, commands: list[VenueCommand]
 
 def read_key(keys_dir: Path) -> Ed25519PrivateKey:
     """The administrator's private key. Raises AdminError where the folder has none."""
-    path = keys_dir / f"{SOURCE}.ed25519"
     try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
+        return load_private_key(keys_dir, SOURCE)
     except FileNotFoundError as error:
+        path = private_key_file(keys_dir, SOURCE)
         raise AdminError(f"no administrator's key at {path}: was an exchange started in this data folder?") from error
 
 

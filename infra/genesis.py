@@ -5,14 +5,15 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from infra.kafka_clients import started
-from infra.keys import OWNERS, public_key
+from infra.keys import OWNERS
 from schemas.topics import COMMANDS, SHARD
 from schemas.venue import NEWEST_RULESET, Genesis, ServiceKeyEntry
+from services.kit.keys import load_public_key
 
 
 def genesis_command(keys_dir: Path) -> Genesis:
     """The command that names every owner's public key."""
-    entries = (ServiceKeyEntry(source=owner, public_key=public_key(keys_dir / f"{owner}.ed25519")) for owner in OWNERS)
+    entries = (ServiceKeyEntry(source=owner, public_key=load_public_key(keys_dir, owner)) for owner in OWNERS)
     return Genesis(shard=SHARD, ruleset=NEWEST_RULESET, service_keys=tuple(entries))
 
 

@@ -10,22 +10,38 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from services.kit.keys import PUBLIC, private_key_file, public_key_file
+
 OWNERS = ("admin", "matching", "ledger", "delivery", "listings", "market_data", "gateway")
 OPERATOR_API_KEY = "admin-api"
 INFRA = "infra"
 
 
 def make_keys(folder: Path) -> None:
-    """Write `<owner>.ed25519` (the 32-byte seed in hex, 0600) and `<owner>.pub` for every owner that has none, and
-    for the operator of the venue.
+    """Write `<owner>/<owner>.ed25519` (the 32-byte seed in hex, 0600) and `public/<owner>.pub` for every owner that has
+    none, and for the operator of the venue, whose private half lies beside other people's.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    for owner in (*OWNERS, OPERATOR_API_KEY):
-        private = folder / f"{owner}.ed25519"
+    (folder / PUBLIC).mkdir(mode=0o755, exist_ok=True)
+    files = {owner: private_key_file(folder, owner) for owner in OWNERS}
+    take_over_files(folder)
+    for name, private in {**files, OPERATOR_API_KEY: folder / f"{OPERATOR_API_KEY}.ed25519"}.items():
         if not private.exists():
+            private.parent.mkdir(mode=0o700, exist_ok=True)
             write_private(private, Ed25519PrivateKey.generate().private_bytes_raw().hex())
-        (folder / f"{owner}.pub").write_text(f"{public_key(private)}\n")
+        public_key_file(folder, name).write_text(f"{public_key(private)}\n")
+
+
+def take_over_files(folder: Path) -> None:
+    """Move what older installations kept in one folder to its owner's, and remove their public copies."""
+    for owner in OWNERS:
+        for older in (folder / f"{owner}.ed25519", folder / f"{owner}.box"):
+            if older.exists():
+                (folder / owner).mkdir(mode=0o700, exist_ok=True)
+                older.rename(folder / owner / older.name)
+    for name in (*OWNERS, OPERATOR_API_KEY):
+        (folder / f"{name}.pub").unlink(missing_ok=True)
 
 
 def make_password(folder: Path, owner: str, server: str) -> str:

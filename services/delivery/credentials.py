@@ -18,9 +18,9 @@ class CredentialBox:
     @classmethod
     def load(cls, keys_dir: Path) -> "CredentialBox":
         """Reads the key `delivery.box` (hex), or makes it at the first start."""
-        file = keys_dir / "delivery.box"
+        file = keys_dir / "delivery" / "delivery.box"
         if not file.exists():
-            keys_dir.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as target:
                 target.write(secrets.token_hex(32))

@@ -13,7 +13,7 @@ from services.gateway.store import Store
 from services.kit.events import EventReader
 from services.kit.http import serve
 from services.kit.key_feed import follow_keys
-from services.kit.keys import load_public_key
+from services.kit.keys import load_public_key, public_key_file
 from services.kit.logs import configure_logs
 from services.kit.outbox import Publisher
 from services.kit.places import find_place
@@ -66,9 +66,9 @@ async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGrou
 
 
 async def _admit_admin(settings: GatewaySettings, desk: Desk, keys_read: asyncio.Event) -> None:
-    """Registers the operator of the venue, if his key lies in the venue's key folder; only its public half is used."""
+    """Registers the operator of the venue, if his public key lies with the venue's."""
     await keys_read.wait()
-    if (settings.keys_dir / f"{ADMIN_KEY_FILE}.ed25519").exists():
+    if public_key_file(settings.keys_dir, ADMIN_KEY_FILE).exists():
         accounts = Accounts(desk)
         await accounts.bootstrap_admin(load_public_key(settings.keys_dir, ADMIN_KEY_FILE))
     desk.readiness.done("API keys")

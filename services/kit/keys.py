@@ -1,4 +1,4 @@
-"""Ed25519 keys on disk and on the wire: seeds and public keys as hex; private files are for their service alone."""
+"""Ed25519 keys on disk and on the wire, as hex: `<keys>/<name>/` is for its owner alone, `<keys>/public/` for all."""
 
 import re
 from pathlib import Path
@@ -8,17 +8,27 @@ from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
 
 SIGNATURE = re.compile(r"[0-9a-f]{128}")
+PUBLIC = "public"
 
 
 def load_private_key(keys_dir: Path, name: str) -> Ed25519PrivateKey:
-    """Reads `<name>.ed25519` (a 32-byte seed in hex). Raises FileNotFoundError or ValueError."""
-    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex((keys_dir / f"{name}.ed25519").read_text().strip()))
+    """Reads `<name>/<name>.ed25519` (a 32-byte seed in hex). Raises FileNotFoundError or ValueError."""
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(private_key_file(keys_dir, name).read_text().strip()))
 
 
 def load_public_key(keys_dir: Path, name: str) -> str:
-    """Reads the public key in hex from `<name>.pub`, or takes it from the private file where only that is there."""
-    public = keys_dir / f"{name}.pub"
-    return public.read_text().strip() if public.exists() else public_hex(load_private_key(keys_dir, name))
+    """Reads the public key in hex from `public/<name>.pub`. Raises FileNotFoundError."""
+    return public_key_file(keys_dir, name).read_text().strip()
+
+
+def private_key_file(keys_dir: Path, name: str) -> Path:
+    """Returns where the owner's private key lies."""
+    return keys_dir / name / f"{name}.ed25519"
+
+
+def public_key_file(keys_dir: Path, name: str) -> Path:
+    """Returns where everybody finds the public key."""
+    return keys_dir / PUBLIC / f"{name}.pub"
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

@@ -14,7 +14,7 @@ COMMANDS = [SetRuleset(ruleset=2)]
 
 
 async def test_where_no_exchange_was_started_there_is_no_key(tmp_path):
-    said = re.escape(f"no administrator's key at {tmp_path / 'admin.ed25519'}")
+    said = re.escape(f"no administrator's key at {tmp_path / 'admin' / 'admin.ed25519'}")
     with pytest.raises(AdminError, match=said):
         await send_commands("127.0.0.1:1", tmp_path, COMMANDS)
 

@@ -105,7 +105,7 @@ async def test_the_outbox_sends_signed_canonical_batches_in_number_order(own_kaf
     await asyncio.gather(relay, return_exceptions=True)
     assert [(each.number, each.commands[0].amount_micros) for each in commands] == [(1, 1), (2, 2), (3, 3)]
     text = batch_text("ledger", 1, store.commands_json(commands[0].commands).encode())
-    assert signature_holds(public_key(tmp_path / "keys" / "ledger.ed25519"), commands[0].signature, text)
+    assert signature_holds(public_key(tmp_path / "keys" / "ledger" / "ledger.ed25519"), commands[0].signature, text)
     await pool.close()
 
 
