@@ -109,7 +109,7 @@ def measure_reports(work: Path, nodes: int, gpus: int, rounds: int, connections:
 async def _measure(
     exchange: RunningExchange, operator: Actor, nodes: int, gpus: int, rounds: int, connections: int
 ) -> dict[str, Any]:
-    url, kafka = urlsplit(exchange.addresses["delivery"]), exchange.addresses["kafka"]
+    url, kafka = urlsplit(exchange.addresses["delivery"]), exchange.kafka_options()
     played = await _enrol_all(exchange.addresses["delivery"], operator, nodes, gpus)
     await _report_all(url, played, connections, INTERVAL_MS / 1000)  # a first round warms every path
     await _drained_s(kafka)
@@ -217,7 +217,7 @@ async def _send(connection: Connection, host: str, node: PlayedNode, report: Rep
     return taken_ns
 
 
-async def _drained_s(kafka: str) -> float:
+async def _drained_s(kafka: dict[str, Any]) -> float:
     """Waits until the meter has read every report that was acknowledged; returns the seconds that took."""
     began = time.perf_counter()
     while await _lag(kafka):
@@ -227,9 +227,9 @@ async def _drained_s(kafka: str) -> float:
     return time.perf_counter() - began
 
 
-async def _lag(kafka: str) -> int:
+async def _lag(kafka: dict[str, Any]) -> int:
     partitions = [TopicPartition(METER_REPORTS.name, number) for number in range(METER_REPORTS.partitions)]
-    consumer, admin = AIOKafkaConsumer(bootstrap_servers=kafka), AIOKafkaAdminClient(bootstrap_servers=kafka)
+    consumer, admin = AIOKafkaConsumer(**kafka), AIOKafkaAdminClient(**kafka)
     await consumer.start()
     await admin.start()
     try:

@@ -56,7 +56,7 @@ async def _measure(exchange: RunningExchange, traders: list[Actor], orders: int)
     contract = open_periods(traders[0], PRODUCT, 60)[0].contract
     url = urlsplit(exchange.addresses["gateway"])
     one = await _place(url, [_requests(traders[0], contract, "one", orders // 8 + WARM_UP)])
-    floor = await measure_round_trip(exchange.addresses["kafka"], orders // 8)
+    floor = await measure_round_trip(exchange.kafka_options(), orders // 8)
     parallel = [_requests(trader, contract, "many", orders // len(traders)) for trader in traders]
     before, began = processor_s(exchange.data), time.perf_counter()
     many = await _place(url, parallel)

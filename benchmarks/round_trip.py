@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import statistics
 import time
+from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -16,40 +17,40 @@ PAYLOAD = b"x" * 250
 WARM_UP = 50
 
 
-async def _producer(bootstrap: str) -> AIOKafkaProducer:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all", linger_ms=0)
+async def _producer(kafka: dict[str, Any]) -> AIOKafkaProducer:
+    producer = AIOKafkaProducer(**kafka, enable_idempotence=True, acks="all", linger_ms=0)
     await producer.start()
     return producer
 
 
-async def _consumer(bootstrap: str, topic: str) -> AIOKafkaConsumer:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+async def _consumer(kafka: dict[str, Any], topic: str) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(**kafka, enable_auto_commit=False)
     await consumer.start()
     consumer.assign([TopicPartition(topic, 0)])
     await consumer.seek_to_end()
     return consumer
 
 
-async def _echo(bootstrap: str, ready) -> None:
-    consumer, producer = await _consumer(bootstrap, PREFIX + COMMANDS.name), await _producer(bootstrap)
+async def _echo(kafka: dict[str, Any], ready) -> None:
+    consumer, producer = await _consumer(kafka, PREFIX + COMMANDS.name), await _producer(kafka)
     ready.set()
     async for record in consumer:
         await producer.send(PREFIX + EVENTS.name, record.value)
 
 
-def _run_echo(bootstrap: str, ready) -> None:
-    uvloop.run(_echo(bootstrap, ready))
+def _run_echo(kafka: dict[str, Any], ready) -> None:
+    uvloop.run(_echo(kafka, ready))
 
 
-async def measure_round_trip(bootstrap: str, rounds: int) -> dict[str, float]:
+async def measure_round_trip(kafka: dict[str, Any], rounds: int) -> dict[str, float]:
     """Returns the median and the 99th percentile of a double round trip in milliseconds; the echo is a process."""
-    await create_topics(bootstrap, (COMMANDS, EVENTS), PREFIX)
+    await create_topics(kafka["bootstrap_servers"], (COMMANDS, EVENTS), PREFIX, **kafka)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    echo = context.Process(target=_run_echo, args=(bootstrap, ready), daemon=True)
+    echo = context.Process(target=_run_echo, args=(kafka, ready), daemon=True)
     echo.start()
     await asyncio.to_thread(ready.wait, 30)
-    consumer, producer = await _consumer(bootstrap, PREFIX + EVENTS.name), await _producer(bootstrap)
+    consumer, producer = await _consumer(kafka, PREFIX + EVENTS.name), await _producer(kafka)
     try:
         taken_ms = []
         for _ in range(WARM_UP + rounds):

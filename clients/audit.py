@@ -21,6 +21,7 @@ from schemas.delivery import DELIVERY_EVENT, NodeStateChanged
 from schemas.events import EVENT, Trade
 from schemas.listings import ListingChanged
 from schemas.topics import DELIVERY_EVENTS, EVENTS, LISTINGS_EVENTS, Topic
+from services.kit.kafka import operator_options
 
 LISTING = TypeAdapter(ListingChanged)
 CAUGHT_UP_WITHIN_S = 60
@@ -40,7 +41,7 @@ def run_audit(addresses: dict[str, str], data: Path) -> list[Check]:
         trial = _trial_balance(admin, replayed["seq"])
         checks = run_checks(admin, replayed, trial)
         checks.append(_ledger_adds_up(admin, replayed["seq"]))
-        checks += asyncio.run(_compare_views(addresses, admin))
+        checks += asyncio.run(_compare_views(addresses, data / "keys", admin))
     except (DemoFailed, KafkaError, OSError, Refusal, httpx.TransportError) as error:
         raise AuditFailed(f"the exchange cannot be asked: {error}") from error
     return checks
@@ -61,9 +62,9 @@ def _ledger_adds_up(admin: Actor, seq: int) -> Check:
     return Check("transfers add up to balances", held, f"{found}")
 
 
-async def _compare_views(addresses: dict[str, str], admin: Actor) -> list[Check]:
+async def _compare_views(addresses: dict[str, str], keys_dir: Path, admin: Actor) -> list[Check]:
     """Compares what the views show with what stood in their topics before; newer rows are the exchange's own work."""
-    kafka = addresses["kafka"]
+    kafka = operator_options(addresses["kafka"], keys_dir)
     events = [EVENT.validate_json(value) for value in await _values(kafka, EVENTS, b'{"type":"trade"')]
     trades = {event.trade_id for event in events if isinstance(event, Trade)}
     states, foreign = _read(DELIVERY_EVENT, await _values(kafka, DELIVERY_EVENTS))
@@ -109,9 +110,9 @@ def _same(name: str, told: set, shown: set, twice: int = 0, foreign: int = 0) ->
     return Check(f"{name} = topic", not missing and not twice, figures)
 
 
-async def _values(kafka: str, topic: Topic, start: bytes = b"") -> list[bytes]:
+async def _values(kafka: dict[str, Any], topic: Topic, start: bytes = b"") -> list[bytes]:
     """Returns the records of a topic that start so, up to the end that it has now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka, enable_auto_commit=False)
     await consumer.start()
     try:
         partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]

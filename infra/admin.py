@@ -13,6 +13,7 @@ from schemas.events import EVENT, AnyEvent
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS, EVENTS
 from schemas.venue import VenueCommand
+from services.kit.kafka import operator_options
 from services.kit.keys import load_private_key, private_key_file
 
 SOURCE = "admin"
@@ -27,11 +28,11 @@ class AdminError(RuntimeError):
 
 async def send_commands(kafka: str, keys_dir: Path, commands: list[VenueCommand]) -> list[AnyEvent]:
     """Sends commands in signed batches and returns the engine's events. Raises AdminError for the first refusal."""
-    key = read_key(keys_dir)
+    key, options = read_key(keys_dir), operator_options(kafka, keys_dir)
     try:
         async with (
-            started(AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True, acks="all")) as producer,
-            started(AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)) as consumer,
+            started(AIOKafkaProducer(**options, enable_idempotence=True, acks="all")) as producer,
+            started(AIOKafkaConsumer(**options, enable_auto_commit=False)) as consumer,
         ):
             sender = _Sender(key, producer, consumer)
             await sender.find_number()

@@ -10,16 +10,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 
 from infra import front_door, kafka, postgres, processes
+from infra.keys import INFRA
 from infra.places import REPOSITORY
 from infra.plan import is_ready
 from infra.ports import accepts, distinct_ports
 from infra.settings import SERVICES
 from infra.supervisor import AlreadyUp, end_left_over
+from services.kit.kafka import operator_options
 
 PORTS = ("kafka", "kafka_controller", "postgres", *SERVICES, front_door.NAME)
 
@@ -117,6 +120,10 @@ class RunningExchange:
         self.data, self.environment = data, environment
         self.addresses: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
+
+    def kafka_options(self) -> dict[str, Any]:
+        """How infra connects to the exchange's broker, where it may do everything."""
+        return operator_options(self.addresses["kafka"], self.data / "keys", INFRA)
 
     def start(self) -> None:
         """Start it and wait until it is ready. Raises DidNotStart."""

@@ -5,9 +5,10 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from infra.kafka_clients import started
-from infra.keys import OWNERS
+from infra.keys import INFRA, OWNERS
 from schemas.topics import COMMANDS, SHARD
 from schemas.venue import NEWEST_RULESET, Genesis, ServiceKeyEntry
+from services.kit.kafka import operator_options
 from services.kit.keys import load_public_key
 
 
@@ -20,9 +21,10 @@ def genesis_command(keys_dir: Path) -> Genesis:
 async def write_genesis(bootstrap: str, keys_dir: Path) -> bool:
     """Append the genesis to an empty command log; answer whether it was empty."""
     partition = TopicPartition(COMMANDS.name, 0)
-    async with started(AIOKafkaConsumer(bootstrap_servers=bootstrap)) as consumer:
+    options = operator_options(bootstrap, keys_dir, INFRA)
+    async with started(AIOKafkaConsumer(**options)) as consumer:
         if (await consumer.end_offsets([partition]))[partition]:
             return False
-    async with started(AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")) as producer:
+    async with started(AIOKafkaProducer(**options, enable_idempotence=True, acks="all")) as producer:
         await producer.send_and_wait(COMMANDS.name, genesis_command(keys_dir).canonical(), partition=0)
     return True

@@ -17,12 +17,13 @@ API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)  # a request that every b
 
 @dataclass(frozen=True)
 class KafkaPlan:
-    """Where one embedded broker lives and listens."""
+    """Where one embedded broker lives and listens; with infra's password it lets nobody in without a login."""
 
     data: Path
     log: Path
     port: int
     controller_port: int
+    password: str | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -35,7 +36,7 @@ def prepare(plan: KafkaPlan) -> processes.Program:
     require_free("kafka's controller", plan.controller_port, "HOURBOOK_KAFKA_CONTROLLER_PORT")
     install()
     plan.data.mkdir(parents=True, exist_ok=True)
-    properties = kafka_image.write_properties(plan.data, plan.port, plan.controller_port)
+    properties = kafka_image.write_properties(plan.data, plan.port, plan.controller_port, plan.password)
     if not (plan.data / "log" / "meta.properties").exists():
         kafka_image.lay_storage(plan.data)
     return processes.Program(

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from infra import processes
 from infra.kafka_jars import jars_dir
+from infra.keys import write_private
 from infra.ports import LOOPBACK, accepts, distinct_ports
 
 HERE = Path(__file__).parent
 PROPERTIES = HERE / "kafka-sandbox.properties"
+LOGIN = HERE / "kafka-login.properties"
 LOGGING = HERE / "kafka-log4j2.properties"
 JVM = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--sun-misc-unsafe-memory-access=allow"]
 
@@ -54,13 +56,23 @@ def server_command(properties: Path, options: list[str]) -> list[str]:
     return [java(), *JVM, *options, logging, "-cp", class_path(), "kafka.Kafka", str(properties)]
 
 
-def write_properties(folder: Path, port: int, controller_port: int) -> Path:
-    """Write the broker's settings to the folder; its storage is the folder's `log`."""
-    text = PROPERTIES.read_text()
-    for name, value in {"BROKER_PORT": port, "CONTROLLER_PORT": controller_port, "DATA_DIR": folder / "log"}.items():
+def write_properties(folder: Path, port: int, controller_port: int, password: str | None = None) -> Path:
+    """Write the broker's settings to the folder; its storage is the folder's `log`.
+
+    With infra's password nobody is let in without a login; without one everybody is, as in tests.
+    """
+    text = PROPERTIES.read_text() + (LOGIN.read_text() if password else "")
+    values = {
+        "BROKER_PORT": port,
+        "CONTROLLER_PORT": controller_port,
+        "DATA_DIR": folder / "log",
+        "PROTOCOL": "SASL_PLAINTEXT" if password else "PLAINTEXT",
+        "PASSWORD": password,
+    }
+    for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))
     path = folder / "server.properties"
-    path.write_text(text)
+    write_private(path, text)
     return path
 
 

@@ -27,8 +27,9 @@ def make_keys(folder: Path) -> None:
     files = {owner: private_key_file(folder, owner) for owner in OWNERS}
     take_over_files(folder)
     for name, private in {**files, OPERATOR_API_KEY: folder / f"{OPERATOR_API_KEY}.ed25519"}.items():
+        private.parent.mkdir(mode=0o700, exist_ok=True)
+        private.parent.chmod(0o700)
         if not private.exists():
-            private.parent.mkdir(mode=0o700, exist_ok=True)
             write_private(private, Ed25519PrivateKey.generate().private_bytes_raw().hex())
         public_key_file(folder, name).write_text(f"{public_key(private)}\n")
 
@@ -51,6 +52,13 @@ def make_password(folder: Path, owner: str, server: str) -> str:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(path, secrets.token_urlsafe(24))
     return path.read_text().strip()
+
+
+def keep_password(folder: Path, owner: str, server: str, password: str) -> None:
+    """Write a password that was given, where `make_password` would have made one."""
+    path = folder / owner / f"{server}.password"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(path, password)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 
 from infra import front_door, kafka, postgres
 from infra.database import role_of
+from infra.kafka_access import PUBLIC
+from infra.keys import INFRA, OWNERS, make_password
 from infra.places import REPOSITORY
 from infra.ports import accepts, require_free
 from infra.processes import Program
 from infra.settings import InfraSettings
 from schemas.topics import COMMANDS, TOPICS
+from services.kit.kafka import password_file
 
 
 class NoAnswer(RuntimeError):
@@ -22,9 +25,12 @@ class NoAnswer(RuntimeError):
 
 @dataclass(frozen=True)
 class Servers:
-    """Kafka's address, the database with its owner's login, and the programs to start where none is configured."""
+    """Kafka's address, and whether it asks for logins; the database with its owner's login; the programs to start where
+    none is configured.
+    """
 
     kafka: str
+    kafka_asks: bool
     database_url: str
     programs: tuple[Program, ...]
 
@@ -39,6 +45,7 @@ def plan_servers(settings: InfraSettings) -> Servers:
             settings.data / "logs" / "kafka.log",
             settings.kafka_port,
             settings.kafka_controller_port,
+            make_password(settings.keys_dir, INFRA, "kafka"),
         )
         programs.append(kafka.prepare(plan))
         address = plan.bootstrap
@@ -51,7 +58,8 @@ def plan_servers(settings: InfraSettings) -> Servers:
         )
         programs.append(postgres.prepare(plan))
         url = plan.url()
-    return Servers(address, url, tuple(programs))
+    asks = not settings.kafka_configured or bool(settings.kafka_user)
+    return Servers(address, asks, url, tuple(programs))
 
 
 def plan_services(settings: InfraSettings, servers: Servers) -> tuple[Program, ...]:
@@ -76,6 +84,7 @@ def environment_of(service: str, settings: InfraSettings, servers: Servers) -> d
         url = login._replace(netloc=f"{role_of(service)}@{login.netloc.rpartition('@')[2]}").geturl()
     return {
         "HOURBOOK_KAFKA": servers.kafka,
+        "HOURBOOK_KAFKA_USER": service if servers.kafka_asks else "",
         "HOURBOOK_DATABASE_URL": url,
         "HOURBOOK_DATA": str(settings.data),
         **({"HOURBOOK_TRUSTED_PROXIES": settings.host} if has_front_door(settings, settings.services) else {}),
@@ -113,7 +122,8 @@ def is_ready(port: int) -> bool:
 def has_run_before(settings: InfraSettings) -> bool:
     """Whether the embedded broker already holds every topic and the genesis, so that services may start beside it."""
     log = settings.data / "kafka" / "log"
-    made = all((log / f"{topic.name}-0").is_dir() for topic in TOPICS)
+    made = all(password_file(settings.keys_dir, owner).exists() for owner in OWNERS)  # older brokers asked for none
+    made = made and all((log / f"{topic.name}-0").is_dir() for topic in TOPICS)
     return made and any(path.stat().st_size for path in (log / f"{COMMANDS.name}-0").glob("*.log"))
 
 
@@ -123,6 +133,13 @@ def addresses(settings: InfraSettings, servers: Servers, services: tuple[Program
     if front_door.NAME in urls:
         urls[front_door.NAME] = front_door.url_of(settings)
     return {**urls, "kafka": servers.kafka, "postgres": servers.database_url.rpartition("@")[2]}
+
+
+def public_login(settings: InfraSettings, servers: Servers) -> dict[str, str] | None:
+    """How anybody on this machine reads Kafka's public topics; None where the broker asks for no login."""
+    if not servers.kafka_asks:
+        return None
+    return {"kafka": servers.kafka, "user": PUBLIC, "password": make_password(settings.keys_dir, PUBLIC, "kafka")}
 
 
 def require_answer(servers: Servers) -> None:

@@ -7,27 +7,28 @@ both; the supervisor and the containers use it.
 import asyncio
 import sys
 import time
-from pathlib import Path
 
 from infra.database import prepare_database
 from infra.genesis import write_genesis
-from infra.keys import make_keys
+from infra.kafka_access import secure_broker
+from infra.keys import INFRA, keep_password, make_keys
+from infra.plan import Servers
 from infra.ports import accepts
 from infra.settings import InfraSettings
 from infra.topics import create_topics
+from services.kit.kafka import operator_options
 
 
-async def prepare_log(bootstrap: str, keys_dir: Path) -> None:
-    """Create the topics, and write the genesis into a new command log."""
-    await create_topics(bootstrap)
-    await write_genesis(bootstrap, keys_dir)
-
-
-async def prepare_servers(kafka: str, owner_url: str, settings: InfraSettings) -> None:
-    """Prepare the log, and the database with its owner's login."""
-    await prepare_log(kafka, settings.keys_dir)
+async def prepare_servers(servers: Servers, settings: InfraSettings) -> None:
+    """Make logins and rights, the topics, and the genesis in a new command log; then the database's roles."""
+    keys_dir = settings.keys_dir
+    if servers.kafka_asks:
+        await secure_broker(servers.kafka, keys_dir)
+    login = operator_options(servers.kafka, keys_dir, INFRA) if servers.kafka_asks else {}
+    await create_topics(servers.kafka, **login)
+    await write_genesis(servers.kafka, keys_dir)
     if settings.database_roles:
-        await prepare_database(owner_url, settings.keys_dir)
+        await prepare_database(servers.database_url, keys_dir)
 
 
 def main() -> None:
@@ -39,7 +40,10 @@ def main() -> None:
             if time.monotonic() > deadline:
                 sys.exit(f"{name} does not answer at {address.rpartition('@')[2]}")
             time.sleep(0.5)
-    asyncio.run(prepare_servers(settings.kafka, settings.database_url, settings))
+    if settings.kafka_password:
+        keep_password(settings.keys_dir, INFRA, "kafka", settings.kafka_password)
+    servers = Servers(settings.kafka, bool(settings.kafka_user), settings.database_url, ())
+    asyncio.run(prepare_servers(servers, settings))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class InfraSettings(Settings):
     front_header_bytes_max: int = 16_384
     front_body_bytes_max: int = 67_108_864
     front_trusted_proxies: tuple[str, ...] = ()
+    kafka_password: str = ""
 
     @property
     def kafka_configured(self) -> bool:

@@ -87,7 +87,7 @@ class Supervisor:
         with step("waiting for the services"):
             self._wait_for(services)
         found = plan.addresses(self.settings, servers, services)
-        state = {"supervisor": os.getpid(), "addresses": found}
+        state = {"supervisor": os.getpid(), "addresses": found, "public": plan.public_login(self.settings, servers)}
         partial = self._state_file.with_suffix(".partial")
         partial.write_text(json.dumps(state, indent=2) + "\n")
         partial.rename(self._state_file)
@@ -153,7 +153,7 @@ class Supervisor:
         """Make topics, genesis and roles; begin again where a server was lost over it."""
         deadline = time.monotonic() + self.settings.ready_within_s
         while True:
-            preparing = asyncio.ensure_future(prepare_servers(servers.kafka, servers.database_url, self.settings))
+            preparing = asyncio.ensure_future(prepare_servers(servers, self.settings))
             restarts = self._restarts()
             try:
                 while not preparing.done() and self._restarts() == restarts:

@@ -1,6 +1,7 @@
 """Creates the registry's topics on a broker; a topic that is there already is left as it is."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -12,10 +13,10 @@ class TopicNotCreated(RuntimeError):
     """The broker refused a topic; the message is the broker's reason."""
 
 
-async def create_topics(bootstrap: str, topics: Iterable[Topic] = TOPICS, prefix: str = "") -> list[str]:
+async def create_topics(bootstrap: str, topics: Iterable[Topic] = TOPICS, prefix: str = "", **login: Any) -> list[str]:
     """Create the topics that are missing and answer their names; `prefix` goes before each name."""
     wanted = [new_topic(topic, prefix) for topic in topics]
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**{"bootstrap_servers": bootstrap} | login)
     await admin.start()
     try:
         answer = await admin.create_topics(wanted)

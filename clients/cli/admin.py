@@ -229,12 +229,15 @@ def replay(until_offset: int | None = None, *, balances: bool = True, json: bool
     UNTIL_OFFSET stops before that record. Exit status 0 only where the logs agree.
     """
     from infra.ports import accepts
+    from services.kit.kafka import operator_options
     from services.kit.logs import configure_logs
     from services.matching.replay import replay
     from services.matching.settings import MatchingSettings
 
     settings = MatchingSettings()
-    settings = settings.model_copy(update={"kafka": kafka_address(settings.data, settings.kafka)})
+    kafka = kafka_address(settings.data, settings.kafka)
+    user = operator_options(kafka, settings.keys_dir).get("sasl_plain_username", "")
+    settings = settings.model_copy(update={"kafka": kafka, "kafka_user": user})
     configure_logs("replay", settings.log_level)
     if not accepts(settings.kafka):
         raise Refused(f"Kafka does not answer at {settings.kafka}")

@@ -101,7 +101,8 @@ def record(log: Path, *, events: Path | None = None, json: bool = False) -> None
     from services.kit.settings import Settings
 
     settings = Settings()
-    show(asyncio.run(write_log_files(kafka_address(settings.data, settings.kafka), log, events)), json=json)
+    kafka = kafka_address(settings.data, settings.kafka)
+    show(asyncio.run(write_log_files(kafka, settings.keys_dir, log, events)), json=json)
 
 
 def batches(log: Path) -> Iterator[list[tuple[int, int, bytes]]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from clients.cli.output import Refused
 
 
-async def write_log_files(kafka: str, log: Path, events: Path | None) -> dict[str, object]:
+async def write_log_files(kafka: str, keys_dir: Path, log: Path, events: Path | None) -> dict[str, object]:
     """Writes both topics up to the end that they have now; returns how many records each had. Raises Refused."""
     from schemas.topics import COMMANDS, EVENTS
 
     written: dict[str, object] = {"commands": 0, "events": None}
     with log.open("w", encoding="utf-8") as lines:
-        async for record in _records(kafka, COMMANDS.name):
+        async for record in _records(kafka, keys_dir, COMMANDS.name):
             value = (record.value or b"").decode("utf-8", "surrogateescape")
             line = {"offset": record.offset, "ts_ms": record.timestamp, "value": value}
             lines.write(json.dumps(line, separators=(",", ":")) + "\n")
@@ -21,7 +21,7 @@ async def write_log_files(kafka: str, log: Path, events: Path | None) -> dict[st
     if events is not None:
         last_seq = 0
         with events.open("wb") as lines:
-            async for record in _records(kafka, EVENTS.name):
+            async for record in _records(kafka, keys_dir, EVENTS.name):
                 # A restarted engine may have repeated some; the first of each number counts.
                 event = json.loads(record.value)
                 if event["seq"] == last_seq + 1 and event["in_offset"] < written["commands"]:
@@ -31,12 +31,14 @@ async def write_log_files(kafka: str, log: Path, events: Path | None) -> dict[st
     return written
 
 
-async def _records(kafka: str, topic: str) -> AsyncIterator:
+async def _records(kafka: str, keys_dir: Path, topic: str) -> AsyncIterator:
     from aiokafka import AIOKafkaConsumer, TopicPartition
     from aiokafka.errors import KafkaError
 
+    from services.kit.kafka import operator_options
+
     partition = TopicPartition(topic, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**operator_options(kafka, keys_dir), enable_auto_commit=False)
     try:
         await consumer.start()
     except (KafkaError, OSError) as error:

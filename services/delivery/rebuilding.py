@@ -61,6 +61,7 @@ from services.delivery.reports import LOST_NONCE, Chain, first_chain
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.delivery.telling import RECORDED
+from services.kit.kafka import kafka_client_options
 from services.kit.stopping import stop_client
 from services.kit.topics import FOREIGN_RECORD
 
@@ -75,7 +76,7 @@ async def rebuild(effects: Effects, settings: Settings, histories: Histories, gr
     """
     while True:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka,
+            **kafka_client_options(settings),
             group_id=group,
             enable_auto_commit=False,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from schemas.events import EVENT, AnyEvent, Event
 from schemas.topics import EVENTS
+from services.kit.kafka import kafka_client_options
 from services.kit.operators import NeedsOperator
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 from services.kit.stopping import stop_client
@@ -108,7 +109,7 @@ class EventReader:
     async def _connect(self) -> AIOKafkaConsumer:
         while True:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.kafka,
+                **kafka_client_options(self._settings),
                 enable_auto_commit=False,
                 auto_offset_reset="none",  # a log that ends before this reader's place is no log to go on with
                 fetch_max_wait_ms=FETCH_MAX_WAIT_MS,

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.topics import Topic
 from services.kit import store
+from services.kit.kafka import kafka_client_options
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -27,7 +28,7 @@ async def take_again(
     """
     while True:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka, group_id=f"{group}.{topic.name}", enable_auto_commit=False
+            **kafka_client_options(settings), group_id=f"{group}.{topic.name}", enable_auto_commit=False
         )
         try:
             await consumer.start()

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from schemas.accounts import KEY_EVENT
 from schemas.topics import KEYS_EVENTS
 from services.kit.auth import KeyDirectory
+from services.kit.kafka import kafka_client_options
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -25,7 +26,7 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
     loop, log = asyncio.get_running_loop(), structlog.get_logger()
     opens_at = loop.time() + settings.signature_ahead_ms / 1_000
     while True:
-        consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
         try:
             await consumer.start()
             consumer.assign([partition])

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import COMMANDS
+from services.kit.kafka import kafka_client_options
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -36,7 +37,7 @@ class LogClock:
         """Follows the end of the command log for ever."""
         while True:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.kafka,
+                **kafka_client_options(self._settings),
                 enable_auto_commit=False,
                 max_partition_fetch_bytes=TAIL_BYTES,
             )

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
 from services.kit.events import header_of
+from services.kit.kafka import kafka_client_options
 from services.kit.operators import NeedsOperator
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
@@ -35,7 +36,7 @@ async def find_place(settings: Settings, position: Position) -> int:
     loop = asyncio.get_running_loop()
     seen_end, grown_at = -1, loop.time()
     while True:
-        consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
         try:
             await consumer.start()
             consumer.assign([PARTITION])

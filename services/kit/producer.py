@@ -6,6 +6,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from services.kit.kafka import kafka_client_options
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -14,7 +15,7 @@ async def start_producer(settings: Settings, client_id: str, **options) -> AIOKa
     """Returns a started producer; until Kafka answers it says what it waits for and tries again."""
     while True:
         producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka,
+            **kafka_client_options(settings),
             client_id=client_id,
             enable_idempotence=True,
             acks="all",

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS, EVENTS
 from schemas.venue import Source
+from services.kit.kafka import kafka_client_options
 from services.kit.keys import signature_holds
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
@@ -98,7 +99,7 @@ async def log_end(settings: Settings) -> int:
 async def _with_consumer(settings: Settings, ask: Callable[[AIOKafkaConsumer], Awaitable[Answer]]) -> Answer:
     while True:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka, enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES_MAX
+            **kafka_client_options(settings), enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES_MAX
         )
         try:
             await consumer.start()

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HOURBOOK_", extra="ignore", frozen=True)
 
     kafka: str = "127.0.0.1:19092"
+    kafka_user: str = ""  # the login at Kafka, its password in `kafka.password` of the user's key folder; "": none
+    kafka_ca: Path | None = None  # the authority behind the broker's certificate, which turns TLS on
     database_url: str = "postgresql://hourbook@127.0.0.1:15432/hourbook"
     data: Path = REPOSITORY / ".hourbook"
     host: str = "127.0.0.1"

@@ -14,6 +14,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.topics import Topic
+from services.kit.kafka import faststream_security
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 
 BATCH_TIMEOUT_MS = 100
@@ -24,7 +25,14 @@ FOREIGN_RECORD = "docs/runbooks/foreign-record.md"
 
 def make_broker(settings: Settings) -> KafkaBroker:
     """Returns the broker of a service; topics are made by infra, never by a client."""
-    return KafkaBroker(settings.kafka, enable_idempotence=True, acks="all", logger=None, apply_types=False)
+    return KafkaBroker(
+        settings.kafka,
+        security=faststream_security(settings),
+        enable_idempotence=True,
+        acks="all",
+        logger=None,
+        apply_types=False,
+    )
 
 
 def subscribe_batches(

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.listings import ListingRecorded
 from schemas.topics import LISTINGS_RECORDS
+from services.kit.kafka import kafka_client_options
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 from services.kit.store import AWAY, Pool
@@ -24,7 +25,7 @@ RECORDS_PER_TURN = 500
 async def rebuild(settings: Settings, pool: Pool) -> None:
     """Takes again what the topic has and the tables do not, waiting for Kafka and PostgreSQL while they are away."""
     while True:
-        consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
         try:
             await consumer.start()
             await _rebuild(pool, consumer)

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.kit.kafka import kafka_client_options
 from services.kit.stopping import stop_client
 from services.matching.settings import MatchingSettings
 
@@ -19,7 +20,7 @@ async def open_consumer(settings: MatchingSettings, partition: TopicPartition, o
     """Returns a consumer of the partition at `offset`; until broker and topic are there it says what it waits for."""
     while True:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka,
+            **kafka_client_options(settings),
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,

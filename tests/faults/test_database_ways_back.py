@@ -73,7 +73,7 @@ def venue() -> Iterator[Venue]:
     work = Path(tempfile.mkdtemp(prefix="hourbook-database-"))
     work.chmod(0o755)
     with running(work / "data", HOURBOOK_PERIOD_S=str(PERIOD_S), **free_ports()) as exchange:
-        load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
+        load_products(exchange.kafka_options(), exchange.data / "keys", Timing.sandbox(PERIOD_S))
         registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
         sites = Sites(registry, work / "sites", exchange.data / "logs")
         try:
@@ -98,7 +98,7 @@ def put_back(data: Path, copy: Path | None) -> None:
 
 
 async def settled(exchange: RunningExchange) -> tuple[list[PositionSettled], bool]:
-    log = await EventLog.read(exchange.addresses["kafka"])
+    log = await EventLog.read(exchange.kafka_options())
     last = {event.position_id: event for event in log.of(PositionSettled)}
     return list(last.values()), last.keys() == {trade.position_id for trade in log.of(Trade)}
 
@@ -126,8 +126,8 @@ def test_nodes_and_leases_outlive_an_older_copy_and_a_lost_database_and_nobody_i
     assert sum(event.delivered_gpu_s for event in positions) > 0
     charged = [event for event in positions if event.damages_micros]
     assert charged == [], [(e.contract, e.delivered_gpu_s, e.excused_gpu_s) for e in positions]
-    log = asyncio.run(EventLog.read(exchange.addresses["kafka"]))
-    reports = asyncio.run(Reports.read(exchange.addresses["kafka"]))
+    log = asyncio.run(EventLog.read(exchange.kafka_options()))
+    reports = asyncio.run(Reports.read(exchange.kafka_options()))
     faults = check_books(venue.registry.admin, exchange.environment)
     for party in (venue.buyer, venue.site.operator):
         faults += check_receipts(log, party)

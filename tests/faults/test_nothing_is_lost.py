@@ -67,7 +67,7 @@ async def wait_settled(exchange: RunningExchange) -> None:
     """Waits until every position is settled, for as long as that may take."""
     deadline = time.monotonic() + SETTLED_WITHIN_S
     while time.monotonic() < deadline:
-        log = await EventLog.read(exchange.addresses["kafka"])
+        log = await EventLog.read(exchange.kafka_options())
         settled = {event.position_id for event in log.of(PositionSettled)}
         if settled == {trade.position_id for trade in log.of(Trade)}:
             return
@@ -76,7 +76,7 @@ async def wait_settled(exchange: RunningExchange) -> None:
 
 async def audit(exchange: RunningExchange, world: World) -> list[str]:
     """Returns every fault found in the notes, the logs, the books, the views and the feed."""
-    kafka, admin = exchange.addresses["kafka"], world.registry.admin
+    kafka, admin = exchange.kafka_options(), world.registry.admin
     log, reports = await EventLog.read(kafka), await Reports.read(kafka)
     notes = {trader.actor.account: trader.notes for trader in world.traders}
     faults = log.faults + check_orders(log, notes) + check_trades(log) + check_settlements(log)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Turns KAFKA_SOME_NAME into some.name=…, formats new storage, and becomes the broker.
+# Turns KAFKA_SOME___NAME_HERE into some-name.here=…, as the official image does, formats new storage, and becomes the broker.
 set -eu
 export KAFKA_LOG_DIRS="${KAFKA_LOG_DIRS:-/var/lib/kafka/data}"
-env | sed -n 's/^KAFKA_\([A-Z_]*\)=/\1=/p' | while IFS='=' read -r name value; do
-    echo "$(echo "$name" | tr 'A-Z_' 'a-z.')=$value"
+env | sed -n 's/^KAFKA_\([A-Z0-9_]*\)=/\1=/p' | while IFS='=' read -r name value; do
+    echo "$(echo "$name" | sed 's/___/-/g; s/_/./g' | tr 'A-Z' 'a-z')=$value"
 done >/tmp/server.properties
 export CLASSPATH="/opt/kafka/jars/*"
 run="/opt/java/bin/java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"

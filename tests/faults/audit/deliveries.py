@@ -1,6 +1,7 @@
 """Deliveries: positions settled once, by the function, on meter records that can be shown; one receipt each."""
 
 from collections import Counter
+from typing import Any
 
 from clients.demo.actors import Actor
 from clients.http import pages
@@ -93,11 +94,11 @@ def check_meters(log: EventLog, buyer: Actor, reports: Reports) -> list[str]:
     return faults
 
 
-async def check_facts(bootstrap: str) -> list[str]:
+async def check_facts(kafka: dict[str, Any]) -> list[str]:
     """What delivery published counts from one without a hole, and a fact sent twice is the same fact."""
     facts: dict[int, bytes] = {}
     faults = []
-    for raw in await read_topic(bootstrap, DELIVERY_EVENTS):
+    for raw in await read_topic(kafka, DELIVERY_EVENTS):
         seq = DELIVERY_EVENT.validate_json(raw).seq
         if facts.setdefault(seq, raw) != raw:
             faults.append(f"delivery's fact {seq} in two versions: {facts[seq]!r}, {raw!r}")

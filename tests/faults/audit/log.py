@@ -22,10 +22,10 @@ class EventLog:
     faults: list[str] = field(default_factory=list)
 
     @classmethod
-    async def read(cls, bootstrap: str) -> "EventLog":
+    async def read(cls, kafka: dict[str, Any]) -> "EventLog":
         """Reads the whole log."""
         log = cls()
-        log.take(await read_topic(bootstrap, EVENTS))
+        log.take(await read_topic(kafka, EVENTS))
         return log
 
     def take(self, raws: Iterable[bytes]) -> None:
@@ -48,9 +48,9 @@ class EventLog:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-async def read_topic(bootstrap: str, topic: Topic) -> list[bytes]:
+async def read_topic(kafka: dict[str, Any], topic: Topic) -> list[bytes]:
     """Returns every record of a topic, partition after partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka, enable_auto_commit=False)
     await consumer.start()
     try:
         partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 from pydantic import TypeAdapter
@@ -24,10 +25,10 @@ class Reports:
     faults: list[str] = field(default_factory=list)
 
     @classmethod
-    async def read(cls, bootstrap: str) -> "Reports":
+    async def read(cls, kafka: dict[str, Any]) -> "Reports":
         """Reads the topic."""
         reports = cls()
-        for raw in await read_topic(bootstrap, METER_REPORTS):
+        for raw in await read_topic(kafka, METER_REPORTS):
             record = METER_RECORD.validate_json(raw)
             if isinstance(record, NodeReported):
                 known = reports.records.setdefault((record.node_id, record.report.seq), record)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import asyncpg
 import psutil
@@ -30,10 +31,10 @@ def servers_only(servers_folder, request):
         yield started
 
 
-async def command_log(bootstrap: str) -> list[bytes]:
+async def command_log(kafka: dict[str, Any]) -> list[bytes]:
     """Every record of the command log."""
     partition = TopicPartition(COMMANDS.name, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    consumer = AIOKafkaConsumer(**kafka)
     await consumer.start()
     try:
         consumer.assign([partition])
@@ -63,14 +64,14 @@ def hourbook(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 async def test_a_killed_supervisor_starts_again_on_the_same_log_with_one_genesis(servers_only: RunningExchange):
-    before = await command_log(servers_only.addresses["kafka"])
+    before = await command_log(servers_only.kafka_options())
     assert [read_command(record).type for record in before] == ["genesis"]
     left = {name: servers_only.pid_of(name) for name in ("kafka", "postgres")}
     servers_only.kill()
     assert all(psutil.pid_exists(pid) for pid in left.values())
     servers_only.start()
     assert not any(pid in left.values() for pid in map(servers_only.pid_of, left))
-    assert await command_log(servers_only.addresses["kafka"]) == before
+    assert await command_log(servers_only.kafka_options()) == before
 
 
 @pytest.mark.parametrize("program", ["kafka", "postgres"])
@@ -79,7 +80,7 @@ async def test_a_killed_server_comes_back_on_its_address(servers_only: RunningEx
     wait_for(lambda: servers_only.pid_of(program) not in (None, killed))
     servers_only.wait_ready()
     if program == "kafka":
-        assert len(await command_log(servers_only.addresses["kafka"])) == 1
+        assert len(await command_log(servers_only.kafka_options())) == 1
     else:
         password = (servers_only.data / "keys" / "infra" / "postgres.password").read_text().strip()
         url = f"postgresql://hourbook:{password}@{servers_only.addresses['postgres']}"
