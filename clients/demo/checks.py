@@ -36,7 +36,7 @@ def run_checks(admin: Actor, replayed: dict[str, Any], trial: dict[str, Any]) ->
     engine_balances = {(row["account"], row["asset"]): row for row in replayed["balances"]}
     ledger_balances = {(row["account"], row["asset"]): row for row in ledger["balances"]}
     same = _moneyed(engine_balances) == _moneyed(ledger_balances)
-    lowest = min(min(row["available_micros"], row["held_micros"]) for row in replayed["balances"])
+    lowest = min((min(row["available_micros"], row["held_micros"]) for row in replayed["balances"]), default=0)
     totals = ", ".join(f"{row['asset']} {row['debits']:,} = {row['credits']:,}" for row in trial["assets"])
     return [
         Check("debits = credits", all(row["debits"] == row["credits"] for row in trial["assets"]), totals),
