@@ -254,4 +254,5 @@ def test_every_page_with_commands_has_its_test_and_stands_in_the_index():
     pages = {path.name for path in PAGES.glob("*.md")} - {"README.md"}
     tested = {f"{name.removeprefix('test_').replace('_', '-')}.md" for name in globals() if name.startswith("test_")}
     assert pages <= tested
+    assert [page for page in sorted(pages) if not commands_of(page)] == []
     assert pages == set(re.findall(r"\]\(([a-z-]+\.md)\)", (PAGES / "README.md").read_text()))
