@@ -260,7 +260,7 @@ async def _rebuild_events(effects: Effects, consumer: AIOKafkaConsumer) -> None:
         events = [event for value in values if (event := _event_of(value)) is not None and event.seq > known]
         async with effects.transaction() as store:
             for event in events:
-                await _take_event(store, event)
+                await take_event(store, event)
             await store.run("set_sequence", max((event.seq for event in events), default=known))
 
 
@@ -284,7 +284,8 @@ def _event_of(value: bytes) -> DeliveryEvent | None:
         return None
 
 
-async def _take_event(store: Store, event: DeliveryEvent) -> None:
+async def take_event(store: Store, event: DeliveryEvent) -> None:
+    """Writes what an event says where the tables have lost it."""
     if isinstance(event, NodeStateChanged):
         await restore_standing(store, event)
         await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))

@@ -1,6 +1,6 @@
 """Pay that is held and pay that a failed proof takes back, over real servers: leases, settlements, corrections.
 
-Tier: CI, a minute and a quarter, nearly all of it waiting for hours to end and to become final.
+Tier: CI, a minute and a half, nearly all of it waiting for hours to end and to become final.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import pytest
 
 from clients.receipts import faults_of
 from schemas.receipts import ReceiptFile
+from services.delivery.rebuilding import take_event
 from services.delivery.store import open_pool, transaction
 from services.delivery.sweeps import suspect
 from tests.fakes.cheats import WrongRows
@@ -27,12 +28,12 @@ SETTINGS = {
     "bands_file": Path(__file__).parents[2] / "fixtures" / "small_bands.csv",
     "challenge_n": 256,
     "challenge_memory_permille": 1,
-    "challenge_deadline_ms": 10_000,
+    "challenge_deadline_ms": 12_000,
     "correction_delay_ms": 500,
     "proof_layers_off": "score,residency,simultaneity,idle",
     "sweep_interval_s": 0.2,
 }
-TERMS = {"final_after_s": 40}
+TERMS = {"final_after_s": 50, "gate_lead_s": 15}
 BUYER = "claw-buyer"
 
 
@@ -64,7 +65,7 @@ class Sold:
 
 async def sold(venue: Venue, agents: dict[str, PlayedAgent]) -> dict[str, Sold]:
     """Sells one GPU of each operator's node for the same hour, and waits until all are settled."""
-    (contract,) = venue.contracts(1, ahead_s=14)
+    (contract,) = venue.contracts(1, ahead_s=21)
     for count, (operator, agent) in enumerate(agents.items(), start=1):
         await venue.offer(operator, agent.node, [contract], 1)
         await venue.buy(BUYER, contract, 1)
@@ -130,6 +131,7 @@ async def test_a_failed_proof_takes_back_what_is_not_final_and_a_doubt_takes_not
         assert await amounts(venue, buyer, each.position_id, 1) == [first[each]]
     told = [event for event in await venue.delivery_events() if event.type == "delivery_disproven"]
     assert [event.node for event in told] == [cheat.agent.node.node_id, final.agent.node.node_id]
+    await check_rebuilt(venue, told)
 
 
 async def check_held_payout(venue: Venue, operator: httpx.AsyncClient, position_id: int, node: TestNode) -> None:
@@ -148,3 +150,16 @@ async def check_held_payout(venue: Venue, operator: httpx.AsyncClient, position_
     receipt = await venue.wait_for(is_said)
     assert (receipt["payout_held_micros"], receipt["payout_held_until_ms"]) == (held.held_micros, held.until_ms)
     assert held.held_micros == settled.operator_micros > 0
+
+
+async def check_rebuilt(venue: Venue, told: list) -> None:
+    """What was taken down comes again from `delivery.events`."""
+    pool = await open_pool(venue.settings)
+    async with transaction(pool) as store:
+        rows = "select * from disproven order by challenge_id, gpu_uuid"
+        before = await store.connection.fetch(rows)
+        await store.connection.execute("delete from disproven")
+        for event in told:
+            await take_event(store, event)
+        assert await store.connection.fetch(rows) == before
+    await pool.close()

@@ -24,6 +24,7 @@ from tests.integration.delivery.test_claw_back import Sold
 from tests.integration.delivery.test_evidence import real_node
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+TERMS = {"gate_lead_s": 15}
 SETTINGS = SMALL_PROOFS | {"shopper_accounts": "passer-by, mystery", "renter_proofs_max": 2}
 # What the operators' programs hand their buyers instead of what they are examined on.
 ANOTHER_GPU = WrongRows(honest_rows=120)
@@ -82,7 +83,7 @@ async def test_only_a_shopper_inside_a_lease_catches_who_is_good_at_every_exam(v
         await venue.join(name, "read", "operate")
     async with AsyncExitStack() as sites:
         agents = {name: await sites.enter_async_context(venue.site(name, node)) for name, node in NODES.items()}
-        (contract,) = venue.contracts(1, ahead_s=14)
+        (contract,) = venue.contracts(1, ahead_s=21)
         for count, (name, agent) in enumerate(agents.items(), start=1):
             await venue.offer(name, agent.node, [contract], 1)
             await venue.buy(BUYERS[name], contract, 1)
