@@ -19,9 +19,11 @@ from clients.demo.sites import Sites
 from clients.http import result_of
 from infra import exchange
 from infra.exchange import free_ports
+from infra.keys import INFRA
 from infra.places import REPOSITORY
 from infra.settings import SERVICES
 from schemas.topics import DELIVERY_EVENTS
+from services.kit.kafka import operator_options
 from tests.fixtures.command_log import produce
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -225,7 +227,9 @@ def test_kafka_lost(operator: Operator):
 def test_foreign_record(operator: Operator):
     before = state_of(operator)
     where = operator.addresses()
-    asyncio.run(produce(where["kafka"], DELIVERY_EVENTS.name, b'{"type":"node_state_changed","node":"mine"}'))
+    login = operator_options(where["kafka"], operator.data / "keys", INFRA)
+    record = b'{"type":"node_state_changed","node":"mine"}'
+    asyncio.run(produce(where["kafka"], DELIVERY_EVENTS.name, record, **login))
     logs = operator.data / "logs"
     wait_until(lambda: "a foreign record" in (logs / "market_data.log").read_text(), "the record is noticed")
     operator.do("foreign-record.md")
