@@ -19,8 +19,11 @@ INFRA = "infra"
 
 def make_keys(folder: Path) -> None:
     """Write `<owner>/<owner>.ed25519` (the 32-byte seed in hex, 0600) and `public/<owner>.pub` for every owner that has
-    none, and for the operator of the venue, whose private half lies beside other people's.
+    none, and for the operator of the venue, whose private half lies beside other people's; make the root key that signs
+    the operator.
     """
+    from infra.root_key import make_root  # which writes its files by the functions here
+
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     (folder / PUBLIC).mkdir(mode=0o755, exist_ok=True)
@@ -32,6 +35,7 @@ def make_keys(folder: Path) -> None:
         if not private.exists():
             write_private(private, Ed25519PrivateKey.generate().private_bytes_raw().hex())
         public_key_file(folder, name).write_text(f"{public_key(private)}\n")
+    make_root(folder)
 
 
 def take_over_files(folder: Path) -> None:

@@ -1,4 +1,6 @@
-"""API keys as the edges share them: the gateway publishes public keys, every edge with signed requests follows."""
+"""API keys as the edges share them: every record of `keys.events` carries the signed request that it follows from, so
+that no edge needs to believe the gateway.
+"""
 
 from typing import Annotated, Literal
 
@@ -9,10 +11,35 @@ from schemas.ids import AccountId, Identifier, NodeId, PublicKey, Signature
 from schemas.money import Amount
 
 Scope = Literal["read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin"]
+ALL_SCOPES: tuple[Scope, ...] = ("read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin")
+NODE_SCOPES: tuple[Scope, ...] = ("read", "operate")
+ROOT = "root"  # the id of the offline key that signs the venue's administrators
+ADMIN_ACCOUNT = "venue-admin"
+
+
+class SignedRequest(Model):
+    """A request to the gateway as its caller signed it; `signature` is over `schemas.signing.request_text`."""
+
+    key_id: Identifier
+    method: Literal["POST", "DELETE"]
+    path: Annotated[str, Field(max_length=512)]
+    query: Annotated[str, Field(max_length=512)]
+    body: Annotated[str, Field(max_length=65_536)]
+    idempotency_key: Annotated[str, Field(max_length=128)]
+    ts_ms: Annotated[int, Field(ge=1)]
+    nonce: Annotated[str, Field(min_length=8, max_length=64)]
+    signature: Signature
+
+
+class NodeKeyProof(Model):
+    """What a node shows for a key of its own; `signature` is the node's over `schemas.signing.node_key_text`."""
+
+    token_id: Identifier
+    signature: Signature
 
 
 class ApiKeySet(Model):
-    """The state of one API key, whole; the last one per `key_id` on `keys.events` counts.
+    """The state of one API key, whole: the first record of a `key_id` makes it, one with `revoked` ends it for good.
 
     With a `node` it is that node's own: it acts at the gateway alone, on the node's capacity orders and positions.
     """
@@ -27,6 +54,18 @@ class ApiKeySet(Model):
     order_limit_micros: Amount | None
     revoked: bool
     node: NodeId | None = added()
+    proof: SignedRequest | NodeKeyProof | None = added()
+
+
+class EnrolmentTokenIssued(Model):
+    """A token that admits so many nodes of the account, until it expires or is revoked."""
+
+    type: Literal["enrolment_token_issued"] = "enrolment_token_issued"
+    token_id: Identifier
+    account: AccountId
+    expires_ms: Annotated[int, Field(ge=0)]
+    nodes: Annotated[int, Field(ge=1)]
+    proof: SignedRequest
 
 
 class EnrolmentTokenRevoked(Model):
@@ -36,10 +75,12 @@ class EnrolmentTokenRevoked(Model):
     token_id: Identifier
     account: AccountId
     revoked_ms: Annotated[int, Field(ge=0)]
+    proof: SignedRequest
 
 
-KeyEvent = Annotated[ApiKeySet | EnrolmentTokenRevoked, Field(discriminator="type")]
-KEY_EVENT: TypeAdapter[ApiKeySet | EnrolmentTokenRevoked] = TypeAdapter(KeyEvent)
+AnyKeyEvent = ApiKeySet | EnrolmentTokenIssued | EnrolmentTokenRevoked
+KeyEvent = Annotated[AnyKeyEvent, Field(discriminator="type")]
+KEY_EVENT: TypeAdapter[AnyKeyEvent] = TypeAdapter(KeyEvent)
 
 
 class EnrolmentToken(Model):

@@ -1,6 +1,7 @@
 """Commands of the venue's administrator: products, trading states, deposits, and the replay that proves the log."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -11,7 +12,7 @@ from clients.cli.output import Refused, show
 from clients.cli.session import Signer, columns, signed
 from clients.http import result_of
 
-ADMIN_KEY = "admin"
+ADMIN_KEY = os.environ.get("HOURBOOK_ADMIN_KEY", "admin")
 NODE_COLUMNS = columns("node", "account", "grade", "hub", "level", "state", "reason")
 
 
@@ -223,6 +224,37 @@ def deposit(
         show(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), json=json)
 
 
+def recover(
+    key_id: str,
+    *,
+    root: Annotated[Path | None, Parameter(help="The root key's file; default: where it was made.")] = None,
+    json: bool = False,
+) -> None:
+    """Register a new administrator's key under KEY_ID, signed by the root key: after a theft, a loss, a revocation."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from clients.cli.session import signed_by
+    from clients.http import Credentials, new_credentials, save_credentials
+    from infra.places import data_dir
+    from infra.root_key import root_file
+    from schemas.accounts import ADMIN_ACCOUNT, ALL_SCOPES, ROOT
+
+    keys_dir = data_dir() / "keys"
+    file = root or root_file(keys_dir)
+    try:
+        signer = Credentials(ROOT, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(file.read_text().strip())))
+        credentials = new_credentials(key_id)
+        path = save_credentials(keys_dir, credentials)
+    except FileExistsError as error:
+        raise Refused(f"there is a key `{key_id}` already") from error
+    except (OSError, ValueError) as error:
+        raise Refused(f"the root key cannot be read: {error}") from error
+    form = {"account": ADMIN_ACCOUNT, "public_key": credentials.public_key, "scopes": ALL_SCOPES, "key_id": key_id}
+    with signed_by(signer, "gateway") as gateway:
+        key = result_of(gateway.post("/v1/keys", json=form))
+    show(key | {"private_key_file": str(path)}, json=json)
+
+
 def replay(until_offset: int | None = None, *, balances: bool = True, json: bool = False) -> int:
     """Replay the command log from its start in a fresh engine and compare every event's bytes with the event log.
 
@@ -297,6 +329,6 @@ def add_to(app: App) -> None:
     admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
     states = (halt, resume, cancel_only, auction, close)
     rules = (limit_account, cancel_orders, void, review, audit, driver_digest, set_ruleset)
-    for command in (products, *states, *rules, rotate_key, deposit, replay):
+    for command in (products, *states, *rules, rotate_key, recover, deposit, replay):
         admin.command(command)
     app.command(admin)

@@ -11,7 +11,7 @@ import httpx
 from cyclopts import Parameter
 
 from clients.cli.output import Refused
-from clients.http import Refusal, load_credentials, open_client
+from clients.http import Credentials, Refusal, load_credentials, open_client
 from infra.places import data_dir
 
 DEFAULT_URLS = {
@@ -64,7 +64,14 @@ def signed(service: str, signer: Signer | None) -> Iterator[httpx.Client]:
     except FileNotFoundError:
         known = ", ".join(sorted(path.name.removesuffix("-api.ed25519") for path in keys_dir.glob("*-api.ed25519")))
         raise Refused(f"there is no key `{signer.key}` in {keys_dir}; there are: {known or 'none yet'}") from None
-    with open_client(address_of(service, signer.url), credentials) as client:
+    with signed_by(credentials, service, signer.url) as client:
+        yield client
+
+
+@contextmanager
+def signed_by(credentials: Credentials, service: str, url: str | None = None) -> Iterator[httpx.Client]:
+    """A client of a service that signs with a key in hand."""
+    with open_client(address_of(service, url), credentials) as client:
         yield from _said_clearly(client)
 
 

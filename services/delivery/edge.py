@@ -97,7 +97,7 @@ class Edge:
             if known is None:
                 if token.expires_ms <= received_ms:
                     raise BadToken("the token has expired")
-                if self._directory.has_revoked_token(token.token_id):
+                if self._directory.has_revoked_token(token.account, token.token_id):
                     raise BadToken("the token was revoked")
                 if await store.value("nodes_of_token", token.token_id) >= token.nodes:
                     has_used = "was used before" if token.nodes == 1 else f"has admitted its {token.nodes} nodes"

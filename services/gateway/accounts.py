@@ -2,26 +2,23 @@
 
 import time
 from dataclasses import dataclass
-from hashlib import sha256
-from ipaddress import ip_network
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
-from schemas.accounts import ApiKeySet
+from schemas.accounts import ADMIN_ACCOUNT, ApiKeySet, SignedRequest
 from schemas.ids import AccountId
-from schemas.money import format_micros, parse_micros
+from schemas.money import format_micros
 from schemas.replies import AccountView, KeyView, Page, rfc3339
 from schemas.rest import AccountForm, KeyForm
 from services.gateway.desk import Desk
+from services.gateway.key_registry import KeyRegistry
 from services.gateway.views import NS_PER_MS
-from services.kit.auth import Caller
+from services.kit.auth import Caller, signed_request_of
 from services.kit.http import ProblemError
+from services.kit.key_directory import key_of
 from services.kit.store import DatabaseAway
 
-ADMIN_ACCOUNT = "venue-admin"
-ADMIN_KEY_ID = "admin"
-ALL_SCOPES = ("read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin")
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,128}$")]
 
 
@@ -30,46 +27,54 @@ class Accounts:
     """What the routes do. Each is idempotent: the same request again changes nothing and says so."""
 
     desk: Desk
+    registry: KeyRegistry
 
     async def open(self, form: AccountForm) -> tuple[AccountView, bool]:
         """Makes an account; returns it, and whether it is new."""
         created_ms, is_new = await self.desk.store.add_account(form.account, now_ms())
         return AccountView(account=form.account, created=rfc3339(created_ms * NS_PER_MS)), is_new
 
-    async def add_key(self, form: KeyForm) -> tuple[KeyView, bool]:
-        """Registers a key; returns it, and whether it is new. Raises `conflict` for another key of the same id."""
-        key = key_of(form)
-        known = self.desk.directory.get(key.key_id)
-        if known is not None and known != key:
-            raise ProblemError("conflict", f"there is another key `{key.key_id}`")
-        if known is None:
-            await self._publish(key)
-        return show_key(key), known is None
+    async def add_key(self, form: KeyForm, request: Request) -> tuple[KeyView, bool]:
+        """Registers a key as its signer asks; returns it, and whether it is new.
 
-    async def bootstrap_admin(self, public_key: str) -> None:
-        """Registers the operator of the venue under the key that lies in the venue's own key folder, unless his key
-        ever was on the topic: a revoked one stays revoked.
+        Raises `scope_missing` where the signer may not give it, `conflict` for another key of the same id.
+        """
+        try:
+            key = key_of(form)
+        except ValueError as error:
+            raise ProblemError("malformed_request", f"ip_networks: {error}") from error
+        record = key.model_copy(update={"proof": signed_request_of(request, await request.body())})
+        self.registry.check(record)
+        if self.desk.directory.get(key.key_id) is None:
+            await self._require_account(key.account)
+            await self.registry.publish(record)
+            is_new = True
+        else:
+            is_new = False
+        if self.desk.directory.get(key.key_id) != key:
+            raise ProblemError("conflict", f"there is another key `{key.key_id}`")
+        return show_key(key), is_new
+
+    async def bootstrap_admin(self, request: SignedRequest) -> None:
+        """Registers the first operator of the venue, whose key root has signed, unless the key ever was on the topic:
+        a revoked one stays revoked.
         """
         await self.desk.store.add_account(ADMIN_ACCOUNT, now_ms())
-        form = KeyForm(account=ADMIN_ACCOUNT, public_key=public_key, scopes=ALL_SCOPES, key_id=ADMIN_KEY_ID)
-        if self.desk.directory.get(ADMIN_KEY_ID) is None:
-            await self._publish(key_of(form))
+        key = key_of(KeyForm.model_validate_json(request.body))
+        if self.desk.directory.get(key.key_id) is None:
+            await self.registry.publish(key.model_copy(update={"proof": request}))
 
-    async def _publish(self, key: ApiKeySet) -> None:
-        if self.desk.directory.keys_of(key.account):  # known by the topic, whatever has become of the table
-            await self.desk.store.add_account(key.account, now_ms())
-        try:
-            await self.desk.store.set_key(key)
-        except KeyError as error:
-            raise ProblemError("not_found", f"there is no account {error}") from error
-        self.desk.directory.put(key)
-        self.desk.publisher.wake()
+    async def _require_account(self, account: AccountId) -> None:
+        is_known = self.desk.directory.keys_of(account) or await self.desk.store.has_account(account)
+        if not is_known and account != ADMIN_ACCOUNT:
+            raise ProblemError("not_found", f"there is no account '{account}'")
 
 
-def make_router(desk: Desk) -> APIRouter:
+def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
     """Returns the routes."""
-    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk)
+    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk, registry)
     Admin = Annotated[Caller, Depends(desk.caller("admin"))]
+    Anyone = Annotated[Caller, Depends(desk.caller(None))]
 
     @router.post("/v1/accounts", status_code=201)
     async def open_account(caller: Admin, form: AccountForm, response: Response) -> AccountView:
@@ -78,9 +83,9 @@ def make_router(desk: Desk) -> APIRouter:
         return _created(response, view, is_new, f"/v1/accounts/{view.account}")
 
     @router.post("/v1/keys", status_code=201)
-    async def add_key(caller: Admin, form: KeyForm, response: Response) -> KeyView:
-        """Registers the public half of an API key."""
-        view, is_new = await answered(accounts.add_key(form))
+    async def add_key(caller: Anyone, form: KeyForm, request: Request, response: Response) -> KeyView:
+        """Registers the public half of an API key, as far as the signer's own key reaches; `admin` for any account."""
+        view, is_new = await answered(accounts.add_key(form, request))
         return _created(response, view, is_new, f"/v1/keys/{view.key_id}")
 
     @router.get("/v1/keys")
@@ -94,24 +99,6 @@ def make_router(desk: Desk) -> APIRouter:
         return Page(items=tuple(map(show_key, keys)), cursor=None, seq=desk.history.seq)
 
     return router
-
-
-def key_of(form: KeyForm) -> ApiKeySet:
-    """Returns the key that a form asks for. Raises `malformed_request` for an address range that is none."""
-    try:
-        networks = tuple(str(ip_network(text)) for text in form.ip_networks)
-    except ValueError as error:
-        raise ProblemError("malformed_request", f"ip_networks: {error}") from error
-    return ApiKeySet(
-        key_id=form.key_id or f"k-{sha256(bytes.fromhex(form.public_key)).hexdigest()[:16]}",
-        account=form.account,
-        public_key=form.public_key,
-        scopes=tuple(scope for scope in ALL_SCOPES if scope in form.scopes),
-        expires_ms=int(form.expires.timestamp() * 1000) if form.expires else None,
-        ip_networks=networks,
-        order_limit_micros=parse_micros(form.order_limit) if form.order_limit else None,
-        revoked=False,
-    )
 
 
 def show_key(key: ApiKeySet) -> KeyView:

@@ -12,6 +12,7 @@ from services.gateway.capacity import CapacityChanges
 from services.gateway.desk import Desk
 from services.gateway.fleets import make_fleet_router
 from services.gateway.front import Front
+from services.gateway.key_registry import KeyRegistry
 from services.gateway.key_timers import KeyTimers
 from services.gateway.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
@@ -26,8 +27,9 @@ def build_api(desk: Desk) -> FastAPI:
     app = make_app("gateway", desk.readiness, desk.settings.body_limits)
     desk.note_timer = KeyTimers(desk).note
     app.include_router(reading.make_router(desk))
-    app.include_router(accounts.make_router(desk))
-    app.include_router(make_fleet_router(desk, service_key(desk.settings.keys_dir)))
+    registry = KeyRegistry(desk)
+    app.include_router(accounts.make_router(desk, registry))
+    app.include_router(make_fleet_router(desk, registry, service_key(desk.settings.keys_dir)))
     app.add_api_websocket_route(PATH, PrivateSocket(desk).serve)
     app.openapi = partial(openapi.document, app)
     refuse_undeclared_routes(app)

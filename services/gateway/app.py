@@ -3,17 +3,19 @@
 import asyncio
 from functools import partial
 
+from schemas.accounts import SignedRequest
 from services.gateway.accounts import Accounts
 from services.gateway.api import build_front
 from services.gateway.desk import Desk, make_desk
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
+from services.gateway.key_registry import KeyRegistry
 from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.kit.events import EventReader
 from services.kit.http import serve
 from services.kit.key_feed import follow_keys
-from services.kit.keys import load_public_key, public_key_file
+from services.kit.keys import PUBLIC
 from services.kit.logs import configure_logs
 from services.kit.outbox import Publisher
 from services.kit.places import find_place
@@ -22,7 +24,7 @@ from services.kit.readiness import Readiness
 from services.kit.servers import Servers
 from services.kit.store import close_at_the_end, open_pool
 
-ADMIN_KEY_FILE = "admin-api"
+ADMIN_REQUEST_FILE = "admin-api.request.json"
 
 
 def start() -> None:
@@ -66,11 +68,12 @@ async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGrou
 
 
 async def _admit_admin(settings: GatewaySettings, desk: Desk, keys_read: asyncio.Event) -> None:
-    """Registers the operator of the venue, if his public key lies with the venue's."""
+    """Registers the venue's first operator, if root's signature for his key lies in the venue's key folder."""
     await keys_read.wait()
-    if public_key_file(settings.keys_dir, ADMIN_KEY_FILE).exists():
-        accounts = Accounts(desk)
-        await accounts.bootstrap_admin(load_public_key(settings.keys_dir, ADMIN_KEY_FILE))
+    signed = settings.keys_dir / PUBLIC / ADMIN_REQUEST_FILE
+    if signed.exists():
+        request = SignedRequest.model_validate_json(signed.read_bytes())
+        await Accounts(desk, KeyRegistry(desk)).bootstrap_admin(request)
     desk.readiness.done("API keys")
 
 

@@ -60,12 +60,13 @@ class Desk:
         """Checks a request's signature."""
         return self.auth.verify_request(request, body)
 
-    def caller(self, scope: Scope) -> Callable[[Request, Response], Awaitable[Caller]]:
-        """Returns the dependency of a route that needs `scope` and is paid from the budget of reads."""
+    def caller(self, scope: Scope | None) -> Callable[[Request, Response], Awaitable[Caller]]:
+        """Returns the dependency of a route that needs `scope`, or any key, and is paid from the budget of reads."""
 
         async def caller(request: Request, response: Response) -> Caller:
             found = self.caller_of(request, await request.body())
-            check_scope(found, scope)
+            if scope is not None:
+                check_scope(found, scope)
             response.headers.update(spend(self.reads, found))
             return found
 

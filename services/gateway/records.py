@@ -69,17 +69,6 @@ class Order:
     first_terms: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An enrolment token: how many nodes it admits until when, and since when it admits none any more."""
-
-    token_id: str
-    account: str
-    expires_ms: int
-    nodes: int
-    revoked_ms: int | None
-
-
 @dataclass(slots=True)
 class Refusal:
     """An order that the engine refused; its terms are not in the log."""

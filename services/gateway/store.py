@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import asyncpg
 import orjson
 
-from schemas.accounts import ApiKeySet, EnrolmentTokenRevoked
+from schemas.accounts import AnyKeyEvent, ApiKeySet
 from schemas.events import OrderDuplicate
 from schemas.topics import KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
-from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule, Token
+from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule
 from services.gateway.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
@@ -23,7 +23,7 @@ from services.kit.idempotency import Attempt
 
 CONSUMER = "gateway-history"
 QUERIES = kit.load_queries("services.gateway")
-Row = TypeVar("Row", Order, Refusal, Fill, Position, Balance, Token)
+Row = TypeVar("Row", Order, Refusal, Fill, Position, Balance)
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,6 @@ class Store:
             made = await connection.fetchval(QUERIES.add_account, account, now_ms)
             return (made, True) if made is not None else (await connection.fetchval(QUERIES.account, account), False)
 
-    async def set_key(self, key: ApiKeySet) -> None:
-        """Keeps a key's newest state and publishes it, in one transaction. Raises KeyError for an unknown account."""
-        try:
-            async with self._connection() as connection:
-                await connection.execute(QUERIES.set_key, key.key_id, key.account, key.canonical().decode())
-                await kit.publish(connection, KEYS_EVENTS.name, key.key_id, key.canonical())
-        except asyncpg.ForeignKeyViolationError as error:
-            raise KeyError(key.account) from error
-
     async def first_answer(self, asked: Attempt) -> str | None:
         """Returns the first answer to a request under an idempotency key. Raises `conflict` for another request."""
         async with self._connection() as connection:
@@ -198,43 +189,16 @@ class Store:
         async with self._connection() as connection:
             await connection.execute(kit.QUERIES.keep_first_answer, *row)
 
-    async def add_token(self, token_id: str, account: str, expires_ms: int, nodes: int) -> Token:
-        """Notes an enrolment token; returns it, for a repeat as it was at first."""
+    async def has_account(self, account: str) -> bool:
+        """Says whether an account was opened."""
         async with self._connection() as connection:
-            await connection.execute(QUERIES.add_token, token_id, account, expires_ms, nodes)
-            return Token(**await connection.fetchrow(QUERIES.token, token_id))
+            return await connection.fetchval(QUERIES.account, account) is not None
 
-    async def token(self, token_id: str) -> Token | None:
-        """Finds an enrolment token."""
-        return await self._one(Token, QUERIES.token, token_id)
-
-    async def tokens(self, account: str) -> list[Token]:
-        """Returns an account's enrolment tokens, those that live longest first."""
-        return await self._many(Token, QUERIES.tokens, account)
-
-    async def revoke_token(self, token: Token, now_ms: int) -> None:
-        """Ends a token before its time and publishes that, in one transaction."""
-        event = EnrolmentTokenRevoked(token_id=token.token_id, account=token.account, revoked_ms=now_ms)
+    async def publish(self, record: AnyKeyEvent) -> None:
+        """Publishes records of a key or a token."""
+        name = record.key_id if isinstance(record, ApiKeySet) else record.token_id
         async with self._connection() as connection:
-            await connection.execute(QUERIES.revoke_token, token.token_id, now_ms)
-            await kit.publish(connection, KEYS_EVENTS.name, token.token_id, event.canonical())
-
-    async def node_keys(self, token_id: str) -> list[str]:
-        """Returns the ids of the keys that nodes got by a token."""
-        async with self._connection() as connection:
-            return [row["key_id"] for row in await connection.fetch(QUERIES.node_keys_of_token, token_id)]
-
-    async def add_node_key(self, token: Token, key: ApiKeySet) -> bool:
-        """Keeps and publishes a node's own key, unless the token is revoked or has given as many as it may."""
-        async with self._connection() as connection:
-            if await connection.fetchval(QUERIES.lock_token, token.token_id) is not None:
-                return False
-            if len(await connection.fetch(QUERIES.node_keys_of_token, token.token_id)) >= token.nodes:
-                return False
-            await connection.execute(QUERIES.set_key, key.key_id, key.account, key.canonical().decode())
-            await connection.execute(QUERIES.add_node_key, key.key_id, token.token_id)
-            await kit.publish(connection, KEYS_EVENTS.name, key.key_id, key.canonical())
-            return True
+            await kit.publish(connection, KEYS_EVENTS.name, name, record.canonical())
 
     async def _one(self, kind: type[Row], query: str, *values: Any) -> Row | None:
         async with self._connection() as connection:

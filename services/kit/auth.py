@@ -1,6 +1,5 @@
 """Who asks: signed requests checked against the public keys that the gateway publishes on `keys.events`."""
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -8,19 +7,17 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 
 from schemas import signing
-from schemas.accounts import ApiKeySet, EnrolmentTokenRevoked, Scope
+from schemas.accounts import ApiKeySet, Scope, SignedRequest
 from schemas.ids import AccountId
 from services.kit.addresses import client_address
 from services.kit.http import OPEN_PATHS, ProblemError
+from services.kit.key_directory import KeyDirectory
 from services.kit.keys import SIGNATURE, signature_holds
-from services.kit.process import set_within
 
-END_CHECK_S = 0.5  # how often the clock is held against an expiry: it may be set, so that one long sleep is not enough
 UNSIGNED = "key, timestamp, nonce and signature headers are needed"
 SIGNING_HEADERS = {
     name.lower().encode(): place
@@ -62,61 +59,6 @@ NodeCheck = Callable[[str, str, str, str, bytes], None]
 def refuse_node(node: str, *request: object) -> None:
     """Refuses every request of a node's own key: what another service than the gateway does with it."""
     raise ProblemError("scope_missing", f"the key is {node}'s own: it acts at the gateway alone, on its capacity")
-
-
-class KeyDirectory:
-    """The API keys as published, by key id. What an id stands for never changes; it may only end."""
-
-    def __init__(self):
-        self._keys: dict[str, ApiKeySet] = {}
-        self._ends: dict[str, asyncio.Event] = {}
-        self._accounts: set[str] = set()
-        self._revoked_tokens: set[str] = set()
-
-    def take(self, event: ApiKeySet | EnrolmentTokenRevoked) -> None:
-        """Takes a record of `keys.events`."""
-        if isinstance(event, EnrolmentTokenRevoked):
-            self._revoked_tokens.add(event.token_id)
-        else:
-            self.put(event)
-
-    def has_revoked_token(self, token_id: str) -> bool:
-        """Says whether an enrolment token was revoked."""
-        return token_id in self._revoked_tokens
-
-    def put(self, key: ApiKeySet) -> None:
-        """Takes a key, or its end. What would change or revive one is passed over."""
-        known = self._keys.get(key.key_id)
-        if known is None or key == known.model_copy(update={"revoked": True}):
-            self._keys[key.key_id] = key
-            self._accounts.add(key.account)
-            if key.revoked and (end := self._ends.get(key.key_id)):
-                end.set()
-        elif key != known:
-            structlog.get_logger().warning("a record that would change or revive a key is ignored", key=key.key_id)
-
-    def has_account(self, account: str) -> bool:
-        """Says whether an account has, or has had, a key."""
-        return account in self._accounts
-
-    def get(self, key_id: str) -> ApiKeySet | None:
-        """Returns the key, or None."""
-        return self._keys.get(key_id)
-
-    def keys_of(self, account: AccountId) -> list[ApiKeySet]:
-        """Returns the keys of an account, by their ids."""
-        return [key for _, key in sorted(self._keys.items()) if key.account == account]
-
-    def lives(self, key_id: str) -> bool:
-        """Says whether a key is known, not revoked and not expired."""
-        key = self._keys.get(key_id)
-        return key is not None and not key.revoked and not (key.expires_ms and key.expires_ms <= time.time() * 1_000)
-
-    async def wait_for_end(self, key_id: str) -> None:
-        """Returns when a key no longer lives, at most a second late."""
-        revoked = self._ends.setdefault(key_id, asyncio.Event())
-        while self.lives(key_id):
-            await set_within(revoked, END_CHECK_S if self._keys[key_id].expires_ms is not None else None)
 
 
 class NonceMemory:
@@ -169,6 +111,25 @@ def read_signing_headers(headers: Headers) -> tuple[str, str, str, str, str]:
     if not SIGNATURE.fullmatch(signature):
         raise ProblemError("unsigned_request", "the signature must be 128 lower-case hex digits")
     return key_id, ts_ms, nonce, signature, idempotency_key or ""
+
+
+def signed_request_of(request: Request, body: bytes) -> SignedRequest:
+    """Returns what a verified caller signed, so that others can check it. Raises `malformed_request`."""
+    key_id, ts_ms, nonce, signature, idempotency_key = read_signing_headers(request.scope["headers"])
+    try:
+        return SignedRequest(
+            key_id=key_id,
+            method=request.scope["method"],
+            path=request.scope["raw_path"].decode("latin-1"),
+            query=request.scope["query_string"].decode("latin-1"),
+            body=body.decode(),
+            idempotency_key=idempotency_key,
+            ts_ms=int(ts_ms),
+            nonce=nonce,
+            signature=signature,
+        )
+    except ValueError as error:
+        raise ProblemError("malformed_request", "the request is too long to be kept as proof") from error
 
 
 class Authenticator:

@@ -5,11 +5,13 @@ import asyncio
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
-from schemas.accounts import KEY_EVENT
+from schemas.accounts import KEY_EVENT, ROOT
 from schemas.topics import KEYS_EVENTS
-from services.kit.auth import KeyDirectory
 from services.kit.kafka import kafka_client_options
+from services.kit.key_directory import KeyDirectory
+from services.kit.keys import load_public_key
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -22,6 +24,7 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
 
     After an interruption it goes on where it was: reading again from the start would revive revoked keys for a moment.
     """
+    directory.trust(load_public_key(settings.keys_dir, ROOT))
     partition, next_offset = TopicPartition(KEYS_EVENTS.name, 0), 0
     loop, log = asyncio.get_running_loop(), structlog.get_logger()
     opens_at = loop.time() + settings.signature_ahead_ms / 1_000
@@ -39,7 +42,7 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
                     caught_up.set()
                 wait_ms = 500 if caught_up.is_set() else 50
                 for record in (await consumer.getmany(partition, timeout_ms=wait_ms)).get(partition, ()):
-                    directory.take(KEY_EVENT.validate_json(record.value))
+                    _take(directory, record.value)
                     next_offset, moved_at = record.offset + 1, loop.time()
                 if loop.time() - moved_at >= STALLED_AFTER_S and end <= next_offset:
                     end, moved_at = (await consumer.end_offsets([partition]))[partition], loop.time()
@@ -49,3 +52,12 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
             await asyncio.sleep(settings.reconnect_delay_s)
         finally:
             await stop_client(consumer)
+
+
+def _take(directory: KeyDirectory, value: bytes) -> None:
+    try:
+        event = KEY_EVENT.validate_json(value)
+    except ValidationError as error:
+        structlog.get_logger().warning("unreadable key record ignored", why=str(error.errors()[0]["msg"]))
+        return
+    directory.take(event)

@@ -1,6 +1,7 @@
 """Every page of docs/runbooks is done as it is written, on a real exchange with a node, money and a trade."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -252,6 +253,13 @@ def test_disk_full(operator: Operator):
     operator.do("disk-full.md")
     assert all(re.search(rf"^{name} +runs ", operator.output, re.MULTILINE) for name in SERVICES)
     is_as(operator, before)
+
+
+def test_root_key(operator: Operator):
+    """Comes last: the administrator whom the other pages need is revoked."""
+    operator.do("root-key.md")
+    operator.type(f"{HOURBOOK} keys list --key admin-2 --json")
+    assert {key["key_id"]: key["revoked"] for key in json.loads(operator.output)} == {"admin": True, "admin-2": False}
 
 
 def test_every_page_with_commands_has_its_test_and_stands_in_the_index():

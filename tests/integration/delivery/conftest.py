@@ -15,7 +15,6 @@ import pytest_asyncio
 from clients.http import Credentials, new_credentials, open_async_client
 from infra.genesis import genesis_command
 from infra.ports import free_port
-from schemas.accounts import ApiKeySet
 from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.events import EVENT, AnyEvent
 from schemas.ids import contract_name, contract_start_s, product_of
@@ -31,6 +30,7 @@ from services.matching.settings import MatchingSettings
 from tests.fixtures.command_log import CommandLog, consume, produce
 from tests.fixtures.delivery import TestNode, signed_token
 from tests.fixtures.event_log import PRODUCT, terms
+from tests.fixtures.keys import new_key, root_of
 from tests.fixtures.node_agent import PlayedAgent
 from tests.fixtures.servers import LentBroker
 
@@ -99,17 +99,10 @@ class Venue:
         """Gives an account money and a key that every edge knows; returns its client."""
         credit = Credit(transfer_id=f"t-{account}", account=account, asset="CNY", amount_micros=RICH_MICROS)
         await self.log.send("ledger", credit)
+        if account in self.keys:  # the first key under an id counts
+            return open_async_client(self.url, self.keys[account])
         key = self.keys[account] = new_credentials(f"key-{account}")
-        known = ApiKeySet(
-            key_id=key.key_id,
-            account=account,
-            public_key=key.public_key,
-            scopes=scopes,
-            expires_ms=None,
-            ip_networks=(),
-            order_limit_micros=None,
-            revoked=False,
-        )
+        known = new_key(root_of(self.log.keys_dir), account, key, *(scopes or ("read",)))
         await produce(self.log.bootstrap, KEYS_EVENTS.name, known.canonical())
         return open_async_client(self.url, key)
 

@@ -6,11 +6,11 @@ import json
 import asyncpg
 import pytest
 
-from schemas.accounts import EnrolmentTokenRevoked
 from schemas.nodes import GENESIS_HASH, ChainRequest, InspectedGpu, InspectionReport
 from schemas.topics import KEYS_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from tests.fixtures.command_log import consume, produce
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
+from tests.fixtures.keys import revoked_token
 from tests.fixtures.node_agent import PlayedAgent
 from tests.integration.delivery.conftest import Venue
 
@@ -62,7 +62,8 @@ async def test_a_fleets_token_admits_so_many_nodes_until_it_is_revoked(venue: Ve
     )
     leaked = venue.token("ops", "t-leaked", nodes=9)
     assert (await enrol(64, leaked))[0] == 201
-    ended = EnrolmentTokenRevoked(token_id="t-leaked", account="ops", revoked_ms=1)
+    await venue.join("ops", "operate")
+    ended = revoked_token(venue.keys["ops"], "ops", "t-leaked")
     await produce(venue.log.bootstrap, KEYS_EVENTS.name, ended.canonical())
     async with asyncio.timeout(10):
         for seed in range(70, 170):  # until the record is read, it still admits

@@ -15,7 +15,6 @@ from infra.embedded import Running
 from infra.keys import make_keys
 from infra.ports import free_port
 from schemas import signing
-from schemas.accounts import ApiKeySet
 from schemas.commands import read_command
 from schemas.topics import COMMANDS, EVENTS, KEYS_EVENTS
 from schemas.venue import Credit, Deallocate, Debit, SetProductState, VenueCommand
@@ -24,6 +23,7 @@ from services.ledger.app import LedgerService
 from services.ledger.domain import Balance, digest_balances
 from services.ledger.settings import LedgerSettings
 from tests.fixtures.command_log import consume, produce
+from tests.fixtures.keys import new_key, root_of
 from tests.fixtures.money_log import CNY, MoneyLog
 
 TRIAL_BALANCE = "/v1/ledger/trial-balance"
@@ -64,11 +64,8 @@ async def venue(own_kafka: Running, fresh_database: str, tmp_path: Path) -> Venu
     alice = (ALICE, "alice", ("read", "withdraw"))
     others = [(new_credentials(f"k-{name}"), name, ("read",)) for name in ("bob", "eve")]
     for credentials, account, scopes in ((ADMIN, "venue-admin", ("admin",)), alice, *others):
-        key = ApiKeySet(
-            key_id=credentials.key_id, account=account, public_key=credentials.public_key, scopes=scopes,
-            expires_ms=None, ip_networks=(), order_limit_micros=None, revoked=False,
-        )  # fmt: skip
-        await produce(own_kafka.address, KEYS_EVENTS.name, key.canonical())
+        record = new_key(root_of(tmp_path / "keys"), account, credentials, *scopes)
+        await produce(own_kafka.address, KEYS_EVENTS.name, record.canonical())
     settings = LedgerSettings(
         kafka=own_kafka.address, database_url=fresh_database, data=tmp_path, ledger_port=free_port()
     )
@@ -424,3 +421,18 @@ async def test_a20_a_deposit_in_flight_when_the_ledger_stops_is_pending_and_neve
         await venue.commanded(1)
     answer = await asking
     assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+
+
+async def test_nobody_mints_money_by_writing_keys_to_the_topic(venue: Venue):
+    thief, mine = new_credentials("minted"), new_credentials("admin")
+    records = [
+        new_key(thief, "venue-admin", thief, "admin").model_copy(update={"proof": None}),
+        new_key(thief, "venue-admin", thief, "admin"),
+        new_key(ALICE, "venue-admin", thief, "admin"),
+        new_key(mine, "venue-admin", mine, "admin"),  # another public key under the administrator's id
+    ]
+    await produce(venue.settings.kafka, KEYS_EVENTS.name, *[each.canonical() for each in records])
+    async with serving(venue) as client:
+        answers = [await client.deposit("1000000", who=who) for who in (thief, mine)]
+    assert [answer.json()["code"] for answer in answers] == ["unknown_key", "bad_request_signature"]
+    assert await venue.commands() == []

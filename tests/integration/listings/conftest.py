@@ -13,7 +13,6 @@ import pytest_asyncio
 
 from clients.http import Credentials, new_credentials, open_async_client, result_of
 from infra.ports import free_port
-from schemas.accounts import ApiKeySet
 from schemas.delivery import NodeStateChanged
 from schemas.events import EVENT, AnyEvent
 from schemas.nodes import InspectedGpu
@@ -24,6 +23,7 @@ from services.listings.settings import Settings
 from services.matching.app import MatchingService
 from services.matching.settings import MatchingSettings
 from tests.fixtures.command_log import CommandLog, produce
+from tests.fixtures.keys import new_key, root_of
 from tests.fixtures.servers import LentBroker
 from tests.fixtures.used_hardware import NODE, inspected, inspection, serial_of, uuid_of
 from tests.integration.delivery.conftest import in_background, make_database
@@ -48,16 +48,7 @@ class Board:
         credit = Credit(transfer_id=f"t-{account}", account=account, asset="CNY", amount_micros=MONEY_MICROS)
         await self.log.send("ledger", credit)
         key: Credentials = new_credentials(f"key-{account}")
-        known = ApiKeySet(
-            key_id=key.key_id,
-            account=account,
-            public_key=key.public_key,
-            scopes=scopes,
-            expires_ms=None,
-            ip_networks=(),
-            order_limit_micros=None,
-            revoked=False,
-        )
+        known = new_key(root_of(self.log.keys_dir), account, key, *scopes)
         await produce(self.log.bootstrap, KEYS_EVENTS.name, known.canonical())
         self.clients[account] = open_async_client(self.url, key)
 

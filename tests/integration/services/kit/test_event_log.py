@@ -5,20 +5,21 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from clients.http import new_credentials
 from infra.keys import make_keys, public_key
-from schemas.accounts import ApiKeySet
 from schemas.commands import read_command
 from schemas.events import EpochStarted
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS, EVENTS, KEYS_EVENTS
 from schemas.venue import Credit
 from services.kit import store
-from services.kit.auth import KeyDirectory
 from services.kit.events import BrokenEvent, EventReader, SequenceGap
+from services.kit.key_directory import KeyDirectory
 from services.kit.key_feed import follow_keys
 from services.kit.keys import signature_holds
 from services.kit.outbox import Outbox
 from services.kit.settings import Settings
+from tests.fixtures.keys import ended_key, new_key, root_of
 
 
 def event(seq: int) -> EpochStarted:
@@ -120,23 +121,20 @@ async def consume(bootstrap: str, topic: str, records: int) -> list[bytes]:
     return values
 
 
-async def test_an_edge_knows_the_keys_that_the_gateway_published(own_kafka):
-    key = ApiKeySet(
-        key_id="k1",
-        account="a",
-        public_key="0" * 64,
-        scopes=("read",),
-        expires_ms=None,
-        ip_networks=(),
-        order_limit_micros=None,
-        revoked=False,
-    )
-    revoked = key.model_copy(update={"revoked": True})
-    await produce(own_kafka.address, KEYS_EVENTS.name, key.canonical(), revoked.canonical())
+async def test_an_edge_knows_the_keys_that_are_proven_and_passes_over_all_other_records(own_kafka, tmp_path):
+    make_keys(tmp_path / "keys")
+    root, alice, thief = root_of(tmp_path / "keys"), new_credentials("k1"), new_credentials("k1")
+    key = new_key(root, "alice", alice, "read")
+    unsigned = new_key(thief, "venue-admin", new_credentials("minted"), "admin").model_copy(update={"proof": None})
+    stolen = new_key(thief, "alice", thief, "trade")
+    records = [each.canonical() for each in (unsigned, key, stolen, ended_key(root, key), key)]
+    await produce(own_kafka.address, KEYS_EVENTS.name, records[0], b"garbage", b"{}", *records[1:])
     directory, caught_up = KeyDirectory(), asyncio.Event()
-    follower = asyncio.create_task(follow_keys(Settings(kafka=own_kafka.address), directory, caught_up))
+    settings = Settings(kafka=own_kafka.address, data=tmp_path)
+    follower = asyncio.create_task(follow_keys(settings, directory, caught_up))
     async with asyncio.timeout(20):
         await caught_up.wait()
     follower.cancel()
     await asyncio.gather(follower, return_exceptions=True)
-    assert directory.get("k1") == revoked
+    assert directory.get("k1") == key.model_copy(update={"revoked": True, "proof": None})
+    assert directory.get("minted") is None

@@ -1,0 +1,43 @@
+"""Publishes keys, tokens and their ends, each with the signed request that it follows from."""
+
+import asyncio
+
+from fastapi import Request
+
+from schemas.accounts import AnyKeyEvent, ApiKeySet
+from services.gateway.desk import Desk
+from services.kit.auth import signed_request_of
+from services.kit.http import ProblemError
+from services.kit.key_directory import UnprovenRecord
+
+
+class KeyRegistry:
+    """One record after the other: each is checked, published, and taken into the gateway's own directory."""
+
+    def __init__(self, desk: Desk):
+        self._desk = desk
+        self._turn = asyncio.Lock()
+
+    def check(self, record: AnyKeyEvent) -> None:
+        """Raises `scope_missing` where no edge would believe the record."""
+        try:
+            self._desk.directory.check(record)
+        except UnprovenRecord as error:
+            raise ProblemError("scope_missing", str(error)) from error
+
+    async def publish(self, record: AnyKeyEvent) -> None:
+        """Publishes a record that every edge will believe. Raises `scope_missing`, DatabaseAway."""
+        async with self._turn:
+            self.check(record)
+            await self._desk.store.publish(record)
+            self._desk.directory.take(record)
+        self._desk.publisher.wake()
+
+    async def end(self, known: ApiKeySet, request: Request) -> ApiKeySet:
+        """Ends a key as a request asks for it; again, nothing is published."""
+        ended = known.model_copy(update={"revoked": True})
+        record = ended.model_copy(update={"proof": signed_request_of(request, await request.body())})
+        self.check(record)
+        if not known.revoked:
+            await self.publish(record)
+        return ended
