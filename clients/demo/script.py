@@ -1,6 +1,5 @@
 """The demo, chapter by chapter: reference data, agents, orders, delivery, settlement, hardware, the feed, checks."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from clients.demo import hardware, trading
 from clients.demo.actors import Actor, Registry
 from clients.demo.checks import Check, replay, run_checks
 from clients.demo.login import Login, add_ssh_key, put_on_gpus, ready_hook, take_off_gpus, why_no_shell
+from clients.demo.own_gpus import OwnGpus, why_not_sold
 from clients.demo.sites import AgentSite, Sites, own_gpus
 from clients.demo.story import DemoFailed, Story
 from clients.demo.watching import Watcher
@@ -27,15 +27,6 @@ BLOCK_PERIODS = 3
 UNPROVEN = "T0"
 LEAVE_BEFORE = timedelta(seconds=1)
 PLACES = {"shell": "sandbox", "container": "container"}
-
-
-@dataclass(frozen=True)
-class OwnGpus:
-    """The GPUs that this machine really has: who sells them, as what, and how many."""
-
-    site: AgentSite
-    product: str
-    gpus: int
 
 
 class Demo:
@@ -92,13 +83,12 @@ class Demo:
             self._own = self._enrol_own_gpus(own_gpus())
             self._played = self._sites.start_fleet(FLEET_PERIODS_AHEAD)
             self._story.wait_for("the live agents to be proven and active", self._live_active, 120)
+            self._own = self._leave_out_unsold(self._own)
             for site in self._shown():
                 node = self._node(site.operator)
                 gpus = f"{len(node['fit_gpus'])} × {node['grade']}"
                 self._story.line(f"{site.label}: {node['node']}, {gpus}, level {node['level']}")
             self._story.wait_for("asks of both live agents", lambda: self._asks(trading.PRODUCT) >= 2, 60)
-            if self._own:
-                self._story.wait_for("asks for this machine's GPUs", lambda: self._asks(self._own.product) >= 1, 60)
             self._story.line(f"{len(self._played)} sites of the real offers prove their GPUs meanwhile")
 
     def _enrol_own_gpus(self, names: tuple[str, ...]) -> OwnGpus | None:
@@ -118,6 +108,18 @@ class Demo:
         site = self._sites.start_own_agent(operator, "own-gpus", policy)
         self._story.line(f"this machine's {len(names)} × {names[0]} are sold beside them, read by NVIDIA's own library")
         return OwnGpus(site, f"{grade}.CNE.F", len(names))
+
+    def _leave_out_unsold(self, own: OwnGpus | None) -> OwnGpus | None:
+        """Goes on without this machine's own GPUs where they are not proven or not offered, and says why."""
+        if own is None:
+            return None
+        account = own.site.operator.account
+        why = why_not_sold(own, self._story, lambda: self._node_of(account), lambda: self._asks(own.product))
+        if not why:
+            return own
+        self._story.line(f"this machine's own GPUs are left out: {why}")
+        self._sites.end(own.site)
+        return None
 
     def _agent(
         self, operator: Actor, label: str, gpus: int, hub: str, price: str, whole: bool = True, hooks: Any = None
@@ -352,13 +354,16 @@ class Demo:
         return result_of(self._registry.admin.delivery.get("/v1/nodes"))["items"]
 
     def _node(self, operator: Actor) -> dict[str, Any]:
-        return next(node for node in self._nodes() if node["account"] == operator.account)
+        return self._node_of(operator.account)
+
+    def _node_of(self, account: str) -> dict[str, Any] | None:
+        return next((node for node in self._nodes() if node["account"] == account), None)
 
     def _proven(self, wanted: int) -> bool:
         return sum(node["level"] != UNPROVEN for node in self._nodes()) >= wanted
 
     def _live_active(self) -> bool:
-        operators = {site.operator.account for site in (*self._shown(), self._surplus)}
+        operators = {site.operator.account for site in (self._north, self._south, self._surplus)}
         return operators <= {node["account"] for node in self._nodes() if node["state"] == "active"}
 
     def _asks(self, product: str) -> int:
