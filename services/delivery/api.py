@@ -8,7 +8,6 @@ from pydantic import Field
 
 from schemas.base import Model
 from schemas.delivery import (
-    GpuProof,
     InspectionNonce,
     InspectionView,
     MeterInputs,
@@ -18,23 +17,20 @@ from schemas.delivery import (
     NodeAuditForm,
     NodeRetirement,
     NodeReview,
-    TimeWindow,
 )
 from schemas.delivery import NodeView as NodeFacts
 from schemas.ids import AccountId
 from schemas.nodes import InspectionReport, NodeReported, Report
 from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
-from services.delivery.attestation import Attester, NoVerifier
 from services.delivery.effects import Effects, now_ms
-from services.delivery.holds import open_holds
-from services.delivery.hub_trips import hub_view
 from services.delivery.level_reviews import note_audit
 from services.delivery.moving import Moving
+from services.delivery.node_views import node_view, node_views
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.receipts import receipt_file
 from services.delivery.report_records import unpack_record
 from services.delivery.settings import Settings
-from services.delivery.store import Store, node_of, unpack
+from services.delivery.store import Store, unpack
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
 from services.kit.idempotency import IdempotencyKey, attempt, once
@@ -44,8 +40,6 @@ from services.kit.store import Pool
 PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 JSON = "application/json"
 LAST_POSITION = 2**63 - 1
-WINDOWS_SHOWN = 64
-NO_VERIFIER = NoVerifier()
 
 
 def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
@@ -61,7 +55,7 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
     ) -> dict[str, object]:
         store = Store(pool)
         rows = await store.rows("nodes_page", cursor, limit, account)
-        items = [(await node_view(store, settings, row)).model_dump(mode="json") for row in rows]
+        items = [view.model_dump(mode="json") for view in await node_views(store, settings, rows)]
         return {"items": items, "cursor": rows[-1]["node_id"] if len(rows) == limit else None}
 
     @app.get("/v1/nodes/{node_id}", response_model=NodeFacts)
@@ -225,31 +219,6 @@ async def _meter_record(store: Store, position_id: int, caller: Caller) -> Meter
         meter_digest=row["digest"],
         inputs=MeterInputs.model_validate_json(unpack(row["inputs"])),
         outcome=MeterOutcome.model_validate_json(unpack(row["outcome"])),
-    )
-
-
-async def node_view(store: Store, settings: Settings, row, attester: Attester = NO_VERIFIER) -> NodeFacts:
-    """Returns what everyone may know of a node. `row` is one of `find_node`."""
-    node, gpus = node_of(row), [gpu for gpu in await store.gpus(row["node_id"]) if not gpu.is_freed]
-    windows = await store.rows("maintenance_to_come", node.node_id, now_ms(), WINDOWS_SHOWN)
-    return NodeFacts(
-        node=node.node_id,
-        account=node.account,
-        grade=node.grade,
-        hub=node.hub,
-        level=node.level,
-        state=node.state,
-        reason=node.reason,
-        simulated=node.simulated,
-        gpus=tuple(gpu.uuid for gpu in gpus),
-        fit_gpus=tuple(gpu.uuid for gpu in gpus if gpu.fitness.is_sellable),
-        last_report_ms=node.last_live_ms,
-        maintenance=tuple(TimeWindow(**window) for window in windows),
-        level_held=await open_holds(store, node.node_id),
-        audited_until_ms=row["audited_until_ms"],
-        hub_known=await hub_view(store, settings, node.node_id),
-        proofs=tuple(GpuProof(**proof) for proof in await store.rows("gpu_proofs", node.node_id)),
-        attestation=await attester.standing(node.node_id),
     )
 
 

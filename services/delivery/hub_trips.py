@@ -1,5 +1,7 @@
 """What beacons measured of nodes: written down, and followed by a hold where a node is too far from its hub."""
 
+from collections.abc import Mapping
+
 from schemas.hubs import HubReceipt, HubView
 from schemas.nodes import HubMeasured
 from services.delivery.evidence import free_level
@@ -39,7 +41,11 @@ async def put_trip(store: Store, measured: HubMeasured) -> bool:
 
 async def hub_view(store: Store, settings: Settings, node_id: str) -> HubView:
     """Returns how a node's hub is known."""
-    row = await store.row("find_hub_trip", node_id)
+    return view_of_trip(settings, await store.row("find_hub_trip", node_id))
+
+
+def view_of_trip(settings: Settings, row: Mapping | None) -> HubView:
+    """Returns how a node's hub is known from what a beacon measured, None where none did."""
     if row is None:
         return HubView(evidence="declared")
     return view_of(row["trip_us"], row["measured_ms"], read_beacons(settings.hub_beacons).get(row["hub"]))

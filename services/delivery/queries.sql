@@ -91,9 +91,10 @@ set since_ms = excluded.since_ms, node_id = excluded.node_id, serial = excluded.
     sold_to = null, fault = case when node_gpu.fault in ('gpu_lost', 'meter_blind') then '' else node_gpu.fault end
 where node_gpu.since_ms <= excluded.since_ms;
 
--- name: gpus_of_node
-select uuid, serial, inventory, fault, fault_boot, degraded, ecc_uncorrected, fault_energy_mj, contained, listing_id, sold_to
-from node_gpu where node_id = $1 order by uuid collate "C";
+-- name: gpus_of_nodes
+select node_id, uuid, serial, inventory, fault, fault_boot, degraded, ecc_uncorrected, fault_energy_mj, contained, listing_id,
+       sold_to
+from node_gpu where node_id = any($1::text[]) order by uuid collate "C";
 
 -- name: fitness_of_node
 -- A GPU that is for sale and that the engine has not at this node stays out: the engine takes it back after the sale.
@@ -325,9 +326,9 @@ set node_id = excluded.node_id, judged_ms = excluded.judged_ms, passed = exclude
     passed_ms = coalesce(excluded.passed_ms, case when gpu_proof.node_id = excluded.node_id then gpu_proof.passed_ms end)
 where gpu_proof.judged_ms <= excluded.judged_ms;
 
--- name: gpu_proofs
-select gpu_uuid as gpu, judged_ms, passed, reason, operations_per_s, band from gpu_proof where node_id = $1
-order by gpu_uuid;
+-- name: proofs_of_nodes
+select node_id, gpu_uuid as gpu, judged_ms, passed, reason, operations_per_s, band
+from gpu_proof where node_id = any($1::text[]) order by gpu_uuid;
 
 -- name: last_passes
 select g.uuid as gpu, coalesce(p.passed_ms, 0) as passed_ms
@@ -510,6 +511,14 @@ select * from maintenance where maintenance_id = $1;
 
 -- name: maintenance_to_come
 select start_ms, end_ms from maintenance where node_id = $1 and end_ms > $2 order by start_ms, end_ms limit $3;
+
+-- name: maintenance_of_nodes
+select wanted.node_id, found.start_ms, found.end_ms
+from unnest($1::text[]) as wanted (node_id) cross join lateral (
+  select start_ms, end_ms from maintenance m where m.node_id = wanted.node_id and end_ms > $2
+  order by start_ms, end_ms limit $3
+) as found
+order by found.start_ms, found.end_ms;
 
 -- name: sold_in_window
 select position_id from position
@@ -898,6 +907,10 @@ update level_hold set lifted_ms = $3 where node_id = $1 and reason = $2 and lift
 -- name: open_holds
 select reason, detail, since_ms from level_hold where node_id = $1 and lifted_ms is null order by since_ms, reason;
 
+-- name: open_holds_of_nodes
+select node_id, reason, detail, since_ms from level_hold where node_id = any($1::text[]) and lifted_ms is null
+order by since_ms, reason;
+
 -- name: insert_driver_digest
 insert into driver_digest values ($1, $2, $3, $4, $5) on conflict do nothing returning driver_version;
 
@@ -972,6 +985,9 @@ from (select count(*), coalesce(sum(contracted_gpu_s - excused_gpu_s), 0)::bigin
 insert into hub_trip values ($1, $2, $3, $4)
 on conflict (node_id) do update set hub = excluded.hub, trip_us = excluded.trip_us, measured_ms = excluded.measured_ms
 where hub_trip.measured_ms < excluded.measured_ms returning node_id;
+
+-- name: hub_trips_of_nodes
+select node_id, hub, trip_us, measured_ms from hub_trip where node_id = any($1::text[]);
 
 -- name: find_hub_trip
 select hub, trip_us, measured_ms from hub_trip where node_id = $1;

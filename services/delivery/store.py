@@ -206,7 +206,14 @@ class Store:
 
     async def gpus(self, node_id: str) -> list[NodeGpuRow]:
         """Returns a node's GPUs in the order of their UUIDs."""
-        return [_gpu_of(row) for row in await self.rows("gpus_of_node", node_id)]
+        return (await self.gpus_of([node_id])).get(node_id, [])
+
+    async def gpus_of(self, node_ids: Sequence[str]) -> dict[str, list[NodeGpuRow]]:
+        """Returns nodes' GPUs, each node's in the order of their UUIDs; a node without any is missing."""
+        found: dict[str, list[NodeGpuRow]] = {}
+        for row in await self.rows("gpus_of_nodes", node_ids):
+            found.setdefault(row["node_id"], []).append(_gpu_of(row))
+        return found
 
     async def fitness(self, node_id: str) -> dict[str, GpuHealth]:
         """Returns the fitness of a node's GPUs by UUID."""

@@ -8,7 +8,7 @@ import pytest
 
 from agents.node.challenge import NumpyBackend, run_chain
 from schemas.nodes import Challenge, ChallengeCommit, GpuCommit
-from services.delivery.api import node_view
+from services.delivery.node_views import node_view
 from services.delivery.store import Store, open_pool
 from tests.fakes.attestation import RecordedAttester
 from tests.fakes.cheats import WrongRows
