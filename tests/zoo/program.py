@@ -14,31 +14,22 @@ from dataclasses import dataclass
 import httpx
 
 from agents.node.challenge import Chain, Residency
-from agents.node.proving import open_gpu
 from schemas.nodes import (
     Challenge,
-    ChallengeCommit,
     ChallengeOffer,
-    ChallengeOpening,
-    ChallengeVerdict,
     ChallengeWait,
-    CommitReply,
     EnrolReply,
     EnrolRequest,
-    GpuCommit,
-    GpuDigest,
     GpuOpening,
-    OpeningRequest,
     Report,
     ReportReply,
-    ResidencyAnswer,
     SignedMessage,
 )
+from tests.fixtures.answering import answer_challenge
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading
 from tests.zoo.machine import Chip
 
 PCI_DEVICE_ID = "233010de"  # H100 SXM
-BACKEND = "cuda"
 DRIVER, LIBRARY = "570.86.15", "b" * 64
 REAL = {
     "nvml_simulated": False,
@@ -65,7 +56,7 @@ class Program:
     """
 
     caught_by, sign, held_by = "", "", ""
-    gpus = 2
+    gpus, backend_name = 2, "cuda"
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
         self.given, self.accepted, self.refused = given, 0, 0
@@ -151,37 +142,9 @@ class Program:
                 self.begin(challenge)
 
     async def prove(self, challenge: Challenge) -> None:
-        """Answers a challenge from beginning to end."""
-        me = {"agent": self.node.node_id, "challenge_id": challenge.challenge_id}
-        path = f"/v1/nodes/{self.node.node_id}/challenges/{challenge.challenge_id}"
-        chains = await asyncio.gather(*(self.chain(challenge, uuid) for uuid in challenge.gpu_uuids))
-        heads = tuple(GpuCommit(gpu_uuid=chain.gpu_uuid, head=chain.head.hex()) for chain in chains)
-        answer = await self.post(f"{path}/commit", self.node.sign(ChallengeCommit, **me, backend=BACKEND, heads=heads))
-        if answer is None:
-            return
-        reply, held = CommitReply.model_validate_json(answer), dict.fromkeys(challenge.gpu_uuids)
-        asked = reply.opening
-        if reply.residency is not None:
-            seconds = (self.held(chain, reply.residency.nonce, reply.residency.stride) for chain in chains)
-            held = dict(zip(challenge.gpu_uuids, await asyncio.gather(*seconds), strict=True))
-            digests = tuple(GpuDigest(gpu_uuid=uuid, digest=kept.digest.hex()) for uuid, kept in held.items())
-            answer = await self.post(f"{path}/residency", self.node.sign(ResidencyAnswer, **me, gpus=digests))
-            if answer is None:
-                return
-            asked = OpeningRequest.model_validate_json(answer)
-        await self.open_all(path, me, chains, asked, held)
-
-    async def open_all(
-        self, path: str, me: dict, chains: list[Chain], asked: OpeningRequest, held: dict[str, Residency | None]
-    ) -> None:
-        """Opens GPU by GPU, and notes what the venue says of each."""
-        for chain, wanted in zip(chains, asked.gpus, strict=True):
-            opened = self.opening(open_gpu(chain, wanted, held[chain.gpu_uuid]))
-            answer = await self.post(f"{path}/open", self.node.sign(ChallengeOpening, **me, gpus=(opened,)))
-            if answer is None:
-                return
-        verdict = ChallengeVerdict.model_validate_json(answer)
-        for gpu in verdict.gpus:
+        """Answers a challenge, and notes what the venue says of each GPU."""
+        verdict = await answer_challenge(self, challenge)
+        for gpu in verdict.gpus if verdict else ():
             self.tell(f"proof {gpu.reason or 'passed'}")
 
     async def chain(self, challenge: Challenge, uuid: str) -> Chain:
@@ -201,6 +164,10 @@ class Program:
         print(words, flush=True)
 
     # -- HTTP
+
+    async def ask(self, path: str, message: SignedMessage) -> bytes | None:
+        """Posts a step of an answer to a challenge."""
+        return await self.post(path, message)
 
     async def post(self, path: str, message: SignedMessage) -> bytes | None:
         """Posts a message; None where it was refused, the code of which is noted."""
