@@ -90,7 +90,7 @@ class HookAnswer(Model):
     credential: Secret = ""
     host_key: Annotated[Line, Field(pattern=HOST_KEY)] = ""
     container_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")] | None = None
-    cgroup: Annotated[str, Field(pattern=r"^/[^\x00-\x1f\x7f]{1,1023}$")] | None = None
+    cgroup: Annotated[str, Field(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f]+$")] | None = None
     uid: Annotated[int, Field(ge=1, le=2**32 - 2)] | None = None
     pid: Annotated[int, Field(ge=2, le=2**31 - 1)] | None = None
 

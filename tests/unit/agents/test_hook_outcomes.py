@@ -71,6 +71,9 @@ STARTS = {
     "a credential of many lines": (answer(credential="apiVersion: v1\nusers: []\n"), None),
     "a host key with options": (answer(host_key="no-pty ssh-ed25519 AAAA"), NO_ANSWER + "host_key: "),
     "a cgroup that is no path": (answer(cgroup="kubepods"), NO_ANSWER + "cgroup: "),
+    "a cgroup with a line feed": (answer(cgroup="/kube\npods"), NO_ANSWER + "cgroup: "),
+    "a cgroup as long as may be": (answer(cgroup="/" + 1_023 * "é"), None),
+    "a cgroup too long": (answer(cgroup="/" + 1_024 * "é"), NO_ANSWER + "cgroup: "),
 }
 
 
