@@ -40,6 +40,7 @@ class Venue:
     exchange: RunningExchange
     registry: Registry
     buyer: Actor
+    sites: Sites
     site: AgentSite
 
     def node(self) -> dict:
@@ -81,7 +82,7 @@ def venue() -> Iterator[Venue]:
             buyer = registry.open_account("alice", "trade", CNY="100000.00")
             site = sites.start_agent(operator, "north-01", POLICY, 2)
             wait_until(lambda: site.node_id is not None, GOES_ON_WITHIN_S)
-            venue = Venue(exchange, registry, buyer, site)
+            venue = Venue(exchange, registry, buyer, sites, site)
             wait_until(lambda: venue.node()["state"] == "active", GOES_ON_WITHIN_S)
             wait_until(lambda: venue.buy_all() > 0, GOES_ON_WITHIN_S)
             yield venue
@@ -126,6 +127,7 @@ def test_nodes_and_leases_outlive_an_older_copy_and_a_lost_database_and_nobody_i
     assert sum(event.delivered_gpu_s for event in positions) > 0
     charged = [event for event in positions if event.damages_micros]
     assert charged == [], [(e.contract, e.delivered_gpu_s, e.excused_gpu_s) for e in positions]
+    venue.sites.stop()  # so that nothing is acknowledged while the audit reads
     log = asyncio.run(EventLog.read(exchange.kafka_options()))
     reports = asyncio.run(Reports.read(exchange.kafka_options()))
     faults = check_books(venue.registry.admin, exchange.environment)
