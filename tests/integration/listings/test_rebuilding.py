@@ -9,7 +9,7 @@ from tests.integration.delivery.test_rebuilding import copy_database
 from tests.integration.listings.conftest import Board, make_database, offer
 from tests.integration.listings.test_sales import SHIPMENT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 LONG_DAY_MS = 600_000
 
 
