@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import ssl
 import struct
 import time
 from pathlib import Path
@@ -46,18 +47,25 @@ class Servers:
 
     async def _answers(self, name: str) -> bool:
         settings = self._settings
-        check = kafka_answers(settings.kafka) if name == KAFKA else postgresql_answers(settings.database_url)
+        check = (
+            kafka_answers(settings.kafka, settings.kafka_ca)
+            if name == KAFKA
+            else postgresql_answers(settings.database_url)
+        )
         try:
             return await asyncio.wait_for(check, settings.servers_answer_within_s)
         except TimeoutError:
             return False
 
 
-async def kafka_answers(addresses: str) -> bool:
-    """Says whether one of these brokers (`host:port,…`) answers a request, and does not merely listen."""
+async def kafka_answers(addresses: str, ca: Path | None = None) -> bool:
+    """Says whether one of these brokers (`host:port,…`) answers a request, and does not merely listen; with a `ca`
+    over TLS.
+    """
+    context = ssl.create_default_context(cafile=ca) if ca else None
     for address in addresses.split(","):
         host, _, port = address.strip().rpartition(":")
-        answer = await _ask(host, int(port), API_VERSIONS, 4)
+        answer = await _ask(host, int(port), API_VERSIONS, 4, context)
         if len(answer) == 4:
             return True
     return False
@@ -85,9 +93,9 @@ def has_space(folder: Path, bytes_min: int) -> bool:
         return True
 
 
-async def _ask(host: str | None, port: int, message: bytes, count: int) -> bytes:
+async def _ask(host: str | None, port: int, message: bytes, count: int, context: ssl.SSLContext | None = None) -> bytes:
     try:
-        reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await asyncio.open_connection(host, port, ssl=context)
     except OSError:
         return b""
     try:
