@@ -24,6 +24,7 @@ from infra.kafka_protocol import (
 )
 from infra.keys import INFRA, OWNERS, make_password
 from infra.ports import LOOPBACK
+from infra.processes import DidNotStart
 from infra.scram import ITERATIONS, new_salt, salted_password
 from schemas.topics import TOPICS, Topic
 from services.kit.kafka import operator_options
@@ -33,7 +34,7 @@ USERS = (*OWNERS, INFRA, PUBLIC)
 SCRAM_SHA_256 = 1
 
 
-class RightsNotSet(RuntimeError):
+class RightsNotSet(DidNotStart):
     """The broker refused a login or a right; the message is the broker's reason."""
 
 
@@ -91,5 +92,8 @@ def _credential(keys_dir: Path, user: str) -> tuple[str, int, int, bytes, bytes,
 
 def _require(answers: Iterable[tuple[str, int, str | None]]) -> None:
     for what, code, reason in answers:
+        error = for_code(code)
+        if code and error.retriable:  # a controller that has only just begun
+            raise error(f"{what}: {reason}")
         if code:
-            raise RightsNotSet(f"{what}: {for_code(code).__name__}: {reason}")
+            raise RightsNotSet(f"Kafka refused {what}: {error.__name__}: {reason}")

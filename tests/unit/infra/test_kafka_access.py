@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
-from infra.kafka_access import PUBLIC, USERS, rights_of
+import pytest
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, NotControllerError
+
+from infra.kafka_access import PUBLIC, USERS, RightsNotSet, _require, rights_of
 from schemas.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,3 +43,12 @@ def test_rights_are_to_read_and_write_alone_and_nobody_gets_all_topics():
 def test_no_client_of_services_and_tools_connects_past_the_one_function():
     sources = [path for folder in ("services", "infra", "clients") for path in (ROOT / folder).rglob("*.py")]
     assert [str(path.relative_to(ROOT)) for path in sources if CLIENT.search(path.read_text())] == []
+
+
+def test_what_a_new_controller_cannot_do_yet_is_tried_again_and_a_refusal_ends_the_start():
+    _require([("gateway", 0, None)])
+    with pytest.raises(KafkaError, match="gateway: the controller"):
+        _require([("gateway", NotControllerError.errno, "the controller is another")])
+    refused = "Kafka refused gateway: ClusterAuthorizationFailedError: no"
+    with pytest.raises(RightsNotSet, match=refused):
+        _require([("gateway", ClusterAuthorizationFailedError.errno, "no")])
