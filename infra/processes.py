@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,21 @@ def end_all(left: list[psutil.Process], number: int = signal.SIGTERM, within_s: 
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=within_s)
+
+
+def bound_log(log: Path, bytes_max: int, kept: int) -> None:
+    """Sets a log that has grown too large aside as `.1`, the one before as `.2` and so on, and starts it anew.
+
+    The program goes on writing to the same open file, whose end every write looks for.
+    """
+    if not log.exists() or log.stat().st_size <= bytes_max:
+        return
+    for number in range(kept, 1, -1):
+        older = log.with_name(f"{log.name}.{number - 1}")
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number}"))
+    shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+    os.truncate(log, 0)
 
 
 def end_of(log: Path, lines: int = 15) -> str:

@@ -20,6 +20,8 @@ class InfraSettings(Settings):
     restart_delay_max_s: float = 5.0
     ready_within_s: float = 60.0
     start_tries_max: int = 5
+    log_bytes_max: int = 64_000_000
+    logs_kept: int = 3
     ports_free_within_s: float = 10.0
     database_roles: bool = True
     # The front door: one address before all services. `front_tls` is what Caddy's `tls` takes: `internal` for its own

@@ -30,6 +30,7 @@ from services.kit.store import AWAY
 WATCH_EVERY_S = 0.1
 READY_EVERY_S = 0.03
 STEADY_AFTER_S = 30.0
+LOGS_EVERY_S = 5.0
 
 
 class AlreadyUp(RuntimeError):
@@ -95,8 +96,13 @@ class Supervisor:
 
     def watch(self) -> None:
         """Bring back every program that ends, until `stopping` is set."""
+        looked_s = 0.0
         while not self.stopping.wait(WATCH_EVERY_S):
             self._tend_all()
+            if time.monotonic() - looked_s > LOGS_EVERY_S:
+                looked_s = time.monotonic()
+                for child in self.children:
+                    processes.bound_log(child.program.log, self.settings.log_bytes_max, self.settings.logs_kept)
 
     def stop(self) -> None:
         """Stop the services, then the servers, each group at once."""

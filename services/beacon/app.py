@@ -15,11 +15,12 @@ from schemas.hubs import TripAnswer, TripReply, TripStart
 from services.beacon.settings import Settings
 from services.beacon.trips import Trips
 from services.kit.auth import public, refuse_undeclared_routes
-from services.kit.http import ProblemError, make_app, serve
+from services.kit.http import ProblemError, make_app
 from services.kit.keys import public_hex
 from services.kit.logs import configure_logs
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
+from services.kit.serving import serve
 
 NAME = "beacon"
 JSON = "application/json"

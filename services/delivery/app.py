@@ -28,7 +28,7 @@ from services.delivery.edge_api import (
 from services.delivery.effects import Effects, PromptPublisher
 from services.delivery.evidence_api import add_digest_routes
 from services.delivery.histories import Histories
-from services.delivery.hot_path import HotPath
+from services.delivery.hot_path import HotPath, is_for_reports
 from services.delivery.hub_api import add_hub_routes
 from services.delivery.hubs import read_beacons
 from services.delivery.intake import BUSY_FROM, Intake
@@ -53,7 +53,7 @@ from services.delivery.verifying import Verifier
 from services.delivery.waiting import HeldRequests
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
-from services.kit.http import make_app, serve
+from services.kit.http import make_app
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
@@ -61,6 +61,7 @@ from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
+from services.kit.serving import serve
 from services.kit.store import AWAY, read_position
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 
@@ -90,9 +91,14 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     app = make_app(NAME, readiness, settings.body_limits, (is_opening, settings.opening_limits))
     add_error_handlers(app)
     directory, keys_known, failed = KeyDirectory(), asyncio.Event(), asyncio.get_running_loop().create_future()
-    authenticator = Authenticator(directory, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)
+    authenticator = Authenticator(
+        directory,
+        settings.signature_window_ms,
+        ahead_ms=settings.signature_ahead_ms,
+        requests_per_s=settings.key_requests_per_s,
+    )
     hot_path = HotPath(app, settings.body_limits, readiness)
-    tasks.create_task(serve(hot_path, settings, settings.delivery_port))
+    tasks.create_task(serve(hot_path, settings, settings.delivery_port, free=is_for_reports))
     pool = await store.open_pool(settings)
     readiness.done("PostgreSQL")
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)

@@ -13,7 +13,6 @@ from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.kit.events import EventReader
-from services.kit.http import serve
 from services.kit.key_feed import follow_keys
 from services.kit.keys import PUBLIC
 from services.kit.logs import configure_logs
@@ -22,6 +21,7 @@ from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
+from services.kit.serving import serve
 from services.kit.store import close_at_the_end, open_pool
 
 ADMIN_REQUEST_FILE = "admin-api.request.json"

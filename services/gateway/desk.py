@@ -12,7 +12,6 @@ from services.gateway.command_log import CommandLog
 from services.gateway.decisions import Decisions
 from services.gateway.feeds import Feeds
 from services.gateway.history import History
-from services.gateway.limits import Budget
 from services.gateway.node_requests import node_check
 from services.gateway.order_limits import OrderLimits
 from services.gateway.recorder import Recorder
@@ -20,8 +19,8 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.views import Views
 from services.kit.auth import Authenticator, Caller, KeyDirectory, check_scope
-from services.kit.http import ProblemError
 from services.kit.idempotency import Turns
+from services.kit.limits import Budget
 from services.kit.outbox import Publisher
 from services.kit.readiness import Readiness
 
@@ -102,9 +101,4 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
 
 def spend(budget: Budget, caller: Caller, requests: int = 1) -> dict[str, str]:
     """Takes requests off the caller's budget and returns the headers that tell of it. Raises `too_many_requests`."""
-    standing = budget.take(caller.key_id, requests)
-    if not standing.allowed:
-        raise ProblemError(
-            "too_many_requests", "the key's budget is used up for now", retryable=True, headers=standing.headers
-        )
-    return standing.headers
+    return budget.require(caller.key_id, "the key's budget is used up for now", requests)

@@ -17,7 +17,9 @@ from services.kit.addresses import client_address
 from services.kit.http import OPEN_PATHS, ProblemError
 from services.kit.key_directory import KeyDirectory
 from services.kit.keys import SIGNATURE, signature_holds
+from services.kit.limits import Budget
 
+BURST_S = 4.0
 UNSIGNED = "key, timestamp, nonce and signature headers are needed"
 SIGNING_HEADERS = {
     name.lower().encode(): place
@@ -146,7 +148,9 @@ class Authenticator:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         check_node: NodeCheck = refuse_node,
         ahead_ms: int = signing.AHEAD_MS_DEFAULT,
+        requests_per_s: int = 500,
     ):
+        self._budget = Budget("requests", requests_per_s, BURST_S)
         self._directory, self._now_ms, self._check_node = directory, now_ms, check_node
         self._window_ms = min(window_ms, signing.WINDOW_MS_MAX)
         self._ahead_ms = min(ahead_ms, self._window_ms)
@@ -197,6 +201,7 @@ class Authenticator:
 
         async def caller(request: Request) -> Caller:
             found = self.verify_request(request, await request.body())
+            self._budget.require(found.key_id, "the key's budget is used up for now")
             check_scope(found, *scopes)
             return found
 

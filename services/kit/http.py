@@ -1,15 +1,11 @@
 """HTTP as every service serves it: problem documents, request ids, a body limit, health, readiness, metrics."""
 
 import asyncio
-import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
-from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import structlog
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -23,17 +19,14 @@ from schemas.complaints import in_words
 from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
 from services.kit.bodies import BodyLimits, HeldBodies, HeldBody, TooManyBytes
 from services.kit.docs_page import docs_page
-from services.kit.http_protocol import bounded_protocol
 from services.kit.inputs import complaint_about, read_number
+from services.kit.logs import told
 from services.kit.readiness import Readiness
-from services.kit.settings import Settings
 
 # What a probe or a reader of the documents may ask for at any time, without a key.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
-KEEP_ALIVE_S = 75  # an agent reports every ten seconds, and needs no new connection for each report
 DEFAULT_LIMITS = BodyLimits()
 KEY_HEADER = signing.KEY_HEADER.lower().encode()
-FRAMES_TOLD = 4
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -237,14 +230,12 @@ async def _read_body(receive: Receive, bytes_max: int, held: HeldBody) -> bytes 
 
 def _log_failure(scope: Scope, error: Exception) -> None:
     """Says in one line of bounded length what failed, and where."""
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
     structlog.get_logger().error(
         "request failed",
         request_id=scope["state"]["request_id"],
         method=scope["method"],
         path=scope["path"][:200],
-        error=repr(error)[:500],
-        where=" < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames)),
+        **told(error),
     )
 
 
@@ -265,41 +256,3 @@ def _too_large(bytes_max: int) -> ProblemError:
 def _not_ready(readiness: Readiness) -> ProblemError:
     detail = f"starting; waits for {', '.join(readiness.waiting)}"
     return ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"})
-
-
-async def serve(app: ASGIApp, settings: Settings, port: int) -> None:
-    """Serves until cancelled. The process's own signal handling stays in charge.
-
-    A client's address is that of its connection, or what one of the trusted proxies says of it.
-    """
-    config = uvicorn.Config(
-        app,
-        settings.host,
-        port,
-        http=bounded_protocol(settings),
-        log_config=None,
-        access_log=False,
-        ws="websockets-sansio",
-        ws_max_size=settings.socket_message_bytes_max,
-        lifespan="off",
-        # A client's own header must not choose the address that a key's list is checked with.
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=2,
-    )
-    server = _Server(config)
-    try:
-        await server.serve()
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await server.shutdown()
-        raise
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that leaves the signals to services.kit.process."""
-
-    def capture_signals(self):
-        """Overrides uvicorn's own handlers with nothing."""
-        return nullcontext()

@@ -2,12 +2,37 @@
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 
 import orjson
 import structlog
 
+TEXT_MAX, FRAMES_TOLD = 500, 4
 # Local variables hold keys and passwords; a log is read by more people than those.
 WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
+
+class OneLine(logging.Handler):
+    """Writes what libraries log as entries of the same form: of an exception its kind, its words and where it was."""
+
+    def __init__(self, service: str):
+        super().__init__()
+        self._service = service
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one entry of bounded length."""
+        entry = {"service": self._service, "logger": record.name, "event": record.getMessage()[:TEXT_MAX]}
+        if record.exc_info and record.exc_info[1] is not None:
+            entry |= told(record.exc_info[1])
+        structlog.get_logger().log(record.levelno, **entry)
+
+
+def told(error: BaseException) -> dict[str, str]:
+    """Says in a few words what failed, and where."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
+    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return {"error": repr(error)[:TEXT_MAX], "where": where}
 
 
 def configure_logs(service: str, level: str = "info") -> structlog.BoundLogger:
@@ -24,5 +49,6 @@ def configure_logs(service: str, level: str = "info") -> structlog.BoundLogger:
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[OneLine(service)], level=logging.WARNING, force=True)
     structlog.contextvars.bind_contextvars(service=service)
     return structlog.get_logger()

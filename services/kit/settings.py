@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     body_bytes_max: int = 262_144
     bodies_bytes_max: int = 67_108_864  # of all bodies that are held at a time; the rest come again
     body_within_s: float = 60.0
+    unsigned_requests_per_s: int = 2_000
+    refused_signatures_per_s: int = 50
+    key_requests_per_s: int = 500
     head_bytes_max: int = 32_768
     url_bytes_max: int = 8_192
     head_within_s: float = 30.0

@@ -7,13 +7,13 @@ import structlog
 from fastapi import FastAPI
 
 from services.kit.auth import Authenticator, KeyDirectory
-from services.kit.http import serve
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
+from services.kit.serving import serve
 from services.kit.store import close_at_the_end
 from services.ledger.api import make_ledger_app
 from services.ledger.handlers import CAUGHT_UP, Poster
@@ -60,7 +60,12 @@ class LedgerService:
         """Returns the HTTP side."""
         return make_ledger_app(
             self._readiness,
-            Authenticator(self._keys, self._settings.signature_window_ms, ahead_ms=self._settings.signature_ahead_ms),
+            Authenticator(
+                self._keys,
+                self._settings.signature_window_ms,
+                ahead_ms=self._settings.signature_ahead_ms,
+                requests_per_s=self._settings.key_requests_per_s,
+            ),
             Requests(self._settings, self._store, self._poster, self.wake_outbox, self._keys.has_account),
             Views(self._settings, self._store, self._poster),
             self._settings.body_limits,

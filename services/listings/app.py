@@ -9,7 +9,7 @@ from schemas.topics import DELIVERY_EVENTS
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.events import EventReader
 from services.kit.groups import take_again
-from services.kit.http import make_app, serve
+from services.kit.http import make_app
 from services.kit.key_feed import follow_keys
 from services.kit.log_clock import LogClock
 from services.kit.logs import configure_logs
@@ -18,6 +18,7 @@ from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
+from services.kit.serving import serve
 from services.kit.store import AWAY, Pool, close_at_the_end
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 from services.listings import handlers, store
@@ -43,7 +44,12 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     app = make_app(NAME, readiness, settings.body_limits)
     add_error_handlers(app)
     directory, keys_known = KeyDirectory(), asyncio.Event()
-    authenticator = Authenticator(directory, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)
+    authenticator = Authenticator(
+        directory,
+        settings.signature_window_ms,
+        ahead_ms=settings.signature_ahead_ms,
+        requests_per_s=settings.key_requests_per_s,
+    )
     tasks.create_task(serve(app, settings, settings.listings_port))
     pool = await store.open_pool(settings)
     tasks.create_task(close_at_the_end(pool))

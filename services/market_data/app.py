@@ -7,13 +7,15 @@ from schemas.topics import DELIVERY_EVENTS, LISTINGS_EVENTS
 from services.kit.auth import refuse_undeclared_routes
 from services.kit.events import EventReader
 from services.kit.groups import take_again
-from services.kit.http import make_app, serve
+from services.kit.http import make_app
+from services.kit.limits import Budget
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox
 from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
+from services.kit.serving import serve
 from services.kit.store import Pool
 from services.kit.topics import make_broker, run_broker
 from services.market_data import metrics, store
@@ -53,6 +55,7 @@ class MarketData:
         self.feed = Feed(Ring(settings.market_data_ring_span_ms, settings.market_data_ring_messages_max))
         self.snapshots = Snapshots(self.market, self.relays)
         self.readers: set[Reader] = set()
+        self.pace = Budget("streams", settings.market_data_streams_per_s, settings.market_data_streams_burst_s)
         self.stored = Stored()
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -63,7 +66,7 @@ class MarketData:
         pool = await store.open_pool(settings)
         self.readiness.done("PostgreSQL")
         add_routes(app, Views(settings, pool, self.market, self.stored))
-        add_feed(app, self.readiness, self.new_reader, self.readers)
+        add_feed(app, self.readiness, self.new_reader, self.readers, self.pace)
         refuse_undeclared_routes(app)
         tasks.create_task(beat(self.market, self.readers))
         tasks.create_task(self._follow_events(tasks, pool))

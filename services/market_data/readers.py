@@ -36,9 +36,16 @@ class Reader:
             return
         if stream is not None and len(self._queue) >= self._messages_max:
             self._overflow(stream)
+        elif stream is None and len(self._queue) >= 2 * self._messages_max:
+            self._too_slow = True  # whoever asks on and takes no answers
         else:
             self._queue.append((stream, seq, data))
         self._wake.set()
+
+    @property
+    def is_too_slow(self) -> bool:
+        """Says whether the reader has taken less than it was sent, and is to be ended."""
+        return self._too_slow
 
     async def take(self) -> tuple[int, bytes]:
         """Waits for the next message and returns (sequence, text). Raises SlowReader once the queue has overflowed."""

@@ -15,6 +15,8 @@ class Settings(KitSettings):
     market_data_ring_messages_max: int = 200_000
     market_data_reader_messages_max: int = 4_096
     market_data_reader_streams_max: int = 2_000
+    market_data_streams_per_s: int = 500
+    market_data_streams_burst_s: float = 20.0
     market_data_page_rows_max: int = 1_000
     market_data_write_pause_s: float = 0.25
     market_data_unwritten_rows_max: int = 200_000

@@ -14,9 +14,11 @@ from starlette.websockets import WebSocketDisconnect
 
 from schemas.complaints import in_words
 from schemas.market_data import Acknowledged, FeedProblem, FeedRequest, Heartbeat
+from services.kit.addresses import client_address
 from services.kit.auth import public
 from services.kit.http import ProblemError
 from services.kit.inputs import read_number
+from services.kit.limits import Budget
 from services.kit.readiness import Readiness
 from services.kit.sockets import next_message
 from services.market_data import metrics
@@ -38,8 +40,10 @@ PROBLEM_CODES: dict[type[Exception], str] = {
 StreamNames = Annotated[list[str], Query(alias="stream", min_length=1, max_length=50)]
 
 
-def add_feed(app: FastAPI, readiness: Readiness, new_reader: Callable[[], Reader], readers: set[Reader]) -> None:
-    """Adds `/v1/feed` and `/v1/sse`; `readers` holds everyone who is connected."""
+def add_feed(
+    app: FastAPI, readiness: Readiness, new_reader: Callable[[], Reader], readers: set[Reader], pace: Budget
+) -> None:
+    """Adds `/v1/feed` and `/v1/sse`; `readers` holds everyone who is connected, `pace` what an address may ask for."""
 
     @app.websocket("/v1/feed")
     async def feed(socket: WebSocket) -> None:
@@ -50,7 +54,7 @@ def add_feed(app: FastAPI, readiness: Readiness, new_reader: Callable[[], Reader
         readers.add(reader)
         sending = asyncio.create_task(_send(socket, reader))
         try:
-            await _receive(socket, reader)
+            await _receive(socket, reader, pace)
         finally:
             readers.discard(reader)
             reader.close()
@@ -82,19 +86,23 @@ async def beat(market: Market, readers: set[Reader]) -> None:
             reader.put(None, 0, Heartbeat(seq=seqs, last_seq=market.seq, ts_ns=ts_ns).wire())
 
 
-async def _receive(socket: WebSocket, reader: Reader) -> None:
+async def _receive(socket: WebSocket, reader: Reader, pace: Budget) -> None:
+    address = client_address(socket.scope) or ""
     with suppress(WebSocketDisconnect):
-        while True:
-            _answer(await next_message(socket), reader)
+        while not reader.is_too_slow:
+            pace.owe(address, _answer(await next_message(socket), reader))
+            # What an address asks for beyond its pace waits at its sender's.
+            await asyncio.sleep(pace.wait_s(address))
 
 
-def _answer(text: bytes, reader: Reader) -> None:
+def _answer(text: bytes, reader: Reader) -> int:
+    """Carries a message out; returns how many streams it named."""
     try:
         request = FeedRequest.model_validate_json(text)
     except ValidationError as error:
         detail = in_words(error.errors()[:5])
         reader.put(None, 0, FeedProblem(id=_id_in(text), code="malformed_request", detail=detail).wire())
-        return
+        return 1
     try:
         reader.apply(request)
     except tuple(PROBLEM_CODES) as error:
@@ -103,6 +111,7 @@ def _answer(text: bytes, reader: Reader) -> None:
     else:
         if request.id is not None:
             reader.put(None, 0, Acknowledged(id=request.id, op=request.op).wire())
+    return len(request.syms)
 
 
 def _id_in(text: bytes) -> str | None:

@@ -7,12 +7,12 @@ import structlog
 from matching_engine import Engine
 from schemas.topics import COMMANDS, EVENTS
 from services.kit.auth import Authenticator, KeyDirectory
-from services.kit.http import serve
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
 from services.kit.process import run_service, spare_collector
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
+from services.kit.serving import serve
 from services.matching import metrics
 from services.matching.api import make_matching_app
 from services.matching.command_sender import CommandSender
@@ -108,7 +108,12 @@ def run() -> None:
     service = MatchingService(settings)
     keys = KeyDirectory()
     app = make_matching_app(
-        service, Authenticator(keys, settings.signature_window_ms, ahead_ms=settings.signature_ahead_ms)
+        service, Authenticator(
+            keys,
+            settings.signature_window_ms,
+            ahead_ms=settings.signature_ahead_ms,
+            requests_per_s=settings.key_requests_per_s,
+        )
     )
 
     async def main(tasks: asyncio.TaskGroup) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 
 from services.kit.auth import refuse_undeclared_routes
-from services.kit.http import make_app, serve
+from services.kit.http import make_app
 from services.kit.logs import configure_logs
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
+from services.kit.serving import serve
 from services.terminal.api import add_routes
 from services.terminal.settings import Settings
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from threading import Event
 
@@ -90,3 +91,22 @@ time.sleep(60)
     started.wait()
     gone, alive = psutil.wait_procs([child], timeout=10)
     assert (gone, alive) == ([child], [])
+
+
+def test_a23_a_log_is_bounded_while_its_program_writes_on(tmp_path):
+    log = tmp_path / "log"
+    writing = "import sys\nfor line in sys.stdin: print(line.strip(), flush=True)"
+    with log.open("ab") as output:
+        program = subprocess.Popen([sys.executable, "-c", writing], stdin=subprocess.PIPE, stdout=output, text=True)
+    for number in range(5):
+        program.stdin.write(f"{number}" * 100 + "\n")
+        program.stdin.flush()
+        while not log.read_text().endswith(f"{number}\n"):
+            time.sleep(0.01)
+        processes.bound_log(log, bytes_max=50, kept=2)
+        assert log.stat().st_size == 0
+    program.stdin.close()
+    program.wait()
+    kept = {each.name: each.read_text() for each in tmp_path.iterdir()}
+    assert kept == {"log": "", "log.1": "4" * 100 + "\n", "log.2": "3" * 100 + "\n"}
+    processes.bound_log(tmp_path / "none", 50, 2)

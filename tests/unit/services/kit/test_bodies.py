@@ -10,8 +10,9 @@ from fastapi import Request
 
 from infra.ports import free_port
 from services.kit.bodies import BodyLimits
-from services.kit.http import make_app, serve
+from services.kit.http import make_app
 from services.kit.readiness import Readiness
+from services.kit.serving import serve
 from services.kit.settings import Settings
 
 MIB = 2**20

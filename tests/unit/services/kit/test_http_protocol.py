@@ -12,8 +12,9 @@ from fastapi import Request
 
 from infra.ports import free_port
 from services.kit.auth import public
-from services.kit.http import make_app, serve
+from services.kit.http import make_app
 from services.kit.readiness import Readiness
+from services.kit.serving import serve
 from services.kit.settings import Settings
 
 HEAD_S = 1.0

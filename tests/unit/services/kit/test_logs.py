@@ -38,3 +38,23 @@ def test_numbers_as_keys_and_things_that_json_does_not_know_are_logged_and_end_n
     output = subprocess.run([sys.executable, "-c", ODD], capture_output=True, text=True, check=True).stderr
     entry = json.loads(output)
     assert (entry["moved"], entry["place"], entry["ids"]) == ({"1": 2}, "PosixPath('/x')", "{7}")
+
+
+FOREIGN = """
+import logging
+from services.kit.logs import configure_logs
+configure_logs("ledger")
+try:
+    raise RuntimeError("x" * 10_000)
+except RuntimeError:
+    logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+"""
+
+
+def test_a23_what_a_library_logs_is_one_bounded_entry_like_all_others():
+    output = subprocess.run([sys.executable, "-c", FOREIGN], capture_output=True, text=True, check=True).stderr
+    entry = json.loads(output)
+    assert (entry["level"], entry["service"], entry["logger"]) == ("error", "ledger", "uvicorn.error")
+    assert "RuntimeError" in entry["error"]
+    assert entry["where"].startswith("<string>:")
+    assert len(output) < 2_000

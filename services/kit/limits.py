@@ -1,9 +1,13 @@
-"""Request budgets: a token bucket for each API key and kind of request, and the headers that tell of it."""
+"""Request budgets: a token bucket for each API key or address and kind of request, and the headers that tell of it."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+
+from services.kit.http import ProblemError
+
+BUCKETS_MAX = 50_000
 
 
 @dataclass(slots=True)
@@ -31,6 +35,13 @@ class Budget:
         self._buckets: dict[str, Bucket] = {}
         self._policy = f'"{name}";q={self._capacity};w={max(1, math.ceil(self._capacity / per_s))}'
 
+    def require(self, key_id: str, words: str, tokens: int = 1) -> dict[str, str]:
+        """Takes tokens and returns the headers that tell of it. Raises `too_many_requests`."""
+        standing = self.take(key_id, tokens)
+        if not standing.allowed:
+            raise ProblemError("too_many_requests", words, retryable=True, headers=standing.headers)
+        return standing.headers
+
     def owe(self, key_id: str, tokens: int) -> None:
         """Takes tokens for what is done already, whether there are so many or not."""
         self._bucket(key_id).tokens -= tokens
@@ -57,7 +68,20 @@ class Budget:
     def _bucket(self, key_id: str) -> Bucket:
         """Returns the key's bucket, filled up to now."""
         now_s = self._clock()
-        bucket = self._buckets.setdefault(key_id, Bucket(self._capacity, now_s))
+        bucket = self._buckets.get(key_id)
+        if bucket is None:
+            if len(self._buckets) >= BUCKETS_MAX:
+                self._forget_full(now_s)
+            bucket = self._buckets[key_id] = Bucket(self._capacity, now_s)
         bucket.tokens = min(self._capacity, bucket.tokens + (now_s - bucket.at_s) * self._per_s)
         bucket.at_s = now_s
         return bucket
+
+    def _forget_full(self, now_s: float) -> None:
+        """Drops the buckets that are full by now, which are as good as none; all of them where none is."""
+        spent = {
+            key_id: bucket
+            for key_id, bucket in self._buckets.items()
+            if bucket.tokens + (now_s - bucket.at_s) * self._per_s < self._capacity
+        }
+        self._buckets = spent if len(spent) < BUCKETS_MAX else {}

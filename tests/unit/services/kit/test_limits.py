@@ -1,6 +1,7 @@
 """Request budgets: a burst, then so many a second, each key for itself."""
 
-from services.gateway.limits import Budget
+from services.kit import limits
+from services.kit.limits import Budget
 
 
 class Clock:
@@ -37,3 +38,26 @@ def test_tokens_come_back_with_time_and_never_above_the_burst():
 def test_one_key_does_not_spend_anothers_budget():
     budget = Budget("orders", per_s=1, burst_s=1, clock=Clock())
     assert [budget.take(key).allowed for key in ("a", "a", "b")] == [True, False, True]
+
+
+def test_buckets_take_bounded_memory(monkeypatch):
+    monkeypatch.setattr(limits, "BUCKETS_MAX", 100)
+    clock = Clock()
+    budget = Budget("unsigned", per_s=1, burst_s=2, clock=clock)
+    for number in range(99):
+        budget.take(f"a{number}")
+    clock.now_s += 10
+    assert [budget.take("spent").allowed for _ in range(3)] == [True, True, False]
+    for number in range(1_000):
+        clock.now_s += 0.001
+        budget.take(f"b{number}")
+        assert len(budget._buckets) <= 100
+
+
+def test_what_is_owed_is_paid_before_anything_else_is_allowed():
+    clock = Clock()
+    budget = Budget("messages", per_s=2, burst_s=2, clock=clock)
+    budget.owe("k", 10)
+    assert (budget.wait_s("k"), budget.take("k").allowed) == (3.5, False)
+    clock.now_s += 3.5
+    assert (budget.wait_s("k"), budget.take("k").allowed) == (0.0, True)

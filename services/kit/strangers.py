@@ -1,0 +1,69 @@
+"""What one address may ask of a service before anybody knows who it is: unsigned requests, and signatures that fail."""
+
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from schemas.signing import KEY_HEADER
+from services.kit.addresses import client_address
+from services.kit.http import OPEN_PATHS, ProblemError, problem_response
+from services.kit.limits import Budget
+from services.kit.settings import Settings
+
+KEY_HEADER_BYTES = KEY_HEADER.lower().encode()
+BURST_S = 10.0
+CLOSE_TRY_AGAIN_LATER = 1013
+
+
+class AddressGuard:
+    """Stands before a service's whole application. `free` names, by a test of the path, requests that cost nothing
+    here because their senders have limits of their own, however many of them share an address.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, free: Callable[[str], bool] = lambda path: False):
+        self._app, self._free = app, free
+        self._unsigned = Budget("unsigned", settings.unsigned_requests_per_s, BURST_S)
+        self._refused = Budget("refused", settings.refused_signatures_per_s, BURST_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection, or says that its address has asked too much."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
+            return await self._app(scope, receive, send)
+        address = group_of(client_address(scope) or "")
+        is_signed = any(name == KEY_HEADER_BYTES for name, _ in scope["headers"])
+        try:
+            if self._refused.wait_s(address):
+                self._refused.require(address, TOO_MANY)
+            if not is_signed and not self._free(scope["path"]):
+                self._unsigned.require(address, TOO_MANY)
+        except ProblemError as refusal:
+            return await _refuse(refusal, scope, receive, send)
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
+                self._refused.owe(address, 1)
+            await send(message)
+
+        await self._app(scope, receive, noted)
+
+
+TOO_MANY = "the address has asked too much for now"
+
+
+def group_of(address: str) -> str:
+    """Returns what shares a budget: an IPv4 address, or the /64 that an IPv6 host may choose its addresses from."""
+    if ":" not in address:
+        return address
+    found = ip_address(address)
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ip_network((found, 64), strict=False))
+
+
+async def _refuse(refusal: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        return await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN_LATER, "reason": "too_many_requests"})
+    await problem_response(refusal, uuid4().hex)(scope, receive, send)
