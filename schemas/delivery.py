@@ -531,7 +531,7 @@ class NodeRetirement(Model):
 
 
 class NodeReview(Model):
-    """POST /v1/nodes/{id}/review (scope `admin`): a released node proves itself anew, a banned one is out for good."""
+    """POST /v1/nodes/{id}/review (scope `admin`): a released node proves itself again, a banned one is out for good."""
 
     decision: Literal["release", "ban"]
     reason: Identifier

@@ -212,7 +212,7 @@ def _parser(with_declarations: bool = True) -> argparse.ArgumentParser:
     inspect.add_argument("uuids", nargs="*", metavar="UUID", help="these GPUs; all by default")
     inspect.add_argument("--nonce", help="bind the inspection to this nonce, not to one of the venue's")
     parts.add_parser("close-leases", parents=[shared], help="let every buyer out, where the agent runs no more")
-    retire = parts.add_parser("retire", parents=[shared], help="end the node for good; its GPUs may be enrolled anew")
+    retire = parts.add_parser("retire", parents=[shared], help="end the node for good; its GPUs may be enrolled again")
     retire.add_argument("--release-to", metavar="ACCOUNT", help="the account that may enrol the GPUs; yours by default")
     gpus = parts.add_parser("gpus", parents=[shared], help="list the machine's GPUs beside those enrolled")
     gpus.add_argument("--update", action="store_true", help="tell the venue of GPUs that came or went")

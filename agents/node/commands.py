@@ -163,7 +163,7 @@ async def close_leases(config: AgentConfig) -> dict:
 
 
 async def retire(config: AgentConfig, release_to: str | None) -> dict:
-    """Ends the node at the venue for good and puts its state aside, so that the machine can enrol anew."""
+    """Ends the node at the venue for good and puts its state aside, so that the machine can enroll again."""
     state = StateFolder(config.state_dir)
     with state.locked():
         if not (config.state_dir / KEY_FILE).exists():
@@ -174,7 +174,7 @@ async def retire(config: AgentConfig, release_to: str | None) -> dict:
             delivery = DeliveryClient(http, config.venue.delivery_url, patience=config.patience())
             await delivery.retire(key, node_id, release_to)
         aside = _put_aside(config, node_id)
-    return {"node": node_id, "state": MOVED, "kept": str(aside), "next": "the machine enrols anew with a fresh token"}
+    return {"node": node_id, "state": MOVED, "kept": str(aside), "next": "the machine enrolls again with a fresh token"}
 
 
 def _put_aside(config: AgentConfig, node_id: str) -> Path:

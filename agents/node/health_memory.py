@@ -40,7 +40,7 @@ class HealthMemory:
         try:
             known = HEALTH_BY_UUID.validate_python(state.read(DOCUMENT) or {})
         except (BadState, ValidationError) as error:
-            log.warning("what was known of the GPUs' health cannot be read, they are judged anew: %s", error)
+            log.warning("what was known of the GPUs' health cannot be read, they are judged again: %s", error)
             return
         self._health = {uuid: health for uuid, health in known.items() if health.boot_id == self._boot_id}
 

@@ -94,7 +94,7 @@ def _keep_private(file: Path) -> None:
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
         file.chmod(0o600)
-        log.warning("%s could be read by others (mode %03o): it is private now; enrol anew if one may have", file, mode)
+        log.warning("%s could be read by others (mode %03o): it is private now; enroll again if one has", file, mode)
 
 
 def boot_id() -> str:

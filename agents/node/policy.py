@@ -192,11 +192,12 @@ def never_sells(policy: Policy, grade: str, hub: str, gpus: int) -> str:
     if policy.reserve_gpus >= gpus:
         return f"reserve_gpus = {policy.reserve_gpus} of {gpus} GPUs: this node can never sell"
     if policy.whole_node != (lot_of(grade) > 1):
-        return f"whole_node = {str(policy.whole_node).lower()}, but the node is enrolled as {grade}: it must enrol anew"
+        whole = str(policy.whole_node).lower()
+        return f"whole_node = {whole}, but the node is enrolled as {grade}: it must enroll again"
     if policy.grade and policy.grade != grade.removesuffix("X8"):
-        return f"grade = {policy.grade}, but the node is enrolled as {grade}: it must enrol anew"
+        return f"grade = {policy.grade}, but the node is enrolled as {grade}: it must enroll again"
     if hub and policy.hub != hub:
-        return f"hub = {policy.hub}, but the node is enrolled at {hub}: it must enrol anew"
+        return f"hub = {policy.hub}, but the node is enrolled at {hub}: it must enroll again"
     return ""
 
 

@@ -159,7 +159,7 @@ def review(
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
-    """Decide on NODE, which is quarantined: a released one proves itself anew, a banned one is out for good."""
+    """Decide on NODE, which is quarantined: a released one proves itself again, a banned one is out for good."""
     form = {"decision": decision, "reason": reason}
     with signed("delivery", signer or Signer()) as client:
         show(NODE_COLUMNS(result_of(client.post(f"/v1/nodes/{node}/review", json=form))), json=json)

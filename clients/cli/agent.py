@@ -218,7 +218,7 @@ def gpus(config: Config, *, update: bool = False, simulated: Simulated = 0) -> N
 
 @agent.command
 def retire(config: Config, *, release_to: str | None = None) -> None:
-    """End the node for good: its GPUs may be enrolled anew, by your account or the one named."""
+    """End the node for good: its GPUs may be enrolled again, by your account or the one named."""
     run_agent("retire", str(config), *(["--release-to", release_to] if release_to else []))
 
 

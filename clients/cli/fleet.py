@@ -59,7 +59,7 @@ def waves(
         print(f"wave {number}: {' '.join(names)}")
     for name, why in advice["later"].items():
         print(f"later: {name}: {why}")
-    print("restart a wave, wait until `hourbook fleet status` shows no new trouble, then go on; ask anew after an hour")
+    print("restart a wave, wait until `hourbook fleet status` shows no new trouble, go on; ask again after an hour")
 
 
 def render(

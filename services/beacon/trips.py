@@ -56,7 +56,7 @@ class Trips:
         """Takes a token that came back, and sends the next one or the receipt. Raises ProblemError for a wrong one."""
         trip = self._trips.pop(trip_id, None)
         if trip is None or answer.trip_id != trip_id or arrived_us - trip.began_us >= self._trip_us_max:
-            raise ProblemError("not_found", "no such measurement is under way: begin anew")
+            raise ProblemError("not_found", "no such measurement is under way: begin again")
         agent = node_id_of(trip.public_key)
         holds = signature_holds(trip.public_key, answer.signature, signing_bytes(answer))
         if answer.agent != agent or answer.token != trip.token or not holds:

@@ -161,4 +161,4 @@ def check_not_out(node: Node | NodeForReport) -> None:
     if node.state in BARRED:
         raise NodeBarred(f"the node is {node.state}: {node.reason}")
     if node.state == RETIRED:
-        raise NodeRetired(f"{node.node_id} is retired: the machine enrols anew with a new key")
+        raise NodeRetired(f"{node.node_id} is retired: the machine enrolls again with a new key")

@@ -102,7 +102,7 @@ class Engine:
             known = "".join(file.read_text(errors="replace") for file in files)
             if missing := [uuid for uuid in uuids if uuid not in known]:
                 how = "nvidia-ctk cdi generate --device-name-strategy=uuid"
-                raise HookFailed(f"the CDI specification has no device {missing[0]}: make it anew by {how}")
+                raise HookFailed(f"the CDI specification has no device {missing[0]}: make it again by {how}")
             return [*none_by_variable, *(part for uuid in uuids for part in ("--device", f"nvidia.com/gpu={uuid}"))]
         if DRIVER.exists():
             raise HookFailed("the NVIDIA container toolkit is missing: a container would get no GPU")

@@ -142,5 +142,5 @@ def test_an_upgrade_keeps_node_chain_and_waiting_reports_of_the_version_before(m
     first = machine.venue.reports[0]
     assert (first.seq, first.prev_hash, first.queued) == (known["seq"] + 1, known["hash"], True)
     assert {report.agent for report in machine.venue.reports} == {node_id_of(known["enrolment"]["public_key"])}
-    assert len(machine.venue.enrolments) == 1, "it did not enroll anew"
+    assert len(machine.venue.enrolments) == 1, "it did not enroll again"
     assert "damaged" not in words

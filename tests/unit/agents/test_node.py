@@ -195,7 +195,7 @@ async def test_what_stands_is_withdrawn_when_the_policy_names_what_the_venue_doe
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (("CNE", "USE"), "hub = USE, but the node is enrolled at CNE: it must enrol anew"),
+        (("CNE", "USE"), "hub = USE, but the node is enrolled at CNE: it must enroll again"),
         (("idle", 'grade = "H200SXM141"\nidle'), "grade = H200SXM141, but the node is enrolled as H100SXM80"),
         (("idle", "whole_node = true\nidle"), "whole_node = true, but the node is enrolled as H100SXM80"),
     ],

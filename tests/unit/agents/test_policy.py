@@ -300,8 +300,8 @@ def test_a_hook_that_is_made_executable_later_is_taken_without_an_edit(tmp_path)
         ({"reserve_gpus": 5}, "reserve_gpus = 5 of 2 GPUs: this node can never sell"),  # P04
         ({"reserve_gpus": 2}, "reserve_gpus = 2 of 2 GPUs: this node can never sell"),
         ({"reserve_gpus": 1}, ""),
-        ({"whole_node": True}, "whole_node = true, but the node is enrolled as H100SXM80: it must enrol anew"),
-        ({"hub": "CNS"}, "hub = CNS, but the node is enrolled at CNE: it must enrol anew"),
+        ({"whole_node": True}, "whole_node = true, but the node is enrolled as H100SXM80: it must enroll again"),
+        ({"hub": "CNS"}, "hub = CNS, but the node is enrolled at CNE: it must enroll again"),
     ],
 )
 def test_a_policy_under_which_this_node_can_never_sell_is_said(changes, words):
