@@ -66,7 +66,7 @@ class Venue:
         self.url = f"http://{settings.host}:{settings.delivery_port}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=10)
         self.keys: dict[str, Credentials] = {}
-        self._orders = 0
+        self._orders = self._joins = 0
 
     @asynccontextmanager
     async def delivery(self) -> AsyncIterator[asyncio.Task]:
@@ -101,7 +101,9 @@ class Venue:
         await self.log.send("ledger", credit)
         if account in self.keys:  # the first key under an id counts
             return open_async_client(self.url, self.keys[account])
-        key = self.keys[account] = new_credentials(f"key-{account}")
+        # A key's id is never given to another key: whoever joins again gets a new one.
+        self._joins += 1
+        key = self.keys[account] = new_credentials(f"key-{account}-{self._joins}")
         known = new_key(root_of(self.log.keys_dir), account, key, *(scopes or ("read",)))
         await produce(self.log.bootstrap, KEYS_EVENTS.name, known.canonical())
         return open_async_client(self.url, key)
