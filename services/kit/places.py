@@ -49,7 +49,7 @@ async def find_place(settings: Settings, position: Position) -> int:
             if loop.time() - grown_at > settings.event_log_grows_within_s:
                 raise LogLost(f"the event log ends at record {end}, the database has event {position.seq} of it")
             log = structlog.get_logger()
-            log.warning("the event log is too short, waiting for the engine", end=end, seq=position.seq)
+            log.warning("the event log is too short", end=end, seq=position.seq, see=NeedsOperator.runbook)
         except (KafkaError, OSError) as error:
             structlog.get_logger().warning("waiting for Kafka", address=settings.kafka, error=repr(error))
         finally:

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     database_connections_max: int = 4
     reconnect_delay_s: float = 0.5
     event_linger_s: float = 0.1
-    event_log_grows_within_s: float = 30.0
+    event_log_grows_within_s: float = 10.0
     servers_answer_within_s: float = 1.0
     servers_known_for_s: float = 1.0
     disk_free_bytes_min: int = 64_000_000
