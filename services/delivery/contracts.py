@@ -61,7 +61,7 @@ async def take_batch(effects: Effects, settings: Settings, position: kit.Positio
 async def _take(
     effects: Effects, settings: Settings, position: kit.Position, batch: EventBatch, handle: Callable
 ) -> kit.Position:
-    after = kit.Position(batch.last_seq, batch.next_offset, batch.last_link)
+    after = kit.Position(batch.last_seq, batch.next_offset, batch.last_sha256)
     async with effects.transaction() as store:
         for event in batch.events:
             await handle(store, settings, event)

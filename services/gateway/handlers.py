@@ -46,7 +46,7 @@ class WholeCommands:
         whole = next((place for place in range(len(events), 0, -1) if is_last(events[place - 1])), 0)
         events, self._pending = events[:whole], events[whole:]
         if not self._pending:
-            self._position = Position(batch.last_seq, batch.next_offset, batch.last_link)
+            self._position = Position(batch.last_seq, batch.next_offset, batch.last_sha256)
         elif events:
             # The reader drops what it reads again.
             self._position = Position(events[-1].seq, self._next_offset, bytes.fromhex(events[-1].prev_link))

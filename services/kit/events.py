@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -21,16 +22,7 @@ FETCH_TIMEOUT_MS = 200
 STALLED_AFTER_S = 10.0
 HEADER = re.compile(
     rb'^\{"type":"([a-z_]+)","shard":\d+,"seq":(\d+),"in_offset":\d+,"index":\d+,"count":\d+,"ts_ms":(\d+),'
-    rb'"prev_link":"([0-9a-f]{64})"'
 )
-
-
-@dataclass(frozen=True)
-class Header:
-    """An event's number, and the chain before its command."""
-
-    seq: int
-    link: bytes
 
 
 class EventLogError(NeedsOperator):
@@ -48,7 +40,7 @@ class BrokenEvent(EventLogError):
 @dataclass(frozen=True)
 class EventBatch:
     """Consecutive events (of the kinds asked for) and where to go on: `next_offset` in the topic, `last_seq` in the
-    sequence, `last_ts_ms` in the log's time, `last_link` the chain before the last event's command.
+    sequence, `last_ts_ms` in the log's time, `last_sha256` the digest of the last event's record.
     """
 
     events: tuple[AnyEvent, ...]
@@ -56,7 +48,7 @@ class EventBatch:
     last_seq: int
     last_ts_ms: int
     next_offset: int
-    last_link: bytes | None = None
+    last_sha256: bytes | None = None
 
 
 class EventReader:
@@ -151,7 +143,7 @@ class EventReader:
                 moved_at = loop.time()
 
     def _take(self, records) -> EventBatch:
-        events, raws, link = [], [], None
+        events, raws, last = [], [], None
         for record in records:
             header = HEADER.match(record.value)
             if header is None:
@@ -163,22 +155,22 @@ class EventReader:
                 if self._kinds is None or header[1] in self._kinds:
                     events.append(_read(record))
                     raws.append(record.value)
-                self._seq, self._ts_ms, link = seq, int(header[3]), header[4]
+                self._seq, self._ts_ms, last = seq, int(header[3]), record.value
             self._offset = record.offset + 1
-        last_link = link and bytes.fromhex(link.decode())
-        return EventBatch(tuple(events), tuple(raws), self._seq, self._ts_ms, self._offset, last_link)
+        last_sha256 = None if last is None else sha256(last).digest()
+        return EventBatch(tuple(events), tuple(raws), self._seq, self._ts_ms, self._offset, last_sha256)
 
     def _check_caught_up(self) -> None:
         if self._end_offset is not None and self._offset >= self._end_offset:
             self.caught_up.set()
 
 
-def header_of(record: ConsumerRecord) -> Header:
-    """Returns what an event begins with. Raises BrokenEvent for other bytes."""
+def seq_of(record: ConsumerRecord) -> int:
+    """Returns the sequence number of an event's record. Raises BrokenEvent for other bytes."""
     found = HEADER.match(record.value or b"")
     if found is None:
         raise BrokenEvent(f"{EVENTS.name} offset {record.offset}: {record.value and record.value[:80]!r}")
-    return Header(int(found[2]), bytes.fromhex(found[4].decode()))
+    return int(found[2])
 
 
 def _read(record) -> AnyEvent:

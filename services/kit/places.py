@@ -1,13 +1,14 @@
 """Where a database's cursor stands in the event log, and whether it is the log that the database was made from."""
 
 import asyncio
+from hashlib import sha256
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
-from services.kit.events import header_of
+from services.kit.events import seq_of
 from services.kit.kafka import kafka_client_options
 from services.kit.operators import NeedsOperator
 from services.kit.settings import Settings
@@ -65,10 +66,11 @@ async def _offset_of(consumer: AIOKafkaConsumer, position: Position, end: int) -
         found = await consumer.getmany(PARTITION, timeout_ms=500, max_records=500)
         for record in found.get(PARTITION, ()):
             start = record.offset + 1
-            header = header_of(record)
-            if header.seq < position.seq:
+            seq = seq_of(record)
+            if seq < position.seq:
                 continue  # written again by a restarted engine
-            if header.seq > position.seq or (position.link is not None and header.link != position.link):
+            is_known = position.event_sha256 in (None, sha256(record.value).digest())
+            if seq > position.seq or not is_known:
                 raise ForeignLog(f"event {position.seq} is not the one that the database has of that number")
             return record.offset
     return None

@@ -2,14 +2,14 @@
 create table if not exists migration (package text, name text, sha256 text not null, primary key (package, name));
 
 -- name: read_cursor
-select seq, next_offset, link from cursor where consumer = $1;
+select seq, next_offset, event_sha256 from cursor where consumer = $1;
 
 -- name: create_cursor
-insert into cursor (consumer, shard, seq, next_offset, link) values ($1, $2, 0, 0, null)
+insert into cursor (consumer, shard, seq, next_offset, event_sha256) values ($1, $2, 0, 0, null)
 on conflict (consumer) do nothing;
 
 -- name: advance_cursor
-update cursor set seq = $4, next_offset = $5, link = $6
+update cursor set seq = $4, next_offset = $5, event_sha256 = $6
 where consumer = $1 and shard = $2 and seq = $3
 returning seq;
 

@@ -14,9 +14,7 @@ from services.kit.strangers import AddressGuard
 KEEP_ALIVE_S = 75  # an agent reports every ten seconds, and needs no new connection for each report
 
 
-async def serve(
-    app: ASGIApp, settings: Settings, port: int, free: Callable[[str], bool] = lambda path: False
-) -> None:
+async def serve(app: ASGIApp, settings: Settings, port: int, free: Callable[[str], bool] = lambda path: False) -> None:
     """Serves until cancelled. The process's own signal handling stays in charge.
 
     A client's address is that of its connection, or what one of the trusted proxies says of it. `free` is for the

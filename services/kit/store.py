@@ -66,11 +66,11 @@ class Fenced(StoreError):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a reader stands: the last sequence it has taken, the offset it reads next, the chain link after it."""
+    """Where a reader stands: its last event, the offset it reads next, the SHA-256 of that event's record."""
 
     seq: int
     next_offset: int
-    link: bytes | None
+    event_sha256: bytes | None
 
 
 def load_queries(package: str) -> SimpleNamespace:
@@ -175,7 +175,7 @@ async def read_position(connection: asyncpg.Connection, consumer: str, shard: in
 async def advance(connection: asyncpg.Connection, consumer: str, shard: int, old: Position, new: Position) -> None:
     """Moves the cursor inside the caller's transaction. Raises Fenced if it does not stand where this reader thinks."""
     moved = await connection.fetchval(
-        QUERIES.advance_cursor, consumer, shard, old.seq, new.seq, new.next_offset, new.link
+        QUERIES.advance_cursor, consumer, shard, old.seq, new.seq, new.next_offset, new.event_sha256
     )
     if moved is None:
         raise Fenced(f"{consumer}: expected seq {old.seq}")

@@ -97,7 +97,7 @@ class Poster:
     async def _post(self, batch: EventBatch) -> None:
         before = await self._patiently(partial(self._store.delivered, corrected_positions(batch.events)))
         plan = plan_batch(batch.events, self._balances, before)
-        new = Position(batch.last_seq, batch.next_offset, batch.last_link)
+        new = Position(batch.last_seq, batch.next_offset, batch.last_sha256)
         await self._patiently(partial(self._post_once, plan, new))
         self._balances.update(plan.balances)
         metrics.EVENTS.inc(len(batch.events))

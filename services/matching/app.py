@@ -108,12 +108,13 @@ def run() -> None:
     service = MatchingService(settings)
     keys = KeyDirectory()
     app = make_matching_app(
-        service, Authenticator(
+        service,
+        Authenticator(
             keys,
             settings.signature_window_ms,
             ahead_ms=settings.signature_ahead_ms,
             requests_per_s=settings.key_requests_per_s,
-        )
+        ),
     )
 
     async def main(tasks: asyncio.TaskGroup) -> None:

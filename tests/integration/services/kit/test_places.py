@@ -1,6 +1,7 @@
 """Where a database's cursor stands in a real event log: shorter, grown again, written twice, or another one."""
 
 import asyncio
+from hashlib import sha256
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,16 +16,18 @@ from services.kit.store import Position
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 from tests.integration.services.kit.test_event_log import event, produce
 
-LINK = bytes(32)
+
+def digest_of(seq: int) -> bytes:
+    return sha256(event(seq).canonical()).digest()
 
 
 async def test_a_cursor_is_found_whatever_was_written_twice_and_waits_for_a_log_that_grows(own_kafka):
     settings = Settings(kafka=own_kafka.address, event_log_grows_within_s=10)
     assert await find_place(settings, Position(0, 0, None)) == 0
     await produce(own_kafka.address, EVENTS.name, *(event(seq).canonical() for seq in (1, 2, 1, 2, 3)))
-    places = [await find_place(settings, Position(seq, 9, LINK)) for seq in (1, 2, 3)]
+    places = [await find_place(settings, Position(seq, 9, digest_of(seq))) for seq in (1, 2, 3)]
     assert places == [1, 2, 5]
-    waiting = asyncio.create_task(find_place(settings, Position(4, 4, LINK)))
+    waiting = asyncio.create_task(find_place(settings, Position(4, 4, digest_of(4))))
     await asyncio.sleep(1)
     assert not waiting.done()
     await produce(own_kafka.address, EVENTS.name, event(4).canonical())
@@ -35,9 +38,10 @@ async def test_a_log_that_stays_too_short_and_one_with_another_event_of_that_num
     settings = Settings(kafka=own_kafka.address, event_log_grows_within_s=0.5)
     await produce(own_kafka.address, EVENTS.name, *(event(seq).canonical() for seq in (1, 2)))
     with pytest.raises(LogLost, match=r"^the event log ends at record 2, the database has event 3 of it$"):
-        await find_place(settings, Position(3, 3, LINK))
+        await find_place(settings, Position(3, 3, digest_of(3)))
+    other = event(2).model_copy(update={"ts_ms": event(2).ts_ms + 1})  # the same chain before it
     with pytest.raises(ForeignLog, match=r"^event 2 is not the one that the database has of that number$"):
-        await find_place(settings, Position(2, 2, b"\1" * 32))
+        await find_place(settings, Position(2, 2, sha256(other.canonical()).digest()))
     assert await find_place(settings, Position(2, 2, None)) == 2
 
 
