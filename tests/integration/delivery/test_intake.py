@@ -46,7 +46,7 @@ async def metered(venue: Venue) -> dict[str, int]:
 
 async def on_topic(venue: Venue) -> list[Report]:
     """The reports on the topic, each once: what the broker had before a crash may have been sent again."""
-    records = dict.fromkeys(await read_topic(venue.log.bootstrap, METER_REPORTS))
+    records = dict.fromkeys(await read_topic({"bootstrap_servers": venue.log.bootstrap}, METER_REPORTS))
     found = [METER_RECORD.validate_json(raw) for raw in records]
     return [record.report for record in found if isinstance(record, NodeReported)]
 

@@ -115,13 +115,15 @@ async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(qui
             await venue.offer("ops", node, contracts, 1)
             await venue.buy_block("alice", contracts, 1)
             start_s = await venue.leased(agent)
-            # Dark in the first hour, for longer than a node's own word counts; the renter's meter sees the second.
+            lease = next(iter(agent.leases))
+            # Dark in the first hour, for longer than a node's own word counts and shorter than what ends its lease; the
+            # renter's meter sees the second.
             await venue.sleep_until(start_s + 0.3)
             agent.reaches.clear()
-            await venue.sleep_until(start_s + 4.5)
+            await venue.sleep_until(start_s + 4)
             agent.reaches.set()
             await venue.sleep_until(start_s + PERIOD_S)
-            renter = Renter(next(iter(agent.leases)), RenterGpus(node.gpus))
+            renter = Renter(lease, RenterGpus(node.gpus))
             assert (await renter.register(alice)).status_code == 201
             half_ms = contract_start_s(contracts[1]) * 1000 + PERIOD_S * 500
             await renter.run(venue.url, lambda now_ms: now_ms >= half_ms)

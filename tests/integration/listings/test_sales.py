@@ -42,8 +42,8 @@ async def test_a_repeat_under_its_key_gets_the_first_answer_and_does_nothing_aga
     assert len(locked) == 1
 
 
-async def test_a_key_longer_than_64_characters_is_malformed(board: Board):
-    answer = await board.post("buyer", "/nothing/buy", key="k" * 65)
+async def test_a_key_longer_than_128_characters_is_malformed(board: Board):
+    answer = await board.post("buyer", "/nothing/buy", key="k" * 129)
     assert problem_of(answer) == (400, "malformed_request")
 
 
