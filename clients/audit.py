@@ -118,7 +118,9 @@ async def _values(kafka: dict[str, Any], topic: Topic, start: bytes = b"") -> li
         partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
+        # Not `seek_to_beginning`, which loses to the reset to the end that `assign` has begun.
+        for each, begin in (await consumer.beginning_offsets(partitions)).items():
+            consumer.seek(each, begin)
         values: list[bytes] = []
         while any([await consumer.position(each) < ends[each] for each in partitions]):
             for records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).values():

@@ -204,7 +204,7 @@ class RequestGuard:
             raise ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"}) from None
         except TimeoutError:
             detail = f"the body has not come whole within {bodies.limits.within_s:g} s"
-            raise ProblemError("malformed_request", detail, 408, headers={"Connection": "close"}) from None
+            raise ProblemError("request_timeout", detail, retryable=True, headers={"Connection": "close"}) from None
         if body is None:
             return None
         if complaint := complaint_about(scope["path"], scope["query_string"], headers.get(b"host", b""), body):

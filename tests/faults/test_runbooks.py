@@ -189,6 +189,9 @@ def test_backup(operator: Operator):
 
 def test_audit(operator: Operator):
     operator.do("audit.md")
+    operator.type(f"{HOURBOOK} audit")
+    assert re.search(r"trades of market data = topic +yes +[1-9]", operator.output), operator.output
+    assert re.search(r"nodes of delivery = topic +yes +[1-9]", operator.output), operator.output
 
 
 def test_snapshots_lost(operator: Operator):
