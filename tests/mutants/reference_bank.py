@@ -141,8 +141,14 @@ REFERENCE_BANK = (
     Mutant(
         "the whole bond comes back at the end",
         "reference/settling.py",
-        "entry.hold(position.operator, -position.bond_left_micros)",
-        "entry.hold(position.operator, -position.bond_micros)",
+        "-position.bond_left_micros - position.payout_held_micros)",
+        "-position.bond_micros - position.payout_held_micros)",
+    ),
+    Mutant(
+        "a held payout stays held",
+        "reference/settling.py",
+        "-position.bond_left_micros - position.payout_held_micros)",
+        "-position.bond_left_micros)",
     ),
     Mutant(
         "damages are not capped by the bond",
