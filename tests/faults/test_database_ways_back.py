@@ -74,7 +74,7 @@ def venue() -> Iterator[Venue]:
     work = Path(tempfile.mkdtemp(prefix="hourbook-database-"))
     work.chmod(0o755)
     with running(work / "data", HOURBOOK_PERIOD_S=str(PERIOD_S), **free_ports()) as exchange:
-        load_products(exchange.kafka_options(), exchange.data / "keys", Timing.sandbox(PERIOD_S))
+        load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
         registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
         sites = Sites(registry, work / "sites", exchange.data / "logs")
         try:
