@@ -81,3 +81,14 @@ async def test_nobody_is_told_of_a_command_that_was_given_up(venue):
     for event, records in venue.touched:
         venue.decisions.add(event, records)
     assert not future.done()
+
+
+async def test_each_request_gets_its_own_decision_whichever_asked_first(venue):
+    commands = [venue.limit("alice", "buy", 3, 2_500_000), venue.limit("bob", "buy", 1, 2_400_000)]
+    futures = [venue.decisions.expect(command.command_id) for command in commands]
+    for command in commands:
+        venue.send(command)
+        for event, records in venue.touched:
+            venue.decisions.add(event, records)
+    found = [[order.account for order in future.result().orders.values()] for future in futures]
+    assert found == [["alice"], ["bob"]]

@@ -240,6 +240,11 @@ def test_a_key_with_an_address_list_works_from_there_alone():
     assert verify(authenticator(clock, ip_networks=("127.0.0.0/8",)), signed(START_MS)).key_id == "k1"
 
 
+def test_a_nodes_own_key_is_refused_wherever_no_rule_says_what_it_may_do():
+    subject = authenticator(Clock(START_MS), node="node-1")
+    assert code_of(subject, signed(START_MS)) == "scope_missing"
+
+
 def test_a_scope_that_the_key_lacks_is_refused_and_admin_has_them_all():
     with pytest.raises(ProblemError, match="scope_missing"):
         check_scope(Caller("a", "k", frozenset({"read"}), None), "trade")
