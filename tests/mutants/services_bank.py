@@ -272,10 +272,10 @@ SERVICES_BANK = (
     ),
     ServiceMutant(
         "a budget is never spent",
-        "services/gateway/limits.py",
+        "services/kit/limits.py",
         "        if allowed:\n            bucket.tokens -= tokens",
         "        if allowed:\n            bucket.tokens -= 0",
-        GATEWAY,
+        KIT,
     ),
     ServiceMutant(
         "a key's order limit is not judged",
