@@ -1,5 +1,7 @@
 """The ledger's tables on a real PostgreSQL: one transaction a batch, one writer, nothing negative, nothing edited."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -131,6 +133,14 @@ async def test_a_request_is_sent_once_and_closed_by_its_outcome(store: LedgerSto
         ("refused", "transfer_exists", 4),
     ]
     assert await database.fetchval("select count(*) from outbox") == 2
+
+
+async def test_copies_of_a_request_that_come_at_once_are_one_request(store: LedgerStore, database):
+    command = Credit(transfer_id="d1", account="alice", asset=CNY, amount_micros=5)
+    answers = await asyncio.gather(*(store.ask("admin", "key", "deposit", command) for _ in range(4)))
+    assert len({found for found, _ in answers}) == 1
+    assert sorted(fresh for _, fresh in answers) == [False, False, False, True]
+    assert await database.fetchval("select count(*) from outbox") == 1
 
 
 async def test_a_statement_has_every_line_of_its_owner_once_newest_first(store: LedgerStore):
