@@ -7,7 +7,7 @@ Positions come again with `events.0`, from the cursor of the schema.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import astuple, replace
 
 import structlog
@@ -62,10 +62,10 @@ from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.delivery.telling import RECORDED
 from services.kit.kafka import kafka_client_options
+from services.kit.ranges import RECORDS_PER_TURN, read_range
 from services.kit.stopping import stop_client
 from services.kit.topics import FOREIGN_RECORD
 
-RECORDS_PER_TURN = 1_000
 FETCH_BYTES_MAX = 4_194_304
 
 
@@ -111,23 +111,9 @@ async def _rebuild_records(
         if mark < last:
             log = structlog.get_logger()
             log.warning("reports are taken again from the topic", partition=number, offset=mark, until=last)
-        async for values, end in _batches(consumer, partition, mark, last):
+        async for records, end in read_range(consumer, partition, mark, last):
+            values = [record.value for record in records]
             await _take_again(effects, settings, histories, values, {number: end})
-
-
-async def _batches(
-    consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
-) -> AsyncIterator[tuple[list[bytes], int]]:
-    """Yields the values of a partition from one offset to another, and where each batch ends."""
-    consumer.seek(partition, start)
-    while start < end:
-        found = await consumer.getmany(partition, timeout_ms=500, max_records=RECORDS_PER_TURN)
-        records = [record for record in found.get(partition, ()) if record.offset < end]
-        if not records:
-            start = max(start, await consumer.position(partition))
-            continue
-        start = records[-1].offset + 1
-        yield [record.value for record in records], start
 
 
 async def _take_again(
@@ -256,8 +242,9 @@ async def _rebuild_events(effects: Effects, consumer: AIOKafkaConsumer) -> None:
     if end == 0 or await _last_seq(consumer, partition, end) <= known:
         return
     structlog.get_logger().warning("events are taken again from the topic", behind_seq=known)
-    async for values, _ in _batches(consumer, partition, 0, end):
-        events = [event for value in values if (event := _event_of(value)) is not None and event.seq > known]
+    async for records, _ in read_range(consumer, partition, 0, end):
+        found = (_event_of(record.value) for record in records)
+        events = [event for event in found if event is not None and event.seq > known]
         async with effects.transaction() as store:
             for event in events:
                 await take_event(store, event)
@@ -271,8 +258,8 @@ def _only_partition(topic: Topic) -> TopicPartition:
 async def _last_seq(consumer: AIOKafkaConsumer, partition: TopicPartition, end: int) -> int:
     """Returns the highest number among the last records: one may have been sent twice, out of order."""
     first, seqs = max(0, end - RECORDS_PER_TURN), [0]
-    async for values, _ in _batches(consumer, partition, first, end):
-        seqs += [event.seq for value in values if (event := _event_of(value)) is not None]
+    async for records, _ in read_range(consumer, partition, first, end):
+        seqs += [event.seq for record in records if (event := _event_of(record.value)) is not None]
     return max(seqs)
 
 

@@ -1,21 +1,21 @@
 """Records of a topic that a consumer group has taken and the database has not: it was put back from an older copy."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.topics import Topic
 from services.kit import store
 from services.kit.kafka import kafka_client_options
+from services.kit.ranges import read_range
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
-RECORDS_PER_TURN = 1_000
 Handle = Callable[[list[Any], dict[int, int]], Awaitable[None]]
 
 
@@ -54,25 +54,14 @@ async def _take_again(
             continue
         log = structlog.get_logger()
         log.warning("records are taken again", topic=topic.name, partition=number, offset=start, until=end)
-        async for values, taken in _batches(consumer, partition, start, end):
-            await handle([record for value in values if (record := _record_of(model, value))], {number: taken})
+        async for records, taken in read_range(consumer, partition, start, end):
+            found = [value for record in records if (value := _value_of(model, record))]
+            await handle(found, {number: taken})
 
 
-async def _batches(
-    consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
-) -> AsyncIterator[tuple[list[bytes], int]]:
-    consumer.seek(partition, start)
-    while start < end:
-        found = await consumer.getmany(partition, timeout_ms=500, max_records=RECORDS_PER_TURN)
-        records = [record for record in found.get(partition, ()) if record.offset < end]
-        if records:
-            start = records[-1].offset + 1
-            yield [record.value for record in records], start
-
-
-def _record_of(model: TypeAdapter, value: bytes) -> Any:
+def _value_of(model: TypeAdapter, record: ConsumerRecord) -> Any:
     """Reads a record; a broken one is among the dead letters since it was read first."""
     try:
-        return model.validate_json(value)
+        return model.validate_json(record.value)
     except ValidationError:
         return None

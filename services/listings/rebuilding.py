@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.listings import ListingRecorded
 from schemas.topics import LISTINGS_RECORDS
 from services.kit.kafka import kafka_client_options
+from services.kit.ranges import read_range
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 from services.kit.store import AWAY, Pool
@@ -65,11 +66,8 @@ async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
 
 
 async def _batches(consumer: AIOKafkaConsumer, start: int, end: int) -> AsyncIterator[list[ListingRecorded]]:
-    consumer.seek(PARTITION, start)
-    while await consumer.position(PARTITION) < end:
-        found = await consumer.getmany(PARTITION, timeout_ms=500, max_records=RECORDS_PER_TURN)
-        if records := found.get(PARTITION):
-            yield [found for record in records if (found := _record_of(record)) is not None]
+    async for records, _ in read_range(consumer, PARTITION, start, end, RECORDS_PER_TURN):
+        yield [found for record in records if (found := _record_of(record)) is not None]
 
 
 def _record_of(record: ConsumerRecord) -> ListingRecorded | None:
