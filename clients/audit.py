@@ -22,6 +22,7 @@ from schemas.events import EVENT, Trade
 from schemas.listings import ListingChanged
 from schemas.topics import DELIVERY_EVENTS, EVENTS, LISTINGS_EVENTS, Topic
 from services.kit.kafka import operator_options
+from services.kit.ranges import read_range
 
 LISTING = TypeAdapter(ListingChanged)
 CAUGHT_UP_WITHIN_S = 60
@@ -38,7 +39,7 @@ def run_audit(addresses: dict[str, str], data: Path) -> list[Check]:
     admin = Actor("venue-admin", load_credentials(data / "keys", "admin"), data / "keys", addresses)
     try:
         replayed = replay({**os.environ, "HOURBOOK_DATA": str(data)})
-        trial = _trial_balance(admin, replayed["seq"])
+        trial = trial_balance_at(admin, replayed["seq"])
         checks = run_checks(admin, replayed, trial)
         checks.append(_ledger_adds_up(admin, replayed["seq"]))
         checks += asyncio.run(_compare_views(addresses, data / "keys", admin))
@@ -47,7 +48,8 @@ def run_audit(addresses: dict[str, str], data: Path) -> list[Check]:
     return checks
 
 
-def _trial_balance(admin: Actor, seq: int) -> dict:
+def trial_balance_at(admin: Actor, seq: int) -> dict[str, Any]:
+    """Returns the ledger's trial balance once it has reached a sequence, or as it is after a while of waiting."""
     deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
     while True:
         trial = result_of(admin.ledger.get("/v1/ledger/trial-balance"))
@@ -117,13 +119,11 @@ async def _values(kafka: dict[str, Any], topic: Topic, start: bytes = b"") -> li
     try:
         partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        # Not `seek_to_beginning`, which loses to the reset to the end that `assign` has begun.
-        for each, begin in (await consumer.beginning_offsets(partitions)).items():
-            consumer.seek(each, begin)
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         values: list[bytes] = []
-        while any([await consumer.position(each) < ends[each] for each in partitions]):
-            for records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).values():
+        for each in partitions:
+            # By offsets: `seek_to_beginning` would lose to the reset to the end that `assign` has begun.
+            async for records, _ in read_range(consumer, each, begins[each], ends[each]):
                 values += [record.value for record in records if record.value.startswith(start)]
         return values
     finally:

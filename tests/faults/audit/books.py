@@ -1,31 +1,19 @@
 """The books: replayed from the command log, added up anew, and compared between engine and ledger."""
 
-import time
-
+from clients.audit import trial_balance_at
 from clients.demo.actors import Actor
 from clients.demo.checks import replay, run_checks
 from clients.http import Refusal, result_of
-
-CAUGHT_UP_WITHIN_S = 60
 
 
 def check_books(admin: Actor, environment: dict[str, str]) -> list[str]:
     """The command log replays to the same bytes; debits equal credits, also added up anew; engine and ledger agree."""
     replayed = replay(environment)
     try:
-        trial = _trial_balance(admin, replayed["seq"])
+        trial = trial_balance_at(admin, replayed["seq"])
         audited = result_of(admin.ledger.get("/v1/ledger/audit"))
         faults = [f"{each.name}: {each.figures}" for each in run_checks(admin, replayed, trial) if not each.held]
     except Refusal as refusal:
         return [f"the ledger cannot be asked: {refusal}"]
     wrong = audited["differing_accounts"] or audited["mismatch"] or trial["seq"] < replayed["seq"]
     return faults + ([f"the ledger's own audit, the engine at {replayed['seq']}: {audited}"] if wrong else [])
-
-
-def _trial_balance(admin: Actor, seq: int) -> dict:
-    deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
-    while True:
-        trial = result_of(admin.ledger.get("/v1/ledger/trial-balance"))
-        if trial["seq"] >= seq or time.monotonic() > deadline:
-            return trial
-        time.sleep(0.2)
