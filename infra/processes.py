@@ -141,7 +141,7 @@ def end_all(left: list[psutil.Process], number: int = signal.SIGTERM, within_s: 
 
 
 def bound_log(log: Path, bytes_max: int, kept: int) -> None:
-    """Sets a log that has grown too large aside as `.1`, the one before as `.2` and so on, and starts it anew.
+    """Sets a log that has grown too large aside as `.1`, the one before as `.2` and so on, and empties it.
 
     The program goes on writing to the same open file, whose end every write looks for.
     """

@@ -45,12 +45,10 @@ class Accounts:
             raise ProblemError("malformed_request", f"ip_networks: {error}") from error
         record = key.model_copy(update={"proof": signed_request_of(request, await request.body())})
         self.registry.check(record)
-        if self.desk.directory.get(key.key_id) is None:
+        is_new = self.desk.directory.get(key.key_id) is None
+        if is_new:
             await self._require_account(key.account)
             await self.registry.publish(record)
-            is_new = True
-        else:
-            is_new = False
         if self.desk.directory.get(key.key_id) != key:
             raise ProblemError("conflict", f"there is another key `{key.key_id}`")
         return show_key(key), is_new
