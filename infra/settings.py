@@ -34,7 +34,7 @@ class InfraSettings(Settings):
     front_read_header_s: float = 10
     front_read_body_s: float = 60
     front_idle_s: float = 75
-    front_header_bytes_max: int = 16_384
+    front_header_bytes_max: int = 65_536  # more than services take: what they refuse, they refuse in words
     front_body_bytes_max: int = 67_108_864
     front_trusted_proxies: tuple[str, ...] = ()
     kafka_password: str = ""

@@ -37,6 +37,8 @@ class Settings(KitSettings):
     event_linger_s: float = 0.2
     database_connections_max: int = 8
     body_bytes_max: int = 8_388_608
+    connections_per_address_max: int = 20_000  # a fleet's agents may share an address, each with two connections
+    open_requests_per_address_max: int = 20_000
     accept_simulated_nvml: bool = True
     digest_book: Path = REPOSITORY / "infra" / "reference" / "driver_digests.csv"
     board_powers: Path = REPOSITORY / "infra" / "reference" / "gpu_power.csv"

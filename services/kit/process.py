@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 
 import structlog
 import uvloop
@@ -12,6 +14,7 @@ import uvloop
 from services.kit.operators import STATUS, NeedsOperator
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)
+DESCRIPTORS_MAX = 65_536
 
 
 class Stopped(Exception):
@@ -23,6 +26,7 @@ def run_service(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
     logged; exit 78 and one line where an operator has to decide).
     """
     spare_collector()
+    use_all_descriptors()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(main))
@@ -61,6 +65,14 @@ def spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def use_all_descriptors() -> None:
+    """Lets the process have as many connections and files open as it may at all; systems give 1,024 at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MAX if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS_MAX)
+    with suppress(ValueError, OSError):  # macOS has a bound of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _run(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.kit.http_protocol import bounded_protocol
+from services.kit.http_protocol import CountedSocket, bounded_protocol
 from services.kit.settings import Settings
 from services.kit.strangers import AddressGuard
 
@@ -27,7 +27,7 @@ async def serve(app: ASGIApp, settings: Settings, port: int, free: Callable[[str
         http=bounded_protocol(settings),
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=CountedSocket,
         ws_max_size=settings.socket_message_bytes_max,
         lifespan="off",
         # A client's own header must not choose the address that a key's list is checked with.

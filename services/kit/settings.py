@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     unsigned_requests_per_s: int = 2_000
     refused_signatures_per_s: int = 50
     key_requests_per_s: int = 500
+    connections_per_address_max: int = 1_000  # at a service's own port; a trusted proxy has as many as it wants
+    open_requests_per_address_max: int = 1_000  # unsigned requests and sockets, by the client's own address
     head_bytes_max: int = 32_768
     url_bytes_max: int = 8_192
     head_within_s: float = 30.0
@@ -63,11 +65,20 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _names_networks(cls, text: str) -> str:
-        for part in filter(None, (part.strip() for part in text.split(","))):
+        for part in _parts(text):
             ip_network(part)  # raises ValueError, also for "*": whom everybody may speak for is nobody
         return text
+
+    @property
+    def trusted_networks(self) -> list[str]:
+        """The trusted proxies, each by itself."""
+        return _parts(self.trusted_proxies)
 
     @property
     def keys_dir(self) -> Path:
         """The folder with the services' Ed25519 keys."""
         return self.data / "keys"
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,13 +1,13 @@
 """What one address may ask of a service before anybody knows who it is: unsigned requests, and signatures that fail."""
 
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.signing import KEY_HEADER
 from services.kit.addresses import client_address
+from services.kit.connections import Places, group_of
 from services.kit.http import OPEN_PATHS, ProblemError, problem_response
 from services.kit.limits import Budget
 from services.kit.settings import Settings
@@ -26,6 +26,7 @@ class AddressGuard:
         self._app, self._free = app, free
         self._unsigned = Budget("unsigned", settings.unsigned_requests_per_s, BURST_S)
         self._refused = Budget("refused", settings.refused_signatures_per_s, BURST_S)
+        self._open = Places(settings.open_requests_per_address_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection, or says that its address has asked too much."""
@@ -46,20 +47,19 @@ class AddressGuard:
                 self._refused.owe(address, 1)
             await send(message)
 
-        await self._app(scope, receive, noted)
+        if is_signed:  # its key pays, and it is answered soon
+            return await self._app(scope, receive, noted)
+        if not self._open.take(address):
+            refusal = ProblemError("too_many_requests", TOO_MANY_OPEN, retryable=True, headers={"Retry-After": "1"})
+            return await _refuse(refusal, scope, receive, send)
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            self._open.give_back(address)
 
 
 TOO_MANY = "the address has asked too much for now"
-
-
-def group_of(address: str) -> str:
-    """Returns what shares a budget: an IPv4 address, or the /64 that an IPv6 host may choose its addresses from."""
-    if ":" not in address:
-        return address
-    found = ip_address(address)
-    if isinstance(found, IPv6Address) and found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, 64), strict=False))
+TOO_MANY_OPEN = "the address has as many requests and sockets open as it may"
 
 
 async def _refuse(refusal: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:

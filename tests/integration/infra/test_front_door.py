@@ -12,6 +12,11 @@ import pytest
 from infra import front_door, processes
 from infra.ports import LOOPBACK, distinct_ports
 from infra.settings import InfraSettings
+from schemas.problems import PROBLEM_MEDIA_TYPE
+from services.kit.http import make_app
+from services.kit.readiness import Readiness
+from services.kit.serving import serve
+from services.kit.settings import Settings
 
 PORTS = distinct_ports(len(front_door.ROUTED) + 1)
 BOUNDS = {"front_read_header_s": 1, "front_read_body_s": 1, "front_header_bytes_max": 4_096}
@@ -191,6 +196,36 @@ def test_a_request_that_is_never_finished_is_let_go(front):
         began = time.monotonic()
         assert b"200" not in connection.recv(200)
     assert time.monotonic() - began < 5
+
+
+async def test_a_head_that_a_service_finds_too_large_is_refused_with_its_problem_document(echoes, tmp_path):
+    port, front_port = distinct_ports(2)
+    app = make_app("test", Readiness())
+    serving = asyncio.create_task(serve(app, Settings(), port))
+    settings = settings_in(tmp_path, front_header_bytes_max=InfraSettings().front_header_bytes_max)
+    program, process = await asyncio.to_thread(
+        running, settings.model_copy(update={"front_port": front_port, "gateway_port": port})
+    )
+    try:
+        answers = {}
+        for size in (20_000, 40_000, 60_000):
+            for body in (None, b"x" * 200_000):
+                told = ask, front_port, "POST" if body else "GET", "/v1/orders", {"X-A": "a" * size}, body
+                status, headers, document = await asyncio.to_thread(*told)
+                answers[size, body is None] = (status, headers["Content-Type"], json.loads(document)["code"])
+        status, _, document = await asyncio.to_thread(ask, front_port, "GET", "/v1/" + "a" * 9_000)
+    finally:
+        await asyncio.to_thread(processes.stop, program, process)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+    found = {
+        (size, without): (404, PROBLEM_MEDIA_TYPE, "not_found")
+        if size == 20_000
+        else (431, PROBLEM_MEDIA_TYPE, "head_too_large")
+        for size, without in answers
+    }
+    assert answers == found
+    assert (status, json.loads(document)["code"]) == (414, "url_too_long")
 
 
 def test_it_speaks_tls_where_it_is_asked_to(echoes, tmp_path):

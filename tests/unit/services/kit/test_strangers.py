@@ -4,10 +4,11 @@ import httpx
 import pytest
 
 from services.kit.auth import public
+from services.kit.connections import group_of
 from services.kit.http import ProblemError, make_app
 from services.kit.readiness import Readiness
 from services.kit.settings import Settings
-from services.kit.strangers import AddressGuard, group_of
+from services.kit.strangers import AddressGuard
 
 SETTINGS = Settings(unsigned_requests_per_s=1, refused_signatures_per_s=1)  # bursts of ten
 
