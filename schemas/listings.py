@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from schemas.base import Model
+from schemas.base import Model, added
 from schemas.delivery import GpuPassport
 from schemas.ids import AccountId, Asset, Digest, GpuUuid, Grade, Hub, Identifier
 from schemas.measures import Milliseconds
@@ -134,7 +134,10 @@ class ListedGpu(Model):
 
 
 class ListingChanged(Model):
-    """A listing as it stands after a step; the last one per `listing_id` counts. `seq` is the service's own."""
+    """A listing as it stands after a step; the last one per `listing_id` counts. `seq` is the service's own.
+
+    `simulated`: the GPUs are those of the stand-in library.
+    """
 
     type: Literal["listing_changed"] = "listing_changed"
     seq: Annotated[int, Field(ge=1)]
@@ -153,6 +156,7 @@ class ListingChanged(Model):
     note: str
     deadline_ms: Milliseconds | None = None
     default_outcome: DefaultOutcome | None = None
+    simulated: bool = added(False)
 
 
 class ListingFacts(Model):

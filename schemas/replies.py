@@ -18,6 +18,10 @@ Item = TypeVar("Item")
 Count = Annotated[int, Field(ge=0)]
 Decimal = Annotated[str, Field(pattern=r"^-?[0-9]{1,13}\.[0-9]{2,6}$", examples=["12.84"])]
 Moment = Annotated[str, Field(examples=["2026-11-22T12:50:00.000000Z"])]
+Simulated = Annotated[
+    bool | None,
+    Field(description="Says whether the node's GPUs are simulated; null: no node is named, or delivery told nothing."),
+]
 Nanoseconds = Annotated[str, Field(pattern=r"^[0-9]{1,19}$", examples=["1795351800000000000"])]
 
 OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired"]
@@ -64,6 +68,7 @@ class FillView(Model):
     value: Decimal
     fee: Decimal
     node: NodeId
+    simulated: Simulated
     ts: Moment
     ts_ns: Nanoseconds
 
@@ -97,6 +102,7 @@ class OrderView(Model):
     tif: TimeInForce
     post_only: bool
     node: NodeId | None
+    simulated: Simulated
     expires: Moment | None
     display_qty: Count | None
     use_vouchers: bool
@@ -291,6 +297,7 @@ class PositionView(Model):
     block_id: OrderId | None
     contract: Contract
     node: NodeId
+    simulated: Simulated
     state: PositionState
     qty: Count
     price: Decimal
@@ -374,3 +381,4 @@ class KeyView(Model):
     order_limit: Decimal | None
     revoked: bool
     node: NodeId | None
+    simulated: Simulated

@@ -77,7 +77,7 @@ DELIVERY_EVENTS = Topic(
     key="node",
     model="schemas.delivery:DeliveryEvent",
     writers=("delivery",),
-    readers=("delivery", "market_data", "listings", "admin"),
+    readers=("delivery", "gateway", "market_data", "listings", "admin"),
     partitions=1,
 )
 KEYS_EVENTS = Topic(

@@ -59,7 +59,7 @@ function offer(item) {
   return make(
     "tr",
     {},
-    make("th", { scope: "row", class: "wide" }, item.title),
+    make("th", { scope: "row", class: "wide" }, item.simulated ? `${item.title} · simulated` : item.title),
     make("td", {}, item.grade),
     make("td", {}, item.hub),
     make("td", {}, `${item.condition} · ${CONDITIONS[item.condition] ?? ""}`),

@@ -12,7 +12,17 @@ from clients.http import key_file, new_credentials, pages, result_of, save_crede
 from infra.places import data_dir
 
 POSITION_COLUMNS = columns(
-    "position_id", "role", "contract", "qty", "price", "state", "contracted_gpu_s", "delivered_gpu_s", "net", "damages"
+    "position_id",
+    "role",
+    "contract",
+    "qty",
+    "price",
+    "state",
+    "contracted_gpu_s",
+    "delivered_gpu_s",
+    "net",
+    "damages",
+    "simulated",
 )
 BALANCE_COLUMNS = columns("asset", "available", "held", "total", "programme", "expires")
 KEY_COLUMNS = columns("key_id", "account", "scopes", "expires", "revoked")

@@ -13,7 +13,7 @@ from clients.cli.session import Signer, columns, signed
 from clients.http import result_of
 
 ADMIN_KEY = os.environ.get("HOURBOOK_ADMIN_KEY", "admin")
-NODE_COLUMNS = columns("node", "account", "grade", "hub", "level", "state", "reason")
+NODE_COLUMNS = columns("node", "account", "grade", "hub", "level", "state", "reason", "simulated")
 
 
 def products(

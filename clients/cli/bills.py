@@ -11,7 +11,9 @@ from clients.cli.session import Signer, columns, gateway, signed
 from clients.http import pages, result_of
 from schemas.money import format_micros
 
-FILL_COLUMNS = columns("ts", "contract", "side", "role", "price", "qty", "value", "fee", "order_id", "position_id")
+FILL_COLUMNS = columns(
+    "ts", "contract", "side", "role", "price", "qty", "value", "fee", "order_id", "position_id", "simulated"
+)
 CLAIM_COLUMNS = columns(
     "kind", "claim_id", "position_id", "role", "debtor", "creditor", "asset", "amount", "owed", "state"
 )
@@ -70,6 +72,7 @@ def receipt_row(receipt: dict[str, Any]) -> dict[str, Any]:
     row = {"position_id": receipt["position_id"], "revision": receipt["revision"], "contract": receipt["contract"]}
     row |= {"buyer": receipt["buyer"], "operator": receipt["operator"], "asset": receipt["asset"]}
     row |= {name: receipt[f"{name}_gpu_s"] for name in ("contracted", "delivered")}
+    row["simulated"] = receipt.get("simulated", False)
     return row | {name: format_micros(receipt[f"{name}_micros"]) for name in ("paid", "refunded", "damages", "fee")}
 
 

@@ -15,7 +15,16 @@ from schemas.complaints import in_words
 from schemas.disputes import EVIDENCE_CHARACTERS_MAX, ArbiterInputs, DisputeReason
 
 DISPUTE_COLUMNS = columns(
-    "dispute_id", "position_id", "contract", "opened_by", "reason", "state", "decided_by", "outcome", "revision"
+    "dispute_id",
+    "position_id",
+    "contract",
+    "opened_by",
+    "reason",
+    "state",
+    "decided_by",
+    "outcome",
+    "revision",
+    "simulated",
 )
 
 

@@ -6,7 +6,7 @@ from clients.cli.output import show
 from clients.cli.session import columns, public
 from clients.http import result_of
 
-COLUMNS = columns("listing_id", "state", "kind", "grade", "hub", "price", "currency", "title")
+COLUMNS = columns("listing_id", "state", "kind", "grade", "hub", "price", "currency", "simulated", "title")
 
 
 def listings(

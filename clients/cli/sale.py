@@ -20,6 +20,7 @@ COLUMNS = columns(
     "condition",
     "price",
     "currency",
+    "simulated",
     "seller",
     "buyer",
 )

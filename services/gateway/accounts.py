@@ -6,9 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from schemas.accounts import ADMIN_ACCOUNT, ApiKeySet, SignedRequest
+from schemas.accounts import ADMIN_ACCOUNT, SignedRequest
 from schemas.ids import AccountId
-from schemas.money import format_micros
 from schemas.replies import AccountView, KeyView, Page, rfc3339
 from schemas.rest import AccountForm, KeyForm
 from services.gateway.desk import Desk
@@ -51,7 +50,7 @@ class Accounts:
             await self.registry.publish(record)
         if self.desk.directory.get(key.key_id) != key:
             raise ProblemError("conflict", f"there is another key `{key.key_id}`")
-        return show_key(key), is_new
+        return self.desk.views.key(key), is_new
 
     async def bootstrap_admin(self, request: SignedRequest) -> None:
         """Registers the first operator of the venue, whose key root has signed, unless the key ever was on the topic:
@@ -94,25 +93,9 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
         if account not in (None, caller.account) and "admin" not in caller.scopes:
             raise ProblemError("scope_missing", "only `admin` sees the keys of others")
         keys = desk.directory.keys_of(account or caller.account)
-        return Page(items=tuple(map(show_key, keys)), cursor=None, seq=desk.history.seq)
+        return Page(items=tuple(map(desk.views.key, keys)), cursor=None, seq=desk.history.seq)
 
     return router
-
-
-def show_key(key: ApiKeySet) -> KeyView:
-    """Shows a key as its account reads it."""
-    limit_micros = key.order_limit_micros
-    return KeyView(
-        key_id=key.key_id,
-        account=key.account,
-        public_key=key.public_key,
-        scopes=key.scopes,
-        expires=rfc3339(key.expires_ms * NS_PER_MS) if key.expires_ms is not None else None,
-        ip_networks=key.ip_networks,
-        order_limit=format_micros(limit_micros) if limit_micros is not None else None,
-        revoked=key.revoked,
-        node=key.node,
-    )
 
 
 async def answered(work):

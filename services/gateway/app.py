@@ -9,6 +9,7 @@ from services.gateway.api import build_front
 from services.gateway.desk import Desk, make_desk
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
 from services.gateway.key_registry import KeyRegistry
+from services.gateway.node_marks import NodeMarks
 from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
@@ -36,7 +37,8 @@ def start() -> None:
 
 async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
-    readiness = Readiness("PostgreSQL", "Kafka", "API keys", "the end of the event log", servers=Servers(settings))
+    conditions = ("PostgreSQL", "Kafka", "API keys", "nodes", "the end of the event log")
+    readiness = Readiness(*conditions, servers=Servers(settings))
     desk = make_desk(settings, readiness)
     tasks.create_task(serve(build_front(desk), settings, settings.gateway_port))
     pool = await open_pool(settings, "gateway", "services.gateway")
@@ -45,10 +47,12 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     readiness.done("PostgreSQL")
     desk.publisher = Publisher(settings, pool, "gateway")
     tasks.create_task(desk.publisher.run())
-    log_reached, keys_read = asyncio.Event(), asyncio.Event()
+    log_reached, keys_read, nodes_restored = asyncio.Event(), asyncio.Event(), asyncio.Event()
     tasks.create_task(desk.log.run(log_reached))
     tasks.create_task(_note(log_reached, readiness, "Kafka"))
     tasks.create_task(follow_keys(settings, desk.directory, keys_read))
+    tasks.create_task(NodeMarks(settings, desk.store, desk.history.node_marks).run(pool, nodes_restored))
+    tasks.create_task(_note(nodes_restored, readiness, "nodes"))
     tasks.create_task(_admit_admin(settings, desk, keys_read))
     await _follow(settings, desk, tasks)
 

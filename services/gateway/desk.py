@@ -90,7 +90,7 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
         history=history,
         decisions=Decisions(),
         feeds=Feeds(history),
-        views=Views(history.products, history.programmes),
+        views=Views(history),
         orders=Budget("orders", settings.orders_per_s, settings.burst_s),
         cancels=Budget("cancels", settings.cancels_per_s, settings.burst_s),
         reads=Budget("reads", settings.reads_per_s, settings.burst_s),

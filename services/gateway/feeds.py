@@ -39,7 +39,7 @@ class Feeds:
     """Sessions by account."""
 
     def __init__(self, history: History):
-        self._views = Views(history.products, history.programmes)
+        self._views = Views(history)
         self._sessions: dict[AccountId, set[Session]] = defaultdict(set)
         self._counts: Counter[str] = Counter()
 

@@ -12,7 +12,7 @@ from schemas.ids import Identifier
 from schemas.replies import KeyView, Page, TokenView, rfc3339
 from schemas.rest import EnrolmentTokenForm
 from schemas.signing import enrolment_text, node_key_text
-from services.gateway.accounts import IdempotencyKey, answered, now_ms, show_key
+from services.gateway.accounts import IdempotencyKey, answered, now_ms
 from services.gateway.desk import Desk
 from services.gateway.key_registry import KeyRegistry
 from services.gateway.views import NS_PER_MS
@@ -80,7 +80,7 @@ class Fleets:
             raise ProblemError("bad_request_signature", "the request is not signed by the node's key")
         known = self.desk.directory.get(key.key_id)
         if known == key:
-            return show_key(known), False
+            return self.desk.views.key(known), False
         if known is not None:
             raise ProblemError("conflict", f"the key of {key.key_id} was revoked, or belongs to another account")
         if token.expires_ms <= now_ms():
@@ -91,7 +91,7 @@ class Fleets:
         except ProblemError as error:
             detail = "the token was revoked, or has admitted as many nodes as it may"
             raise ProblemError(REFUSED, detail) from error
-        return show_key(key), True
+        return self.desk.views.key(key), True
 
     async def revoke_key(self, caller: Caller, key_id: str, request: Request) -> KeyView:
         """Ends a key for good: any one for `admin` and root, those of its own nodes for an account."""
@@ -101,7 +101,7 @@ class Fleets:
             raise ProblemError("not_found", f"there is no key `{key_id}`")
         if known is None or not may_end(signer, known):
             raise ProblemError("scope_missing", "only `admin` revokes keys that are no node's of the account")
-        return show_key(await self.registry.end(known, request))
+        return self.desk.views.key(await self.registry.end(known, request))
 
     def _own_token(self, caller: Caller, token_id: str) -> Token:
         token = self.desk.directory.token(token_id)

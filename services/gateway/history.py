@@ -44,6 +44,7 @@ class History:
         self.rules: dict[tuple[str, str], Rule] = {}
         self.products: dict[str, DefineProduct] = {}
         self.programmes: dict[str, DefineProgramme] = {}
+        self.node_marks: dict[str, bool] = {}
         self.by_client: dict[tuple[str, str], int] = {}
         self.seq = 0
         self.restored_seq = 0

@@ -208,3 +208,10 @@ insert into accounts (account, created_ms) values ($1, $2) on conflict (account)
 
 -- name: account
 select created_ms from accounts where account = $1;
+
+-- name: all_node_marks
+select node, simulated from node_marks;
+
+-- name: mark_nodes
+insert into node_marks select * from unnest($1::text[], $2::boolean[])
+on conflict (node) do update set simulated = node_marks.simulated or excluded.simulated;

@@ -1,6 +1,6 @@
 """The gateway's tables: history written in batches with its cursor, pages read newest first, accounts and keys."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ import orjson
 
 from schemas.accounts import AnyKeyEvent, ApiKeySet
 from schemas.events import OrderDuplicate
-from schemas.topics import KEYS_EVENTS
+from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
@@ -86,6 +86,17 @@ class Store:
         async with self._connection() as connection:
             async for row in connection.cursor(QUERIES.all_client_ids, prefetch=5_000):
                 names.add(row["account"], row["client_order_id"])
+
+    async def node_marks(self) -> dict[str, bool]:
+        """Returns which nodes are simulated, as far as delivery has told."""
+        async with self._connection() as connection:
+            return dict(await connection.fetch(QUERIES.all_node_marks))
+
+    async def mark_nodes(self, marks: Mapping[str, bool], ends: Mapping[int, int]) -> None:
+        """Notes marks of nodes, and up to where `delivery.events` is taken with them."""
+        async with self._connection() as connection:
+            await connection.execute(QUERIES.mark_nodes, list(marks), list(marks.values()))
+            await kit.note_taken(connection, DELIVERY_EVENTS.name, ends)
 
     async def position(self) -> kit.Position:
         """Returns up to where the tables hold the log."""

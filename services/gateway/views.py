@@ -4,12 +4,22 @@ import json
 import time
 from collections.abc import Iterable
 
+from schemas.accounts import ApiKeySet
 from schemas.events import OrderRejected
 from schemas.ids import AccountId
 from schemas.money import format_micros
-from schemas.replies import BalanceView, FillView, OrderView, PositionView, RefusedView, WhyUnfilledView, rfc3339
-from schemas.venue import DefineProduct
-from schemas.vouchers import ASSET_PREFIX, DefineProgramme, is_cash
+from schemas.replies import (
+    BalanceView,
+    FillView,
+    KeyView,
+    OrderView,
+    PositionView,
+    RefusedView,
+    WhyUnfilledView,
+    rfc3339,
+)
+from schemas.vouchers import ASSET_PREFIX, is_cash
+from services.gateway.history import History
 from services.gateway.records import Balance, Fill, Order, Position, Refusal, copy_of
 
 NS_PER_MS = 1_000_000
@@ -17,10 +27,12 @@ NS_PER_S = 1_000_000_000
 
 
 class Views:
-    """Makes views of records; the products' terms say their currency, the programmes' what a voucher is."""
+    """Makes views of records; the products' terms say their currency, the programmes' what a voucher is, the marks
+    which nodes are simulated.
+    """
 
-    def __init__(self, products: dict[str, DefineProduct], programmes: dict[str, DefineProgramme]):
-        self._products, self._programmes = products, programmes
+    def __init__(self, history: History):
+        self._products, self._programmes, self._node_marks = history.products, history.programmes, history.node_marks
 
     def order(self, order: Order) -> OrderView:
         """Shows an order as it stands."""
@@ -50,6 +62,7 @@ class Views:
             tif=order.tif,
             post_only=order.post_only,
             node=order.node,
+            simulated=self._node_marks.get(order.node),
             expires=_moment(order.expires_ms),
             display_qty=order.display_qty,
             use_vouchers=order.use_vouchers,
@@ -81,6 +94,7 @@ class Views:
             value=format_micros(fill.value_micros),
             fee=format_micros(fill.buyer_fee_micros if side == "buy" else 0),
             node=fill.node,
+            simulated=self._node_marks.get(fill.node),
             **_times("ts", fill.ts_ms),
         )
 
@@ -95,6 +109,7 @@ class Views:
             block_id=position.block_id if buys else None,
             contract=position.contract,
             node=position.node,
+            simulated=self._node_marks.get(position.node),
             state=position.state,
             qty=position.qty,
             price=format_micros(position.price_micros),
@@ -135,6 +150,22 @@ class Views:
             currency=terms.currency if terms else None,
             expires=_moment(terms.expires_ms) if terms else None,
             seq=record.seq,
+        )
+
+    def key(self, key: ApiKeySet) -> KeyView:
+        """Shows an API key."""
+        limit_micros = key.order_limit_micros
+        return KeyView(
+            key_id=key.key_id,
+            account=key.account,
+            public_key=key.public_key,
+            scopes=key.scopes,
+            expires=_moment(key.expires_ms),
+            ip_networks=key.ip_networks,
+            order_limit=format_micros(limit_micros) if limit_micros is not None else None,
+            revoked=key.revoked,
+            node=key.node,
+            simulated=self._node_marks.get(key.node),
         )
 
 

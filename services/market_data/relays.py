@@ -75,7 +75,7 @@ class Relays(dict[str, Relay]):
 
 def listing_item(event: ListingChanged) -> dict[str, Any]:
     """Returns a listing as everyone may see it: the event names no account, so it goes out whole."""
-    return event.model_dump(mode="json")
+    return event.model_dump(mode="json") | {"simulated": event.simulated}
 
 
 def delivery_item(event: DeliveryEvent) -> dict[str, Any] | None:

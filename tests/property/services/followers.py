@@ -116,7 +116,7 @@ class Gateway:
             return
         last = events[-1]
         whole, self.position = self.whole.take(EventBatch(tuple(events), (), last.seq, last.ts_ms, last.seq))
-        views = Views(self.history.products, self.history.programmes)
+        views = Views(self.history)
         for event in whole:
             records = self.history.apply(event)
             self.decisions.add(event, records)
@@ -169,7 +169,7 @@ class Gateway:
         programmes = {name: programme.terms for name, programme in engine.state.programmes.items()}
         expect("programmes", history.programmes, programmes)
         self._compare_parents()
-        views = Views(history.products, history.programmes)
+        views = Views(history)
         rows = {**self.tables["orders"], **history.orders}
         changed, self.changed = self.changed & self.first.keys(), set()
         firsts = {key: views.order(as_first_decided(rows[key])) for key in changed}

@@ -159,7 +159,7 @@ def test_an_operator_sees_until_when_his_payout_is_held_and_his_buyer_nothing_of
     venue.now_ms += 255 * 60_000
     meter = {"excused_gpu_s": 0, "delivered_gpu_s": 14_400, "used_gpu_s": 0, "noticed": False, "recalled_gpus": 0}
     venue.batch("delivery", SettlePosition(position_id=1, revision=1, meter_digest="0" * 64, **meter))
-    views = Views(venue.history.products, venue.history.programmes)
+    views = Views(venue.history)
     seen = [views.position(venue.history.positions[1], account) for account in ("op", "alice")]
     held = [(view.net, view.payout_held, view.payout_held_until) for view in seen]
     assert held == [("7.92", "7.92", "2026-11-23T04:00:00.000000Z"), ("-8.00", "0.00", None)]
@@ -244,7 +244,7 @@ def test_a_parent_moves_with_an_ask_that_is_replaced(venue):
     assert standing(parent) == ("partially_filled", 1, 2, 1, 5_000_000, None)
     venue.send(venue.limit("bob", "buy", 1, 2_500_000))
     assert standing(parent) == ("filled", 1, 3, 0, 7_500_000, None)
-    assert Views(venue.history.products, venue.history.programmes).order(parent).remaining_qty == 0
+    assert Views(venue.history).order(parent).remaining_qty == 0
 
 
 def test_an_event_that_names_what_the_history_does_not_know_moves_its_money_and_ends_nothing(venue):
@@ -261,7 +261,7 @@ def test_a_repeat_of_an_order_shows_it_as_its_own_command_left_it_whatever_came_
         venue.capacity("op", 8, 2_000_000),
         venue.flex("bob", 2, 1_500_000, periods=1, wait=2),
     )
-    views, first = Views(venue.history.products, venue.history.programmes), {}
+    views, first = Views(venue.history), {}
     for command in sent:
         venue.send(command)
         order = next(each for each in venue.history.orders.values() if each.client_order_id == command.client_order_id)

@@ -38,7 +38,7 @@ def test_orders_positions_and_balances_say_what_of_them_is_vouchers():
     meter = {"excused_gpu_s": 0, "delivered_gpu_s": 7200, "used_gpu_s": 7200, "noticed": False, "recalled_gpus": 0}
     venue.batch("delivery", SettlePosition(position_id=1, revision=1, meter_digest="0" * 64, **meter))
     assert (position.contract, position.voucher_used_micros) == (contract_of(3), 1_000_000)
-    views = Views(history.products, history.programmes)
+    views = Views(history)
     held = {account: views.balance(history.balances[account, "V.CITY"]) for account in ("alice", "city")}
     shown = {account: (each.available, each.held, each.programme, each.expires) for account, each in held.items()}
     expires = "2026-11-23T00:00:00.000000Z"
