@@ -8,7 +8,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from schemas.base import Model
+from schemas.base import Model, added
 from schemas.events.header import WhyReason
 from schemas.ids import AccountId, Asset, ClientOrderId, Contract, Digest, Identifier, NodeId, Product, PublicKey
 from schemas.measures import OrderId
@@ -344,11 +344,15 @@ class BalanceView(Model):
 
 
 class Page(Model, Generic[Item]):
-    """Items newest first; `cursor` asks for the next page and is null on the last. All events up to `seq` are in."""
+    """Items newest first; `cursor` asks for the next page and is null on the last. All events up to `seq` are in.
+
+    `left_out`: so many rows of this page cannot be shown; the venue's log says which, and why.
+    """
 
     items: tuple[Item, ...]
     cursor: str | None
     seq: Count
+    left_out: Count = added(0)
 
 
 class AccountView(Model):

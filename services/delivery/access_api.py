@@ -16,6 +16,7 @@ from services.delivery.ssh_keys import BadSshKey, read_ssh_key
 from services.delivery.store import Store, transaction
 from services.kit.auth import Authenticator, Caller
 from services.kit.http import ProblemError
+from services.kit.rows import show_rows
 from services.kit.store import Pool
 
 PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -46,7 +47,7 @@ def add_key_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: 
     @app.get("/v1/ssh-keys")
     async def list_keys(caller: trade) -> dict[str, object]:
         rows = await Store(pool).rows("ssh_keys_of_account", caller.account)
-        return {"items": [_key_view(row).model_dump(mode="json") for row in rows]}
+        return {"items": show_rows(rows, lambda row: _key_view(row).model_dump(mode="json"))}
 
     @app.delete("/v1/ssh-keys/{key_id}", status_code=204)
     async def remove_key(key_id: str, caller: trade) -> Response:

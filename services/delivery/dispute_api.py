@@ -19,6 +19,7 @@ from services.kit.auth import Authenticator, Caller, public
 from services.kit.cursors import read_cursor, write_cursor
 from services.kit.http import ProblemError
 from services.kit.keys import signature_holds
+from services.kit.rows import show_rows
 
 PositionId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 IdempotencyKey = Annotated[str, Header(pattern=r"^[\x21-\x7e]{1,128}$")]
@@ -65,7 +66,7 @@ def add_dispute_routes(app: FastAPI, settings: Settings, effects: Effects, authe
         rows = await Store(effects.pool).rows("disputes_page", account, state, limit, *after)
         last = rows[-1] if len(rows) == limit else None
         return {
-            "items": [disputes.view_of(row).model_dump(mode="json") for row in rows],
+            "items": show_rows(rows, lambda row: disputes.view_of(row).model_dump(mode="json")),
             "cursor": write_cursor(last["opened_ms"], last["dispute_id"]) if last else None,
         }
 

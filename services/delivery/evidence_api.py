@@ -13,6 +13,7 @@ from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
+from services.kit.rows import show_rows
 
 
 def add_digest_routes(app: FastAPI, effects: Effects, settings: Settings, authenticator: Authenticator) -> None:
@@ -23,7 +24,7 @@ def add_digest_routes(app: FastAPI, effects: Effects, settings: Settings, authen
     @public
     async def list_digests() -> dict[str, object]:
         rows = await Store(effects.pool).rows("driver_digests", None, None)
-        return {"items": [DriverDigestView(**row).model_dump(mode="json") for row in rows]}
+        return {"items": show_rows(rows, lambda row: DriverDigestView(**row).model_dump(mode="json"))}
 
     @app.post(
         "/v1/driver-digests",

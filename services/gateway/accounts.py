@@ -12,6 +12,7 @@ from schemas.replies import AccountView, KeyView, Page, rfc3339
 from schemas.rest import AccountForm, KeyForm
 from services.gateway.desk import Desk
 from services.gateway.key_registry import KeyRegistry
+from services.gateway.reading import page_of
 from services.gateway.views import NS_PER_MS
 from services.kit.auth import Caller, signed_request_of
 from services.kit.http import ProblemError
@@ -93,7 +94,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
         if account not in (None, caller.account) and "admin" not in caller.scopes:
             raise ProblemError("scope_missing", "only `admin` sees the keys of others")
         keys = desk.directory.keys_of(account or caller.account)
-        return Page(items=tuple(map(desk.views.key, keys)), cursor=None, seq=desk.history.seq)
+        return page_of(keys, desk.views.key, desk.history.seq)
 
     return router
 

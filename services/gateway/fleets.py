@@ -15,6 +15,7 @@ from schemas.signing import enrolment_text, node_key_text
 from services.gateway.accounts import IdempotencyKey, answered, now_ms
 from services.gateway.desk import Desk
 from services.gateway.key_registry import KeyRegistry
+from services.gateway.reading import page_of
 from services.gateway.views import NS_PER_MS
 from services.kit.auth import Caller, public, signed_request_of
 from services.kit.http import ProblemError
@@ -148,7 +149,7 @@ def make_fleet_router(desk: Desk, registry: KeyRegistry, signing_key: Callable[[
     async def list_tokens(caller: Operator) -> Page[TokenView]:
         """The newest 1,000 enrolment tokens of the caller's account, with the keys that nodes got by them."""
         tokens = desk.directory.tokens_of(caller.account)[:TOKENS_LISTED_MAX]
-        return Page(items=tuple(map(show_token, tokens)), cursor=None, seq=desk.history.seq)
+        return page_of(tokens, show_token, desk.history.seq)
 
     @router.delete("/v1/enrolment-tokens/{token_id}")
     async def revoke_token(

@@ -28,6 +28,7 @@ from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
 from services.kit.idempotency import REPLAYED, attempt, idempotency_key_of
 from services.kit.inputs import read_number
+from services.kit.rows import show_rows
 from services.kit.store import DatabaseAway
 
 JSON = "application/json"
@@ -234,7 +235,7 @@ class OrderEntry:
             for order in decision.orders.values()
             if order.account == command.account and order.status == "canceled" and _is_or_holds(order, ended, decision)
         ]
-        return tuple(map(self._desk.views.order, orders))
+        return show_rows(orders, self._desk.views.order)
 
     def _refusal(self, errand: Errand, event: OrderRejected) -> ProblemError:
         order = self._desk.history.orders.get(event.order_id)

@@ -1,7 +1,7 @@
 """Reading: the caller's own orders, fills, positions and balances; lists newest first, page by page."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -32,6 +32,7 @@ from services.gateway.records import Refusal
 from services.kit.auth import Caller
 from services.kit.http import ProblemError
 from services.kit.inputs import read_number
+from services.kit.rows import show_rows
 from services.kit.store import DatabaseAway
 
 SEQ_MAX = 2**63 - 1
@@ -81,8 +82,7 @@ class Reading:
         before_seq, seq = _seq_of(query.cursor), self._desk.history.seq
         records = await self._tables(lambda: read(caller.account, before_seq, limit + 1, filters), seq)
         more = len(records) > limit
-        items = tuple(map(show, records[:limit]))
-        return Page(items=items, cursor=_cursor_of(records[limit - 1].seq) if more else None, seq=seq)
+        return page_of(records[:limit], show, seq, _cursor_of(records[limit - 1].seq) if more else None)
 
     async def ask_levels(self, account: str, product: str) -> AskLevelsView:
         """Returns the account's own part of the asks in a product's books, the best price of each first."""
@@ -186,8 +186,7 @@ def make_router(desk: Desk) -> APIRouter:
     @router.get("/v1/balances")
     async def list_balances(caller: Reader) -> Page[BalanceView]:
         """What the caller has, available and held, per asset."""
-        items = tuple(map(desk.views.balance, desk.history.balances_of(caller.account)))
-        return Page(items=items, cursor=None, seq=desk.history.seq)
+        return page_of(desk.history.balances_of(caller.account), desk.views.balance, desk.history.seq)
 
     @router.get("/v1/limits")
     async def show_limits(caller: Reader) -> AccountLimitsView:
@@ -199,10 +198,19 @@ def make_router(desk: Desk) -> APIRouter:
     async def list_protections(caller: Reader) -> Page[ProtectionView]:
         """The caller's own protections, by product."""
         standing = [rule for rule in desk.history.rules_of(caller.account) if rule.terms["qty"]]
-        items = tuple(ProtectionView(product=rule.product, **rule.terms, seq=rule.seq) for rule in standing)
-        return Page(items=items, cursor=None, seq=desk.history.seq)
+
+        def show(rule):
+            return ProtectionView(product=rule.product, **rule.terms, seq=rule.seq)
+
+        return page_of(standing, show, desk.history.seq)
 
     return router
+
+
+def page_of(rows: Sequence, show: Callable, seq: int, cursor: str | None = None) -> Page:
+    """Returns a page of rows; one that cannot be shown is left out, and counted."""
+    items = show_rows(rows, show)
+    return Page(items=items, cursor=cursor, seq=seq, left_out=len(rows) - len(items))
 
 
 def _cursor_of(seq: int) -> str:

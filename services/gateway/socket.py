@@ -18,6 +18,7 @@ from services.gateway.feeds import Session
 from services.kit.addresses import client_address
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
+from services.kit.rows import show_rows
 from services.kit.sockets import next_message
 
 PATH = "/v1/ws"
@@ -210,19 +211,19 @@ class PrivateSocket:
             count += len(items)
         return count
 
-    def _snapshot(self, account: str, channel: Channel) -> list[str]:
+    def _snapshot(self, account: str, channel: Channel) -> tuple[str, ...]:
         history, views = self._desk.history, self._desk.views
         match channel:
             case "orders":
-                own = history.open_orders_of(account)
-                return [views.order(order).model_dump_json() for order in own if not order.parent_id]
+                own = (order for order in history.open_orders_of(account) if not order.parent_id)
+                return show_rows(own, lambda order: views.order(order).model_dump_json())
             case "positions":
                 own = history.positions_held_by(account)
-                return [views.position(each, account).model_dump_json() for each in own]
+                return show_rows(own, lambda position: views.position(position, account).model_dump_json())
             case "balances":
                 own = history.balances_of(account)
-                return [views.balance(each).model_dump_json() for each in own]
-        return []
+                return show_rows(own, lambda balance: views.balance(balance).model_dump_json())
+        return ()
 
 
 async def _refuse(socket: WebSocket, code: str, detail: str) -> None:

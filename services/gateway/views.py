@@ -21,6 +21,7 @@ from schemas.replies import (
 from schemas.vouchers import ASSET_PREFIX, is_cash
 from services.gateway.history import History
 from services.gateway.records import Balance, Fill, Order, Position, Refusal, copy_of
+from services.kit.rows import show_rows
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -222,7 +223,8 @@ def timing(gateway_in_ns: int, engine_ms: int) -> dict[str, str]:
 
 def fills_of(views: Views, fills: Iterable[Fill], account: AccountId) -> tuple[FillView, ...]:
     """Shows those of the trades that the account has part in."""
-    return tuple(views.fill(fill, account) for fill in fills if account in (fill.buyer, fill.seller))
+    own = (fill for fill in fills if account in (fill.buyer, fill.seller))
+    return show_rows(own, lambda fill: views.fill(fill, account))
 
 
 def _role(fill: Fill, side: str) -> str:

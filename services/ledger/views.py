@@ -5,6 +5,7 @@ from typing import Any
 from schemas.money import format_micros
 from services.kit.cursors import read_cursor, write_cursor
 from services.kit.http import ProblemError
+from services.kit.rows import show_rows
 from services.ledger.domain import GPU_MS, digest_balances
 from services.ledger.handlers import Poster
 from services.ledger.settings import LedgerSettings
@@ -33,7 +34,7 @@ class Views:
         rows = await self._store.statement(owner, asset, before, limit)
         last = rows[-1] if len(rows) == limit else None
         return {
-            "lines": [_line(row) for row in rows],
+            "lines": show_rows(rows, _line),
             "cursor": write_cursor(last["seq"], last["leg"], last["side"]) if last else None,
         }
 
@@ -41,7 +42,7 @@ class Views:
         """Returns a page of what corrections left owed by a party or to it, newest first."""
         rows = await self._store.claims(party, NEWEST[0] if cursor is None else cursor, limit)
         cursor = rows[-1]["seq"] if len(rows) == limit else None
-        return {"items": [_claim(row, party) for row in rows], "cursor": cursor}
+        return {"items": show_rows(rows, lambda row: _claim(row, party)), "cursor": cursor}
 
     async def trial_balance(self) -> dict[str, Any]:
         """Returns the totals per asset: what the debits and the credits of all accounts add up to."""

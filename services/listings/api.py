@@ -20,11 +20,12 @@ from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError, problem_response
 from services.kit.idempotency import Attempt, IdempotencyKey, attempt
 from services.kit.inputs import read_number
+from services.kit.rows import show_rows
 from services.kit.store import AWAY, Pool
 from services.listings.domain import ListingError
 from services.listings.sales import Sales
 from services.listings.settings import Settings
-from services.listings.store import UnknownListing, transaction
+from services.listings.store import UnknownListing, listing_of, transaction
 from services.listings.views import view_of
 
 STATUS = {"bad_inspection": 422, "not_listable": 422, "wrong_state": 409, "already_bought": 409, "not_yours": 403}
@@ -52,11 +53,10 @@ def _add_reading(app: FastAPI, settings: Settings, pool: Pool, authenticator: Au
     ) -> ListingPage:
         """The hardware board, newest first."""
         async with transaction(pool) as store:
-            listings = await store.page(_number(cursor), state, limit + 1)
-        more = len(listings) > limit
+            rows = await store.page(_number(cursor), state, limit + 1)
         return ListingPage(
-            listings=tuple(view_of(listing) for listing in listings[:limit]),
-            cursor=str(listings[limit - 1].number) if more else None,
+            listings=show_rows(rows[:limit], lambda row: view_of(listing_of(row))),
+            cursor=str(rows[limit - 1]["number"]) if len(rows) > limit else None,
         )
 
     @app.get("/v1/listings/{listing_id}")

@@ -143,20 +143,20 @@ class Store:
 
     async def get(self, listing_id: str) -> Listing:
         """Returns a listing. Raises UnknownListing."""
-        return _listing(await self.connection.fetchrow(QUERIES.listing, listing_id), listing_id)
+        return listing_of(await self.connection.fetchrow(QUERIES.listing, listing_id), listing_id)
 
     async def lock(self, listing_id: str) -> Listing:
         """Returns a listing that nobody else changes until the transaction ends. Raises UnknownListing."""
-        return _listing(await self.connection.fetchrow(QUERIES.lock_listing, listing_id), listing_id)
+        return listing_of(await self.connection.fetchrow(QUERIES.lock_listing, listing_id), listing_id)
 
     async def lock_overdue(self, now_ms: int) -> Listing | None:
         """Returns the listing whose deadline passed first by (time, state, id), locked; None where none has."""
         row = await self.connection.fetchrow(QUERIES.lock_overdue, now_ms)
-        return None if row is None else _listing(row, "")
+        return None if row is None else listing_of(row)
 
-    async def page(self, before: int | None, state: str | None, rows_max: int) -> list[Listing]:
-        """Returns listings, newest first, from below a number."""
-        return [_listing(row, "") for row in await self.connection.fetch(QUERIES.page, before, state, rows_max)]
+    async def page(self, before: int | None, state: str | None, rows_max: int) -> list[asyncpg.Record]:
+        """Returns the rows of listings (see `listing_of`), newest first, from below a number."""
+        return await self.connection.fetch(QUERIES.page, before, state, rows_max)
 
     async def put_again(self, record: ListingRecorded) -> None:
         """Writes a listing or a step as it was recorded, unless the row is newer; a repeat changes nothing."""
@@ -223,12 +223,12 @@ class Store:
     async def lock_running(self, after_ms: int, states: Iterable[ListingState]) -> list[Listing]:
         """Returns the listings in these states whose deadline lies behind a time, locked."""
         rows = await self.connection.fetch(QUERIES.lock_running, after_ms, list(states))
-        return [_listing(row, row["listing_id"]) for row in rows]
+        return [listing_of(row) for row in rows]
 
     async def lock_listed_of_node(self, node: str) -> list[Listing]:
         """Returns a node's listings that anyone may buy, locked."""
         rows = await self.connection.fetch(QUERIES.lock_listed_of_node, node)
-        return [_listing(row, row["listing_id"]) for row in rows]
+        return [listing_of(row) for row in rows]
 
     async def add_step(self, listing: Listing, name: str, by: str, words: str, ts_ms: int | None = None) -> None:
         """Writes down who brought the listing into its state, and his words; at `ts_ms` what changed in it since."""
@@ -281,7 +281,8 @@ def _told(row: asyncpg.Record) -> dict[str, object]:
     return {name: row[name] for name in ("by", "ts_ms", "state", "words")}
 
 
-def _listing(row: asyncpg.Record | None, wanted: str) -> Listing:
+def listing_of(row: asyncpg.Record | None, wanted: str = "") -> Listing:
+    """Returns the listing of a row. Raises UnknownListing where there is none."""
     if row is None:
         raise UnknownListing(wanted)
     fields = {name: row[name] for name in Listing.__dataclass_fields__ if name not in ("gpus", "difference")}

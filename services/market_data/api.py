@@ -26,6 +26,7 @@ from services.kit.auth import public
 from services.kit.cursors import read_cursor, write_cursor
 from services.kit.http import ProblemError
 from services.kit.inputs import read_number
+from services.kit.rows import show_rows
 from services.kit.store import DatabaseAway, Pool
 from services.market_data import rows, store
 from services.market_data.candles import intervals_for
@@ -94,7 +95,7 @@ def _add_reference(router: APIRouter, views: Views) -> None:
     @public
     async def products() -> Response:
         """Every product, its terms and its trading state."""
-        items = tuple(rows.product_row(view) for _, view in sorted(market.products.items()))
+        items = show_rows((view for _, view in sorted(market.products.items())), rows.product_row)
         return answer(ProductList(items=items, seq=market.seq))
 
     @router.get("/v1/contracts", response_model=ContractPage)
@@ -108,7 +109,7 @@ def _add_reference(router: APIRouter, views: Views) -> None:
         chosen = sorted((c for c in found if state in (None, c.state) and _place_of(c) > after), key=_place_of)
         page = chosen[: views.rows(limit)]
         following = write_cursor(*_place_of(page[-1])) if len(page) < len(chosen) else None
-        items = tuple(map(rows.contract_row, page))
+        items = show_rows(page, rows.contract_row)
         return answer(ContractPage(items=items, cursor=following, seq=market.seq))
 
 
@@ -128,7 +129,7 @@ def _add_books(router: APIRouter, views: Views) -> None:
     async def ticker(sym: Contract | Product) -> Response:
         """Best prices and trades so far of one contract, or of a product's open contracts."""
         found = views.product(sym).listed() if sym in market.products else [views.contract(sym)]
-        return answer(TickerList(items=tuple(map(rows.ticker_row, found)), seq=market.seq))
+        return answer(TickerList(items=show_rows(found, rows.ticker_row), seq=market.seq))
 
     @router.get("/v1/auctions", response_model=AuctionList)
     @public
@@ -142,7 +143,7 @@ def _add_books(router: APIRouter, views: Views) -> None:
     async def curve(product: Product, periods: Annotated[int, Query(ge=1, le=10_000)] = 10_000) -> Response:
         """Best bid, best ask and last price of the next periods of a product; `periods=48` is the hour strip."""
         view = views.product(product)
-        points = tuple(rows.curve_point(c) for c in view.listed()[:periods])
+        points = show_rows(view.listed()[:periods], rows.curve_point)
         return answer(Curve(product=product, currency=view.terms.currency, points=points, seq=market.seq))
 
 
@@ -156,7 +157,7 @@ def _add_history(router: APIRouter, views: Views) -> None:
         count = views.rows(limit)
         found, seq = await views.history(store.trades, sym, _number(cursor, SEQ_MAX), count)
         following = str(found[-1].seq) if len(found) == count else None
-        return answer(TradePage(items=tuple(map(rows.trade_row, found)), cursor=following, seq=seq))
+        return answer(TradePage(items=show_rows(found, rows.trade_row), cursor=following, seq=seq))
 
     @router.get("/v1/candles", response_model=CandlePage)
     @public
@@ -173,7 +174,7 @@ def _add_history(router: APIRouter, views: Views) -> None:
             raise ProblemError("malformed_request", f"intervals are {', '.join(intervals_for(period_s))}")
         span = (_milliseconds(from_, 0), _milliseconds(to, SEQ_MAX))
         found, seq = await views.history(store.candles, sym, interval, *span, views.rows(limit), market.log_ms)
-        return answer(CandlePage(sym=sym, items=tuple(map(rows.candle_row, found)), seq=seq))
+        return answer(CandlePage(sym=sym, items=show_rows(found, rows.candle_row), seq=seq))
 
     @router.get("/v1/index", response_model=IndexPage)
     @public
@@ -182,7 +183,7 @@ def _add_history(router: APIRouter, views: Views) -> None:
         count = views.rows(limit)
         found, seq = await views.history(store.indexes, product, _number(cursor, SEQ_MAX), count)
         following = str(contract_start_s(found[-1].contract) * 1000) if len(found) == count else None
-        return answer(IndexPage(items=tuple(map(rows.index_row, found)), cursor=following, seq=seq))
+        return answer(IndexPage(items=show_rows(found, rows.index_row), cursor=following, seq=seq))
 
 
 def _place_of(contract: ContractView) -> tuple[str, int]:

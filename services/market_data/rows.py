@@ -27,6 +27,7 @@ from schemas.market_data import (
     TradeRow,
 )
 from schemas.trading_rules import TradingRules
+from services.kit.rows import show_rows
 from services.market_data.books import price_text
 from services.market_data.candles import Candle
 from services.market_data.contracts import ContractView, ProductView
@@ -91,7 +92,7 @@ def auction_row(event: AuctionIndicated | AuctionUncrossed) -> AuctionRow:
 
 def auction_rows(view: ProductView) -> tuple[tuple[AuctionRow, ...], tuple[AuctionRow, ...]]:
     """What a product's auctions would come to now, and the last results, newest first."""
-    return tuple(map(auction_row, view.indicated())), tuple(map(auction_row, reversed(view.auctions)))
+    return show_rows(view.indicated(), auction_row), show_rows(reversed(view.auctions), auction_row)
 
 
 def contract_row(view: ContractView) -> ContractRow:

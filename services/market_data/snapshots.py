@@ -12,6 +12,7 @@ from schemas.market_data import (
     TickerSnapshot,
     TradesSnapshot,
 )
+from services.kit.rows import show_rows
 from services.market_data import rows
 from services.market_data.candles import intervals_for
 from services.market_data.domain import Market
@@ -67,7 +68,7 @@ class Snapshots:
     def _trades(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
         market = self._market
         view = market.contracts.get(stream.sym) or market.products[stream.sym]
-        trades = tuple(rows.trade_row(trade) for trade in reversed(view.recent))
+        trades = show_rows(reversed(view.recent), rows.trade_row)
         return TradesSnapshot(sym=stream.sym, seq=market.seq, trades=trades, **marks)
 
     def _ticker(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
@@ -75,15 +76,15 @@ class Snapshots:
         return TickerSnapshot(sym=stream.sym, seq=self._market.seq, type="snapshot", ticker=ticker, **marks)
 
     def _candles(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
-        candles = tuple(rows.candle_row(c) for c in self._market.candles.series(stream.sym, stream.interval))
+        candles = show_rows(self._market.candles.series(stream.sym, stream.interval), rows.candle_row)
         return CandlesSnapshot(sym=stream.sym, interval=stream.interval, seq=self._market.seq, candles=candles, **marks)
 
     def _curve(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
-        points = tuple(rows.curve_point(view) for view in self._market.products[stream.sym].listed())
+        points = show_rows(self._market.products[stream.sym].listed(), rows.curve_point)
         return CurveSnapshot(sym=stream.sym, seq=self._market.seq, points=points, **marks)
 
     def _index(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
-        values = tuple(rows.index_row(event) for event in reversed(self._market.products[stream.sym].indexes))
+        values = show_rows(reversed(self._market.products[stream.sym].indexes), rows.index_row)
         return IndexSnapshot(sym=stream.sym, seq=self._market.seq, values=values, **marks)
 
     def _auction(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
@@ -93,9 +94,8 @@ class Snapshots:
     def _status(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
         products = self._market.products
         views = products.values() if stream.sym == "*" else (products[stream.sym],)
-        return StatusSnapshot(
-            sym=stream.sym, seq=self._market.seq, products=tuple(map(rows.product_row, views)), **marks
-        )
+        found = show_rows(views, rows.product_row)
+        return StatusSnapshot(sym=stream.sym, seq=self._market.seq, products=found, **marks)
 
     def _listings(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
         return self._relay(stream, marks)

@@ -62,7 +62,7 @@ async def test_a_page_of_nodes_takes_as_many_queries_as_one_node_and_shows_the_s
             alone = [await node_view(store, settings, row) for row in rows]
     finally:
         await pool.close()
-    assert page == alone
+    assert page == tuple(alone)
     assert store.count == NODES * of_page
     assert sorted(len(view.gpus) for view in page) == [0, 0, 0, 1, 1, 2, 2]
     assert sorted(len(view.maintenance) for view in page) == list(range(NODES))
@@ -70,3 +70,19 @@ async def test_a_page_of_nodes_takes_as_many_queries_as_one_node_and_shows_the_s
     assert sum(len(view.level_held) for view in page) == 3
     assert {view.hub_known.evidence for view in page} == {"declared", "measured"}
     assert [len(view.proofs) for view in page] == [len(view.gpus) for view in page]
+
+
+async def test_a_node_that_cannot_be_shown_costs_its_own_line_and_not_the_page(fresh_database: str):
+    settings = Settings(database_url=fresh_database)
+    pool = await open_pool(settings)
+    try:
+        async with pool.acquire() as connection:
+            store = Store(connection)
+            await add_nodes(store)
+            await connection.execute(
+                "update node set grade = 'no grade!' where node_id in (select min(node_id) from node)"
+            )
+            rows = await store.rows("nodes_page", "", NODES, None)
+            assert [view.node for view in await node_views(store, settings, rows)] == [r["node_id"] for r in rows[1:]]
+    finally:
+        await pool.close()

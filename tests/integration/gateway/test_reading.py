@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import asyncpg
 import httpx
 import websockets
 
@@ -160,3 +161,33 @@ async def test_the_gateway_tells_whoever_asks_that_it_is_alive_ready_and_documen
         assert (await anyone.get("/readyz")).json()["ready"] is True
         assert "hourbook_gateway_events_read" in (await anyone.get("/metrics")).text
         assert (await anyone.get("/openapi.json")).json()["openapi"].startswith("3.1")
+
+
+async def test_a_row_that_cannot_be_shown_costs_its_own_line_and_not_the_page(venue):
+    alice = await venue.join("alice", "read", "trade", money=100_000_000)
+    operator = await venue.join("op", "read", "operate", money=100_000_000)
+    await venue.add_node("n1", "op")
+    for _ in range(3):
+        ask = bid(1, "1.00", side="sell", node="n1")
+        assert (await operator.post("/v1/orders", json=ask)).status_code == 201
+        assert (await alice.post("/v1/orders", json=bid(1, "1.00"))).json()["order"]["status"] == "filled"
+    lists = ("/v1/orders", "/v1/fills", "/v1/positions")
+    whole = [(await alice.get(path)).json() for path in lists]
+    assert [(len(page["items"]), "left_out" in page) for page in whole] == [(3, False)] * 3
+    database = await asyncpg.connect(venue.settings.database_url)
+    for table, key, column in (
+        ("orders", "order_id", "tif"),
+        ("fills", "trade_id", "contract"),
+        ("positions", "seq", "node"),
+    ):
+        own = "account = 'alice'" if table == "orders" else "buyer = 'alice'"
+        oldest = f"select min({key}) from gateway.{table} where {own}"
+        await database.execute(f"update gateway.{table} set {column} = '?!' where {key} = ({oldest})")
+    await database.close()
+    cut = [(await alice.get(path)).json() for path in lists]
+    assert [page["items"] for page in cut] == [page["items"][:2] for page in whole]
+    assert [page["left_out"] for page in cut] == [1, 1, 1]
+    first = (await alice.get("/v1/orders", params={"limit": 2})).json()
+    last = (await alice.get("/v1/orders", params={"limit": 2, "cursor": first["cursor"]})).json()
+    assert (first["items"], last["items"], last["cursor"]) == (whole[0]["items"][:2], [], None)
+    assert last["left_out"] == 1
