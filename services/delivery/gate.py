@@ -101,6 +101,8 @@ async def _leases_before(store: Store, positions: Sequence[SoldPosition]) -> dic
 async def _take_answers(store: Store, position: SoldPosition, lease_id: str, now_ms: int) -> bool:
     """Takes what the hook answered when this lease was handed out before the database was lost; False if nothing is
     known of it and it is still to come.
+
+    It was due when the node had proven its GPUs, where that was after the start.
     """
     answers = {row["action"]: row for row in await store.rows("lease_answers", lease_id, position.node)}
     is_over = position.end_ms <= now_ms
@@ -117,7 +119,8 @@ async def _take_answers(store: Store, position: SoldPosition, lease_id: str, now
     reason = "start_hook_failed" if not start["ok"] else RESTORED if is_over else ""
     door = (start["endpoint"], reason, start["host_key"])
     await store.run("take_answers", lease_id, state, opened_ms, stopped_ms, *door)
-    await store.run("offer_at", lease_id, min(position.start_ms, start["received_ms"]))
+    proven_ms = answers["proof"]["received_ms"] if "proof" in answers else 0
+    await store.run("offer_at", lease_id, min(start["received_ms"], max(position.start_ms, proven_ms)))
     return True
 
 

@@ -181,7 +181,7 @@ async def _decide_lease(store: Store, record: ChallengeJudged) -> None:
     if lease is None or lease.state != "pending":
         return
     if may_serve(record.verdict):
-        await store.run("set_lease_state", lease.lease_id, "ready", "")
+        await store.run("make_lease_ready", lease.lease_id, record.received_ms)
     else:
         await fail_lease(store, lease, f"challenge_{first_reason(record.verdict)}", record.received_ms)
 

@@ -176,24 +176,25 @@ def _excused_spans(inputs: MeterInputs) -> list[tuple[str, list[Span]]]:
     """Returns what nobody pays for whatever the reports say: the opening as far as it is not the operator's, and
     maintenance.
 
-    The lease is due at the start, or when the venue handed it out, or when the venue was there again to do so. From
-    then on the hook has the grace of opening, in which the buyer does not pay and the operator is not charged. Where
-    the venue came so late that the grace would have outlasted the window, it costs nobody that the buyer never got in.
+    The lease is due at the start, or when the venue handed it out. From then on the hook has the grace of opening, in
+    which the buyer does not pay and the operator is not charged. Where the venue goes away before that is over, the
+    node has the whole grace again, from the report by which it hears that the venue is back. Where the venue came so
+    late that the grace would have outlasted the window, it costs nobody that the buyer never got in.
     """
-    start_ms, end_ms = inputs.start_ms, inputs.end_ms
+    start_ms, end_ms, grace_ms = inputs.start_ms, inputs.end_ms, inputs.opening_grace_ms
     opened_ms = end_ms if inputs.access_ms is None else max(inputs.access_ms, start_ms)
     offered_ms = max(start_ms, inputs.offered_ms or start_ms)
-    due_ms = offered_ms
-    for outage_start_ms, outage_end_ms in outages_of(inputs):
-        if outage_start_ms <= due_ms < outage_end_ms:
-            due_ms = outage_end_ms
+    outages, due_ms = outages_of(inputs), offered_ms
+    for away_ms, back_ms in outages:
+        if away_ms <= due_ms + grace_ms and offered_ms < back_ms:
+            due_ms = max(due_ms, back_ms + inputs.gap_ms_max // INTERVALS_PER_GAP)
     spans = [
-        ("venue_outage", within(outages_of(inputs), start_ms, min(opened_ms, end_ms))),
+        ("venue_outage", within(outages, start_ms, min(opened_ms, end_ms))),
         ("venue_late", within([(start_ms, min(offered_ms, opened_ms))], start_ms, end_ms)),
     ]
-    grace_end_ms = due_ms + inputs.opening_grace_ms
-    if inputs.access_ms is not None or (due_ms > start_ms and grace_end_ms >= end_ms):
-        spans.append(("opening", within([(due_ms, min(opened_ms, grace_end_ms))], start_ms, end_ms)))
+    if inputs.access_ms is not None or (due_ms > start_ms and due_ms + grace_ms >= end_ms):
+        opening = without([(offered_ms, min(opened_ms, due_ms + grace_ms))], outages)
+        spans.append(("opening", within(opening, start_ms, end_ms)))
     return [*spans, ("maintenance", within(_maintenance(inputs), start_ms, end_ms))]
 
 

@@ -415,6 +415,13 @@ from lease l where l.lease_id = $1 and l.state = 'pending' and p.lease_id = l.le
 -- name: offer_at
 update position set offered_ms = $2 where lease_id = $1;
 
+-- A lease whose node was asked late, or heard of it late, is handed out when the node has proven its GPUs.
+-- name: make_lease_ready
+with late as (
+    update position set offered_ms = greatest(offered_ms, $2::bigint) where lease_id = $1 and start_ms < $2::bigint
+)
+update lease set state = 'ready', reason = '' where lease_id = $1;
+
 -- name: put_product
 insert into product values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (product) do update set grade = excluded.grade, hub = excluded.hub, currency = excluded.currency,

@@ -31,6 +31,7 @@ from schemas.delivery import (
 from schemas.nodes import (
     METER_RECORD,
     ChainMoved,
+    ChallengeJudged,
     DisputeRecorded,
     DoorTried,
     GpusChanged,
@@ -47,6 +48,7 @@ from schemas.nodes import (
 )
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
 from services.delivery import handlers
+from services.delivery.challenges import may_serve
 from services.delivery.claw_back import note_disproven
 from services.delivery.domain import read_token
 from services.delivery.effects import Effects
@@ -122,7 +124,7 @@ async def _take_again(
     records = [record for value in values if (record := _record_of(value)) is not None]
     async with effects.transaction() as store:
         for record in records:
-            await _restore(store, record)
+            await restore_record(store, record)
         if records:
             # The venue was there when it took the last of them: what lies behind is its outage.
             await store.run("mark_alive", max(record.received_ms for record in records))
@@ -137,7 +139,7 @@ def _record_of(value: bytes) -> MeterRecord | None:
         return None
 
 
-async def _restore(store: Store, record: MeterRecord) -> None:
+async def restore_record(store: Store, record: MeterRecord) -> None:
     """Writes what the edge wrote beside a record when it took it, where that is missing."""
     if isinstance(record, NodeEnrolled):
         await _restore_node(store, record)
@@ -148,6 +150,10 @@ async def _restore(store: Store, record: MeterRecord) -> None:
     elif isinstance(record, LeaseAnswered):
         row = (record.lease_id, record.action, record.node_id, record.received_ms, record.ok, record.endpoint)
         await store.run("keep_lease_answer", *row, record.host_key)
+    elif isinstance(record, ChallengeJudged):
+        if record.lease_id is not None and may_serve(record.verdict):
+            row = (record.lease_id, "proof", record.node_id, record.received_ms, True, "", "")
+            await store.run("keep_lease_answer", *row)
     elif isinstance(record, NodeInspected):
         report = record.report
         node = await store.row("find_node", record.node_id)

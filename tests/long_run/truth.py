@@ -324,7 +324,8 @@ def _judge_opening(story: Story, rhythm: Rhythm, found: _Gpu, outages: Sequence[
             found.maybe_excused.append((start_ms, end_ms))
             return
         tried_ms = end_ms if story.began_opening is None else story.began_opening.last_ms
-        found.lost += without([(max(start_ms, tried_ms), end_ms)], outages)
+        spared = [(away_ms, back_ms + rhythm.grace_ms) for away_ms, back_ms in outages]
+        found.lost += without([(max(start_ms, tried_ms), end_ms)], spared)
         found.maybe_lost.append((start_ms, end_ms))
         found.maybe_excused.append((start_ms, tried_ms + rhythm.lag_ms))
         return
@@ -336,7 +337,9 @@ def _judge_opening(story: Story, rhythm: Rhythm, found: _Gpu, outages: Sequence[
         if trouble.kind in HIDING and trouble.began.first_ms - rhythm.lag_ms <= heard_ms <= trouble.ended.last_ms:
             heard_ms = trouble.ended.last_ms + rhythm.sampling_ms
     due_ms = max(start_ms, story.began_opening.last_ms if story.began_opening else start_ms) + rhythm.grace_ms
-    found.lost += without([(due_ms, story.opened.first_ms)], outages)
+    # Who was opening when the venue went away has the grace again when he hears that it is back.
+    spared = [(away_ms, back_ms + rhythm.grace_ms) for away_ms, back_ms in outages]
+    found.lost += without([(due_ms, story.opened.first_ms)], spared)
     found.maybe_lost.append((start_ms + rhythm.grace_ms, heard_ms))
     found.maybe_excused.append((start_ms, heard_ms))
 

@@ -416,11 +416,23 @@ def test_an_outage_of_ours_excuses_no_gpu_that_was_gone_before_it(is_well, outag
     assert measure_records(records, qty=1, gpus=(G1,), excuses=(outage,)).excused_gpu_s == excused_s
 
 
-def test_a_lease_that_could_not_be_handed_out_in_our_outage_is_excused_until_we_were_back():  # A18
-    outage = Excuse(start_ms=START_MS - 20_000, end_ms=START_MS + 20_000, kind="venue_outage")
-    facts = {"excuses": (outage,), "opening_grace_ms": 2_000, "access_ms": START_MS + 23_000}
+@pytest.mark.parametrize(
+    ("outage_s", "access_s", "figures"),
+    [
+        ((-20, 20), 32, (68, 32)),  # it hears that we are back an interval later, and has the grace then
+        ((-20, 20), 33, (67, 32)),
+        ((1, 20), 32, (68, 32)),  # its hook had begun
+        ((3, 20), 32, (68, 19)),  # it should have been in by then: our absence alone is nobody's
+        ((20, 40), 5, (95, 2)),
+    ],
+)
+def test_a_lease_that_could_not_be_opened_in_our_outage_is_excused_until_we_were_back(outage_s, access_s, figures):
+    first_ms, last_ms = (START_MS + 1_000 * each for each in outage_s)
+    outage = Excuse(start_ms=first_ms, end_ms=last_ms, kind="venue_outage")  # A18
+    access_ms = START_MS + 1_000 * access_s
+    facts = {"qty": 1, "gpus": (G1,), "excuses": (outage,), "opening_grace_ms": 2_000, "access_ms": access_ms}
     outcome = measure_records(honest_records(TestNode(), every_step()), **facts)
-    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (154, 44)
+    assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == figures
 
 
 @pytest.mark.parametrize(
