@@ -38,8 +38,11 @@ class BadAnswer(VenueUnreachable):
 
 
 class VenueRefused(AgentError):
-    """The venue answered with a problem document."""
+    """The venue answered with a problem document; `wait_s` is how long it asks to be left alone, where it says so."""
 
-    def __init__(self, status: int, code: str, detail: str, members: dict | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, members: dict | None = None, wait_s: float | None = None
+    ) -> None:
         super().__init__(f"{code} ({status}): {detail}")
         self.status, self.code, self.detail, self.members = status, code, detail, members or {}
+        self.wait_s = wait_s

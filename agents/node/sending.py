@@ -143,6 +143,10 @@ class ReportSender:
         """
         first_s, most_s = BACKOFF_S
         now_s = time.monotonic()
+        if refusal.code == "too_many_requests" and refusal.wait_s is not None:
+            # Nothing is wrong: the venue takes them all, only not at once, and says when to go on.
+            self._not_before = now_s + refusal.wait_s
+            return
         if not self._refused_in_a_row:
             self._refused_since = now_s
         most_s = BARRED_S_MAX if refusal.code in BARRING else most_s

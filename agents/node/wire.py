@@ -27,6 +27,8 @@ WHOLE_ANSWER_TIMEOUTS = 4
 EXCERPT_CHARS = 120
 KEEP_ALIVE_S = 30  # longer than any report interval, shorter than the venue keeps an idle connection
 DETAIL_CHARS = 500
+WAIT_S_MAX = 60.0
+WAIT_FORM = re.compile("[0-9]{1,6}")
 CODE_FORM = re.compile("[a-z0-9_.-]{1,64}")
 
 
@@ -60,7 +62,7 @@ class Wire:
         try:
             request = self._http.build_request(method, url, headers=headers, content=body, timeout=timeout_s)
             async with asyncio.timeout(WHOLE_ANSWER_TIMEOUTS * timeout_s):
-                status, content = await self._exchange(request, place)
+                status, content, wait_s = await self._exchange(request, place)
         except (httpx.TimeoutException, TimeoutError) as error:
             self._patience.note_timeout()
             raise VenueUnreachable(f"{place}: no answer within {timeout_s:g} s") from error
@@ -68,7 +70,7 @@ class Wire:
             raise VenueUnreachable(f"{place}: {str(error) or repr(error)}") from error
         self._patience.note_answer(time.monotonic() - began)
         if not 200 <= status < 300:
-            raise _refusal(place, status, content)
+            raise _refusal(place, status, content, wait_s)
         return content
 
     async def read(
@@ -84,7 +86,8 @@ class Wire:
             words = f"answered what is no {reply.__name__}: {where}: {first['msg']}: {_excerpt(content)}"
             raise BadAnswer(f"{method} {url}: {words}") from error
 
-    async def _exchange(self, request: httpx.Request, place: str) -> tuple[int, bytes]:
+    async def _exchange(self, request: httpx.Request, place: str) -> tuple[int, bytes, float | None]:
+        """Returns status and body of the answer, and how long the venue asks to be left alone."""
         response = await self._http.send(request, stream=True, follow_redirects=False)
         try:
             content = bytearray()
@@ -92,7 +95,7 @@ class Wire:
                 content += part
                 if len(content) > ANSWER_BYTES_MAX:
                     raise BadAnswer(f"{place}: answered with more than {ANSWER_BYTES_MAX} bytes")
-            return response.status_code, bytes(content)
+            return response.status_code, bytes(content), _wait_s(response.headers.get("Retry-After", ""))
         finally:
             await response.aclose()
 
@@ -121,7 +124,12 @@ def read_object(content: bytes, place: str) -> dict:
     return document
 
 
-def _refusal(place: str, status: int, content: bytes) -> VenueRefused | VenueUnreachable:
+def _wait_s(text: str) -> float | None:
+    """Reads `Retry-After` in seconds, at most a minute; a date or anything else says nothing."""
+    return min(float(text), WAIT_S_MAX) if WAIT_FORM.fullmatch(text) else None
+
+
+def _refusal(place: str, status: int, content: bytes, wait_s: float | None) -> VenueRefused | VenueUnreachable:
     """Only a problem document is the venue's word; whatever else stands in the way is as good as no answer."""
     try:
         problem = read_object(content, place)
@@ -130,7 +138,7 @@ def _refusal(place: str, status: int, content: bytes) -> VenueRefused | VenueUnr
     code, detail = problem.get("code"), _in_one_line(str(problem.get("detail", "")), DETAIL_CHARS)
     if status >= 500 or not isinstance(code, str) or not CODE_FORM.fullmatch(code):
         return VenueUnreachable(f"{place}: status {status}: {detail or _excerpt(content)}")
-    return VenueRefused(status, code, detail, problem)
+    return VenueRefused(status, code, detail, problem, wait_s)
 
 
 def _excerpt(content: bytes) -> str:

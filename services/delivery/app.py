@@ -36,6 +36,7 @@ from services.delivery.level_reviews import run_reviews
 from services.delivery.load import read_board_powers
 from services.delivery.loop_lag import LoopLag
 from services.delivery.moving import Moving
+from services.delivery.node_guard import NodeGuard
 from services.delivery.outages import OutageWatch
 from services.delivery.proofs import Proofs
 from services.delivery.rebuilding import rebuild
@@ -98,8 +99,10 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
         requests_per_s=settings.key_requests_per_s,
     )
     hot_path = HotPath(app, settings.body_limits, readiness)
-    tasks.create_task(serve(hot_path, settings, settings.delivery_port, free=is_for_reports))
+    guard = NodeGuard(hot_path, settings)
+    tasks.create_task(serve(guard, settings, settings.delivery_port, free=is_for_reports))
     pool = await store.open_pool(settings)
+    guard.open(pool)
     readiness.done("PostgreSQL")
     outbox, publisher = Outbox(settings, pool, NAME), PromptPublisher(settings, pool, NAME)
     await outbox.recover()

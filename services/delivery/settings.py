@@ -52,6 +52,13 @@ class Settings(KitSettings):
     history_interval_s: Annotated[float, Field(gt=0)] = 300.0
     report_linger_s: Annotated[float, Field(ge=0, le=1)] = 0.05
     meter_linger_s: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # A node that comes back after three hours sends what it kept at once, after a day within two minutes.
+    node_reports_per_s: Annotated[int, Field(ge=1)] = 100
+    node_messages_per_s: Annotated[int, Field(ge=1)] = 50
+    node_requests_at_once_max: Annotated[int, Field(ge=16)] = 32
+    account_reports_per_s: Annotated[int, Field(ge=1)] = 2_000
+    account_messages_per_s: Annotated[int, Field(ge=1)] = 2_000
+    node_burst_s: Annotated[float, Field(gt=0)] = 10.0
     liveness_ms_max: int = 30_000
     liveness_ms_min: int = 15_000
     bands_file: Path = Path(__file__).with_name("bands.csv")

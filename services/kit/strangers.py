@@ -15,16 +15,19 @@ from services.kit.settings import Settings
 KEY_HEADER_BYTES = KEY_HEADER.lower().encode()
 BURST_S = 10.0
 CLOSE_TRY_AGAIN_LATER = 1013
+OF_NOBODY = (400, 403, 404, 413)
 
 
 class AddressGuard:
     """Stands before a service's whole application. `free` names, by a test of the path, requests that cost nothing
-    here because their senders have limits of their own, however many of them share an address.
+    here because their senders have limits of their own, however many of them share an address; those that turn out to
+    be nobody's cost the address.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, free: Callable[[str], bool] = lambda path: False):
         self._app, self._free = app, free
         self._unsigned = Budget("unsigned", settings.unsigned_requests_per_s, BURST_S)
+        self._unproven = Budget("unproven", settings.unsigned_requests_per_s, BURST_S)
         self._refused = Budget("refused", settings.refused_signatures_per_s, BURST_S)
         self._open = Places(settings.open_requests_per_address_max)
 
@@ -34,17 +37,23 @@ class AddressGuard:
             return await self._app(scope, receive, send)
         address = group_of(client_address(scope) or "")
         is_signed = any(name == KEY_HEADER_BYTES for name, _ in scope["headers"])
+        is_free = not is_signed and self._free(scope["path"])
         try:
             if self._refused.wait_s(address):
                 self._refused.require(address, TOO_MANY)
-            if not is_signed and not self._free(scope["path"]):
+            if is_free and self._unproven.wait_s(address):
+                self._unproven.require(address, TOO_MANY)
+            elif not is_signed and not is_free:
                 self._unsigned.require(address, TOO_MANY)
         except ProblemError as refusal:
             return await _refuse(refusal, scope, receive, send)
 
         async def noted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 401:
-                self._refused.owe(address, 1)
+            if message["type"] == "http.response.start":
+                if message["status"] == 401:
+                    self._refused.owe(address, 1)
+                elif is_free and message["status"] in OF_NOBODY:
+                    self._unproven.owe(address, 1)
             await send(message)
 
         if is_signed:  # its key pays, and it is answered soon
