@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -207,6 +207,28 @@ class LeaseBook:
             for lease_id, lease in self._leases.items()
             if lease.state == "opening" and (lease.start is None or lease.start.ends_ms <= now_ms)
         )
+
+    def left_open(self, lease_ids: Iterable[str], ends_ms: int) -> tuple[str, ...]:
+        """Return which of these leases are live although their time was over before that moment."""
+        known = ((lease_id, self._leases.get(lease_id)) for lease_id in lease_ids)
+        return tuple(
+            lease_id
+            for lease_id, lease in known
+            if lease is not None and lease.state == "live" and (lease.start is None or lease.start.ends_ms < ends_ms)
+        )
+
+    def is_namesake(self, lease: LeaseStart) -> bool:
+        """Tell whether the book has another lease under this one's id: a restored venue gives its numbers again."""
+        known = self.start_of(lease.lease_id)
+        return known is not None and (known.contract, known.starts_ms) != (lease.contract, lease.starts_ms)
+
+    def drop_clean(self, lease_id: str) -> bool:
+        """Forget a lease that has ended and left its GPUs clean; tell whether it was one."""
+        lease = self._leases[lease_id]
+        if lease.state in HOLDING or _unclean(lease):
+            return False
+        del self._leases[lease_id]
+        return True
 
     def sweep(self, readings: tuple[GpuReading, ...], memory_mib_max: int) -> None:
         """Take down which ended leases' GPUs are seen empty; one that is gone from the node needs no sweeping."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from agents.node.client import DeliveryClient
 from agents.node.errors import VenueRefused, VenueUnreachable
@@ -22,6 +22,9 @@ KEPT_MS = 7 * 24 * 3600 * 1000
 STOP_RETRY_S_MAX = 600
 # After a lease's end the venue wants the next report at once; a GPU that does not answer must not keep a buyer in.
 LAST_READING_S = 2.0
+# A lease that the venue did not name at the last placing is closed so long after its end: a venue that is rebuilding
+# its tables knows it again by then, and says itself when it is over.
+LEFT_OPEN_MS = 60_000
 READINESS = "hooks"
 log = logging.getLogger("hourbook.agent")
 
@@ -45,12 +48,17 @@ class Lessor:
         self._reopen_at: dict[str, float] = {}
         self._unclean: frozenset[str] = frozenset()
         self._reading = asyncio.Event()
+        self._unknown: frozenset[str] = frozenset()
 
     def follow(self, starts: tuple[LeaseStart, ...], stops: tuple[LeaseStop, ...]) -> list[Coroutine]:
         """Return the work to do for the leases that the venue names, stops first."""
         work = [self._kept_apart(stop.lease_id, self._close, stop) for stop in stops if self._take(stop.lease_id)]
         closing = {stop.lease_id for stop in stops}
         for start in starts:
+            if self.book.is_namesake(start) and not self.book.drop_clean(start.lease_id):
+                if start.lease_id in self.book.live() and self._take(start.lease_id):
+                    work.append(self._kept_apart(start.lease_id, self._stop_again, start.lease_id))
+                continue
             known = self.book.outcome(start.lease_id, "start")
             if start.lease_id not in closing and (known or self.book.may_open(start)) and self._take(start.lease_id):
                 work.append(self._kept_apart(start.lease_id, self._open, start, known))
@@ -72,10 +80,16 @@ class Lessor:
             if now >= self._retry_at.setdefault(lease_id, now + pause_s) and self._take(lease_id):
                 del self._retry_at[lease_id]
                 work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
-        for lease_id in (*self.book.overdue(self._delivery.clock.now_ms()), *self.book.unstopped()):
+        now_ms = self._delivery.clock.now_ms()
+        left_open = self.book.left_open(self._unknown, now_ms - LEFT_OPEN_MS)
+        for lease_id in (*self.book.overdue(now_ms), *self.book.unstopped(), *left_open):
             if self._take(lease_id):
                 work.append(self._kept_apart(lease_id, self._stop_again, lease_id))
         return work
+
+    def note_live(self, lease_ids: Iterable[str]) -> None:
+        """Take down which leases the venue says are live; of what it lost, as by a restored backup, it names no end."""
+        self._unknown = frozenset(self.book.live()) - frozenset(lease_ids)
 
     def _reopenings(self) -> list[Coroutine]:
         """Ready hooks bear it to be run again; what a command of the operator's own makes of it only he knows."""

@@ -264,6 +264,7 @@ class Node:
 
     def _open_again(self, live: tuple[LeaseStart, ...]) -> None:
         """Opens leases whose buyer should be in and that this node knows nothing of: its memory was lost."""
+        self._parts.lessor.note_live(lease.lease_id for lease in live)
         known = self._parts.lessor.book.leased_gpus()
         forgotten = tuple(lease for lease in live if known.isdisjoint(lease.gpu_uuids))
         for task in self._parts.lessor.follow(forgotten, ()):

@@ -10,7 +10,7 @@ from agents.node.clock import VenueClock, mono_ms
 from agents.node.hooks.record import StartRecord
 from agents.node.identity import Identity
 from agents.node.leases import LeaseBook
-from agents.node.lessor import Lessor
+from agents.node.lessor import LEFT_OPEN_MS, Lessor
 from agents.node.policy import HookRule
 from agents.node.state import StateFolder
 from schemas.nodes import GpuProcess, LeaseStop
@@ -175,6 +175,39 @@ async def test_a_lease_whose_time_passed_while_it_opened_is_closed_without_being
     assert lessor.book.leased_gpus() == frozenset(LEASE.gpu_uuids)
     await go(lessor.due())
     assert lessor.book.leased_gpus() == frozenset()
+
+
+async def test_a_lease_that_a_restored_venue_knows_nothing_of_is_closed_after_its_end(tmp_path):
+    venue = Venue()
+    lessor = lessor_of(tmp_path, Policy(), venue)
+    await go(lessor.follow((LEASE, OTHER), ()))
+    lessor.note_live([OTHER.lease_id])
+    found = []
+    for past_ms in (0, LEFT_OPEN_MS + 1_000):
+        venue.clock.observe(LEASE.ends_ms + past_ms, sent_ms=mono_ms(), received_ms=mono_ms())
+        await go(lessor.due())
+        found.append(lessor.book.live())
+    assert found == [("lease-1", "lease-2"), ("lease-2",)]
+
+
+async def test_a_lease_with_the_id_of_one_that_ended_is_opened_as_another(tmp_path):
+    """A venue that was restored from a backup gives its positions' numbers, and so its leases' names, once more."""
+    venue, hours = Venue(), tmp_path / "hours"
+    lessor = lessor_of(tmp_path, Policy(start=f"echo $HOURBOOK_CONTRACT >> {hours}; echo '{ANSWER}'"), venue)
+    later = LEASE.model_copy(update={"starts_ms": LEASE.ends_ms, "ends_ms": LEASE.ends_ms + 3_600_000})
+    found = []
+    for lease in (LEASE, LEASE, later, later, later):
+        await go(lessor.follow((lease,), ()))
+        await clean_up(lessor)
+        found.append((hours.read_text().count("\n"), lessor.book.start_of("lease-1"), lessor.book.live()))
+    assert found == [
+        (1, LEASE, ("lease-1",)),
+        (1, LEASE, ("lease-1",)),
+        (1, LEASE, ()),  # the old one's buyer goes first
+        (2, later, ("lease-1",)),
+        (2, later, ("lease-1",)),
+    ]
+    assert venue.answers == [("lease-1", "start", True)] * 4
 
 
 async def test_a_wall_clock_that_jumps_ahead_ends_no_lease_that_is_opening(tmp_path):
