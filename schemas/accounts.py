@@ -13,8 +13,16 @@ from schemas.money import Amount
 Scope = Literal["read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin"]
 ALL_SCOPES: tuple[Scope, ...] = ("read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin")
 NODE_SCOPES: tuple[Scope, ...] = ("read", "operate")
+FIRST_SCOPES: tuple[Scope, ...] = ("read", "trade")  # those of a key with which a stranger opens an account
 ROOT = "root"  # the id of the offline key that signs the venue's administrators
 ADMIN_ACCOUNT = "venue-admin"
+# Names that only an administrator gives: the venue's own, and such as people or programs take for ids of others.
+RESERVED_PREFIXES = ("admin", "external", "hourbook", "k-", "key-", "node-", "root", "venue")
+
+
+def is_reserved(account: str) -> bool:
+    """Says whether a stranger may not open an account of this name."""
+    return account.casefold().startswith(RESERVED_PREFIXES)
 
 
 class SignedRequest(Model):
@@ -57,6 +65,14 @@ class ApiKeySet(Model):
     proof: SignedRequest | NodeKeyProof | None = added()
 
 
+class AccountOpened(Model):
+    """An account that an administrator opened; of one that a stranger opened its first key tells."""
+
+    type: Literal["account_opened"] = "account_opened"
+    account: AccountId
+    proof: SignedRequest
+
+
 class EnrolmentTokenIssued(Model):
     """A token that admits so many nodes of the account, until it expires or is revoked."""
 
@@ -78,7 +94,7 @@ class EnrolmentTokenRevoked(Model):
     proof: SignedRequest
 
 
-AnyKeyEvent = ApiKeySet | EnrolmentTokenIssued | EnrolmentTokenRevoked
+AnyKeyEvent = ApiKeySet | AccountOpened | EnrolmentTokenIssued | EnrolmentTokenRevoked
 KeyEvent = Annotated[AnyKeyEvent, Field(discriminator="type")]
 KEY_EVENT: TypeAdapter[AnyKeyEvent] = TypeAdapter(KeyEvent)
 

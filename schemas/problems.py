@@ -19,6 +19,7 @@ EDGE_CODES: dict[str, int] = {
     "nonce_used": 401,
     "key_expired": 401,
     "scope_missing": 403,
+    "sign_up_closed": 403,
     "enrolment_token_refused": 403,
     "address_not_allowed": 403,
     "order_limit_exceeded": 403,

@@ -356,10 +356,11 @@ class Page(Model, Generic[Item]):
 
 
 class AccountView(Model):
-    """An account of the venue."""
+    """An account of the venue; `key_id` is the key with which it opened itself."""
 
     account: AccountId
     created: Moment
+    key_id: Identifier | None = None
 
 
 class TokenView(Model):

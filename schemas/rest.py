@@ -233,9 +233,14 @@ class ProtectionForm(Form):
 
 
 class AccountForm(Form):
-    """POST /v1/accounts (scope `admin`)."""
+    """POST /v1/accounts, signed by an administrator; or by the very key that it brings as the account's first.
+
+    That key's id is made of the key, or it is the account's name.
+    """
 
     account: AccountId
+    public_key: PublicKey | None = None
+    key_id: Identifier | None = None
 
 
 class KeyForm(Form):

@@ -1,4 +1,6 @@
-"""Commands on what an account has: `positions`, `balance`, `move`, and its API keys: `keys create|list|revoke`."""
+"""Commands on what an account has: `positions`, `balance`, `move`; its API keys: `keys create|list|revoke`; its own
+opening: `account open`.
+"""
 
 from itertools import islice
 from typing import Annotated, Literal
@@ -7,8 +9,16 @@ from uuid import uuid4
 from cyclopts import App, Parameter
 
 from clients.cli.output import Refused, show
-from clients.cli.session import Signer, columns, gateway, ledger
-from clients.http import key_file, new_credentials, pages, result_of, save_credentials
+from clients.cli.session import Signer, columns, gateway, ledger, signed_by
+from clients.http import (
+    Refusal,
+    key_file,
+    load_credentials,
+    new_credentials,
+    pages,
+    result_of,
+    save_credentials,
+)
 from infra.places import data_dir
 
 POSITION_COLUMNS = columns(
@@ -26,6 +36,7 @@ POSITION_COLUMNS = columns(
 )
 BALANCE_COLUMNS = columns("asset", "available", "held", "total", "programme", "expires")
 KEY_COLUMNS = columns("key_id", "account", "scopes", "expires", "revoked")
+Address = Annotated[str | None, Parameter(help="Address of the gateway; default: the running exchange's.")]
 Scope = Literal["read", "trade", "operate", "sell_hw", "withdraw", "arbiter", "admin"]
 
 
@@ -84,6 +95,7 @@ def create_key(
     scopes: tuple[Scope, ...] = ("read", "trade"),
     expires: str | None = None,
     order_limit: str | None = None,
+    existing: Annotated[bool, Parameter(help="The account is there: open none, so that its own key may sign.")] = False,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -101,10 +113,30 @@ def create_key(
         "order_limit": order_limit,
     }
     with gateway(signer) as client:
-        result_of(client.post("/v1/accounts", json={"account": account}))
+        if not existing:
+            result_of(client.post("/v1/accounts", json={"account": account}))
         key = result_of(client.post("/v1/keys", json=form))
     path = save_credentials(keys_dir, credentials)
     show(key | {"private_key_file": str(path)}, json=json)
+
+
+def open_account(name: str, *, url: Address = None, json: bool = False) -> None:
+    """Open the account NAME with a key made here, which reads and trades; nobody else has to allow it."""
+    keys_dir = data_dir() / "keys"
+    is_new = not key_file(keys_dir, name).exists()
+    if is_new:
+        save_credentials(keys_dir, new_credentials(name))  # before it is sent: where the answer is lost, type it again
+    credentials = load_credentials(keys_dir, name)
+    form = {"account": name, "public_key": credentials.public_key, "key_id": name}
+    try:
+        with signed_by(credentials, "gateway", url) as client:
+            opened = result_of(client.post("/v1/accounts", json=form))
+    except Refused as refused:
+        refusal = refused.__cause__
+        if is_new and isinstance(refusal, Refusal) and not refusal.problem.get("retryable"):
+            key_file(keys_dir, name).unlink()
+        raise
+    show(opened | {"private_key_file": str(key_file(keys_dir, name))}, json=json)
 
 
 def list_keys(account: str | None = None, *, signer: Signer | None = None, json: bool = False) -> None:
@@ -126,6 +158,9 @@ def add_to(app: App) -> None:
     app.command(balance)
     app.command(limits)
     app.command(move)
+    account = App(name="account", help="An account of one's own.")
+    account.command(open_account, name="open")
+    app.command(account)
     keys = App(name="keys", help="API keys.")
     keys.command(create_key, name="create")
     keys.command(list_keys, name="list")

@@ -6,17 +6,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from schemas.accounts import ADMIN_ACCOUNT, SignedRequest
+from schemas.accounts import AccountOpened, SignedRequest
 from schemas.ids import AccountId
 from schemas.replies import AccountView, KeyView, Page, rfc3339
 from schemas.rest import AccountForm, KeyForm
 from services.gateway.desk import Desk
 from services.gateway.key_registry import KeyRegistry
 from services.gateway.reading import page_of
+from services.gateway.sign_ups import SignUps
 from services.gateway.views import NS_PER_MS
-from services.kit.auth import Caller, signed_request_of
+from services.kit.auth import Caller, check_scope, signed_request_of
 from services.kit.http import ProblemError
-from services.kit.key_directory import key_of
+from services.kit.key_directory import KeyDirectory
+from services.kit.key_requests import UnprovenRecord, first_key_of, key_of
 from services.kit.store import DatabaseAway
 
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,128}$")]
@@ -28,11 +30,49 @@ class Accounts:
 
     desk: Desk
     registry: KeyRegistry
+    sign_ups: SignUps
 
-    async def open(self, form: AccountForm) -> tuple[AccountView, bool]:
-        """Makes an account; returns it, and whether it is new."""
-        created_ms, is_new = await self.desk.store.add_account(form.account, now_ms())
-        return AccountView(account=form.account, created=rfc3339(created_ms * NS_PER_MS)), is_new
+    async def open(self, form: AccountForm, request: Request) -> tuple[AccountView, bool]:
+        """Opens an account as an administrator asks; returns it, and whether it is new.
+
+        Raises `conflict` where a stranger was first: what is meant for somebody else must not become his.
+        """
+        is_new = not self.desk.directory.has_account(form.account)
+        if is_new:
+            proof = signed_request_of(request, await request.body())
+            await self.registry.publish(AccountOpened(account=form.account, proof=proof))
+        if self.desk.directory.account(form.account).by_itself:
+            raise ProblemError("conflict", f"the account '{form.account}' was opened by a key of its own")
+        return self._view(form.account), is_new
+
+    async def open_by_itself(
+        self, form: AccountForm, caller: Caller | None, request: Request
+    ) -> tuple[AccountView, bool]:
+        """Opens an account with the key that signs the request; returns it, and whether it is new.
+
+        Raises `sign_up_closed`, `scope_missing` for a name that only an administrator gives, `conflict` for one that is
+        taken.
+        """
+        proof, directory = signed_request_of(request, await request.body()), self.desk.directory
+        try:
+            key = first_key_of(proof)
+        except UnprovenRecord as error:
+            raise ProblemError("scope_missing", str(error)) from error
+        if proof.key_id != key.key_id:
+            raise ProblemError("bad_request_signature", f"the request is to be signed by the key `{key.key_id}`")
+        if caller is None:
+            self.desk.auth.verify_new_key(proof, key)
+            self.sign_ups.admit(request)
+        is_new = caller is None and directory.is_free(form.account)
+        if is_new:
+            is_new = await self.registry.try_to_publish(key.model_copy(update={"proof": proof}))
+        if directory.get(key.key_id) != key:
+            raise ProblemError("conflict", f"the account '{form.account}' was opened before, with another key")
+        return self._view(form.account, key.key_id), is_new
+
+    def _view(self, account: AccountId, key_id: str | None = None) -> AccountView:
+        opened_ms = self.desk.directory.account(account).opened_ms
+        return AccountView(account=account, created=rfc3339(opened_ms * NS_PER_MS), key_id=key_id)
 
     async def add_key(self, form: KeyForm, request: Request) -> tuple[KeyView, bool]:
         """Registers a key as its signer asks; returns it, and whether it is new.
@@ -47,37 +87,44 @@ class Accounts:
         self.registry.check(record)
         is_new = self.desk.directory.get(key.key_id) is None
         if is_new:
-            await self._require_account(key.account)
+            if not self.desk.directory.has_account(key.account):
+                raise ProblemError("not_found", f"there is no account '{key.account}'")
             await self.registry.publish(record)
         if self.desk.directory.get(key.key_id) != key:
             raise ProblemError("conflict", f"there is another key `{key.key_id}`")
         return self.desk.views.key(key), is_new
 
-    async def bootstrap_admin(self, request: SignedRequest) -> None:
-        """Registers the first operator of the venue, whose key root has signed, unless the key ever was on the topic:
-        a revoked one stays revoked.
-        """
-        await self.desk.store.add_account(ADMIN_ACCOUNT, now_ms())
-        key = key_of(KeyForm.model_validate_json(request.body))
-        if self.desk.directory.get(key.key_id) is None:
-            await self.registry.publish(key.model_copy(update={"proof": request}))
 
-    async def _require_account(self, account: AccountId) -> None:
-        is_known = self.desk.directory.keys_of(account) or await self.desk.store.has_account(account)
-        if not is_known and account != ADMIN_ACCOUNT:
-            raise ProblemError("not_found", f"there is no account '{account}'")
+async def bootstrap_admin(registry: KeyRegistry, directory: KeyDirectory, request: SignedRequest) -> None:
+    """Registers the first operator of the venue, whose key root has signed, unless the key ever was on the topic: a
+    revoked one stays revoked.
+    """
+    key = key_of(KeyForm.model_validate_json(request.body))
+    if directory.get(key.key_id) is None:
+        await registry.publish(key.model_copy(update={"proof": request}))
 
 
 def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
     """Returns the routes."""
-    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk, registry)
-    Admin = Annotated[Caller, Depends(desk.caller("admin"))]
+    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk, registry, SignUps(desk.settings))
     Anyone = Annotated[Caller, Depends(desk.caller(None))]
 
     @router.post("/v1/accounts", status_code=201)
-    async def open_account(caller: Admin, form: AccountForm, response: Response) -> AccountView:
-        """Opens an account. Who is behind a name is the operator's business, so that only `admin` may."""
-        view, is_new = await answered(accounts.open(form))
+    async def open_account(
+        caller: Annotated[Caller | None, Depends(desk.known_caller())],
+        form: AccountForm,
+        request: Request,
+        response: Response,
+    ) -> AccountView:
+        """Opens an account: a stranger's with the key that signs the request, any other for `admin` alone."""
+        if form.public_key is not None:
+            work = accounts.open_by_itself(form, caller, request)
+        elif caller is None:
+            raise ProblemError("unknown_key", "no such key; a request that opens an account by itself brings its key")
+        else:
+            check_scope(caller, "admin")
+            work = accounts.open(form, request)
+        view, is_new = await answered(work)
         return _created(response, view, is_new, f"/v1/accounts/{view.account}")
 
     @router.post("/v1/keys", status_code=201)

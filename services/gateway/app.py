@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from schemas.accounts import SignedRequest
-from services.gateway.accounts import Accounts
+from services.gateway.accounts import bootstrap_admin
 from services.gateway.api import build_front
 from services.gateway.desk import Desk, make_desk
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
@@ -77,7 +77,7 @@ async def _admit_admin(settings: GatewaySettings, desk: Desk, keys_read: asyncio
     signed = settings.keys_dir / PUBLIC / ADMIN_REQUEST_FILE
     if signed.exists():
         request = SignedRequest.model_validate_json(signed.read_bytes())
-        await Accounts(desk, KeyRegistry(desk)).bootstrap_admin(request)
+        await bootstrap_admin(KeyRegistry(desk), desk.directory, request)
     desk.readiness.done("API keys")
 
 

@@ -18,7 +18,7 @@ from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.views import Views
-from services.kit.auth import Authenticator, Caller, KeyDirectory, check_scope
+from services.kit.auth import Authenticator, Caller, KeyDirectory, check_scope, read_signing_headers
 from services.kit.idempotency import Turns
 from services.kit.limits import Budget
 from services.kit.outbox import Publisher
@@ -68,6 +68,19 @@ class Desk:
                 check_scope(found, scope)
             response.headers.update(spend(self.reads, found))
             return found
+
+        caller.declares_scope = True
+        return caller
+
+    def known_caller(self) -> Callable[[Request, Response], Awaitable[Caller | None]]:
+        """Returns the dependency of a route that new keys may call as well: it yields the caller, or None where nobody
+        knows the key, whose signature the route checks itself.
+        """
+        any_caller = self.caller(None)
+
+        async def caller(request: Request, response: Response) -> Caller | None:
+            key_id = read_signing_headers(request.scope["headers"])[0]
+            return await any_caller(request, response) if self.directory.get(key_id) else None
 
         caller.declares_scope = True
         return caller

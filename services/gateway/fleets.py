@@ -20,7 +20,8 @@ from services.gateway.views import NS_PER_MS
 from services.kit.auth import Caller, public, signed_request_of
 from services.kit.http import ProblemError
 from services.kit.idempotency import REPLAYED, attempt
-from services.kit.key_directory import Token, issued_token, may_end, node_key
+from services.kit.key_directory import Token
+from services.kit.key_requests import issued_token, may_end, node_key
 from services.kit.keys import public_hex, sign_hex, signature_holds
 
 REFUSED = "enrolment_token_refused"
@@ -95,13 +96,13 @@ class Fleets:
         return self.desk.views.key(key), True
 
     async def revoke_key(self, caller: Caller, key_id: str, request: Request) -> KeyView:
-        """Ends a key for good: any one for `admin` and root, those of its own nodes for an account."""
+        """Ends a key for good: any one for `admin` and root, of its account what reaches no further for any other."""
         signer, known = self.desk.directory.get(caller.key_id), self.desk.directory.get(key_id)
         may_know = known is None and ("admin" in caller.scopes or signer.key_id == ROOT)
         if known is None and may_know:
             raise ProblemError("not_found", f"there is no key `{key_id}`")
         if known is None or not may_end(signer, known):
-            raise ProblemError("scope_missing", "only `admin` revokes keys that are no node's of the account")
+            raise ProblemError("scope_missing", "only `admin` revokes keys of others, or such as reach further")
         return self.desk.views.key(await self.registry.end(known, request))
 
     def _own_token(self, caller: Caller, token_id: str) -> Token:
@@ -168,7 +169,7 @@ def make_fleet_router(desk: Desk, registry: KeyRegistry, signing_key: Callable[[
 
     @router.delete("/v1/keys/{key_id}")
     async def revoke_key(caller: Anyone, key_id: Identifier, request: Request) -> KeyView:
-        """Revokes a key for good: `admin` any one, an account those of its nodes."""
+        """Revokes a key for good: `admin` any one, an account's key itself, its like, and with `operate` its nodes'."""
         return await answered(fleets.revoke_key(caller, key_id, request))
 
     return router

@@ -8,7 +8,7 @@ from schemas.accounts import AnyKeyEvent, ApiKeySet
 from services.gateway.desk import Desk
 from services.kit.auth import signed_request_of
 from services.kit.http import ProblemError
-from services.kit.key_directory import UnprovenRecord
+from services.kit.key_requests import UnprovenRecord
 
 
 class KeyRegistry:
@@ -27,8 +27,22 @@ class KeyRegistry:
 
     async def publish(self, record: AnyKeyEvent) -> None:
         """Publishes a record that every edge will believe. Raises `scope_missing`, DatabaseAway."""
+        try:
+            await self._publish(record)
+        except UnprovenRecord as error:
+            raise ProblemError("scope_missing", str(error)) from error
+
+    async def try_to_publish(self, record: AnyKeyEvent) -> bool:
+        """Publishes a record unless one came before it after which no edge would believe it; says which it was."""
+        try:
+            await self._publish(record)
+        except UnprovenRecord:
+            return False
+        return True
+
+    async def _publish(self, record: AnyKeyEvent) -> None:
         async with self._turn:
-            self.check(record)
+            self._desk.directory.check(record)
             await self._desk.store.publish(record)
             self._desk.directory.take(record)
         self._desk.publisher.wake()

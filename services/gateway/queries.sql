@@ -203,12 +203,6 @@ where node = $7 and seq < $2 and (buyer = $1 or operator = $1) and state = 'OPEN
   and ($6::text is null or (case $6 when 'buyer' then buyer else operator end) = $1)
 order by seq desc limit $3;
 
--- name: add_account
-insert into accounts (account, created_ms) values ($1, $2) on conflict (account) do nothing returning created_ms;
-
--- name: account
-select created_ms from accounts where account = $1;
-
 -- name: all_node_marks
 select node, simulated from node_marks;
 

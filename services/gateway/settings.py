@@ -1,5 +1,9 @@
 """The gateway's own settings beside the shared ones."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from services.kit.settings import Settings
 
 
@@ -16,6 +20,9 @@ class GatewaySettings(Settings):
     socket_messages_per_s: int = 50
     sessions_per_key_max: int = 20
     burst_s: float = 2.0
+    open_sign_up: bool = True  # whether strangers may open accounts
+    sign_ups_per_hour: Annotated[int, Field(ge=1)] = 20  # by each address
+    sign_ups_per_hour_of_all: Annotated[int, Field(ge=1)] = 2_000
     page_size: int = 100
     page_size_max: int = 500
     flush_pause_s: float = 0.25

@@ -1,4 +1,4 @@
-"""The gateway's tables: history written in batches with its cursor, pages read newest first, accounts and keys."""
+"""The gateway's tables: history written in batches with its cursor, pages read newest first."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 import orjson
 
-from schemas.accounts import AnyKeyEvent, ApiKeySet
+from schemas.accounts import AnyKeyEvent
 from schemas.events import OrderDuplicate
 from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
 from schemas.venue import DefineProduct
@@ -20,6 +20,7 @@ from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
 from services.kit.http import ProblemError
 from services.kit.idempotency import Attempt
+from services.kit.key_directory import record_name
 
 CONSUMER = "gateway-history"
 QUERIES = kit.load_queries("services.gateway")
@@ -180,12 +181,6 @@ class Store:
             return await self._many(Position, query, account, before_seq, limit, *values, node)
         return await self._many(Position, QUERIES.positions_of_account, account, before_seq, limit, *values)
 
-    async def add_account(self, account: str, now_ms: int) -> tuple[int, bool]:
-        """Makes an account; returns when it was made, and whether it is new."""
-        async with self._connection() as connection:
-            made = await connection.fetchval(QUERIES.add_account, account, now_ms)
-            return (made, True) if made is not None else (await connection.fetchval(QUERIES.account, account), False)
-
     async def first_answer(self, asked: Attempt) -> str | None:
         """Returns the first answer to a request under an idempotency key. Raises `conflict` for another request."""
         async with self._connection() as connection:
@@ -200,16 +195,10 @@ class Store:
         async with self._connection() as connection:
             await connection.execute(kit.QUERIES.keep_first_answer, *row)
 
-    async def has_account(self, account: str) -> bool:
-        """Says whether an account was opened."""
-        async with self._connection() as connection:
-            return await connection.fetchval(QUERIES.account, account) is not None
-
     async def publish(self, record: AnyKeyEvent) -> None:
-        """Publishes records of a key or a token."""
-        name = record.key_id if isinstance(record, ApiKeySet) else record.token_id
+        """Publishes a record of an account, a key or a token."""
         async with self._connection() as connection:
-            await kit.publish(connection, KEYS_EVENTS.name, name, record.canonical())
+            await kit.publish(connection, KEYS_EVENTS.name, record_name(record), record.canonical())
 
     async def _one(self, kind: type[Row], query: str, *values: Any) -> Row | None:
         async with self._connection() as connection:

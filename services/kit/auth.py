@@ -16,6 +16,7 @@ from schemas.ids import AccountId
 from services.kit.addresses import client_address
 from services.kit.http import OPEN_PATHS, ProblemError
 from services.kit.key_directory import KeyDirectory
+from services.kit.key_requests import text_of
 from services.kit.keys import SIGNATURE, signature_holds
 from services.kit.limits import Budget
 
@@ -170,6 +171,15 @@ class Authenticator:
         if key.node is not None:
             self._check_node(key.node, method, unquote(path), query, body)
         return Caller(key.account, key_id, frozenset(key.scopes), key.order_limit_micros, key.node)
+
+    def verify_new_key(self, request: SignedRequest, key: ApiKeySet) -> None:
+        """Checks a request that is signed by the key that it brings. Raises ProblemError with 401."""
+        now_ms = self._now_ms()
+        self._check_time(request.ts_ms, now_ms)
+        if not signature_holds(key.public_key, request.signature, text_of(request)):
+            raise ProblemError("bad_request_signature", "the signature does not fit this request")
+        if not self._nonces.take(key.key_id, request.nonce, request.ts_ms, now_ms):
+            raise ProblemError("nonce_used", "each nonce counts once")
 
     def verify_request(self, request: Request, body: bytes) -> Caller:
         """Checks the signature of a request that is being served."""

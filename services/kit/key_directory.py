@@ -3,18 +3,13 @@
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from ipaddress import ip_network
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import structlog
-from pydantic import ValidationError
 
 from schemas.accounts import (
-    ADMIN_ACCOUNT,
-    ALL_SCOPES,
-    NODE_SCOPES,
     ROOT,
+    AccountOpened,
     AnyKeyEvent,
     ApiKeySet,
     EnrolmentTokenIssued,
@@ -23,19 +18,38 @@ from schemas.accounts import (
     SignedRequest,
 )
 from schemas.ids import AccountId
-from schemas.money import parse_micros
-from schemas.nodes import node_id_of
-from schemas.rest import EnrolmentTokenForm, KeyForm
-from schemas.signing import node_key_text, request_text
+from schemas.rest import KeyForm
+from schemas.signing import node_key_text
+from services.kit.key_requests import (
+    ACCOUNTS,
+    KEYS,
+    TOKENS,
+    UnprovenRecord,
+    asked_for,
+    first_key_of,
+    issued_token,
+    key_of,
+    may_add,
+    may_end,
+    may_operate,
+    node_key,
+    opened_account,
+    require,
+    root_key,
+    text_of,
+)
 from services.kit.keys import signature_holds
 from services.kit.process import set_within
 
-KEYS, TOKENS = "/v1/keys", "/v1/enrolment-tokens"
 END_CHECK_S = 0.5  # how often the clock is held against an expiry: it may be set, so that one long sleep is not enough
 
 
-class UnprovenRecord(Exception):
-    """A record of `keys.events` does not follow from what is signed in it."""
+@dataclass(frozen=True)
+class Account:
+    """When an account was opened, and whether by its own first key."""
+
+    opened_ms: int
+    by_itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,8 @@ class KeyDirectory:
     def __init__(self, root_public_key: str | None = None):
         self._root = root_public_key
         self._keys: dict[str, ApiKeySet] = {}
-        self._accounts: set[str] = set()
+        self._accounts: dict[str, Account] = {}
+        self._named: set[str] = set()  # accounts of whatever record of a key, so that no stranger takes an older one's
         self._tokens: dict[str, Token] = {}
         self._revoked_tokens: set[tuple[str, str]] = set()
         self._ends: dict[str, asyncio.Event] = {}
@@ -70,10 +85,16 @@ class KeyDirectory:
         try:
             self.check(event)
         except UnprovenRecord as error:
-            named = event.key_id if isinstance(event, ApiKeySet) else event.token_id
-            structlog.get_logger().warning("unproven key record ignored", record=event.type, id=named, why=str(error))
+            structlog.get_logger().warning(
+                "unproven key record ignored", record=event.type, id=record_name(event), why=str(error)
+            )
             return False
+        finally:
+            if isinstance(event, ApiKeySet):
+                self._named.add(event.account)
         match event:
+            case AccountOpened():
+                self._accounts.setdefault(event.account, Account(event.proof.ts_ms))
             case ApiKeySet():
                 self._count_node(event)
                 self.put(event)
@@ -94,27 +115,35 @@ class KeyDirectory:
                 self._check_node_key(event, event.proof)
             case ApiKeySet(proof=SignedRequest()) if event.revoked:
                 self._check_end(event, event.proof)
+            case ApiKeySet(proof=SignedRequest()) if asked_for(event.proof) == ("POST", ACCOUNTS):
+                self._check_first_key(event, event.proof)
             case ApiKeySet(proof=SignedRequest()):
                 self._check_new_key(event, event.proof)
+            case AccountOpened():
+                require("admin" in self._signer(event.proof).scopes, "only an administrator opens accounts for others")
+                require(event.account == opened_account(event.proof), "the request opens another account")
             case EnrolmentTokenIssued():
                 signer = self._signer(event.proof)
-                _require(event == issued_token(event.proof, signer.account), "the request asks for another token")
-                _require(_may_operate(signer), "the signer may not operate nodes")
+                require(event == issued_token(event.proof, signer.account), "the request asks for another token")
+                require(may_operate(signer), "the signer may not operate nodes")
             case EnrolmentTokenRevoked():
                 signer = self._signer(event.proof)
                 asked = ("DELETE", f"{TOKENS}/{event.token_id}")
-                _require(_asked(event.proof) == asked, "the request asks for something else")
-                _require(event.account == signer.account and _may_operate(signer), "the token is another account's")
+                require(asked_for(event.proof) == asked, "the request asks for something else")
+                require(event.account == signer.account and may_operate(signer), "the token is another account's")
             case _:
                 raise UnprovenRecord("nothing signed is in it")
 
     def put(self, key: ApiKeySet) -> None:
         """Takes a key, or its end, as proven. What would change or revive one is passed over."""
-        key = key.model_copy(update={"proof": None})
+        proof, key = key.proof, key.model_copy(update={"proof": None})
         known = self._keys.get(key.key_id)
         if known is None or key == known.model_copy(update={"revoked": True}):
             self._keys[key.key_id] = key
-            self._accounts.add(key.account)
+            if key.account not in self._accounts:
+                is_signed = isinstance(proof, SignedRequest)
+                by_itself = is_signed and asked_for(proof) == ("POST", ACCOUNTS)
+                self._accounts[key.account] = Account(proof.ts_ms if is_signed else 0, by_itself)
             if key.revoked and (end := self._ends.get(key.key_id)):
                 end.set()
         elif key != known:
@@ -123,15 +152,23 @@ class KeyDirectory:
     def get(self, key_id: str) -> ApiKeySet | None:
         """Returns the key, or None. The root key may do nothing but sign keys and their ends."""
         if key_id == ROOT and self._root is not None:
-            return _root_key(self._root)
+            return root_key(self._root)
         return self._keys.get(key_id)
 
     def keys_of(self, account: AccountId) -> list[ApiKeySet]:
         """Returns the keys of an account, by their ids."""
         return [key for _, key in sorted(self._keys.items()) if key.account == account]
 
+    def account(self, account: AccountId) -> Account | None:
+        """Returns what is known of an account that was opened, or has or has had a key; else None."""
+        return self._accounts.get(account)
+
+    def is_free(self, account: AccountId) -> bool:
+        """Says whether nothing that is published names the account, so that a stranger may open it."""
+        return account not in self._accounts and account not in self._named
+
     def has_account(self, account: AccountId) -> bool:
-        """Says whether an account has, or has had, a key."""
+        """Says whether there is such an account, with keys or without."""
         return account in self._accounts
 
     def token(self, token_id: str) -> Token | None:
@@ -160,46 +197,55 @@ class KeyDirectory:
 
     def _signer(self, request: SignedRequest) -> ApiKeySet:
         signer = self.get(request.key_id)
-        _require(signer is not None and not signer.revoked, "the signer is no living key")
+        require(signer is not None and not signer.revoked, "the signer is no living key")
         expired = signer.expires_ms is not None and signer.expires_ms <= request.ts_ms
-        _require(not expired and signer.node is None, "the signer has expired, or is a node's own key")
-        _require(signature_holds(signer.public_key, request.signature, text_of(request)), "the signature does not fit")
+        require(not expired and signer.node is None, "the signer has expired, or is a node's own key")
+        require(signature_holds(signer.public_key, request.signature, text_of(request)), "the signature does not fit")
         return signer
+
+    def _check_first_key(self, key: ApiKeySet, request: SignedRequest) -> None:
+        wanted = first_key_of(request)
+        require(key.model_copy(update={"proof": None}) == wanted, "the request asks for another key")
+        require(request.key_id == key.key_id, "the request is another key's")
+        require(signature_holds(key.public_key, request.signature, text_of(request)), "the signature does not fit")
+        if self._keys.get(key.key_id) != wanted:  # which a record that comes twice finds there
+            require(self.is_free(key.account), "the account was opened before")
+            require(self.get(key.key_id) is None, "there is another key of this id")
 
     def _check_new_key(self, key: ApiKeySet, request: SignedRequest) -> None:
         signer = self._signer(request)
-        _require(_asked(request) == ("POST", KEYS), "the request asks for something else")
+        require(asked_for(request) == ("POST", KEYS), "the request asks for something else")
         try:
             wanted = key_of(KeyForm.model_validate_json(request.body))
         except ValueError as error:
             raise UnprovenRecord("the request asks for no key") from error
-        _require(key.model_copy(update={"proof": None}) == wanted, "the request asks for another key")
-        _require(key.key_id != ROOT, "the id is the root key's")
-        _require(may_add(signer, wanted), "the signer may not give such a key")
+        require(key.model_copy(update={"proof": None}) == wanted, "the request asks for another key")
+        require(key.key_id != ROOT, "the id is the root key's")
+        require(may_add(signer, wanted), "the signer may not give such a key")
 
     def _check_end(self, key: ApiKeySet, request: SignedRequest) -> None:
         signer, known = self._signer(request), self._keys.get(key.key_id)
-        _require(known is not None, "there is no such key")
+        require(known is not None, "there is no such key")
         ended = known.model_copy(update={"revoked": True})
-        _require(key.model_copy(update={"proof": None}) == ended, "the record changes more than that the key ends")
+        require(key.model_copy(update={"proof": None}) == ended, "the record changes more than that the key ends")
         token = next((each for each in self._tokens.values() if key.key_id in each.node_keys), None)
         by_token = (
             token is not None
-            and _asked(request) == ("DELETE", f"{TOKENS}/{token.token_id}")
+            and asked_for(request) == ("DELETE", f"{TOKENS}/{token.token_id}")
             and parse_qs(request.query).get("revoke_keys") == ["true"]
         )
-        _require(by_token or _asked(request) == ("DELETE", f"{KEYS}/{key.key_id}"), "the request ends something else")
-        _require(may_end(signer, known), "the signer may not end this key")
+        require(by_token or asked_for(request) == ("DELETE", f"{KEYS}/{key.key_id}"), "the request ends something else")
+        require(may_end(signer, known), "the signer may not end this key")
 
     def _check_node_key(self, key: ApiKeySet, proof: NodeKeyProof) -> None:
         token = self._tokens.get(proof.token_id)
-        _require(token is not None and token.revoked_ms is None, "no such token admits nodes")
+        require(token is not None and token.revoked_ms is None, "no such token admits nodes")
         is_new = key.key_id not in token.node_keys
-        _require(not is_new or len(token.node_keys) < token.nodes, "the token has admitted its nodes")
+        require(not is_new or len(token.node_keys) < token.nodes, "the token has admitted its nodes")
         text = node_key_text(token.token_id, key.public_key)
-        _require(signature_holds(key.public_key, proof.signature, text), "the node's signature does not fit")
+        require(signature_holds(key.public_key, proof.signature, text), "the node's signature does not fit")
         wanted = node_key(token.account, key.public_key)
-        _require(key.model_copy(update={"proof": None}) == wanted, "the record is not what a token gives")
+        require(key.model_copy(update={"proof": None}) == wanted, "the record is not what a token gives")
 
     def _count_node(self, key: ApiKeySet) -> None:
         if isinstance(key.proof, NodeKeyProof) and key.key_id not in self._keys:
@@ -207,107 +253,12 @@ class KeyDirectory:
             self._tokens[token.token_id] = replace(token, node_keys=(*token.node_keys, key.key_id))
 
 
-def text_of(request: SignedRequest) -> bytes:
-    """Returns the bytes that the caller of a request signed."""
-    target, body = (request.method, request.path, request.query), request.body.encode()
-    try:
-        return request_text(*target, body, request.ts_ms, request.nonce, request.key_id, request.idempotency_key)
-    except UnicodeEncodeError as error:
-        raise UnprovenRecord("the request is none that HTTP can carry") from error
-
-
-def key_of(form: KeyForm) -> ApiKeySet:
-    """Returns the key that a form asks for. Raises ValueError for an address range that is none."""
-    return ApiKeySet(
-        key_id=form.key_id or f"k-{sha256(bytes.fromhex(form.public_key)).hexdigest()[:16]}",
-        account=form.account,
-        public_key=form.public_key,
-        scopes=tuple(scope for scope in ALL_SCOPES if scope in form.scopes),
-        expires_ms=int(form.expires.timestamp() * 1000) if form.expires else None,
-        ip_networks=tuple(str(ip_network(text)) for text in form.ip_networks),
-        order_limit_micros=parse_micros(form.order_limit) if form.order_limit else None,
-        revoked=False,
-    )
-
-
-def node_key(account: AccountId, public_key: str) -> ApiKeySet:
-    """Returns the key that a node gets by a token of the account."""
-    key_id = node_id_of(public_key)
-    return ApiKeySet(
-        key_id=key_id,
-        account=account,
-        public_key=public_key,
-        scopes=NODE_SCOPES,
-        expires_ms=None,
-        ip_networks=(),
-        order_limit_micros=None,
-        revoked=False,
-        node=key_id,
-    )
-
-
-def issued_token(request: SignedRequest, account: AccountId) -> EnrolmentTokenIssued:
-    """Returns the token that a request asks for; the same idempotency key names the same token."""
-    _require(_asked(request) == ("POST", TOKENS), "the request asks for something else")
-    try:
-        form = EnrolmentTokenForm.model_validate_json(request.body)
-    except ValidationError as error:
-        raise UnprovenRecord("the request asks for no token") from error
-    seed = f"{account}|{request.idempotency_key or request.signature}"
-    return EnrolmentTokenIssued(
-        token_id=f"enrol-{sha256(seed.encode()).hexdigest()[:24]}",
-        account=account,
-        expires_ms=request.ts_ms + form.valid_s * 1_000,
-        nodes=form.nodes,
-        proof=request,
-    )
-
-
-def may_add(signer: ApiKeySet, key: ApiKeySet) -> bool:
-    """Says whether a key may sign a new one: root any, an administrator those of all others, an account's key its like.
-
-    What an account's own key gives reaches no further than that key, and a key that only reads gives none.
-    """
-    if signer.key_id == ROOT:
-        return True
-    if "admin" in key.scopes or key.account == ADMIN_ACCOUNT:
-        return False
-    if "admin" in signer.scopes:
-        return True
-    is_within = set(key.scopes) <= set(signer.scopes) and set(signer.scopes) != {"read"}
-    limits = ("expires_ms", "ip_networks", "order_limit_micros")
-    as_limited = all(getattr(signer, name) in (None, (), getattr(key, name)) for name in limits)
-    return signer.account == key.account and is_within and as_limited
-
-
-def may_end(signer: ApiKeySet, key: ApiKeySet) -> bool:
-    """Says whether a key may end another: root and administrators any, an account's those of its nodes."""
-    if signer.key_id == ROOT or "admin" in signer.scopes:
-        return True
-    return signer.account == key.account and key.node is not None and "operate" in signer.scopes
-
-
-def _root_key(public_key: str) -> ApiKeySet:
-    return ApiKeySet(
-        key_id=ROOT,
-        account=ADMIN_ACCOUNT,
-        public_key=public_key,
-        scopes=(),
-        expires_ms=None,
-        ip_networks=(),
-        order_limit_micros=None,
-        revoked=False,
-    )
-
-
-def _may_operate(signer: ApiKeySet) -> bool:
-    return bool({"operate", "admin"} & set(signer.scopes))
-
-
-def _asked(request: SignedRequest) -> tuple[str, str]:
-    return request.method, unquote(request.path)
-
-
-def _require(holds: bool, why: str) -> None:
-    if not holds:
-        raise UnprovenRecord(why)
+def record_name(record: AnyKeyEvent) -> str:
+    """Returns the id of what a record is about: a key, a token or an account."""
+    match record:
+        case ApiKeySet():
+            return record.key_id
+        case AccountOpened():
+            return record.account
+        case _:
+            return record.token_id

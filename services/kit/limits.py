@@ -29,9 +29,9 @@ class Standing:
 class Budget:
     """One kind of request: so many a second, and `burst_s` seconds' worth at once."""
 
-    def __init__(self, name: str, per_s: int, burst_s: float, clock: Callable[[], float] = monotonic):
+    def __init__(self, name: str, per_s: float, burst_s: float, clock: Callable[[], float] = monotonic):
         self._name, self._per_s, self._clock = name, per_s, clock
-        self._capacity = max(1, int(per_s * burst_s))
+        self._capacity = max(1, round(per_s * burst_s))
         self._buckets: dict[str, Bucket] = {}
         self._policy = f'"{name}";q={self._capacity};w={max(1, math.ceil(self._capacity / per_s))}'
 

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,20 +16,27 @@ from agents.node.policy import PolicyFile
 from tests.api.conftest import PRODUCT, bid, contract_in
 from tests.fixtures.event_log import terms
 
-Hourbook = Callable[..., tuple[int, str, str]]
+
+@dataclass(frozen=True)
+class Hourbook:
+    """Runs a command with a data folder; returns its status, its output and what it said on standard error."""
+
+    data: Path
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "clients.cli", *arguments]
+        environment = os.environ | {"HOURBOOK_DATA": str(self.data)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def at(self, data: Path) -> "Hourbook":
+        """The same on a machine with another data folder."""
+        return replace(self, data=data)
 
 
 @pytest.fixture
 def hourbook(exchange, users) -> Hourbook:
-    """Runs a command; returns its status, its output and what it said on standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "clients.cli", *arguments]
-        environment = os.environ | {"HOURBOOK_DATA": str(exchange.data)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+    return Hourbook(exchange.data)
 
 
 def answer(hourbook: Hourbook, *arguments: str):
@@ -213,3 +221,29 @@ def test_every_nodes_policy_is_made_of_one_file_or_none_is(hourbook, tmp_path):
     assert (status, output) == (1, "")
     assert words.startswith("hourbook: no file is written: gpu1 and 2 more: price.floor: should be more than 0")
     assert len(words.splitlines()) == 1
+
+
+# -- a stranger --------------------------------------------------------------------------------------------------------
+
+
+def test_a_newcomer_opens_an_account_from_a_machine_that_has_nothing_of_the_venue(hourbook, exchange, tmp_path):
+    there = ("--url", exchange.addresses["gateway"])
+    name, other = (f"new{uuid4().hex[:8]}" for _ in range(2))
+    with_own_keys = hourbook.at(tmp_path)
+    opened = answer(with_own_keys, "account", "open", name, *there)
+    assert (opened["account"], opened["key_id"], answer(with_own_keys, "account", "open", name, *there)) == (
+        name,
+        name,
+        opened,
+    )
+    assert answer(with_own_keys, "balance", "--key", name, *there) == []
+    more = ("keys", "create", name, "--key-id", other, "--existing", "--key", name, *there)
+    assert answer(with_own_keys, *more)["scopes"] == ["read", "trade"]
+    assert answer(with_own_keys, "keys", "revoke", name, "--key", other, *there)["revoked"] is True
+    status, _, words = with_own_keys("balance", "--key", name, *there)
+    assert (status, words) == (1, "hourbook: unknown_key: no such key\n")
+    status, _, words = with_own_keys("account", "open", "venue", *there)
+    assert (status, words.startswith("hourbook: scope_missing: only an administrator opens accounts")) == (1, True)
+    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == sorted(
+        f"{each}-api.ed25519" for each in (name, other)
+    )

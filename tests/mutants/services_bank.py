@@ -66,15 +66,15 @@ SERVICES_BANK = (
     ServiceMutant(
         "whoever has a key gives keys to anybody",
         "services/kit/key_directory.py",
-        '        _require(may_add(signer, wanted), "the signer may not give such a key")\n',
+        '        require(may_add(signer, wanted), "the signer may not give such a key")\n',
         "",
         KIT,
     ),
     ServiceMutant(
         "a token admits more nodes than it says",
         "services/kit/key_directory.py",
-        "_require(not is_new or len(token.node_keys) < token.nodes,",
-        "_require(not is_new or token.nodes > 0,",
+        "require(not is_new or len(token.node_keys) < token.nodes,",
+        "require(not is_new or token.nodes > 0,",
         KIT,
     ),
     ServiceMutant(

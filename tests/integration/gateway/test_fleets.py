@@ -124,14 +124,17 @@ async def test_a_token_gives_as_many_keys_as_it_says_until_it_expires_to_who_hol
     assert too_many.status_code == 400
 
 
-async def test_an_account_ends_the_keys_of_its_nodes_and_no_others(venue, operator):
+async def test_an_account_ends_its_own_keys_and_those_of_its_nodes_and_no_others(venue, operator):
     token, node = await issue(operator), new_node()
     await ask(operator, node, token)
     stranger = await venue.join("eve", "read", "operate")
-    for client, key_id in ((stranger, node.key_id), (operator, "key-eve"), (operator, "key-ops"), (operator, "none")):
+    for client, key_id in ((stranger, node.key_id), (operator, "key-eve"), (operator, "none")):
         answer = await client.delete(f"/v1/keys/{key_id}")
         assert (answer.status_code, answer.json()["code"]) == LACKING
     ended = (await operator.delete(f"/v1/keys/{node.key_id}")).json()
     assert (ended["node"], ended["revoked"]) == (node.key_id, True)
     answer = await operator.post("/v1/node-keys", content=form_of(node, token), headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert (await operator.delete("/v1/keys/key-ops")).json()["revoked"] is True
+    answer = await operator.get("/v1/balances")
+    assert (answer.status_code, answer.json()["code"]) == (401, "unknown_key")

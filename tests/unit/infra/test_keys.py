@@ -10,7 +10,8 @@ from schemas.accounts import SignedRequest
 from schemas.commands import read_command
 from schemas.rest import KeyForm
 from schemas.venue import NEWEST_RULESET
-from services.kit.key_directory import KeyDirectory, key_of
+from services.kit.key_directory import KeyDirectory
+from services.kit.key_requests import key_of
 
 
 def files_in(folder: Path) -> dict[str, str]:

@@ -6,11 +6,12 @@ import json
 import pytest
 
 from clients.http import Credentials, new_credentials
-from schemas.accounts import ApiKeySet, EnrolmentTokenIssued, NodeKeyProof
+from schemas.accounts import ALL_SCOPES, ApiKeySet, EnrolmentTokenIssued, NodeKeyProof
 from schemas.nodes import node_id_of
 from schemas.signing import node_key_text
-from services.kit.key_directory import KeyDirectory, issued_token, node_key
-from tests.fixtures.keys import ended_key, new_key, revoked_token, signed_request
+from services.kit.key_directory import KeyDirectory
+from services.kit.key_requests import UnprovenRecord, issued_token, node_key
+from tests.fixtures.keys import ended_key, first_key, new_key, opened_account, revoked_token, signed_request
 
 ROOT, ADMIN, ALICE, BOB = map(new_credentials, ("root", "admin", "alice", "bob"))
 NODE, OTHER_NODE = new_credentials("node"), new_credentials("other")
@@ -97,12 +98,93 @@ def test_a_request_for_something_else_proves_no_key(directory):
 def test_a_key_ends_by_an_administrator_and_for_good(directory):
     key = directory.get("alice")
     assert not directory.take(ended_key(BOB, key))
-    assert not directory.take(ended_key(ALICE, key))
     assert directory.take(ended_key(ADMIN, key))
     directory.take(new_key(ADMIN, "alice", ALICE, "read", "trade", "operate"))
     directory.take(new_key(ADMIN, "alice", new_credentials("alice"), "read"))
     assert directory.get("alice") == key.model_copy(update={"revoked": True})
     assert not directory.take(new_key(ALICE, "alice", new_credentials("late"), "read"))
+
+
+def test_an_accounts_key_ends_itself_and_what_it_could_have_given(directory):
+    trades, reads, withdraws = map(new_credentials, ("trades", "reads", "withdraws"))
+    for key, scopes in ((trades, ("read", "trade")), (reads, ("read",)), (withdraws, ("withdraw",))):
+        directory.take(new_key(ADMIN, "alice", key, *scopes))
+    assert not directory.take(ended_key(trades, directory.get("withdraws"))), "it reaches further"
+    assert not directory.take(ended_key(trades, directory.get("bob"))), "another account's"
+    assert not directory.take(ended_key(reads, directory.get("trades")))
+    assert directory.take(ended_key(trades, directory.get("reads")))
+    assert directory.take(ended_key(trades, directory.get("trades")))
+    assert not directory.take(ended_key(trades, directory.get("alice"))), "it has ended"
+    assert [key.key_id for key in directory.keys_of("alice") if key.revoked] == ["reads", "trades"]
+
+
+def test_a_new_accounts_first_key_signs_itself_and_reads_and_trades(directory):
+    eve, second = new_credentials("eve"), new_credentials("eve-2")
+    record = first_key(eve, "eve")
+    assert directory.take(record)
+    assert directory.take(record), "a record that comes twice is nothing to warn of"
+    assert directory.get("eve") == record.model_copy(update={"proof": None})
+    assert (directory.get("eve").scopes, directory.account("eve").by_itself) == (("read", "trade"), True)
+    assert not directory.take(new_key(eve, "eve", second, "withdraw"))
+    assert directory.take(new_key(eve, "eve", second, "read"))
+    assert directory.take(ended_key(eve, directory.get("eve")))
+    assert not directory.take(record), "nothing revives it"
+    assert not directory.take(first_key(new_credentials("k"), "eve", key_id=None)), "the account is not free again"
+
+
+def test_the_first_of_two_keys_for_one_name_wins_in_every_reader(directory):
+    records = [first_key(new_credentials("eve"), "eve") for _ in range(2)]
+    for each in (directory, late := KeyDirectory(ROOT.public_key)):
+        assert [each.take(record) for record in records] == [True, False]
+    assert directory.get("eve") == late.get("eve") == records[0].model_copy(update={"proof": None})
+
+
+def test_no_stranger_opens_an_account_that_is_there_in_whatever_way(directory):
+    assert directory.take(opened_account(ADMIN, "carol"))
+    legacy = new_key(ADMIN, "dave", new_credentials("k-dave"), "read").model_copy(update={"proof": None})
+    assert not directory.take(legacy)
+    taken = {name: directory.take(first_key(new_credentials(name), name)) for name in ("alice", "bob", "carol", "dave")}
+    assert taken == dict.fromkeys(taken, False)
+    assert (directory.has_account("carol"), directory.has_account("dave")) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "account", ["venue", "Venue-fees", "venue-admin", "admin-2", "root", "node-1", "k-1", "external"]
+)
+def test_no_stranger_takes_a_name_that_stands_for_the_venue_or_an_id(account):
+    with pytest.raises(UnprovenRecord, match="only an administrator"):
+        first_key(new_credentials(account), account)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"scopes": ALL_SCOPES},
+        {"scopes": ("read", "withdraw")},
+        {"account": "mallory"},
+        {"key_id": "admin-2"},
+        {"public_key": BOB.public_key},
+        {"order_limit_micros": 1},
+        {"node": "node-1"},
+        {"revoked": True},
+    ],
+)
+def test_a_first_key_that_is_not_what_it_signed_is_not_believed(directory, changed):
+    assert not directory.take(first_key(new_credentials("eve"), "eve").model_copy(update=changed))
+
+
+def test_a_first_key_is_signed_by_itself_alone(directory):
+    eve, mallory = new_credentials("eve"), new_credentials("eve")
+    record = first_key(eve, "eve")
+    for signer in (mallory, ALICE, ADMIN):
+        stolen = signed_request(signer, "POST", "/v1/accounts", "", record.proof.body)
+        assert not directory.take(record.model_copy(update={"proof": stolen}))
+
+
+def test_only_an_administrator_opens_accounts_for_others(directory):
+    assert [directory.take(opened_account(signer, "carol")) for signer in (ALICE, BOB, ADMIN)] == [False, False, True]
+    assert not directory.take(opened_account(ADMIN, "erin").model_copy(update={"account": "frank"}))
+    assert (directory.account("carol").by_itself, directory.account("erin")) == (False, None)
 
 
 def test_root_makes_an_administrator_after_the_first_was_revoked(directory):

@@ -1,0 +1,29 @@
+"""Whether strangers may open accounts, and how many: each stays in the log for ever."""
+
+from fastapi import Request
+
+from services.gateway.settings import GatewaySettings
+from services.kit.addresses import client_address
+from services.kit.http import ProblemError
+from services.kit.limits import Budget
+from services.kit.strangers import group_of
+
+HOUR_S = 3_600.0
+CLOSED = "this venue opens accounts by its administrator alone"
+
+
+class SignUps:
+    """A budget for each address and one for all of them together."""
+
+    def __init__(self, settings: GatewaySettings):
+        self._is_open = settings.open_sign_up
+        self._of_address = Budget("sign_ups", settings.sign_ups_per_hour / HOUR_S, HOUR_S)
+        self._of_all = Budget("sign_ups_of_all", settings.sign_ups_per_hour_of_all / HOUR_S, HOUR_S)
+
+    def admit(self, request: Request) -> None:
+        """Takes one sign-up off the budgets. Raises `sign_up_closed`, `too_many_requests`."""
+        if not self._is_open:
+            raise ProblemError("sign_up_closed", CLOSED)
+        address = group_of(client_address(request.scope) or "")
+        self._of_address.require(address, "the address has opened as many accounts as it may for now")
+        self._of_all.require("", "the venue has opened as many accounts as it may for now")
