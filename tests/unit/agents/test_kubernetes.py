@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 import httpx
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator
 
 from agents.node.idle_rules import IdleRule, KubernetesRule
 from agents.node.idleness.kubernetes import Kubernetes
@@ -31,6 +31,9 @@ NODE = {
             {"type": "Ready", "status": "True", "reason": "KubeletReady"},
         ],
     },
+}
+VALIDATORS = {
+    kind: Draft202012Validator(SCHEMA | {"$ref": f"#/$defs/io.k8s.api.core.v1.{kind}"}) for kind in ("Node", "PodList")
 }
 SOLD = (Span(0, 3600),)
 SOLD_TAINT = {"key": "hourbook.io/sold", "value": "true", "effect": "NoSchedule"}
@@ -88,7 +91,7 @@ class Api:
         return self._valid("Node", self.node)
 
     def _valid(self, kind: str, document: dict) -> httpx.Response:
-        jsonschema.validate(document, SCHEMA | {"$ref": f"#/$defs/io.k8s.api.core.v1.{kind}"})
+        VALIDATORS[kind].validate(document)
         return httpx.Response(200, json=document)
 
 
