@@ -32,7 +32,7 @@ class InfraSettings(Settings):
     front_name: str = ""
     front_tls: str = ""
     front_read_header_s: float = 10
-    front_read_body_s: float = 60
+    front_read_body_s: float = 75  # longer than services wait: where they give a body up later, Caddy never answers
     front_idle_s: float = 75
     front_header_bytes_max: int = 65_536  # more than services take: what they refuse, they refuse in words
     front_body_bytes_max: int = 67_108_864

@@ -19,7 +19,7 @@ from services.kit.serving import serve
 from services.kit.settings import Settings
 
 PORTS = distinct_ports(len(front_door.ROUTED) + 1)
-BOUNDS = {"front_read_header_s": 1, "front_read_body_s": 1, "front_header_bytes_max": 4_096}
+BOUNDS = {"front_read_header_s": 1, "front_read_body_s": 1, "front_idle_s": 1, "front_header_bytes_max": 4_096}
 
 
 class Echoes:
@@ -198,33 +198,71 @@ def test_a_request_that_is_never_finished_is_let_go(front):
     assert time.monotonic() - began < 5
 
 
-async def test_a_head_that_a_service_finds_too_large_is_refused_with_its_problem_document(echoes, tmp_path):
+def test_a_connection_that_asks_nothing_more_is_let_go(front):
+    with socket.create_connection((LOOPBACK, front), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
+        began = time.monotonic()
+        assert connection.recv(1_000) == b""
+    assert time.monotonic() - began < 5
+
+
+@pytest.fixture
+async def before_a_service(echoes, tmp_path):
+    """A front door before a service that reads bodies, with room for heads that the service refuses."""
     port, front_port = distinct_ports(2)
-    app = make_app("test", Readiness())
-    serving = asyncio.create_task(serve(app, Settings(), port))
-    settings = settings_in(tmp_path, front_header_bytes_max=InfraSettings().front_header_bytes_max)
-    program, process = await asyncio.to_thread(
-        running, settings.model_copy(update={"front_port": front_port, "gateway_port": port})
+    settings = Settings(body_within_s=1)
+    serving = asyncio.create_task(serve(make_app("test", Readiness(), settings.body_limits), settings, port))
+    bounds = {"front_header_bytes_max": InfraSettings().front_header_bytes_max, "front_body_bytes_max": 100_000}
+    bounds["front_read_body_s"] = 2
+    ports = {"front_port": front_port, "gateway_port": port}
+    program, process = await asyncio.to_thread(running, settings_in(tmp_path, **bounds).model_copy(update=ports))
+    yield front_port
+    await asyncio.to_thread(processes.stop, program, process)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_a_body_beyond_its_bound_is_refused_in_words(before_a_service):
+    told = ask, before_a_service, "POST", "/v1/orders", None, b"x" * 150_000
+    status, headers, document = await asyncio.to_thread(*told)
+    assert (status, headers["Content-Type"], json.loads(document)["code"]) == (
+        413,
+        PROBLEM_MEDIA_TYPE,
+        "body_too_large",
     )
-    try:
-        answers = {}
-        for size in (20_000, 40_000, 60_000):
-            for body in (None, b"x" * 200_000):
-                told = ask, front_port, "POST" if body else "GET", "/v1/orders", {"X-A": "a" * size}, body
-                status, headers, document = await asyncio.to_thread(*told)
-                answers[size, body is None] = (status, headers["Content-Type"], json.loads(document)["code"])
-        status, _, document = await asyncio.to_thread(ask, front_port, "GET", "/v1/" + "a" * 9_000)
-    finally:
-        await asyncio.to_thread(processes.stop, program, process)
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
-    found = {
+
+
+def test_a_service_gives_a_body_up_before_caddy_does():
+    """Where Caddy is first it ends its request to the service, and answers its client never."""
+    assert InfraSettings().body_within_s < InfraSettings().front_read_body_s
+
+
+async def test_a_body_that_does_not_come_whole_is_given_up(before_a_service):
+    reader, writer = await asyncio.open_connection(LOOPBACK, before_a_service)
+    began = time.monotonic()
+    writer.write(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    async with asyncio.timeout(10):
+        head = await reader.read(200)
+    assert head.startswith(b"HTTP/1.1 408 ") and b"application/problem+json" in head
+    assert time.monotonic() - began < 5
+    writer.close()
+
+
+async def test_a_head_that_a_service_finds_too_large_is_refused_with_its_problem_document(before_a_service):
+    answers = {}
+    for size in (20_000, 40_000, 60_000):
+        for body in (None, b"x" * 50_000):
+            told = ask, before_a_service, "POST" if body else "GET", "/v1/orders", {"X-A": "a" * size}, body
+            status, headers, document = await asyncio.to_thread(*told)
+            answers[size, body is None] = (status, headers["Content-Type"], json.loads(document)["code"])
+    status, _, document = await asyncio.to_thread(ask, before_a_service, "GET", "/v1/" + "a" * 9_000)
+    assert answers == {
         (size, without): (404, PROBLEM_MEDIA_TYPE, "not_found")
         if size == 20_000
         else (431, PROBLEM_MEDIA_TYPE, "head_too_large")
         for size, without in answers
     }
-    assert answers == found
     assert (status, json.loads(document)["code"]) == (414, "url_too_long")
 
 
