@@ -79,7 +79,8 @@ def _blocks_from(product: Mapping, points: Sequence[Mapping], left: Decimal) -> 
     expected = datetime.fromisoformat(points[0]["start"])
     for point in points:
         is_next = datetime.fromisoformat(point["start"]) == expected
-        if not is_next or point["state"] != "OPEN" or point.get("ask") is None or point["ask_qty"] < lot:
+        offered = point.get("ask") is not None and Decimal(point["ask_qty"]) >= lot
+        if not (is_next and point["state"] == "OPEN" and offered):
             break
         price = Decimal(point["ask"])
         cost, dearest = cost + lot * price * product["period_s"] / 3600, max(dearest, price)

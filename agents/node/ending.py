@@ -28,6 +28,8 @@ class ExitStatus(IntEnum):
     """It was told to end, and something hung for longer than the bound."""
     FAILED = 5
     """The program has a fault: a traceback says where."""
+    UNPROVEN = 6
+    """GPUs were asked to prove themselves inside a lease, and did not all pass."""
     INTERRUPTED = 130
     """Ctrl-C, before it had begun to run or while it did what was asked."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from agents.node.client import DeliveryClient
+from agents.node.ending import ExitStatus
 from agents.node.errors import AgentError
 from agents.node.identity import Identity
 from agents.node.inventory import Nvml
@@ -25,15 +26,20 @@ log = logging.getLogger("hourbook.meter")
 
 
 def run(lease_id: str, key_file: Path, url: str) -> int:
-    """Proves what this machine shows once; returns 0 where all of it passed, 1 otherwise. What failed is one line."""
+    """Proves what this machine shows once; returns an exit status. What failed is one line.
+
+    UNPROVEN says that something did not pass, MEND that there was no verdict.
+    """
     try:
         verdict = asyncio.run(_prove(lease_id, renter_identity(lease_id, key_file, url), url))
     except AgentError as error:
         log.error("%s", error)
-        return 1
+        return ExitStatus.MEND
     for gpu in verdict.gpus if verdict else ():
         log.info("%s: %s", gpu.gpu_uuid, "passed" if gpu.passed else gpu.reason)
-    return 0 if verdict is not None and verdict.passed else 1
+    if verdict is None:
+        return ExitStatus.MEND
+    return ExitStatus.OK if verdict.passed else ExitStatus.UNPROVEN
 
 
 async def prove_inside(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cyclopts import App
 
@@ -17,17 +18,28 @@ def key(position_id: int, *, out: Path, signer: Signer | None = None, json: bool
     """
     private = Ed25519PrivateKey.generate()
     with signed("delivery", signer) as client:
-        access = result_of(client.get(f"/v1/positions/{position_id}/access"))
-        if access["lease_id"] is None:
-            raise Refused(f"position {position_id} has no lease yet; it comes at the gate")
+        lease_id = lease_of(client, position_id)
         try:
             out.touch(mode=0o600, exist_ok=False)
             out.write_text(private.private_bytes_raw().hex() + "\n")
         except OSError as error:
             raise Refused(f"cannot write {out}: {error.strerror}") from None
-        form = {"public_key": private.public_key().public_bytes_raw().hex()}
-        place = result_of(client.post(f"/v1/leases/{access['lease_id']}/meter-key", json=form))
-    show({"lease_id": place["lease_id"], "key_file": str(out), "url": address_of("delivery")}, json=json)
+        register(client, lease_id, private)
+    show({"lease_id": lease_id, "key_file": str(out), "url": address_of("delivery")}, json=json)
+
+
+def lease_of(client: httpx.Client, position_id: int) -> str:
+    """Returns the lease of a position. Raises Refused where it has none yet."""
+    access = result_of(client.get(f"/v1/positions/{position_id}/access"))
+    if access["lease_id"] is None:
+        raise Refused(f"position {position_id} has no lease yet; it comes at the gate")
+    return access["lease_id"]
+
+
+def register(client: httpx.Client, lease_id: str, private: Ed25519PrivateKey) -> None:
+    """Registers the public half of a lease's meter key."""
+    form = {"public_key": private.public_key().public_bytes_raw().hex()}
+    result_of(client.post(f"/v1/leases/{lease_id}/meter-key", json=form))
 
 
 def run(lease_id: str, *, key: Path, url: str) -> int:
@@ -42,7 +54,7 @@ def run(lease_id: str, *, key: Path, url: str) -> int:
 def prove(lease_id: str, *, key: Path, url: str) -> int:
     """Have the GPUs of this machine prove themselves to you, once, for LEASE_ID with the key file of `meter key`.
 
-    Exits with 0 where all passed. The operator's agent has no part in it.
+    Exits with 0 where all passed, with 6 where one did not. The operator's agent has no part in it.
     """
     from agents.node.renter_proof import run as prove_once
 

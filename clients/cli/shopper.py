@@ -3,23 +3,30 @@
 import random
 import shlex
 import sys
-import tempfile
 import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cyclopts import App, Parameter
 
 from clients.cli import meter, ssh
 from clients.cli.market import listed
+from clients.cli.output import Refused
 from clients.cli.session import Signer, address_of, gateway, market_data
 from clients.http import Refusal, pages, result_of
 from clients.shopper import Block, Taste, choose, now_utc, spent
-from clients.ssh import enter
+from clients.ssh import SSH_FAILED, enter
 
 LOOK_S = 5.0
+NOTHING, UNPROVEN, NOT_THERE = 1, 6, 127
+FOUND = {
+    0: "its GPUs have proven themselves",
+    UNPROVEN: "its GPUs have not proven themselves",
+    NOT_THERE: "there is no hourbook-agent behind its door",
+}
 
 
 def run(
@@ -37,17 +44,24 @@ def run(
 
     The account needs an SSH key (`hourbook ssh-keys add`) and the scopes read and trade; what it rents has to have
     `hourbook-agent`, with the extra cuda. If HOURBOOK_SHOPPER_ACCOUNTS names the account, the venue counts what fails.
-    Exits with 1 where a visit found GPUs that do not prove themselves.
+    Exits with 6 where a visit found GPUs that do not prove themselves, else with 1 where one came to nothing: nothing
+    was offered, the door stayed shut, or there was no hourbook-agent behind it.
     """
-    taste, draw, failed = Taste(currency, budget_per_day, periods_max, frozenset(product)), random.SystemRandom(), 0
+    taste, draw = Taste(currency, budget_per_day, periods_max, frozenset(product)), random.SystemRandom()
+    found: set[int] = set()
     while visits is None or visits > 0:
         visits = None if visits is None else visits - 1
-        position_id = rent(taste, draw, signer)
-        if position_id is not None:
-            failed += prove(position_id, identity, signer) != 0
+        try:
+            position_id = rent(taste, draw, signer)
+            found.add(NOTHING if position_id is None else prove(position_id, identity, signer))
+        except Refused as refusal:
+            if not found:
+                raise  # nothing has worked yet: somebody has to mend the command
+            say(str(refusal))
+            found.add(NOTHING)
         if visits != 0:
             time.sleep(draw.uniform(0, 2 * pause_s))
-    return 1 if failed else 0
+    return UNPROVEN if UNPROVEN in found else NOTHING if found - {0} else 0
 
 
 def rent(taste: Taste, draw: random.Random, signer: Signer | None) -> int | None:
@@ -78,28 +92,33 @@ def bought(client: httpx.Client, block: Block) -> int | None:
 
 
 def prove(position_id: int, identity: Path | None, signer: Signer | None) -> int:
-    """Waits for the door of a position, and runs the proof behind it; returns the exit status of what ran there."""
+    """Waits for the door of a position, and runs the proof behind it; returns the exit status of what ran there.
+
+    A door that does not open at once is tried again until the position is over.
+    """
+    private = Ed25519PrivateKey.generate()
+    lease_id = None
     while True:
         try:
             door = ssh.door_of(position_id, signer)
         except ssh.Closed as closed:
-            if closed.status != ssh.Stopped.NOT_YET:
-                say(f"{closed}")
-                return 0  # what the meter saw of that is on the bill
+            if closed.status == ssh.Stopped.NOT_YET:
+                time.sleep(LOOK_S)
+                continue
+            say(str(closed))
+            return NOTHING  # what the meter saw of that is on the bill
+        if lease_id is None:
+            with ssh.signed("delivery", signer) as client:
+                lease_id = meter.lease_of(client, position_id)
+                meter.register(client, lease_id, private)
+        script = proof_script(lease_id, private.private_bytes_raw().hex(), address_of("delivery"))
+        status = enter(door, ("sh", "-c", shlex.quote(script)), identity)
+        if status == SSH_FAILED:
+            say(f"position {position_id}: its door does not open; once more in {LOOK_S:g} s")
             time.sleep(LOOK_S)
             continue
-        with tempfile.TemporaryDirectory(prefix="hourbook-shopper-") as folder:
-            key = Path(folder) / "meter.key"
-            meter.key(position_id, out=key, signer=signer)
-            script = proof_script(lease_of(position_id, signer), key.read_text().strip(), address_of("delivery"))
-        status = enter(door, ("sh", "-c", shlex.quote(script)), identity)
-        say(f"position {position_id}: {'its GPUs have proven themselves' if status == 0 else f'exit status {status}'}")
+        say(f"position {position_id}: {FOUND.get(status, f'no proof, exit status {status}')}")
         return status
-
-
-def lease_of(position_id: int, signer: Signer | None) -> str:
-    with ssh.signed("delivery", signer) as client:
-        return result_of(client.get(f"/v1/positions/{position_id}/access"))["lease_id"]
 
 
 def proof_script(lease_id: str, key: str, url: str) -> str:

@@ -135,7 +135,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_arbiter_routes(app, settings, effects, authenticator)
     add_node_dispute_route(app, settings, effects)
     add_renter_routes(app, settings, effects, authenticator)
-    add_renter_proof_route(app, settings, effects, releases)
+    sweeps = Sweeps(settings, effects, held, releases, watch, readiness)
+    add_renter_proof_route(app, settings, effects, releases, sweeps)
     refuse_undeclared_routes(app)
     hot_path.open(reports)
     for relay in (outbox, publisher):
@@ -149,7 +150,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(run_reviews(settings, effects))
     tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier, held).run())
-    tasks.create_task(Sweeps(settings, effects, held, releases, watch, readiness).run())
+    tasks.create_task(sweeps.run())
     tasks.create_task(verifier.run())
     tasks.create_task(lag.run())
     tasks.create_task(_until(failed))

@@ -1,8 +1,11 @@
 """What a failed proof takes back: a node's time since each GPU's last passed proof pays nothing, unless it is final.
 
 A proof has failed where its verdict bars the node: wrong work, or odd speeds too often in a row. One that was late,
-missed, or spoilt by the venue itself is a doubt, and takes nothing.
+missed, or spoilt by the venue itself is a doubt, and takes nothing. A proof that was passed outside leases says nothing
+of what buyers get, so that one that fails inside takes back to the last one that passed inside.
 """
+
+from collections.abc import Collection, Iterable, Mapping
 
 from schemas.delivery import DeliveryDisproven, DisprovenTime
 from schemas.nodes import ChallengeVerdict
@@ -15,12 +18,26 @@ async def claw_back(store: Store, node: Node, verdict: ChallengeVerdict, now_ms:
 
     That is the time of all the node's GPUs, also of those that were not asked: whoever cheats with one answers for all.
     """
+    await _take_back(store, node, verdict, now_ms, await store.rows("last_passes", node.node_id))
+
+
+async def claw_back_from_inside(
+    store: Store, node: Node, verdict: ChallengeVerdict, now_ms: int, shoppers: Collection[str]
+) -> None:
+    """Notes the same of a proof that failed for a shopper inside his lease, since a shopper's last one that passed."""
+    passes = await store.rows("last_passes_inside", node.node_id, sorted(shoppers))
+    await _take_back(store, node, verdict, now_ms, passes)
+
+
+async def _take_back(
+    store: Store, node: Node, verdict: ChallengeVerdict, now_ms: int, passes: Iterable[Mapping]
+) -> None:
     spared = {gpu.gpu_uuid for gpu in verdict.gpus if gpu.passed or gpu.reason == VENUE_BUSY}
     times = tuple(
         DisprovenTime(
             challenge_id=verdict.challenge_id, gpu=row["gpu"], start_ms=row["passed_ms"], end_ms=verdict.judged_ms
         )
-        for row in await store.rows("last_passes", node.node_id)
+        for row in passes
         if row["gpu"] not in spared and row["passed_ms"] < verdict.judged_ms
     )
     if times:

@@ -9,7 +9,7 @@ from schemas.delivery import ChallengeFailed
 from schemas.nodes import ChallengeJudged
 from services.delivery import nodes
 from services.delivery.challenges import first_reason, is_honest_failure, suspicion
-from services.delivery.claw_back import claw_back
+from services.delivery.claw_back import claw_back_from_inside
 from services.delivery.level_reviews import fall_to_proven
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
@@ -38,5 +38,5 @@ async def judge_from_inside(store: Store, settings: Settings, node: Node, record
         failed = [gpu.gpu_uuid for gpu in verdict.gpus if not gpu.passed]
         await nodes.withdraw_unproven(store, node, failed, reason, time_ms)
         return
-    await claw_back(store, node, verdict, time_ms)
+    await claw_back_from_inside(store, node, verdict, time_ms, settings.shoppers)
     await nodes.take_down(store, node, "quarantined", reason, time_ms)

@@ -34,7 +34,7 @@ from node n where node_id = $1;
 
 -- name: lock_node
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
-from node n where node_id = $1 for update;
+from node n where node_id = $1 for no key update;
 
 -- name: nodes_page
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
@@ -119,7 +119,7 @@ update node set admitted = true where node_id = $1 and not admitted returning no
 select n.node_id, n.last_live_ms, p.period_ms
 from node n
 left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
-where state = 'active' and last_live_ms > beat_live_ms and (beat_live_ms = 0 or $1) order by node_id for update of n;
+where state = 'active' and last_live_ms > beat_live_ms and (beat_live_ms = 0 or $1) order by node_id for no key update of n;
 
 -- name: note_beats
 update node set beat_live_ms = new.live_ms from unnest($1::text[], $2::bigint[]) as new (node_id, live_ms)
@@ -136,7 +136,7 @@ where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
   and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
                             where g.node_id = n.node_id and g.fault = '' and g.degraded = '' and g.sold_to is null
                               and (g.listing_id is null or g.uuid = any(n.registered_gpus)))
-order by n.node_id for update;
+order by n.node_id for no key update;
 
 -- name: insert_chain
 insert into chain values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
@@ -230,7 +230,7 @@ delete from waiting_report where node_id = $1;
 
 -- Locks a batch's nodes before anything is read of them, for the same reason.
 -- name: lock_nodes
-select node_id from node where node_id = any($1::text[]) order by node_id for update;
+select node_id from node where node_id = any($1::text[]) order by node_id for no key update;
 
 -- name: nodes_for_records
 select n.node_id, n.account, n.hub, n.grade, n.public_key, n.simulated, n.boot_id, n.level, n.state, n.reason,
@@ -335,6 +335,14 @@ select g.uuid as gpu, coalesce(p.passed_ms, 0) as passed_ms
 from node_gpu g left join gpu_proof p on p.gpu_uuid = g.uuid and p.node_id = g.node_id
 where g.node_id = $1 order by g.uuid;
 
+-- name: last_passes_inside
+select g.uuid as gpu, coalesce(max((convert_from(c.verdict, 'UTF8')::json ->> 'judged_ms')::bigint)
+    filter (where (convert_from(c.verdict, 'UTF8')::json ->> 'passed')::boolean), 0) as passed_ms
+from node_gpu g
+left join lease l on l.node_id = g.node_id and g.uuid = any(l.gpus) and l.buyer = any($2::text[])
+left join challenge c on c.lease_id = l.lease_id and c.prover is not null and c.verdict is not null
+where g.node_id = $1 group by g.uuid order by g.uuid;
+
 -- name: insert_disproven
 insert into disproven values ($1, $2, $3, $4, $5) on conflict do nothing;
 
@@ -354,7 +362,7 @@ update node set doubts = 0 where node_id = $1 and doubts > 0;
 
 -- name: nodes_at_work
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
-from node n where state not in ('quarantined', 'banned', 'retired') order by node_id for update;
+from node n where state not in ('quarantined', 'banned', 'retired') order by node_id for no key update;
 
 -- name: set_judged
 update challenge set state = 'judged', verdict = $2 where challenge_id = $1;
@@ -933,7 +941,7 @@ order by added_ms, driver_version, library_sha256;
 -- name: nodes_to_review
 select node_id, standing_ms, audited_until_ms,
        exists (select from level_hold h where h.node_id = node.node_id and h.lifted_ms is null) as is_held
-from node where state = 'active' and level_due_ms <= $1 order by level_due_ms, node_id limit $2 for update;
+from node where state = 'active' and level_due_ms <= $1 order by level_due_ms, node_id limit $2 for no key update;
 
 -- name: note_review
 update node set standing_ms = $2, level_due_ms = $3 where node_id = $1;

@@ -1,10 +1,12 @@
 """Proofs from inside a lease: the GPUs that a buyer rents prove themselves to him, under his meter key.
 
-His own program computes them in what he rents, so an operator's agent hears nothing of it.
+His own program computes them in what he rents, so an operator's agent hears nothing of it. Where a shopper asks, the
+operator's idle GPUs are asked at the same moment.
 """
 
 from collections.abc import Mapping
 
+import structlog
 from fastapi import FastAPI, Request, Response
 
 from schemas.ids import Identifier
@@ -19,7 +21,9 @@ from services.delivery.releases import Releases
 from services.delivery.renter import known_meter
 from services.delivery.settings import Settings
 from services.delivery.store import Store
+from services.delivery.sweeps import Sweeps
 from services.kit.auth import public
+from services.kit.store import AWAY
 
 
 class NoProofNow(DeliveryError):
@@ -28,7 +32,9 @@ class NoProofNow(DeliveryError):
     code, status = "conflict", 409
 
 
-def add_renter_proof_route(app: FastAPI, settings: Settings, effects: Effects, releases: Releases) -> None:
+def add_renter_proof_route(
+    app: FastAPI, settings: Settings, effects: Effects, releases: Releases, sweeps: Sweeps
+) -> None:
     """Adds what a program inside a lease asks; what follows goes over the routes of any challenge."""
 
     @app.post(
@@ -43,6 +49,12 @@ def add_renter_proof_route(app: FastAPI, settings: Settings, effects: Effects, r
         async with effects.transaction() as store:
             lease, _ = await known_meter(store, lease_id, question)
             challenge = await issue_to_renter(store, settings, lease, now_ms())
+            operator = (await store.node(lease["node_id"])).account
+        if lease["buyer"] in settings.shoppers:
+            try:
+                await sweeps.sweep_beside(operator)
+            except AWAY as error:
+                structlog.get_logger().warning("a shopper's proof goes without a sweep", error=str(error))
         releases.note([challenge.challenge_id])
         return Response(challenge.canonical(), 201, media_type="application/json")
 

@@ -57,6 +57,7 @@ class Sweeps:
         self._watch, self._readiness = watch, readiness
         self._random = random.SystemRandom()
         self._next_ms: dict[Group, int] = {}
+        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """Sweeps for ever; sits out a database that is away."""
@@ -79,6 +80,19 @@ class Sweeps:
             chosen |= {each.node.node_id: each for each in self._choose(group, idle)}
         if chosen:
             await self._sweep(self._within_bound(list(chosen.values())), time_ms)
+
+    async def sweep_beside(self, account: str) -> None:
+        """Asks an operator's idle GPUs at the moment in which a shopper has others prove themselves inside a lease.
+
+        So whoever stops a lease's work to pass an exam with its GPU is slow in one of the two. Returns when the nonces
+        have left.
+        """
+        if not self._settings.judges("simultaneity"):
+            return
+        time_ms = now_ms()
+        idle = await self._idle(Store(self._effects.pool), time_ms)
+        if chosen := self._choose(("account", account), idle):
+            await self._sweep(self._within_bound(chosen), time_ms)
 
     async def _idle(self, store: Store, time_ms: int) -> list[Idle]:
         heard_ms = time_ms - self._settings.liveness_ms_max
@@ -117,7 +131,11 @@ class Sweeps:
         return taken
 
     async def _sweep(self, chosen: Sequence[Idle], time_ms: int) -> None:
-        """Gives all nonces out at one moment."""
+        """Gives all nonces out at one moment; one sweep at a time, so that no node is asked twice."""
+        async with self._turn:
+            await self._give_out(chosen, time_ms)
+
+    async def _give_out(self, chosen: Sequence[Idle], time_ms: int) -> None:
         is_simultaneous = self._settings.judges("simultaneity")
         opens_ms = time_ms + self._settings.sweep_lead_ms
         issued: dict[str, list[Challenge]] = {}

@@ -50,11 +50,19 @@ def zoo_settings(folder: Path) -> dict[str, object]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--only", type=lambda names: names.split(","), help="the cheats that are sold an hour, by name")
     parser.addoption("--honest", type=int, default=200, help="how many honest agents (10000 take about ten minutes)")
 
 
 @pytest.fixture
-async def zoo(own_kafka, fresh_database, tmp_path: Path) -> AsyncIterator[Venue]:
+def zoo_terms() -> dict[str, int]:
+    """What the zoo's product has otherwise than the delivery suite's; a module may have its own."""
+    return {}
+
+
+@pytest.fixture
+async def zoo(own_kafka, fresh_database, tmp_path: Path, zoo_terms: dict[str, int]) -> AsyncIterator[Venue]:
     """A venue of the zoo's settings; delivery does not run yet."""
-    async with open_venue(own_kafka.address, fresh_database, tmp_path, zoo_settings(tmp_path)) as venue:
+    settings = zoo_settings(tmp_path)
+    async with open_venue(own_kafka.address, fresh_database, tmp_path, settings, **zoo_terms) as venue:
         yield venue

@@ -1,15 +1,16 @@
 """A node as a program: enrols, reports, proves until its standard input closes, and prints what it is told.
 
-`python -m tests.zoo NAME` reads one line of JSON, `Given`, and prints lines: `refused CODE`, `proof REASON` (`passed`
-where there is none) and `accepted` for a report. The honest node is `Program` itself; a cheat overrides the one thing
-in which it differs.
+It reads one line of JSON, `Given`, and prints first who it is, `Named`, then lines: `refused CODE`, `proof REASON`
+(`passed` where there is none), `accepted` for a report, `lease ID` where it lets a buyer in, and `inside REASON` of a
+proof there. Each further line that it reads is a `Visit`, somebody who enters what he rents. The honest node is
+`Program` itself; a cheat overrides the one thing in which it differs.
 """
 
 import asyncio
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import httpx
 
@@ -21,12 +22,16 @@ from schemas.nodes import (
     EnrolReply,
     EnrolRequest,
     GpuOpening,
+    GpuReading,
+    LeaseResult,
+    LeaseStart,
     Report,
     ReportReply,
     SignedMessage,
 )
 from tests.fixtures.answering import answer_challenge
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading
+from tests.zoo.inside import Visit, enter
 from tests.zoo.machine import Chip
 
 PCI_DEVICE_ID = "233010de"  # H100 SXM
@@ -41,21 +46,37 @@ REAL = {
 
 @dataclass(frozen=True)
 class Given:
-    """What the keeper of the zoo gives a program: where the venue is, tokens to enrol with, and a number of its own."""
+    """What the keeper of the zoo gives a program: where the venue is, tokens to enrol with, a number of its own, and
+    whether it will be sold an hour.
+    """
 
     url: str
     tokens: list[str]
     number: int
+    is_sold: bool = False
+
+
+@dataclass(frozen=True)
+class Named:
+    """Who a program is: the node that it is known by, those whose GPUs it would sell, and all its GPUs."""
+
+    node: str
+    sellers: list[str]
+    gpus: list[str]
 
 
 class Program:
     """An honest node with two GPUs.
 
     Of a cheat `caught_by` is the layer that sees through it, `sign` what then is said; `held_by` names what holds even
-    without that layer, where it cannot be switched off.
+    without that layer, where it cannot be switched off. A cheat that `sells` gets past its enrolment and is sold an
+    hour, or a block of `periods`: `visit` is what its buyer does inside, so many `proofs` at most, `in_the_end` what
+    becomes of it besides its sign, before its money is counted. One that was `sold_before` had another buyer first.
     """
 
     caught_by, sign, held_by = "", "", ""
+    sells, visit, in_the_end = False, "", ""
+    periods, proofs, sold_before = 1, 1, False
     gpus, backend_name = 2, "cuda"
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
@@ -66,6 +87,25 @@ class Program:
         self.http = http or httpx.AsyncClient(base_url=given.url, timeout=30)
         self.nonce, self.mono_ms, self.energy_mj, self.interval_s = "", 0, 1_000_000, 0.3
         self.proving: dict[str, asyncio.Task] = {}
+        self.leases: dict[str, LeaseStart] = {}
+        self.has_begun = False
+
+    @property
+    def sellers(self) -> list[str]:
+        """The nodes whose GPUs it would sell: one of each."""
+        return [self.node.node_id]
+
+    @property
+    def is_hour(self) -> bool:
+        """Whether the hour of a buyer is on."""
+        now_ms = time.time_ns() // 1_000_000
+        return any(lease.starts_ms <= now_ms < lease.ends_ms for lease in self.leases.values())
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is time for a cheat who behaves at first: in the hour that it sold, or after two reports."""
+        self.has_begun |= self.is_hour if self.given.is_sold else self.accepted >= 2
+        return self.has_begun
 
     async def run(self) -> None:
         """Enrols and works until it is cancelled."""
@@ -97,8 +137,12 @@ class Program:
     # -- reports
 
     async def report(self) -> None:
-        """Sends one report and follows the answer."""
-        answer = await self.post(f"/v1/nodes/{self.node.node_id}/reports", self.make_report())
+        """Sends one report."""
+        await self.send(self.make_report())
+
+    async def send(self, report: Report) -> None:
+        """Sends a report and follows the answer."""
+        answer = await self.post(f"/v1/nodes/{self.node.node_id}/reports", report)
         if answer is None:
             return
         self.accepted += 1
@@ -107,18 +151,56 @@ class Program:
         self.nonce, self.interval_s = reply.next_nonce, reply.report_interval_ms / 1000
         for challenge in reply.challenges:
             self.begin(challenge)
+        for stop in reply.stop_leases:
+            await self.answer(stop.lease_id, "stop")
+        for start in reply.start_leases:
+            await self.open(start)
 
     def make_report(self, **changes: object) -> Report:
         """Makes the next report of the chain."""
         start_ms, self.mono_ms = self.mono_ms, mono_ms()
         self.energy_mj += 70 * (self.mono_ms - start_ms)
-        gpus = tuple(reading(uuid, **{"energy_mj": self.energy_mj} | self.facts(uuid)) for uuid in self.node.gpus)
         window = {"mono_start_ms": start_ms, "mono_end_ms": self.mono_ms}
-        return self.node.report(self.nonce, **window | {"gpus": gpus} | changes)
+        return self.node.report(self.nonce, **window | {"gpus": self.readings()} | changes)
+
+    def readings(self) -> tuple[GpuReading, ...]:
+        """Reads all GPUs."""
+        return tuple(reading(uuid, **{"energy_mj": self.energy_mj} | self.facts(uuid)) for uuid in self.node.gpus)
 
     def facts(self, uuid: str) -> dict[str, object]:
         """Returns what a GPU's reading says besides the usual."""
         return {}
+
+    # -- leases
+
+    async def open(self, lease: LeaseStart) -> None:
+        """Lets a buyer in."""
+        self.leases[lease.lease_id] = lease
+        await self.answer(lease.lease_id, "start", **self.door(lease.lease_id))
+        self.tell(f"lease {lease.lease_id}")
+
+    def door(self, lease_id: str) -> dict[str, str]:
+        """Returns where a buyer gets in, as the hook of a played site says."""
+        return {"endpoint": f"played://{lease_id}"}
+
+    async def answer(self, lease_id: str, action: str, **place: str) -> None:
+        """Says that a buyer is in, or out."""
+        usual = {"endpoint": "", "credential": "", "host_key": ""}
+        me = {"agent": self.node.node_id, "lease_id": lease_id, "action": action}
+        result = self.node.sign(LeaseResult, **me, ok=True, wall_ms=0, **usual | place)
+        await self.post(f"/v1/nodes/{self.node.node_id}/leases/{lease_id}", result)
+
+    async def let_in(self, visit: Visit) -> None:
+        """Runs what a buyer brings into his lease, on the chips that he was given."""
+        await enter(self, visit)
+
+    def given_chip(self, uuid: str) -> Chip:
+        """Returns the chip that a buyer of a GPU was given."""
+        return self.chips[uuid]
+
+    def is_gone_inside(self) -> bool:
+        """Whether the rented environment has lost its GPUs."""
+        return False
 
     # -- challenges
 
@@ -180,16 +262,18 @@ class Program:
 
 
 async def main(kind: type[Program]) -> None:
-    """Runs one program until standard input closes."""
+    """Runs one program until standard input closes; each line until then is a visit."""
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     program = kind(Given(**json.loads(await lines.readline())))
-    program.tell(program.node.node_id)
-    work = asyncio.create_task(program.run())
-    await lines.read()
-    work.cancel()
-    done, _ = await asyncio.wait([work])
+    program.tell(json.dumps(asdict(Named(program.node.node_id, program.sellers, list(program.node.gpus)))))
+    work = [asyncio.create_task(program.run())]
+    while line := await lines.readline():
+        work.append(asyncio.create_task(program.let_in(Visit(**json.loads(line)))))
+    for task in work:
+        task.cancel()
+    done, _ = await asyncio.wait(work)
     failed = next((task.exception() for task in done if not task.cancelled()), None)
     if failed is not None:
         raise failed

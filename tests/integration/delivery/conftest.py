@@ -61,8 +61,8 @@ async def in_background(run: Callable) -> AsyncIterator[asyncio.Task]:
 class Venue:
     """The venue as agents and buyers meet it; orders go straight into the command log."""
 
-    def __init__(self, log: CommandLog, settings: Settings):
-        self.log, self.settings = log, settings
+    def __init__(self, log: CommandLog, settings: Settings, period_s: int = PERIOD_S):
+        self.log, self.settings, self.period_s = log, settings, period_s
         self.url = f"http://{settings.host}:{settings.delivery_port}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=10)
         self.keys: dict[str, Credentials] = {}
@@ -133,8 +133,8 @@ class Venue:
 
     def contracts(self, periods: int, ahead_s: float = 11, product: str = PRODUCT) -> list[str]:
         """Consecutive contracts, the first of which starts at least so many seconds from now."""
-        start_s = (int(time.time() + ahead_s) // PERIOD_S + 1) * PERIOD_S
-        return [contract_name(product, start_s + n * PERIOD_S, PERIOD_S) for n in range(periods)]
+        start_s = (int(time.time() + ahead_s) // self.period_s + 1) * self.period_s
+        return [contract_name(product, start_s + n * self.period_s, self.period_s) for n in range(periods)]
 
     async def offer(self, account: str, node: TestNode, contracts: list[str], gpus: int) -> None:
         """Posts a node's capacity over contracts."""
@@ -145,7 +145,7 @@ class Venue:
             node=node.node_id,
             gpus=gpus,
             from_s=first_s,
-            to_s=last_s + PERIOD_S,
+            to_s=last_s + self.period_s,
             floor_price_micros=PRICE_MICROS,
             floor_curve_micros=None,
         )
@@ -265,7 +265,7 @@ async def open_venue(
     }
     settings = Settings(**shared, database_url=database_url, **usual | (settings_changed or {}))
     matching = MatchingService(MatchingSettings(**shared, matching_port=free_port()))
-    venue = Venue(log, settings)
+    venue = Venue(log, settings, times["period_s"])
     async with in_background(matching.run):
         await venue.wait_for(lambda: venue.events("product_defined"))
         yield venue

@@ -1,5 +1,6 @@
 """The shopper rents at random, never above its budget, and only what one lot's next periods all offer."""
 
+import json
 import subprocess
 from collections import Counter
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from random import Random
 
 from clients.cli.shopper import proof_script
 from clients.shopper import Block, Taste, choose, spent
+from schemas.market_data import CurvePoint
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PRODUCT = "H100SXM80.CNE.F"
@@ -18,8 +20,11 @@ def product(name: str = PRODUCT, **changes: object) -> dict:
 
 
 def point(hour: int, ask: str | None, qty: int = 4, state: str = "OPEN") -> dict:
-    start = f"2026-11-22T{hour:02d}:00:00.000000Z"
-    return {"contract": f"{PRODUCT}-261122{hour:02d}", "start": start, "state": state, "ask": ask, "ask_qty": qty}
+    """A point as market data's answer has it."""
+    start = f"2026-11-22T{hour:02d}:00:00.000Z"
+    offer = {"ask": ask, "ask_qty": str(qty)} if ask else {}
+    point = CurvePoint(contract=f"{PRODUCT}-261122{hour:02d}0000", start=start, state=state, **offer)
+    return json.loads(point.canonical())
 
 
 def drawn(curves: list, taste: Taste, left: str, times: int = 200) -> Counter:
@@ -28,7 +33,7 @@ def drawn(curves: list, taste: Taste, left: str, times: int = 200) -> Counter:
 
 
 def block(hour: int, periods: int, limit: str, cost: str, qty: int = 1, name: str = PRODUCT) -> Block:
-    return Block(name, f"2026-11-22T{hour:02d}:00:00.000000Z", periods, qty, limit, Decimal(cost))
+    return Block(name, f"2026-11-22T{hour:02d}:00:00.000Z", periods, qty, limit, Decimal(cost))
 
 
 def test_every_start_that_the_budget_pays_is_drawn_and_nothing_else():

@@ -1,24 +1,39 @@
 """The chain of reports: replayed, forked, left out, dated ahead, longer than the time that passed."""
 
 from schemas.nodes import Report
-from tests.fixtures.delivery import TestNode
-from tests.zoo.program import Program
+from tests.fixtures.delivery import TestNode, process, reading
+from tests.zoo.program import REAL, Program
 
 HOUR_MS, OVERLAP_MS = 3_600_000, 100
+OWN_WORK = {"processes": (process(None),)}
 
 
 class Odd(Program):
-    """Sends an odd report after three honest ones."""
+    """Works on its GPUs itself in the hour that it sold, as its first report of the hour says; from then on it sends
+    odd reports, which deny it.
+    """
+
+    sells = True
+    has_owned_up = False
+
+    def facts(self, uuid: str) -> dict[str, object]:
+        return OWN_WORK if self.is_time and not self.has_owned_up else {}
 
     async def report(self) -> None:
-        if self.accepted < 3:
+        if not self.is_time:
             await super().report()
-        elif not self.refused:
+        elif not self.has_owned_up:
+            await super().report()
+            self.has_owned_up = True
+        else:
+            place = self.node.seq, self.node.last_hash, self.mono_ms, self.refused
             await self.send_odd()
+            if self.refused > place[-1]:  # what was refused is tried again
+                self.node.seq, self.node.last_hash, self.mono_ms, _ = place
 
     async def send_odd(self) -> None:
-        """Sends it."""
-        await self.post(f"/v1/nodes/{self.node.node_id}/reports", self.odd())
+        """Sends an odd report."""
+        await self.send(self.odd())
 
     def odd(self) -> Report:
         """Makes it."""
@@ -107,6 +122,19 @@ class NamesAGpuTwice(Odd):
     caught_by, sign = "readings", "refused malformed_request"
 
     def odd(self) -> Report:
-        honest = self.make_report().gpus
-        self.node.seq -= 1
-        return self.make_report(gpus=(*honest, honest[0]))
+        uuid = self.node.gpus[0]
+        return self.make_report(gpus=(*self.readings(), reading(uuid, energy_mj=self.energy_mj, **OWN_WORK)))
+
+
+class StolenKey(Odd):
+    """Somebody else has the node's key and reports as the same node: its chain forks."""
+
+    caught_by, sign = "chain", "quarantined forked_chain"
+    held_by = "a key of the database"
+
+    def facts(self, uuid: str) -> dict[str, object]:
+        return {}
+
+    async def send_odd(self) -> None:
+        thief = TestNode(seed=self.node.seed, gpus=self.node.gpus, software=dict(REAL))
+        await self.post(f"/v1/nodes/{self.node.node_id}/reports", thief.report(self.nonce, 0, 1))

@@ -12,6 +12,10 @@ from tests.zoo.program import REAL, Program
 class Twice(Program):
     """Enrols a second node, which a subclass makes, beside an honest first one."""
 
+    @property
+    def sellers(self) -> list[str]:
+        return [self.other_node().node_id]
+
     async def run(self) -> None:
         """Lets the first node in, then tries with the second."""
         await self.enrol()
@@ -79,25 +83,15 @@ class ForgedToken(Program):
         return await super().enrol()
 
 
-class StolenKey(Program):
-    """Somebody else has the node's key and reports as the same node: its chain forks."""
-
-    caught_by, sign = "chain", "quarantined forked_chain"
-    held_by = "a key of the database"
-
-    async def run(self) -> None:
-        await self.enrol()
-        thief = TestNode(seed=self.node.seed, gpus=self.node.gpus, software=dict(REAL))
-        thief_nonce = self.nonce
-        await self.report()
-        await self.post(f"/v1/nodes/{self.node.node_id}/reports", thief.report(thief_nonce, 0, 1))
-
-
 class BannedComesBack(Program):
     """A node is quarantined for a forked chain, and its GPUs come back under a new key."""
 
     caught_by, sign = "identity", "refused gpu_enrolled_elsewhere"
     held_by = "a key of the database"
+
+    @property
+    def sellers(self) -> list[str]:
+        return [self.again().node_id]
 
     async def run(self) -> None:
         await self.enrol()
@@ -105,8 +99,11 @@ class BannedComesBack(Program):
         await self.report()
         twin = TestNode(seed=self.node.seed, gpus=self.node.gpus, software=dict(REAL))
         await self.post(path, twin.report(nonce, 0, 1))
-        again = TestNode(seed=self.node.seed + 600_000, gpus=self.node.gpus, software=dict(REAL))
-        await self.post("/v1/nodes", again.enrolment(self.given.tokens[1]))
+        await self.post("/v1/nodes", self.again().enrolment(self.given.tokens[1]))
+
+    def again(self) -> TestNode:
+        """Returns a node of a new key with the banned one's GPUs."""
+        return TestNode(seed=self.node.seed + 600_000, gpus=self.node.gpus, software=dict(REAL))
 
 
 class SpeaksForAnother(Program):
@@ -115,8 +112,15 @@ class SpeaksForAnother(Program):
     caught_by, sign = "identity", "refused bad_node_signature"
     held_by = "a signature"
 
+    @property
+    def sellers(self) -> list[str]:
+        return [self.eve().node_id]
+
+    def eve(self) -> TestNode:
+        """Returns the node that speaks for another."""
+        return TestNode(seed=self.node.seed + 700_000, gpus=self.node.gpus, software=dict(REAL))
+
     async def run(self) -> None:
         await self.enrol()
-        eve = TestNode(seed=self.node.seed + 700_000, gpus=self.node.gpus, software=dict(REAL))
-        forged = eve.report(self.nonce, 0, 1, agent=self.node.node_id)
+        forged = self.eve().report(self.nonce, 0, 1, agent=self.node.node_id)
         await self.post(f"/v1/nodes/{self.node.node_id}/reports", forged)

@@ -1,6 +1,7 @@
 """L2 to L4: the work is right, but it comes too slowly, from the wrong memory, or from one GPU for two."""
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 
@@ -110,7 +111,7 @@ class FoldedBeforehand(Program):
 class GoodAtTheExamOnly(Program):
     """Rents real GPUs for the enrolment, and gives them back."""
 
-    caught_by, sign = "idle", "proof too_slow"
+    caught_by, sign, sells = "idle", "proof too_slow", True
 
     async def chain(self, challenge: Challenge, uuid: str) -> Chain:
         if challenge.cause != "enrolment":
@@ -121,17 +122,20 @@ class GoodAtTheExamOnly(Program):
 class OneChipForTwoNodes(Program):
     """Two nodes of one operator, and one chip that answers for both, as long as it is not asked by both at once."""
 
-    caught_by, sign = "simultaneity", "proof too_slow"
+    caught_by, sign, sells = "simultaneity", "proof too_slow", True
     gpus = 1
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
         super().__init__(given, http)
-        self.second: Program | None = None
+        other = replace(given, tokens=given.tokens[1:], number=given.number + 50_000)
+        self.second = Half(other, self.chips[self.node.gpus[0]])
+
+    @property
+    def sellers(self) -> list[str]:
+        return [self.node.node_id, self.second.node.node_id]
 
     async def run(self) -> None:
         """Enrols one node after the other, then works as both."""
-        given = Given(self.given.url, self.given.tokens[1:], self.given.number + 50_000)
-        self.second = Half(given, self.chips[self.node.gpus[0]])
         async with asyncio.TaskGroup() as group:
             group.create_task(super().run())
             await asyncio.sleep(ENROLLED_S)
@@ -151,7 +155,7 @@ class Half(Program):
 class NeverThere(Program):
     """Holds no request open, so that its nonces come when its next report does."""
 
-    caught_by, sign = "simultaneity", "enrolled not_simultaneous"
+    caught_by, sign, sells = "simultaneity", "enrolled not_simultaneous", True
 
     async def listen(self) -> None:
         """Does not."""

@@ -5,7 +5,7 @@ import pytest
 from schemas.delivery import DeliveryDisproven, DisprovenTime
 from schemas.nodes import ChallengeVerdict, GpuVerdict
 from services.delivery.challenges import VENUE_BUSY
-from services.delivery.claw_back import claw_back
+from services.delivery.claw_back import claw_back, claw_back_from_inside
 from services.delivery.store import Node
 from tests.fixtures.delivery import gpu_uuid
 
@@ -14,14 +14,15 @@ FAILED_MS = 9_000
 
 
 class Records:
-    """A store of one node's passes that remembers what is written."""
+    """A store of one node's passes, outside leases and inside, that remembers what is written."""
 
-    def __init__(self, passes: dict[str, int]):
-        self.passes, self.told, self.written = passes, [], []
+    def __init__(self, passes: dict[str, int], inside: dict[str, int] | None = None):
+        self.passes = {("last_passes", "node-1"): passes, ("last_passes_inside", "node-1", "passer-by"): inside or {}}
+        self.told, self.written = [], []
 
-    async def rows(self, name: str, node_id: str) -> list[dict]:
-        assert (name, node_id) == ("last_passes", "node-1")
-        return [{"gpu": gpu, "passed_ms": passed_ms} for gpu, passed_ms in self.passes.items()]
+    async def rows(self, name: str, node_id: str, shoppers: list[str] = ()) -> list[dict]:
+        passes = self.passes[name, node_id, *shoppers]
+        return [{"gpu": gpu, "passed_ms": passed_ms} for gpu, passed_ms in passes.items()]
 
     async def tell(self, kind: type, node_id: str, ts_ms: int, **fields: object) -> DeliveryDisproven:
         event = kind(seq=1, ts_ms=ts_ms, node=node_id, **fields)
@@ -73,3 +74,9 @@ async def test_where_every_gpu_has_passed_meanwhile_nothing_is_taken():
     records = Records({G1: FAILED_MS, G2: FAILED_MS + 1})
     await claw_back(records, node(), verdict(g1="row_differs"), 9_500)
     assert (records.told, records.written) == ([], [])
+
+
+async def test_what_was_passed_outside_says_nothing_where_a_proof_fails_inside():
+    records = Records({G1: 8_000, G2: 8_000}, inside={G1: 3_000, G2: 0})
+    await claw_back_from_inside(records, node(), verdict(g1="row_differs"), 9_500, {"passer-by"})
+    assert [event.times for event in records.told] == [(time(G1, 3_000), time(G2, 0))]

@@ -1,0 +1,77 @@
+"""Cheats that get past their enrolment are sold an hour, and what they earn is what the settlements leave them.
+
+CI tier (`slow`), a minute and a half. Beside each cheat its twin sells too, to whom its layer pays no attention; the
+honest node between them is paid in full.
+"""
+
+import pytest
+
+from tests.integration.delivery.conftest import Venue
+from tests.zoo.cheats import CHEATS
+from tests.zoo.keeper import Stay, keep
+from tests.zoo.layers import SPARING, Blind
+from tests.zoo.market import Market
+from tests.zoo.program import Program
+from tests.zoo.table import show
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+STAY_S = 100
+TERMS = {"period_s": 10, "gate_lead_s": 12}
+# So many nodes at a time are asked more rarely. A door counts as shut after a second, and stands on this machine.
+CHANGES = {
+    "correction_delay_ms": 500,
+    "idle_challenge_ms_floor": 5_000,
+    "door_grace_ms_min": 1_000,
+    "door_private_addresses": True,
+    "renter_proofs_max": 6,
+}
+SOLD = {name: kind for name, kind in CHEATS.items() if kind.sells}
+# What makes a twin's buyer an ordinary one: no account of the venue's own, no meter of his.
+BUYERS = ("shopper", "renter")
+TWINS = [kind for kind in SOLD.values() if kind.caught_by in (*SPARING, *BUYERS) and not kind.held_by]
+
+
+@pytest.fixture
+def zoo_terms() -> dict[str, int]:
+    return TERMS
+
+
+async def test_who_sells_an_hour_is_caught_and_never_earns_more_than_his_bond(zoo: Venue, request):
+    blind, market, only = Blind(), Market(zoo, TERMS["gate_lead_s"]), request.config.getoption("--only") or SOLD
+    honest = Stay(zoo, Program, 1, market)
+    cheats = [
+        Stay(zoo, kind, number, market) for number, kind in enumerate(SOLD.values(), start=2) if kind.__name__ in only
+    ]
+    spared = [
+        Stay(zoo, kind, number, market, blind) for number, kind in enumerate(TWINS, start=200) if kind.__name__ in only
+    ]
+    stays = [honest, *cheats, *spared]
+    shoppers = [stay.buyer_account for stay in cheats if stay.kind.caught_by == "shopper"]
+    changes = CHANGES | {"shopper_accounts": ",".join(shoppers)}
+    zoo.settings = zoo.settings.model_copy(update=changes)
+    with blind.on():
+        async with zoo.delivery(), market.open():
+            await market.pay_in(account for stay in stays for account in stay.accounts)
+            judge = await zoo.join("zoo-judge", "read", "arbiter")
+            for stay in stays:
+                stay.judge = judge
+                if stay.kind.visit and not (stay.spared_by and stay.kind.caught_by == "renter"):
+                    stay.buyer = await zoo.join(stay.buyer_account, "read", "trade")
+            await keep(stays, STAY_S)
+    show(stays, market)
+    missed = {stay.kind.__name__: (stay.seen.signs, stay.seen.complaint) for stay in cheats if not is_caught(stay)}
+    assert missed == {}, missed
+    caught = {stay.kind.__name__: stay.seen.signs for stay in spared if is_caught(stay)}
+    assert caught == {}, caught
+    assert [stay.kind.__name__ for stay in stays if not market.positions[stay.account]] == []
+    rich = {
+        stay.kind.__name__: (market.earned[stay.account], market.bonds[stay.account])
+        for stay in cheats
+        if market.earned[stay.account] > market.bonds[stay.account]
+    }
+    assert rich == {}
+    assert market.earned[honest.account] > market.hour_micros // 2  # all but the fee, unless the machine was busy
+
+
+def is_caught(stay: Stay) -> bool:
+    return stay.seen.first(stay.kind.sign) is not None
