@@ -71,12 +71,13 @@ class Program:
     Of a cheat `caught_by` is the layer that sees through it, `sign` what then is said; `held_by` names what holds even
     without that layer, where it cannot be switched off. A cheat that `sells` gets past its enrolment and is sold an
     hour, or a block of `periods`: `visit` is what its buyer does inside, so many `proofs` at most, `in_the_end` what
-    becomes of it besides its sign, before its money is counted. One that was `sold_before` had another buyer first.
+    becomes of it besides its sign, before its money is counted. One that was `sold_before` had another buyer first;
+    one that `serves` gives its buyer what he paid for.
     """
 
     caught_by, sign, held_by = "", "", ""
     sells, visit, in_the_end = False, "", ""
-    periods, proofs, sold_before = 1, 1, False
+    periods, proofs, sold_before, serves = 1, 1, False, False
     gpus, backend_name = 2, "cuda"
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:

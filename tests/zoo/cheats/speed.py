@@ -112,6 +112,7 @@ class GoodAtTheExamOnly(Program):
     """Rents real GPUs for the enrolment, and gives them back."""
 
     caught_by, sign, sells = "idle", "proof too_slow", True
+    in_the_end = "quarantined score_below_band"
 
     async def chain(self, challenge: Challenge, uuid: str) -> Chain:
         if challenge.cause != "enrolment":
@@ -156,6 +157,7 @@ class NeverThere(Program):
     """Holds no request open, so that its nonces come when its next report does."""
 
     caught_by, sign, sells = "simultaneity", "enrolled not_simultaneous", True
+    serves = True
 
     async def listen(self) -> None:
         """Does not."""
