@@ -218,6 +218,7 @@ async def test_what_was_resold_is_leased_to_its_new_buyer_and_billed_to_him(venu
     assert all(each.delivered_gpu_s > 0 for each in settled)
 
 
+@pytest.mark.slow
 async def test_interruptible_gpus_are_taken_back_with_notice_or_cost_the_damages_of_one_that_is_lost(
     venue: Venue, tmp_path: Path
 ):  # M19
@@ -273,6 +274,7 @@ def agent_config(venue: Venue, node: TestNode, folder: Path) -> AgentConfig:
     return AgentConfig.load(folder / "agent.toml")
 
 
+@pytest.mark.slow
 async def test_maintenance_is_declared_before_the_trade_shown_to_everyone_and_paid_by_nobody(
     venue: Venue, tmp_path: Path
 ):

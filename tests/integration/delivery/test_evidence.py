@@ -111,6 +111,7 @@ async def test_only_the_venues_people_pass_a_digest_on(venue):
     )
 
 
+@pytest.mark.slow
 async def test_a_load_that_power_clock_and_energy_do_not_fit_holds_the_level_until_they_do(venue):  # C05
     node, half_clock = real_node(105), {"utilisation_percent": 100, "power_mw": 30_000, "sm_clock_mhz": 345}
     async with venue.site("ops-load", node) as agent:
@@ -141,6 +142,7 @@ async def test_a_board_that_only_its_operator_calls_an_h100_does_not_enroll(venu
     )
 
 
+@pytest.mark.slow
 async def test_with_both_layers_off_neither_another_library_nor_an_idle_clock_at_full_load_is_seen(
     own_kafka, fresh_database, tmp_path
 ):

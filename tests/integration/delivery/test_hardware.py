@@ -42,6 +42,7 @@ async def test_a_sold_gpu_leaves_its_node_and_only_its_buyer_may_enrol_it(venue:
     assert await venue.events("command_rejected") == []
 
 
+@pytest.mark.slow
 async def test_a_listed_gpu_that_was_lost_keeps_its_node_from_nothing_and_is_rented_out_after_the_sale(venue: Venue):
     await venue.join("vendor", "read", "operate")
     listed, other = gpu_uuid(101), gpu_uuid(102)

@@ -1,6 +1,6 @@
 """PostgreSQL is put back from an older copy, then lost: nodes, chains, reports, leases and disputes are there again.
 
-Tier: default, about 80 s, most of it starting and stopping.
+Tiers: nodes and leases in the default (40 s, most of it starting and stopping), disputes and doors in CI.
 """
 
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import asyncssh
 import httpx
+import pytest
 
 from schemas.ids import contract_start_s
 from schemas.renter import PlaceRequest, RenterPlace, renter_agent
@@ -94,6 +95,7 @@ async def decided(judge: httpx.AsyncClient, dispute_id: str, inputs: dict) -> tu
     return answer["outcome"], answer["revision"]
 
 
+@pytest.mark.slow
 async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(quiet_venue: Venue):
     venue, node = quiet_venue, TestNode(gpus=(gpu_uuid(1),))
     old, new = (TestNode(seed=seed, gpus=(gpu_uuid(20),)) for seed in (2, 3))

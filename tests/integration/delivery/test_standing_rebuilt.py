@@ -46,6 +46,7 @@ async def standing(venue: Venue, node: TestNode) -> dict:
     return shown | {"record": {name: record[name] for name in record if name not in MOVING}, "digests": digests}
 
 
+@pytest.mark.slow
 async def test_level_holds_audit_hub_digests_and_reputation_outlive_a_lost_database(
     own_kafka, fresh_database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):

@@ -63,6 +63,7 @@ def hourbook(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow
 async def test_a_killed_supervisor_starts_again_on_the_same_log_with_one_genesis(servers_only: RunningExchange):
     before = await command_log(servers_only.kafka_options())
     assert [read_command(record).type for record in before] == ["genesis"]
@@ -74,6 +75,7 @@ async def test_a_killed_supervisor_starts_again_on_the_same_log_with_one_genesis
     assert await command_log(servers_only.kafka_options()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["kafka", "postgres"])
 async def test_a_killed_server_comes_back_on_its_address(servers_only: RunningExchange, program):
     killed = servers_only.kill_program(program)

@@ -151,6 +151,7 @@ async def trades_of(service):
         return None
 
 
+@pytest.mark.slow
 async def test_dropped_tables_are_rebuilt_to_the_same_content(writer, start_market_data, log, fresh_database):
     for n in range(40):
         maker, taker, price = 100 + 2 * n, 101 + 2 * n, P + 10_000 * n
@@ -220,6 +221,7 @@ async def test_a_restart_reads_only_what_came_after_the_snapshot(writer, start_m
         assert await public_state(service) == state
 
 
+@pytest.mark.slow
 async def test_a_damaged_snapshot_or_a_dropped_schema_is_answered_by_reading_the_whole_log(
     writer, start_market_data, log, tmp_path, fresh_database
 ):

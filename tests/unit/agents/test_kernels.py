@@ -68,6 +68,7 @@ def test_the_order_in_which_threads_run_changes_nothing(order):
     assert answers(backend, LARGE_ENOUGH[0]) == answers(NumpyBackend(), LARGE_ENOUGH[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sound", "faulty"),
     [
