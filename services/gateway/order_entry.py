@@ -28,10 +28,12 @@ from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
 from services.kit.idempotency import REPLAYED, attempt, idempotency_key_of
 from services.kit.inputs import read_number
+from services.kit.request_parts import headers_of
 from services.kit.rows import show_rows
 from services.kit.store import DatabaseAway
 
 JSON = "application/json"
+SIGNATURE = SIGNATURE_HEADER.lower().encode()
 Made = TypeVar("Made")
 
 
@@ -255,7 +257,7 @@ class OrderEntry:
 def signature_or_key(request: Request) -> str:
     """Returns what names an order that has no client id: the request's idempotency key, else its signature."""
     key = idempotency_key_of(request)
-    return request.headers[SIGNATURE_HEADER] if key is None else f"key:{key}"
+    return headers_of(request.scope)[SIGNATURE].decode("latin-1") if key is None else f"key:{key}"
 
 
 def order_number(text: str) -> int:

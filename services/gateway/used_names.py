@@ -1,5 +1,7 @@
 """Which client ids have ever named an order, in little memory: sure of those that have not, nearly of the others."""
 
+from collections.abc import Iterator
+
 BITS = 2**26  # 8 MiB; of 5 million names about one unused name in 200 is looked up in the tables for nothing
 PLACES = 5
 
@@ -17,10 +19,11 @@ class UsedNames:
 
     def may_hold(self, account: str, client_order_id: str) -> bool:
         """Says whether the name may have been noted; False is certain."""
-        places = self._places(account, client_order_id)
-        return all(self._bytes[place >> 3] & 1 << (place & 7) for place in places)
+        return all(self._bytes[place >> 3] & 1 << (place & 7) for place in self._places(account, client_order_id))
 
-    def _places(self, account: str, client_order_id: str) -> list[int]:
-        first = hash((account, client_order_id))
-        step = hash((client_order_id, account)) | 1
-        return [(first + number * step) & self._mask for number in range(PLACES)]
+    def _places(self, account: str, client_order_id: str) -> Iterator[int]:
+        place = hash((account, client_order_id))
+        step = place >> 32 | 1
+        for _ in range(PLACES):
+            yield place & self._mask
+            place += step

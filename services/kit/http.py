@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from uuid import uuid4
+from random import getrandbits
 
 import asyncpg
 import structlog
@@ -22,6 +22,7 @@ from services.kit.docs_page import docs_page
 from services.kit.inputs import complaint_about, read_number
 from services.kit.logs import told
 from services.kit.readiness import Readiness
+from services.kit.request_parts import headers_of, is_whole
 
 # What a probe or a reader of the documents may ask for at any time, without a key.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
@@ -47,6 +48,11 @@ class ProblemError(Exception):
         self.code, self.detail, self.retryable, self.order_state = code, detail, retryable, order_state
         self.status = status if status is not None else EDGE_CODES[code]
         self.headers, self.extra = headers or {}, extra or {}
+
+
+def new_request_id() -> str:
+    """Returns the id of a request: it names, and proves nothing, so that it need not be secret."""
+    return f"{getrandbits(128):032x}"
 
 
 def problem_response(error: ProblemError, request_id: str) -> Response:
@@ -148,7 +154,7 @@ class RequestGuard:
         """Serves one connection."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        request_id = uuid4().hex
+        request_id = new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         bodies = self._larger if self._is_larger and self._is_larger(scope["path"]) else self._bodies
         held = HeldBody(bodies)
@@ -163,7 +169,7 @@ class RequestGuard:
             held.release()
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_private, started = any(name == KEY_HEADER for name, _ in scope["headers"]), False
+        is_private, started = KEY_HEADER in headers_of(scope), False
 
         async def noted(message: Message) -> None:
             nonlocal started
@@ -191,14 +197,17 @@ class RequestGuard:
         """Reads the whole body; None where the client has gone. Raises ProblemError."""
         if self._readiness.waiting and scope["path"] not in OPEN_PATHS:
             raise _not_ready(self._readiness)
-        headers, bytes_max = dict(scope["headers"]), bodies.limits.bytes_max
+        headers, bytes_max = headers_of(scope), bodies.limits.bytes_max
         length = read_number(headers.get(b"content-length", b"0").decode("latin-1"), bytes_max)
         if length is None:
             raise _too_large(bytes_max)
         try:
             bodies.check_room(length)
-            async with asyncio.timeout(bodies.limits.within_s):
+            if is_whole(scope):
                 body = await _read_body(receive, bytes_max, held)
+            else:
+                async with asyncio.timeout(bodies.limits.within_s):
+                    body = await _read_body(receive, bytes_max, held)
         except TooManyBytes:
             detail = "the service holds as many bytes of requests as it may; come again"
             raise ProblemError("unavailable", detail, retryable=True, headers={"Retry-After": "1"}) from None

@@ -1,6 +1,7 @@
 """HTTP on the wire: uvicorn's protocol, with bounds on what a stranger sends before anybody looks at it."""
 
 import asyncio
+from typing import Any
 
 import httptools
 import orjson
@@ -9,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from schemas.problems import PROBLEM_MEDIA_TYPE
 from services.kit.connections import Connection, Connections
+from services.kit.request_parts import WHOLE
 from services.kit.settings import Settings
 
 REASONS = {
@@ -22,6 +24,43 @@ REASONS = {
 
 AGAIN_LATER = (408, 429)
 LEAVE_S, LEAVE_BYTES = 1.0, 1_048_576  # a connection that is closed over unread bytes loses the answer with them
+
+
+class OneWrite:
+    """A connection's transport that hands on in one piece what is written in one turn of the loop: an answer's head and
+    body are one packet, and one call of the system.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._waiting: list[bytes] = []
+        self.is_closing, self.resume_reading = transport.is_closing, transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        """Writes when this turn of the loop is over."""
+        if not self._waiting:
+            self._loop.call_soon(self._hand_on)
+        self._waiting.append(data)
+
+    def write_eof(self) -> None:
+        """Says that nothing more comes."""
+        self._hand_on()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Closes after what was written."""
+        self._hand_on()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the transport's."""
+        return getattr(self._transport, name)
+
+    def _hand_on(self) -> None:
+        if self._waiting:
+            data, self._waiting = b"".join(self._waiting), []
+            if not self._transport.is_closing():
+                self._transport.write(data)
 
 
 class CountedSocket(WebSocketsSansIOProtocol):
@@ -47,9 +86,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Expects a head from now on, where the address may have one more connection."""
-        super().connection_made(transport)
-        self._unread_bytes, self._refusal, self._deadline = 0, 400, None
-        self._is_leaving = False
+        super().connection_made(OneWrite(transport, self.loop))
+        self._unread_bytes, self._head_bytes_most, self._refusal, self._deadline = 0, 0, 400, None
+        self._is_leaving = self._in_head = False
         self._place = self.open_connections.take(self.client[0]) if self.client else None
         if self.client and self._place is None:
             self._refuse(429)
@@ -66,6 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Takes what came in; refuses a head that has become too large."""
         self._unread_bytes += len(data)
+        self._head_bytes_most = self._unread_bytes  # a head that ends in this data has no more
         if self._is_leaving:
             if self._unread_bytes > LEAVE_BYTES:
                 self.transport.close()
@@ -73,6 +113,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._is_leaving:
             return
+        if self._in_head and self._deadline is None:
+            self._expect()
         if self._unread_bytes > self.head_bytes_max and not self.transport.is_closing():
             self._refuse(414 if len(self.url or b"") > self.url_bytes_max else 431)
 
@@ -80,16 +122,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request begins."""
         self.url = b""
         super().on_message_begin()
-        if self._deadline is None:
-            self._expect()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """The head is whole. Raises HttpParserError for one that is too large."""
-        self._unread_bytes = 0
+        self._unread_bytes, self._in_head = 0, False
         self._arrived()
         if len(self.url) > self.url_bytes_max:
             self._fail(414)
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.head_bytes_max:
+        if self._head_bytes_most > self.head_bytes_max and self._head_bytes() > self.head_bytes_max:
             self._fail(431)
         super().on_headers_complete()
 
@@ -101,6 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._unread_bytes = 0
+        self.scope["state"][WHOLE] = True
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
@@ -114,6 +156,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answers what cannot be served with a problem document, and closes."""
         self._refuse(self._refusal)
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _expect(self) -> None:
         self._deadline = self.loop.call_later(self.head_within_s, self._too_late)

@@ -14,7 +14,9 @@ from typing import Annotated
 import asyncpg
 from fastapi import Header, Request, Response
 
+from schemas.signing import IDEMPOTENCY_HEADER
 from services.kit.http import ProblemError
+from services.kit.request_parts import headers_of
 from services.kit.store import QUERIES
 
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -28,6 +30,7 @@ IdempotencyKey = Annotated[
 ]
 
 
+HEADER = IDEMPOTENCY_HEADER.lower().encode()
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -58,7 +61,8 @@ class Turns:
 
 def idempotency_key_of(request: Request) -> str | None:
     """Returns the key of a bare request. Raises ProblemError for one that is none."""
-    key = request.headers.get("idempotency-key")
+    sent = headers_of(request.scope).get(HEADER)
+    key = None if sent is None else sent.decode("latin-1")
     if key is not None and not KEY.fullmatch(key):
         raise ProblemError("malformed_request", "Idempotency-Key: 1 to 128 visible ASCII characters")
     return key

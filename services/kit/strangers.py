@@ -1,15 +1,15 @@
 """What one address may ask of a service before anybody knows who it is: unsigned requests, and signatures that fail."""
 
 from collections.abc import Callable
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.signing import KEY_HEADER
 from services.kit.addresses import client_address
 from services.kit.connections import Places, group_of
-from services.kit.http import OPEN_PATHS, ProblemError, problem_response
+from services.kit.http import OPEN_PATHS, ProblemError, new_request_id, problem_response
 from services.kit.limits import Budget
+from services.kit.request_parts import headers_of
 from services.kit.settings import Settings
 
 KEY_HEADER_BYTES = KEY_HEADER.lower().encode()
@@ -36,7 +36,7 @@ class AddressGuard:
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
             return await self._app(scope, receive, send)
         address = group_of(client_address(scope) or "")
-        is_signed = any(name == KEY_HEADER_BYTES for name, _ in scope["headers"])
+        is_signed = KEY_HEADER_BYTES in headers_of(scope)
         is_free = not is_signed and self._free(scope["path"])
         try:
             if self._refused.wait_s(address):
@@ -75,4 +75,4 @@ async def _refuse(refusal: ProblemError, scope: Scope, receive: Receive, send: S
     if scope["type"] == "websocket":
         await receive()
         return await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN_LATER, "reason": "too_many_requests"})
-    await problem_response(refusal, uuid4().hex)(scope, receive, send)
+    await problem_response(refusal, new_request_id())(scope, receive, send)

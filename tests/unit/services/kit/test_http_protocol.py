@@ -13,6 +13,7 @@ from fastapi import Request
 from infra.ports import free_port
 from services.kit.auth import public
 from services.kit.http import make_app
+from services.kit.http_protocol import OneWrite
 from services.kit.readiness import Readiness
 from services.kit.serving import serve
 from services.kit.settings import Settings
@@ -96,3 +97,66 @@ async def test_a32_a_head_that_does_not_arrive_is_given_up(port, half):
     began = time.monotonic()
     assert (await said(port, half))[:2] == (408, "request_timeout")
     assert HEAD_S * 0.9 < time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("half", [b"GET / HTTP/1.1\r\n", b"GET /"])
+async def test_a32_a_later_head_on_a_kept_connection_is_given_up_too(port, half):
+    request = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200") and await reader.readexactly(1) == b"2"
+    began = time.monotonic()
+    writer.write(request + half)
+    answers = await reader.read()
+    writer.close()
+    assert answers.startswith(b"HTTP/1.1 200") and b"HTTP/1.1 408" in answers
+    assert HEAD_S * 0.9 < time.monotonic() - began < 8
+
+
+async def test_a_head_above_the_bounds_is_refused_behind_another_request_in_the_same_packet(port):
+    request = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
+    large = b"GET / HTTP/1.1\r\nHost: a\r\n" + (b"X-A: " + b"a" * 1_000 + b"\r\n") * 40 + b"\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request + large)
+    answers = await reader.read()
+    writer.close()
+    assert b"HTTP/1.1 431" in answers
+
+
+class Transport:
+    """Notes what is done with it."""
+
+    def __init__(self):
+        self.done = []
+
+    def is_closing(self) -> bool:
+        return "closed" in self.done
+
+    def resume_reading(self) -> None:
+        self.done.append("resumed")
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def write_eof(self) -> None:
+        self.done.append("eof")
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+
+async def test_what_is_written_in_one_turn_of_the_loop_leaves_in_one_piece_and_before_the_end():
+    inner = Transport()
+    transport = OneWrite(inner, asyncio.get_running_loop())
+    transport.write(b"head ")
+    transport.write(b"body")
+    assert inner.done == []
+    await asyncio.sleep(0)
+    transport.write(b"more")
+    transport.write_eof()
+    transport.write(b"last")
+    transport.close()
+    transport.write(b"too late")
+    await asyncio.sleep(0)
+    assert inner.done == [b"head body", b"more", "eof", b"last", "closed"]
