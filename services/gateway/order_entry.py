@@ -14,7 +14,7 @@ from schemas.events import AnyEvent, OrderDuplicate, OrderRejected
 from schemas.ids import AccountId
 from schemas.money import COUNTER_MAX
 from schemas.orders import CancelOrder
-from schemas.replies import CancelReply, OrderReply, OrderView, UnknownReply, rfc3339
+from schemas.replies import CancelReply, OrderView, UnknownReply, rfc3339
 from schemas.rest import ORDER_FORM, AnyOrderForm, CancelForm
 from schemas.signing import SIGNATURE_HEADER
 from services.gateway import domain
@@ -23,7 +23,7 @@ from services.gateway.decisions import Decision
 from services.gateway.desk import Desk, spend
 from services.gateway.records import Fill, Order, Refusal, asks_the_same
 from services.gateway.replays import Result, find_first_result, find_if_closed
-from services.gateway.views import as_first_decided, fills_of, refused, timing, why_refused
+from services.gateway.views import as_first_decided, refused, timing, why_refused
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
 from services.kit.idempotency import REPLAYED, attempt, idempotency_key_of
@@ -205,13 +205,9 @@ class OrderEntry:
 
     def _reply(self, errand: Errand, order: Order, fills: Iterable[Fill], engine_ms: int, status: int) -> Response:
         views = self._desk.views
-        reply = OrderReply(
-            order=views.order(order),
-            fills=fills_of(views, fills, errand.caller.account),
-            timing=timing(errand.gateway_in_ns, engine_ms),
-        )
+        body = views.order_reply(order, fills, errand.caller.account, timing(errand.gateway_in_ns, engine_ms))
         errand.headers["Location"] = f"/v1/orders/{order.order_id}"
-        return Response(reply.model_dump_json(), status, errand.headers, JSON)
+        return Response(body, status, errand.headers, JSON)
 
     async def _answer_cancel(self, errand: Errand, command: domain.TraderCommand) -> Response:
         try:
@@ -309,7 +305,7 @@ def read(validate, source):
 
 def check_any_scope(caller: Caller, scopes: tuple[str, ...]) -> None:
     """Requires one of the scopes."""
-    if not any(scope in caller.scopes for scope in scopes):
+    if caller.scopes.isdisjoint(scopes):
         check_scope(caller, scopes[0])
 
 

@@ -3,8 +3,12 @@
 import json
 import time
 from collections.abc import Iterable
+from typing import Any
+
+import orjson
 
 from schemas.accounts import ApiKeySet
+from schemas.base import Model
 from schemas.events import OrderRejected
 from schemas.ids import AccountId
 from schemas.money import format_micros
@@ -37,9 +41,17 @@ class Views:
 
     def order(self, order: Order) -> OrderView:
         """Shows an order as it stands."""
+        return OrderView(**self._order_fields(order))
+
+    def order_reply(self, order: Order, fills: Iterable[Fill], account: AccountId, moments: dict[str, str]) -> bytes:
+        """Returns the JSON of an OrderReply, without checking again what came from the log."""
+        reply = {"order": self._order_fields(order), "fills": fills_of(self, fills, account), "timing": moments}
+        return orjson.dumps(reply, default=Model.model_dump)
+
+    def _order_fields(self, order: Order) -> dict[str, Any]:
         terms = self._products.get(order.product)
         flexible = order.kind == "flex"
-        return OrderView(
+        return dict(
             order_id=order.order_id,
             parent_id=order.parent_id,
             client_order_id=order.client_order_id,
@@ -217,8 +229,10 @@ def why_unfilled(record: Order | Refusal) -> WhyUnfilledView | None:
 def timing(gateway_in_ns: int, engine_ms: int) -> dict[str, str]:
     """Returns the three moments of an acknowledgement; the last is now."""
     moments = {"gateway_in": gateway_in_ns, "engine_ts": engine_ms * NS_PER_MS, "gateway_out": time.time_ns()}
-    texts = {name: rfc3339(ts_ns) for name, ts_ns in moments.items()}
-    return texts | {f"{name}_ns": str(ts_ns) for name, ts_ns in moments.items()}
+    texts = {}
+    for name, ts_ns in moments.items():
+        texts[name], texts[f"{name}_ns"] = rfc3339(ts_ns), str(ts_ns)
+    return texts
 
 
 def fills_of(views: Views, fills: Iterable[Fill], account: AccountId) -> tuple[FillView, ...]:
