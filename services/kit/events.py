@@ -18,7 +18,7 @@ from services.kit.operators import NeedsOperator
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 from services.kit.stopping import stop_client
 
-FETCH_TIMEOUT_MS = 200
+FETCH_TIMEOUT_MS = 1_000  # how long a reader sleeps when nothing comes; what comes wakes it at once
 STALLED_AFTER_S = 10.0
 HEADER = re.compile(
     rb'^\{"type":"([a-z_]+)","shard":\d+,"seq":(\d+),"in_offset":\d+,"index":\d+,"count":\d+,"ts_ms":(\d+),'

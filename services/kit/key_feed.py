@@ -16,6 +16,7 @@ from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
 STALLED_AFTER_S = 5.0
+IDLE_MS = 1_000  # how long the reader sleeps when nothing comes; what comes wakes it at once
 
 
 async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: asyncio.Event) -> None:
@@ -40,7 +41,7 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
             while end <= next_offset or loop.time() - moved_at < STALLED_AFTER_S:
                 if await consumer.position(partition) >= end and loop.time() >= opens_at:
                     caught_up.set()
-                wait_ms = 500 if caught_up.is_set() else 50
+                wait_ms = IDLE_MS if caught_up.is_set() else 50
                 for record in (await consumer.getmany(partition, timeout_ms=wait_ms)).get(partition, ()):
                     _take(directory, record.value)
                     next_offset, moved_at = record.offset + 1, loop.time()

@@ -17,7 +17,7 @@ from schemas.topics import Topic
 from services.kit.kafka import faststream_security
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 
-BATCH_TIMEOUT_MS = 100
+BATCH_TIMEOUT_MS = 1_000  # how long a reader sleeps when nothing comes; what comes wakes it at once
 SESSION_TIMEOUT_MS = 6_000  # how long a killed member keeps its partitions; the least that a broker allows by default
 RECONNECT_DELAY_S = 0.5
 FOREIGN_RECORD = "docs/runbooks/foreign-record.md"
