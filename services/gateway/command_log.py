@@ -28,7 +28,7 @@ class CommandLog:
     def __init__(self, settings: GatewaySettings):
         self._settings = settings
         self._undecided = 0
-        self._turn: asyncio.Future[None] | None = None
+        self._gathered: list[asyncio.Future[None]] = []
         self._producer: AIOKafkaProducer | None = None
         self._broken = asyncio.Event()
 
@@ -61,19 +61,22 @@ class CommandLog:
     def settled(self) -> None:
         """One of the commands sent is decided, or waited for no more: what has gathered meanwhile goes."""
         self._undecided -= 1
-        self._end_turn()
+        self._send_gathered(self._gathered)
 
     def _next_turn(self) -> asyncio.Future[None]:
-        if self._turn is None:
-            loop = asyncio.get_running_loop()
-            self._turn = loop.create_future()
-            loop.call_later(self._settings.gather_s, self._end_turn, self._turn)
-        return asyncio.shield(self._turn)
+        loop = asyncio.get_running_loop()
+        if not self._gathered:
+            loop.call_later(self._settings.gather_s, self._send_gathered, self._gathered)
+        turn = loop.create_future()
+        self._gathered.append(turn)
+        return turn
 
-    def _end_turn(self, turn: asyncio.Future[None] | None = None) -> None:
-        if self._turn is not None and turn in (None, self._turn):
-            self._turn.set_result(None)
-            self._turn = None
+    def _send_gathered(self, gathered: list[asyncio.Future[None]]) -> None:
+        if gathered is self._gathered:
+            self._gathered = []
+        for turn in gathered:
+            if not turn.done():  # its request may have been given up
+                turn.set_result(None)
 
     def _acknowledged(self, done: asyncio.Future, sent: Callable, lost: Callable) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()

@@ -1,11 +1,27 @@
-"""The one answer to who a client is by address; uvicorn has read the trusted proxies' headers before."""
+"""The one answer to who a client is by address: that of its connection, or what a trusted proxy says of it."""
 
 from functools import lru_cache
 from ipaddress import ip_address
 
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from services.kit.request_parts import headers_of
 
 ADDRESSES_KNOWN = 4_096
+FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
+
+
+class Forwarded:
+    """Has uvicorn read what a proxy says of a client, where its address is trusted and it says anything at all."""
+
+    def __init__(self, app: ASGIApp, trusted_proxies: str):
+        self._app, self._read = app, ProxyHeadersMiddleware(app, trusted_proxies)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection."""
+        is_forwarded = not FORWARDED.isdisjoint(headers_of(scope))
+        await (self._read if is_forwarded else self._app)(scope, receive, send)
 
 
 def client_address(scope: Scope) -> str | None:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.kit.addresses import Forwarded
 from services.kit.http_protocol import CountedSocket, bounded_protocol
 from services.kit.settings import Settings
 from services.kit.strangers import AddressGuard
@@ -20,8 +21,10 @@ async def serve(app: ASGIApp, settings: Settings, port: int, free: Callable[[str
     A client's address is that of its connection, or what one of the trusted proxies says of it. `free` is for the
     AddressGuard.
     """
+    guarded = AddressGuard(app, settings, free)
     config = uvicorn.Config(
-        AddressGuard(app, settings, free),
+        # A client's own header must not choose the address that a key's list is checked with.
+        Forwarded(guarded, settings.trusted_proxies) if settings.trusted_proxies else guarded,
         settings.host,
         port,
         http=bounded_protocol(settings),
@@ -30,9 +33,7 @@ async def serve(app: ASGIApp, settings: Settings, port: int, free: Callable[[str
         ws=CountedSocket,
         ws_max_size=settings.socket_message_bytes_max,
         lifespan="off",
-        # A client's own header must not choose the address that a key's list is checked with.
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=2,
     )

@@ -57,3 +57,30 @@ async def test_commands_do_not_gather_longer_than_the_setting_says():
     await append(log, b"first")
     await asyncio.wait_for(append(log, b"second"), 1)
     assert producer.sent == [b"first", b"second"]
+
+
+async def test_a_gathered_command_that_is_given_up_holds_up_none_of_the_others():
+    log, producer = make_log(gather_s=60)
+    await append(log, b"first")
+    given_up, other = append(log, b"second"), append(log, b"third")
+    await until_idle()
+    given_up.cancel()
+    await until_idle()
+    log.settled()
+    await other
+    assert (given_up.cancelled(), producer.sent) == (True, [b"first", b"third"])
+
+
+async def test_the_end_of_an_earlier_wait_does_not_send_what_gathered_after_it():
+    log, producer = make_log(gather_s=0.05)
+    await append(log, b"first")
+    second = append(log, b"second")
+    await until_idle()
+    log.settled()
+    await second
+    await asyncio.sleep(0.03)
+    third = append(log, b"third")
+    await asyncio.sleep(0.03)
+    assert producer.sent == [b"first", b"second"]
+    await third
+    assert producer.sent == [b"first", b"second", b"third"]
