@@ -42,7 +42,9 @@ class AlreadyUp(RuntimeError):
 
 @dataclass
 class Child:
-    """One program and its process; `delay_s` is how long the next restart waits."""
+    """One program and its process; `delay_s` is how long the next restart waits, `is_noted` whether its pid file is
+    written.
+    """
 
     program: processes.Program
     process: subprocess.Popen[bytes]
@@ -50,6 +52,7 @@ class Child:
     delay_s: float = 0.0
     restart_at_s: float | None = None
     ended: int = 0
+    is_noted: bool = True
 
     def is_ready(self) -> bool:
         """Whether the process runs and can be used."""
@@ -61,11 +64,16 @@ class Supervisor:
 
     def __init__(self, settings: InfraSettings, say: Callable[[str], None] = print) -> None:
         self.settings = settings
-        self.say = say
+        self._say, self._looked_s = say, 0.0
         self.children: list[Child] = []
         self.stopping = threading.Event()
         self.run_folder = settings.data / "run"
         self._state_file = self.run_folder / "exchange.json"
+
+    def say(self, line: str) -> None:
+        """Tell the operator; what a full disk does not take is lost, since a supervisor must outlive it."""
+        with suppress(OSError):
+            self._say(line)
 
     def start(self) -> dict[str, str]:
         """Start servers, topics and services; answer their addresses once every service is ready."""
@@ -96,12 +104,16 @@ class Supervisor:
 
     def watch(self) -> None:
         """Bring back every program that ends, until `stopping` is set."""
-        looked_s = 0.0
         while not self.stopping.wait(WATCH_EVERY_S):
-            self._tend_all()
-            if time.monotonic() - looked_s > LOGS_EVERY_S:
-                looked_s = time.monotonic()
-                for child in self.children:
+            self.tend_once()
+
+    def tend_once(self) -> None:
+        """Bring back what has ended, and bound the logs from time to time."""
+        self._tend_all()
+        if time.monotonic() - self._looked_s > LOGS_EVERY_S:
+            self._looked_s = time.monotonic()
+            for child in self.children:
+                with suppress(OSError):  # a full disk takes no copy; the log is bounded when there is room
                     processes.bound_log(child.program.log, self.settings.log_bytes_max, self.settings.logs_kept)
 
     def stop(self) -> None:
@@ -221,9 +233,7 @@ class Supervisor:
         now = time.monotonic()
         if child.restart_at_s is not None:
             if now >= child.restart_at_s:
-                child.process = processes.start(child.program)
-                child.started_s, child.restart_at_s = now, None
-                processes.write_pid_file(self._pid_file(child.program), child.process.pid)
+                self._start_again(child, now)
         elif child.process.poll() is not None and self.settings.restart:
             steady = now - child.started_s > STEADY_AFTER_S
             doubled = min(max(child.delay_s * 2, self.settings.restart_delay_s), self.settings.restart_delay_max_s)
@@ -232,6 +242,25 @@ class Supervisor:
             status = child.process.returncode
             child.ended += 1
             self.say(f"{child.program.name} ended with status {status}; it starts again in {child.delay_s:.1f} s")
+        elif not child.is_noted:
+            self._note(child)
+
+    def _start_again(self, child: Child, now: float) -> None:
+        try:
+            child.process = processes.start(child.program)
+        except OSError as error:  # no room for its log
+            child.restart_at_s = now + self.settings.restart_delay_max_s
+            self.say(f"{child.program.name} could not be started, and is tried again: {error}")
+            return
+        child.started_s, child.restart_at_s = now, None
+        self._note(child)
+
+    def _note(self, child: Child) -> None:
+        try:
+            processes.write_pid_file(self._pid_file(child.program), child.process.pid)
+            child.is_noted = True
+        except (OSError, psutil.NoSuchProcess):
+            child.is_noted = False
 
 
 def last_words(log: Path) -> str:

@@ -65,6 +65,7 @@ from services.delivery.store import Store
 from services.delivery.telling import RECORDED
 from services.kit.kafka import kafka_client_options
 from services.kit.ranges import RECORDS_PER_TURN, read_range
+from services.kit.reading import start_reading
 from services.kit.stopping import stop_client
 from services.kit.topics import FOREIGN_RECORD
 
@@ -84,7 +85,7 @@ async def rebuild(effects: Effects, settings: Settings, histories: Histories, gr
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
         )
         try:
-            await consumer.start()
+            await start_reading(consumer, METER_REPORTS.name, DELIVERY_EVENTS.name)
             await _rebuild_records(effects, settings, histories, consumer)
             await _rebuild_events(effects, consumer)
             return

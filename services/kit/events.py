@@ -15,6 +15,7 @@ from schemas.events import EVENT, AnyEvent, Event
 from schemas.topics import EVENTS
 from services.kit.kafka import kafka_client_options
 from services.kit.operators import NeedsOperator
+from services.kit.reading import start_reading
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 from services.kit.stopping import stop_client
 
@@ -108,7 +109,7 @@ class EventReader:
                 max_partition_fetch_bytes=4_194_304,
             )
             try:
-                await consumer.start()
+                await start_reading(consumer, EVENTS.name)
                 consumer.assign([self._partition])
                 # At once: in the first await after `assign` aiokafka begins to look for a position of its own.
                 consumer.seek(self._partition, self._offset)

@@ -13,6 +13,7 @@ from schemas.topics import Topic
 from services.kit import store
 from services.kit.kafka import kafka_client_options
 from services.kit.ranges import read_range
+from services.kit.reading import start_reading
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -31,7 +32,7 @@ async def take_again(
             **kafka_client_options(settings), group_id=f"{group}.{topic.name}", enable_auto_commit=False
         )
         try:
-            await consumer.start()
+            await start_reading(consumer, topic.name)
             await _take_again(consumer, topic, await store.taken(pool, topic.name), model, handle)
             return
         except (*store.AWAY, KafkaError, store.DatabaseAway) as error:

@@ -12,6 +12,7 @@ from schemas.topics import KEYS_EVENTS
 from services.kit.kafka import kafka_client_options
 from services.kit.key_directory import KeyDirectory
 from services.kit.keys import load_public_key
+from services.kit.reading import start_reading
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -32,7 +33,7 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
     while True:
         consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
         try:
-            await consumer.start()
+            await start_reading(consumer, KEYS_EVENTS.name)
             consumer.assign([partition])
             consumer.seek(partition, next_offset)
             end = (await consumer.end_offsets([partition]))[partition]

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import COMMANDS
 from services.kit.kafka import kafka_client_options
+from services.kit.reading import start_reading
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -42,7 +43,7 @@ class LogClock:
                 max_partition_fetch_bytes=TAIL_BYTES,
             )
             try:
-                await consumer.start()
+                await start_reading(consumer, self._log.topic)
                 consumer.assign([self._log])
                 while True:
                     await self._look(consumer)

@@ -1,8 +1,10 @@
 """Structured logs: one JSON line an entry on standard error, with the service's name in each."""
 
 import logging
+import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -11,6 +13,24 @@ import structlog
 TEXT_MAX, FRAMES_TOLD = 500, 4
 # Local variables hold keys and passwords; a log is read by more people than those.
 WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
+
+class LossyFile:
+    """A file that loses what the disk does not take: whoever says that the disk is full must not end by saying so."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor = descriptor
+
+    def write(self, content: bytes) -> int:
+        """Writes as much as there is room for; says that all was written."""
+        left = memoryview(content)
+        with suppress(OSError):
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        return len(content)
+
+    def flush(self) -> None:
+        """Has nothing to do, since nothing is kept back."""
 
 
 class OneLine(logging.Handler):
@@ -46,7 +66,7 @@ def configure_logs(service: str, level: str = "info") -> structlog.BoundLogger:
             structlog.processors.JSONRenderer(serializer=orjson.dumps, option=orjson.OPT_NON_STR_KEYS),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(LossyFile(sys.stderr.fileno())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[OneLine(service)], level=logging.WARNING, force=True)

@@ -11,6 +11,7 @@ from schemas.topics import EVENTS
 from services.kit.events import seq_of
 from services.kit.kafka import kafka_client_options
 from services.kit.operators import NeedsOperator
+from services.kit.reading import start_reading
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 from services.kit.store import Position
@@ -39,7 +40,7 @@ async def find_place(settings: Settings, position: Position) -> int:
     while True:
         consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
         try:
-            await consumer.start()
+            await start_reading(consumer, PARTITION.topic)
             consumer.assign([PARTITION])
             end = (await consumer.end_offsets([PARTITION]))[PARTITION]
             found = await _offset_of(consumer, position, end)

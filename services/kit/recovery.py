@@ -17,6 +17,7 @@ from schemas.topics import COMMANDS, EVENTS
 from schemas.venue import Source
 from services.kit.kafka import kafka_client_options
 from services.kit.keys import signature_holds
+from services.kit.reading import start_reading
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 
@@ -102,7 +103,7 @@ async def _with_consumer(settings: Settings, ask: Callable[[AIOKafkaConsumer], A
             **kafka_client_options(settings), enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES_MAX
         )
         try:
-            await consumer.start()
+            await start_reading(consumer, COMMANDS.name, EVENTS.name)
             return await ask(consumer)
         except (KafkaError, OSError) as error:
             structlog.get_logger().warning("waiting for Kafka", address=settings.kafka, error=str(error))

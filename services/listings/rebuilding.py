@@ -12,6 +12,7 @@ from schemas.listings import ListingRecorded
 from schemas.topics import LISTINGS_RECORDS
 from services.kit.kafka import kafka_client_options
 from services.kit.ranges import read_range
+from services.kit.reading import start_reading
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
 from services.kit.store import AWAY, Pool
@@ -28,7 +29,7 @@ async def rebuild(settings: Settings, pool: Pool) -> None:
     while True:
         consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
         try:
-            await consumer.start()
+            await start_reading(consumer, PARTITION.topic)
             await _rebuild(pool, consumer)
             return
         except (*AWAY, KafkaError) as error:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.kit.kafka import kafka_client_options
+from services.kit.reading import start_reading
 from services.kit.stopping import stop_client
 from services.matching.settings import MatchingSettings
 
@@ -26,7 +27,7 @@ async def open_consumer(settings: MatchingSettings, partition: TopicPartition, o
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
         )
         try:
-            await consumer.start()
+            await start_reading(consumer, partition.topic)
             consumer.assign([partition])
             # At once: in the first await after `assign` aiokafka begins to look for a position of its own.
             consumer.seek(partition, offset)

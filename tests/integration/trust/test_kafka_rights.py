@@ -27,8 +27,11 @@ from infra.ports import distinct_ports
 from infra.topics import create_topics
 from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS, METER_REPORTS, TOPICS, Topic
 from services.kit.kafka import login_options
+from services.kit.reading import MayNotRead, start_reading
+from services.kit.stopping import stop_client
 
 ANSWER_WITHIN_S = 20.0
+SAID_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -182,3 +185,19 @@ def test_a_guarded_broker_comes_back_after_a_kill(room):
     room.server.start()
     assert kafka.answers(int(room.server.address.rpartition(":")[2]))
     assert processes.end_of(room.server.program.log)
+
+
+async def test_a_reader_without_the_right_says_so_at_once_and_names_the_topic(room: Room):
+    found = {}
+    for user in ("gateway", "delivery"):
+        consumer = AIOKafkaConsumer(**room.options(user), enable_auto_commit=False)
+        try:
+            async with asyncio.timeout(SAID_WITHIN_S):
+                await start_reading(consumer, KEYS_EVENTS.name, METER_REPORTS.name)
+            found[user] = "reads"
+        except MayNotRead as error:
+            found[user] = str(error)
+        finally:
+            await stop_client(consumer)
+    assert found["delivery"] == "reads"
+    assert f"no right to read {METER_REPORTS.name}, or" in found["gateway"]

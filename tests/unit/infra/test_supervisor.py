@@ -1,5 +1,6 @@
 """The supervisor's own rules: one for each folder, restarts that wait longer, left-over processes that end."""
 
+import errno
 import subprocess
 import sys
 
@@ -132,3 +133,39 @@ def test_what_only_an_operator_can_decide_ends_the_start_at_once_with_the_progra
         supervisor._wait_for((program,))
     assert str(refusal.value) == "ledger: stopped: the log is gone; see docs/x.md"
     supervisor.stop()
+
+
+def test_a_full_disk_keeps_a_program_from_no_restart_and_the_supervisor_alive(tmp_path, monkeypatch):
+    """Neither what is said, nor a pid file, nor a log that is set aside, can be written at first."""
+    room: list[bool] = []
+
+    def full(write):
+        def attempt(*args):
+            if not room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(*args)
+
+        return attempt
+
+    for name in ("write_pid_file", "bound_log"):
+        monkeypatch.setattr(processes, name, full(getattr(processes, name)))
+    said: list[str] = []
+    supervisor = Supervisor(settings(tmp_path, restart_delay_s=0.0, restart_delay_max_s=0.0), full(said.append))
+    running = processes.Program(
+        "running", [sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log", bool
+    )
+    child = Child(running, processes.start(running))
+    supervisor.children.append(child)
+    child.process.kill()
+    child.process.wait()
+    for _ in range(3):
+        supervisor.tend_once()
+    noted = tmp_path / "run" / "running.pid"
+    assert (child.process.poll(), noted.exists(), said) == (None, False, [])
+    room.append(True)
+    supervisor.tend_once()
+    assert processes.read_pid_file(noted).pid == child.process.pid
+    child.process.kill()
+    child.process.wait()
+    supervisor.tend_once()
+    assert said == ["running ended with status -9; it starts again in 0.0 s"]

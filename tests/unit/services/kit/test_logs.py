@@ -58,3 +58,21 @@ def test_a23_what_a_library_logs_is_one_bounded_entry_like_all_others():
     assert "RuntimeError" in entry["error"]
     assert entry["where"].startswith("<string>:")
     assert len(output) < 2_000
+
+
+FULL = """
+import logging, os, sys, structlog
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+from services.kit.logs import configure_logs
+log = configure_logs("ledger")
+for _ in range(3):
+    log.warning("waiting for Kafka")
+    logging.getLogger("aiokafka").error("Unable to update metadata")
+    structlog.get_logger().info("posting", text="x" * 20_000)
+print("goes on")
+"""
+
+
+def test_what_a_full_disk_does_not_take_is_lost_and_ends_nobody_who_says_it():
+    done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
