@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.fixtures.keys import new_key, root_of
 from tests.fixtures.money_log import CNY, MoneyLog
 
 TRIAL_BALANCE = "/v1/ledger/trial-balance"
-ADMIN, ALICE = new_credentials("admin"), new_credentials("alice")
+ADMIN, ALICE, BOB = new_credentials("admin"), new_credentials("alice"), new_credentials("bob")
 
 
 @dataclass
@@ -61,9 +61,9 @@ class Venue:
 @pytest.fixture
 async def venue(own_kafka: Running, fresh_database: str, tmp_path: Path) -> Venue:
     make_keys(tmp_path / "keys")
-    alice = (ALICE, "alice", ("read", "withdraw"))
-    others = [(new_credentials(f"k-{name}"), name, ("read",)) for name in ("bob", "eve")]
-    for credentials, account, scopes in ((ADMIN, "venue-admin", ("admin",)), alice, *others):
+    owners = [(credentials, credentials.key_id, ("read", "withdraw")) for credentials in (ALICE, BOB)]
+    eve = (new_credentials("k-eve"), "eve", ("read",))
+    for credentials, account, scopes in ((ADMIN, "venue-admin", ("admin",)), *owners, eve):
         record = new_key(root_of(tmp_path / "keys"), account, credentials, *scopes)
         await produce(own_kafka.address, KEYS_EVENTS.name, record.canonical())
     settings = LedgerSettings(
@@ -148,6 +148,32 @@ async def test_a_withdrawal_beyond_what_is_available_is_refused_with_the_engines
         await venue.write()
         answer = await asking
         assert (answer.status_code, answer.json()["code"]) == (422, "insufficient_funds")
+
+
+async def test_two_callers_may_use_one_idempotency_key_and_each_gets_his_own_answer(venue: Venue):
+    async with serving(venue) as client:
+
+        def withdraw(who: Credentials, amount: str) -> Awaitable[httpx.Response]:
+            form, headers = {"asset": CNY, "amount": amount}, {"Idempotency-Key": "w"}
+            return client.ask("POST", "/v1/withdrawals", who, json=form, headers=headers)
+
+        asking = [asyncio.create_task(withdraw(who, amount)) for who, amount in ((ALICE, "7"), (BOB, "5"))]
+        debits = {debit.account: debit for debit in await venue.commanded(2)}
+        assert {account: debit.amount_micros for account, debit in debits.items()} == {
+            "alice": 7_000_000,
+            "bob": 5_000_000,
+        }
+        venue.log.credit("alice", 9_000_000, "t1")
+        venue.log.credit("bob", 9_000_000, "t2")
+        for account, debit in debits.items():
+            venue.log.debit(account, debit.amount_micros, debit.transfer_id)
+        await venue.write()
+        answers = [await each for each in asking]
+        assert [(answer.status_code, answer.json()["transfer_id"], answer.json()["amount"]) for answer in answers] == [
+            (201, debits["alice"].transfer_id, "7.00"),
+            (201, debits["bob"].transfer_id, "5.00"),
+        ]
+        assert debits["alice"].transfer_id != debits["bob"].transfer_id
 
 
 async def test_money_moves_to_another_shard_once_and_only_to_one_that_the_venue_has(venue: Venue):
