@@ -1,7 +1,10 @@
 """The agents' edge: what a node says is checked, written, put on `meter.reports`, and only then acknowledged."""
 
+import asyncio
 import secrets
+import time
 
+from schemas.accounts import EnrolmentToken
 from schemas.nodes import (
     Challenge,
     EnrolReply,
@@ -45,6 +48,8 @@ from services.kit.auth import KeyDirectory
 from services.kit.keys import load_public_key, signature_holds
 from services.kit.store import Pool
 
+TOKEN_CHECK_S = 0.05
+
 
 class NonceUnknown(DeliveryError):
     """The inspection's nonce was never given out, has expired, or was used for another report."""
@@ -81,9 +86,7 @@ class Edge:
         """Enrols a node; returns the reply and whether the node is new. A repeat with the same key changes nothing."""
         token, node_id, received_ms = read_token(request.token), node_id_of(request.public_key), now_ms()
         check_signature(request, request.public_key)
-        text = enrolment_text(token.account, token.token_id, token.expires_ms, token.nodes)
-        if not signature_holds(load_public_key(self._settings.keys_dir, "gateway"), token.signature, text):
-            raise BadToken("the token is not signed by the gateway")
+        await self._check_token(token)
         if is_older(request.agent_version, self._settings.agent_version_min):
             oldest = self._settings.agent_version_min
             raise AgentTooOld(f"{request.agent_version} is older than {oldest}, the oldest that this venue takes")
@@ -113,6 +116,23 @@ class Edge:
         if reply.challenge is not None:
             self._releases.note([reply.challenge.challenge_id])
         return reply, known is None
+
+    async def _check_token(self, token: EnrolmentToken) -> None:
+        """Raises BadToken unless the gateway gave the token out, and the account asked for just that one.
+
+        The gateway's signature alone would let whoever has its key bind nodes to any account; the account's request on
+        the topic alone, whoever reads the topic. The topic may be a moment behind.
+        """
+        text = enrolment_text(token.account, token.token_id, token.expires_ms, token.nodes)
+        if not signature_holds(load_public_key(self._settings.keys_dir, "gateway"), token.signature, text):
+            raise BadToken("the token is not signed by the gateway")
+        deadline_s = time.monotonic() + self._settings.token_wait_s
+        while (asked := self._directory.token(token.token_id)) is None:
+            if time.monotonic() > deadline_s:
+                raise BadToken("no account has asked for the token")
+            await asyncio.sleep(TOKEN_CHECK_S)
+        if (asked.account, asked.expires_ms, asked.nodes) != (token.account, token.expires_ms, token.nodes):
+            raise BadToken("the account has asked for another token")
 
     async def _admit(self, store: Store, node_id: str, account: str, request: EnrolRequest, received_ms: int) -> None:
         await claim_gpus(store, account, request.gpus)

@@ -46,6 +46,7 @@ class Settings(KitSettings):
     hub_receipt_ms_max: Annotated[int, Field(ge=1)] = 600_000
     load_ms_min: Annotated[int, Field(ge=1)] = 60_000
     agent_version_min: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] = "0.1.0"
+    token_wait_s: Annotated[float, Field(ge=0, le=30)] = 5.0
     report_interval_ms_max: int = REPORT_INTERVAL_MS_MAX
     reports_per_period: int = REPORTS_PER_PERIOD
     reports_per_batch_max: int = 256

@@ -136,7 +136,7 @@ class Stay:
             await asyncio.sleep(LOOK_S)
 
     async def _start(self) -> tuple[Running, Named]:
-        tokens = [self.venue.token(self.account, f"t-{self.account}-{index}") for index in range(TOKENS)]
+        tokens = [await self.venue.token(self.account, f"t-{self.account}-{index}") for index in range(TOKENS)]
         given = Given(self.venue.url, tokens, self.number, is_sold=self._sells)
         process = await start(self.kind.__name__)
         process.stdin.write(json.dumps(asdict(given)).encode() + b"\n")

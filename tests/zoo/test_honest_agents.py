@@ -23,7 +23,9 @@ LINE_BYTES_MAX, HOUR_MS = 2**27, 3_600_000
 
 async def test_of_ten_thousand_honest_agents_at_most_one_is_quarantined(zoo: Venue, request: pytest.FixtureRequest):
     wanted = request.config.getoption("--honest")
-    tokens = {str(number): zoo.token(f"honest-{number}", f"t-honest-{number}") for number in range(1, wanted + 1)}
+    names = {f"honest-{number}": f"t-honest-{number}" for number in range(1, wanted + 1)}
+    await zoo.issue(names)
+    tokens = {account.removeprefix("honest-"): await zoo.token(account, name) for account, name in names.items()}
     states: Counter[str] = Counter()
     told: Counter[str] = Counter()
     nodes, lost = [], 0

@@ -30,7 +30,7 @@ from services.matching.settings import MatchingSettings
 from tests.fixtures.command_log import CommandLog, consume, produce
 from tests.fixtures.delivery import TestNode, signed_token
 from tests.fixtures.event_log import PRODUCT, terms
-from tests.fixtures.keys import new_key, root_of
+from tests.fixtures.keys import issued, new_key, root_of
 from tests.fixtures.node_agent import PlayedAgent
 from tests.fixtures.servers import LentBroker
 
@@ -38,6 +38,7 @@ PERIOD_S = 6
 TIMES = {"period_s": PERIOD_S, "gate_lead_s": 9, "grace_s": 2, "horizon_periods": 12, "final_after_s": 600}
 PRICE_MICROS = 12_840_000
 INTERRUPTIBLE = PRODUCT.removesuffix("F") + "I"
+FAR_MS = 4_000_000_000_000
 RICH_MICROS = 1_000_000_000_000
 
 
@@ -66,6 +67,8 @@ class Venue:
         self.url = f"http://{settings.host}:{settings.delivery_port}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=10)
         self.keys: dict[str, Credentials] = {}
+        self._operators: dict[str, Credentials] = {}
+        self._tokens: dict[tuple[str, str], str] = {}
         self._orders = self._joins = 0
 
     @asynccontextmanager
@@ -90,10 +93,24 @@ class Venue:
                 await asyncio.sleep(0.1)
             return answer
 
-    def token(self, account: str, token_id: str, expires_ms: int = 4_000_000_000_000, nodes: int = 1) -> str:
-        """A token as the gateway gives it out."""
+    async def token(self, account: str, name: str, expires_ms: int = FAR_MS, nodes: int = 1) -> str:
+        """A token as the gateway gives it out, after a key of the account has asked for it; one name, one token."""
+        if (account, name) not in self._tokens:
+            await self.issue({account: name}, expires_ms, nodes)
+        return self._tokens[account, name]
+
+    async def issue(self, asked: dict[str, str], expires_ms: int = FAR_MS, nodes: int = 1) -> None:
+        """Gives tokens out to accounts, to each one by the name that it asks for."""
+        records, root = [], root_of(self.log.keys_dir)
         gateway_key = load_private_key(self.log.keys_dir, "gateway")
-        return signed_token(gateway_key, account, token_id, expires_ms, nodes).canonical().decode()
+        for account, name in asked.items():
+            if account not in self._operators:
+                self._operators[account] = new_credentials(f"operates-{account}")
+                records.append(new_key(root, account, self._operators[account], "operate"))
+            records.append(record := issued(self._operators[account], account, name, expires_ms, nodes))
+            token = signed_token(gateway_key, account, record.token_id, expires_ms, nodes)
+            self._tokens[account, name] = token.canonical().decode()
+        await produce(self.log.bootstrap, KEYS_EVENTS.name, *(record.canonical() for record in records))
 
     async def join(self, account: str, *scopes: str) -> httpx.AsyncClient:
         """Gives an account money and a key that every edge knows; returns its client."""
@@ -112,7 +129,7 @@ class Venue:
     async def site(self, account: str, node: TestNode) -> AsyncIterator[PlayedAgent]:
         """An enrolled node that reports and is active."""
         agent = PlayedAgent(node, self.http)
-        await agent.enrol(self.token(account, f"token-{account}-{node.seed}"))
+        await agent.enrol(await self.token(account, f"token-{account}-{node.seed}"))
         task = asyncio.create_task(agent.run())
         try:
             await self.wait_for(lambda: self.is_alive(node.node_id))

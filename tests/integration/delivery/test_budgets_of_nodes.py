@@ -33,7 +33,7 @@ QUEUED = 90
 async def enrolled(venue: Venue, account: str, seed: int) -> tuple[TestNode, str]:
     """A node that is enrolled, and its first nonce."""
     node = TestNode(seed=seed, gpus=(gpu_uuid(seed),))
-    token = venue.token(account, f"token-{seed}")
+    token = await venue.token(account, f"token-{seed}")
     answer = await venue.http.post("/v1/nodes", content=node.enrolment(token).canonical())
     return node, EnrolReply.model_validate_json(answer.content).server_nonce
 

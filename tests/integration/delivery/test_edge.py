@@ -6,13 +6,15 @@ import json
 import asyncpg
 import pytest
 
+from clients.http import new_credentials
 from schemas.nodes import GENESIS_HASH, ChainRequest, InspectedGpu, InspectionReport
 from schemas.topics import KEYS_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
+from services.kit.keys import load_private_key
 from tests.fixtures.command_log import consume, produce
-from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported
-from tests.fixtures.keys import revoked_token
+from tests.fixtures.delivery import TestNode, gpu_uuid, reading, reported, signed_token
+from tests.fixtures.keys import issued, revoked_token
 from tests.fixtures.node_agent import PlayedAgent
-from tests.integration.delivery.conftest import Venue
+from tests.integration.delivery.conftest import FAR_MS, Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,7 +26,7 @@ def node_of(seed: int) -> TestNode:
 
 async def enrolled(venue: Venue, node: TestNode) -> PlayedAgent:
     agent = PlayedAgent(node, venue.http)
-    await agent.enrol(venue.token("ops", f"token-{node.seed}"))
+    await agent.enrol(await venue.token("ops", f"token-{node.seed}"))
     return agent
 
 
@@ -35,19 +37,19 @@ async def code(answer) -> tuple[int, str]:
 
 async def test_a_token_is_the_gateways_in_time_and_for_one_node(venue: Venue):
     first, second = node_of(1), node_of(2)
-    token = venue.token("ops", "t-1")
+    token = await venue.token("ops", "t-1")
     assert (await venue.http.post("/v1/nodes", content=first.enrolment(token).canonical())).status_code == 201
     assert (await venue.http.post("/v1/nodes", content=first.enrolment(token).canonical())).status_code == 200
     forged = token.replace('"ops"', '"eve"')
     refused = [
         await code(venue.http.post("/v1/nodes", content=second.enrolment(each).canonical()))
-        for each in (token, forged, venue.token("ops", "t-late", expires_ms=1), "no token")
+        for each in (token, forged, await venue.token("ops", "t-late", expires_ms=3_600_001), "no token")
     ]
     assert refused == [(403, "enrolment_token_refused")] * 4
 
 
 async def test_a_fleets_token_admits_so_many_nodes_until_it_is_revoked(venue: Venue):
-    token = venue.token("ops", "t-fleet", nodes=2)
+    token = await venue.token("ops", "t-fleet", nodes=2)
 
     async def enrol(seed: int, with_token: str = token) -> tuple[int, str]:
         answer = await venue.http.post("/v1/nodes", content=node_of(seed).enrolment(with_token).canonical())
@@ -60,10 +62,10 @@ async def test_a_fleets_token_admits_so_many_nodes_until_it_is_revoked(venue: Ve
         403,
         "the token is not signed by the gateway",
     )
-    leaked = venue.token("ops", "t-leaked", nodes=9)
+    leaked = await venue.token("ops", "t-leaked", nodes=9)
     assert (await enrol(64, leaked))[0] == 201
     await venue.join("ops", "operate")
-    ended = revoked_token(venue.keys["ops"], "ops", "t-leaked")
+    ended = revoked_token(venue.keys["ops"], "ops", json.loads(leaked)["token_id"])
     await produce(venue.log.bootstrap, KEYS_EVENTS.name, ended.canonical())
     async with asyncio.timeout(10):
         for seed in range(70, 170):  # until the record is read, it still admits
@@ -75,10 +77,40 @@ async def test_a_fleets_token_admits_so_many_nodes_until_it_is_revoked(venue: Ve
     assert (await enrol(64, leaked))[0] == 200, "what it has admitted stays"
 
 
+async def test_what_a_broken_gateway_signs_binds_no_node_to_an_account_that_did_not_ask(venue: Venue):
+    honest = json.loads(await venue.token("ops", "t-asked", nodes=2))
+    gateway, thief = load_private_key(venue.log.keys_dir, "gateway"), new_credentials("thief")
+    never_asked = issued(thief, "ops", "t-never", FAR_MS)
+    await produce(venue.log.bootstrap, KEYS_EVENTS.name, never_asked.canonical())
+    tokens = {
+        "for an account that never asked": ("ops", "enrol-minted", FAR_MS, 1),
+        "with a record that nobody of the account signed": ("ops", never_asked.token_id, FAR_MS, 1),
+        "for another account than asked": ("eve", honest["token_id"], honest["expires_ms"], 2),
+        "for more nodes than asked": ("ops", honest["token_id"], honest["expires_ms"], 3),
+        "for longer than asked": ("ops", honest["token_id"], honest["expires_ms"] + 1, 2),
+    }
+
+    async def enrol(seed: int, *terms: object) -> str:
+        token = signed_token(gateway, *terms).canonical().decode()
+        answer = await venue.http.post("/v1/nodes", content=node_of(seed).enrolment(token).canonical())
+        return f"{answer.status_code} {answer.json()['detail']}"
+
+    answers = await asyncio.gather(*(enrol(seed, *terms) for seed, terms in enumerate(tokens.values(), 80)))
+    assert dict(zip(tokens, answers, strict=True)) == {
+        "for an account that never asked": "403 no account has asked for the token",
+        "with a record that nobody of the account signed": "403 no account has asked for the token",
+        "for another account than asked": "403 the account has asked for another token",
+        "for more nodes than asked": "403 the account has asked for another token",
+        "for longer than asked": "403 the account has asked for another token",
+    }
+    token = signed_token(gateway, "ops", honest["token_id"], honest["expires_ms"], 2).canonical().decode()
+    assert (await venue.http.post("/v1/nodes", content=node_of(80).enrolment(token).canonical())).status_code == 201
+
+
 async def test_a_gpu_lives_once_in_the_whole_venue(venue: Venue):
     original = node_of(3)
     await enrolled(venue, original)
-    clone = TestNode(seed=4, gpus=original.gpus).enrolment(venue.token("eve", "t-clone"))
+    clone = TestNode(seed=4, gpus=original.gpus).enrolment(await venue.token("eve", "t-clone"))
     assert await code(venue.http.post("/v1/nodes", content=clone.canonical())) == (409, "gpu_enrolled_elsewhere")
 
 
@@ -286,7 +318,7 @@ async def one_left(venue: Venue, node: TestNode) -> dict | None:
 async def test_a_node_with_half_the_memory_never_sells(venue: Venue):
     node = node_of(9)
     half = node.inventory(node.gpus[0], 0).model_copy(update={"memory_mib": 40_000})
-    request = node.enrolment(venue.token("ops", "t-half"), gpus=(half,))
+    request = node.enrolment(await venue.token("ops", "t-half"), gpus=(half,))
     assert await code(venue.http.post("/v1/nodes", content=request.canonical())) == (422, "implausible_node")
 
 

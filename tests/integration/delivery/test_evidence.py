@@ -81,7 +81,7 @@ async def test_another_library_under_a_known_driver_holds_the_level_from_the_rep
 async def test_a_downgraded_agent_does_not_enroll_and_hears_why(venue):
     node = real_node(104, agent_version="hourbook-agent 0.0.9")
     agent = PlayedAgent(node, venue.http)
-    answer = await agent.post("/v1/nodes", node.enrolment(venue.token("ops-old", "token-old")))
+    answer = await agent.post("/v1/nodes", node.enrolment(await venue.token("ops-old", "token-old")))
     assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (
         422,
         "agent_too_old",
@@ -133,7 +133,7 @@ async def test_a_load_that_power_clock_and_energy_do_not_fit_holds_the_level_unt
 async def test_a_board_that_only_its_operator_calls_an_h100_does_not_enroll(venue):  # C01
     node = real_node(106)
     board = node.inventory(gpu_uuid(106), 0).model_copy(update={"name": "NVIDIA GeForce GTX 1650"})
-    request = node.enrolment(venue.token("ops-relabel", "token-relabel"), gpus=(board,))
+    request = node.enrolment(await venue.token("ops-relabel", "token-relabel"), gpus=(board,))
     refused = (await PlayedAgent(node, venue.http).post("/v1/nodes", request)).json()
     assert (refused["code"], refused["detail"]) == (
         "implausible_node",

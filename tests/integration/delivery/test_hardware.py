@@ -33,7 +33,7 @@ async def test_a_sold_gpu_leaves_its_node_and_only_its_buyer_may_enrol_it(venue:
 
         assert await venue.wait_for(registered) == [(gpu_uuid(1), gpu_uuid(2)), (gpu_uuid(2),)]
         stranger, new = (TestNode(seed=seed, gpus=(gpu_uuid(1),)) for seed in (2, 3))
-        refused = stranger.enrolment(venue.token("seller", "t-2"))
+        refused = stranger.enrolment(await venue.token("seller", "t-2"))
         assert (await venue.http.post("/v1/nodes", content=refused.canonical())).status_code == 409
         async with venue.site("lab", new):
             facts = await venue.node(new.node_id)
@@ -104,7 +104,7 @@ async def test_a_gpu_whose_node_was_retired_during_the_sale_is_enrolled_anew_aft
         await venue.log.send("listings", LockHardware(listing_id="l-103", account="mover", gpus=(gpu_uuid(103),)))
         await venue.wait_for(is_listed)
     await venue.wait_for(lambda: answers(200, f"/v1/nodes/{node.node_id}/retire", b"{}"))
-    request = new.enrolment(venue.token("mover", "t-104")).canonical()
+    request = new.enrolment(await venue.token("mover", "t-104")).canonical()
     assert await answers(409, "/v1/nodes", request)
     await venue.log.send("listings", UnlockHardware(listing_id="l-103"))
     await venue.wait_for(lambda: answers(201, "/v1/nodes", request))

@@ -25,7 +25,7 @@ PARTIES = 24
 
 async def enrolled(venue: Venue, seed: int) -> PlayedAgent:
     agent = PlayedAgent(TestNode(seed=seed, gpus=(gpu_uuid(2 * seed), gpu_uuid(2 * seed + 1))), venue.http)
-    await agent.enrol(venue.token("ops", f"token-{seed}"))
+    await agent.enrol(await venue.token("ops", f"token-{seed}"))
     return agent
 
 

@@ -24,13 +24,13 @@ def machine(key: int, gpus: int) -> TestNode:
 
 async def enrolled(venue: Venue, node: TestNode, account: str = "ops") -> PlayedAgent:
     agent = PlayedAgent(node, venue.http)
-    reply = await agent.enrol(venue.token(account, f"move-{node.seed}"))
+    reply = await agent.enrol(await venue.token(account, f"move-{node.seed}"))
     assert isinstance(reply, EnrolReply)
     return agent
 
 
 async def enrol(venue: Venue, node: TestNode, account: str = "ops", **changes: object) -> httpx.Response:
-    request = node.enrolment(venue.token(account, f"move-{account}-{node.seed}"), **changes)
+    request = node.enrolment(await venue.token(account, f"move-{account}-{node.seed}"), **changes)
     return await venue.http.post("/v1/nodes", content=request.canonical())
 
 

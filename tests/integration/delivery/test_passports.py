@@ -105,7 +105,7 @@ async def test_what_a_node_says_of_anothers_gpus_goes_into_nobodys_record(venue:
 async def test_a_message_names_a_gpu_once_and_shows_its_own_reading(venue: Venue):
     owner = await venue.join("twice", "read", "operate")
     node = TestNode(seed=47, gpus=(gpu_uuid(47),))
-    await PlayedAgent(node, venue.http).enrol(venue.token("twice", "t-47"))
+    await PlayedAgent(node, venue.http).enrol(await venue.token("twice", "t-47"))
     own = InspectedGpu(inventory=node.inventory(gpu_uuid(47), 0), reading=reading(gpu_uuid(47)))
     other = InspectedGpu(inventory=node.inventory(gpu_uuid(47), 0), reading=reading(gpu_uuid(48)))
     nonce = await nonce_for(venue, owner)
@@ -120,7 +120,7 @@ async def test_a_message_names_a_gpu_once_and_shows_its_own_reading(venue: Venue
 async def test_a_barred_node_inspects_nothing(venue: Venue):  # L10
     owner = await venue.join("barred", "read", "operate")
     node = TestNode(seed=42, gpus=(gpu_uuid(42),))
-    await PlayedAgent(node, venue.http).enrol(venue.token("barred", "t-42"))
+    await PlayedAgent(node, venue.http).enrol(await venue.token("barred", "t-42"))
     nonce = await nonce_for(venue, owner)
     await ask(venue, "update node set state = 'quarantined' where node_id = $1 returning 1", node.node_id)
     assert await deposit(venue, inspection(node, nonce, gpu_uuid(42))) == (403, "node_barred")

@@ -34,7 +34,7 @@ def node_of(seed: int) -> TestNode:
 async def enrolled(venue: Venue, node: TestNode, **changes: object) -> tuple[PlayedAgent, Challenge]:
     """Enrols without answering the first challenge."""
     agent = PlayedAgent(node, venue.http, **changes)
-    request = node.enrolment(venue.token("ops", f"token-{node.seed}"), nvml_simulated=agent.simulated)
+    request = node.enrolment(await venue.token("ops", f"token-{node.seed}"), nvml_simulated=agent.simulated)
     reply = (await venue.http.post("/v1/nodes", content=request.canonical())).json()
     agent.nonce = reply["server_nonce"]
     return agent, Challenge.model_validate_json(httpx.Response(200, json=reply["challenge"]).content)
@@ -119,7 +119,7 @@ async def test_a_grade_without_a_published_rate_is_refused_in_one_line(venue: Ve
     board = node.inventory(node.gpus[0], 0).model_copy(
         update={"name": "NVIDIA RTX PRO 6000 Blackwell Server Edition", "memory_mib": 97_887}
     )
-    request = node.enrolment(venue.token("ops", "token-203"), nvml_simulated=False, gpus=(board,))
+    request = node.enrolment(await venue.token("ops", "token-203"), nvml_simulated=False, gpus=(board,))
     answer = await venue.http.post("/v1/nodes", content=request.canonical())
     assert (answer.status_code, answer.json()["code"]) == (422, "grade_without_band")
     assert answer.json()["detail"].startswith("no INT8 rate of RTXPRO6000S96 is on file")

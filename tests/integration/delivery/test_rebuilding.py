@@ -105,13 +105,13 @@ async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(qui
             ops = await venue.join("ops", "read", "operate")
             agent = await stack.enter_async_context(venue.site("ops", node))
             await stack.enter_async_context(ssh_door(agent))
-            await PlayedAgent(old, venue.http).enrol(venue.token("ops", "old"))
+            await PlayedAgent(old, venue.http).enrol(await venue.token("ops", "old"))
             released, key = {"release_to": "west"}, {"Idempotency-Key": "once"}
             path = f"/v1/nodes/{old.node_id}/retire"
             first, again = [await ops.post(path, json=released, headers=key) for _ in range(2)]
             assert (first.status_code, again.json()) == (200, first.json())
             assert (await ops.post(path, json={}, headers=key)).json()["code"] == "conflict"
-            await PlayedAgent(new, venue.http).enrol(venue.token("west", "new"))
+            await PlayedAgent(new, venue.http).enrol(await venue.token("west", "new"))
 
             contracts = venue.contracts(2, ahead_s=12)
             await venue.offer("ops", node, contracts, 1)

@@ -12,7 +12,7 @@ async def test_simulated_nodes_are_barred_when_the_venue_takes_them_no_more(quie
     node = TestNode()
     async with quiet_venue.delivery():
         agent = PlayedAgent(node, quiet_venue.http)
-        await agent.enrol(quiet_venue.token("ops", "token-207"))
+        await agent.enrol(await quiet_venue.token("ops", "token-207"))
         task = asyncio.create_task(agent.run())
         await quiet_venue.wait_for(lambda: quiet_venue.is_alive(node.node_id))
         task.cancel()
@@ -32,6 +32,6 @@ async def test_simulated_nodes_are_barred_when_the_venue_takes_them_no_more(quie
             return (events[-1].alive, events[-1].reason) == (False, "simulated_nvml")
 
         await quiet_venue.wait_for(is_down)
-        other = TestNode(seed=2).enrolment(quiet_venue.token("ops", "token-208"))
+        other = TestNode(seed=2).enrolment(await quiet_venue.token("ops", "token-208"))
         answer = await quiet_venue.http.post("/v1/nodes", content=other.canonical())
         assert (answer.status_code, answer.json()["code"]) == (422, "implausible_node")

@@ -40,7 +40,7 @@ async def running(*works):
 
 async def enrolled(venue: Venue, account: str, seed: int) -> PlayedAgent:
     agent = PlayedAgent(node_of(seed), venue.http)
-    await agent.enrol(venue.token(account, f"token-{seed}"))
+    await agent.enrol(await venue.token(account, f"token-{seed}"))
     return agent
 
 
