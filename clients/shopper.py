@@ -11,6 +11,7 @@ from decimal import Decimal
 from random import Random
 
 DAY = timedelta(hours=24)
+LATEST_PERMILLE = 750
 # What gave its money back, or passed it on to the next buyer, was not spent.
 UNSPENT = ("ENDED", "RESOLD")
 
@@ -89,6 +90,11 @@ def _blocks_from(product: Mapping, points: Sequence[Mapping], left: Decimal) -> 
         found.append(Block(product["product"], points[0]["start"], len(found) + 1, lot, str(dearest), cost))
         expected += timedelta(seconds=product["period_s"])
     return found
+
+
+def visit_ms(starts_ms: int, ends_ms: int, draw: Random) -> int:
+    """Draws when a lease is looked at: while it is paid for, and early enough for the proof and a second try."""
+    return starts_ms + draw.randrange(max(1, (ends_ms - starts_ms) * LATEST_PERMILLE // 1_000))
 
 
 def now_utc() -> datetime:

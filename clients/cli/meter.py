@@ -18,7 +18,7 @@ def key(position_id: int, *, out: Path, signer: Signer | None = None, json: bool
     """
     private = Ed25519PrivateKey.generate()
     with signed("delivery", signer) as client:
-        lease_id = lease_of(client, position_id)
+        lease_id = leased(client, position_id)["lease_id"]
         try:
             out.touch(mode=0o600, exist_ok=False)
             out.write_text(private.private_bytes_raw().hex() + "\n")
@@ -28,12 +28,12 @@ def key(position_id: int, *, out: Path, signer: Signer | None = None, json: bool
     show({"lease_id": lease_id, "key_file": str(out), "url": address_of("delivery")}, json=json)
 
 
-def lease_of(client: httpx.Client, position_id: int) -> str:
-    """Returns the lease of a position. Raises Refused where it has none yet."""
+def leased(client: httpx.Client, position_id: int) -> dict:
+    """Returns how a position is entered: its lease, and when that begins and ends. Raises Refused before its gate."""
     access = result_of(client.get(f"/v1/positions/{position_id}/access"))
     if access["lease_id"] is None:
         raise Refused(f"position {position_id} has no lease yet; it comes at the gate")
-    return access["lease_id"]
+    return access
 
 
 def register(client: httpx.Client, lease_id: str, private: Ed25519PrivateKey) -> None:

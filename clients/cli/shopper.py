@@ -17,7 +17,7 @@ from clients.cli.market import listed
 from clients.cli.output import Refused
 from clients.cli.session import Signer, address_of, gateway, market_data
 from clients.http import Refusal, pages, result_of
-from clients.shopper import Block, Taste, choose, now_utc, spent
+from clients.shopper import Block, Taste, choose, now_utc, spent, visit_ms
 from clients.ssh import SSH_FAILED, enter
 
 LOOK_S = 5.0
@@ -53,7 +53,7 @@ def run(
         visits = None if visits is None else visits - 1
         try:
             position_id = rent(taste, draw, signer)
-            found.add(NOTHING if position_id is None else prove(position_id, identity, signer))
+            found.add(NOTHING if position_id is None else prove(position_id, identity, signer, draw))
         except Refused as refusal:
             if not found:
                 raise  # nothing has worked yet: somebody has to mend the command
@@ -91,13 +91,12 @@ def bought(client: httpx.Client, block: Block) -> int | None:
     return min(ids, default=None)
 
 
-def prove(position_id: int, identity: Path | None, signer: Signer | None) -> int:
-    """Waits for the door of a position, and runs the proof behind it; returns the exit status of what ran there.
+def prove(position_id: int, identity: Path | None, signer: Signer | None, draw: random.Random) -> int:
+    """Runs the proof behind a position's door, at a random time of its hour; returns the exit status of what ran there.
 
-    A door that does not open at once is tried again until the position is over.
+    Until then it waits, as it does for a door that does not open; both end with the position.
     """
-    private = Ed25519PrivateKey.generate()
-    lease_id = None
+    private, lease_id, due_ms = Ed25519PrivateKey.generate(), "", 0
     while True:
         try:
             door = ssh.door_of(position_id, signer)
@@ -107,10 +106,12 @@ def prove(position_id: int, identity: Path | None, signer: Signer | None) -> int
                 continue
             say(str(closed))
             return NOTHING  # what the meter saw of that is on the bill
-        if lease_id is None:
+        if not lease_id:
             with ssh.signed("delivery", signer) as client:
-                lease_id = meter.lease_of(client, position_id)
+                access = meter.leased(client, position_id)
+                lease_id, due_ms = access["lease_id"], visit_ms(access["starts_ms"], access["ends_ms"], draw)
                 meter.register(client, lease_id, private)
+        time.sleep(max(0, due_ms / 1_000 - time.time()))
         script = proof_script(lease_id, private.private_bytes_raw().hex(), address_of("delivery"))
         status = enter(door, ("sh", "-c", shlex.quote(script)), identity)
         if status == SSH_FAILED:

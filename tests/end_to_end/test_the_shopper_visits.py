@@ -73,7 +73,7 @@ def venue(servers_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ven
             for label, (hub, module) in SITES.items():
                 operator, folder = registry.open_account(label, "operate", CNY="1000.00"), work / f"{label}-leases"
                 hooks = {each: [sys.executable, str(HOOK), str(folder), each] for each in ("start", "stop")}
-                policy = {"hub": hub, "periods_ahead": 8, "price": {"floor": "12.50"}, "hooks": hooks}
+                policy = {"hub": hub, "periods_ahead": 3, "price": {"floor": "12.50"}, "hooks": hooks}
                 sites[label] = agents.start_agent(operator, label, policy, gpus=1)
                 install(folder, module, sites[label])
             shopper = registry.open_account("passer-by", "trade", CNY="1000.00")
@@ -97,8 +97,15 @@ def test_a_visit_passes_an_honest_node_and_takes_one_out_that_gives_buyers_anoth
     for hub, _ in SITES.values():
         wait_for(f"asks in {hub}", lambda hub=hub: is_offered(venue, hub))
     visits = {label: venue.visit(hub) for label, (hub, _) in SITES.items()}
-    told = {label: visit.communicate(timeout=VISIT_S) for label, visit in visits.items()}
+    try:
+        told = {label: visit.communicate(timeout=VISIT_S) for label, visit in visits.items()}
+    finally:
+        for visit in visits.values():
+            visit.kill()
     assert {label: visit.returncode for label, visit in visits.items()} == {"honest": 0, "cheat": 6}, told
-    print(told)
+    assert {label: errors.splitlines()[-1].partition(": its ")[2] for label, (_, errors) in told.items()} == {
+        "honest": "GPUs have proven themselves",
+        "cheat": "GPUs have not proven themselves",
+    }
     assert standing(venue, "honest") == ("active", "challenge_passed")
     wait_for("the cheat to be out", lambda: standing(venue, "cheat") == ("quarantined", "inside_row_differs"))

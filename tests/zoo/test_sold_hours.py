@@ -17,10 +17,11 @@ from tests.zoo.table import show
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STAY_S = 100
 TERMS = {"period_s": 10, "gate_lead_s": 12}
-# So many nodes at a time are asked more rarely. A door counts as shut after a second, and stands on this machine.
+# So many nodes are asked more rarely, and rarely just before a proof inside. A door counts as shut after a second, and
+# stands on this machine.
 CHANGES = {
     "correction_delay_ms": 500,
-    "idle_challenge_ms_floor": 5_000,
+    "idle_challenge_ms_floor": 12_000,
     "door_grace_ms_min": 1_000,
     "door_private_addresses": True,
     "renter_proofs_max": 6,

@@ -24,7 +24,7 @@ from tests.integration.delivery.test_claw_back import Sold
 from tests.integration.delivery.test_evidence import real_node
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
-TERMS = {"gate_lead_s": 15}
+TERMS = {"gate_lead_s": 15, "period_s": 12}
 SETTINGS = SMALL_PROOFS | {"shopper_accounts": "passer-by, mystery", "renter_proofs_max": 2}
 # What the operators' programs hand their buyers instead of what they are examined on.
 ANOTHER_GPU = WrongRows(honest_rows=120)
@@ -55,8 +55,8 @@ class Inside:
 
 
 async def moved_in(venue: Venue, buyer: httpx.AsyncClient, agent: PlayedAgent) -> Inside:
-    """Waits for a lease, and registers a key for what runs inside."""
-    await venue.leased(agent)
+    """Waits for a lease and its hour, and registers a key for what runs inside."""
+    await venue.sleep_until(await venue.leased(agent))
     inside = Inside(venue, next(iter(agent.leases)), agent.node.gpus)
     assert (await inside.renter.register(buyer)).status_code == 201
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from random import Random
 
 from clients.cli.shopper import proof_script
-from clients.shopper import Block, Taste, choose, spent
+from clients.shopper import Block, Taste, choose, spent, visit_ms
 from schemas.market_data import CurvePoint
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -77,6 +77,12 @@ def test_the_budget_is_what_the_last_24_hours_have_left():
         position("2026-11-21T12:00:00.000000Z", "100.00"),
     ]
     assert spent(positions, "CNY", NOW) == Decimal("15.50")
+
+
+def test_a_visit_comes_at_any_time_of_the_hour_but_its_last_quarter_and_never_before_it():
+    draw = Random(1)
+    times = [visit_ms(1_000_000, 1_000_400, draw) for _ in range(5_000)]
+    assert set(times) == set(range(1_000_000, 1_000_300))
 
 
 def test_what_runs_inside_has_the_key_in_a_file_for_as_long_as_the_proof_takes(tmp_path):

@@ -7,8 +7,8 @@ from services.delivery.settings import Settings
 from services.delivery.store import Node
 from tests.fixtures.delivery import gpu_uuid
 
-ENDS_MS = 9_000
-LEASE = {"lease_id": "lease-7", "node_id": "node-1", "state": "started", "ends_ms": ENDS_MS, "gpus": (gpu_uuid(1),)}
+HOUR = {"starts_ms": 500, "ends_ms": 9_000}
+LEASE = {"lease_id": "lease-7", "node_id": "node-1", "state": "started", "gpus": (gpu_uuid(1),)} | HOUR
 
 
 class Records:
@@ -48,11 +48,12 @@ async def test_the_renter_is_the_prover_and_the_nodes_agent_hears_nothing():
     ("changes", "records", "words"),
     [
         ({"state": "ready"}, Records(0), "lease lease-7 does not run now"),
+        ({"starts_ms": 1_001}, Records(0), "lease lease-7 does not run now"),
         ({"ends_ms": 1_000}, Records(0), "lease lease-7 does not run now"),
         ({}, Records(1, is_open=True), "a proof of lease lease-7 is under way"),
         ({}, Records(2), "lease lease-7 has had its 2 proofs"),
     ],
-    ids=["not let in", "over", "one is under way", "no more"],
+    ids=["not let in", "let in before the hour", "over", "one is under way", "no more"],
 )
 async def test_otherwise_there_is_no_challenge_and_he_hears_why(changes: dict, records: Records, words: str):
     with pytest.raises(NoProofNow) as refused:

@@ -2,6 +2,9 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
 
 from services.delivery.settings import HOUR_MS, Settings
 from services.delivery.store import Node
@@ -66,3 +69,20 @@ def test_a_group_that_is_gone_is_forgotten_and_a_new_one_is_not_swept_at_sight()
     assert set(swept._next_ms) == {("account", "ops"), ("grade", "H100SXM80", "CNE")}
     swept._due([idle(2, "eve")], 1)
     assert ("account", "ops") not in swept._next_ms
+
+
+@pytest.mark.parametrize(
+    ("layers_off", "asked"), [("", ["node-1", "node-2"]), ("simultaneity", [])], ids=["as a rule", "without the layer"]
+)
+async def test_beside_a_shoppers_proof_all_idle_gpus_of_that_operator_are_asked(layers_off: str, asked: list[str]):
+    class Watched(Sweeps):
+        async def _idle(self, store, time_ms: int) -> list[Idle]:
+            return [idle(1), idle(2), idle(3, "eve")]
+
+        async def _sweep(self, chosen: list[Idle], time_ms: int) -> None:
+            swept.extend(sorted(each.node.node_id for each in chosen))
+
+    swept: list[str] = []
+    effects = SimpleNamespace(pool=None)
+    await Watched(Settings(proof_layers_off=layers_off), effects, None, None, None, None).sweep_beside("ops")
+    assert swept == asked
