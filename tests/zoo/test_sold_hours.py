@@ -1,6 +1,6 @@
 """Cheats that get past their enrolment are sold an hour, and what they earn is what the settlements leave them.
 
-CI tier (`slow`), a minute and a half. Beside each cheat its twin sells too, to whom its layer pays no attention; the
+CI tier (`slow`), a minute and three quarters. Beside each cheat its twin sells too, to whom its layer pays no attention; the
 honest node between them is paid in full.
 """
 
@@ -26,6 +26,7 @@ CHANGES = {
     "door_private_addresses": True,
     "renter_proofs_max": 6,
 }
+LONGEST = ("OneChipForTwoNodes", "GivesBuyersAnotherGpu")  # these begin first
 SOLD = {name: kind for name, kind in CHEATS.items() if kind.sells}
 # What makes a twin's buyer an ordinary one: no account of the venue's own, no meter of his.
 BUYERS = ("shopper", "renter")
@@ -46,7 +47,7 @@ async def test_who_sells_an_hour_is_caught_and_never_earns_more_than_his_bond(zo
     spared = [
         Stay(zoo, kind, number, market, blind) for number, kind in enumerate(TWINS, start=200) if kind.__name__ in only
     ]
-    stays = [honest, *cheats, *spared]
+    stays = sorted([honest, *cheats, *spared], key=lambda stay: stay.kind.__name__ not in LONGEST)
     shoppers = [stay.buyer_account for stay in cheats if stay.kind.caught_by == "shopper"]
     changes = CHANGES | {"shopper_accounts": ",".join(shoppers)}
     zoo.settings = zoo.settings.model_copy(update=changes)
