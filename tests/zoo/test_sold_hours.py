@@ -1,7 +1,7 @@
 """Cheats that get past their enrolment are sold an hour, and what they earn is what the settlements leave them.
 
-CI tier (`slow`), a minute and three quarters. Beside each cheat its twin sells too, to whom its layer pays no attention; the
-honest node between them is paid in full.
+CI tier (`slow`), a minute and three quarters. Beside each cheat its twin sells too, to whom its layer pays no
+attention; the honest node between them is paid in full.
 """
 
 import pytest
