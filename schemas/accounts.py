@@ -17,7 +17,10 @@ FIRST_SCOPES: tuple[Scope, ...] = ("read", "trade")  # those of a key with which
 ROOT = "root"  # the id of the offline key that signs the venue's administrators
 ADMIN_ACCOUNT = "venue-admin"
 # Names that only an administrator gives: the venue's own, and such as people or programs take for ids of others.
-RESERVED_PREFIXES = ("admin", "external", "hourbook", "k-", "key-", "node-", "root", "venue")
+RESERVED_PREFIXES = (
+    *("venue", "guarantee", "external", "issued", "in_transit", "programme"),  # the books' own
+    *("admin", "root", "hourbook", "k-", "key-", "node-"),
+)
 
 
 def is_reserved(account: str) -> bool:

@@ -6,11 +6,13 @@ import json
 import pytest
 
 from clients.http import Credentials, new_credentials
+from matching_engine.reference.money import RESERVED
 from schemas.accounts import ALL_SCOPES, ApiKeySet, EnrolmentTokenIssued, NodeKeyProof
 from schemas.nodes import node_id_of
 from schemas.signing import node_key_text
 from services.kit.key_directory import KeyDirectory
 from services.kit.key_requests import UnprovenRecord, issued_token, node_key
+from services.ledger.domain import EXTERNAL, IN_TRANSIT, ISSUED
 from tests.fixtures.keys import ended_key, first_key, new_key, opened_account, revoked_token, signed_request
 
 ROOT, ADMIN, ALICE, BOB = map(new_credentials, ("root", "admin", "alice", "bob"))
@@ -149,7 +151,8 @@ def test_no_stranger_opens_an_account_that_is_there_in_whatever_way(directory):
 
 
 @pytest.mark.parametrize(
-    "account", ["venue", "Venue-fees", "venue-admin", "admin-2", "root", "node-1", "k-1", "external"]
+    "account",
+    [*RESERVED, EXTERNAL, IN_TRANSIT, ISSUED, "Venue-fees", "venue-admin", "admin-2", "root", "node-1", "k-1"],
 )
 def test_no_stranger_takes_a_name_that_stands_for_the_venue_or_an_id(account):
     with pytest.raises(UnprovenRecord, match="only an administrator"):
