@@ -25,7 +25,7 @@ from services.delivery.edge_api import (
     add_proof_routes,
     is_opening,
 )
-from services.delivery.effects import Effects, PromptPublisher
+from services.delivery.effects import Effects
 from services.delivery.evidence_api import add_digest_routes
 from services.delivery.histories import Histories
 from services.delivery.hot_path import HotPath, is_for_reports
@@ -57,7 +57,7 @@ from services.kit.events import EventReader
 from services.kit.http import make_app
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
-from services.kit.outbox import Outbox
+from services.kit.outbox import Outbox, PromptPublisher
 from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness

@@ -35,7 +35,7 @@ from services.delivery.domain import (
     check_plausible,
     read_token,
 )
-from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.effects import now_ms
 from services.delivery.moving import Moving, claim_gpus, put_gpu
 from services.delivery.nodes import BARRED, RETIRED
 from services.delivery.proofs import issue_challenge
@@ -46,6 +46,7 @@ from services.delivery.signatures import check_signature, signed_node
 from services.delivery.store import Node, Store, node_of, transaction
 from services.kit.auth import KeyDirectory
 from services.kit.keys import load_public_key, signature_holds
+from services.kit.outbox import PromptPublisher
 from services.kit.store import Pool
 
 TOKEN_CHECK_S = 0.05

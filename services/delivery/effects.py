@@ -1,51 +1,19 @@
-"""The one writer of delivery's decisions: one transaction at a time, relays woken after each; and the prompt relay."""
+"""The one writer of delivery's decisions: one transaction at a time, relays woken after each."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaProducer
-
 from schemas.nodes import Challenge
 from services.delivery.store import Store, transaction
-from services.kit.outbox import Publisher, Relay
-from services.kit.settings import Settings
+from services.kit.outbox import Relay
 from services.kit.store import Pool
 
 
 def now_ms() -> int:
     """The server's clock."""
     return time.time_ns() // 1_000_000
-
-
-class PromptPublisher(Publisher):
-    """A publisher that can be waited for, so that an agent is answered only when the broker has its report."""
-
-    def __init__(self, settings: Settings, pool: Pool, service: str):
-        super().__init__(settings, pool, service)
-        self._waiting: list[asyncio.Future] = []
-
-    async def published(self) -> None:
-        """Returns when everything that was committed before this call is acknowledged by the broker."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        self.wake()
-        await future
-
-    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
-        waiting, self._waiting = self._waiting, []
-        try:
-            more = True
-            while more:
-                more = await super()._send_some(producer)
-        except BaseException:
-            self._waiting = [*waiting, *self._waiting]
-            raise
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-        return False
 
 
 class Effects:

@@ -4,13 +4,14 @@ from fastapi import FastAPI, Request, Response
 
 from schemas.hubs import HubBeacon, HubBeacons, HubClaim, HubView
 from services.delivery.edge_api import JSON, body_of, read_body
-from services.delivery.effects import Effects, PromptPublisher, now_ms
+from services.delivery.effects import Effects, now_ms
 from services.delivery.hub_trips import hub_view, take_receipt
 from services.delivery.hubs import check_receipt, read_beacons
 from services.delivery.moving import check_not_out
 from services.delivery.settings import Settings
 from services.delivery.signatures import signed_node
 from services.kit.auth import public
+from services.kit.outbox import PromptPublisher
 
 
 def add_hub_routes(app: FastAPI, settings: Settings, effects: Effects, publisher: PromptPublisher) -> None:

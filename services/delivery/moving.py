@@ -19,11 +19,12 @@ from services.delivery.domain import (
     NotThisNode,
     check_inventory,
 )
-from services.delivery.effects import Effects, PromptPublisher, now_ms
+from services.delivery.effects import Effects, now_ms
 from services.delivery.nodes import BARRED, RETIRED, take_down, withdraw_gpus
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
 from services.delivery.store import Node, NodeForReport, Store
+from services.kit.outbox import PromptPublisher
 
 
 class Moving:

@@ -27,7 +27,7 @@ from services.delivery.challenges import (
     make_challenge,
 )
 from services.delivery.domain import UnknownLease
-from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.effects import now_ms
 from services.delivery.loop_lag import LoopLag
 from services.delivery.releases import Releases, clock_us
 from services.delivery.settings import Settings
@@ -35,6 +35,7 @@ from services.delivery.signatures import Prover, find_prover, signed_prover
 from services.delivery.store import Node, Store, transaction
 from services.delivery.verifying import Verifier, VerifiersBusy
 from services.delivery.waiting import RoundTrips
+from services.kit.outbox import PromptPublisher
 from services.kit.store import Pool
 
 OVER = ("judged", "applied")

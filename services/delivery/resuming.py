@@ -9,13 +9,14 @@ from dataclasses import replace
 
 from schemas.nodes import ChainMoved, ChainReply, ChainRequest
 from services.delivery.domain import NodeBarred, NotThisNode
-from services.delivery.effects import PromptPublisher, now_ms
+from services.delivery.effects import now_ms
 from services.delivery.leases import must_stop, start_of, stop_of
 from services.delivery.moving import check_not_out
 from services.delivery.reports import Chain, give_nonce
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
 from services.delivery.store import Store, lease_of, transaction
+from services.kit.outbox import PromptPublisher
 from services.kit.store import Pool
 
 

@@ -3,11 +3,12 @@
 import asyncio
 from functools import partial
 
-from schemas.accounts import SignedRequest
+from schemas.accounts import AnyKeyEvent, SignedRequest
 from services.gateway.accounts import bootstrap_admin
 from services.gateway.api import build_front
 from services.gateway.desk import Desk, make_desk
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
+from services.gateway.key_copies import mend_keys
 from services.gateway.key_registry import KeyRegistry
 from services.gateway.node_marks import NodeMarks
 from services.gateway.recorder import Recorder
@@ -17,7 +18,7 @@ from services.kit.events import EventReader
 from services.kit.key_feed import follow_keys
 from services.kit.keys import PUBLIC
 from services.kit.logs import configure_logs
-from services.kit.outbox import Publisher
+from services.kit.outbox import PromptPublisher
 from services.kit.places import find_place
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
@@ -45,15 +46,16 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     tasks.create_task(close_at_the_end(pool))
     desk.store = Store(pool, settings.shard)
     readiness.done("PostgreSQL")
-    desk.publisher = Publisher(settings, pool, "gateway")
+    desk.publisher = PromptPublisher(settings, pool, "gateway")
     tasks.create_task(desk.publisher.run())
     log_reached, keys_read, nodes_restored = asyncio.Event(), asyncio.Event(), asyncio.Event()
     tasks.create_task(desk.log.run(log_reached))
     tasks.create_task(_note(log_reached, readiness, "Kafka"))
-    tasks.create_task(follow_keys(settings, desk.directory, keys_read))
+    read: list[AnyKeyEvent] = []
+    tasks.create_task(follow_keys(settings, desk.directory, keys_read, read))
     tasks.create_task(NodeMarks(settings, desk.store, desk.history.node_marks).run(pool, nodes_restored))
     tasks.create_task(_note(nodes_restored, readiness, "nodes"))
-    tasks.create_task(_admit_admin(settings, desk, keys_read))
+    tasks.create_task(_know_keys(settings, desk, keys_read, read))
     await _follow(settings, desk, tasks)
 
 
@@ -71,13 +73,18 @@ async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGrou
     tasks.create_task(_note(reader.caught_up, desk.readiness, "the end of the event log"))
 
 
-async def _admit_admin(settings: GatewaySettings, desk: Desk, keys_read: asyncio.Event) -> None:
-    """Registers the venue's first operator, if root's signature for his key lies in the venue's key folder."""
+async def _know_keys(settings: GatewaySettings, desk: Desk, keys_read: asyncio.Event, read: list[AnyKeyEvent]) -> None:
+    """Mends the topic of keys or its copy, and registers the venue's first operator, if root's signature for his key
+    lies in the venue's key folder.
+    """
     await keys_read.wait()
+    registry = KeyRegistry(desk)
+    await mend_keys(desk, registry, read)
+    read.clear()
     signed = settings.keys_dir / PUBLIC / ADMIN_REQUEST_FILE
     if signed.exists():
         request = SignedRequest.model_validate_json(signed.read_bytes())
-        await bootstrap_admin(KeyRegistry(desk), desk.directory, request)
+        await bootstrap_admin(registry, desk.directory, request)
     desk.readiness.done("API keys")
 
 

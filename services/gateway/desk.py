@@ -21,7 +21,7 @@ from services.gateway.views import Views
 from services.kit.auth import Authenticator, Caller, KeyDirectory, check_scope, read_signing_headers
 from services.kit.idempotency import Turns
 from services.kit.limits import Budget
-from services.kit.outbox import Publisher
+from services.kit.outbox import PromptPublisher
 from services.kit.readiness import Readiness
 
 
@@ -46,7 +46,7 @@ class Desk:
     turns: Turns = field(default_factory=Turns)
     store: Store | None = None
     recorder: Recorder | None = None
-    publisher: Publisher | None = None
+    publisher: PromptPublisher | None = None
     command_ids: itertools.count = field(default_factory=itertools.count)
     note_timer: Callable[[Caller, str, int], None] = lambda caller, session, timeout_ms: None
     started: str = field(default_factory=lambda: f"g{time.time_ns():x}")

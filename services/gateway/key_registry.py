@@ -10,6 +10,8 @@ from services.kit.auth import signed_request_of
 from services.kit.http import ProblemError
 from services.kit.key_requests import UnprovenRecord
 
+NOT_YET = "Kafka does not answer: what was asked for is kept, and becomes known when it does"
+
 
 class KeyRegistry:
     """One record after the other: each is checked, published, and taken into the gateway's own directory."""
@@ -26,7 +28,7 @@ class KeyRegistry:
             raise ProblemError("scope_missing", str(error)) from error
 
     async def publish(self, record: AnyKeyEvent) -> None:
-        """Publishes a record that every edge will believe. Raises `scope_missing`, DatabaseAway."""
+        """Publishes a record that every edge will believe. Raises `scope_missing`, `unavailable`, DatabaseAway."""
         try:
             await self._publish(record)
         except UnprovenRecord as error:
@@ -45,7 +47,11 @@ class KeyRegistry:
             self._desk.directory.check(record)
             await self._desk.store.publish(record)
             self._desk.directory.take(record)
-        self._desk.publisher.wake()
+        try:
+            async with asyncio.timeout(self._desk.settings.answer_timeout_s):
+                await self._desk.publisher.published()
+        except TimeoutError as error:
+            raise ProblemError("unavailable", NOT_YET, retryable=True) from error
 
     async def end(self, known: ApiKeySet, request: Request) -> ApiKeySet:
         """Ends a key as a request asks for it; again, nothing is published."""

@@ -209,3 +209,9 @@ select node, simulated from node_marks;
 -- name: mark_nodes
 insert into node_marks select * from unnest($1::text[], $2::boolean[])
 on conflict (node) do update set simulated = node_marks.simulated or excluded.simulated;
+
+-- name: keep_key_records
+insert into key_records (record) select * from unnest($1::bytea[]) on conflict (sha256(record)) do nothing;
+
+-- name: all_key_records
+select record from key_records order by number;

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 import orjson
 
-from schemas.accounts import AnyKeyEvent
+from schemas.accounts import KEY_EVENT, AnyKeyEvent
 from schemas.events import OrderDuplicate
 from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
 from schemas.venue import DefineProduct
@@ -196,9 +196,21 @@ class Store:
             await connection.execute(kit.QUERIES.keep_first_answer, *row)
 
     async def publish(self, record: AnyKeyEvent) -> None:
-        """Publishes a record of an account, a key or a token."""
+        """Publishes a record of an account, a key or a token, and keeps a copy of it."""
         async with self._connection() as connection:
+            await connection.execute(QUERIES.keep_key_records, [record.canonical()])
             await kit.publish(connection, KEYS_EVENTS.name, record_name(record), record.canonical())
+
+    async def keep_key_records(self, records: list[AnyKeyEvent]) -> None:
+        """Keeps copies of records that the topic has; those that are kept already stay as they are."""
+        async with self._connection() as connection:
+            await connection.execute(QUERIES.keep_key_records, [record.canonical() for record in records])
+
+    async def key_records(self) -> list[AnyKeyEvent]:
+        """Returns the copies of records of accounts, keys and tokens, in the order in which they came."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(QUERIES.all_key_records)
+            return [KEY_EVENT.validate_json(row["record"]) for row in rows]
 
     async def _one(self, kind: type[Row], query: str, *values: Any) -> Row | None:
         async with self._connection() as connection:

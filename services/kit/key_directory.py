@@ -184,6 +184,19 @@ class KeyDirectory:
         """Says whether the account revoked an enrolment token."""
         return (account, token_id) in self._revoked_tokens
 
+    def tells(self, record: AnyKeyEvent) -> bool:
+        """Says whether what a record tells is known."""
+        match record:
+            case ApiKeySet():
+                known = self._keys.get(record.key_id)
+                return known is not None and (known.revoked or not record.revoked)
+            case AccountOpened():
+                return record.account in self._accounts
+            case EnrolmentTokenIssued():
+                return record.token_id in self._tokens
+            case EnrolmentTokenRevoked():
+                return self.has_revoked_token(record.account, record.token_id)
+
     def lives(self, key_id: str) -> bool:
         """Says whether a key is known, not revoked and not expired."""
         key = self._keys.get(key_id)

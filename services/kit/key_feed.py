@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from schemas.accounts import KEY_EVENT, ROOT
+from schemas.accounts import KEY_EVENT, ROOT, AnyKeyEvent
 from schemas.topics import KEYS_EVENTS
 from services.kit.kafka import kafka_client_options
 from services.kit.key_directory import KeyDirectory
@@ -20,9 +20,11 @@ STALLED_AFTER_S = 5.0
 IDLE_MS = 1_000  # how long the reader sleeps when nothing comes; what comes wakes it at once
 
 
-async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: asyncio.Event) -> None:
+async def follow_keys(
+    settings: Settings, directory: KeyDirectory, caught_up: asyncio.Event, read: list[AnyKeyEvent] | None = None
+) -> None:
     """Feeds the directory for ever; sets `caught_up` when the end of the topic was reached once, and no sooner than
-    requests are accepted (services.kit.auth).
+    requests are accepted (services.kit.auth). `read` is given what was proven until then.
 
     After an interruption it goes on where it was: reading again from the start would revive revoked keys for a moment.
     """
@@ -44,7 +46,9 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
                     caught_up.set()
                 wait_ms = IDLE_MS if caught_up.is_set() else 50
                 for record in (await consumer.getmany(partition, timeout_ms=wait_ms)).get(partition, ()):
-                    _take(directory, record.value)
+                    event = _take(directory, record.value)
+                    if event is not None and read is not None and not caught_up.is_set():
+                        read.append(event)
                     next_offset, moved_at = record.offset + 1, loop.time()
                 if loop.time() - moved_at >= STALLED_AFTER_S and end <= next_offset:
                     end, moved_at = (await consumer.end_offsets([partition]))[partition], loop.time()
@@ -56,10 +60,11 @@ async def follow_keys(settings: Settings, directory: KeyDirectory, caught_up: as
             await stop_client(consumer)
 
 
-def _take(directory: KeyDirectory, value: bytes) -> None:
+def _take(directory: KeyDirectory, value: bytes) -> AnyKeyEvent | None:
+    """Lets the directory take a record; returns it if it is proven."""
     try:
         event = KEY_EVENT.validate_json(value)
     except ValidationError as error:
         structlog.get_logger().warning("unreadable key record ignored", why=str(error.errors()[0]["msg"]))
-        return
-    directory.take(event)
+        return None
+    return event if directory.take(event) else None

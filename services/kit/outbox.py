@@ -123,3 +123,32 @@ class Publisher(Relay):
             await future
         await store.forget_published(self._pool, [row_id for row_id, *_ in rows])
         return bool(rows)
+
+
+class PromptPublisher(Publisher):
+    """A publisher that can be waited for, so that whoever asked is answered only when the broker has the record."""
+
+    def __init__(self, settings: Settings, pool: store.Pool, service: str):
+        super().__init__(settings, pool, service)
+        self._waiting: list[asyncio.Future] = []
+
+    async def published(self) -> None:
+        """Returns when everything that was committed before this call is acknowledged by the broker."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self.wake()
+        await future
+
+    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
+        waiting, self._waiting = self._waiting, []
+        try:
+            more = True
+            while more:
+                more = await super()._send_some(producer)
+        except BaseException:
+            self._waiting = [*waiting, *self._waiting]
+            raise
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        return False

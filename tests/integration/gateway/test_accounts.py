@@ -6,7 +6,11 @@ import asyncpg
 import httpx
 
 from clients.http import Credentials, new_credentials, open_async_client
+from infra.topics import create_topics
+from schemas.topics import KEYS_EVENTS
+from tests.fixtures.command_log import consume, produce
 from tests.fixtures.keys import first_key
+from tests.fixtures.servers import delete_topics, wait_led
 from tests.integration.gateway.conftest import Trading
 from tests.integration.gateway.test_order_entry import bid
 
@@ -20,6 +24,12 @@ def form_of(key: Credentials, account: str, **more: str) -> dict:
 async def open_account(venue: Trading, key: Credentials, form: dict) -> httpx.Response:
     async with open_async_client(venue.url, key) as client:
         return await client.post("/v1/accounts", json=form)
+
+
+async def drop_tables(venue: Trading) -> None:
+    connection = await asyncpg.connect(venue.settings.database_url)
+    await connection.execute("drop schema gateway cascade")
+    await connection.close()
 
 
 async def code(answer) -> tuple[int, str]:
@@ -121,6 +131,35 @@ async def test_an_address_and_the_venue_open_so_many_accounts_and_a_closed_venue
     assert closed.json()["detail"] == "this venue opens accounts by its administrator alone"
 
 
+async def test_nothing_revives_a_key_when_the_topic_is_an_older_copy_or_the_tables_are_lost(quiet_venue: Trading):
+    venue, newcomer, kafka = quiet_venue, new_credentials("newcomer"), quiet_venue.settings.kafka
+    async with venue.matching(), venue.gateway():
+        alice = await venue.join("alice", "read")
+        older = len(await consume(kafka, KEYS_EVENTS.name))
+        assert (await venue.admin.delete("/v1/keys/key-alice")).json()["revoked"] is True
+        assert len(await consume(kafka, KEYS_EVENTS.name)) == older + 1, "what is answered is on the topic"
+        assert (await open_account(venue, newcomer, form_of(newcomer, "newcomer"))).status_code == 201
+        await venue.admin.post("/v1/accounts", json={"account": "keyless"})
+        whole = await consume(kafka, KEYS_EVENTS.name)
+    await delete_topics(kafka, KEYS_EVENTS.name)
+    await create_topics(kafka, [KEYS_EVENTS])
+    await wait_led(kafka, [KEYS_EVENTS])
+    await produce(kafka, KEYS_EVENTS.name, *whole[:older])
+    async with venue.matching(), venue.gateway(), open_async_client(venue.url, newcomer) as client:
+        assert await code(alice.get("/v1/keys")) == (401, "unknown_key")
+        assert (await client.get("/v1/keys")).status_code == 200
+        assert (await venue.admin.post("/v1/accounts", json={"account": "keyless"})).status_code == 200
+    assert await consume(kafka, KEYS_EVENTS.name) == whole, "for every reader"
+    await drop_tables(venue)
+    for _ in range(2):  # once from the topic, which fills the copy again
+        async with venue.matching(), venue.gateway():
+            assert await code(alice.get("/v1/keys")) == (401, "unknown_key")
+    connection = await asyncpg.connect(venue.settings.database_url)
+    kept = [row["record"] for row in await connection.fetch("select record from gateway.key_records order by number")]
+    await connection.close()
+    assert kept == whole
+
+
 async def test_accounts_with_keys_and_without_are_there_again_when_the_tables_are_lost(quiet_venue: Trading):
     venue, key = quiet_venue, new_credentials("newcomer")
     async with venue.matching(), venue.gateway():
@@ -131,9 +170,7 @@ async def test_accounts_with_keys_and_without_are_there_again_when_the_tables_ar
             name: (await venue.admin.post("/v1/accounts", json={"account": name})).json()
             for name in ("alice", "keyless")
         }
-    connection = await asyncpg.connect(venue.settings.database_url)
-    await connection.execute("drop schema gateway cascade")
-    await connection.close()
+    await drop_tables(venue)
     async with venue.matching(), venue.gateway():
         for name, view in made.items():
             again = await venue.admin.post("/v1/accounts", json={"account": name})
