@@ -53,6 +53,8 @@ class Accounts:
         Raises `sign_up_closed`, `scope_missing` for a name that only an administrator gives, `conflict` for one that is
         taken.
         """
+        if caller is None:
+            self.sign_ups.admit(request)
         proof, directory = signed_request_of(request, await request.body()), self.desk.directory
         try:
             key = first_key_of(proof)
@@ -62,9 +64,9 @@ class Accounts:
             raise ProblemError("bad_request_signature", f"the request is to be signed by the key `{key.key_id}`")
         if caller is None:
             self.desk.auth.verify_new_key(proof, key)
-            self.sign_ups.admit(request)
         is_new = caller is None and directory.is_free(form.account)
         if is_new:
+            self.sign_ups.count()
             is_new = await self.registry.try_to_publish(key.model_copy(update={"proof": proof}))
         if directory.get(key.key_id) != key:
             raise ProblemError("conflict", f"the account '{form.account}' was opened before, with another key")

@@ -114,11 +114,13 @@ async def test_a_request_that_opens_an_account_counts_once_and_fresh(venue: Trad
 
 
 async def test_an_address_and_the_venue_open_so_many_accounts_and_a_closed_venue_none(quiet_venue: Trading):
-    bounds = {"sign_ups_per_hour": 2, "sign_ups_per_hour_of_all": 100}
+    bounds = {"sign_ups_per_hour": 3, "sign_ups_per_hour_of_all": 100}
     venue, names = quiet_venue, ("one", "two", "three")
     keys = {name: new_credentials(name) for name in names}
     venue.settings = venue.settings.model_copy(update=bounds)
     async with venue.matching(), venue.gateway():
+        thief = new_credentials("venue")
+        assert await code(open_account(venue, thief, form_of(thief, "venue"))) == NO_NAME, "which costs an attempt"
         first = [await code(open_account(venue, key, form_of(key, name))) for name, key in keys.items()]
     venue.settings = venue.settings.model_copy(update=bounds | {"open_sign_up": False})
     async with venue.matching(), venue.gateway():
@@ -126,6 +128,11 @@ async def test_an_address_and_the_venue_open_so_many_accounts_and_a_closed_venue
         assert (await venue.admin.post("/v1/accounts", json={"account": "three"})).status_code == 201
         async with open_async_client(venue.url, keys["one"]) as client:
             assert (await client.get("/v1/balances")).status_code == 200, "what is open stays open"
+    venue.settings = venue.settings.model_copy(update={"sign_ups_per_hour_of_all": 1, "open_sign_up": True})
+    async with venue.matching(), venue.gateway():
+        late = {name: new_credentials(name) for name in ("taken-too-late", "refused")}
+        of_all = [await code(open_account(venue, key, form_of(key, name))) for name, key in late.items()]
+    assert of_all == [(201, None), (429, "too_many_requests")]
     assert first == [(201, None), (201, None), (429, "too_many_requests")]
     assert (closed.status_code, closed.json()["code"]) == (403, "sign_up_closed")
     assert closed.json()["detail"] == "this venue opens accounts by its administrator alone"
