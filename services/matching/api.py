@@ -13,7 +13,7 @@ from services.kit.http import ProblemError, make_app
 
 def make_matching_app(service, authenticator: Authenticator) -> FastAPI:
     """Returns the application. Every answer is taken between two fetches, so it is exact at the `seq` that it names."""
-    app = make_app("matching", service.readiness)
+    app = make_app("matching", service.readiness, service.settings.body_limits)
     Admin = Annotated[Caller, Depends(authenticator.require("admin"))]
 
     @app.get("/v1/engine")

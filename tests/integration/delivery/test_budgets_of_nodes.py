@@ -26,6 +26,7 @@ SETTINGS = {
     "account_messages_per_s": ACCOUNT_PER_S,
     "node_requests_at_once_max": AT_ONCE,
     "node_burst_s": 1.0,
+    "maintenance_windows_max": 2,
 }
 QUEUED = 90
 
@@ -135,3 +136,20 @@ async def test_a_refusal_says_when_to_come_again(venue: Venue):
     }
     assert answer.headers["Retry-After"] == "1"
     assert answer.headers["RateLimit-Policy"] == f'"node_reports";q={NODE_PER_S};w=1'
+
+
+async def test_a_node_has_so_many_windows_of_maintenance_to_come(venue: Venue):
+    node, _ = await enrolled(venue, "acc-windows", 9_140)
+    operator = await venue.join("acc-windows", "read", "operate")
+    at_ms, answers = int(time.time() * 1_000) + 3_600_000, []
+
+    async def is_known() -> bool:
+        return (await operator.get("/v1/receipts")).status_code == 200
+
+    await venue.wait_for(is_known)
+    for place in range(20 * 2):
+        window = {"start_ms": at_ms + 1_000 * place, "end_ms": at_ms + 1_000 * place + 500}
+        answer = await operator.post(f"/v1/nodes/{node.node_id}/maintenance", json=window)
+        answers.append((answer.status_code, answer.json().get("code", "")))
+    assert answers == [(201, "")] * 2 + [(409, "conflict")] * 38
+    await operator.aclose()
