@@ -13,7 +13,7 @@ class GatewaySettings(Settings):
     """
 
     answer_timeout_s: float = 5.0
-    gather_s: float = 0.003
+    gather_s: float = 0.05
     orders_per_s: int = 4_000
     cancels_per_s: int = 8_000
     reads_per_s: int = 1_000
