@@ -1,6 +1,7 @@
 """`hourbook shopper run` as the venue runs it: rents at a running exchange, enters by SSH, and proves what is inside.
 
-CI tier (`slow`), a minute: an exchange of its own, real agents whose leases are shells behind real SSH servers.
+CI tier (`slow`), a minute and a half: an exchange of its own, real agents whose leases are shells behind real SSH
+servers.
 """
 
 import os
