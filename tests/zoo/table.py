@@ -11,7 +11,9 @@ def show(stays: Iterable[Stay], market: Market) -> None:
     for stay in stays:
         kind, seconds = stay.kind, stay.seen.first(stay.kind.sign)
         when = "not caught" if seconds is None else f"{seconds:.1f}"
-        earned, bond = (money[stay.account] / market.hour_micros for money in (market.earned, market.bonds))
+        earned, bond = (
+            round(money[stay.account] / market.hour_micros, 2) + 0.0 for money in (market.earned, market.bonds)
+        )
         words = " ".join(kind.__doc__.split("\n\n")[0].split()).removesuffix(".")
         spared = " (layer off)" if stay.spared_by else ""
         cells = (f"`{kind.__name__}`{spared}", words, kind.caught_by, kind.sign, when, f"{earned:.2f}", f"{bond:.2f}")
