@@ -76,6 +76,8 @@ class FillView(Model):
 class OrderView(Model):
     """An order with every economic term and how far it came. `qty` counts GPUs; those of a capacity order stand in
     every period, so its `filled_qty` counts GPU-periods. `remaining_qty` is what still stands; 0 when the order ended.
+    While it is open, `qty` is `filled_qty` and `remaining_qty`; `reduced_qty` was taken off it, by the venue or by
+    self-trade prevention, and is in none of them.
     A flex begins between `earliest` and `latest`; its `start` is null until only one is left.
     """
 
@@ -109,6 +111,7 @@ class OrderView(Model):
     vouchers: Decimal
     stp: SelfTradePrevention | None
     filled_qty: Count
+    reduced_qty: Count
     remaining_qty: Count
     filled_value: Decimal
     why_unfilled: WhyUnfilledView | None

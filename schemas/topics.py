@@ -33,7 +33,7 @@ COMMANDS = Topic(
     key="none",
     model="schemas.commands:Command",
     writers=("gateway", "matching", "ledger", "delivery", "listings", "market_data", "admin"),
-    readers=("matching", "ledger", "delivery", "listings", "market_data", "admin"),
+    readers=("gateway", "matching", "ledger", "delivery", "listings", "market_data", "admin"),
     partitions=1,
     config=(("flush.messages", "1"), ("message.timestamp.type", "LogAppendTime")),
 )

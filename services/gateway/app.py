@@ -51,6 +51,7 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     log_reached, keys_read, nodes_restored = asyncio.Event(), asyncio.Event(), asyncio.Event()
     tasks.create_task(desk.log.run(log_reached))
     tasks.create_task(_note(log_reached, readiness, "Kafka"))
+    tasks.create_task(desk.past_commands.close_at_the_end())
     read: list[AnyKeyEvent] = []
     tasks.create_task(follow_keys(settings, desk.directory, keys_read, read))
     tasks.create_task(NodeMarks(settings, desk.store, desk.history.node_marks).run(pool, nodes_restored))

@@ -14,6 +14,7 @@ from services.gateway.feeds import Feeds
 from services.gateway.history import History
 from services.gateway.node_requests import node_check
 from services.gateway.order_limits import OrderLimits
+from services.gateway.past_commands import PastCommands
 from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
@@ -43,6 +44,7 @@ class Desk:
     reads: Budget
     messages: Budget
     order_limits: OrderLimits
+    past_commands: PastCommands
     turns: Turns = field(default_factory=Turns)
     store: Store | None = None
     recorder: Recorder | None = None
@@ -109,6 +111,7 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
         reads=Budget("reads", settings.reads_per_s, settings.burst_s),
         messages=Budget("messages", settings.socket_messages_per_s, settings.burst_s),
         order_limits=OrderLimits(history),
+        past_commands=PastCommands(settings),
     )
 
 

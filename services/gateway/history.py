@@ -8,7 +8,7 @@ from schemas import events as ev
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway import order_folds, position_folds, rule_folds, voucher_folds
-from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal, Rule
+from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Position, Refusal, Replacement, Rule, copy_of
 from services.gateway.used_names import UsedNames
 from services.kit.doubts import note_doubt
 
@@ -22,6 +22,7 @@ class Changes:
 
     orders: dict[int, Order] = field(default_factory=dict)
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
+    replacements: dict[tuple[str, str], Replacement] = field(default_factory=dict)
     fills: dict[int, Fill] = field(default_factory=dict)
     positions: dict[int, Position] = field(default_factory=dict)
     balances: dict[tuple[str, str], Balance] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class History:
     def __init__(self):
         self.orders: dict[int, Order] = {}
         self.refusals: dict[tuple[str, str], Refusal] = {}
+        self.replacements: dict[tuple[str, str], Replacement] = {}
         self.positions: dict[int, Position] = {}
         self.balances: dict[tuple[str, str], Balance] = {}
         self.rules: dict[tuple[str, str], Rule] = {}
@@ -58,6 +60,7 @@ class History:
         self._own_rules: dict[str, dict[str, Rule]] = defaultdict(dict)
         self.changes = Changes()
         self.touched: list[Record] = []
+        self._replacing: list[Replacement] = []
 
     def restore(
         self,
@@ -114,6 +117,8 @@ class History:
                 note_doubt(event.seq, event.type, f"{type(error).__name__}: {error}")
         for posting in getattr(event, "postings", ()):
             self._post(posting, event.seq)
+        if self._replacing and event.index + 1 == event.count:
+            self._end_replacing()
         return self.touched
 
     def changes_pending(self) -> int:
@@ -136,6 +141,8 @@ class History:
                     del self.by_client[key]
         for key in flushed.refusals.keys() - self.changes.refusals.keys():
             self.refusals.pop(key, None)
+        for key in flushed.replacements.keys() - self.changes.replacements.keys():
+            self.replacements.pop(key, None)
         for position_id, position in flushed.positions.items():
             if position_id not in self.changes.positions and position.state in OVER:
                 self.positions.pop(position_id, None)
@@ -157,6 +164,18 @@ class History:
         self.touched.append(order)
         if order.node:
             self.node_seqs[order.account, order.node] = order.seq
+
+    def add_replacement(self, replacement: Replacement) -> None:
+        """Keeps a replace that has a name of its own; its order is as it is left when the command ends."""
+        key = (replacement.account, replacement.replace_id)
+        self.replacements[key] = self.changes.replacements[key] = replacement
+        self.used_names.add(*key)
+        self._replacing.append(replacement)
+
+    def _end_replacing(self) -> None:
+        for replacement in self._replacing:
+            replacement.left_as = copy_of(self.orders[replacement.order_id])
+        self._replacing = []
 
     def _keep_order(self, order: Order) -> None:
         self.newest_order_id = max(self.newest_order_id, order.order_id)

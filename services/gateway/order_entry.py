@@ -11,9 +11,9 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 
 from schemas.events import AnyEvent, OrderDuplicate, OrderRejected
-from schemas.ids import AccountId
+from schemas.ids import AccountId, ClientOrderId
 from schemas.money import COUNTER_MAX
-from schemas.orders import CancelOrder
+from schemas.orders import CancelOrder, ReplaceOrder
 from schemas.replies import CancelReply, OrderView, UnknownReply, rfc3339
 from schemas.rest import ORDER_FORM, AnyOrderForm, CancelForm
 from schemas.signing import SIGNATURE_HEADER
@@ -21,8 +21,8 @@ from services.gateway import domain
 from services.gateway.deciding import decide
 from services.gateway.decisions import Decision
 from services.gateway.desk import Desk, spend
-from services.gateway.records import Fill, Order, Refusal, asks_the_same
-from services.gateway.replays import Result, find_first_result, find_if_closed
+from services.gateway.records import Fill, Order, Refusal, Replacement
+from services.gateway.replays import Result, find_first_result, find_forgotten, find_if_closed
 from services.gateway.views import as_first_decided, refused, timing, why_refused
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
@@ -60,12 +60,13 @@ class OrderEntry:
         form = read(ORDER_FORM.validate_json, body)
         check_any_scope(caller, domain.scopes_for(form))
         command = self._command_of(form, caller, signature_or_key(request))
-        await self._require_own_name(command, bool(form.client_order_id))
+        if form.client_order_id or idempotency_key_of(request) is not None:
+            await self._first_under(errand, command, command.client_order_id)
         try:
             decision = await decide(self._desk, errand.caller, command)
         except domain.NoAnswer as error:
             return unknown(errand, command.command_id, command.client_order_id, str(error))
-        return await self._answer_order(errand, command, decision, bool(form.client_order_id))
+        return await self._answer_order(errand, command, decision)
 
     async def cancel(self, request: Request) -> Response:
         """Cancels one order by our id."""
@@ -126,24 +127,24 @@ class OrderEntry:
 
     def _command_of(self, form: AnyOrderForm, caller: Caller, signature: str) -> domain.Placing:
         # A nameless order is named by its signature: the same request twice is the same order, even after a restart.
-        fallback_id = f"auto-{sha256(signature.encode()).hexdigest()[:32]}"
-        command_id = self._desk.next_command_id()
+        command_id, fallback_id = self._desk.next_command_id(), name_by(signature)
         return formed(lambda: domain.command_of(form, caller.account, command_id, fallback_id))
 
-    async def _require_own_name(self, command: domain.Placing, has_client_id: bool) -> None:
-        """Raises where the client's id names another order, however old: the engine forgets it with its gate."""
-        account, client_order_id = command.account, command.client_order_id
-        if not has_client_id or not self._desk.history.used_names.may_hold(account, client_order_id):
-            return
-        first = self._desk.history.order_of_client(account, client_order_id)
-        if not isinstance(first, Order):
-            try:
-                first = await self._desk.store.order_by_client_id(account, client_order_id)
-            except DatabaseAway as error:
-                raise ProblemError("unavailable", f"{error}", retryable=True) from error
-        if isinstance(first, Order) and not asks_the_same(command.model_dump(exclude={"command_id"}), first):
-            code = "client_order_id_conflict"
-            raise ProblemError(code, domain.refusal_words(code), 409)
+    async def _first_under(
+        self, errand: Errand, command: domain.Placing | ReplaceOrder, name: str
+    ) -> Replacement | None:
+        """Returns the replace that was carried out under this name. Raises what was refused under it, or that the name
+        is another's, however long ago.
+        """
+        try:
+            first = await find_forgotten(self._desk, errand.caller, command, name)
+        except DatabaseAway as error:
+            raise ProblemError("unavailable", f"{error}", retryable=True) from error
+        if first is not None:
+            errand.headers.update(REPLAYED)
+        if isinstance(first, Refusal):
+            raise self._refused_before(errand, first)
+        return first
 
     async def _require_own(self, account: AccountId, order_id: int | None) -> None:
         """Raises for a stranger's order what is said of one that never was, before anything is sent.
@@ -163,20 +164,20 @@ class OrderEntry:
             raise ProblemError("unknown_order", domain.REFUSAL_WORDS["unknown_order"], 404)
 
     async def _answer_order(
-        self, errand: Errand, command: domain.Placing, decision: Decision, has_client_id: bool
+        self, errand: Errand, command: domain.Placing, decision: Decision
     ) -> Response:
         event = event_of(decision, command)
-        order, fills, status = await self._placed(errand, command, decision, has_client_id)
+        order, fills, status = await self._placed(errand, command, decision)
         return self._reply(errand, order, fills, event.ts_ms, status)
 
     async def _placed(
-        self, errand: Errand, command: domain.Placing, decision: Decision, has_client_id: bool
+        self, errand: Errand, command: domain.Placing, decision: Decision
     ) -> tuple[Order, Iterable[Fill], int]:
         """Returns the order with its trades and the status of the answer: 200 for what was decided before."""
         event = event_of(decision, command)
-        if found := await self._first_result(command, event, has_client_id):
+        if found := await self._first_result(command, event):
             first, fills = found
-            errand.headers["Idempotent-Replayed"] = "true"
+            errand.headers.update(REPLAYED)
             if isinstance(first, Refusal):
                 raise self._refused_before(errand, first)
             return as_first_decided(first), fills, 200
@@ -184,8 +185,8 @@ class OrderEntry:
             raise self._refusal(errand, event)
         return decision.orders[event.order_id], own_fills(decision, event.order_id), 201
 
-    async def _first_result(self, command: domain.Placing, event: AnyEvent, has_client_id: bool) -> Result | None:
-        forgotten = has_client_id and getattr(event, "code", "") in ("gate_closed", "unlisted_contract")
+    async def _first_result(self, command: domain.Placing, event: AnyEvent) -> Result | None:
+        forgotten = getattr(event, "code", "") in ("gate_closed", "unlisted_contract")
         if event.type == "order_duplicate":
             return await self._seen_before(event)
         try:
@@ -254,6 +255,11 @@ def signature_or_key(request: Request) -> str:
     """Returns what names an order that has no client id: the request's idempotency key, else its signature."""
     key = idempotency_key_of(request)
     return headers_of(request.scope)[SIGNATURE].decode("latin-1") if key is None else f"key:{key}"
+
+
+def name_by(signature: str) -> ClientOrderId:
+    """Returns the name of what a client named by no id."""
+    return f"auto-{sha256(signature.encode()).hexdigest()[:32]}"
 
 
 def order_number(text: str) -> int:

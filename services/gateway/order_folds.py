@@ -9,7 +9,17 @@ from schemas import events as ev
 from schemas.base import Model
 from schemas.ids import contract_start_s, product_of
 from schemas.orders import PostCapacity, Resell
-from services.gateway.records import BLOCKS, OPEN, Order, Refusal, digest_of, note_first_terms, terms_of
+from services.gateway.records import (
+    BLOCKS,
+    OPEN,
+    Order,
+    Refusal,
+    Replacement,
+    binds,
+    digest_of,
+    note_first_terms,
+    terms_of,
+)
 
 if TYPE_CHECKING:
     from services.gateway.history import History
@@ -178,6 +188,8 @@ def on_order_rejected(history: History, event: ev.OrderRejected) -> None:
     )
     history.refusals[event.account, event.client_order_id] = refusal
     history.changes.refusals[event.account, event.client_order_id] = refusal
+    if binds(refusal):
+        history.used_names.add(event.account, event.client_order_id)
     history.touched.append(refusal)
 
 
@@ -191,24 +203,37 @@ def on_order_expired(history: History, event: ev.OrderExpired) -> None:
 
 def on_order_reduced(history: History, event: ev.OrderReduced) -> None:
     order = history.orders[event.order_id]
+    _note_asked(order, event)
     order.remaining_qty, order.reason = event.qty_left, event.reason
+    order.qty, order.reduced_qty = order.qty - event.qty_off, order.reduced_qty + event.qty_off
+    if event.in_offset == order.in_offset:
+        order.first_reason = event.reason
     if parent := history.orders.get(order.parent_id):
         parent.remaining_qty -= event.qty_off
+        parent.reduced_qty += event.qty_off
         history.changed(parent, event)
     history.changed(order, event)
 
 
 def on_order_replaced(history: History, event: ev.OrderReplaced) -> None:
     order = history.orders[event.order_id]
-    note_first_terms(order, event.in_offset)
-    if order.parent_id is None:
-        order.asked_digest = order.asked_digest or digest_of(terms_of(order))
+    _note_asked(order, event)
     if parent := history.orders.get(order.parent_id):
         parent.remaining_qty += event.qty_left - order.remaining_qty
         history.changed(parent, event)
     order.qty, order.remaining_qty, order.price_micros = event.qty, event.qty_left, event.price_micros
     order.tif, order.expires_ms = event.tif, event.expires_ms
     history.changed(order, event)
+    if event.replace_id is not None:
+        head = (event.account, event.replace_id, event.seq, event.in_offset, event.order_id)
+        history.add_replacement(Replacement(*head, event.priority_kept))
+
+
+def _note_asked(order: Order, event: ev.Event) -> None:
+    """Keeps what an order was taken with, before its terms change: a repeat of it asks for that."""
+    note_first_terms(order, event.in_offset)
+    if order.parent_id is None:
+        order.asked_digest = order.asked_digest or digest_of(terms_of(order))
 
 
 def _end_order(history: History, event: ev.OrderCanceled | ev.OrderExpired, status: str, reason: str, why) -> None:

@@ -15,6 +15,8 @@ on conflict (order_id) do update set
     first_seq = excluded.first_seq,
     status = excluded.status,
     reason = excluded.reason,
+    reduced_qty = excluded.reduced_qty,
+    first_reason = excluded.first_reason,
     filled_qty = excluded.filled_qty,
     filled_micros = excluded.filled_micros,
     first_filled_qty = excluded.first_filled_qty,
@@ -32,6 +34,10 @@ on conflict (order_id) do update set
 -- name: save_refusals
 insert into refusals select * from json_populate_recordset(null::refusals, $1::json)
 on conflict (seq) do nothing;
+
+-- name: save_replacements
+insert into replacements select * from json_populate_recordset(null::replacements, $1::json)
+on conflict (account, replace_id) do nothing;
 
 -- name: save_fills
 insert into fills select * from json_populate_recordset(null::fills, $1::json)
@@ -92,7 +98,9 @@ select * from orders where status in ('new', 'partially_filled');
 select coalesce(max(order_id), 0) from orders;
 
 -- name: all_client_ids
-select account, client_order_id from orders where client_order_id is not null and parent_id is null;
+select account, client_order_id from orders where client_order_id is not null and parent_id is null
+union all select account, client_order_id from refusals
+union all select account, replace_id from replacements;
 
 -- name: live_positions
 select * from positions where state not in ('SETTLED_FINAL', 'RESOLD', 'ENDED');
@@ -115,13 +123,16 @@ select * from orders where account = $1 and order_id = $2;
 -- name: order_by_client_id
 select * from orders where account = $1 and client_order_id = $2 order by seq desc limit 1;
 
+-- name: replacement
+select * from replacements where account = $1 and replace_id = $2;
+
 -- name: refusal_by_client_id
 select * from refusals where account = $1 and client_order_id = $2 order by seq desc limit 1;
 
 -- name: refusal_by_offset
 select * from refusals where account = $1 and in_offset = $2 and client_order_id = $3;
 
--- name: first_fills
+-- name: fills_of_command
 select * from fills
 where in_offset = $1
   and (buyer_order_id = $2 or seller_order_id = $2

@@ -28,7 +28,8 @@ from schemas.replies import (
 from services.gateway import views
 from services.gateway.desk import Desk
 from services.gateway.domain import HistoryBehind
-from services.gateway.records import Refusal
+from services.gateway.records import Order, Refusal, Replacement
+from services.gateway.replays import find_named
 from services.kit.auth import Caller
 from services.kit.http import ProblemError
 from services.kit.inputs import read_number
@@ -68,11 +69,12 @@ class Reading:
     async def order_by_client_id(self, account: str, client_order_id: str) -> OrderView | RefusedView:
         """Finds what became of an order that the client named."""
         found = self._desk.history.order_of_client(account, client_order_id)
-        if found is None or isinstance(found, Refusal):
-            stored = await self._tables(lambda: self._desk.store.order_by_client_id(account, client_order_id))
-            found = found if stored is None or (found and isinstance(stored, Refusal)) else stored
+        if not isinstance(found, Order):
+            found = await self._tables(lambda: find_named(self._desk, account, client_order_id))
         if found is None:
             raise ProblemError("not_found", "the account has no such order")
+        if isinstance(found, Replacement):
+            return await self.order(account, found.order_id)
         return views.refused(found) if isinstance(found, Refusal) else self._desk.views.order(found)
 
     async def page(self, read: Callable, show: Callable, caller: Caller, query: PageQuery, **filters: Any) -> Page:

@@ -8,13 +8,16 @@ from operator import attrgetter
 OPEN = frozenset({"new", "partially_filled"})
 OVER = frozenset({"SETTLED_FINAL", "RESOLD", "ENDED"})
 BLOCKS = frozenset({"block", "flex"})
-CHANGING = ("qty", "price_micros", "floor_curve_micros", "tif", "expires_ms", "begins_s", "end_s")
+UNBOUND = frozenset({"unknown_product", "unlisted_contract", "gate_closed"})
+UNBOUND_REPLACE = UNBOUND | {"unknown_order", "order_closed", "not_the_owner", "not_replaceable"}
+CHANGING = ("qty", "reduced_qty", "price_micros", "floor_curve_micros", "tif", "expires_ms", "begins_s", "end_s")
 
 
 @dataclass(slots=True)
 class Order:
     """One order as it stands. `in_offset` is its own command's; `first_remaining` is what that command left of it.
 
+    `qty` is what it stands for: what has traded and what remains, while it is open; `reduced_qty` was taken off it.
     A flex has the latest of its starts, and the one that is left once there is no other.
     `asked_digest` is that of its first terms, where they are not kept or it was replaced; `first_terms` is JSON of what
     its own command left of those that changed since.
@@ -67,6 +70,21 @@ class Order:
     use_vouchers: bool = False
     voucher_micros: int = 0
     first_terms: str | None = None
+    reduced_qty: int = 0
+    first_reason: str | None = None
+
+
+@dataclass(slots=True)
+class Replacement:
+    """A replace with a name of its own: its order as the command left it, for whoever repeats it."""
+
+    account: str
+    replace_id: str
+    seq: int
+    in_offset: int
+    order_id: int
+    priority_kept: bool
+    left_as: Order | None = None
 
 
 @dataclass(slots=True)
@@ -186,6 +204,11 @@ def note_first_terms(order: Order, in_offset: int) -> None:
 def digest_of(terms: dict) -> str:
     """Returns a digest of an order's terms."""
     return sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
+
+
+def binds(refusal: Refusal) -> bool:
+    """Says whether the engine bound the name to the refusal; there was a contract with a gate to do it until."""
+    return refusal.code not in (UNBOUND_REPLACE if refusal.command == "replace_order" else UNBOUND)
 
 
 def asks_the_same(terms: dict, order: Order) -> bool:

@@ -14,7 +14,7 @@ from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
-from services.gateway.records import Balance, Fill, Order, Position, Refusal, Rule
+from services.gateway.records import Balance, Fill, Order, Position, Refusal, Replacement, Rule
 from services.gateway.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
@@ -50,7 +50,7 @@ def rows_of(changes: Changes, after: kit.Position) -> Rows:
     """Encodes changes for `Store.flush`."""
     tables = {
         name: orjson.dumps(list(getattr(changes, name).values())).decode()
-        for name in ("orders", "refusals", "fills", "positions", "balances", "rules")
+        for name in ("orders", "refusals", "replacements", "fills", "positions", "balances", "rules")
         if getattr(changes, name)
     }
     for table, key in (("products", "product"), ("programmes", "programme")):
@@ -133,10 +133,17 @@ class Store:
         """Finds the account's order by our id."""
         return await self._one(Order, QUERIES.order_by_id, account, order_id)
 
-    async def order_by_client_id(self, account: str, client_order_id: str) -> Order | Refusal | None:
-        """Finds the account's latest order under the client's id; a refusal only if none was taken."""
-        order = await self._one(Order, QUERIES.order_by_client_id, account, client_order_id)
-        return order or await self._one(Refusal, QUERIES.refusal_by_client_id, account, client_order_id)
+    async def named(self, account: str, name: str) -> Order | Replacement | Refusal | None:
+        """Finds the account's latest order under a client's id, or else the replace, or else what was refused."""
+        found = await self._one(Order, QUERIES.order_by_client_id, account, name)
+        found = found or await self.replacement(account, name)
+        return found or await self._one(Refusal, QUERIES.refusal_by_client_id, account, name)
+
+    async def replacement(self, account: str, replace_id: str) -> Replacement | None:
+        """Finds what a replace of this name left of its order."""
+        async with self._connection() as connection:
+            row = await connection.fetchrow(QUERIES.replacement, account, replace_id)
+        return Replacement(**dict(row) | {"left_as": Order(**orjson.loads(row["left_as"]))}) if row else None
 
     async def first_result(self, event: OrderDuplicate) -> Order | Refusal | None:
         """Finds what the command that came again led to at first."""
@@ -145,9 +152,9 @@ class Store:
         named = (event.account, event.first_offset, event.client_order_id)
         return await self._one(Refusal, QUERIES.refusal_by_offset, *named)
 
-    async def first_fills(self, order: Order) -> list[Fill]:
-        """Returns the trades that an order's own command made."""
-        return await self._many(Fill, QUERIES.first_fills, order.in_offset, order.order_id)
+    async def fills_of_command(self, in_offset: int, order_id: int) -> list[Fill]:
+        """Returns the trades of an order, or of its asks, that one command made."""
+        return await self._many(Fill, QUERIES.fills_of_command, in_offset, order_id)
 
     async def orders(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Order]:
         """Returns a page of orders; the asks of a capacity order only when its id is given as `parent_id`."""

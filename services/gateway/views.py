@@ -82,6 +82,7 @@ class Views:
             vouchers=format_micros(order.voucher_micros),
             stp=order.stp,
             filled_qty=order.filled_qty,
+            reduced_qty=order.reduced_qty,
             remaining_qty=order.remaining_qty,
             filled_value=format_micros(order.filled_micros),
             why_unfilled=why_unfilled(order),
@@ -201,7 +202,8 @@ def as_first_decided(order: Order) -> Order:
     first.remaining_qty, first.filled_qty = order.first_remaining, order.first_filled_qty
     first.filled_micros, first.updated_ms, first.last_seq = order.first_filled_micros, order.created_ms, order.first_seq
     if order.closed_offset != order.in_offset:
-        first.status, first.reason = "partially_filled" if order.first_filled_qty else "new", None
+        first.status = "partially_filled" if order.first_filled_qty else "new"
+        first.reason = order.first_reason
         first.why_reason = first.why_best_micros = first.why_missing = None
     return first
 

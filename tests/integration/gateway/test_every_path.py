@@ -1,11 +1,8 @@
 """What holds for an order holds by every path: its key's limit, and that a stranger cannot tell it from none."""
 
 import asyncio
-import time
 
 from clients.http import new_credentials, open_async_client
-from schemas.ids import contract_name
-from tests.fixtures.event_log import terms
 from tests.integration.gateway.conftest import contract_in
 from tests.integration.gateway.test_order_entry import bid
 
@@ -136,28 +133,3 @@ async def test_f15_a_post_under_an_idempotency_key_is_carried_out_once_and_answe
     assert [answer.status_code for answer in twice] == [201, 200]
     assert len((await alice.get("/v1/orders")).json()["items"]) == 2
     assert said(await alice.post("/v1/orders/cancel-all", json={}, headers={"Idempotency-Key": "a b"}))[0] == 400
-
-
-async def test_f08_a_client_id_names_one_order_also_when_its_gate_has_passed(venue):
-    alice = await venue.join("alice", "read", "trade", money=100_000_000)
-    period_s = 3
-    short = terms("H100SXM80.CNS.F", period_s=period_s, gate_lead_s=1, grace_s=1, final_after_s=5, horizon_periods=8)
-    await venue.log.send("admin", short)
-
-    def contract(periods: int) -> str:
-        return contract_name(short.product, (int(time.time()) // period_s + periods) * period_s, period_s)
-
-    form = bid(contract=contract(3), price="1.20", client_order_id="g1")
-    first = (await alice.post("/v1/orders", json=form)).json()["order"]
-    async with asyncio.timeout(30):
-        while (await alice.get(f"/v1/orders/{first['order_id']}")).json()["status"] != "expired":
-            await asyncio.sleep(0.2)
-    await asyncio.sleep(period_s)
-    other = bid(contract=contract(4), price="1.20", client_order_id="g1")
-    assert said(await alice.post("/v1/orders", json=other)) == (409, "client_order_id_conflict")
-    batch = await alice.post("/v1/orders/batch", json={"members": [{"op": "place", "order": other}]})
-    assert [each["status"] for each in batch.json()["results"]] == [409]
-    again = await alice.post("/v1/orders", json=form)
-    assert (again.status_code, again.json()["order"]["order_id"]) == (200, first["order_id"])
-    seen = (await alice.get("/v1/orders/by-client-id/g1")).json()
-    assert (seen["order_id"], seen["contract"]) == (first["order_id"], form["contract"])

@@ -16,7 +16,7 @@ from schemas.replies import OrderView
 from services.gateway.decisions import Decisions
 from services.gateway.handlers import WholeCommands, is_last
 from services.gateway.history import History
-from services.gateway.records import OPEN, OVER, Balance, Fill, Order, Refusal, Rule
+from services.gateway.records import BLOCKS, OPEN, OVER, Balance, Fill, Order, Refusal, Rule
 from services.gateway.records import Position as Held
 from services.gateway.views import Views, as_first_decided, refused
 from services.kit import doubts
@@ -169,6 +169,7 @@ class Gateway:
         programmes = {name: programme.terms for name, programme in engine.state.programmes.items()}
         expect("programmes", history.programmes, programmes)
         self._compare_parents()
+        self._compare_quantities()
         views = Views(history)
         rows = {**self.tables["orders"], **history.orders}
         changed, self.changed = self.changed & self.first.keys(), set()
@@ -201,7 +202,7 @@ class Gateway:
         for order in rows.values():
             if order.parent_id is not None:
                 asks[order.parent_id].append(order)
-        names = ("remaining_qty", "filled_qty", "filled_micros")
+        names = ("remaining_qty", "filled_qty", "filled_micros", "reduced_qty")
         found, wanted = {}, {}
         for parent_id, own in asks.items():
             parent = rows[parent_id]
@@ -209,6 +210,13 @@ class Gateway:
             sums = (sum(getattr(ask, name) for ask in own) for name in names)
             wanted[parent_id] = (*sums, sum(ask.status in OPEN for ask in own))
         expect("parents", found, wanted)
+
+    def _compare_quantities(self) -> None:
+        """What an order stands for is what it traded and what remains, while it is open, and all traded once filled."""
+        rows = {**self.tables["orders"], **self.history.orders}.values()
+        whole = [each for each in rows if each.status in (*OPEN, "filled") and (each.contract or each.kind in BLOCKS)]
+        sums = {each.order_id: each.filled_qty + each.remaining_qty for each in whole}
+        expect("quantities", {each.order_id: each.qty for each in whole}, sums)
 
 
 class Books:

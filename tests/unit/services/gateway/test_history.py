@@ -4,7 +4,7 @@ import pytest
 
 from schemas.venue import CloseDispute, EndBlock, OpenDispute, SetAccountLimits, SettlePosition
 from services.gateway.history import Changes
-from services.gateway.records import OPEN, terms_of
+from services.gateway.records import OPEN, asks_the_same, terms_of
 from services.gateway.views import Views, as_first_decided
 from tests.scenarios.venue import PRODUCT, contract_of
 from tests.unit.services.gateway.following import open_venue
@@ -291,3 +291,27 @@ def test_what_an_account_has_is_found_without_looking_at_the_others_and_forgotte
     history.forget(history.take_changes())
     assert history.open_orders_of("alice") == []
     assert "alice" not in history._own_orders
+
+
+def test_the_quantities_of_an_order_that_was_reduced_add_up_and_a_repeat_of_it_gets_its_first_answer(venue):
+    ask = venue.limit("op", "sell", 5, 2_000_000)
+    venue.send(ask)
+    views = Views(venue.history)
+    first = views.order(venue.history.orders[1])
+    venue.send(venue.limit("op", "buy", 3, 2_000_000, stp="decrement_and_cancel"))
+    venue.send(venue.limit("alice", "buy", 1, 2_000_000))
+    shrunk = venue.history.orders[1]
+    assert standing(shrunk)[:4] == ("partially_filled", 2, 1, 1)
+    assert (shrunk.reduced_qty, first.qty, first.reduced_qty) == (3, 5, 0)
+    assert views.order(as_first_decided(shrunk)) == first
+    assert asks_the_same(ask.model_dump(exclude={"command_id"}), shrunk)
+
+    bid = venue.limit("op", "buy", 6, 2_000_000, stp="decrement_and_cancel")
+    venue.send(bid)
+    taker = only_order(venue)
+    assert (*standing(taker)[:4], taker.reduced_qty) == ("new", 5, 0, 5, 1)
+    first = views.order(taker)
+    venue.send(venue.replace("op", taker.order_id, qty=4))
+    assert (*standing(taker)[:4], taker.reduced_qty) == ("new", 4, 0, 4, 1)
+    assert views.order(as_first_decided(taker)) == first
+    assert asks_the_same(bid.model_dump(exclude={"command_id"}), taker)
