@@ -16,6 +16,7 @@ from services.delivery.ssh_keys import BadSshKey, read_ssh_key
 from services.delivery.store import Store, transaction
 from services.kit.auth import Authenticator, Caller
 from services.kit.http import ProblemError
+from services.kit.idempotency import Asked, asking, once
 from services.kit.rows import show_rows
 from services.kit.store import Pool
 
@@ -29,20 +30,24 @@ def add_key_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: 
     keys_max = settings.ssh_keys_max
 
     @app.post("/v1/ssh-keys", status_code=201, response_model=SshKeyView)
-    async def add_key(form: SshKeyForm, caller: trade) -> Response:
+    async def add_key(form: SshKeyForm, asked: Annotated[Asked, Depends(asking(authenticator, "trade"))]) -> Response:
+        account = asked.caller.account
         try:
             key = read_ssh_key(form.public_key)
         except BadSshKey as error:
             raise ProblemError("malformed_request", f"public_key: {error}") from error
         async with transaction(pool) as store:
-            await store.run("lock_ssh_keys", caller.account)
-            known = await store.row("find_ssh_key", caller.account, key.key_id)
-            if known is None:
-                if await store.value("count_ssh_keys", caller.account) >= keys_max:
-                    raise ProblemError("conflict", f"the account has {keys_max} SSH keys already; remove one first")
-                await store.run("insert_ssh_key", caller.account, key.key_id, key.line, now_ms())
-            row = known or await store.row("find_ssh_key", caller.account, key.key_id)
-        return Response(_key_view(row).canonical(), 201 if known is None else 200, media_type=JSON)
+            await store.run("lock_ssh_keys", account)
+            known = await store.row("find_ssh_key", account, key.key_id)
+
+            async def work() -> str:
+                if known is None:
+                    if await store.value("count_ssh_keys", account) >= keys_max:
+                        raise ProblemError("conflict", f"the account has {keys_max} SSH keys already; remove one first")
+                    await store.run("insert_ssh_key", account, key.key_id, key.line, now_ms())
+                return _key_view(known or await store.row("find_ssh_key", account, key.key_id)).model_dump_json()
+
+            return await once(store.connection, asked.attempt, work, 201 if known is None else 200)
 
     @app.get("/v1/ssh-keys")
     async def list_keys(caller: trade) -> dict[str, object]:
@@ -61,18 +66,26 @@ def add_access_routes(app: FastAPI, pool: Pool, authenticator: Authenticator, cr
     trade = Annotated[Caller, Depends(authenticator.require("trade"))]
 
     @app.post("/v1/positions/{position_id}/access", response_model=AccessView)
-    async def wish(position_id: PositionId, form: AccessForm, caller: trade) -> Response:
+    async def wish(
+        position_id: PositionId, form: AccessForm, asked: Annotated[Asked, Depends(asking(authenticator, "trade"))]
+    ) -> Response:
         async with transaction(pool) as store:
-            position = await _own_position(store, position_id, caller)
-            if position["state"] != "open":
-                raise ProblemError("conflict", f"the gate of position {position_id} has passed")
-            known = {row["key_id"] for row in await store.rows("ssh_keys_of_account", caller.account)}
-            if unknown := set(form.key_ids or ()) - known:
-                raise ProblemError("not_found", f"the account has no SSH key {min(unknown)}")
-            key_ids = None if form.key_ids is None else list(form.key_ids)
-            await store.run("put_access_wish", position_id, key_ids, form.image, form.script)
-            view = await _access_view(store, position, credentials)
-        return _private(view)
+
+            async def work() -> str:
+                position = await _own_position(store, position_id, asked.caller)
+                if position["state"] != "open":
+                    raise ProblemError("conflict", f"the gate of position {position_id} has passed")
+                known = {row["key_id"] for row in await store.rows("ssh_keys_of_account", asked.caller.account)}
+                if unknown := set(form.key_ids or ()) - known:
+                    raise ProblemError("not_found", f"the account has no SSH key {min(unknown)}")
+                key_ids = None if form.key_ids is None else list(form.key_ids)
+                await store.run("put_access_wish", position_id, key_ids, form.image, form.script)
+                # Before the gate there is no credential that the first answer could keep.
+                return (await _access_view(store, position, credentials)).model_dump_json()
+
+            answer = await once(store.connection, asked.attempt, work)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
 
     @app.get("/v1/positions/{position_id}/access", response_model=AccessView)
     async def show(position_id: PositionId, caller: trade) -> Response:

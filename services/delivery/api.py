@@ -27,13 +27,14 @@ from services.delivery.level_reviews import note_audit
 from services.delivery.moving import Moving
 from services.delivery.node_views import node_view, node_views
 from services.delivery.nodes import BARRED, take_down
+from services.delivery.once import answer_once
 from services.delivery.receipts import receipt_file
 from services.delivery.report_records import unpack_record
 from services.delivery.settings import Settings
-from services.delivery.store import Store, unpack
+from services.delivery.store import Store, transaction, unpack
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
-from services.kit.idempotency import IdempotencyKey, attempt, once
+from services.kit.idempotency import Asked, IdempotencyKey, asking, attempt, once
 from services.kit.keys import load_private_key, public_hex
 from services.kit.store import Pool
 
@@ -146,10 +147,15 @@ def add_party_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator
         return Response(b"[%s]" % b",".join(reports), media_type=JSON)
 
     @app.post("/v1/inspections/nonces", status_code=201, response_model=InspectionNonce)
-    async def give_nonce(caller: read) -> Response:
-        given = InspectionNonce(nonce=secrets.token_hex(32), expires_ms=now_ms() + settings.inspection_nonce_ms)
-        await Store(pool).run("insert_inspection_nonce", given.nonce, caller.account, given.expires_ms)
-        return Response(given.canonical(), 201, media_type=JSON)
+    async def give_nonce(asked: Annotated[Asked, Depends(asking(authenticator, "read"))]) -> Response:
+        async with transaction(pool) as store:
+
+            async def work() -> str:
+                given = InspectionNonce(nonce=secrets.token_hex(32), expires_ms=now_ms() + settings.inspection_nonce_ms)
+                await store.run("insert_inspection_nonce", given.nonce, asked.caller.account, given.expires_ms)
+                return given.model_dump_json()
+
+            return await once(store.connection, asked.attempt, work, 201)
 
 
 def add_retirement_route(
@@ -174,29 +180,31 @@ def add_retirement_route(
 
 def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
     """Adds what only a person of the venue may decide."""
-    admin = Annotated[Caller, Depends(authenticator.require("admin"))]
+    admin = Annotated[Asked, Depends(asking(authenticator, "admin"))]
 
     @app.post("/v1/nodes/{node_id}/review", response_model=NodeFacts)
-    async def review(node_id: str, form: NodeReview, caller: admin) -> Response:
-        async with effects.transaction() as store:
+    async def review(node_id: str, form: NodeReview, asked: admin) -> Response:
+        async def work(store: Store) -> NodeFacts:
             node = await store.node(node_id, lock=True)
             if form.decision == "release" and node.state not in BARRED:
                 raise ProblemError("conflict", f"the node is {node.state}, there is nothing to release")
             state = "enrolled" if form.decision == "release" else "banned"
             await take_down(store, node, state, form.reason, now_ms())
-        store = Store(effects.pool)
-        return _json(await node_view(store, settings, await store.row("find_node", node_id)))
+            return await node_view(store, settings, await store.row("find_node", node_id))
+
+        return await answer_once(effects, asked.attempt, work)
 
     @app.post("/v1/nodes/{node_id}/audits", response_model=NodeFacts)
-    async def audit(node_id: str, form: NodeAuditForm, caller: admin) -> Response:
-        async with effects.transaction() as store:
+    async def audit(node_id: str, form: NodeAuditForm, asked: admin) -> Response:
+        async def work(store: Store) -> NodeFacts:
             node, time_ms = await store.node(node_id, lock=True), now_ms()
-            if node.account == caller.account:
+            if node.account == asked.caller.account:
                 raise ProblemError("not_yours", "an account does not audit its own nodes")
-            told = dict(form) | {"audited_by": caller.account}
+            told = dict(form) | {"audited_by": asked.caller.account}
             await note_audit(store, await store.tell(NodeAudited, node_id, time_ms, **told))
-        store = Store(effects.pool)
-        return _json(await node_view(store, settings, await store.row("find_node", node_id)))
+            return await node_view(store, settings, await store.row("find_node", node_id))
+
+        return await answer_once(effects, asked.attempt, work)
 
 
 async def _position(store: Store, position_id: int, caller: Caller, parties: tuple[str, ...]):

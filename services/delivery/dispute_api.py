@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 
 from schemas.base import Model
 from schemas.disputes import BlockEnding, DisputeDecision, DisputeForm, DisputeState, DisputeView, NodeDispute
@@ -13,46 +13,51 @@ from services.delivery.dispute_rules import side_of
 from services.delivery.domain import BadSignature, NotThisNode, UnknownNode
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
+from services.delivery.once import answer_once
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.cursors import read_cursor, write_cursor
 from services.kit.http import ProblemError
+from services.kit.idempotency import Asked, asking
 from services.kit.keys import signature_holds
 from services.kit.rows import show_rows
 
 PositionId = Annotated[int, Path(ge=1, le=2**63 - 1)]
-IdempotencyKey = Annotated[str, Header(pattern=r"^[\x21-\x7e]{1,128}$")]
 JSON = "application/json"
 LAST_MS = 2**63 - 1
-PARTY_SCOPES = frozenset({"trade", "operate", "admin"})
+PARTY_SCOPES = ("trade", "operate")
 
 
 def add_dispute_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
     """Adds what parties do; whoever is none of them finds no such position and no such dispute."""
     read = Annotated[Caller, Depends(authenticator.require("read"))]
+    party = Annotated[Asked, Depends(asking(authenticator, *PARTY_SCOPES))]
     rows_max = settings.delivery_page_rows_max
 
     @app.post("/v1/positions/{position_id}/disputes", status_code=201, response_model=DisputeView)
-    async def open_dispute(
-        position_id: PositionId, form: DisputeForm, caller: read, idempotency_key: IdempotencyKey
-    ) -> Response:
-        require_party_scope(caller)
-        async with effects.transaction() as store:
+    async def open_dispute(position_id: PositionId, form: DisputeForm, asked: party) -> Response:
+        account, key = asked.caller.account, asked.attempt.key
+        if key is None:
+            raise ProblemError("malformed_request", "Idempotency-Key: a dispute needs one")
+
+        async def work(store: Store) -> DisputeView:
             position = await store.row("position_to_measure", position_id)
-            side = side_of(position, caller.account) if position else None
+            side = side_of(position, account) if position else None
             if side is None:
                 raise ProblemError("not_found", f"you have no position {position_id}")
-            opening = (side, caller.account, idempotency_key, form)
-            dispute = await disputes.open_dispute(store, settings, position, *opening, now_ms())
-        return _json(disputes.view_of(dispute), 201)
+            opening = (side, account, key, form)
+            return disputes.view_of(await disputes.open_dispute(store, settings, position, *opening, now_ms()))
+
+        return await answer_once(effects, asked.attempt, work, 201)
 
     @app.post("/v1/blocks/{block_id}/end", status_code=202, response_model=BlockEnding)
-    async def end_block(block_id: PositionId, caller: read) -> Response:
-        require_party_scope(caller)
-        async with effects.transaction() as store:
-            outage_ms = await endings.end_block(store, settings, block_id, caller.account, now_ms())
-        return _json(BlockEnding(block_id=block_id, outage_ms=outage_ms), 202)
+    async def end_block(block_id: PositionId, asked: party) -> Response:
+        async def work(store: Store) -> BlockEnding:
+            outage_ms = await endings.end_block(store, settings, block_id, asked.caller.account, now_ms())
+            return BlockEnding(block_id=block_id, outage_ms=outage_ms)
+
+        return await answer_once(effects, asked.attempt, work, 202)
 
     @app.get("/v1/disputes")
     async def list_disputes(
@@ -75,31 +80,33 @@ def add_dispute_routes(app: FastAPI, settings: Settings, effects: Effects, authe
         return _json(disputes.view_of(await _dispute(Store(effects.pool), dispute_id, caller)))
 
     @app.post("/v1/disputes/{dispute_id}/withdraw", response_model=DisputeView)
-    async def withdraw(dispute_id: Identifier, caller: read) -> Response:
-        require_party_scope(caller)
-        async with effects.transaction() as store:
-            dispute = await _dispute(store, dispute_id, caller)
-            if caller.account != dispute["account"]:
+    async def withdraw(dispute_id: Identifier, asked: party) -> Response:
+        async def work(store: Store) -> DisputeView:
+            dispute = await _dispute(store, dispute_id, asked.caller)
+            if asked.caller.account != dispute["account"]:
                 raise ProblemError("not_yours", "a dispute is withdrawn by whoever opened it")
             await disputes.withdraw(store, dispute, now_ms())
-            dispute = await store.row("find_dispute", dispute_id)
-        return _json(disputes.view_of(dispute))
+            return disputes.view_of(await store.row("find_dispute", dispute_id))
+
+        return await answer_once(effects, asked.attempt, work)
 
 
 def add_arbiter_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
     """Adds the arbiter's decision: inputs of the meter, never an amount."""
-    arbiter = Annotated[Caller, Depends(authenticator.require("arbiter"))]
+    arbiter = Annotated[Asked, Depends(asking(authenticator, "arbiter"))]
 
     @app.post("/v1/disputes/{dispute_id}/decision", response_model=DisputeView, openapi_extra=body_of(DisputeDecision))
-    async def decide(dispute_id: Identifier, request: Request, caller: arbiter) -> Response:
+    async def decide(dispute_id: Identifier, request: Request, asked: arbiter) -> Response:
         form = await read_body(request, DisputeDecision)
-        async with effects.transaction() as store:
-            dispute = await _dispute(store, dispute_id, caller)
-            if caller.account in (dispute["buyer"], dispute["operator"]):
+
+        async def work(store: Store) -> DisputeView:
+            dispute = await _dispute(store, dispute_id, asked.caller)
+            if asked.caller.account in (dispute["buyer"], dispute["operator"]):
                 raise ProblemError("not_yours", "a party of the position cannot be its arbiter")
             await disputes.decide(store, settings, dispute, form.inputs, form.reason, now_ms())
-            dispute = await store.row("find_dispute", dispute_id)
-        return _json(disputes.view_of(dispute))
+            return disputes.view_of(await store.row("find_dispute", dispute_id))
+
+        return await answer_once(effects, asked.attempt, work)
 
 
 def add_node_dispute_route(app: FastAPI, settings: Settings, effects: Effects) -> None:
@@ -123,12 +130,6 @@ def add_node_dispute_route(app: FastAPI, settings: Settings, effects: Effects) -
             opening = ("operator", position["operator"], message.signature, form)
             dispute = await disputes.open_dispute(store, settings, position, *opening, now_ms())
         return _json(disputes.view_of(dispute), 201)
-
-
-def require_party_scope(caller: Caller) -> None:
-    """Raises `scope_missing` for a key that can only read."""
-    if not PARTY_SCOPES & caller.scopes:
-        raise ProblemError("scope_missing", "the key lacks the scope `trade` or `operate`")
 
 
 def is_arbiter(caller: Caller) -> bool:

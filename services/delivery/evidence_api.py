@@ -6,19 +6,21 @@ from fastapi import Depends, FastAPI, Request, Response
 
 from schemas.delivery import DriverDigestForm, DriverDigestView
 from services.delivery.domain import driver_fault
-from services.delivery.edge_api import JSON, body_of, read_body
+from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.evidence import pass_on_digest
+from services.delivery.once import answer_once
 from services.delivery.settings import Settings
 from services.delivery.store import Store
-from services.kit.auth import Authenticator, Caller, public
+from services.kit.auth import Authenticator, public
 from services.kit.http import ProblemError
+from services.kit.idempotency import Asked, asking
 from services.kit.rows import show_rows
 
 
 def add_digest_routes(app: FastAPI, effects: Effects, settings: Settings, authenticator: Authenticator) -> None:
     """Adds reading and passing on of drivers' digests."""
-    admin = Annotated[Caller, Depends(authenticator.require("admin"))]
+    admin = Annotated[Asked, Depends(asking(authenticator, "admin"))]
 
     @app.get("/v1/driver-digests")
     @public
@@ -32,10 +34,12 @@ def add_digest_routes(app: FastAPI, effects: Effects, settings: Settings, authen
         response_model=DriverDigestView,
         openapi_extra=body_of(DriverDigestForm),
     )
-    async def pass_on(request: Request, caller: admin) -> Response:
+    async def pass_on(request: Request, asked: admin) -> Response:
         form = await read_body(request, DriverDigestForm)
         if fault := driver_fault(form.driver_version, ""):
             raise ProblemError("malformed_request", f"driver_version: {fault}")
-        async with effects.transaction() as store:
-            view = await pass_on_digest(store, settings, form, caller.account, now_ms())
-        return Response(view.canonical(), 201, media_type=JSON)
+
+        async def work(store: Store) -> DriverDigestView:
+            return await pass_on_digest(store, settings, form, asked.caller.account, now_ms())
+
+        return await answer_once(effects, asked.attempt, work, 201)

@@ -25,8 +25,9 @@ from services.delivery.reports import (
 )
 from services.delivery.settings import Settings
 from services.delivery.store import Store
-from services.kit.auth import Authenticator, Caller, public
+from services.kit.auth import Authenticator, public
 from services.kit.http import ProblemError
+from services.kit.idempotency import Asked, asking, once
 from services.kit.keys import signature_holds
 
 JSON = "application/json"
@@ -47,17 +48,21 @@ class UnknownMeter(DeliveryError):
 
 def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
     """Adds the buyer's registration of a key, and the meter's reports."""
-    trade = Annotated[Caller, Depends(authenticator.require("trade"))]
+    trade = Annotated[Asked, Depends(asking(authenticator, "trade"))]
 
     @app.post("/v1/leases/{lease_id}/meter-key", status_code=201, response_model=RenterPlace)
-    async def register(lease_id: Identifier, form: MeterKeyForm, caller: trade) -> Response:
+    async def register(lease_id: Identifier, form: MeterKeyForm, asked: trade) -> Response:
         async with effects.transaction() as store:
-            lease = await store.row("lease_for_renter", lease_id)
-            if lease is None or lease["buyer"] != caller.account:
-                raise ProblemError("not_found", f"you have no lease {lease_id}")
-            is_new = await register_key(store, lease, form.public_key, now_ms())
-            place = place_of(settings, lease, await chain_of(store, lease_id), now_ms())
-        return Response(place.canonical(), 201 if is_new else 200, media_type=JSON)
+            known = await store.row("find_renter_meter", lease_id)
+
+            async def work() -> str:
+                lease = await store.row("lease_for_renter", lease_id)
+                if lease is None or lease["buyer"] != asked.caller.account:
+                    raise ProblemError("not_found", f"you have no lease {lease_id}")
+                await register_key(store, lease, form.public_key, now_ms())
+                return place_of(settings, lease, await chain_of(store, lease_id), now_ms()).model_dump_json()
+
+            return await once(store.connection, asked.attempt, work, 201 if known is None else 200)
 
     @app.post("/v1/leases/{lease_id}/place", response_model=RenterPlace, openapi_extra=body_of(PlaceRequest))
     @public
@@ -78,20 +83,19 @@ def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authen
         return _json(place)
 
 
-async def register_key(store: Store, lease: Mapping, public_key: str, now_ms: int) -> bool:
-    """Registers a lease's meter key; False where it was registered before. Raises KeyTaken."""
+async def register_key(store: Store, lease: Mapping, public_key: str, now_ms: int) -> None:
+    """Registers a lease's meter key, unless it is registered. Raises KeyTaken."""
     known = await store.row("find_renter_meter", lease["lease_id"])
     if known is not None:
         if known["public_key"] != public_key:
             raise KeyTaken(f"lease {lease['lease_id']} has another meter key")
-        return False
+        return
     if lease["state"] not in RUNNING:
         raise KeyTaken(f"lease {lease['lease_id']} is {lease['state']}")
     chain = first_chain("", secrets.token_hex(32), now_ms)
     await store.run("insert_renter_meter", lease["lease_id"], public_key, *astuple(chain))
     facts = {"node_id": lease["node_id"], "lease_id": lease["lease_id"], "received_ms": now_ms}
     await store.record(lease["node_id"], RenterJoined(**facts, public_key=public_key))
-    return True
 
 
 async def known_meter(store: Store, lease_id: str, message: Report | PlaceRequest) -> tuple[Mapping, Mapping]:

@@ -1,10 +1,11 @@
 """Accounts and API keys: made on request, the public halves published for every edge to follow."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from schemas.accounts import AccountOpened, SignedRequest
 from schemas.ids import AccountId
@@ -17,11 +18,12 @@ from services.gateway.sign_ups import SignUps
 from services.gateway.views import NS_PER_MS
 from services.kit.auth import Caller, check_scope, signed_request_of
 from services.kit.http import ProblemError
+from services.kit.idempotency import IdempotencyKey, attempt
 from services.kit.key_directory import KeyDirectory
 from services.kit.key_requests import UnprovenRecord, first_key_of, key_of
 from services.kit.store import DatabaseAway
 
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,128}$")]
+View = TypeVar("View", AccountView, KeyView)
 
 
 @dataclass
@@ -117,22 +119,33 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
         form: AccountForm,
         request: Request,
         response: Response,
+        idempotency_key: IdempotencyKey = None,
     ) -> AccountView:
         """Opens an account: a stranger's with the key that signs the request, any other for `admin` alone."""
-        if form.public_key is not None:
-            work = accounts.open_by_itself(form, caller, request)
-        elif caller is None:
-            raise ProblemError("unknown_key", "no such key; a request that opens an account by itself brings its key")
-        else:
+
+        async def work() -> tuple[AccountView, bool]:
+            if form.public_key is not None:
+                return await accounts.open_by_itself(form, caller, request)
+            if caller is None:
+                detail = "no such key; a request that opens an account by itself brings its key"
+                raise ProblemError("unknown_key", detail)
             check_scope(caller, "admin")
-            work = accounts.open(form, request)
-        view, is_new = await answered(work)
+            return await accounts.open(form, request)
+
+        key = idempotency_key if caller else None
+        view, is_new = await once_under(desk, caller, key, request, AccountView, work)
         return _created(response, view, is_new, f"/v1/accounts/{view.account}")
 
     @router.post("/v1/keys", status_code=201)
-    async def add_key(caller: Anyone, form: KeyForm, request: Request, response: Response) -> KeyView:
+    async def add_key(
+        caller: Anyone, form: KeyForm, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> KeyView:
         """Registers the public half of an API key, as far as the signer's own key reaches; `admin` for any account."""
-        view, is_new = await answered(accounts.add_key(form, request))
+
+        async def work() -> tuple[KeyView, bool]:
+            return await accounts.add_key(form, request)
+
+        view, is_new = await once_under(desk, caller, idempotency_key, request, KeyView, work)
         return _created(response, view, is_new, f"/v1/keys/{view.key_id}")
 
     @router.get("/v1/keys")
@@ -146,6 +159,30 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
         return page_of(keys, desk.views.key, desk.history.seq)
 
     return router
+
+
+async def once_under(
+    desk: Desk,
+    caller: Caller | None,
+    key: str | None,
+    request: Request,
+    view: type[View],
+    work: Callable[[], Awaitable[tuple[View, bool]]],
+) -> tuple[View, bool]:
+    """Does the work, under an idempotency key once; returns what it shows, and whether that is new.
+
+    Raises `conflict` where the key names another request.
+    """
+    if key is None:
+        return await answered(work())
+    asked = attempt(caller.account, key, f"{request.method} {request.scope['path']}", await request.body())
+    async with desk.turns.of((asked.account, key)):
+        known = await answered(desk.store.first_answer(asked))
+        if known is not None:
+            return view.model_validate_json(known), False
+        shown, is_new = await answered(work())
+        await answered(desk.store.keep_answer(asked, shown.model_dump_json()))
+        return shown, is_new
 
 
 async def answered(work):

@@ -12,14 +12,14 @@ from schemas.ids import Identifier
 from schemas.replies import KeyView, Page, TokenView, rfc3339
 from schemas.rest import EnrolmentTokenForm
 from schemas.signing import enrolment_text, node_key_text
-from services.gateway.accounts import IdempotencyKey, answered, now_ms
+from services.gateway.accounts import answered, now_ms
 from services.gateway.desk import Desk
 from services.gateway.key_registry import KeyRegistry
 from services.gateway.reading import page_of
 from services.gateway.views import NS_PER_MS
 from services.kit.auth import Caller, public, signed_request_of
 from services.kit.http import ProblemError
-from services.kit.idempotency import REPLAYED, attempt
+from services.kit.idempotency import REPLAYED, IdempotencyKey, attempt
 from services.kit.key_directory import Token
 from services.kit.key_requests import issued_token, may_end, node_key
 from services.kit.keys import public_hex, sign_hex, signature_holds

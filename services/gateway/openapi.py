@@ -87,8 +87,9 @@ class BareOperation:
                 for status, (words, model) in self.answers.items()
             },
         }
-        if self.parameters:
-            operation["parameters"] = list(self.parameters)
+        keyed = (IDEMPOTENCY_KEY,) if self.method in ("POST", "PATCH") else ()
+        if parameters := (*self.parameters, *keyed):
+            operation["parameters"] = list(parameters)
         if self.forms:
             operation["requestBody"] = {"required": self.form_required, "content": json_of(*self.forms)}
         return operation
@@ -128,6 +129,13 @@ ARMED = {
 PROTECTED = {
     "200": ("The protection stands, or there is none any more.", ProtectionReply),
     "202": ("No answer in time; the protection may stand.", UnknownReply),
+}
+IDEMPOTENCY_KEY = {
+    "name": signing.IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"},
+    "description": "Names this request: the same again gets the first answer, another one under the name is 409.",
 }
 ORDER_ID = {"name": "order_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 CLIENT_ID = {"name": "client_order_id", "in": "query", "required": True, "schema": {"type": "string", "maxLength": 64}}

@@ -14,7 +14,9 @@ from typing import Annotated
 import asyncpg
 from fastapi import Header, Request, Response
 
+from schemas.accounts import Scope
 from schemas.signing import IDEMPOTENCY_HEADER
+from services.kit.auth import Authenticator, Caller
 from services.kit.http import ProblemError
 from services.kit.request_parts import headers_of
 from services.kit.store import QUERIES
@@ -24,6 +26,7 @@ JSON = "application/json"
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,128}$",
         description="Names this request: the same again gets the first answer, another one under the name is 409.",
     ),
@@ -41,6 +44,14 @@ class Attempt:
     account: str
     key: str | None
     request: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that changes something: who asks, and the attempt that it is."""
+
+    caller: Caller
+    attempt: Attempt
 
 
 class Turns:
@@ -71,6 +82,22 @@ def idempotency_key_of(request: Request) -> str | None:
 def attempt(account: str, key: str | None, route: str, body: bytes = b"") -> Attempt:
     """Returns the attempt of a request; `route` names what is asked of what, the body is known by its hash."""
     return Attempt(account, key, f"{route} {sha256(body).hexdigest()}")
+
+
+def asking(authenticator: Authenticator, *scopes: Scope) -> Callable:
+    """Returns the dependency of a route that changes something, for a key with one of the scopes; it yields Asked.
+
+    The attempt is known by its key, path and body.
+    """
+    caller_of = authenticator.require(*scopes)
+
+    async def asked(request: Request, idempotency_key: IdempotencyKey = None) -> Asked:
+        caller = await caller_of(request)
+        route = f"{request.method} {request.scope['path']}"
+        return Asked(caller, attempt(caller.account, idempotency_key, route, await request.body()))
+
+    asked.declares_scope = True
+    return asked
 
 
 async def once(

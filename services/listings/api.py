@@ -1,11 +1,9 @@
 """The HTTP side of listings: everyone reads the board, sellers list, buyers take, an arbiter decides."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 
-from schemas.accounts import Scope
 from schemas.listings import (
     DecisionForm,
     InspectionForm,
@@ -18,7 +16,7 @@ from schemas.listings import (
 )
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError, problem_response
-from services.kit.idempotency import Attempt, IdempotencyKey, attempt
+from services.kit.idempotency import Asked, asking
 from services.kit.inputs import read_number
 from services.kit.rows import show_rows
 from services.kit.store import AWAY, Pool
@@ -74,95 +72,82 @@ def _add_reading(app: FastAPI, settings: Settings, pool: Pool, authenticator: Au
         return view_of(listing, caller.account, steps, is_arbiter=bool(ARBITERS & caller.scopes))
 
 
-def _asking(authenticator: Authenticator, *scopes: Scope) -> Callable:
-    """Returns the dependency of a step: the attempt that its caller makes, known by key, path and body."""
-    caller_of = authenticator.require(*scopes)
-
-    async def asked(request: Request, idempotency_key: IdempotencyKey = None) -> Attempt:
-        caller = await caller_of(request)
-        route = f"{request.method} {request.scope['path']}"
-        return attempt(caller.account, idempotency_key, route, await request.body())
-
-    asked.declares_scope = True
-    return asked
-
-
 def _add_selling(app: FastAPI, sales: Sales, authenticator: Authenticator) -> None:
-    seller = Annotated[Attempt, Depends(_asking(authenticator, "sell_hw"))]
+    seller = Annotated[Asked, Depends(asking(authenticator, "sell_hw"))]
 
     @app.post("/v1/listings", status_code=201, response_model=ListingView)
     async def create(form: ListingForm, asked: seller) -> Response:
         """Lists hardware; it is LOCKING until the engine has taken the GPUs off the rental market."""
-        return await sales.create(asked, form)
+        return await sales.create(asked.attempt, form)
 
     @app.post("/v1/listings/{listing_id}/ship", response_model=ListingView)
     async def ship(listing_id: str, form: ShipmentForm, asked: seller) -> Response:
         """The seller sent the goods."""
-        return await sales.step(asked, "ship", listing_id, f"{form.carrier} {form.tracking}")
+        return await sales.step(asked.attempt, "ship", listing_id, f"{form.carrier} {form.tracking}")
 
     @app.post("/v1/listings/{listing_id}/returned", response_model=ListingView)
     async def returned(listing_id: str, asked: seller) -> Response:
         """The seller has the goods back: the buyer is refunded."""
-        return await sales.step(asked, "returned", listing_id)
+        return await sales.step(asked.attempt, "returned", listing_id)
 
     @app.post("/v1/listings/{listing_id}/withdraw", response_model=ListingView)
     async def withdraw(listing_id: str, asked: seller) -> Response:
         """The seller no longer offers the goods."""
-        return await sales.step(asked, "withdraw", listing_id)
+        return await sales.step(asked.attempt, "withdraw", listing_id)
 
 
 def _add_buying(app: FastAPI, sales: Sales, authenticator: Authenticator) -> None:
-    buyer = Annotated[Attempt, Depends(_asking(authenticator, "trade"))]
+    buyer = Annotated[Asked, Depends(asking(authenticator, "trade"))]
 
     @app.post("/v1/listings/{listing_id}/buy", response_model=ListingView)
     async def buy(listing_id: str, asked: buyer) -> Response:
         """Takes the listing at its price; it is FUNDING until the money is held."""
-        return await sales.step(asked, "buy", listing_id)
+        return await sales.step(asked.attempt, "buy", listing_id)
 
     @app.post("/v1/listings/{listing_id}/cancel", response_model=ListingView)
     async def cancel(listing_id: str, asked: buyer) -> Response:
         """The buyer changed his mind before the goods were shipped: he is refunded."""
-        return await sales.step(asked, "cancel", listing_id)
+        return await sales.step(asked.attempt, "cancel", listing_id)
 
     @app.post("/v1/listings/{listing_id}/receive", response_model=ListingView)
     async def receive(listing_id: str, asked: buyer) -> Response:
         """The goods arrived; the inspection period begins."""
-        return await sales.step(asked, "receive", listing_id)
+        return await sales.step(asked.attempt, "receive", listing_id)
 
     @app.post("/v1/listings/{listing_id}/inspection", response_model=ListingView)
     async def inspect(listing_id: str, form: InspectionForm, asked: buyer) -> Response:
         """The buyer's own machine looked at the goods: the difference to what was listed."""
-        return await sales.inspect(asked, listing_id, form)
+        return await sales.inspect(asked.attempt, listing_id, form)
 
     @app.post("/v1/listings/{listing_id}/accept", response_model=ListingView)
     async def accept(listing_id: str, asked: buyer) -> Response:
         """The buyer is content: the seller is paid."""
-        return await sales.step(asked, "accept", listing_id)
+        return await sales.step(asked.attempt, "accept", listing_id)
 
     @app.post("/v1/listings/{listing_id}/reject", response_model=ListingView)
     async def reject(listing_id: str, form: ReasonForm, asked: buyer) -> Response:
         """The buyer does not want the goods, and is to send them back."""
-        return await sales.step(asked, "reject", listing_id, form.reason)
+        return await sales.step(asked.attempt, "reject", listing_id, form.reason)
 
     @app.post("/v1/listings/{listing_id}/return", response_model=ListingView)
     async def send_back(listing_id: str, form: ShipmentForm, asked: buyer) -> Response:
         """The buyer sent rejected goods back."""
-        return await sales.step(asked, "return", listing_id, f"{form.carrier} {form.tracking}")
+        return await sales.step(asked.attempt, "return", listing_id, f"{form.carrier} {form.tracking}")
 
 
 def _add_disputes(app: FastAPI, sales: Sales, authenticator: Authenticator) -> None:
-    party = Annotated[Attempt, Depends(_asking(authenticator, "trade", "sell_hw"))]
-    arbiter = Annotated[Attempt, Depends(_asking(authenticator, "arbiter"))]
+    party = Annotated[Asked, Depends(asking(authenticator, "trade", "sell_hw"))]
+    arbiter = Annotated[Asked, Depends(asking(authenticator, "arbiter"))]
 
     @app.post("/v1/listings/{listing_id}/dispute", response_model=ListingView)
     async def dispute(listing_id: str, form: ReasonForm, asked: party) -> Response:
         """A party of a sale calls the arbiter."""
-        return await sales.step(asked, "dispute", listing_id, form.reason)
+        return await sales.step(asked.attempt, "dispute", listing_id, form.reason)
 
     @app.post("/v1/listings/{listing_id}/decide", response_model=ListingView)
     async def decide(listing_id: str, form: DecisionForm, asked: arbiter) -> Response:
         """The arbiter pays the seller, or refunds the buyer."""
-        return await sales.step(asked, form.outcome, listing_id, form.reason)
+        return await sales.step(asked.attempt, form.outcome, listing_id, form.reason)
 
 
 def add_error_handlers(app: FastAPI) -> None:

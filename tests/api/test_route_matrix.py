@@ -9,6 +9,7 @@ import os
 import random
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from clients.http import result_of
@@ -17,6 +18,28 @@ from tests.api.test_hostile_values import ODD, ODD_VALUES, SERVICES, Caller, Ope
 
 SEED = int(os.environ.get("HOURBOOK_TEST_SEED", "7"))
 FIELDS = {"type", "title", "status", "code", "detail", "retryable", "order_state", "request_id"}
+SIGNED_BY_OTHERS = {
+    "gateway": {"/v1/node-keys"},
+    "delivery": {
+        "/v1/inspections",
+        "/v1/leases/{lease_id}/challenges",
+        "/v1/leases/{lease_id}/place",
+        "/v1/leases/{lease_id}/reports",
+        "/v1/nodes",
+        "/v1/nodes/{node_id}/chain",
+        "/v1/nodes/{node_id}/challenges/next",
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/commit",
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/open",
+        "/v1/nodes/{node_id}/challenges/{challenge_id}/residency",
+        "/v1/nodes/{node_id}/disputes",
+        "/v1/nodes/{node_id}/gpus",
+        "/v1/nodes/{node_id}/hub",
+        "/v1/nodes/{node_id}/leases/{lease_id}",
+        "/v1/nodes/{node_id}/reports",
+        "/v1/nodes/{node_id}/signed-maintenance",
+        "/v1/nodes/{node_id}/signed-recalls",
+    },
+}
 OWNERS_ONLY = {"order_id", "position_id", "listing_id", "client_order_id", "dispute_id", "key_id", "token_id"}
 
 
@@ -98,3 +121,15 @@ def test_what_is_anothers_cannot_be_told_from_what_never_was(callers, trader):
                 answers.append((answer.status_code, answer.json()["code"] if answer.content else ""))
             assert answers[0] == answers[1], (name, operation, answers)
             assert answers[0][0] in (204, 400, 403, 404, 422), (name, operation, answers)
+
+
+def test_every_post_that_a_key_signs_takes_an_idempotency_key(callers, service):
+    """What agents, meters and beacons sign themselves is known by its signature, or by its place in a chain."""
+    document = httpx.get(f"{callers['admin'].url}/openapi.json").json()
+    without = {
+        path
+        for path, methods in document["paths"].items()
+        if "post" in methods
+        and "idempotency-key" not in {each["name"].lower() for each in methods["post"].get("parameters", ())}
+    }
+    assert without == SIGNED_BY_OTHERS.get(service, set())

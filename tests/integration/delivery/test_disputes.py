@@ -86,7 +86,9 @@ async def test_a_dispute_is_decided_by_rules_or_by_inputs_and_never_by_a_strange
     assert (await dora.post(path, json={"inputs": inputs, "reason": "x"})).json()["code"] == "scope_missing"
     amounts = {"inputs": {"paid_micros": 1}, "reason": "x"}
     assert (await judge.post(path, json=amounts)).status_code == 400
-    answer = await judge.post(path, json={"inputs": inputs, "reason": "door_was_shut"})
+    said, keyed = {"inputs": inputs, "reason": "door_was_shut"}, {"Idempotency-Key": "decided"}
+    answer, again = [await judge.post(path, json=said, headers=keyed) for _ in range(2)]
+    assert (again.content, again.headers["idempotent-replayed"]) == (answer.content, "true")
     assert (answer.status_code, answer.json()["outcome"], answer.json()["revision"]) == (200, "corrected", 2)
     assert (await judge.post(path, json={"inputs": inputs, "reason": "again"})).json()["code"] == "conflict"
     corrected = (await venue.wait_for(lambda: revisions(first, 2)))[1]

@@ -128,6 +128,13 @@ async def test_f15_a_post_under_an_idempotency_key_is_carried_out_once_and_answe
         assert (first.status_code, first.headers.get("idempotent-replayed")) == (again.status_code, None), path
         assert (again.json(), again.headers["idempotent-replayed"]) == (first.json(), "true"), path
         assert said(await alice.post(path, json=other, **keyed)) == (409, "conflict"), path
+    key = {"account": "alice", "public_key": "ab" * 32, "scopes": ["read"], "key_id": "spare"}
+    for path, form in (("/v1/accounts", {"account": "spare"}), ("/v1/keys", key)):
+        keyed = {"headers": {"Idempotency-Key": f"mine{path}"}}
+        first, again = [await venue.admin.post(path, json=form, **keyed) for _ in range(2)]
+        assert (first.status_code, again.status_code, again.json()) == (201, 200, first.json()), path
+        assert again.headers["idempotent-replayed"] == "true", path
+        assert said(await venue.admin.post(path, json=form | {"account": "alice2"}, **keyed)) == (409, "conflict"), path
     named = {"headers": {"Idempotency-Key": "an-order"}}
     twice = [await alice.post("/v1/orders", json=bid(), **named) for _ in range(2)]
     assert [answer.status_code for answer in twice] == [201, 200]

@@ -78,3 +78,13 @@ def test_an_order_may_be_any_of_its_forms(document):
         "CapacityForm",
         "ResellForm",
     ]
+
+
+def test_every_post_takes_an_idempotency_key_but_what_a_node_signs_itself(document):
+    without = [
+        path
+        for path, methods in document["paths"].items()
+        if "post" in methods
+        and "Idempotency-Key" not in {each["name"] for each in methods["post"].get("parameters", ())}
+    ]
+    assert without == ["/v1/node-keys"]
