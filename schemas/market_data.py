@@ -282,7 +282,10 @@ class Resumable(PublicModel):
 
 
 class BookSnapshot(Resumable):
-    """Every level of a book, best first."""
+    """Every level of a book, best first.
+
+    `doubted_since`: event of that number did not fit what the view had, so that the book is not to be trusted.
+    """
 
     ch: Literal["book"] = "book"
     sym: Contract
@@ -290,10 +293,14 @@ class BookSnapshot(Resumable):
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
     crc: Checksum
+    doubted_since: Seq | None = None
 
 
 class BookDelta(PublicModel):
-    """The levels that one command changed; quantity "0" removes one. `crc` is that of the ten best levels after it."""
+    """The levels that one command changed; quantity "0" removes one. `crc` is that of the ten best levels after it.
+
+    `doubted_since` is that of the book as it stands then; a doubt that changes no level comes without levels.
+    """
 
     ch: Literal["book"] = "book"
     sym: Contract
@@ -303,6 +310,7 @@ class BookDelta(PublicModel):
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
     crc: Checksum
+    doubted_since: Seq | None = None
 
 
 class TradesSnapshot(Resumable):

@@ -93,6 +93,7 @@ const HANDLERS = {
   book(message) {
     const outcome = state.book.take(message);
     state.checksum = outcome === "ok" ? "✓ agrees" : outcome === "gap" ? "gap, asking again" : "✗ differs, asking again";
+    if (message.doubted_since) state.checksum = `△ in doubt since event ${message.doubted_since}`;
     if (outcome !== "ok") feed.resync("book", message.sym, { resumable: true });
     mark("book");
   },

@@ -18,6 +18,8 @@ def book(contract: str, *, depth: int = 10, url: str | None = None, json: bool =
         {"bid qty": bid_qty, "bid": bid, "ask": ask, "ask qty": ask_qty} for (bid, bid_qty), (ask, ask_qty) in rows
     ]
     show(snapshot if json else table, json=json)
+    if not json and "doubted_since" in snapshot:
+        show(f"in doubt since event {snapshot['doubted_since']}: not to be trusted", json=False)
 
 
 def add_to(app: App) -> None:

@@ -142,7 +142,8 @@ def _line(message: dict[str, Any]) -> str:
     head = " ".join(str(message[name]) for name in ("ch", "sym", "type") if name in message)
     match message:
         case {"ch": "book", "bids": bids, "asks": asks}:
-            return f"{head}  bids {_levels(bids)}  asks {_levels(asks)}"
+            doubt = f"  in doubt since event {message['doubted_since']}" if "doubted_since" in message else ""
+            return f"{head}  bids {_levels(bids)}  asks {_levels(asks)}{doubt}"
         case {"ch": "trades", "type": "trade", "trade": trade}:
             return f"{head}  {trade['time']}  {trade['qty']} at {trade['price']}"
     rest = {name: value for name, value in message.items() if name not in ("ch", "sym", "type")}

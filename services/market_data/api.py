@@ -122,7 +122,8 @@ def _add_books(router: APIRouter, views: Views) -> None:
         """A contract's book, best level first, with the checksum of its ten best levels."""
         found = views.contract(contract).book
         bids, asks = rows.levels(found.bids.levels(depth)), rows.levels(found.asks.levels(depth))
-        return answer(BookSnapshot(sym=contract, seq=found.seq, bids=bids, asks=asks, crc=found.checksum()))
+        head = {"sym": contract, "seq": found.seq, "doubted_since": market.doubted.get(contract)}
+        return answer(BookSnapshot(**head, bids=bids, asks=asks, crc=found.checksum()))
 
     @router.get("/v1/ticker", response_model=TickerList)
     @public

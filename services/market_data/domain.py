@@ -332,10 +332,11 @@ class Market:
         changes.fixings.append((contract, fix_index(inputs)))
 
     def _close_books(self, changes: Changes) -> None:
-        for contract in changes.quotes.values():
+        first_doubted = {doubt.contract for doubt in changes.doubts if self.doubted.get(doubt.contract) == doubt.seq}
+        for name, contract in changes.quotes.items():
             book = contract.own_book
             bids, asks = book.take_changes() if book else ((), ())
-            if bids or asks:
+            if bids or asks or name in first_doubted:
                 changes.books.append(BookChange(contract, book.seq, bids, asks))
                 book.seq = changes.seq
 

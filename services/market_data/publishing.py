@@ -64,6 +64,7 @@ class Publishing:
                     bids=levels(change.bids),
                     asks=levels(change.asks),
                     crc=change.contract.book.checksum(),
+                    doubted_since=self._market.doubted.get(sym),
                 ),
             )
 

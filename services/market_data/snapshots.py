@@ -63,7 +63,9 @@ class Snapshots:
     def _book(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
         book = self._market.contracts[stream.sym].book
         bids, asks = rows.levels(book.bids.levels()), rows.levels(book.asks.levels())
-        return BookSnapshot(sym=stream.sym, seq=book.seq, bids=bids, asks=asks, crc=book.checksum(), **marks)
+        doubted_since = self._market.doubted.get(stream.sym)
+        head = {"sym": stream.sym, "seq": book.seq, "doubted_since": doubted_since}
+        return BookSnapshot(**head, bids=bids, asks=asks, crc=book.checksum(), **marks)
 
     def _trades(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
         market = self._market

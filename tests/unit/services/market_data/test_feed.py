@@ -11,7 +11,7 @@ from services.market_data.publishing import Publishing
 from services.market_data.readers import Reader, SlowReader, TooManyStreams
 from services.market_data.relays import Relays
 from services.market_data.snapshots import Snapshots, UnknownInterval, UnknownSymbol
-from tests.fixtures.event_log import BEFORE_MS, CONTRACT, PRODUCT, EventLog, accepted, traded
+from tests.fixtures.event_log import BEFORE_MS, CONTRACT, PRODUCT, EventLog, accepted, gone, traded
 
 BOOK = Stream("book", CONTRACT)
 P = 12_840_000
@@ -197,3 +197,23 @@ async def test_no_message_names_an_account():
     venue.bid(1, ts_ms=BEFORE_MS + 1)
     texts = [(await reader.take())[1] for _ in range(8)]
     assert b"secret" not in b"".join(texts)
+
+
+async def test_a_watcher_of_a_book_sees_that_it_is_in_doubt_at_once_and_whoever_comes_later_too():
+    venue = Venue()
+    watcher, late = venue.reader(), venue.reader()
+    venue.bid(1)
+    watcher.apply(subscribe())
+    before, snapshot = await take(watcher)
+    assert "doubted_since" not in snapshot
+    venue.log.command(gone("OrderCanceled", 7, "buy", 1, P))
+    venue.advance()
+    doubt, delta = await take(watcher)
+    assert delta == {
+        **{"ch": "book", "sym": CONTRACT, "type": "delta", "prev_seq": before, "seq": doubt},
+        **{"bids": [], "asks": [], "crc": snapshot["crc"], "doubted_since": doubt},
+    }
+    venue.bid(2)
+    assert (await take(watcher))[1]["doubted_since"] == doubt
+    late.apply(subscribe())
+    assert (await take(late))[1]["doubted_since"] == doubt
