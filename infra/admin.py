@@ -26,6 +26,10 @@ class AdminError(RuntimeError):
     """An administrator's command could not be signed or sent, was refused, or was not answered in time."""
 
 
+class NotAnswered(AdminError):
+    """The engine did not answer in time; the commands may be carried out."""
+
+
 async def send_commands(kafka: str, keys_dir: Path, commands: list[VenueCommand]) -> list[AnyEvent]:
     """Sends commands in signed batches and returns the engine's events. Raises AdminError for the first refusal."""
     key, options = read_key(keys_dir), operator_options(kafka, keys_dir)
@@ -44,7 +48,7 @@ async def send_commands(kafka: str, keys_dir: Path, commands: list[VenueCommand]
     except KafkaConnectionError as error:
         raise AdminError(f"Kafka does not answer at {kafka}: is the exchange running?") from error
     except TimeoutError as error:
-        raise AdminError(f"the engine did not answer within {ANSWER_WITHIN_S:.0f} s") from error
+        raise NotAnswered(f"the engine did not answer within {ANSWER_WITHIN_S:.0f} s") from error
 
 
 def read_key(keys_dir: Path) -> Ed25519PrivateKey:

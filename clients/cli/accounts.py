@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import Refused, show, tell
 from clients.cli.session import Signer, columns, gateway, ledger, signed_by
 from clients.http import (
     Refusal,
@@ -80,12 +80,12 @@ def move(
     idempotency_key: Annotated[str | None, Parameter(help="The same one again moves nothing.")] = None,
     signer: Signer | None = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Move AMOUNT (a decimal number) of ASSET of the account to shard TO_SHARD."""
     form = {"asset": asset, "amount": amount, "to_shard": to_shard}
     with ledger(signer) as client:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-        show(result_of(client.post("/v1/shard-transfers", json=form, headers=headers)), json=json)
+        return tell(result_of(client.post("/v1/shard-transfers", json=form, headers=headers)), dict, json=json)
 
 
 def create_key(

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import Refused, Unknown, show, tell
 from clients.cli.session import Signer, columns, signed
 from clients.http import result_of
 
@@ -213,7 +213,7 @@ def deposit(
     *,
     key: Annotated[str | None, Parameter(help="Idempotency key: the same one again pays nothing in.")] = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Credit ACCOUNT with AMOUNT (a decimal number) of ASSET that came in from outside."""
     from clients.cli.session import Signer, signed
     from clients.http import result_of
@@ -221,7 +221,7 @@ def deposit(
     form = {"account": account, "asset": asset, "amount": amount}
     headers = {"Idempotency-Key": key or uuid4().hex}
     with signed("ledger", Signer(key=ADMIN_KEY)) as ledger:
-        show(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), json=json)
+        return tell(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), dict, json=json)
 
 
 def recover(
@@ -303,13 +303,15 @@ def send(commands: list[Any]) -> list[Any]:
     """Sends signed batches to the engine and returns its events."""
     from aiokafka.errors import KafkaError
 
-    from infra.admin import AdminError, send_commands
+    from infra.admin import AdminError, NotAnswered, send_commands
     from infra.settings import InfraSettings
 
     settings = InfraSettings()
     try:
         kafka = kafka_address(settings.data, settings.kafka)
         return asyncio.run(send_commands(kafka, settings.keys_dir, commands))
+    except NotAnswered as error:
+        raise Unknown(str(error)) from error
     except (AdminError, KafkaError) as error:
         raise Refused(str(error)) from error
 

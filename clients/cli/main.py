@@ -5,7 +5,8 @@ registers the group's commands (or `app.command(App(name="order"))` a group of t
 GROUPS below. Heavy imports (anything of the extra `venue`: Kafka, PostgreSQL, FastAPI) go inside the functions, so that
 `hourbook --help` answers at once and the base install without `venue` works.
 Print with `clients.cli.output.show(data, json=json)`; every command takes `*, json: bool = False`.
-Refuse with `raise clients.cli.output.Refused("one clear line")`: it is printed to stderr and the exit status is 1.
+Refuse with `raise clients.cli.output.Refused("one clear line")`: it is printed to stderr and the exit status is 1. A
+command whose request may be carried out though nobody heard so returns what `clients.cli.output.tell` returns.
 """
 
 import importlib
@@ -48,10 +49,18 @@ GROUPS = (
 )
 
 
+HELP = """\
+Hourbook, an exchange for GPU-hours.
+
+Exit status: 0 done; 1 refused, or failed; 2 the command line is wrong; 75 nobody knows whether it was carried out (ask,
+or say the same again under the same id). `ssh` has some of its own.
+"""
+
+
 def build_app() -> App:
     """The command line with every group registered."""
     numbers = Parameter(converter=read_strictly)
-    app = App(name="hourbook", help="Hourbook, an exchange for GPU-hours.", version_flags=[], default_parameter=numbers)
+    app = App(name="hourbook", help=HELP, version_flags=[], default_parameter=numbers)
     for group in GROUPS:
         importlib.import_module(f"clients.cli.{group}").add_to(app)
     return app
@@ -63,5 +72,6 @@ def main() -> None:
     try:
         status = build_app()()
     except Refused as refusal:
-        sys.exit(f"hourbook: {refusal}")
+        print(f"hourbook: {refusal}", file=sys.stderr)
+        sys.exit(refusal.status)
     sys.exit(status if isinstance(status, int) else 0)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import Refused, show, tell
 from clients.cli.session import Signer, columns, gateway
 from clients.http import pages, result_of
 
@@ -43,7 +43,7 @@ def place(
 
     With --expires (2026-11-22T13:00:00Z) it is GTD. The book shows --display-qty of it at a time; at least --min-qty
     must trade at once. With --vouchers it draws on the account's vouchers, and is IOC or FOK.
-    Exits with 0 when the engine took it, with 2 when its answer is not known yet.
+    Exits with 0 when the engine took it, with 75 when its answer is not known: the order may live.
     """
     form = {
         "kind": "limit" if price is not None else "market",
@@ -198,31 +198,27 @@ def reprice(
     floor_curve: str | None = None,
     signer: Signer | None = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Give all asks of a capacity order other prices: --floor, or the 24 of --floor-curve (commas)."""
     curve = floor_curve.split(",") if floor_curve else None
     form = {"order_id": order_id, "floor_price": floor, "floor_curve": curve}
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/capacity/reprice", json=form))
-    show(reply if json or "order" not in reply else PLACED_COLUMNS(reply["order"]), json=json)
+    return tell(reply, lambda answer: PLACED_COLUMNS(answer["order"]), json=json)
 
 
-def withdraw(order_id: int, start: str, end: str, *, signer: Signer | None = None, json: bool = False) -> None:
+def withdraw(order_id: int, start: str, end: str, *, signer: Signer | None = None, json: bool = False) -> int:
     """Cancel the asks of a capacity order, or of a resale, that deliver from START to END."""
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/capacity/withdraw", json={"order_id": order_id, "from": start, "to": end}))
-    show(reply if json else {"canceled": reply.get("canceled")}, json=json)
+    return tell(reply, lambda answer: {"canceled": answer["canceled"]}, json=json)
 
 
 def send(form: dict, signer: Signer | None, json: bool) -> int:
     """Posts the form and prints the answer."""
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/orders", json=form))
-    if reply.get("order_state") == "unknown":
-        show(reply, json=json)
-        return 2
-    show(reply if json else PLACED_COLUMNS(reply["order"]), json=json)
-    return 0
+    return tell(reply, lambda answer: PLACED_COLUMNS(answer["order"]), json=json)
 
 
 def replace(
@@ -238,7 +234,7 @@ def replace(
 ) -> int:
     """Give a resting order other terms: its whole quantity, its price, its end. It keeps its ids.
 
-    Exits with 0 when the engine did it, with 2 when its answer is not known yet.
+    Exits with 0 when the engine did it, with 75 when its answer is not known.
     """
     if (order_id is None) == (client_order_id is None):
         raise Refused("name one order, by our id or by the client's")
@@ -247,18 +243,17 @@ def replace(
     named = {} if client_order_id is None else {"client_order_id": client_order_id}
     with gateway(signer) as client:
         reply = result_of(client.patch(path, json=form, params=named))
-    if reply.get("order_state") == "unknown":
-        show(reply, json=json)
-        return 2
-    rows = PLACED_COLUMNS(reply["order"]) | {"priority_kept": reply["priority_kept"]}
-    show(reply if json else rows, json=json)
-    return 0
+
+    def shown(answer: dict) -> dict:
+        return PLACED_COLUMNS(answer["order"]) | {"priority_kept": answer["priority_kept"]}
+
+    return tell(reply, shown, json=json)
 
 
 def batch(file: Path, *, signer: Signer | None = None, json: bool = False) -> int:
     """Send the members of FILE, a JSON list as in POST /v1/orders/batch, in one record of the log.
 
-    Exits with 0 when all were carried out, with 1 when some were refused, with 2 when the answer is not known yet.
+    Exits with 0 when all were carried out, with 1 when some were refused, with 75 when the answer is not known.
     """
     try:
         members = loads(file.read_text())
@@ -266,11 +261,8 @@ def batch(file: Path, *, signer: Signer | None = None, json: bool = False) -> in
         raise Refused(f"{file}: {error}") from error
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/orders/batch", json={"members": members}))
-    if reply.get("order_state") == "unknown":
-        show(reply, json=json)
-        return 2
-    show(reply if json else list(map(member_row, reply["results"])), json=json)
-    return 1 if any(result["problem"] for result in reply["results"]) else 0
+    status = tell(reply, lambda answer: list(map(member_row, answer["results"])), json=json)
+    return status or int(any(result["problem"] for result in reply["results"]))
 
 
 def member_row(result: dict) -> dict:
@@ -287,11 +279,11 @@ def member_row(result: dict) -> dict:
 
 def cancel_all_after(
     timeout_s: int, *, session: str = "rest", signer: Signer | None = None, json: bool = False
-) -> None:
+) -> int:
     """Cancel everything of the account unless this comes again within TIMEOUT_S seconds; 0 disarms."""
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/cancel-all-after", json={"timeout_s": timeout_s, "session": session}))
-    show(reply if json else {name: reply.get(name) or "" for name in ("session", "due")}, json=json)
+    return tell(reply, lambda answer: {name: answer[name] or "" for name in ("session", "due")}, json=json)
 
 
 def protect(
@@ -301,12 +293,12 @@ def protect(
     *,
     signer: Signer | None = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Pull all the account's quotes in PRODUCT once QTY of their GPUs have traded within WINDOW_MS; without: never."""
     form = {"product": product, "qty": qty, "window_ms": window_ms}
     with gateway(signer) as client:
         reply = result_of(client.put("/v1/protection", json=form))
-    show(reply if json else {name: reply.get(name) or "" for name in form}, json=json)
+    return tell(reply, lambda answer: {name: answer[name] or "" for name in form}, json=json)
 
 
 def cancel(
@@ -321,7 +313,7 @@ def cancel(
     to: str | None = None,
     signer: Signer | None = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Cancel one order by our id or by the client's, or with --all every order that fits the filters.
 
     --from and --to (2026-11-22T13:00:00Z) bound the delivery starts, the second one excluded.
@@ -337,7 +329,7 @@ def cancel(
         else:
             response = client.delete("/v1/orders", params={"client_order_id": client_order_id})
         reply = result_of(response)
-    show(reply if json else [LIST_COLUMNS(order) for order in reply.get("orders", ())], json=json)
+    return tell(reply, lambda answer: list(map(LIST_COLUMNS, answer["orders"])), json=json)
 
 
 def list_orders(

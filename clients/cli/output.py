@@ -1,7 +1,8 @@
 """What every command shares: how it prints, as a person reads it or as JSON, and how it refuses."""
 
 import json as json_codec
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +12,15 @@ WIDTH_MAX = 4_000
 
 
 class Refused(Exception):
-    """The command cannot be carried out; the message is one clear line."""
+    """The command cannot be carried out; the message is one clear line, `status` the exit status."""
+
+    status = 1
+
+
+class Unknown(Refused):
+    """Nobody knows whether the command was carried out: it may have been. The same again under the same id is safe."""
+
+    status = os.EX_TEMPFAIL
 
 
 def show(data: Any, *, json: bool) -> None:
@@ -27,6 +36,17 @@ def show(data: Any, *, json: bool) -> None:
             print(f"{name:<{width}}  {text_of(value)}".rstrip())
     else:
         print(data)
+
+
+def tell(reply: dict[str, Any], shown: Callable[[dict[str, Any]], Any], *, json: bool) -> int:
+    """Prints an answer, for a person what is `shown` of it; returns the exit status, which says whether anybody knows
+    what became of the request.
+    """
+    if reply.get("order_state") == "unknown" or reply.get("state") == "pending":
+        show(reply, json=json)
+        return Unknown.status
+    show(reply if json else shown(reply), json=json)
+    return 0
 
 
 def text_of(value: Any) -> str:

@@ -10,10 +10,12 @@ from typing import Annotated
 import httpx
 from cyclopts import Parameter
 
-from clients.cli.output import Refused
+from clients.cli.output import Refused, Unknown
 from clients.http import Credentials, Refusal, load_credentials, open_client
 from infra.places import data_dir
+from schemas.signing import IDEMPOTENCY_HEADER
 
+NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 DEFAULT_URLS = {
     "gateway": "http://127.0.0.1:18080",
     "market_data": "http://127.0.0.1:18081",
@@ -91,8 +93,13 @@ def _said_clearly(client: httpx.Client) -> Iterator[httpx.Client]:
     try:
         yield client
     except Refusal as refusal:
-        raise Refused(str(refusal)) from refusal
+        kind = Unknown if refusal.problem.get("order_state") == "unknown" else Refused
+        raise kind(str(refusal)) from refusal
     except httpx.TransportError as error:
+        if error.request.method != "GET" and not isinstance(error, NOTHING_SENT):
+            named = error.request.headers.get(IDEMPOTENCY_HEADER)
+            again = f"; its Idempotency-Key was {named}" if named else ""
+            raise Unknown(f"no answer from {client.base_url}, it may be carried out{again}: {error!r}") from error
         raise Refused(f"no exchange answers at {client.base_url} (`hourbook status` shows ours): {error}") from error
 
 

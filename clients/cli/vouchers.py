@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import Refused, show, tell
 from clients.cli.session import Signer, ledger
 from clients.http import result_of
 
@@ -73,9 +73,9 @@ def fund(
     idempotency_key: IdempotencyKey = None,
     signer: Signer | None = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Make AMOUNT of the issuer's money budget of PROGRAMME."""
-    post(f"/v1/programmes/{programme}/fund", {"amount": amount}, idempotency_key, signer, json)
+    return post(f"/v1/programmes/{programme}/fund", {"amount": amount}, idempotency_key, signer, json)
 
 
 def defund(
@@ -85,9 +85,9 @@ def defund(
     idempotency_key: IdempotencyKey = None,
     signer: Signer | None = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Take AMOUNT of PROGRAMME's budget back that nobody holds."""
-    post(f"/v1/programmes/{programme}/defund", {"amount": amount}, idempotency_key, signer, json)
+    return post(f"/v1/programmes/{programme}/defund", {"amount": amount}, idempotency_key, signer, json)
 
 
 def issue(
@@ -98,15 +98,16 @@ def issue(
     idempotency_key: IdempotencyKey = None,
     signer: Signer | None = None,
     json: bool = False,
-) -> None:
+) -> int:
     """Issue AMOUNT of PROGRAMME's budget to ACCOUNT."""
-    post(f"/v1/programmes/{programme}/vouchers", {"account": account, "amount": amount}, idempotency_key, signer, json)
+    form = {"account": account, "amount": amount}
+    return post(f"/v1/programmes/{programme}/vouchers", form, idempotency_key, signer, json)
 
 
-def post(path: str, form: dict, idempotency_key: str | None, signer: Signer | None, json: bool) -> None:
+def post(path: str, form: dict, idempotency_key: str | None, signer: Signer | None, json: bool) -> int:
     with ledger(signer) as client:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-        show(result_of(client.post(path, json=form, headers=headers)), json=json)
+        return tell(result_of(client.post(path, json=form, headers=headers)), dict, json=json)
 
 
 def add_to(app: App) -> None:
