@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from schemas.base import Model
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -38,7 +40,13 @@ EDGE_CODES: dict[str, int] = {
 
 
 class Problem(Model):
-    """What went wrong, in words and as a stable code; `order_state` says whether an order may be live all the same."""
+    """What went wrong, in words and as a stable code; `order_state` says whether an order may be live all the same.
+
+    Other members may stand beside these (RFC 9457, section 3.2): a refusal by the engine has `client_order_id`,
+    `order_id`, `why_unfilled`, `seq` and `timing`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     type: str
     title: str

@@ -277,9 +277,7 @@ def member_row(result: dict) -> dict:
     }
 
 
-def cancel_all_after(
-    timeout_s: int, *, session: str = "rest", signer: Signer | None = None, json: bool = False
-) -> int:
+def cancel_all_after(timeout_s: int, *, session: str = "rest", signer: Signer | None = None, json: bool = False) -> int:
     """Cancel everything of the account unless this comes again within TIMEOUT_S seconds; 0 disarms."""
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/cancel-all-after", json={"timeout_s": timeout_s, "session": session}))

@@ -17,6 +17,7 @@ from services.delivery.store import Store, transaction
 from services.kit.auth import Authenticator, Caller
 from services.kit.http import ProblemError
 from services.kit.idempotency import Asked, asking, once
+from services.kit.openapi import REPEATED
 from services.kit.rows import show_rows
 from services.kit.store import Pool
 
@@ -29,7 +30,7 @@ def add_key_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: 
     trade = Annotated[Caller, Depends(authenticator.require("trade"))]
     keys_max = settings.ssh_keys_max
 
-    @app.post("/v1/ssh-keys", status_code=201, response_model=SshKeyView)
+    @app.post("/v1/ssh-keys", status_code=201, response_model=SshKeyView, responses=REPEATED)
     async def add_key(form: SshKeyForm, asked: Annotated[Asked, Depends(asking(authenticator, "trade"))]) -> Response:
         account = asked.caller.account
         try:

@@ -39,6 +39,7 @@ from services.delivery.resuming import ChainPlaces
 from services.delivery.waiting import HeldRequests
 from services.kit.auth import public
 from services.kit.http import ProblemError, problem_response
+from services.kit.openapi import REPEATED
 from services.kit.store import AWAY
 
 Message = TypeVar("Message", bound=Model)
@@ -104,7 +105,13 @@ class ReportEndpoint:
 def add_edge_routes(app: FastAPI, edge: Edge, reports: ReportEndpoint, places: ChainPlaces, moving: Moving) -> None:
     """Adds what agents call, save for proofs."""
 
-    @app.post("/v1/nodes", status_code=201, response_model=EnrolReply, openapi_extra=body_of(EnrolRequest))
+    @app.post(
+        "/v1/nodes",
+        status_code=201,
+        response_model=EnrolReply,
+        responses=REPEATED,
+        openapi_extra=body_of(EnrolRequest),
+    )
     @public
     async def enrol(request: Request) -> Response:
         reply, is_new = await edge.enrol(await read_body(request, EnrolRequest))

@@ -29,6 +29,7 @@ from services.kit.auth import Authenticator, public
 from services.kit.http import ProblemError
 from services.kit.idempotency import Asked, asking, once
 from services.kit.keys import signature_holds
+from services.kit.openapi import REPEATED
 
 JSON = "application/json"
 RUNNING = ("pending", "ready", "started")
@@ -50,7 +51,7 @@ def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authen
     """Adds the buyer's registration of a key, and the meter's reports."""
     trade = Annotated[Asked, Depends(asking(authenticator, "trade"))]
 
-    @app.post("/v1/leases/{lease_id}/meter-key", status_code=201, response_model=RenterPlace)
+    @app.post("/v1/leases/{lease_id}/meter-key", status_code=201, response_model=RenterPlace, responses=REPEATED)
     async def register(lease_id: Identifier, form: MeterKeyForm, asked: trade) -> Response:
         async with effects.transaction() as store:
             known = await store.row("find_renter_meter", lease_id)

@@ -21,6 +21,7 @@ from services.kit.http import ProblemError
 from services.kit.idempotency import IdempotencyKey, attempt
 from services.kit.key_directory import KeyDirectory
 from services.kit.key_requests import UnprovenRecord, first_key_of, key_of
+from services.kit.openapi import REPEATED
 from services.kit.store import DatabaseAway
 
 View = TypeVar("View", AccountView, KeyView)
@@ -113,7 +114,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
     router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk, registry, SignUps(desk.settings))
     Anyone = Annotated[Caller, Depends(desk.caller(None))]
 
-    @router.post("/v1/accounts", status_code=201)
+    @router.post("/v1/accounts", status_code=201, responses=REPEATED)
     async def open_account(
         caller: Annotated[Caller | None, Depends(desk.known_caller())],
         form: AccountForm,
@@ -136,7 +137,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
         view, is_new = await once_under(desk, caller, key, request, AccountView, work)
         return _created(response, view, is_new, f"/v1/accounts/{view.account}")
 
-    @router.post("/v1/keys", status_code=201)
+    @router.post("/v1/keys", status_code=201, responses=REPEATED)
     async def add_key(
         caller: Anyone, form: KeyForm, request: Request, response: Response, idempotency_key: IdempotencyKey = None
     ) -> KeyView:

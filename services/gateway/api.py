@@ -1,7 +1,6 @@
 """The gateway's HTTP side: reads, accounts and keys on FastAPI, the private WebSocket, order entry before them."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +17,7 @@ from services.gateway.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
 from services.kit.http import make_app
 from services.kit.keys import load_private_key
+from services.kit.openapi import serve_document
 
 SERVICE_KEY = "gateway"
 
@@ -31,7 +31,7 @@ def build_api(desk: Desk) -> FastAPI:
     app.include_router(accounts.make_router(desk, registry))
     app.include_router(make_fleet_router(desk, registry, service_key(desk.settings.keys_dir)))
     app.add_api_websocket_route(PATH, PrivateSocket(desk).serve)
-    app.openapi = partial(openapi.document, app)
+    serve_document(app, "Orders, accounts and keys of an exchange for GPU-hours", openapi.add_bare_operations)
     refuse_undeclared_routes(app)
     return app
 

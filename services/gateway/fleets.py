@@ -23,6 +23,7 @@ from services.kit.idempotency import REPLAYED, IdempotencyKey, attempt
 from services.kit.key_directory import Token
 from services.kit.key_requests import issued_token, may_end, node_key
 from services.kit.keys import public_hex, sign_hex, signature_holds
+from services.kit.openapi import REPEATED
 
 REFUSED = "enrolment_token_refused"
 TOKENS_LISTED_MAX = 1_000
@@ -159,7 +160,7 @@ def make_fleet_router(desk: Desk, registry: KeyRegistry, signing_key: Callable[[
         """Revokes a token: it admits nobody any more; with `revoke_keys`, the keys that nodes got by it end as well."""
         return await answered(fleets.revoke(caller, token_id, revoke_keys, request))
 
-    @router.post("/v1/node-keys", status_code=201)
+    @router.post("/v1/node-keys", status_code=201, responses=REPEATED)
     @public
     async def give_node_key(form: NodeKeyForm, response: Response) -> KeyView:
         """Registers a node's own key by its enrolment token; it may only touch that node's capacity."""

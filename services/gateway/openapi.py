@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from schemas import signing
-from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, Problem
 from schemas.replies import (
     BatchReply,
     CancelReply,
@@ -33,14 +30,8 @@ from schemas.rest import (
     ResellForm,
     WithdrawForm,
 )
+from services.kit.openapi import REFERENCE
 
-REFERENCE = "#/components/schemas/{model}"
-SECURITY = {
-    "HourbookKey": (signing.KEY_HEADER, "The id of an Ed25519 API key."),
-    "HourbookTimestamp": (signing.TIMESTAMP_HEADER, "Unix milliseconds, within the window of the venue's clock."),
-    "HourbookNonce": (signing.NONCE_HEADER, "8 to 64 characters; each counts once."),
-    "HourbookSignature": (signing.SIGNATURE_HEADER, "Hex of the signature over the request's text, see docs."),
-}
 ORDER_FORMS = (OrderForm, BlockForm, FlexForm, CapacityForm, ResellForm)
 BARE_MODELS = (
     *ORDER_FORMS,
@@ -48,7 +39,6 @@ BARE_MODELS = (
     OrderReply,
     CancelReply,
     UnknownReply,
-    Problem,
     ReplaceForm,
     RepriceForm,
     WithdrawForm,
@@ -217,40 +207,9 @@ BARE_OPERATIONS = (
 )
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Builds the document once."""
-    if app.openapi_schema is None:
-        text = get_openapi(
-            title="Hourbook gateway",
-            version=app.version,
-            summary="Orders, accounts and keys of an exchange for GPU-hours",
-            routes=app.routes,
-        )
-        for operation in BARE_OPERATIONS:
-            text["paths"].setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
-        for path in text["paths"].values():
-            for operation in path.values():
-                _complete(operation)
-        text["components"] = _components(text.get("components", {}).get("schemas", {}))
-        app.openapi_schema = text
-    return app.openapi_schema
-
-
-def _components(schemas: dict[str, Any]) -> dict[str, Any]:
+def add_bare_operations(document: dict[str, Any]) -> None:
+    """Adds the routes that FastAPI does not handle, and their models."""
+    for operation in BARE_OPERATIONS:
+        document["paths"].setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
     models = [(model, "validation") for model in BARE_MODELS]
-    known = schemas | models_json_schema(models, ref_template=REFERENCE)[1]["$defs"]
-    headers = {
-        name: {"type": "apiKey", "in": "header", "name": header, "description": words}
-        for name, (header, words) in SECURITY.items()
-    }
-    unused = ("HTTPValidationError", "ValidationError")
-    return {"schemas": {name: known[name] for name in known if name not in unused}, "securitySchemes": headers}
-
-
-def _complete(operation: dict[str, Any]) -> None:
-    operation["security"] = [{name: [] for name in SECURITY}]
-    answers = operation["responses"]
-    answers.pop("422", None)
-    problem = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
-    for status in sorted({*EDGE_CODES.values(), 422}):
-        answers.setdefault(str(status), {"description": "A problem document.", "content": problem})
+    document["components"]["schemas"] |= models_json_schema(models, ref_template=REFERENCE)[1]["$defs"]

@@ -163,9 +163,7 @@ class OrderEntry:
         if own is None:
             raise ProblemError("unknown_order", domain.REFUSAL_WORDS["unknown_order"], 404)
 
-    async def _answer_order(
-        self, errand: Errand, command: domain.Placing, decision: Decision
-    ) -> Response:
+    async def _answer_order(self, errand: Errand, command: domain.Placing, decision: Decision) -> Response:
         event = event_of(decision, command)
         order, fills, status = await self._placed(errand, command, decision)
         return self._reply(errand, order, fills, event.ts_ms, status)

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from schemas import signing
 from schemas.accounts import ApiKeySet, Scope, SignedRequest
@@ -233,8 +233,8 @@ def public(endpoint: Callable) -> Callable:
 
 def refuse_undeclared_routes(app: FastAPI) -> None:
     """Default deny: raises RouteWithoutScope at start-up for a route that is neither public nor behind a scope."""
-    for route in app.routes:
-        if not isinstance(route, APIRoute) or route.path in OPEN_PATHS:
+    for route in iter_route_contexts(app.routes):  # those that routers bring too, which `routes` alone does not show
+        if not isinstance(route.original_route, APIRoute) or route.path in OPEN_PATHS:
             continue
         declared = any(getattr(d.call, "declares_scope", False) for d in route.dependant.dependencies)
         if not declared and not getattr(route.endpoint, "is_public", False):

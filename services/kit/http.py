@@ -21,6 +21,7 @@ from services.kit.bodies import BodyLimits, HeldBodies, HeldBody, TooManyBytes
 from services.kit.docs_page import docs_page
 from services.kit.inputs import complaint_about, read_number
 from services.kit.logs import told
+from services.kit.openapi import serve_document
 from services.kit.readiness import Readiness
 from services.kit.request_parts import headers_of, is_whole
 
@@ -129,6 +130,7 @@ def make_app(
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    serve_document(app)
     return app
 
 

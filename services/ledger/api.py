@@ -12,6 +12,7 @@ from schemas.vouchers import Programme
 from services.kit.auth import Authenticator, Caller, public, refuse_undeclared_routes
 from services.kit.bodies import BodyLimits
 from services.kit.http import ProblemError, make_app, problem_response
+from services.kit.openapi import PENDING, REPEATED
 from services.kit.readiness import Readiness
 from services.kit.store import DatabaseAway
 from services.ledger.requests import Requests
@@ -81,7 +82,7 @@ def add_transfer_routes(app: FastAPI, authenticator: Authenticator, requests: Re
     Admin = Annotated[Caller, Depends(authenticator.require("admin"))]
     Withdrawer = Annotated[Caller, Depends(authenticator.require("withdraw"))]
 
-    @app.post("/v1/deposits", status_code=201)
+    @app.post("/v1/deposits", status_code=201, responses=REPEATED | PENDING)
     async def deposit(
         form: DepositForm, caller: Admin, idempotency_key: IdempotencyKey, response: Response
     ) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def add_transfer_routes(app: FastAPI, authenticator: Authenticator, requests: Re
         transfer = ("deposit", form.account, form.asset, form.amount)
         return _answer(response, *await requests.transfer(caller.account, idempotency_key, *transfer))
 
-    @app.post("/v1/withdrawals", status_code=201)
+    @app.post("/v1/withdrawals", status_code=201, responses=REPEATED | PENDING)
     async def withdraw(
         form: WithdrawalForm, caller: Withdrawer, idempotency_key: IdempotencyKey, response: Response
     ) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def add_transfer_routes(app: FastAPI, authenticator: Authenticator, requests: Re
         transfer = ("withdrawal", caller.account, form.asset, form.amount)
         return _answer(response, *await requests.transfer(caller.account, idempotency_key, *transfer))
 
-    @app.post("/v1/shard-transfers", status_code=201)
+    @app.post("/v1/shard-transfers", status_code=201, responses=REPEATED | PENDING)
     async def move(
         form: ShardTransferForm, caller: Withdrawer, idempotency_key: IdempotencyKey, response: Response
     ) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def add_programme_routes(app: FastAPI, authenticator: Authenticator, requests: R
     """Voucher programmes, for their issuers: budget in and out, vouchers to holders."""
     Issuer = Annotated[Caller, Depends(authenticator.require("withdraw"))]
 
-    @app.post("/v1/programmes/{programme}/fund", status_code=201)
+    @app.post("/v1/programmes/{programme}/fund", status_code=201, responses=REPEATED | PENDING)
     async def fund(
         programme: Programme, form: BudgetForm, caller: Issuer, idempotency_key: IdempotencyKey, response: Response
     ) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def add_programme_routes(app: FastAPI, authenticator: Authenticator, requests: R
         wish = ("fund", programme, form.amount)
         return _answer(response, *await requests.programme(caller.account, idempotency_key, *wish))
 
-    @app.post("/v1/programmes/{programme}/defund", status_code=201)
+    @app.post("/v1/programmes/{programme}/defund", status_code=201, responses=REPEATED | PENDING)
     async def defund(
         programme: Programme, form: BudgetForm, caller: Issuer, idempotency_key: IdempotencyKey, response: Response
     ) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def add_programme_routes(app: FastAPI, authenticator: Authenticator, requests: R
         wish = ("defund", programme, form.amount)
         return _answer(response, *await requests.programme(caller.account, idempotency_key, *wish))
 
-    @app.post("/v1/programmes/{programme}/vouchers", status_code=201)
+    @app.post("/v1/programmes/{programme}/vouchers", status_code=201, responses=REPEATED | PENDING)
     async def issue(
         programme: Programme, form: IssueForm, caller: Issuer, idempotency_key: IdempotencyKey, response: Response
     ) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -57,6 +58,7 @@ class Operation:
     required: list[str] = field(default_factory=list)
     in_body: list[str] = field(default_factory=list)
     usual_body: dict[str, Any] = field(default_factory=dict)
+    statuses: frozenset[str] = frozenset()
 
     def at(self, name: str = "", value: str = "") -> tuple[str, str]:
         """Returns path and query with one parameter's value, as it is to be sent, and usual ones for the others."""
@@ -84,7 +86,8 @@ class Caller:
     def _send(self, method: str, path: str, query: str, body: bytes, headers: dict[str, Any]) -> httpx.Response:
         url = f"{path}?{query}" if query else path
         sent_path, _, sent_query = httpx.URL(url).raw_path.decode().partition("?")
-        signed = self._key.sign(method, sent_path, sent_query, body, "hostile") | {"Idempotency-Key": "hostile"}
+        key = uuid4().hex  # each request counts, or what was taken once would refuse all others under its key
+        signed = self._key.sign(method, sent_path, sent_query, body, key) | {"Idempotency-Key": key}
         request = self._client.build_request(method, url, content=body or None, headers=signed | headers)
         answer = self._client.send(request, stream=True)
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
@@ -98,7 +101,7 @@ class Caller:
         document = self._client.get("/openapi.json").json()
         for path, methods in document["paths"].items():
             for method, told in methods.items():
-                found = Operation(method.upper(), path)
+                found = Operation(method.upper(), path, statuses=frozenset(told["responses"]))
                 queries = [each for each in told.get("parameters", ()) if each["in"] == "query"]
                 found.in_path = [name for _, name in map(_parameter, path.split("/")) if name]
                 found.in_query = [each["name"] for each in queries]

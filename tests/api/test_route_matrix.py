@@ -90,6 +90,7 @@ def test_no_answer_to_anybody_is_a_fault_and_every_refusal_is_a_problem_document
                 and answer.json()["status"] == answer.status_code
             )
             is_right = answer.status_code < 500 and (answer.status_code == 401) <= (name == "nobody")
+            is_right = is_right and str(answer.status_code) in operation.statuses
             if not (is_problem and is_right):
                 faults.append((SEED, name, operation.method, where, body[:200], answer.status_code, answer.text[:200]))
     assert faults == []
@@ -133,3 +134,22 @@ def test_every_post_that_a_key_signs_takes_an_idempotency_key(callers, service):
         and "idempotency-key" not in {each["name"].lower() for each in methods["post"].get("parameters", ())}
     }
     assert without == SIGNED_BY_OTHERS.get(service, set())
+
+
+def test_f16_every_document_says_who_signs_what_a_refusal_is_and_refers_to_what_it_has(callers):
+    """So that what a generator makes of it takes every answer."""
+    document = httpx.get(f"{callers['admin'].url}/openapi.json").json()
+    schemas, text = document["components"]["schemas"], json.dumps(document)
+    assert {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]} - schemas.keys() == set()
+    assert ("#/$defs/" in text, "HTTPValidationError" in text) == (False, False)
+    assert schemas["Problem"]["additionalProperties"] is True
+    signed = {name: [] for name in document["components"]["securitySchemes"]}
+    assert len(signed) == 4
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation["security"] in ([], [signed]), (method, path)
+            assert operation["responses"]["404"]["content"].keys() == {"application/problem+json"}, (method, path)
+    for operation in callers["nobody"].operations():
+        if operation.method == "GET":
+            is_open = callers["nobody"].send(operation, operation.at()).status_code != 401
+            assert is_open is (document["paths"][operation.path]["get"]["security"] == []), operation

@@ -9,7 +9,7 @@ from infra.places import REPOSITORY
 TESTS = REPOSITORY / "tests"
 ROW = re.compile(r"^\| (?P<cases>[^|]+) \| [^|]+ \| `(?P<path>[^`:]+)::(?P<test>\w+)` \|$", re.MULTILINE)
 # How many cases failed in each part, without those whose mending is another issue's.
-FAILED = {"A": 21, "M": 9, "H": 5, "O": 5, "P": 5, "C": 3, "L": 5, "E": 1, "F": 11, "trust": 22}
+FAILED = {"A": 21, "M": 9, "H": 5, "O": 5, "P": 5, "C": 3, "L": 5, "E": 1, "F": 13, "trust": 22}
 
 
 def rows() -> list[re.Match]:

@@ -2,7 +2,7 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from schemas import signing
 from schemas.accounts import ApiKeySet
@@ -251,16 +251,19 @@ def test_a_scope_that_the_key_lacks_is_refused_and_admin_has_them_all():
     check_scope(Caller("a", "k", frozenset({"admin"}), None), "trade")
 
 
-def test_a_route_without_a_declared_scope_fails_at_start_up():
-    app = FastAPI()
+@pytest.mark.parametrize("way", ["on the application", "by a router"])
+def test_a_route_without_a_declared_scope_fails_at_start_up(way):
+    app, router = FastAPI(), APIRouter()
+    adds = app if way == "on the application" else router
 
-    @app.get("/v1/open")
+    @adds.get("/v1/open")
     @public
     async def open_route() -> None: ...
 
+    app.include_router(router)
     refuse_undeclared_routes(app)
 
-    @app.get("/v1/forgotten")
+    @adds.get("/v1/forgotten")
     async def forgotten() -> None: ...
 
     with pytest.raises(RouteWithoutScope, match="/v1/forgotten"):
