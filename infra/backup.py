@@ -1,7 +1,7 @@
-"""A copy of everything that a stopped exchange keeps, checked byte by byte when it is put back.
+"""A copy of everything that an exchange keeps, stopped or running, checked byte by byte when it is put back.
 
 A backup is a folder: `data/` as the data folder is, and `manifest.json` with each file's SHA-256 and the ends of logs.
-It holds private keys, so nobody but its owner can read it.
+It holds the services' private keys, so nobody but its owner can read it. The root key is never in it.
 """
 
 import fcntl
@@ -11,19 +11,22 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from infra import kafka_logs, postgres, processes
+from infra.exchange import addresses
 from infra.places import UNFINISHED, require_whole
+from infra.running_backup import CopyFailed, copy_running
 from infra.supervisor import AlreadyUp, end_left_over
 from schemas.venue import NEWEST_RULESET
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-NOT_KEPT = ("run", "logs")
+ROOT_FOLDER = "root"
+NOT_KEPT = ("run", "logs", ROOT_FOLDER)
 LOCK_FILE = "postmaster.pid"  # names a process of the time of the backup
 CHUNK_BYTES = 1_048_576
 FREE_BYTES_BEYOND = 64_000_000
@@ -34,37 +37,51 @@ class BackupError(RuntimeError):
 
 
 def back_up(data: Path, target: Path) -> dict[str, Any]:
-    """Copies a stopped exchange to a folder that is not there yet, and returns the manifest.
+    """Copies an exchange to a folder that is not there yet, and returns the manifest.
 
-    The folder is there whole or not at all. Raises AlreadyUp, BackupError, HalfRestored.
+    The folder is there whole or not at all. Raises AlreadyUp for an exchange that is starting or stopping, BackupError,
+    HalfRestored.
     """
     _require_exchange(data)
     if target.exists():
         raise BackupError(f"{target} exists already; a backup goes into a folder of its own")
     if target.resolve().is_relative_to(data):
         raise BackupError(f"{target} lies inside the data folder")
-    with _stopped(data):
+    made_at_ms = time.time_ns() // 1_000_000
+    with _held(data) as addresses:
         require_whole(data)
         partial = target.with_name(f"{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, mode=0o700)
-        _require_space(partial, sum(path.stat().st_size for path in _files(data)))
-        files = {}
-        for path in _files(data):
-            name = path.relative_to(data).as_posix()
-            mode = stat.S_IMODE(path.stat().st_mode)
-            files[name] = {"sha256": _copy(path, partial / "data" / name, mode), "mode": f"{mode:03o}"}
+        copied = partial / "data"
+        copied.mkdir(parents=True, mode=0o700)
+        partial.chmod(0o700)
+        _require_space(partial, _size_of(data))
+        if addresses is None:
+            for path in _files(data):
+                _copy(path, copied / path.relative_to(data), _mode_of(path))
+            for name in _empty_folders(data):
+                (copied / name).mkdir(parents=True, exist_ok=True)
+        else:
+            try:
+                copy_running(data, copied, addresses, lambda path, to: _copy(path, to, _mode_of(path)), NOT_KEPT)
+            except CopyFailed as error:
+                raise BackupError(str(error)) from error
         manifest = {
             "format": FORMAT,
-            "made_at_ms": time.time_ns() // 1_000_000,
+            "made_at_ms": made_at_ms,
             "ruleset": NEWEST_RULESET,
-            "ends": kafka_logs.ends(data / "kafka" / "log"),
-            "folders": sorted(_empty_folders(data)),
-            "files": files,
+            "ends": kafka_logs.ends(copied / "kafka" / "log"),
+            "folders": sorted(_empty_folders(copied)),
+            "files": {path.relative_to(copied).as_posix(): _entry(path) for path in _files(copied)},
         }
         _write_whole(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
         partial.rename(target)
     return manifest
+
+
+def holds_root_key(data: Path) -> bool:
+    """Says whether a root key lies in a data folder, where it is not to stay; no backup has it."""
+    return any((data / ROOT_FOLDER).glob("*"))
 
 
 def restore(source: Path, data: Path) -> dict[str, Any]:
@@ -128,19 +145,43 @@ def _is_running(data: Path) -> bool:
 
 
 @contextmanager
-def _stopped(data: Path) -> Iterator[None]:
-    """Holds the folder's lock, so that nothing starts in it. Raises AlreadyUp."""
+def _held(data: Path) -> Iterator[dict[str, str] | None]:
+    """Holds a stopped exchange's folder, so that nothing starts in it; yields the addresses of one that runs.
+
+    Raises AlreadyUp for one that is neither ready nor stopped.
+    """
     run = data / "run"
     run.mkdir(exist_ok=True)
     lock = os.open(run / "supervisor.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         end_left_over(run)
-        yield
+        where = None
     except BlockingIOError:
-        raise AlreadyUp(data) from None
+        where = addresses(data)
+        if where is None:
+            raise AlreadyUp(data) from None
+    try:
+        yield where
     finally:
         os.close(lock)
+
+
+def _size_of(data: Path) -> int:
+    """Returns how many bytes lie there; what goes meanwhile needs no room."""
+    size = 0
+    for path in _files(data):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
+
+
+def _mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _entry(path: Path) -> dict[str, str]:
+    return {"sha256": _digest(path), "mode": f"{_mode_of(path):03o}"}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -168,8 +209,10 @@ def _copy(source: Path, target: Path, mode: int) -> str:
     """Copies a file durably and returns its SHA-256; it is never readable by others than the original was."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     digest = sha256()
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o700)
-    with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+    with (
+        source.open("rb") as reader,
+        os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o700), "wb") as writer,
+    ):
         while chunk := reader.read(CHUNK_BYTES):
             digest.update(chunk)
             writer.write(chunk)

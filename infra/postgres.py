@@ -26,8 +26,8 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "120",
     "shared_buffers": "64MB",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
+    "wal_level": "replica",  # less would not let a running server be copied
+    "max_wal_senders": "4",
     "max_wal_size": "512MB",
     "jit": "off",
     "log_timezone": "UTC",

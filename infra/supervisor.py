@@ -264,12 +264,14 @@ class Supervisor:
 
 
 def last_words(log: Path) -> str:
-    """What a program that ended for want of an operator said last, in one line."""
-    line = processes.end_of(log, 1)
-    try:
-        return json.loads(line)["event"]
-    except (ValueError, KeyError, TypeError):
-        return line
+    """What a program that ended for want of an operator said last itself, in one line; libraries may say more."""
+    lines = processes.end_of(log).splitlines()
+    for line in reversed(lines):
+        with suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            if "logger" not in entry:
+                return entry["event"]
+    return lines[-1] if lines else ""
 
 
 def end_left_over(run_folder: Path) -> None:

@@ -1,18 +1,21 @@
 """Commands for bad days: `backup`, `restore`, `audit`; docs/runbooks says when to use which."""
 
+import sys
 from pathlib import Path
 
 from cyclopts import App
 
 from clients.cli.output import Refused, show
 
+MOVE_IT = "keep it where no machine of the venue reaches (docs/runbooks/root-key.md)"
+
 
 def backup(folder: Path, *, json: bool = False) -> None:
-    """Copy everything that the stopped exchange keeps into FOLDER, with a checksum of every file.
+    """Copy everything that the exchange keeps, running or stopped, into FOLDER, with a checksum of every file.
 
-    FOLDER is made, and holds private keys: its owner alone can read it.
+    FOLDER is made, and holds the services' private keys: its owner alone can read it. The root key is left out.
     """
-    from infra.backup import BackupError, back_up
+    from infra.backup import BackupError, back_up, holds_root_key
     from infra.places import HalfRestored, data_dir
     from infra.supervisor import AlreadyUp
 
@@ -21,6 +24,8 @@ def backup(folder: Path, *, json: bool = False) -> None:
     except (AlreadyUp, BackupError, HalfRestored) as error:
         raise Refused(error) from error
     _tell("backed up", folder, manifest, json)
+    if holds_root_key(data_dir()):
+        print(f"the root key in {data_dir() / 'root'} is not in the backup: {MOVE_IT}", file=sys.stderr)
 
 
 def restore(folder: Path, *, json: bool = False) -> None:

@@ -38,7 +38,7 @@ DEFAULT = ("core", "delivery", "browser")
 # Tests that wait long are marked `slow`: the default leaves them to CI, a suite asked for by name has them all.
 MARKED = {None: ("-m", "not slow"), "slow": ("-m", "slow")}
 # What `--long` after a suite's name runs instead of it.
-LONG = {"delivery": ("tests/long_run",)}
+LONG = {"delivery": ("tests/long_run",), "faults": ("tests/long_faults",)}
 # Most of these tests wait for real time: two to a core, each worker with servers of its own. In which order they take
 # the files says tests/fixtures/ordering.py.
 WORKERS = ("-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile", "--no-loadscope-reorder")

@@ -120,6 +120,9 @@ class EventReader:
                 await stop_client(consumer)
                 structlog.get_logger().warning("waiting for Kafka", address=self._settings.kafka, error=str(error))
                 await asyncio.sleep(self._settings.reconnect_delay_s)
+            except asyncio.CancelledError:
+                await stop_client(consumer)
+                raise
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> AsyncIterator[EventBatch]:
         loop, moved_at = asyncio.get_running_loop(), asyncio.get_running_loop().time()

@@ -39,6 +39,9 @@ async def open_consumer(settings: MatchingSettings, partition: TopicPartition, o
                 "waiting for Kafka", address=settings.kafka, topic=partition.topic, error=repr(error)
             )
             await asyncio.sleep(settings.reconnect_delay_s)
+        except asyncio.CancelledError:
+            await stop_client(consumer)
+            raise
 
 
 class LogReader:

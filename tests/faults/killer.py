@@ -39,16 +39,18 @@ class Killer:
             hasty = self._random.random() < (HASTE_WITH_SERVERS if victim in ("kafka", "postgres") else HASTE)
             if hasty:
                 pause_s = HASTE_S
-                print(f"killed {victim}, and goes on", flush=True)
+                print(f"struck {victim}, and goes on", flush=True)
                 continue
             pause_s = CALM_S
             await asyncio.to_thread(self._exchange.wait_ready, BACK_WITHIN_S)
-            print(f"killed {victim}: all ready again after {time.monotonic() - began:.1f} s", flush=True)
+            print(f"struck {victim}: all ready again after {time.monotonic() - began:.1f} s", flush=True)
         await asyncio.to_thread(self._exchange.wait_ready, BACK_WITHIN_S)
 
     def _kill(self, victim: str) -> None:
-        """Kills what may be on its way back from the last time, and waits for the next processes."""
-        programs = TARGETS[victim]
+        """Kills a target, or programs joined by `+`, that may be on their way back from the last time, and waits for
+        the next processes.
+        """
+        programs = TARGETS[victim] if victim in TARGETS else tuple(victim.split("+"))
         for program in programs:
             self._await_process(program, not_pid=None)
         with slow_motion(self._exchange):

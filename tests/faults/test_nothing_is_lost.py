@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ from tests.faults.audit.hardware import check_board, check_sales
 from tests.faults.audit.log import EventLog
 from tests.faults.audit.money import check_payments, check_postings
 from tests.faults.audit.orders import check_orders, check_trades
-from tests.faults.audit.reports import Reports, check_reports
+from tests.faults.audit.reports import NEVER_PUT_BACK, Reports, check_reports
 from tests.faults.audit.views import check_gateway, check_market_data
 from tests.faults.killer import CALM_S, Killer
-from tests.faults.load.asking import unbound
+from tests.faults.load.asking import broken, unbound
 from tests.faults.world import PERIOD_S, PRODUCT, World, prepare
 
 FAULTS_SHOWN = 20
@@ -60,7 +61,7 @@ async def run_and_audit(exchange: RunningExchange, work: Path, kills: int, seed:
             all_over.set()
     finally:
         await asyncio.to_thread(world.sites.stop)
-    return await audit(exchange, world)
+    return await audit(exchange, world) + broken
 
 
 async def wait_settled(exchange: RunningExchange) -> None:
@@ -74,14 +75,14 @@ async def wait_settled(exchange: RunningExchange) -> None:
         await asyncio.sleep(2)
 
 
-async def audit(exchange: RunningExchange, world: World) -> list[str]:
+async def audit(exchange: RunningExchange, world: World, reports_kept: Mapping[str, int] = NEVER_PUT_BACK) -> list[str]:
     """Returns every fault found in the notes, the logs, the books, the views and the feed."""
     kafka, admin = exchange.kafka_options(), world.registry.admin
     log, reports = await EventLog.read(kafka), await Reports.read(kafka)
     notes = {trader.actor.account: trader.notes for trader in world.traders}
     faults = log.faults + check_orders(log, notes) + check_trades(log) + check_settlements(log)
     faults += check_postings(log) + check_payments(log, world.payer) + check_sales(log, world.seller)
-    faults += await check_reports(reports, world.agents, database_url(exchange))
+    faults += await check_reports(reports, world.agents, database_url(exchange), reports_kept)
     faults += await check_facts(kafka) + await check_board(kafka, admin, world.seller)
     faults += await world.key_maker.check()
     faults += await asyncio.to_thread(check_books, admin, exchange.environment)

@@ -177,14 +177,11 @@ def is_as(operator: Operator, before: dict[str, object]) -> None:
 
 
 def test_backup(operator: Operator):
+    """The exchange runs, and goes on."""
     before = state_of(operator)
     operator.do("backup.md")
+    assert not list((operator.folder / "backup").rglob("root.ed25519"))
     is_as(operator, before)
-    status, said = operator.answer(f'{HOURBOOK} backup "$BACKUP.other"')
-    assert (status, said) == (
-        1,
-        f"hourbook: the exchange in {operator.data} is already up; `hourbook down` stops it\n",
-    )
 
 
 def test_audit(operator: Operator):
@@ -209,6 +206,7 @@ def test_postgresql_lost(operator: Operator):
 def test_kafka_lost(operator: Operator):
     """Needs the backup that the first test made. Every loss is refused by one line before anything is changed."""
     before, kafka, page = state_of(operator), operator.data / "kafka", "docs/runbooks/kafka-lost.md"
+    operator.type(f"{HOURBOOK} admin deposit alice CNY 1.00")  # which the backup does not have
     operator.type(f"{HOURBOOK} down")
     kafka.rename(operator.data / "kafka.lost")
     gone = f"hourbook: the command log is gone; nothing was started, see {page}\n"

@@ -40,14 +40,20 @@ class World:
     seller: Seller
     feed: FeedReader
 
-    async def act(self, stop: asyncio.Event) -> None:
-        """Runs the load until told to stop, then until every open question is answered."""
+    async def act(self, stop: asyncio.Event, is_last: bool = True, sells: bool = True) -> None:
+        """Runs the load until told to stop, then until every open question is answered; nobody acts after the last.
+
+        Without `sells` no hardware is on its way.
+        """
         async with asyncio.TaskGroup() as tasks:
-            for each in (*self.traders, self.payer, self.key_maker, self.seller):
+            for each in (*self.traders, self.payer, self.key_maker, *((self.seller,) if sells else ())):
                 tasks.create_task(each.run(stop))
         for each in (*self.traders, self.payer):
             await each.resolve(ANSWERED_WITHIN_S)
-        await self.seller.finish()
+        if is_last:
+            await self.seller.finish()
+            for each in (*self.traders, self.payer, self.seller):
+                await each.close()
 
     async def wait_at_work(self) -> None:
         """Waits until everyone was told something, so that the first kill meets a market at work."""

@@ -19,7 +19,7 @@ def suffer(exchange: RunningExchange, outage: Outage) -> Trouble:
     """Lets an outage happen; returns when everything is ready again."""
     began_ms, programs = now_ms(), outage.program.split("+")
     if outage.for_s:
-        pids = [pid for program in programs for pid in _family(exchange.pid_of(program))]
+        pids = [pid for program in programs for pid in family(exchange.pid_of(program))]
         _signal(pids, signal.SIGSTOP)
         struck_ms = now_ms()
         time.sleep(outage.for_s)
@@ -34,7 +34,7 @@ def suffer(exchange: RunningExchange, outage: Outage) -> Trouble:
     return Trouble("outage", Moment(began_ms, struck_ms), Moment(ended_ms, now_ms()))
 
 
-def _family(pid: int | None) -> list[int]:
+def family(pid: int | None) -> list[int]:
     """A server and what it has started: PostgreSQL answers from its children."""
     if pid is None:
         return []

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +10,12 @@ import asyncpg
 from pydantic import TypeAdapter
 
 from clients.demo.sites import AgentSite
-from schemas.nodes import METER_RECORD, NodeReported, Report, message_hash
+from schemas.nodes import METER_RECORD, ChainMoved, NodeReported, Report, message_hash
 from schemas.topics import METER_REPORTS
 from tests.faults.audit.log import read_topic
 
 REPORTS: TypeAdapter[list[Report]] = TypeAdapter(list[Report])
+NEVER_PUT_BACK: Mapping[str, int] = {}
 METERED = "select node_id, seq, hash from delivery.meter_report order by node_id, seq"
 
 
@@ -23,6 +25,7 @@ class Reports:
 
     records: dict[tuple[str, int], NodeReported] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    moves: list[ChainMoved] = field(default_factory=list)
 
     @classmethod
     async def read(cls, kafka: dict[str, Any]) -> "Reports":
@@ -30,7 +33,9 @@ class Reports:
         reports = cls()
         for raw in await read_topic(kafka, METER_REPORTS):
             record = METER_RECORD.validate_json(raw)
-            if isinstance(record, NodeReported):
+            if isinstance(record, ChainMoved):
+                reports.moves.append(record)
+            elif isinstance(record, NodeReported):
                 known = reports.records.setdefault((record.node_id, record.report.seq), record)
                 if known != record:
                     reports.faults.append(f"{record.node_id}: report {record.report.seq} in two versions")
@@ -59,8 +64,19 @@ def acknowledged(site: AgentSite) -> dict[int, str]:
     return {seq: message_hash(report) for seq, report in signed.items() if seq <= taken}
 
 
-async def check_reports(reports: Reports, sites: list[AgentSite], database_url: str) -> list[str]:
-    """Every acknowledged report is on the topic and in the meter's table as it was signed; chains have no hole."""
+def last_taken(site: AgentSite) -> int:
+    """Returns the number of the last report that the agent was told was taken."""
+    return max(acknowledged(site), default=0)
+
+
+async def check_reports(
+    reports: Reports, sites: list[AgentSite], database_url: str, kept: Mapping[str, int] = NEVER_PUT_BACK
+) -> list[str]:
+    """Every acknowledged report is on the topic and in the meter's table as it was signed; chains have no hole.
+
+    Where a backup was put back, `kept` says up to which report of each site it must go: behind that the chain may have
+    been moved over what was acknowledged later.
+    """
     metered: defaultdict[str, dict[int, str]] = defaultdict(dict)
     connection = await asyncpg.connect(database_url)
     try:
@@ -70,10 +86,14 @@ async def check_reports(reports: Reports, sites: list[AgentSite], database_url: 
         await connection.close()
     faults = list(reports.faults)
     for site in sites:
-        mine, table = acknowledged(site), metered[site.node_id]
+        moved = [each for each in reports.moves if each.node_id == site.node_id and site.label in kept]
+        faults += [f"{site.label}: moved from {each.from_seq}" for each in moved if each.from_seq < kept[site.label]]
+        gone = {seq for each in moved for seq in range(each.from_seq + 1, each.seq + 1)}
+        mine = {seq: digest for seq, digest in acknowledged(site).items() if seq not in gone}
+        table = {seq: digest for seq, digest in metered[site.node_id].items() if seq not in gone}
         if not mine:
             faults.append(f"{site.label} had no report acknowledged: nothing was tested")
-        if sorted(table) != list(range(1, len(table) + 1)):
+        if sorted(table.keys() | gone) != list(range(1, len(table) + len(gone) + 1)):
             faults.append(f"{site.label}: the meter has {sorted(table)}")
         for seq, digest in mine.items():
             if not digest == table.get(seq) == reports.get(site.node_id, seq)[1]:

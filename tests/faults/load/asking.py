@@ -9,6 +9,7 @@ UNBOUND = (202, 429, 500, 502, 503, 504)
 BEFORE_THE_RESTART = "timestamp_outside_window"
 
 unbound: Counter[str] = Counter()
+broken: list[str] = []  # answers that no service may give, whatever was killed
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> httpx.Response | None:
@@ -18,6 +19,8 @@ async def ask(client: httpx.AsyncClient, method: str, path: str, **options: Any)
     except httpx.TransportError as error:
         unbound[type(error).__name__] += 1
         return None
+    if response.status_code >= 500 and not (response.status_code == 503 and code_of(response)):
+        broken.append(f"{method} {path} was answered with {response.status_code} {response.text[:300]}")
     if response.status_code in UNBOUND or code_of(response) == BEFORE_THE_RESTART:
         unbound[f"{response.status_code} {code_of(response)}".strip()] += 1
         return None

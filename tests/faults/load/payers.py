@@ -42,6 +42,9 @@ class Payer:
                     await self._send(waiting[0])
         except TimeoutError:
             self.contradictions.append(f"never answered: payments {self._waiting()}")
+
+    async def close(self) -> None:
+        """Gives its connections back."""
         for client in self._clients.values():
             await client.aclose()
 

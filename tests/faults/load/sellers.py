@@ -47,6 +47,9 @@ class Seller:
         """Sells one last lot for good."""
         while not self.contradictions and not any("accept" in steps for steps in self.steps.values()):
             await self._send_in_time((("buy", {}), *SALE))
+
+    async def close(self) -> None:
+        """Gives its connections back."""
         await self._seller.aclose()
         await self._buyer.aclose()
 

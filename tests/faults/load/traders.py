@@ -57,6 +57,9 @@ class Trader:
                     await asyncio.sleep(0.2)
         except TimeoutError:
             self.notes.contradictions.append(f"never answered: {sorted(self.notes.unanswered) or 'cancel-all'}")
+
+    async def close(self) -> None:
+        """Gives its connections back."""
         await self._client.aclose()
 
     async def _place(self) -> None:

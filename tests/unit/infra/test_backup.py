@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from infra import kafka_logs, postgres, processes
-from infra.backup import MANIFEST, BackupError, back_up, restore
+from infra.backup import MANIFEST, BackupError, back_up, holds_root_key, restore
 from infra.places import UNFINISHED, HalfRestored
+from infra.running_backup import in_order
 from infra.supervisor import AlreadyUp, Supervisor
 from tests.unit.infra.test_supervisor import settings
 
@@ -42,6 +43,7 @@ def data(folder: Path) -> Path:
         "postgres/base/1/1259": bytes(3_000_000),
         "postgres/postmaster.pid": b"1\n",
         "keys/admin.ed25519": b"00" * 32,
+        "root/root.ed25519": b"11" * 32,
         "run/exchange.json": b"{}",
         "logs/ledger.log": b"a line\n",
     }
@@ -70,7 +72,9 @@ def test_a_backup_put_back_is_the_same_folder_with_the_same_modes(data: Path, fo
     key_mode = stat.S_IMODE((folder / "backup" / "data" / "keys" / "admin.ed25519").stat().st_mode)
     assert (backup_mode, key_mode) == (0o700, 0o600)
     assert restore(folder / "backup", folder / "again") == made
-    del before["postgres/postmaster.pid"]
+    for left_out in ("postgres/postmaster.pid", "root", "root/root.ed25519"):
+        del before[left_out]
+    assert (holds_root_key(data), holds_root_key(folder / "again")) == (True, False)
     assert tree(folder / "again") == before
     assert stat.S_IMODE((folder / "again" / "keys" / "admin.ed25519").stat().st_mode) == 0o600
     if os.geteuid() == 0:
@@ -78,7 +82,7 @@ def test_a_backup_put_back_is_the_same_folder_with_the_same_modes(data: Path, fo
         assert {path.stat().st_uid for path in (folder / "again" / "postgres").rglob("*")} == {owner}
 
 
-def test_nothing_is_backed_up_or_restored_while_the_exchange_runs(data: Path, folder: Path):
+def test_nothing_is_backed_up_or_restored_while_the_exchange_starts(data: Path, folder: Path):
     back_up(data, folder / "before")
     supervisor = Supervisor(settings(data))
     supervisor.lock()
@@ -167,3 +171,18 @@ def test_the_end_of_a_partition_is_read_from_its_last_segment(tmp_path: Path):
     (tmp_path / "__consumer_offsets-0").mkdir()
     (tmp_path / "meta.properties").write_text("version=1")
     assert kafka_logs.ends(tmp_path) == {"meter.reports-2": 55}
+
+
+def test_a_running_brokers_partitions_are_copied_before_what_they_were_made_from():
+    names = ("keys.events-0", "meter.reports-3", "meter.reports-0", "commands.0-0", "events.0-0", "delivery.events-0")
+    copied = [path.name for path in in_order(map(Path, (*names, "__cluster_metadata-0", "listings.records-0")))]
+    assert copied == [
+        "__cluster_metadata-0",
+        "delivery.events-0",
+        "events.0-0",
+        "commands.0-0",
+        "meter.reports-0",
+        "meter.reports-3",
+        "listings.records-0",
+        "keys.events-0",
+    ]

@@ -126,7 +126,9 @@ def test_what_clears_the_way_for_a_program_runs_before_each_of_its_starts(tmp_pa
 def test_what_only_an_operator_can_decide_ends_the_start_at_once_with_the_programs_own_line(tmp_path):
     supervisor = Supervisor(settings(tmp_path), lambda line: None)
     supervisor.lock()
-    script = """print('{"event": "stopped: the log is gone; see docs/x.md"}'); raise SystemExit(78)"""
+    own = '{"event": "stopped: the log is gone; see docs/x.md"}'
+    library = '{"logger": "asyncio", "event": "Unclosed\\n x"}'
+    script = f"print({own!r}); print({library!r}); raise SystemExit(78)"
     program = processes.Program("ledger", [sys.executable, "-c", script], tmp_path / "log", lambda: False)
     supervisor._start(program)
     with pytest.raises(processes.DidNotStart) as refusal:
