@@ -105,13 +105,25 @@ select * from request where caller = $1 and idempotency_key = $2;
 -- name: lock_request_key
 select pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 0));
 
+-- A transfer that the engine has already is the first end of this very request, which a lost database no longer knew.
 -- name: close_requests
+with ended as (
+    select r.transfer_id, o.state, o.code, o.seq,
+           case when o.code = 'transfer_exists' then (
+               select min(t.seq) from transfer t
+               where t.reference = 'transfer:' || r.transfer_id and t.amount = r.amount
+           ) end as first_seq
+    from request r
+    join unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
+         as o (transfer_id, number, state, code, seq)
+      on r.transfer_id = o.transfer_id or r.number = o.number
+    where r.state = 'pending'
+)
 update request
-set state = outcome.state, code = outcome.code, seq = outcome.seq
-from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
-     as outcome (transfer_id, number, state, code, seq)
-where request.state = 'pending'
-  and (request.transfer_id = outcome.transfer_id or request.number = outcome.number);
+set state = case when first_seq is null then ended.state else 'posted' end,
+    code = case when first_seq is null then ended.code end,
+    seq = coalesce(first_seq, ended.seq)
+from ended where request.transfer_id = ended.transfer_id;
 
 -- name: note_mismatch
 insert into mismatch (shard, seq, detail) values ($1, $2, $3) on conflict (shard) do nothing returning shard;

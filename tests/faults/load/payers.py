@@ -76,3 +76,4 @@ class Payer:
             self.refused.add(key)
         else:
             self.contradictions.append(f"{key}: first {first}, then {response.status_code} {response.text}")
+            self.refused.add(key)

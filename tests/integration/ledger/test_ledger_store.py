@@ -135,6 +135,23 @@ async def test_a_request_is_sent_once_and_closed_by_its_outcome(store: LedgerSto
     assert await database.fetchval("select count(*) from outbox") == 2
 
 
+async def test_a_repeat_of_what_a_lost_database_forgot_ends_as_the_first_one_did(store: LedgerStore):
+    log = MoneyLog()
+    log.credit("alice", 5, "d1")
+    log.credit("alice", 5, "d2")
+    posted = await post(store, log)
+    command = Credit(transfer_id="d1", account="alice", asset=CNY, amount_micros=5)
+    await store.ask("admin", "key", "deposit", command)
+    await store.ask("admin", "dearer", "deposit", Credit(**dict(command) | {"transfer_id": "d2", "amount_micros": 6}))
+    outcomes = [Outcome(None, number, "refused", "transfer_exists", 2 + number) for number in (1, 2)]
+    await store.post(Plan(outcomes=outcomes), posted, Position(4, 4, None))
+    states = [await store.request("admin", key) for key in ("key", "dearer")]
+    assert [(found.state, found.code, found.seq) for found in states] == [
+        ("posted", None, 1),
+        ("refused", "transfer_exists", 4),
+    ]
+
+
 async def test_copies_of_a_request_that_come_at_once_are_one_request(store: LedgerStore, database):
     command = Credit(transfer_id="d1", account="alice", asset=CNY, amount_micros=5)
     answers = await asyncio.gather(*(store.ask("admin", "key", "deposit", command) for _ in range(4)))
