@@ -72,12 +72,12 @@ class Program:
     without that layer, where it cannot be switched off. A cheat that `sells` gets past its enrolment and is sold an
     hour, or a block of `periods`: `visit` is what its buyer does inside, so many `proofs` at most, `in_the_end` what
     becomes of it besides its sign, before its money is counted. One that was `sold_before` had another buyer first;
-    one that `serves` gives its buyer what he paid for.
+    of what it sells it `serves` so many hours in truth.
     """
 
     caught_by, sign, held_by = "", "", ""
     sells, visit, in_the_end = False, "", ""
-    periods, proofs, sold_before, serves = 1, 1, False, False
+    periods, proofs, sold_before, serves = 1, 1, False, 0
     gpus, backend_name = 2, "cuda"
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:

@@ -124,7 +124,7 @@ class OneChipForTwoNodes(Program):
     """Two nodes of one operator, and one chip that answers for both, as long as it is not asked by both at once."""
 
     caught_by, sign, sells = "simultaneity", "proof too_slow", True
-    gpus = 1
+    gpus, serves = 1, 1
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
         super().__init__(given, http)
@@ -157,7 +157,7 @@ class NeverThere(Program):
     """Holds no request open, so that its nonces come when its next report does."""
 
     caught_by, sign, sells = "simultaneity", "enrolled not_simultaneous", True
-    serves = True
+    serves = 1
 
     async def listen(self) -> None:
         """Does not."""
