@@ -5,8 +5,9 @@ agent reports every 10 s as the protocol says, a dishonest one says of its dark 
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.delivery import Excuse, MeterInputs, MeterOutcome, Witness
@@ -103,26 +104,57 @@ def metered(truth: Truth, records: list[NodeReported]) -> MeterOutcome:
     return measure(inputs, records)
 
 
+def unheard_ms(records: list[NodeReported]) -> int:
+    """Returns the time up to the arrival of reports from boots that nobody heard live: no more places them."""
+    found_ms, live_ms = 0, FIRST_MS
+    for _, boot in groupby(records, key=lambda record: record.report.boot_id):
+        run = list(boot)
+        live = [record.received_ms for record in run if not record.report.queued]
+        found_ms += 0 if live else run[-1].received_ms - live_ms
+        live_ms = max([live_ms, *live])
+    return found_ms
+
+
 truths = st.builds(Truth, node=down, gpu=down, uplink=down, venue=down, witnessed=st.booleans())
 
 
 @given(truths)
 @settings(deadline=None, max_examples=60)
 def test_an_honest_operator_is_paid_for_no_more_than_the_use_that_there_was(truth):
-    outcome = metered(truth, played(truth))
+    records = played(truth)
+    outcome = metered(truth, records)
+    # Reports of a boot that was never heard live are placed where they arrived, which may be over a time that was down.
+    misplaced_ms = length_of(truth.node) if unheard_ms(records) else 0
     # A reading speaks for the window that it ends: a GPU that came back was away for a part of one.
-    assert outcome.delivered_gpu_s * 1000 <= length_of(truth.usable) + STEP_MS * len(truth.gpu)
+    assert outcome.delivered_gpu_s * 1000 <= length_of(truth.usable) + STEP_MS * len(truth.gpu) + misplaced_ms
     assert outcome.used_gpu_s <= outcome.delivered_gpu_s
+
+
+def unseen_outages_ms(truth: Truth) -> int:
+    """Returns how long the venue was away after it had not heard the node for longer than a gap may be.
+
+    Such a node may have been dark for all of it: nothing excuses the time that no witness saw.
+    """
+    away = [*truth.node, *truth.uplink, *truth.venue]
+    heard = [at_ms for at_ms in range(FIRST_MS, LAST_MS + 1, STEP_MS) if not is_within(away, at_ms)]
+    last_heard = {start_ms: max((ms for ms in heard if ms < start_ms), default=FIRST_MS) for start_ms, _ in truth.venue}
+    return sum(end_ms - start_ms for start_ms, end_ms in truth.venue if start_ms - last_heard[start_ms] > GAP_MS)
 
 
 @given(truths)
 @settings(deadline=None, max_examples=60)
+@example(Truth([(1_003_000, 1_004_000), (1_013_000, 1_014_000)], [], [(1_003_000, 1_041_000)], [], True))
+@example(Truth([(973_000, 1_001_000), (1_013_000, 1_014_000)], [], [], [(1_003_000, 1_051_000)], False))
 def test_no_honest_operator_is_charged_for_time_that_could_be_used(truth):
-    """Beyond what was down: a window at each edge of it, and, without a witness, an uplink that was away too long."""
-    outcome = metered(truth, played(truth))
+    """Beyond what was down: a window at each edge of it, the darkness around a boot that was never heard live, and,
+    without a witness, an uplink that was away too long, and a venue that went away after too long a silence.
+    """
+    records = played(truth)
+    outcome = metered(truth, records)
     charged_ms = END_MS - START_MS - (outcome.delivered_gpu_s + outcome.excused_gpu_s) * 1000
-    edges_ms = 2 * STEP_MS * (len(truth.gpu) + len(truth.node))
+    edges_ms = 2 * STEP_MS * (len(truth.gpu) + len(truth.node)) + unheard_ms(records)
     silent_ms = 0 if truth.witnessed else sum(b - a + 2 * STEP_MS for a, b in truth.uplink)
+    silent_ms += 0 if truth.witnessed else unseen_outages_ms(truth)
     unusable_ms = END_MS - START_MS - length_of(truth.usable)
     assert charged_ms <= unusable_ms + edges_ms + silent_ms + 1_000
 
