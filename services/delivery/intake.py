@@ -297,6 +297,10 @@ class Intake:
             raise NodeBarred("the node has signed two histories")
         limits = self._settings.limits(known.period_ms)
         digest, known_hash = sha256(arrival.signed).hexdigest(), batch.hashes.get((report.agent, report.seq))
+        if known_hash not in (None, digest) and report.seq > chain.seq:
+            # What waits is in no history yet: the agent signs it anew where one before it was refused.
+            await store.run("drop_waiting", report.agent)
+            known_hash = None
         verdict = place_report(chain, report, digest, known_hash, limits)
         is_new = known_hash is None and verdict != "duplicate"
         if is_new:
@@ -337,14 +341,17 @@ class Intake:
         return chain
 
     async def _drain(self, store: Store, batch: Batch, chain: Chain, node_id: str, limits: ReportLimits) -> Chain:
-        """Appends the reports that waited for this one; a window among them that cannot be drops the rest."""
+        """Appends the reports that waited for this one; one that cannot follow drops them all.
+
+        One that follows another report was signed before that one was refused, and comes again.
+        """
         while row := await store.row("pop_waiting", node_id, chain.seq + 1):
             record = NodeReported.model_validate_json(row["record"])
-            place_report(chain, record.report, row["hash"], None, limits)
             try:
+                place_report(chain, record.report, row["hash"], None, limits)
                 waited = Placed(VerifiedReport(record, row["hash"]), row["record"])
                 chain = _append(batch, chain, waited, limits)
-            except (WindowsOverlap, TimeInflated):
+            except (ReportForked, WindowsOverlap, TimeInflated):
                 await store.run("drop_waiting", node_id)
         return chain
 

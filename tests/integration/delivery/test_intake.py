@@ -98,6 +98,32 @@ async def test_one_partys_bad_report_harms_no_other_that_comes_at_the_same_time(
         assert await consume(venue.log.bootstrap, METER_REPORTS_DEAD.name) == []
 
 
+async def test_reports_behind_a_refused_one_that_are_signed_anew_are_no_second_history(quiet_venue: Venue):
+    venue = quiet_venue
+    async with venue.delivery():
+        agent = await enrolled(venue, 1)
+        node, fresh = agent.node, agent.nonce
+        assert await outcome(agent, node.report(fresh, 0, 1)) == "accepted"
+        queued = {"queued": True}
+        behind = [
+            node.report("f" * 64, 1, 2, **queued),
+            *(node.report(fresh, end - 1, end, **queued) for end in (3, 4, 5)),
+        ]
+        told = [await outcome(agent, report) for report in behind]
+        assert told == ["report_nonce_stale", "buffered", "buffered", "buffered"]
+        behind[0] = behind[0].model_copy(update={"server_nonce": fresh})
+        second, third, fourth, fifth = node.sign_anew(behind)
+        # In any order: the fourth finds one of its number that waits, the second one behind it that follows another.
+        told = [await outcome(agent, report) for report in (fourth, second, third, fourth, fifth)]
+        assert told == ["buffered", "accepted", "accepted", "duplicate", "accepted"]
+        assert await outcome(agent, node.report(fresh, 5, 6, **queued)) == "accepted"
+
+        async def all_metered() -> bool:
+            return await metered(venue) == {node.node_id: 6}
+
+        await venue.wait_for(all_metered)
+
+
 async def test_a_report_that_was_committed_and_not_sent_is_sent_at_the_next_start_and_counts_once(quiet_venue: Venue):
     venue = quiet_venue
     async with venue.delivery():
