@@ -145,7 +145,7 @@ def test_a_buyer_of_a_live_site_gets_in_by_ssh_with_a_key_of_his_own_and_out_whe
 
 
 def titles_on_the_board(played) -> set[str]:
-    return {row["title"] for row in played.run("listings")}
+    return {row["title"] + " · simulated" * bool(row["simulated"]) for row in played.run("listings")}
 
 
 def try_access(played, number: int) -> dict | None:

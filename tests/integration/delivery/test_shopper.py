@@ -14,6 +14,7 @@ from agents.node.client import DeliveryClient
 from agents.node.errors import VenueRefused
 from agents.node.proving import Prover
 from agents.node.renter_proof import prove_inside
+from schemas.ids import contract_start_s
 from schemas.nodes import ChallengeVerdict
 from tests.fakes.cheats import WrongRows
 from tests.fixtures.node_agent import PlayedAgent
@@ -110,7 +111,10 @@ async def test_only_a_shopper_inside_a_lease_catches_who_is_good_at_every_exam(v
         settled = {
             event.operator: event for event in [*await venue.settled("mystery", 2), *await venue.settled("plain", 1)]
         }
-        assert (settled["shop-cheat"].delivered_gpu_s, settled["shop-cheat"].damages_micros > 0) == (0, True)
+        # The hour up to the verdict is taken back; what is left is the time in which the agent closed the lease.
+        left_s = contract_start_s(contract) + PERIOD_S - caught.judged_ms / 1000
+        bill = settled["shop-cheat"]
+        assert (bill.delivered_gpu_s <= left_s, bill.damages_micros > 0) == (True, True)
         assert all(settled[name].delivered_gpu_s > PERIOD_S // 2 for name in ("shop-honest", "shop-unseen"))
 
         # Outside, the one that no shopper has seen goes on passing every exam.
