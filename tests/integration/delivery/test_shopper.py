@@ -112,7 +112,7 @@ async def test_only_a_shopper_inside_a_lease_catches_who_is_good_at_every_exam(v
             event.operator: event for event in [*await venue.settled("mystery", 2), *await venue.settled("plain", 1)]
         }
         # The hour up to the verdict is taken back; what is left is the time in which the agent closed the lease.
-        left_s = contract_start_s(contract) + PERIOD_S - caught.judged_ms / 1000
+        left_s = contract_start_s(contract) + TERMS["period_s"] - caught.judged_ms / 1000
         bill = settled["shop-cheat"]
         assert (bill.delivered_gpu_s <= left_s, bill.damages_micros > 0) == (True, True)
         assert all(settled[name].delivered_gpu_s > PERIOD_S // 2 for name in ("shop-honest", "shop-unseen"))
