@@ -374,12 +374,16 @@ def _reboot(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[l
 
 
 def _dark(trouble: Trouble, own: Sequence[Trouble], rhythm: Rhythm) -> tuple[list[Span], list[Span]]:
-    """What the operator alone says counts for the gap limit, of which the venue's own outage uses up nothing."""
+    """What the operator alone says counts for the gap limit, of which the venue's own outage uses up nothing.
+
+    The report that ends a dark time proves an interval of it, as any live one does.
+    """
     start_ms, end_ms = _reach(trouble, rhythm)
     end_ms += rhythm.sampling_ms
     struck = any(other is not trouble and _touch(_reach(other, rhythm), (start_ms, end_ms)) for other in own)
     away = [_reach(other, rhythm) for other in own if other.kind == "outage"]
-    sure = after_first(without([(trouble.began.last_ms, trouble.ended.first_ms)], away), rhythm.gap_ms)
+    alone = without([(trouble.began.last_ms, trouble.ended.first_ms)], away)
+    sure = after_first(alone, rhythm.gap_ms + rhythm.interval_ms)
     return sure, [(start_ms if struck else start_ms + rhythm.gap_ms, end_ms)]
 
 
