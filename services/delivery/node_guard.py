@@ -5,17 +5,15 @@ for by the node and its account, and a node that has nothing left is refused bef
 read. Nobody else can use up a node's budget; what no key proves is paid for by the address (services.kit.strangers).
 """
 
-from uuid import uuid4
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.delivery.hot_path import BEFORE, is_for_reports
 from services.delivery.settings import Settings
 from services.delivery.store import Store
-from services.kit.addresses import client_address
-from services.kit.connections import Places, group_of
-from services.kit.http import ProblemError, problem_response
-from services.kit.limits import Budget
+from services.kit.addresses import client_group
+from services.kit.connections import Places
+from services.kit.http import ProblemError, new_request_id, problem_response
+from services.kit.limits import Budget, too_many_at_once
 from services.kit.store import AWAY, Pool
 
 OF_NODES = frozenset(
@@ -36,10 +34,9 @@ class NodeBudgets:
 
     def check(self, node: str, account: str | None) -> None:
         """Raises `too_many_requests` where one of them has nothing left."""
-        if self._node.wait_s(node):
-            self._node.require(node, NODE_SPENT)
-        if account is not None and self._account.wait_s(account):
-            self._account.require(account, ACCOUNT_SPENT)
+        self._node.check(node, NODE_SPENT)
+        if account is not None:
+            self._account.check(account, ACCOUNT_SPENT)
 
     def pay(self, node: str, account: str | None) -> None:
         """Takes a message off both."""
@@ -70,14 +67,13 @@ class NodeGuard:
         if node is None:
             return await self._app(scope, receive, send)
         budgets = self._reports if is_for_reports(scope["path"]) else self._messages
-        place = f"{group_of(client_address(scope) or '')} {node}"
+        place = f"{client_group(scope)} {node}"
         try:
             budgets.check(node, self._accounts.get(node))
             if not self._under_way.take(place):
-                headers = {"Retry-After": "1"}
-                raise ProblemError("too_many_requests", TOO_MANY_AT_ONCE, retryable=True, headers=headers)
+                raise too_many_at_once(TOO_MANY_AT_ONCE)
         except ProblemError as refusal:
-            return await problem_response(refusal, uuid4().hex)(scope, receive, send)
+            return await problem_response(refusal, new_request_id())(scope, receive, send)
         status = 0
 
         async def noted(message: Message) -> None:

@@ -3,10 +3,9 @@
 from fastapi import Request
 
 from services.gateway.settings import GatewaySettings
-from services.kit.addresses import client_address
+from services.kit.addresses import client_group
 from services.kit.http import ProblemError
 from services.kit.limits import Budget
-from services.kit.strangers import group_of
 
 HOUR_S = 3_600.0
 CLOSED = "this venue opens accounts by its administrator alone"
@@ -24,7 +23,7 @@ class SignUps:
         """Takes an attempt off the address's budget. Raises `sign_up_closed`, `too_many_requests`."""
         if not self._is_open:
             raise ProblemError("sign_up_closed", CLOSED)
-        address = group_of(client_address(request.scope) or "")
+        address = client_group(request.scope)
         self._of_address.require(address, "the address has opened as many accounts as it may for now")
 
     def count(self) -> None:

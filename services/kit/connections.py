@@ -1,17 +1,9 @@
 """How many connections one address may have at a service's own port, and how many requests of it may be open."""
 
 from collections.abc import Sequence
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 
-
-def group_of(address: str) -> str:
-    """Returns what shares a budget: an IPv4 address, or the /64 that an IPv6 host may choose its addresses from."""
-    if ":" not in address:
-        return address
-    found = ip_address(address)
-    if isinstance(found, IPv6Address) and found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, 64), strict=False))
+from services.kit.addresses import group_of
 
 
 class Places:

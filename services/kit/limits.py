@@ -26,6 +26,11 @@ class Standing:
     headers: dict[str, str]
 
 
+def too_many_at_once(words: str) -> ProblemError:
+    """Returns the refusal of a request beside which too many others are under way."""
+    return ProblemError("too_many_requests", words, retryable=True, headers={"Retry-After": "1"})
+
+
 class Budget:
     """One kind of request: so many a second, and `burst_s` seconds' worth at once."""
 
@@ -41,6 +46,11 @@ class Budget:
         if not standing.allowed:
             raise ProblemError("too_many_requests", words, retryable=True, headers=standing.headers)
         return standing.headers
+
+    def check(self, key_id: str, words: str) -> None:
+        """Takes nothing. Raises `too_many_requests` where there is nothing left to take."""
+        if self.wait_s(key_id):
+            self.require(key_id, words)
 
     def owe(self, key_id: str, tokens: int) -> None:
         """Takes tokens for what is done already, whether there are so many or not."""

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.signing import KEY_HEADER
-from services.kit.addresses import client_address
-from services.kit.connections import Places, group_of
+from services.kit.addresses import client_group
+from services.kit.connections import Places
 from services.kit.http import OPEN_PATHS, ProblemError, new_request_id, problem_response
-from services.kit.limits import Budget
+from services.kit.limits import Budget, too_many_at_once
 from services.kit.request_parts import headers_of
 from services.kit.settings import Settings
 
@@ -35,15 +35,14 @@ class AddressGuard:
         """Serves one connection, or says that its address has asked too much."""
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
             return await self._app(scope, receive, send)
-        address = group_of(client_address(scope) or "")
+        address = client_group(scope)
         is_signed = KEY_HEADER_BYTES in headers_of(scope)
         is_free = not is_signed and self._free(scope["path"])
         try:
-            if self._refused.wait_s(address):
-                self._refused.require(address, TOO_MANY)
-            if is_free and self._unproven.wait_s(address):
-                self._unproven.require(address, TOO_MANY)
-            elif not is_signed and not is_free:
+            self._refused.check(address, TOO_MANY)
+            if is_free:
+                self._unproven.check(address, TOO_MANY)
+            elif not is_signed:
                 self._unsigned.require(address, TOO_MANY)
         except ProblemError as refusal:
             return await _refuse(refusal, scope, receive, send)
@@ -59,8 +58,7 @@ class AddressGuard:
         if is_signed:  # its key pays, and it is answered soon
             return await self._app(scope, receive, noted)
         if not self._open.take(address):
-            refusal = ProblemError("too_many_requests", TOO_MANY_OPEN, retryable=True, headers={"Retry-After": "1"})
-            return await _refuse(refusal, scope, receive, send)
+            return await _refuse(too_many_at_once(TOO_MANY_OPEN), scope, receive, send)
         try:
             await self._app(scope, receive, noted)
         finally:

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
+from services.kit.addresses import group_of
 from services.kit.auth import public
-from services.kit.connections import group_of
 from services.kit.http import ProblemError, make_app
 from services.kit.readiness import Readiness
 from services.kit.settings import Settings
