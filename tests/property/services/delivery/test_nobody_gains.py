@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matching_engine.settlement import settle
-from schemas.delivery import Excuse, MeterInputs, MeterOutcome, Recall
+from schemas.delivery import MeterOutcome, Recall
 from schemas.nodes import GpuProcess, GpuReading, NodeReported, RenterReported
 from services.delivery.meter import cite_report, measure
 from services.delivery.second_meter import renter_witnesses
@@ -28,6 +28,8 @@ from tests.property.services.delivery.hour import (
     STEP_MS,
     TEMPLATE,
     down,
+    excused,
+    inputs_of,
 )
 
 GRACE_MS, NOTICE_MS = 20_000, 10_000
@@ -177,30 +179,17 @@ def renters_reports(world: World, renter: Renter) -> list[RenterReported]:
 
 def metered(world: World, renter: Renter) -> MeterOutcome:
     records, renter_records = reports(world, renter), renters_reports(world, renter)
-    inputs = MeterInputs(
-        position_id=1,
+    inputs = inputs_of(
+        records,
         contract=f"H100SXM80.CNE.{world.tier}-26112213",
-        node="node-1",
-        lease_id="lease-1",
-        qty=1,
-        gpus=(GPU,),
-        start_ms=START_MS,
-        end_ms=END_MS,
         offered_ms=START_MS - 60_000,
         access_ms=world.opened_ms,
         released_ms=world.released_ms,
-        memory_min_mib=0,
-        gap_ms_max=GAP_MS,
-        throttle_ms_max=60_000,
         opening_grace_ms=GRACE_MS,
         notice_ms=NOTICE_MS,
         provisional_ms=END_MS + 60_000,
-        reports=tuple(map(cite_report, records)),
         renter_reports=tuple(map(cite_report, renter_records)),
-        excuses=(
-            *(Excuse(start_ms=a, end_ms=b, kind="venue_outage") for a, b in world.venue),
-            *(Excuse(start_ms=a, end_ms=b, kind="maintenance") for a, b in world.maintenance),
-        ),
+        excuses=(*excused(world.venue), *excused(world.maintenance, "maintenance")),
         recalls=() if world.recall is None else (world.recall,),
     )
     inputs = inputs.model_copy(update={"witnesses": tuple(renter_witnesses(inputs, renter_records))})

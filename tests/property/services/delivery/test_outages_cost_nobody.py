@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.delivery import Excuse, MeterInputs, MeterOutcome
+from schemas.delivery import MeterOutcome
 from schemas.nodes import NodeReported
-from services.delivery.meter import cite_report, measure
+from services.delivery.meter import measure
 from services.delivery.spans import Span, union
 from tests.fixtures.delivery import reading, reported
-from tests.property.services.delivery.hour import GPU, TEMPLATE
+from tests.property.services.delivery.hour import GPU, START_MS, TEMPLATE, excused, inputs_of
 
 PERIOD_MS, INTERVAL_MS, GRACE_MS, LEAD_MS = 60_000, 10_000, 5_000, 35_000
-START_MS, END_MS = 1_000_000, 1_000_000 + PERIOD_MS
+END_MS = START_MS + PERIOD_MS
 FIRST_MS, LAST_MS = START_MS - 150_000, END_MS + 150_000
 SOON_MS_MAX, HOOK_MS_MAX, PROOF_MS_MAX, MARK_MS = 1_000, 3_000, 20_000, 1_000
 
@@ -108,25 +108,15 @@ hours = st.builds(
 def metered(hour: Hour, offered_ms: int, access_ms: int) -> MeterOutcome:
     """Returns what the meter makes of the hour."""
     records = hour.reports()
-    inputs = MeterInputs(
-        position_id=1,
-        contract="H100SXM80.CNE.F-26112213",
-        node="node-1",
-        lease_id="lease-1",
-        qty=1,
-        gpus=(GPU,),
-        start_ms=START_MS,
+    inputs = inputs_of(
+        records,
         end_ms=END_MS,
         offered_ms=offered_ms,
         access_ms=access_ms,
-        released_ms=None,
-        memory_min_mib=0,
         gap_ms_max=3 * INTERVAL_MS,
-        throttle_ms_max=60_000,
         opening_grace_ms=GRACE_MS,
         provisional_ms=LAST_MS,
-        reports=tuple(map(cite_report, records)),
-        excuses=tuple(Excuse(start_ms=a, end_ms=b, kind="venue_outage") for a, b in hour.evidence),
+        excuses=excused(hour.evidence),
     )
     return measure(inputs, records)
 

@@ -10,9 +10,9 @@ from itertools import groupby
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.delivery import Excuse, MeterInputs, MeterOutcome, Witness
+from schemas.delivery import MeterOutcome, Witness
 from schemas.nodes import NodeReported
-from services.delivery.meter import cite_report, measure
+from services.delivery.meter import measure
 from services.delivery.spans import Span, length_of, within, without
 from tests.fixtures.delivery import process, reading, reported
 from tests.property.services.delivery.hour import (
@@ -25,6 +25,8 @@ from tests.property.services.delivery.hour import (
     STEP_MS,
     TEMPLATE,
     down,
+    excused,
+    inputs_of,
 )
 
 
@@ -82,23 +84,9 @@ def played(truth: Truth, lies: bool = False) -> list[NodeReported]:
 
 
 def metered(truth: Truth, records: list[NodeReported]) -> MeterOutcome:
-    inputs = MeterInputs(
-        position_id=1,
-        contract="H100SXM80.CNE.F-26112213",
-        node="node-1",
-        lease_id="lease-1",
-        qty=1,
-        gpus=(GPU,),
-        start_ms=START_MS,
-        end_ms=END_MS,
-        offered_ms=START_MS,
-        access_ms=START_MS,
-        released_ms=None,
-        memory_min_mib=0,
-        gap_ms_max=GAP_MS,
-        throttle_ms_max=60_000,
-        reports=tuple(map(cite_report, records)),
-        excuses=tuple(Excuse(start_ms=a, end_ms=b, kind="venue_outage") for a, b in truth.venue),
+    inputs = inputs_of(
+        records,
+        excuses=excused(truth.venue),
         witnesses=tuple(Witness(start_ms=a, end_ms=b, kind="renter") for a, b in truth.usable if truth.witnessed),
     )
     return measure(inputs, records)
