@@ -132,7 +132,10 @@ def statuses(outcome: Outcome) -> set[int]:
 async def test_signatures_that_fail_have_a_budget_at_every_service(attacked, attacker, address, service):
     target, burst = SIGNED_AT.get(service, "/v1/balances"), 10 * REFUSED_PER_S
     forged = {"Hourbook-Signature": "0" * 128}
-    ask = lambda: request("GET", target, attacker.key.sign("GET", target) | forged)  # noqa: E731
+
+    def ask() -> bytes:
+        return request("GET", target, attacker.key.sign("GET", target) | forged)
+
     outcome = await Caller(attacked.addresses[service], address).flood(TIMES * burst, ask)
     assert_held(outcome, burst, REFUSED_PER_S, {401})
     # The key's owner, at another address, is served: whoever forges its signature uses up nothing of it.

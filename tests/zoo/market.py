@@ -81,7 +81,7 @@ class Market:
                     await self._venue.buy(buyer, contracts[0], 1)
                 async with asyncio.timeout(WAIT_S), self._news:
                     await self._news.wait_for(
-                        lambda: len(self.refused[account]) + len(self.positions[account]) > heard  # noqa: B023
+                        lambda heard=heard: len(self.refused[account]) + len(self.positions[account]) > heard
                     )
 
     async def lives(self, node: str) -> None:
