@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from clients.demo.actors import Actor, Registry
-from clients.demo.sites import AgentSite, Sites
-from infra.exchange import RunningExchange, free_ports, running
-from infra.reference.load import load_products
+from clients.demo.sites import AgentSite
+from infra.exchange import RunningExchange
 from infra.reference.products import Timing
+from tests.fixtures.exchange import open_market
 
 PERIOD_S = 20
 TIMING = Timing.sandbox(PERIOD_S)
@@ -30,18 +30,11 @@ class Market:
 
 @pytest.fixture(scope="session")
 def market(servers_folder: Path) -> Iterator[Market]:
-    work = servers_folder / "delivery"
-    with running(work / "data", **free_ports()) as exchange:
-        load_products(exchange.addresses["kafka"], exchange.data / "keys", TIMING)
-        registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
-        agents = Sites(registry, work / "sites", exchange.data / "logs")
+    with open_market(servers_folder / "delivery", TIMING) as (exchange, registry, agents):
         sites = {}
         for label, price in PRICES.items():
             operator = registry.open_account(label, "operate", CNY="100000.00")
             policy = {"hub": "CNE", "periods_ahead": 8, "price": {"floor": price}}
             sites[label] = agents.start_agent(operator, label, policy, gpus=8)
         buyers = {name: registry.open_account(name, "trade", CNY="1000.00") for name in ("ann", "ben")}
-        try:
-            yield Market(exchange, registry, sites, buyers)
-        finally:
-            agents.stop()
+        yield Market(exchange, registry, sites, buyers)

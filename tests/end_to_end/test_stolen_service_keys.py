@@ -19,13 +19,12 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionErro
 from clients.demo import trading
 from clients.demo.actors import Actor, Registry
 from clients.demo.checks import replay, run_checks
-from clients.demo.sites import AgentSite, Sites
+from clients.demo.sites import AgentSite
 from clients.demo.trading import book_of, open_periods
 from clients.http import Credentials, new_credentials, open_client, result_of
 from infra.database import role_of
-from infra.exchange import RunningExchange, free_ports, running
+from infra.exchange import RunningExchange
 from infra.kafka_clients import started
-from infra.reference.load import load_products
 from infra.reference.products import Timing
 from schemas.accounts import ALL_SCOPES, ROOT, ApiKeySet, NodeKeyProof
 from schemas.events import EVENT
@@ -40,6 +39,7 @@ from services.kit.keys import load_private_key, sign_hex
 from tests.end_to_end.test_the_whole_exchange import wait_for
 from tests.fixtures.command_log import consume, produce
 from tests.fixtures.delivery import TestNode, gpu_uuid, signed_token
+from tests.fixtures.exchange import open_market
 from tests.fixtures.keys import ended_key, first_key, issued, new_key
 
 PERIOD_S = 10
@@ -143,20 +143,11 @@ class Thief:
 
 @pytest.fixture(scope="module")
 def venue(servers_folder: Path) -> Iterator[Venue]:
-    work = servers_folder / "stolen-keys"
-    with running(work / "data", **free_ports()) as exchange:
-        load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
-        registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
-        sites = Sites(registry, work / "sites", exchange.data / "logs")
-        try:
-            operator = registry.open_account("operator", "operate", CNY="1000.00")
-            trader = registry.open_account("trader", "trade", CNY="1000.00")
-            site = sites.start_agent(
-                operator, "site", {"hub": "CNE", "periods_ahead": 12, "price": {"floor": PRICE}}, 2
-            )
-            yield Venue(exchange, registry, operator, trader, site)
-        finally:
-            sites.stop()
+    with open_market(servers_folder / "stolen-keys", Timing.sandbox(PERIOD_S)) as (exchange, registry, sites):
+        operator = registry.open_account("operator", "operate", CNY="1000.00")
+        trader = registry.open_account("trader", "trade", CNY="1000.00")
+        site = sites.start_agent(operator, "site", {"hub": "CNE", "periods_ahead": 12, "price": {"floor": PRICE}}, 2)
+        yield Venue(exchange, registry, operator, trader, site)
 
 
 def enrol(venue: Venue, seed: int, token: str) -> str:

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from clients.demo.actors import Actor, Registry
+from clients.demo.actors import Actor
 from clients.demo.login import add_ssh_key
-from clients.demo.sites import AgentSite, Sites
+from clients.demo.sites import AgentSite
 from clients.http import result_of
-from infra.exchange import RunningExchange, free_ports, running
+from infra.exchange import RunningExchange
 from infra.places import REPOSITORY
-from infra.reference.load import load_products
 from infra.reference.products import Timing
 from tests.end_to_end.test_the_whole_exchange import wait_for
+from tests.fixtures.exchange import open_market
 
 PERIOD_S, VISIT_S = 20, 120
 HOOK = Path(__file__).with_name("ssh_hook.py")
@@ -65,22 +65,16 @@ def install(folder: Path, module: str, site: AgentSite) -> None:
 def venue(servers_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Venue]:
     work = servers_folder / "shopper"
     monkeypatch.setenv("HOURBOOK_SHOPPER_ACCOUNTS", "passer-by")
-    with running(work / "data", **free_ports()) as exchange:
-        load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
-        registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
-        agents = Sites(registry, work / "sites", exchange.data / "logs")
+    with open_market(work, Timing.sandbox(PERIOD_S)) as (exchange, registry, agents):
         sites = {}
-        try:
-            for label, (hub, module) in SITES.items():
-                operator, folder = registry.open_account(label, "operate", CNY="1000.00"), work / f"{label}-leases"
-                hooks = {each: [sys.executable, str(HOOK), str(folder), each] for each in ("start", "stop")}
-                policy = {"hub": hub, "periods_ahead": 3, "price": {"floor": "12.50"}, "hooks": hooks}
-                sites[label] = agents.start_agent(operator, label, policy, gpus=1)
-                install(folder, module, sites[label])
-            shopper = registry.open_account("passer-by", "trade", CNY="1000.00")
-            yield Venue(exchange, sites, shopper, add_ssh_key(shopper, work))
-        finally:
-            agents.stop()
+        for label, (hub, module) in SITES.items():
+            operator, folder = registry.open_account(label, "operate", CNY="1000.00"), work / f"{label}-leases"
+            hooks = {each: [sys.executable, str(HOOK), str(folder), each] for each in ("start", "stop")}
+            policy = {"hub": hub, "periods_ahead": 3, "price": {"floor": "12.50"}, "hooks": hooks}
+            sites[label] = agents.start_agent(operator, label, policy, gpus=1)
+            install(folder, module, sites[label])
+        shopper = registry.open_account("passer-by", "trade", CNY="1000.00")
+        yield Venue(exchange, sites, shopper, add_ssh_key(shopper, work))
 
 
 def standing(venue: Venue, label: str) -> tuple[str, str]:

@@ -19,10 +19,10 @@ from clients.demo.sites import AgentSite, Sites
 from clients.demo.story import Story
 from clients.demo.watching import Watcher
 from clients.http import result_of
-from infra.exchange import RunningExchange, free_ports, running
-from infra.reference.load import load_products
+from infra.exchange import RunningExchange
 from infra.reference.products import Timing
 from schemas.money import parse_micros
+from tests.fixtures.exchange import open_market
 
 PERIOD_S = 10
 PRODUCT, PRICE, QTY = "H100SXM80.CNE.F", "12.84", 2
@@ -44,20 +44,13 @@ class Venue:
 
 @pytest.fixture
 def venue(servers_folder: Path) -> Iterator[Venue]:
-    work = servers_folder / "end-to-end"
-    with running(work / "data", **free_ports()) as exchange:
-        load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
-        registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
-        sites = Sites(registry, work / "sites", exchange.data / "logs")
-        try:
-            operator = registry.open_account("operator", "operate", CNY="1000.00")
-            policy = {"hub": "CNE", "periods_ahead": 12, "price": {"floor": PRICE}}
-            lessor = sites.start_agent(operator, "lessor", policy, gpus=QTY)
-            owner = registry.open_account("owner", "operate", "sell_hw", CNY="1000.00")
-            policy = {"hub": "CNS", "periods_ahead": 12, "reserve_gpus": 2, "price": {"floor": PRICE}}
-            yield Venue(exchange, registry, sites, lessor, sites.start_agent(owner, "owner", policy, gpus=2))
-        finally:
-            sites.stop()
+    with open_market(servers_folder / "end-to-end", Timing.sandbox(PERIOD_S)) as (exchange, registry, sites):
+        operator = registry.open_account("operator", "operate", CNY="1000.00")
+        policy = {"hub": "CNE", "periods_ahead": 12, "price": {"floor": PRICE}}
+        lessor = sites.start_agent(operator, "lessor", policy, gpus=QTY)
+        owner = registry.open_account("owner", "operate", "sell_hw", CNY="1000.00")
+        policy = {"hub": "CNS", "periods_ahead": 12, "reserve_gpus": 2, "price": {"floor": PRICE}}
+        yield Venue(exchange, registry, sites, lessor, sites.start_agent(owner, "owner", policy, gpus=2))
 
 
 def wait_for(what: str, answer: Callable[[], Any], within_s: float = 60) -> Any:

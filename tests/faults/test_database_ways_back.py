@@ -16,8 +16,7 @@ from clients.demo.actors import Actor, Registry
 from clients.demo.sites import AgentSite, Sites
 from clients.http import result_of
 from infra import postgres
-from infra.exchange import RunningExchange, free_ports, running
-from infra.reference.load import load_products
+from infra.exchange import RunningExchange
 from infra.reference.products import Timing
 from schemas.delivery import MeterRecordView
 from schemas.events import PositionSettled, Trade
@@ -26,6 +25,7 @@ from tests.faults.audit.deliveries import check_receipts
 from tests.faults.audit.log import EventLog
 from tests.faults.audit.reports import Reports, check_reports
 from tests.faults.test_nothing_is_lost import database_url
+from tests.fixtures.exchange import open_market
 
 PERIOD_S = 60
 PRODUCT = "H100SXM80.CNE.F"
@@ -93,21 +93,15 @@ def open_venue() -> Iterator[Venue]:
     """Opens a venue with one node for sale and an hour of it sold; where the block fails, its folder stays."""
     work = Path(tempfile.mkdtemp(prefix="hourbook-database-"))
     work.chmod(0o755)
-    with running(work / "data", HOURBOOK_PERIOD_S=str(PERIOD_S), **free_ports()) as exchange:
-        load_products(exchange.addresses["kafka"], exchange.data / "keys", Timing.sandbox(PERIOD_S))
-        registry = Registry(exchange.addresses, exchange.data / "keys", work / "keys")
-        sites = Sites(registry, work / "sites", exchange.data / "logs")
-        try:
-            operator = registry.open_account("north", "operate", CNY="500000.00")
-            buyer = registry.open_account("alice", "trade", CNY="100000.00")
-            site = sites.start_agent(operator, "north-01", POLICY, 2)
-            wait_until(lambda: site.node_id is not None, GOES_ON_WITHIN_S)
-            venue = Venue(exchange, registry, buyer, sites, site)
-            wait_until(lambda: venue.node()["state"] == "active", GOES_ON_WITHIN_S)
-            wait_until(lambda: venue.buy_all() > 0, GOES_ON_WITHIN_S)
-            yield venue
-        finally:
-            sites.stop()
+    with open_market(work, Timing.sandbox(PERIOD_S), HOURBOOK_PERIOD_S=str(PERIOD_S)) as (exchange, registry, sites):
+        operator = registry.open_account("north", "operate", CNY="500000.00")
+        buyer = registry.open_account("alice", "trade", CNY="100000.00")
+        site = sites.start_agent(operator, "north-01", POLICY, 2)
+        wait_until(lambda: site.node_id is not None, GOES_ON_WITHIN_S)
+        venue = Venue(exchange, registry, buyer, sites, site)
+        wait_until(lambda: venue.node()["state"] == "active", GOES_ON_WITHIN_S)
+        wait_until(lambda: venue.buy_all() > 0, GOES_ON_WITHIN_S)
+        yield venue
     shutil.rmtree(work, ignore_errors=True)
 
 
