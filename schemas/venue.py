@@ -369,8 +369,7 @@ class ReleaseEscrow(Model):
 
 
 class RefundEscrow(Model):
-    """The sale fell through: the buyer has the whole amount back, the GPUs stay the seller's, listed (listings only).
-    """
+    """The sale fell through: the buyer has the whole amount back, the GPUs stay the seller's, listed. Listings only."""
 
     type: Literal["refund_escrow"] = "refund_escrow"
     escrow_id: Identifier

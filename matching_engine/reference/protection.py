@@ -38,8 +38,7 @@ def count_fill(market: Market, contract: str, account: str, qty: int) -> None:
 
 
 def pull(market: Market) -> None:
-    """Takes away what rests of the makers whose protection was reached, the oldest first. They may quote anew at once.
-    """
+    """Takes away what rests of the makers whose protection was reached, the oldest first. They may quote again."""
     while market.pulls:
         product, account = market.pulls.pop(0)
         protection = market.state.protections[product][account]

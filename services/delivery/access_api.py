@@ -3,13 +3,13 @@
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Response
-from pydantic import Field
 
 from schemas.access import AccessForm, SshKeyForm, SshKeyView
 from schemas.delivery import AccessView
 from services.delivery.credentials import CredentialBox
 from services.delivery.effects import now_ms
 from services.delivery.leases import address_of
+from services.delivery.positions import PositionId, RecentPositions, position_of
 from services.delivery.settings import Settings
 from services.delivery.settling import maintenance_of, recalls_of
 from services.delivery.ssh_keys import BadSshKey, read_ssh_key
@@ -21,7 +21,6 @@ from services.kit.openapi import REPEATED
 from services.kit.rows import show_rows
 from services.kit.store import Pool
 
-PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 JSON = "application/json"
 
 
@@ -62,7 +61,9 @@ def add_key_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: 
         return Response(status_code=204)
 
 
-def add_access_routes(app: FastAPI, pool: Pool, authenticator: Authenticator, credentials: CredentialBox) -> None:
+def add_access_routes(
+    app: FastAPI, pool: Pool, authenticator: Authenticator, credentials: CredentialBox, recent: RecentPositions
+) -> None:
     """Adds what the buyer of a position wishes, and how he gets in."""
     trade = Annotated[Caller, Depends(authenticator.require("trade"))]
 
@@ -70,10 +71,11 @@ def add_access_routes(app: FastAPI, pool: Pool, authenticator: Authenticator, cr
     async def wish(
         position_id: PositionId, form: AccessForm, asked: Annotated[Asked, Depends(asking(authenticator, "trade"))]
     ) -> Response:
+        await recent.wait_for(position_id)
         async with transaction(pool) as store:
 
             async def work() -> str:
-                position = await _own_position(store, position_id, asked.caller)
+                position = await position_of(store, position_id, asked.caller.account)
                 if position["state"] != "open":
                     raise ProblemError("conflict", f"the gate of position {position_id} has passed")
                 known = {row["key_id"] for row in await store.rows("ssh_keys_of_account", asked.caller.account)}
@@ -90,15 +92,10 @@ def add_access_routes(app: FastAPI, pool: Pool, authenticator: Authenticator, cr
 
     @app.get("/v1/positions/{position_id}/access", response_model=AccessView)
     async def show(position_id: PositionId, caller: trade) -> Response:
+        await recent.wait_for(position_id)
         store = Store(pool)
-        return _private(await _access_view(store, await _own_position(store, position_id, caller), credentials))
-
-
-async def _own_position(store: Store, position_id: int, caller: Caller):
-    row = await store.row("find_position", position_id)
-    if row is None or row["buyer"] != caller.account:
-        raise ProblemError("not_found", f"you have no position {position_id}")
-    return row
+        position = await position_of(store, position_id, caller.account)
+        return _private(await _access_view(store, position, credentials))
 
 
 async def _access_view(store: Store, position, credentials: CredentialBox) -> AccessView:

@@ -4,7 +4,6 @@ import secrets
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Response
-from pydantic import Field
 
 from schemas.base import Model
 from schemas.delivery import (
@@ -28,6 +27,7 @@ from services.delivery.moving import Moving
 from services.delivery.node_views import node_view, node_views
 from services.delivery.nodes import BARRED, take_down
 from services.delivery.once import answer_once
+from services.delivery.positions import PositionId, RecentPositions, position_of
 from services.delivery.receipts import receipt_file
 from services.delivery.report_records import unpack_record
 from services.delivery.settings import Settings
@@ -38,7 +38,6 @@ from services.kit.idempotency import Asked, IdempotencyKey, asking, attempt, onc
 from services.kit.keys import load_private_key, public_hex
 from services.kit.store import Pool
 
-PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 JSON = "application/json"
 LAST_POSITION = 2**63 - 1
 
@@ -83,7 +82,9 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
         return _json(view)
 
 
-def add_party_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator) -> None:
+def add_party_routes(
+    app: FastAPI, settings: Settings, pool: Pool, authenticator: Authenticator, recent: RecentPositions
+) -> None:
     """Adds what the parties of a position may read, by their API keys."""
     receipt_key = load_private_key(settings.keys_dir, "delivery")
     read = Annotated[Caller, Depends(authenticator.require("read"))]
@@ -136,10 +137,12 @@ def add_party_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator
 
     @app.get("/v1/positions/{position_id}/meter", response_model=MeterRecordView)
     async def show_meter(position_id: PositionId, caller: read) -> Response:
+        await recent.wait_for(position_id)
         return _json(await _meter_record(Store(pool), position_id, caller))
 
     @app.get("/v1/positions/{position_id}/meter/reports", response_model=list[Report])
     async def show_reports(position_id: PositionId, caller: read) -> Response:
+        await recent.wait_for(position_id)
         store = Store(pool)
         inputs = (await _meter_record(store, position_id, caller)).inputs
         rows = await store.rows("records_by_seq", inputs.node, [report.seq for report in inputs.reports])
@@ -207,16 +210,8 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
         return await answer_once(effects, asked.attempt, work)
 
 
-async def _position(store: Store, position_id: int, caller: Caller, parties: tuple[str, ...]):
-    """Returns a position that the caller is a party of; for anybody else there is none."""
-    row = await store.row("find_position", position_id)
-    if row is None or caller.account not in {row[party] for party in parties}:
-        raise ProblemError("not_found", f"you have no position {position_id}")
-    return row
-
-
 async def _meter_record(store: Store, position_id: int, caller: Caller) -> MeterRecordView:
-    position = await _position(store, position_id, caller, ("buyer", "operator"))
+    position = await position_of(store, position_id, caller.account, ("buyer", "operator"))
     row = await store.row("find_settlement", position_id)
     if row is None:
         raise ProblemError("not_found", f"position {position_id} is not metered yet", retryable=True)

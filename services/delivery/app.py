@@ -38,6 +38,7 @@ from services.delivery.loop_lag import LoopLag
 from services.delivery.moving import Moving
 from services.delivery.node_guard import NodeGuard
 from services.delivery.outages import OutageWatch
+from services.delivery.positions import RecentPositions
 from services.delivery.proofs import Proofs
 from services.delivery.rebuilding import rebuild
 from services.delivery.releases import Releases
@@ -123,15 +124,16 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     add_public_routes(app, settings, pool)
     add_reputation_routes(app, settings, pool)
     add_hub_routes(app, settings, effects, publisher)
-    add_party_routes(app, settings, pool, authenticator)
+    recent = RecentPositions(pool, settings.position_wait_ms, settings.positions_ahead_max)
+    add_party_routes(app, settings, pool, authenticator, recent)
     add_operator_routes(app, settings, effects, authenticator)
     add_node_declaration_routes(app, settings, effects)
     add_key_routes(app, settings, pool, authenticator)
-    add_access_routes(app, pool, authenticator, credentials)
+    add_access_routes(app, pool, authenticator, credentials, recent)
     add_retirement_route(app, settings, effects, moving, authenticator)
     add_admin_routes(app, settings, effects, authenticator)
     add_digest_routes(app, effects, settings, authenticator)
-    add_dispute_routes(app, settings, effects, authenticator)
+    add_dispute_routes(app, settings, effects, authenticator, recent)
     add_arbiter_routes(app, settings, effects, authenticator)
     add_node_dispute_route(app, settings, effects)
     add_renter_routes(app, settings, effects, authenticator)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 
 from schemas.base import Model
 from schemas.disputes import BlockEnding, DisputeDecision, DisputeForm, DisputeState, DisputeView, NodeDispute
@@ -14,6 +14,7 @@ from services.delivery.domain import BadSignature, NotThisNode, UnknownNode
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.once import answer_once
+from services.delivery.positions import PositionId, RecentPositions
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
@@ -23,13 +24,14 @@ from services.kit.idempotency import Asked, asking
 from services.kit.keys import signature_holds
 from services.kit.rows import show_rows
 
-PositionId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 JSON = "application/json"
 LAST_MS = 2**63 - 1
 PARTY_SCOPES = ("trade", "operate")
 
 
-def add_dispute_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
+def add_dispute_routes(
+    app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator, recent: RecentPositions
+) -> None:
     """Adds what parties do; whoever is none of them finds no such position and no such dispute."""
     read = Annotated[Caller, Depends(authenticator.require("read"))]
     party = Annotated[Asked, Depends(asking(authenticator, *PARTY_SCOPES))]
@@ -40,6 +42,7 @@ def add_dispute_routes(app: FastAPI, settings: Settings, effects: Effects, authe
         account, key = asked.caller.account, asked.attempt.key
         if key is None:
             raise ProblemError("malformed_request", "Idempotency-Key: a dispute needs one")
+        await recent.wait_for(position_id)
 
         async def work(store: Store) -> DisputeView:
             position = await store.row("position_to_measure", position_id)

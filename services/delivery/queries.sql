@@ -451,6 +451,9 @@ delete from position where position_id = $1 and not exists (select 1 from rest);
 select p.*, coalesce(n.simulated, false) as simulated from position p left join node n using (node_id)
 where p.position_id = $1;
 
+-- name: last_position
+select coalesce(max(position_id), 0) from position;
+
 -- name: positions_of_contract
 select * from position where contract = $1 order by position_id;
 

@@ -98,6 +98,8 @@ class Settings(KitSettings):
     challenge_restart_ms: int = 15_000
     throttle_ms_max: int = 60_000
     inspection_nonce_ms: int = 600_000
+    position_wait_ms: Annotated[int, Field(ge=0)] = 3_000  # for one that the gateway has told of
+    positions_ahead_max: Annotated[int, Field(ge=0)] = 10_000  # numbers further ahead are nobody's
     mark_interval_s: float = 1.0
     outage_ms_min: int = 3_000
     provisional_permille: int = 250

@@ -1,0 +1,45 @@
+"""Positions for their parties, by number; one that was sold a moment ago is waited for."""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from services.delivery.store import Store
+from services.kit.http import ProblemError
+from services.kit.store import Pool
+
+PositionId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+LOOK_S = 0.05
+
+
+class RecentPositions:
+    """Positions that the gateway has told of and that this service has not read of yet.
+
+    The engine counts positions up. So a number above all that were read of may have been sold just now; one below is
+    known, or was never a position.
+    """
+
+    def __init__(self, pool: Pool, wait_ms: int, ahead_max: int):
+        self._pool, self._wait_s, self._ahead_max = pool, wait_ms / 1_000, ahead_max
+
+    async def wait_for(self, position_id: int) -> None:
+        """Returns when events up to this position have been read, or when it was waited for long enough.
+
+        Nobody waits in a transaction: the events need its turn.
+        """
+        store, until_s = Store(self._pool), time.monotonic() + self._wait_s
+        while 0 < position_id - await store.value("last_position") <= self._ahead_max:
+            if time.monotonic() >= until_s:
+                return
+            await asyncio.sleep(LOOK_S)
+
+
+async def position_of(store: Store, position_id: int, account: str, parties: Collection[str] = ("buyer",)) -> Mapping:
+    """Returns a position of which the account is a party. Raises ProblemError: for others there is none."""
+    row = await store.row("find_position", position_id)
+    if row is None or account not in {row[party] for party in parties}:
+        raise ProblemError("not_found", f"you have no position {position_id}")
+    return row
