@@ -411,8 +411,7 @@ class AuctionSnapshot(Resumable):
 
 
 class AuctionUpdate(PublicModel):
-    """An auction would come to something else now, or ended. Leaving AUCTION without a result ends what was indicated.
-    """
+    """An auction would end otherwise now, or has ended. Leaving AUCTION without a result ends what was indicated."""
 
     ch: Literal["auction"] = "auction"
     sym: Product
