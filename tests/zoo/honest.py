@@ -9,6 +9,8 @@ import asyncio
 import json
 import random
 import sys
+import time
+from collections import deque
 from dataclasses import asdict, dataclass, field
 
 import httpx
@@ -22,6 +24,7 @@ REPORTS, PAUSE_S, TRIES_MAX = 6, 0.1, 30
 NEW_DRIVER, UNKNOWN_DRIVER = "575.57.08", "590.44.01"
 LOST_REQUESTS, LOST_ANSWERS = 0.03, 0.03
 UPDATES, UNKNOWN_UPDATES, REBOOTS, FLAKY = 0.05, 0.02, 0.05, 0.2
+TICK_S, LATE_S_MAX, REMEMBERED_S = 0.05, 0.1, 1.0
 
 
 @dataclass
@@ -112,19 +115,42 @@ class HonestAgent(Program):
         self.life.words.append(words)
 
 
+class Breath:
+    """How late this process runs. One process plays all machines: while it is late, no further one is begun."""
+
+    def __init__(self) -> None:
+        self._late: deque[float] = deque(maxlen=round(REMEMBERED_S / TICK_S))
+
+    async def watch(self) -> None:
+        """Watches for ever."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(TICK_S)
+            self._late.append(time.monotonic() - began - TICK_S)
+
+    async def is_back(self) -> None:
+        """Returns when the process has kept up for a while."""
+        while max(self._late, default=0) > LATE_S_MAX:
+            await asyncio.sleep(TICK_S)
+
+
 async def live_all(crowd: Crowd) -> None:
     """Lets a crowd live."""
-    turns = asyncio.Semaphore(crowd.at_once)
+    turns, breath = asyncio.Semaphore(crowd.at_once), Breath()
 
     async def live(number: str, token: str) -> None:
         chance = random.Random(f"{crowd.seed}/{number}")
         async with turns:
+            await breath.is_back()
             agent = HonestAgent(Given(crowd.url, [token], int(number)), draw_fate(chance), chance, http)
             print(json.dumps(asdict(await agent.live())), flush=True)
 
-    async with httpx.AsyncClient(base_url=crowd.url, timeout=60) as http, asyncio.TaskGroup() as group:
-        for number, token in crowd.tokens.items():
-            group.create_task(live(number, token))
+    async with httpx.AsyncClient(base_url=crowd.url, timeout=60) as http:
+        watching = asyncio.create_task(breath.watch())
+        async with asyncio.TaskGroup() as group:
+            for number, token in crowd.tokens.items():
+                group.create_task(live(number, token))
+        watching.cancel()
 
 
 if __name__ == "__main__":

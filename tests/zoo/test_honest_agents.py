@@ -16,7 +16,7 @@ from tests.integration.delivery.conftest import Venue
 from tests.zoo.honest import Crowd
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7_200)]
-AT_ONCE, SEED = 24, 12
+AT_ONCE, SEED = 16, 12
 QUARANTINED_MAX, TOLD_EVERY = 1, 500
 LINE_BYTES_MAX, HOUR_MS = 2**27, 3_600_000
 
