@@ -7,6 +7,7 @@ from schemas.venue import (
     CancelAccountOrders,
     Deallocate,
     NodesAlive,
+    ServiceKey,
     SetProductState,
     VenueCommand,
     VoidContract,
@@ -15,7 +16,7 @@ from schemas.vouchers import DefundProgramme, FundProgramme, IssueVoucher, SetAf
 from tests.engine.flavours import Flavour
 from tests.engine.random_log import ACCOUNTS, HOUR_MS, NODES, PRODUCTS, credit
 from tests.property.matching_engine.streams import PROGRAMMES, define_programmes
-from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s
+from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s, public_key
 
 
 class AllKinds(Flavour):
@@ -36,10 +37,10 @@ class AllKinds(Flavour):
     }
     conditions_one_in = 5
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, ruleset: int | None = None):
         self.resales: list[tuple[str, int, int]] = []
         self.past: list[str] = []
-        super().__init__(seed)
+        super().__init__(seed, ruleset)
         self.moves += tuple(MORE)
         self.weights += tuple(MORE.values())
 
@@ -160,6 +161,11 @@ class AllKinds(Flavour):
         commands: list[VenueCommand] = [Deallocate(**transfer, to_shard=1), Allocate(**transfer, from_shard=1)]
         self.batch("ledger", self.pick(*commands))
 
+    def rotate_key(self) -> None:
+        """The gateway's key becomes another's, under which its batches are no longer signed, or its own again."""
+        source = self.pick("gateway", "gateway", "admin")
+        self.batch("admin", ServiceKey(source="gateway", public_key=public_key(source)))
+
     def cancel_for_venue(self) -> None:
         filters = {
             "product": self.pick(None, *PRODUCTS),
@@ -179,4 +185,5 @@ MORE = {
     AllKinds.move_vouchers: 10,
     AllKinds.move_shards: 3,
     AllKinds.cancel_for_venue: 3,
+    AllKinds.rotate_key: 2,
 }

@@ -11,8 +11,8 @@ class Flavour(RandomLog):
 
     odds: dict[str, int] = {}
 
-    def __init__(self, seed: int):
-        super().__init__(seed)
+    def __init__(self, seed: int, ruleset: int | None = None):
+        super().__init__(seed, ruleset)
         self.weights = tuple(self.odds.get(move.__name__, weight) for move, weight in MOVES)
 
     def hour_from_now(self, hours: int) -> int:

@@ -74,12 +74,12 @@ TIFS = ("GTG", "GTG", "GTG", "GTG", "IOC", "FOK")
 
 
 class RandomLog:
-    """A log that goes on for ever; the same seed and the same engine give the same records."""
+    """A log that goes on for ever, under any ruleset or one; the same seed and engine give the same records."""
 
     conditions_one_in = 12
 
-    def __init__(self, seed: int):
-        self.random = random.Random(seed)
+    def __init__(self, seed: int, ruleset: int | None = None):
+        self.random, self.ruleset = random.Random(seed), ruleset
         self.now_ms = MIDNIGHT_MS
         self.offset = 0
         self.records: list[Record] = []
@@ -94,7 +94,8 @@ class RandomLog:
 
     def open_venue(self) -> None:
         """Products, money and nodes, ready to trade."""
-        self.append(genesis(ruleset=self.pick(1, 2, NEWEST_RULESET, NEWEST_RULESET)))
+        drawn = self.pick(1, 2, NEWEST_RULESET, NEWEST_RULESET)
+        self.append(genesis(ruleset=self.ruleset or drawn))
         terms = {"taker_fee_bps": self.pick(0, 20), "maker_fee_bps": 7, "horizon_periods": 9, "final_after_s": 7200}
         terms |= {"block_trials_per_command": self.pick(1, 3, 100), "bond_permille": (1000, 500, 0, 101)}
         self.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))

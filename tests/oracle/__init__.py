@@ -1,0 +1,1 @@
+"""A second opinion on every rule: written from docs/rules alone, with lists and linear search, importing no engine."""
