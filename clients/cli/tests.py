@@ -9,7 +9,8 @@ from cyclopts import App, Parameter
 
 from clients.cli.output import Refused
 
-CORE = ("tests/unit", "tests/property", "tests/oracle", "tests/scenarios", "tests/integration", "tests/end_to_end")
+UNITS = ("tests/tidy", "tests/unit", "tests/property", "tests/oracle")
+CORE = (*UNITS, "tests/scenarios", "tests/integration", "tests/end_to_end")
 SUITES = {
     "core": CORE,
     "engine": ("tests/engine", "tests/conformance", "tests/fuzz"),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.http import ProblemError
 from services.kit.store import Pool
@@ -22,8 +23,9 @@ class RecentPositions:
     known, or was never a position.
     """
 
-    def __init__(self, pool: Pool, wait_ms: int, ahead_max: int):
-        self._pool, self._wait_s, self._ahead_max = pool, wait_ms / 1_000, ahead_max
+    def __init__(self, pool: Pool, settings: Settings):
+        self._pool, self._wait_s = pool, settings.position_wait_ms / 1_000
+        self._ahead_max = settings.positions_ahead_max
 
     async def wait_for(self, position_id: int) -> None:
         """Returns when events up to this position have been read, or when it was waited for long enough.

@@ -153,11 +153,11 @@ async def test_a_service_changes_neither_topics_nor_rights_nor_passwords(room):
 async def test_a_local_stranger_is_let_in_nowhere(room):
     with_login = room.options("gateway")
     guess = {**with_login, "sasl_plain_password": "guess"}
-    anothers = {**with_login, "sasl_plain_username": "ledger"}
+    foreign = {**with_login, "sasl_plain_username": "ledger"}
     by_plain = {**with_login, "sasl_mechanism": "PLAIN"}
     controller = {"bootstrap_servers": f"127.0.0.1:{room.controller_port}"}
     nobody = {"bootstrap_servers": room.server.address}
-    for options in (nobody, guess, anothers, by_plain, controller, {**with_login, **controller}):
+    for options in (nobody, guess, foreign, by_plain, controller, {**with_login, **controller}):
         with pytest.raises(KafkaConnectionError):
             async with (
                 asyncio.timeout(ANSWER_WITHIN_S),

@@ -24,7 +24,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def waited(position_id: int) -> float:
     began = time.monotonic()
-    await RecentPositions(SimpleNamespace(), WAIT_MS, AHEAD_MAX).wait_for(position_id)
+    settings = SimpleNamespace(position_wait_ms=WAIT_MS, positions_ahead_max=AHEAD_MAX)
+    await RecentPositions(SimpleNamespace(), settings).wait_for(position_id)
     return time.monotonic() - began
 
 
