@@ -7,6 +7,7 @@ all, and the plain-Python reference engine takes its place.
 
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -14,6 +15,7 @@ from setuptools import Extension, setup
 CHECKED = os.environ.get("HOURBOOK_CYTHON_CHECKS") == "1"
 SANITIZED = os.environ.get("HOURBOOK_SANITIZE") == "1"
 WITHOUT_ENGINE = os.environ.get("HOURBOOK_NO_ENGINE") == "1"
+FOR_A_WHEEL = "bdist_wheel" in sys.argv
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 # Debug information costs a fifth of the build, and nobody reads it but a debugger.
@@ -33,9 +35,20 @@ DIRECTIVES = {
 }
 
 
+def remove_stale(folders: list[str], sources: list[Path]) -> None:
+    """Removes what was compiled of sources that have moved: Python would go on importing it."""
+    for folder in folders:
+        for compiled in [*Path(folder).rglob("*.so"), *Path(folder).rglob("*.c")]:
+            if compiled.with_name(compiled.name.partition(".")[0] + ".pyx") not in sources:
+                compiled.unlink()
+
+
 def engine_extensions() -> list[Extension]:
-    """One extension for each .pyx of the matching engine."""
-    sources = sorted(Path("matching_engine").glob("*.pyx"))
+    """One extension for each .pyx of the matching engine and, in a checkout, of what its benches run."""
+    folders = ["matching_engine"] if FOR_A_WHEEL else ["matching_engine", "benchmarks/harness"]
+    sources = sorted(source for folder in folders for source in Path(folder).rglob("*.pyx"))
+    if sources:  # a source distribution has the C files alone
+        remove_stale(folders, sources)
     if WITHOUT_ENGINE or not sources:
         return []
     from Cython.Build import cythonize

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.exchange_stream import run_exchange
 from benchmarks.floor.program import run_floor
+from benchmarks.harness.stream import StreamRunner, StreamTotals
 from benchmarks.streams.format import COMMAND, Header, read_stream
-from matching_engine.stream import StreamRunner, StreamTotals
 
 BATCH_COMMANDS = 8_192
 HASHED_BYTES = 1 << 22

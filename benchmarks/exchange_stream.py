@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from benchmarks.harness.exchange_stream import ExchangeRunner
+from benchmarks.harness.stream import StreamTotals
 from benchmarks.streams.format import COMMAND, Header
 from benchmarks.venue import contract_names, open_venue
 from matching_engine.engine import Engine
-from matching_engine.exchange_stream import ExchangeRunner
-from matching_engine.stream import StreamTotals
 
 ACCOUNTS = 1_001
 CASH_MICROS = 10**15

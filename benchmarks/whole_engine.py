@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from benchmarks.venue import START_S, Record, contract_names, open_venue
 from matching_engine import ENGINE_NAME, Engine
-from matching_engine.reference import Engine as ReferenceEngine
+from matching_engine.rules import Engine as ReferenceEngine
 from schemas.orders import CancelOrder, PlaceOrder
 
 ACCOUNTS = 200

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from matching_engine.command_text cimport Reading
-from matching_engine.commands cimport Command, Stretch
-from matching_engine.core cimport Core
-from matching_engine.event_tape cimport EventTape
-from matching_engine.exchange cimport Exchange
-from matching_engine.execution cimport Run
+from matching_engine.bridge.core cimport Core
+from matching_engine.codec.event_tape cimport EventTape
+from matching_engine.codec.read_command cimport Reading
+from matching_engine.fast.run cimport Run
+from matching_engine.records.commands cimport Command, Stretch
+from matching_engine.records.exchange cimport Exchange
 
 cdef enum:
     WINDOW = 128              # records

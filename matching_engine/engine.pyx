@@ -3,25 +3,25 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
-from matching_engine.command_text cimport (
+from matching_engine.bridge.market cimport CompiledMarket
+from matching_engine.codec.read_command cimport (
     READ, RECORD_SIZE_MAX, UNRESOLVED, BlockBid, Capacity, Place, put_body, read_block, read_capacity, read_command,
     read_place,
 )
-from matching_engine.commands cimport CANCEL
-from matching_engine.digest cimport sha256_of
-from matching_engine.exchange cimport NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_HOURS, STALE_NODE
-from matching_engine.execution cimport DIGEST_EVERY_OFFSETS, Run, execute, free_run
-from matching_engine.market cimport CompiledMarket
-from matching_engine.memory cimport NIL
-from matching_engine.wire cimport Word
+from matching_engine.codec.sha256 cimport sha256_of
+from matching_engine.codec.wire cimport Word
+from matching_engine.fast.run cimport DIGEST_EVERY_OFFSETS, Run, execute, free_run
+from matching_engine.pools.memory cimport NIL
+from matching_engine.records.commands cimport CANCEL
+from matching_engine.records.exchange cimport NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_HOURS, STALE_NODE
 
 from matching_engine.errors import OffsetGap
-from matching_engine.loading import load, open_market
-from matching_engine.reference.engine import DIGEST_EVERY_OFFSETS as DIGEST_EVERY
-from matching_engine.reference.engine import Engine as ReferenceEngine
-from matching_engine.reference.engine import read
-from matching_engine.reference.state import State
-from matching_engine.saving import write
+from matching_engine.rules.engine import DIGEST_EVERY_OFFSETS as DIGEST_EVERY
+from matching_engine.rules.engine import Engine as ReferenceEngine
+from matching_engine.rules.engine import read
+from matching_engine.rules.state import State
+from matching_engine.snapshots.load import load, open_market
+from matching_engine.snapshots.save import write
 from schemas.events import BalanceDigest
 from schemas.venue import Genesis, Privileged, Tick
 

@@ -11,8 +11,8 @@ from benchmarks.engine import batches
 from benchmarks.exchange_stream import batches as exchange_batches
 from benchmarks.exchange_stream import open_exchange
 from benchmarks.floor.program import build_program
+from benchmarks.harness.stream import StreamRunner
 from benchmarks.streams.format import COMMAND, Header, read_stream
-from matching_engine.stream import StreamRunner
 
 COUNTER = Path(__file__).with_name("count_allocations.c")
 

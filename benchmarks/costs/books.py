@@ -7,9 +7,9 @@ from benchmarks.costs.streams import resting_stream
 from benchmarks.engine import run_book
 from benchmarks.exchange_stream import open_exchange, run_all
 from benchmarks.floor.program import run_floor
+from benchmarks.harness.book import BookSet
+from benchmarks.harness.stream import StreamRunner
 from benchmarks.streams.format import COMMAND, read_stream
-from matching_engine.book import BookSet
-from matching_engine.stream import StreamRunner
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 BOOKS, ORDERS_PER_BOOK = 10_000, 100

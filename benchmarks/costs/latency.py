@@ -8,8 +8,8 @@ from array import array
 from pathlib import Path
 
 from benchmarks.floor.program import HASHED_IDS_AND_TRADE_BUFFER, RUN_LIMIT_S, FloorError
+from benchmarks.harness.stream import StreamRunner, empty_ticks, read_ticks
 from benchmarks.streams.format import COMMAND, read_stream
-from matching_engine.stream import StreamRunner, empty_ticks, read_ticks
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 CALIBRATION_S = 0.2

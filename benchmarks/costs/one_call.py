@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks.floor.program import COMPILE_LIMIT_S, FLAGS, FloorError, build_program
+from benchmarks.harness.stream import StreamRunner
 from benchmarks.streams.format import COMMAND, read_stream
-from matching_engine.stream import StreamRunner
 
 SOURCE = Path(__file__).with_name("floor_calls.pyx")
 FLOOR = Path(__file__).parents[1] / "floor"

@@ -4,8 +4,8 @@ import random
 import time
 from collections.abc import Iterable
 
+from benchmarks.harness.stream import StreamRunner
 from benchmarks.streams.format import BID, CANCEL, COMMAND, IMMEDIATE, LIMIT
-from matching_engine.stream import StreamRunner
 
 ORDERS = 10_000
 PRICE_MAX = 2**31 - 1

@@ -245,7 +245,7 @@ def measure_book(stream: Path | None, rounds: int) -> list[dict[str, Any]]:
     try:
         from benchmarks.engine import FIXED_STREAMS, measure_stream
     except ModuleNotFoundError as error:
-        if error.name != "matching_engine.stream":
+        if error.name != "benchmarks.harness.stream":
             raise
         raise Refused("the Cython engine is not built: it needs a C compiler and Python's headers") from None
     from benchmarks.floor.program import FloorError, build_floor

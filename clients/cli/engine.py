@@ -63,7 +63,7 @@ def replay(log: Path, *, events: Path | None = None, verify: bool = False, json:
     reference engine must give the same events and the same snapshot, too. `engine record` writes such files.
     """
     from matching_engine import ENGINE_NAME, Engine, EngineError
-    from matching_engine.reference import Engine as ReferenceEngine
+    from matching_engine.rules import Engine as ReferenceEngine
 
     engine, emitted = Engine(), []
     oracle = ReferenceEngine() if verify else None

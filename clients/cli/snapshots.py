@@ -65,8 +65,8 @@ def state_of(file: Path) -> dict[str, Any]:
     """The whole state in the file as plain data."""
     from pydantic import TypeAdapter
 
-    from matching_engine.reference import Engine
-    from matching_engine.reference.state import State
+    from matching_engine.rules import Engine
+    from matching_engine.rules.state import State
 
     return TypeAdapter(State).dump_python(load(file, Engine).state, mode="json")
 

@@ -49,7 +49,7 @@ def test_nearly_every_branch_is_reached(tmp_path: Path, pytestconfig: pytest.Con
 
 def instrument(tree: Path) -> None:
     """Lets the copy's setup.py build with counters and source lines, everything from the start."""
-    for generated in tree.glob("matching_engine/*.c"):
+    for generated in [*tree.glob("matching_engine/**/*.c"), *tree.glob("benchmarks/harness/*.c")]:
         generated.unlink()
     setup = tree / "setup.py"
     source = setup.read_text(encoding="utf-8")

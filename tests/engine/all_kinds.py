@@ -1,6 +1,6 @@
 """Random logs with every kind of record that the engine knows, in few hours at few prices, so that they meet."""
 
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from schemas.orders import PlaceOrder, ReplaceOrder, Resell
 from schemas.venue import (
     Allocate,

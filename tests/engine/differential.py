@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from matching_engine.reference import Engine as ReferenceEngine
+from matching_engine.rules import Engine as ReferenceEngine
 from tests.engine.flavours import FLAVOURS
 from tests.engine.random_log import Record
 
-core = pytest.importorskip("matching_engine.core", reason="the compiled engine is not built")
+core = pytest.importorskip("matching_engine.bridge.core", reason="the compiled engine is not built")
 
 SLICE = 500
 BATCHES = 10

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from matching_engine.book import Fill, PriceLevel, RestingOrder
+from benchmarks.harness.book import Fill, PriceLevel, RestingOrder
 
 BID, ASK = 0, 1
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import get_args
 
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from schemas.base import Model
 from schemas.orders import (
     CancelAllAfter,

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from benchmarks.venue import START_S, contract_names, open_venue
+from matching_engine.bridge.waiting_blocks import WaitingBlocks
 from matching_engine.engine import Engine
-from matching_engine.reference.state import Block
-from matching_engine.waiting_blocks import WaitingBlocks
+from matching_engine.rules.state import Block
 from schemas.base import Model
 from schemas.orders import CancelAllAfter, MassCancel, PlaceOrder
 

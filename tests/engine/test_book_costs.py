@@ -13,10 +13,10 @@ from benchmarks.costs.shapes import deep_cancel_ratio, empty_range_ratio, ns_per
 from benchmarks.costs.streams import draw
 from benchmarks.engine import is_expected, run_book
 from benchmarks.floor.program import FloorError
+from benchmarks.harness.book import BookSet
+from benchmarks.harness.stream import StreamRunner
 from benchmarks.streams.format import BID, COMMAND, MOVE
 from benchmarks.streams.generate import generate_stream
-from matching_engine.book import BookSet
-from matching_engine.stream import StreamRunner
 
 ORDERS = 10_000
 FACTOR_MAX = 6

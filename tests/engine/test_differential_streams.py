@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from matching_engine.reference import Engine as ReferenceEngine
+from matching_engine.rules import Engine as ReferenceEngine
 from tests.engine.differential import Outcome, Stream, first_difference, run_stream
 from tests.engine.flavours import FLAVOURS
 from tests.engine.random_log import Record

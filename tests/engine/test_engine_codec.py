@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from matching_engine.reference import Engine as ReferenceEngine
+from matching_engine.rules import Engine as ReferenceEngine
 from schemas.base import Model
 from schemas.events import EVENT, AnyEvent, Event
 from schemas.orders import CancelOrder, PlaceBlock, PlaceOrder, PostCapacity
@@ -18,7 +18,7 @@ from tests.fixtures.side_by_side import SideBySide
 from tests.scenarios.venue import PRODUCT, Venue, contract_of, hour_start_s, limit_order
 
 engine = pytest.importorskip("matching_engine.engine", reason="the compiled engine is not built")
-digest = pytest.importorskip("matching_engine.digest")
+digest = pytest.importorskip("matching_engine.codec.sha256")
 
 EVENTS = get_args(get_args(AnyEvent)[0])
 RELAXED = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))

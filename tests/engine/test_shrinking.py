@@ -1,6 +1,6 @@
 """The shrinker finds the commands that matter, keeps batches valid, and tells them as text."""
 
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from tests.engine.random_log import RandomLog, Record
 from tests.engine.shrinking import records_of, shrink, steps_of, tell
 

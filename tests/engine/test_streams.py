@@ -8,6 +8,8 @@ import pytest
 from benchmarks.costs.streams import draw
 from benchmarks.engine import is_expected, measure_stream, run_book
 from benchmarks.exchange_stream import open_exchange
+from benchmarks.harness.audit import check_books
+from benchmarks.harness.stream import BadStream, StreamRunner, StreamTotals, TapeTrade
 from benchmarks.streams.format import (
     ASK,
     BID,
@@ -20,8 +22,6 @@ from benchmarks.streams.format import (
     write_stream,
 )
 from benchmarks.streams.workloads import Workload, mixed, moves, sparse_id, sweeps
-from matching_engine.audit import check_books
-from matching_engine.stream import BadStream, StreamRunner, StreamTotals, TapeTrade
 from tests.engine.naive_book import NaiveBook
 
 RECIPES = {

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from matching_engine.errors import BadSnapshot
-from matching_engine.reference import Engine as ReferenceEngine
-from matching_engine.reference import snapshot
+from matching_engine.rules import Engine as ReferenceEngine
+from matching_engine.rules import snapshot
 from schemas.venue import Privileged
 from tests.engine.random_log import RandomLog
 from tests.engine.shrinking import read

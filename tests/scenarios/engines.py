@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from matching_engine.reference import Engine as ReferenceEngine
+from matching_engine.rules import Engine as ReferenceEngine
 
 ENGINES = {"reference": ReferenceEngine}
 

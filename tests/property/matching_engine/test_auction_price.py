@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matching_engine.reference import Engine
-from matching_engine.reference.auction_price import find_equilibrium
+from matching_engine.rules import Engine
+from matching_engine.rules.auction_price import find_equilibrium
 from schemas.trading_rules import TradingRules
 from schemas.venue import SetProductState
 from tests.property.matching_engine import streams

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from matching_engine.reference import resale, rulesets
+from matching_engine.rules import resale, rulesets
 from schemas import events as ev
 from services.gateway import history, order_folds, position_folds
 from services.gateway.records import Position

@@ -99,3 +99,16 @@ def test_images_and_installed_agents_take_the_same_versions_as_the_checkout():
     assert pins("infra/docker/venue.lock") <= pins("requirements.lock")
     assert pins("infra/agent/agent.lock") <= pins("requirements.lock")
     assert os.access(REPOSITORY / "hourbook", os.X_OK)
+
+
+def test_a_build_takes_away_what_was_compiled_of_sources_that_have_moved(tmp_path):
+    shutil.copy(REPOSITORY / "setup.py", tmp_path)
+    wing = tmp_path / "matching_engine" / "wing"
+    wing.mkdir(parents=True)
+    kept = {wing / "__init__.py", wing / "book.pyx", wing / "book.c", wing / "book.cpython-311-linux.so"}
+    gone = {wing.parent / "book.c", wing.parent / "book.cpython-311-linux.so", wing / "orders.c"}
+    for file in kept | gone:
+        file.touch()
+    command = [sys.executable, "setup.py", "--name"]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | {"HOURBOOK_NO_ENGINE": "1"}, check=True)
+    assert {file for file in wing.parent.rglob("*") if file.is_file()} == kept

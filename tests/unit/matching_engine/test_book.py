@@ -2,8 +2,8 @@
 
 import pytest
 
-from matching_engine.audit import check_books
-from matching_engine.book import (
+from benchmarks.harness.audit import check_books
+from benchmarks.harness.book import (
     BadQuantity,
     BookNotEmpty,
     BookSet,

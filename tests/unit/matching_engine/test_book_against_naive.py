@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matching_engine.audit import check_books
-from matching_engine.book import BookSet, OrderBook
+from benchmarks.harness.audit import check_books
+from benchmarks.harness.book import BookSet, OrderBook
 from tests.engine.naive_book import ASK, BID, NaiveBook
 
 PAGE_EDGES = [sign * 64**power + step for power in range(11) for sign in (-1, 1) for step in (-1, 0, 1)]

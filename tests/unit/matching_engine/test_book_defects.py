@@ -2,8 +2,8 @@
 
 import pytest
 
-from matching_engine.audit import check_books
-from matching_engine.book import Fill, OrderBook, PriceLevel, RestingOrder
+from benchmarks.harness.audit import check_books
+from benchmarks.harness.book import Fill, OrderBook, PriceLevel, RestingOrder
 
 BID, ASK = 0, 1
 

@@ -7,7 +7,7 @@ import pytest
 
 from clients.cli.engine import replay, settle
 from clients.cli.output import Refused
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from tests.scenarios.venue import Venue
 
 CASE = {"q": 8, "T": 3600, "P": 2_000_000, "I": 2_400_000, "E": 0, "r": 1000, "hi": 990, "lo": 800}

@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 
 from matching_engine import OffsetGap
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from schemas.orders import MassCancel
 from schemas.venue import NEWEST_RULESET, Credit, Epoch, ServiceKey, Tick
 from tests.scenarios.engines import ENGINES

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from matching_engine import BadSnapshot
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from tests.scenarios.engines import ENGINES
 from tests.scenarios.script import play
 from tests.scenarios.venue import Venue

@@ -6,9 +6,9 @@ from dataclasses import fields
 import pytest
 
 from matching_engine import BadSnapshot
-from matching_engine.reference import Engine, packing, snapshot
-from matching_engine.reference.outline import OrderExtras, PositionExtras
-from matching_engine.reference.state import (
+from matching_engine.rules import Engine, packing, snapshot
+from matching_engine.rules.outline import OrderExtras, PositionExtras
+from matching_engine.rules.state import (
     Balance,
     Binding,
     Conditions,
@@ -126,7 +126,7 @@ def test_every_field_of_an_order_and_of_a_position_has_its_place():
         (Order, OrderExtras, "ORDER_STRUCT", set()),
         (Position, PositionExtras, "POSITION_STRUCT", {"block_id"}),
     ):
-        records = pytest.importorskip("matching_engine.records", reason="the compiled engine is not built")
+        records = pytest.importorskip("matching_engine.bridge.views", reason="the compiled engine is not built")
         beside = {each.name for each in fields(extras)}
         assert {each.name for each in fields(record)} == {*getattr(records, packed)} | beside
         assert beside & {*getattr(records, packed)} == in_struct_and_outline

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from schemas.base import Model
 from schemas.events import EVENT
 from schemas.orders import (

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from clients.http import Credentials, new_credentials
-from matching_engine.reference.money import RESERVED
+from matching_engine.rules.money import RESERVED
 from schemas.accounts import ALL_SCOPES, ApiKeySet, EnrolmentTokenIssued, NodeKeyProof
 from schemas.nodes import node_id_of
 from schemas.signing import node_key_text

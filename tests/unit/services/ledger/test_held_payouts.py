@@ -1,6 +1,6 @@
 """A payout that is held, taken back and paid is posted as the engine says, in money that cannot be spent yet."""
 
-from matching_engine.reference import Engine
+from matching_engine.rules import Engine
 from schemas.events import EVENT
 from services.ledger.domain import plan_batch
 from tests.property.matching_engine.test_held_payouts import GPUS, PERIOD_S, revision, sold_venue

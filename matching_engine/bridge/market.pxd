@@ -1,0 +1,38 @@
+"""The market of the compiled engine: what the reference's rules call, on the exchange's structs."""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from matching_engine.bridge.core cimport Core
+from matching_engine.bridge.views cimport Counts, Orders
+from matching_engine.codec.event_tape cimport EventTape
+from matching_engine.pools.id_list cimport IdList
+from matching_engine.records.commands cimport Stretch
+
+
+cdef class CompiledMarket:
+    cdef Core core
+    cdef EventTape tape
+    cdef Orders resting_orders
+    cdef public object state, accounts
+    cdef public int64_t offset
+    cdef public object books, capacity_orders, node_orders, gpu_nodes, expiries
+    cdef list closed_books                 # numbers of the contracts whose gate is closing
+    cdef dict account_nodes                # the numbers of each account's nodes
+
+    cdef uint32_t open_contract(self, str name) except 0xFFFFFFFF
+    cdef uint32_t find_contract(self, str name) except? 0xFFFFFFFF
+    cdef int read_contract(self, uint32_t number) except -1
+    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t periods) except -1
+    cdef int read_hours(self, const Stretch* stretch) except -1
+    cdef uint32_t find_node(self, str name) except? 0xFFFFFFFF
+    cdef int read_node(self, uint32_t number, object node) except -1
+    cdef int take_out(self, object order) except -1
+    cdef Counts move_counts(self, uint32_t number, dict plain, bint sold)
+    cdef set living(self, IdList* own)
+    cdef list oldest_first(self, set ids)
+    cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF
+    cdef int read_limits(self) except -1
+    cdef int tell_rules(self) except -1
+    cdef int begin_rules(self) except -1
+    cdef int end_rules(self) except -1
+    cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1

@@ -1,0 +1,477 @@
+"""The market of the compiled engine: what the reference's rules call, on the exchange's structs."""
+
+from heapq import heappop
+
+from matching_engine.bridge.core cimport text_of_name
+from matching_engine.bridge.views cimport ContractPositions, Counts, Order, plain_block, put_order
+from matching_engine.pools.book cimport best_order, close_sides, next_order, open_sides
+from matching_engine.pools.id_list cimport IdList, keep_living
+from matching_engine.pools.id_pages cimport find_id
+from matching_engine.pools.memory cimport NIL
+from matching_engine.records.exchange cimport LIMITED_MAX, Contract, Exchange, Posted, contracts_of, take_out
+from matching_engine.records.hours cimport Product, contract_at, note_contract
+from matching_engine.records.node_row cimport free_row
+from matching_engine.records.nodes cimport Node
+
+from matching_engine.bridge.block_search import first_offer, walk_nodes
+from matching_engine.bridge.entries import Accounts, Entry
+from matching_engine.bridge.node_matrix import node_columns
+from matching_engine.rules import counts, timers
+from matching_engine.rules.clock import move_time
+from matching_engine.rules.market import Market as PlainMarket
+from matching_engine.rules.market import rank_of
+from matching_engine.rules.market import start_of
+from matching_engine.rules.money import LEVELS
+from matching_engine.rules.products import gate_ms, is_known_start, is_open, name_of
+from matching_engine.rules.state import Contract as PlainContract
+from matching_engine.rules.trade_watch import is_watched
+from schemas.ids import contract_name
+
+cdef int64_t NEVER_MS = 0x7FFFFFFFFFFFFFFF
+
+
+def book_order(order):
+    """The place of an ask in its book."""
+    return order.price_micros, rank_of(order)
+
+
+class CapacityOrders:
+    """The asks of capacity orders that rest, by the capacity order's id."""
+
+    def __init__(self, orders):
+        self.orders, self.parts = orders, {}
+
+    def add_all(self, parent_id, asks):
+        """The compiled rules took a capacity order; its asks have the ids behind its own."""
+        self.parts[parent_id] = range(parent_id + 1, parent_id + 1 + asks)
+
+    def add(self, parent_id, order_id):
+        """An ask came to rest. The compiled rules take asks out without a word, so the dead are found when looked for."""
+        asks = self.parts.setdefault(parent_id, set())
+        if order_id not in asks:
+            asks.add(order_id)
+
+    def get(self, parent_id, otherwise=()):
+        """The ids of the asks that rest."""
+        if parent_id not in self.parts:
+            return otherwise
+        live = {order_id for order_id in self.parts[parent_id] if order_id in self.orders}
+        if live:
+            self.parts[parent_id] = live
+        else:
+            del self.parts[parent_id]
+        return live or otherwise
+
+    def __contains__(self, parent_id):
+        return bool(self.get(parent_id))
+
+    def forget_dead(self):
+        """Asks died at a gate."""
+        for parent_id in list(self.parts):
+            self.get(parent_id)
+
+
+cdef class CompiledMarket:
+    # -- events and money
+
+    @property
+    def events(self):
+        """As many as the record in hand has."""
+        return range(self.tape.count)
+
+    @events.setter
+    def events(self, none):
+        self.tape = EventTape()
+
+    def emit(self, event, **fields):
+        self.tape.write(event, fields)
+
+    def entry(self, asset):
+        return Entry(self.accounts, asset)
+
+    # -- resting orders
+
+    def rest(self, order):
+        self.index_order(order)
+
+    def index_order(self, order):
+        cdef uint32_t contract = self.open_contract(order.contract)
+        if order.node is not None:
+            self.find_node(order.node)
+        put_order(self.core, order, contract)
+        if order.parent_id is not None:
+            self.capacity_orders.add(order.parent_id, order.id)
+
+    def unrest(self, order):
+        self.take_out(order)
+
+    cdef int take_out(self, object order) except -1:
+        cdef Exchange* exchange = &self.core.exchange
+        cdef uint32_t slot = find_id(&exchange.orders, order.id)
+        cdef Order view = self.resting_orders[order.id]
+        view.detach()
+        self.core.rare_orders.pop(order.id, None)
+        self.core.order_views.pop(slot, None)
+        take_out(exchange, slot)
+        return 0
+
+    def best(self, str contract, str side):
+        cdef uint32_t slot = self.best_slot(contract, side)
+        return None if slot == NIL else self.resting_orders.at(slot)
+
+    def resting(self, str contract, str side):
+        cdef uint32_t slot = self.best_slot(contract, side)
+        cdef list found = []
+        while slot != NIL:
+            found.append(self.resting_orders.at(slot))
+            slot = next_order(&self.core.exchange.books, slot)
+        return iter(found)
+
+    cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF:
+        cdef Contract* known = &self.core.exchange.contracts[self.core.contract(contract)]
+        return NIL if known.bids == NIL else best_order(&self.core.exchange.books, known.bids + (side == "sell"))
+
+    def asks_of(self, str node):
+        return self.oldest_first(self.living(&self.core.exchange.nodes.nodes[self.core.node(node)].asks))
+
+    def resting_of(self, str account):
+        """What the account backs itself, and what its nodes back."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef uint32_t number = self.core.account(account)
+        cdef uint32_t node
+        cdef set ids = set()
+        if number < exchange.accounts.orders_capacity:
+            ids = self.living(&exchange.accounts.orders[number])
+        for node in self.account_nodes.get(number, ()):
+            ids |= self.living(&exchange.nodes.nodes[node].asks)
+        return self.oldest_first(ids)
+
+    cdef set living(self, IdList* own):
+        """The ids of a list. One may stand there twice: whoever replaces an order puts it to rest again."""
+        cdef uint32_t place
+        keep_living(own, &self.core.exchange.orders)
+        return {own.ids[place] for place in range(own.used)}
+
+    cdef list oldest_first(self, set ids):
+        return [self.resting_orders[order_id] for order_id in sorted(ids)]
+
+    def blocks_of(self, str account):
+        return self.state.blocks.of_account(account)
+
+    # -- what blocks look for
+
+    def node_columns(self, contracts, account, except_for):
+        return node_columns(self.core, contracts, account, except_for)
+
+    def asks_by_hour(self, str node, contracts):
+        """A node's own asks in each of the contracts, in the order of the book."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef Node* facts = &exchange.nodes.nodes[self.core.node(node)]
+        cdef uint32_t place, slot
+        cdef dict hours = {self.core.contract(contract): [] for contract in contracts}
+        cdef list found
+        for place in range(facts.asks.used):
+            slot = find_id(&exchange.orders, facts.asks.ids[place])
+            if slot == NIL:
+                continue
+            found = hours.get(exchange.details[slot].contract)
+            if found is not None:
+                ask = self.resting_orders.at(slot)
+                if ask not in found:
+                    found.append(ask)
+        for found in hours.values():
+            if len(found) > 1:
+                found.sort(key=book_order)
+        return list(hours.values())
+
+    def resale_asks(self, str contract):
+        """The asks that positions back, in the order of the book."""
+        cdef Contract* known = &self.core.exchange.contracts[self.core.contract(contract)]
+        cdef list found = []
+        cdef uint32_t slot
+        if known.unusual == 0 or known.bids == NIL:
+            return found
+        slot = best_order(&self.core.exchange.books, known.bids + 1)
+        while slot != NIL:
+            if self.core.exchange.details[slot].node == NIL:
+                found.append(self.resting_orders.at(slot))
+            slot = next_order(&self.core.exchange.books, slot)
+        return found
+
+    # -- contracts
+
+    def last_micros(self, str contract):
+        return self.core.exchange.contracts[self.core.contract(contract)].last_trade or None
+
+    def note_price(self, str contract, int64_t price):
+        self.core.exchange.contracts[self.core.contract(contract)].last_trade = price
+
+    def rules_changed(self):
+        self.core.exchange.version += 1
+        self.read_limits()
+
+    cdef int read_limits(self) except -1:
+        """Takes note of the accounts that are held against limits of their own."""
+        cdef Exchange* exchange = &self.core.exchange
+        exchange.limited_count = <uint32_t>len(self.state.limits)
+        for place, account in enumerate(sorted(self.state.limits)[:LIMITED_MAX]):
+            exchange.limited[place] = self.core.account(account)
+        return 0
+
+    def touch(self, str contract):
+        cdef uint32_t number
+        known = self.state.contracts.get(contract)
+        if known is None:
+            number = self.core.contract(contract)
+            positions = ContractPositions(self.core, number)
+            known = PlainContract(contract.rpartition("-")[0], start_of(contract), positions=positions)
+            self.state.contracts[contract] = known
+            self.core.exchange.contracts[number].known = True
+        return known
+
+    cdef uint32_t find_contract(self, str name) except? 0xFFFFFFFF:
+        """The number of a contract that is listed and whose gate is open, its rules read; NIL for another one."""
+        product = self.state.products.get(name.rpartition("-")[0])
+        start_s = start_of(name) if product is not None else None
+        if start_s is None or not is_known_start(product, start_s) or not is_open(product, start_s):
+            return NIL
+        if contract_name(name.rpartition("-")[0], start_s, product.newest.period_s) != name:
+            return NIL
+        return self.open_contract(name)
+
+    cdef uint32_t open_contract(self, str name) except 0xFFFFFFFF:
+        """The number of a listed contract, its rules read and its book open."""
+        cdef uint32_t number = self.core.contract(name)
+        cdef Contract* contract = &self.core.exchange.contracts[number]
+        if contract.bids == NIL:
+            contract.bids = open_sides(&self.core.exchange.books)
+            contract.version = -1
+            if contract.bids == NIL:
+                raise MemoryError
+        if contract.version != self.core.exchange.version:
+            self.read_contract(number)
+        return number
+
+    cdef int read_contract(self, uint32_t number) except -1:
+        """Copies what orders have to know of a contract."""
+        cdef Contract* contract = &self.core.exchange.contracts[number]
+        name = self.core.contract_name(number)
+        product = self.state.products[name.rpartition("-")[0]]
+        if contract.version < 0:
+            read_terms(self.core, contract, product, start_of(name))
+            contract.known = name in self.state.contracts
+        read_trading(contract, product, may_trade(self, product), self.core.exchange.version)
+        return 0
+
+    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t periods) except -1:
+        """Whether all periods of a window, or so many of them, are listed and open; then their contracts have numbers."""
+        cdef Product* known
+        cdef int64_t start_s
+        cdef uint32_t contract
+        product = self.state.products.get(name)
+        if product is None or not is_known_start(product, from_s):
+            return False
+        known = &self.core.exchange.products[self.core.product(name)]
+        known.first_s, known.period_s = product.versions[0][0], product.newest.period_s
+        for start_s in range(from_s, to_s or from_s + periods * known.period_s, known.period_s):
+            if contract_at(known, start_s) == NIL:
+                contract = self.find_contract(name_of(name, start_s, known.period_s))
+                if contract == NIL:
+                    return False
+                if not note_contract(known, start_s, contract):
+                    raise MemoryError
+        return True
+
+    cdef int read_hours(self, const Stretch* stretch) except -1:
+        """Reads the rules of a product's contracts, which were found before and whose terms stay."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef const uint32_t* contracts = contracts_of(exchange, stretch)
+        cdef Contract* contract
+        cdef uint32_t period
+        product = self.state.products[text_of_name(&exchange.product_names, stretch.product)]
+        cdef bint trades = may_trade(self, product)
+        for period in range(stretch.periods):
+            contract = &exchange.contracts[contracts[period]]
+            if contract.version < 0:
+                self.read_contract(contracts[period])
+            elif contract.version != exchange.version:
+                read_trading(contract, product, trades, exchange.version)
+        return 0
+
+    # -- nodes
+
+    cdef uint32_t find_node(self, str name) except? 0xFFFFFFFF:
+        """The number of a registered node, its facts read; NIL for another one."""
+        node = self.state.nodes.get(name)
+        if node is None:
+            return NIL
+        cdef uint32_t number = self.core.node(name)
+        if self.core.exchange.nodes.nodes[number].version != self.core.exchange.version:
+            self.read_node(number, node)
+        return number
+
+    cdef int read_node(self, uint32_t number, object node) except -1:
+        """Copies what orders have to know of a node; its counts move into the exchange."""
+        cdef Node* facts = &self.core.exchange.nodes.nodes[number]
+        facts.version = self.core.exchange.version
+        self.account_nodes.get(facts.account, set()).discard(number)
+        facts.account = self.core.account(node.account)
+        self.account_nodes.setdefault(facts.account, set()).add(number)
+        facts.grade, facts.hub = self.core.label(node.grade), self.core.label(node.hub)
+        facts.alive, facts.until_ms = node.alive, node.until_ms
+        facts.level = LEVELS.index(node.level)
+        facts.rentable = counts.rentable(self, node)
+        if type(node.committed) is dict:
+            node.committed = self.move_counts(number, node.committed, False)
+            node.sold = self.move_counts(number, node.sold, True)
+        return 0
+
+    def move_all_counts(self):
+        """What only the reference's rules have counted moves too: nodes that no compiled rule has met yet."""
+        for name, node in self.state.nodes.items():
+            if type(node.committed) is dict and (node.committed or node.sold):
+                self.find_node(name)
+
+    cdef Counts move_counts(self, uint32_t number, dict plain, bint sold):
+        counts = Counts(self.core, number, sold)
+        for start_s, gpus in plain.items():
+            counts[start_s] = gpus
+        return counts
+
+    # -- time
+
+    def next_due(self):
+        """Takes the next deadline. What the rules say may be another thing afterwards, and a closed book goes."""
+        state_timers = self.state.timers
+        if not state_timers or state_timers[0][0] > self.state.log_time_ms:
+            return None
+        timer = heappop(state_timers)
+        self.core.exchange.version += 1
+        if timer[1] == timers.GATE:
+            self.closed_books.append(self.core.contract(timer[2]))
+        return timer
+
+    cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1:
+        """Log time moves; deadlines are the reference's matter. Bindings are kept until their gate."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef uint32_t number
+        if max(self.state.log_time_ms, ts_ms) < exchange.deadline_ms and not is_tick:
+            self.state.log_time_ms = max(self.state.log_time_ms, ts_ms)
+            return 0
+        move_time(self, ts_ms, is_tick)
+        for number in self.closed_books:
+            if exchange.contracts[number].bids != NIL:
+                close_sides(&exchange.books, exchange.contracts[number].bids)
+                exchange.contracts[number].bids = NIL
+            free_row(&exchange.contracts[number].nodes)
+            exchange.contracts[number].last_trade = 0
+        if self.closed_books:
+            self.capacity_orders.forget_dead()
+            self.closed_books.clear()
+        self.core.close_gates(self.state.log_time_ms)
+        return 0
+
+    # -- the state's counters, kept in C while records are applied
+
+    cdef int tell_rules(self) except -1:
+        """Tells the reference's rules of the capacity orders and waiting blocks that the compiled ones took."""
+        cdef Exchange* exchange = &self.core.exchange
+        cdef const Posted* posted
+        cdef uint32_t place
+        for place in range(exchange.posted_used):
+            posted = &exchange.posted[place]
+            self.capacity_orders.add_all(posted.id, posted.asks)
+            if posted.expires_ms:
+                self.at(posted.expires_ms, timers.EXPIRY, posted.id)
+        for place in range(exchange.waiting_used):
+            block = plain_block(self.core, &exchange.waiting[place])
+            self.state.blocks[block.id] = block
+        exchange.posted_used = exchange.waiting_used = 0
+        return 0
+
+    cdef int begin_rules(self) except -1:
+        """The reference's rules take over."""
+        self.tell_rules()
+        cdef Exchange* exchange = &self.core.exchange
+        state = self.state
+        state.seq, state.link = self.tape.seq, self.tape.link_hex[:64].decode()
+        state.next_offset = exchange.next_offset
+        state.log_time_ms = exchange.now_ms
+        state.last_order_id, state.last_trade_id = exchange.last_order_id, exchange.last_trade_id
+        state.last_position_id = exchange.last_position_id
+        return 0
+
+    cdef int end_rules(self) except -1:
+        """The compiled rules take over."""
+        cdef Exchange* exchange = &self.core.exchange
+        state = self.state
+        self.tape.shard = state.shard
+        exchange.now_ms = state.log_time_ms
+        exchange.last_order_id, exchange.last_trade_id = state.last_order_id, state.last_trade_id
+        exchange.last_position_id = state.last_position_id
+        exchange.is_open, exchange.blocks_wait = state.ruleset != 0, bool(state.blocks)
+        exchange.deadline_ms = min(
+            state.timers[0][0] if state.timers else NEVER_MS, self.core.next_gate_ms() or NEVER_MS
+        )
+        self.expiries.clear()
+        self.core.forget_views()
+        return 0
+
+
+# -- what orders have to know of a contract
+
+
+cdef int read_terms(Core core, Contract* contract, object product, int64_t start_s) except -1:
+    """What stays as it is once a contract is listed."""
+    terms = product.terms(start_s)
+    contract.start_s = start_s
+    contract.currency = core.asset(terms.currency)
+    contract.grade, contract.hub = core.label(terms.grade), core.label(terms.hub)
+    contract.tick, contract.lot, contract.period_s = terms.tick_micros, terms.lot, terms.period_s
+    contract.maker_fee_bps, contract.taker_fee_bps = terms.maker_fee_bps, terms.taker_fee_bps
+    contract.gate_ms = gate_ms(product, start_s)
+    if contract.bids != NIL:
+        contract.gate = core.gate(contract.gate_ms)
+    for level in range(4):
+        contract.bond_permille[level] = terms.bond_permille[level]
+    return 0
+
+
+cdef bint may_trade(market, product) except -1:
+    """Whether orders of a product are ordinary ones, as far as its gates are open."""
+    return product.state == "OPEN" and not is_watched(market, product)
+
+
+cdef int read_trading(Contract* contract, object product, bint trades, int64_t version) except -1:
+    """What may be another thing after every command of the venue."""
+    contract.version = version
+    contract.trading = trades and contract.bids != NIL and is_open(product, contract.start_s)
+    contract.last_index = product.last_index_micros or 0
+    return 0
+
+
+class Market(CompiledMarket, PlainMarket):
+    """The compiled market with the reference's other methods."""
+
+    def __init__(self, core, orders, state):
+        prepare(self, core, orders)
+        PlainMarket.__init__(self, state)
+        self.accounts = Accounts(state, core)
+        self.capacity_orders = CapacityOrders(orders)
+        (<CompiledMarket>self).tape.set_link(state.link)
+        (<CompiledMarket>self).tape.seq = state.seq
+        (<CompiledMarket>self).read_limits()
+
+    def index_state(self):
+        """The structs are the index."""
+
+    def walk_nodes(self, block, contracts):
+        return walk_nodes(self, block, contracts) if self.drawing is None else None
+
+    def first_offer(self, block, contract, node):
+        return first_offer(self, block, contract, node) if self.drawing is None else None
+
+
+cdef int prepare(CompiledMarket market, core, orders) except -1:
+    market.core, market.resting_orders, market.closed_books, market.account_nodes = core, orders, [], {}
+    return 0

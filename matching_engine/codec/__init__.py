@@ -1,0 +1,1 @@
+"""Bytes in and out: commands read from canonical JSON, events written, numbered and linked."""

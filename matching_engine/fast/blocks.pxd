@@ -1,0 +1,197 @@
+"""The way of a block: checked, its lots chosen, held for, traded, and what is left waits or is cancelled.
+
+As with an order of one contract, it is done completely, or the answer is COLD or STALE and nothing has changed.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from matching_engine.fast.block_fills cimport fill_block
+from matching_engine.fast.cancels cimport give_back, reject
+from matching_engine.fast.lots cimport Choice, Search, choose
+from matching_engine.fast.money cimport bid_unit, hold_of, post, unit_micros, wide
+from matching_engine.fast.orders cimport answer_again, bind_order, broken_funds
+from matching_engine.pools.memory cimport NIL, grow
+from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
+from matching_engine.records.commands cimport Command, Stretch
+from matching_engine.records.events cimport (
+    BLOCK_ACCEPTED, CANCELED, BlockAccepted, Canceled, EventBuffer, Rejected, Why, add_event, reserve_events,
+)
+from matching_engine.records.exchange cimport (
+    BLOCK, COLD, DONE, FOK, GTG, NEGATIVE_BALANCE, NO_MEMORY, STALE_HOURS, Block, Contract, Exchange, Outcome,
+    contracts_of, find_bound, is_limited,
+)
+
+
+cdef inline Outcome readiness(const Exchange* exchange, const Command* command) noexcept nogil:
+    """DONE where ordinary orders may be placed in every period; else what has to be read first, or COLD: also where
+    unusual asks may be met.
+    """
+    cdef const uint32_t* contracts = contracts_of(exchange, command.stretch)
+    cdef const Contract* contract
+    cdef uint32_t period
+    if command.account < RESERVED_ACCOUNTS or (exchange.limited_count and is_limited(exchange, command.account)):
+        return COLD
+    for period in range(command.stretch.periods):
+        contract = &exchange.contracts[contracts[period]]
+        if contract.version != exchange.version:
+            return STALE_HOURS
+        if not contract.trading or contract.unusual:
+            return COLD
+    return DONE
+
+
+cdef inline const char* broken_terms(const Exchange* exchange, const Command* command) noexcept nogil:
+    """The first rule that the block breaks, in the reference's order, or NULL."""
+    cdef const Stretch* stretch = command.stretch
+    cdef const uint32_t* contracts = contracts_of(exchange, stretch)
+    cdef const Contract* contract
+    cdef uint32_t period
+    for period in range(stretch.periods):
+        contract = &exchange.contracts[contracts[period]]
+        if command.qty % contract.lot or stretch.min_qty % contract.lot:
+            return b"off_lot"
+        if command.price_micros % contract.tick:
+            return b"off_tick"
+    if stretch.min_qty > command.qty:
+        return b"bad_quantity"
+    return NULL
+
+
+cdef inline void draft(const Exchange* exchange, const Command* command, Block* block) noexcept nogil:
+    """Makes the block but for its hold."""
+    cdef const Stretch* stretch = command.stretch
+    cdef const uint32_t* contracts = contracts_of(exchange, stretch)
+    cdef const Contract* contract
+    cdef uint32_t period
+    block.first_s, block.product, block.periods = stretch.first_s, stretch.product, stretch.periods
+    block.account, block.tif = command.account, command.tif
+    block.limit_price_micros, block.max_cost_micros = command.price_micros, command.max_cost_micros
+    block.qty = block.left = command.qty
+    block.min_qty = command.qty if command.tif == FOK else stretch.min_qty
+    block.limit_micros = block.hold_unit_micros = block.spent_micros = 0
+    for period in range(stretch.periods):
+        contract = &exchange.contracts[contracts[period]]
+        block.limit_micros += unit_micros(contract, command.price_micros)
+        block.hold_unit_micros += bid_unit(contract, command.price_micros)
+    block.currency = exchange.contracts[contracts[0]].currency
+    block.balance = find_balance(&exchange.accounts, command.account, block.currency)
+
+
+cdef inline wide needed_hold(const Block* block) noexcept nogil:
+    """Cost and fee at the limit in every hour, at most what it may cost."""
+    cdef wide whole = hold_of(block.qty, block.hold_unit_micros)
+    return min(whole, <wide>block.max_cost_micros) if block.max_cost_micros else whole
+
+
+# -- what becomes of it
+
+
+cdef inline Outcome refuse(
+    Exchange* exchange, EventBuffer* events, const Command* command, const Contract* last, const char* code,
+    const Why* why
+) noexcept nogil:
+    """Says no, and keeps that answer."""
+    cdef Rejected* rejected
+    if bind_order(exchange, last, command, 0) == NIL:
+        return NO_MEMORY
+    rejected = reject(events, code, 0)
+    if why != NULL:
+        rejected.why = why[0]
+    return DONE
+
+
+cdef inline Outcome accept_block(
+    Exchange* exchange, EventBuffer* events, const Command* command, const Contract* last, Block* block
+) noexcept nogil:
+    """Gives the block its id and holds its money."""
+    cdef BlockAccepted* accepted = <BlockAccepted*>add_event(events, BLOCK_ACCEPTED, sizeof(BlockAccepted))
+    exchange.last_order_id += 1
+    block.id = exchange.last_order_id
+    block.client = bind_order(exchange, last, command, block.id)
+    if block.client == NIL:
+        return NO_MEMORY
+    accepted.order_id = block.id
+    accepted.hold_micros = block.hold_micros
+    accepted.currency = block.currency
+    if not post(exchange, block.balance, -block.hold_micros, block.hold_micros, &accepted.balance):
+        return NEGATIVE_BALANCE
+    return DONE
+
+
+cdef inline Outcome cancel_rest(
+    Exchange* exchange, EventBuffer* events, const Block* block, const Why* why
+) noexcept nogil:
+    """Takes away what is left of a block that does not wait."""
+    cdef Canceled* canceled
+    if not reserve_events(events):
+        return NO_MEMORY
+    canceled = <Canceled*>add_event(events, CANCELED, sizeof(Canceled))
+    canceled.order_id = block.id
+    canceled.price_micros = block.limit_price_micros
+    canceled.released_micros = block.hold_micros
+    canceled.reason = b"ioc_remainder"
+    canceled.account = block.account
+    canceled.contract = NIL
+    canceled.client = block.client
+    canceled.currency = block.currency
+    canceled.left = block.left
+    canceled.sells = False
+    canceled.kind = BLOCK
+    canceled.why = why[0]
+    return give_back(exchange, canceled, block.balance)
+
+
+cdef inline Outcome wait(Exchange* exchange, const Block* block) noexcept nogil:
+    """Keeps what is left for capacity to come, which is the reference's matter."""
+    if exchange.waiting_used == exchange.waiting_capacity:
+        if not grow(<void**>&exchange.waiting, &exchange.waiting_capacity, sizeof(Block)):
+            return NO_MEMORY
+    exchange.waiting[exchange.waiting_used] = block[0]
+    exchange.waiting_used += 1
+    exchange.blocks_wait = True
+    return DONE
+
+
+cdef inline Outcome trade_or_wait(
+    Exchange* exchange, EventBuffer* events, const Search* search, Block* block, const Choice* choice
+) noexcept nogil:
+    cdef Outcome outcome = DONE
+    if choice.gpus >= block.min_qty:
+        outcome = fill_block(exchange, events, search, block, choice)
+    if outcome != DONE or block.left == 0:
+        return outcome
+    return wait(exchange, block) if block.tif == GTG else cancel_rest(exchange, events, block, &choice.why)
+
+
+cdef inline Outcome place_block(
+    Exchange* exchange, EventBuffer* events, Search* search, const Command* command
+) noexcept nogil:
+    """Takes a bid for the same GPUs over consecutive periods."""
+    cdef const Contract* last
+    cdef const char* code
+    cdef uint32_t bound
+    cdef Block block
+    cdef Choice choice
+    cdef wide hold
+    cdef Outcome outcome = readiness(exchange, command)
+    if outcome != DONE:
+        return outcome
+    bound = find_bound(exchange, command)
+    if bound != NIL:
+        return answer_again(exchange, events, command, bound)
+    draft(exchange, command, &block)
+    hold = needed_hold(&block)
+    last = &exchange.contracts[contracts_of(exchange, command.stretch)[block.periods - 1]]
+    code = broken_terms(exchange, command)
+    if code == NULL:
+        code = broken_funds(exchange, block.balance, hold)
+    if code != NULL:
+        return refuse(exchange, events, command, last, code, NULL)
+    block.hold_micros = <int64_t>hold
+    outcome = choose(exchange, search, &block, &choice)
+    if outcome != DONE:
+        return outcome
+    if block.tif == FOK and choice.gpus < block.qty:
+        return refuse(exchange, events, command, last, b"fok_not_filled", &choice.why)
+    outcome = accept_block(exchange, events, command, last, &block)
+    return outcome if outcome != DONE else trade_or_wait(exchange, events, search, &block, &choice)

@@ -1,0 +1,189 @@
+"""The way of a capacity order: an ask for every period of its window, each taken, matched and put to rest in its turn.
+
+As with an order of one contract, it is done completely, or the answer is COLD or STALE and nothing has changed.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+
+from matching_engine.fast.cancels cimport reject
+from matching_engine.fast.matching cimport Taker, crosses
+from matching_engine.fast.money cimport ask_unit, hold_of, wide
+from matching_engine.fast.orders cimport accept, answer_again, bind_order, broken_backing, broken_funds, trade_and_rest
+from matching_engine.pools.memory cimport NIL, grow
+from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
+from matching_engine.records.commands cimport Command, Stretch
+from matching_engine.records.events cimport CAPACITY_ACCEPTED, CapacityAccepted, EventBuffer, add_event, reserve_events
+from matching_engine.records.exchange cimport (
+    CAPACITY, COLD, DONE, NO_MEMORY, STALE_HOURS, STALE_NODE, Contract, Exchange, Outcome, Posted, contracts_of,
+    find_bound, is_limited,
+)
+
+
+cdef inline int64_t floor_of(const Stretch* stretch, const Contract* contract) noexcept nogil:
+    """The floor price, or the curve's of the start's UTC hour."""
+    return stretch.floors_micros[contract.start_s // 3600 % stretch.floors]
+
+
+cdef inline Outcome readiness(const Exchange* exchange, const Command* command) noexcept nogil:
+    """DONE where ordinary asks may be placed in every period; else what has to be read first, or COLD: also where an ask
+    would meet an unusual bid.
+    """
+    cdef const Contract* contract
+    cdef uint32_t period
+    if command.account < RESERVED_ACCOUNTS or exchange.blocks_wait:
+        return COLD
+    if exchange.limited_count and is_limited(exchange, command.account):
+        return COLD
+    if exchange.nodes.nodes[command.node].version != exchange.version:
+        return STALE_NODE
+    for period in range(command.stretch.periods):
+        contract = &exchange.contracts[contracts_of(exchange, command.stretch)[period]]
+        if contract.version != exchange.version:
+            return STALE_HOURS
+        if not contract.trading or not contract.known:
+            return COLD
+        if contract.unusual and crosses(exchange, contract, True, floor_of(command.stretch, contract) // contract.tick):
+            return COLD
+    return DONE
+
+
+# -- the rules, in the reference's order; each gives the code of the first one broken, or NULL
+
+
+cdef inline const char* broken_prices(const Exchange* exchange, const Command* command) noexcept nogil:
+    """Whole lots in every period, and all prices on its tick."""
+    cdef const Stretch* stretch = command.stretch
+    cdef const Contract* contract
+    cdef uint32_t period, place
+    cdef int64_t tick = 0
+    for period in range(stretch.periods):
+        contract = &exchange.contracts[contracts_of(exchange, stretch)[period]]
+        if contract.tick == tick:
+            continue
+        tick = contract.tick
+        if command.qty % contract.lot:
+            return b"off_lot"
+        for place in range(stretch.floors):
+            if stretch.floors_micros[place] % tick:
+                return b"off_tick"
+    return NULL
+
+
+@cython.overflowcheck(False)
+cdef inline const char* broken_rule(
+    const Exchange* exchange, const Command* command, uint32_t balance
+) noexcept nogil:
+    cdef const Contract* contract
+    cdef int level = exchange.nodes.nodes[command.node].level
+    cdef Taker taker
+    cdef const char* code = broken_prices(exchange, command)
+    cdef uint32_t period
+    cdef wide hold = 0
+    for period in range(command.stretch.periods):
+        if code != NULL:
+            return code
+        contract = &exchange.contracts[contracts_of(exchange, command.stretch)[period]]
+        code = broken_backing(exchange, contract, command, &taker)
+        hold += hold_of(command.qty, ask_unit(contract, level, floor_of(command.stretch, contract)))
+    return broken_funds(exchange, balance, hold) if code == NULL else code
+
+
+# -- the order
+
+
+cdef inline Outcome note_posted(Exchange* exchange, const Posted* posted) noexcept nogil:
+    """Keeps a capacity order for the reference's rules."""
+    if exchange.posted_used == exchange.posted_capacity:
+        if not grow(<void**>&exchange.posted, &exchange.posted_capacity, sizeof(Posted)):
+            return NO_MEMORY
+    exchange.posted[exchange.posted_used] = posted[0]
+    exchange.posted_used += 1
+    return DONE
+
+
+cdef inline Outcome accept_capacity(
+    Exchange* exchange, EventBuffer* events, const Command* command, int64_t* id
+) noexcept nogil:
+    """Gives the order its id and its end."""
+    cdef CapacityAccepted* accepted = <CapacityAccepted*>add_event(events, CAPACITY_ACCEPTED, sizeof(CapacityAccepted))
+    cdef Posted posted
+    exchange.last_order_id += 1
+    posted.id = id[0] = exchange.last_order_id
+    posted.asks = command.stretch.periods
+    posted.expires_ms = 0
+    if command.stretch.ttl_s:
+        posted.expires_ms = exchange.now_ms + command.stretch.ttl_s * 1000
+        exchange.deadline_ms = min(exchange.deadline_ms, posted.expires_ms)
+    accepted.order_id = posted.id
+    accepted.expires_ms = posted.expires_ms
+    return note_posted(exchange, &posted)
+
+
+cdef inline Outcome post_ask(
+    Exchange* exchange, EventBuffer* events, const Command* ask, int64_t parent_id, uint32_t balance
+) noexcept nogil:
+    """Takes the ask of one period and sends it through its book."""
+    cdef Contract* contract = &exchange.contracts[ask.contract]
+    cdef Taker taker
+    cdef Outcome outcome
+    if not reserve_events(events):
+        return NO_MEMORY
+    exchange.last_order_id += 1
+    taker.id = exchange.last_order_id
+    taker.parent_id = parent_id
+    taker.price_micros = ask.price_micros
+    taker.ticks = ask.price_micros // contract.tick
+    taker.hold_unit_micros = ask_unit(contract, exchange.nodes.nodes[ask.node].level, ask.price_micros)
+    taker.hold_micros = ask.qty * taker.hold_unit_micros
+    taker.left = ask.qty
+    taker.account = ask.account
+    taker.contract = ask.contract
+    taker.node = ask.node
+    taker.balance = balance
+    taker.count = taker.client = NIL
+    taker.sells = True
+    taker.kind = CAPACITY
+    outcome = accept(exchange, events, contract, ask, &taker)
+    return outcome if outcome != DONE else trade_and_rest(exchange, events, contract, ask, &taker)
+
+
+cdef inline Outcome post_asks(
+    Exchange* exchange, EventBuffer* events, const Command* command, int64_t parent_id, uint32_t balance
+) noexcept nogil:
+    cdef Command ask = command[0]
+    cdef uint32_t period
+    cdef Outcome outcome = DONE
+    for period in range(command.stretch.periods):
+        ask.contract = contracts_of(exchange, command.stretch)[period]
+        ask.price_micros = floor_of(command.stretch, &exchange.contracts[ask.contract])
+        outcome = post_ask(exchange, events, &ask, parent_id, balance)
+        if outcome != DONE:
+            break
+    return outcome
+
+
+cdef inline Outcome post_capacity(Exchange* exchange, EventBuffer* events, const Command* command) noexcept nogil:
+    """Takes an ask for every period of a window."""
+    cdef const Contract* last
+    cdef const char* code
+    cdef uint32_t bound, balance
+    cdef int64_t id = 0
+    cdef Outcome outcome = readiness(exchange, command)
+    if outcome != DONE:
+        return outcome
+    bound = find_bound(exchange, command)
+    if bound != NIL:
+        return answer_again(exchange, events, command, bound)
+    last = &exchange.contracts[contracts_of(exchange, command.stretch)[command.stretch.periods - 1]]
+    balance = find_balance(&exchange.accounts, command.account, last.currency)
+    code = broken_rule(exchange, command, balance)
+    if code != NULL:
+        reject(events, code, 0)
+    else:
+        outcome = accept_capacity(exchange, events, command, &id)
+        if outcome == DONE:
+            outcome = post_asks(exchange, events, command, id, balance)
+    if outcome == DONE and bind_order(exchange, last, command, id) == NIL:
+        outcome = NO_MEMORY
+    return outcome

@@ -1,0 +1,1 @@
+"""What the exchange remembers, as C structs, and the packets that commands and events come and go in."""

@@ -1,0 +1,122 @@
+"""How log time moves: every deadline it passes happens, in the order (time, kind, id), before the command applies."""
+
+from heapq import heappop, heappush
+
+from matching_engine.rules import (
+    cancels,
+    counts,
+    flexes,
+    nodes,
+    payouts,
+    products,
+    programmes,
+    protection,
+    silence,
+    states,
+    timers,
+)
+from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.settling import finalize
+from schemas.events import ContractState, ContractStateChanged
+
+
+def move_time(market: Market, ts_ms: int, is_tick: bool) -> None:
+    """Sets log time to max(previous, the record's) and lets everything due happen.
+
+    Heartbeats are judged at ticks only, so that a new epoch can extend them before all asks of the venue are pulled.
+    """
+    market.state.log_time_ms = max(market.state.log_time_ms, ts_ms)
+    if is_tick:
+        push_stale_nodes(market)
+    while (timer := market.next_due()) is not None:
+        ON_TIMER[timer[1]](market, timer[2])
+    protection.pull(market)
+    forget_bindings(market)
+
+
+def push_stale_nodes(market: Market) -> None:
+    for name, node in market.state.nodes.items():
+        if node.alive and node.until_ms <= market.now_ms:
+            heappush(market.state.timers, (node.until_ms, timers.LIVENESS, name))
+
+
+def close_gate(market: Market, contract: str) -> None:
+    """The gate: orders expire, oldest first, blocks that begin here die or move on, the contract locks or is over."""
+    name = contract.rpartition("-")[0]
+    start_s = start_of(contract)
+    products.close_first_window(market, name)
+    for order in sorted(cancels.orders_in(market, contract), key=lambda order: order.id):
+        cancels.expire_order(market, order, "gate_closed")
+    blocks = [block for _, block in sorted(market.state.blocks.items())]
+    for block in blocks:
+        if (block.product, block.start_s) == (name, start_s):
+            (flexes.move_on if start_s < block.latest_s else cancels.expire_block)(market, block)
+    known = market.state.contracts.get(contract)
+    if known is None or not known.positions:
+        market.state.contracts.pop(contract, None)
+        market.books.pop(contract, None)
+        change_state(market, contract, "EXPIRED", 0)
+        return
+    known.state, known.last_micros, known.indicated, known.recent_trades = "LOCKED", None, None, []
+    payouts.note_levels(market, known)
+    terms = market.terms_of(contract)
+    market.at(start_s * 1000, timers.DELIVERY, contract)
+    market.at((start_s + terms.period_s + terms.grace_s) * 1000, timers.METERED, contract)
+    change_state(market, contract, "LOCKED", len(known.positions))
+
+
+def start_delivery(market: Market, contract: str) -> None:
+    """Delivery begins."""
+    known = market.state.contracts[contract]
+    if known.state == "VOID":
+        return
+    known.state = "DELIVERING"
+    change_state(market, contract, "DELIVERING", len(known.positions))
+
+
+def end_metering(market: Market, contract: str) -> None:
+    """Delivery and its grace are over: positions can be settled, their GPUs are needed no more."""
+    known = market.state.contracts[contract]
+    if not known.positions:
+        del market.state.contracts[contract]
+        return
+    known.state = "METERED"
+    for position_id in known.positions:
+        position = market.state.positions[position_id]
+        counts.count_sold(market.state.nodes[position.node], known.start_s, -position.qty)
+    change_state(market, contract, "METERED", len(known.positions))
+
+
+def expire(market: Market, order_id: int) -> None:
+    """A GTD order's time is over, unless it ended before or got another time, or that of a capacity order's asks."""
+    for order in cancels.live_parts(market, order_id):
+        if order.parent_id == order_id or order.conditions.expires_ms <= market.now_ms:
+            cancels.expire_order(market, order, "expiry")
+
+
+def change_state(market: Market, contract: str, state: ContractState, positions: int) -> None:
+    market.emit(ContractStateChanged, contract=contract, state=state, positions=positions)
+
+
+def forget_bindings(market: Market) -> None:
+    """Client order ids are kept until the gate of the order's last contract."""
+    while market.expiries and market.expiries[0][0] <= market.now_ms:
+        _, account, client_order_id = heappop(market.expiries)
+        del market.state.bindings[account][client_order_id]
+        if not market.state.bindings[account]:
+            del market.state.bindings[account]
+
+
+ON_TIMER = {
+    timers.LISTING: products.roll_horizon,
+    timers.GATE: close_gate,
+    timers.DELIVERY: start_delivery,
+    timers.METERED: end_metering,
+    timers.LIVENESS: nodes.go_stale,
+    timers.FINAL: finalize,
+    timers.SCHEDULE: states.apply_schedule,
+    timers.AUCTION_END: states.end_auction,
+    timers.EXPIRY: expire,
+    timers.SILENCE: silence.cancel_all,
+    timers.VOUCHERS: programmes.lapse,
+}

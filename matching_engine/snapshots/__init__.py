@@ -1,0 +1,1 @@
+"""The C records into a snapshot's packed sections and back."""
