@@ -13,7 +13,7 @@ from matching_engine.codec.wire cimport Word
 from matching_engine.fast.run cimport DIGEST_EVERY_OFFSETS, Run, execute, free_run
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.commands cimport CANCEL
-from matching_engine.records.exchange cimport NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_HOURS, STALE_NODE
+from matching_engine.records.exchange cimport NEGATIVE_BALANCE, STALE_CONTRACT, STALE_HOURS, STALE_NODE
 
 from matching_engine.errors import OffsetGap
 from matching_engine.rules.engine import DIGEST_EVERY_OFFSETS as DIGEST_EVERY
@@ -107,8 +107,6 @@ cdef bint make_ready(CompiledMarket market, Window window) except -1:
         market.find_node(market.core.node_name(command.node))
     elif window.applied.outcome == STALE_HOURS:
         market.read_hours(command.stretch)
-    elif window.applied.outcome == NO_MEMORY:
-        raise MemoryError
     elif window.applied.outcome == NEGATIVE_BALANCE:
         raise AssertionError("negative balance")
     else:

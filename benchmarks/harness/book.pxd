@@ -78,14 +78,12 @@ cdef inline void reduce_order(Books* books, uint32_t slot, int64_t quantity) noe
 cdef inline int64_t take(
     Books* books, Tape* tape, uint32_t side, int64_t price, int64_t quantity, uint64_t taker_id
 ) noexcept nogil:
-    """Trade against the other side, best price first, oldest first; what is left, or -1 where memory is out."""
+    """Trade against the other side, best price first, oldest first; what is left."""
     cdef Order* maker
     cdef Trade* trade
     cdef uint32_t slot
     while quantity > 0 and crosses(books, side, price):
         trade = next_trade(tape)
-        if trade == NULL:
-            return -1
         slot = best_order(books, side ^ 1)
         maker = &books.orders[slot]
         trade.maker_id = maker.id

@@ -44,8 +44,7 @@ class BadQuantity(BookError):
 
 cdef class BookSet:
     def __cinit__(self, uint32_t books=0):
-        if not start_books(&self.books):
-            raise MemoryError
+        start_books(&self.books)
         for _ in range(books):
             self.open_book()
 
@@ -53,10 +52,7 @@ cdef class BookSet:
         free_books(&self.books)
 
     def open_book(self):
-        cdef uint32_t first = open_sides(&self.books)
-        if first == NIL:
-            raise MemoryError
-        return first >> 1
+        return open_sides(&self.books) >> 1
 
     def close_book(self, uint32_t book):
         cdef uint32_t first = self.side_index(book, BID)
@@ -77,8 +73,7 @@ cdef class BookSet:
             raise BadQuantity(quantity)
         if find_order(&self.books, order_id) != NIL:
             raise DuplicateOrder(order_id)
-        if not reserve(&self.books):
-            raise MemoryError
+        reserve(&self.books)
         rest_order(&self.books, index, price, quantity, order_id, handle)
 
     def cancel(self, uint64_t order_id):
@@ -154,8 +149,7 @@ cdef class OrderBook:
             raise DuplicateOrder(order_id)
         self.tape.used = 0
         cdef int64_t left = take(books, &self.tape, index, price, quantity, order_id)
-        if left < 0 or not reserve(books):
-            raise MemoryError
+        reserve(books)
         if left > 0 and not immediate:
             rest_order(books, index, price, left, order_id, 0)
         fills = []

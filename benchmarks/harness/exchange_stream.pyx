@@ -85,8 +85,7 @@ cdef class ExchangeRunner:
         self.market = engine.market
         self.core = self.market.core
         self.tick, self.price_min = tick, price_min
-        if not resize_ids(&self.table, 10):
-            raise MemoryError
+        resize_ids(&self.table, 10)
         numbers = [self.market.open_contract(name) for name in contracts]
         for name in contracts:
             engine.market.touch(name)
@@ -117,11 +116,9 @@ cdef class ExchangeRunner:
             raise BadStream(f"{records.shape[0]} bytes are not a multiple of {sizeof(Record)}")
         self.applied.count = self.applied.done = 0
         while self.commands_capacity < 2 * count:
-            if not grow(<void**>&self.applied.commands, &self.commands_capacity, sizeof(Command)):
-                raise MemoryError
+            grow(<void**>&self.applied.commands, &self.commands_capacity, sizeof(Command))
         while self.client_ids_capacity < 2 * count:
-            if not grow(<void**>&self.client_ids, &self.client_ids_capacity, CLIENT_ID_BYTES):
-                raise MemoryError
+            grow(<void**>&self.client_ids, &self.client_ids_capacity, CLIENT_ID_BYTES)
         for i in range(count):
             self.pack(&record[i])
         return self.applied.count
@@ -176,8 +173,7 @@ cdef class ExchangeRunner:
         command.client_id_size = CLIENT_ID_BYTES
         memcpy(command.digest, record, sizeof(Record))
         while self.next_id >= self.stream_ids_capacity:
-            if not grow(<void**>&self.stream_ids, &self.stream_ids_capacity, sizeof(uint64_t)):
-                raise MemoryError
+            grow(<void**>&self.stream_ids, &self.stream_ids_capacity, sizeof(uint64_t))
         self.stream_ids[self.next_id] = record.order_id
         self.next_id += 1
         return 0
@@ -197,10 +193,8 @@ cdef class ExchangeRunner:
         cdef Known* known
         cdef uint32_t place = record.account % <uint32_t>self.buyers.shape[0]
         if self.known_count == self.known_capacity:
-            if not grow(<void**>&self.known, &self.known_capacity, sizeof(Known)):
-                raise MemoryError
-        if not reserve_id(&self.table):
-            raise MemoryError
+            grow(<void**>&self.known, &self.known_capacity, sizeof(Known))
+        reserve_id(&self.table)
         known = &self.known[self.known_count]
         known.stream_id = record.order_id
         known.account = self.sellers[place] if record.side else self.buyers[place]

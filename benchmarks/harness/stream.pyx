@@ -103,36 +103,33 @@ cdef inline void count_trade(Run* run, const Trade* trade) noexcept nogil:
     )
 
 
-cdef inline bint add_order(Run* run, const Command* command) noexcept nogil:
-    """Match an order and rest what is left of it; False where memory is out."""
+cdef inline void add_order(Run* run, const Command* command) noexcept nogil:
+    """Match an order and rest what is left of it."""
     cdef Books* books = run.books
     cdef uint32_t side = 2 * <uint32_t>command.book + command.side
     if command.side > 1 or side >= books.sides_used:
         run.refused += 1
-        return True
+        return
     cdef uint32_t traded = run.tape.used
     cdef int64_t left = take(books, &run.tape, side, command.price, command.quantity, command.order_id)
     while traded < run.tape.used:
         count_trade(run, &run.tape.trades[traded])
         traded += 1
     if left > 0 and command.operation != IMMEDIATE:
-        if not reserve(books):
-            return False
+        reserve(books)
         rest_order(books, side, command.price, left, command.order_id, command.account)
-    return left >= 0
 
 
-cdef inline bint apply_command(Run* run, const Command* command) noexcept nogil:
-    if command.operation < CANCEL:
-        if find_order(run.books, command.order_id) == NIL:
-            return add_order(run, command)
-    elif command.operation <= MOVE and cancel_order(run.books, command.order_id):
+cdef inline void apply_command(Run* run, const Command* command) noexcept nogil:
+    if command.operation < CANCEL and find_order(run.books, command.order_id) == NIL:
+        add_order(run, command)
+    elif CANCEL <= command.operation <= MOVE and cancel_order(run.books, command.order_id):
         if command.operation == MOVE:
-            return add_order(run, command)
-        run.cancels += 1
-        return True
-    run.refused += 1
-    return True
+            add_order(run, command)
+        else:
+            run.cancels += 1
+    else:
+        run.refused += 1
 
 
 cdef inline Place resting_place(const Run* run, const Command* command) noexcept nogil:
@@ -170,7 +167,7 @@ cdef inline void look_along_paths(const Run* run, const Command* command) noexce
     load_level(books, new_place(run, &command[PATH_AHEAD - 7 * STEP]))
 
 
-cdef bint apply_all(Run* run, const Command* commands, size_t count) noexcept nogil:
+cdef void apply_all(Run* run, const Command* commands, size_t count) noexcept nogil:
     cdef bint thin = are_thin(run.books)
     cdef size_t ahead = PATH_AHEAD if thin else ID_AHEAD
     cdef size_t i
@@ -180,9 +177,7 @@ cdef bint apply_all(Run* run, const Command* commands, size_t count) noexcept no
                 look_along_paths(run, &commands[i])
             else:
                 look_ahead(run, &commands[i])
-        if not apply_command(run, &commands[i]):
-            return False
-    return True
+        apply_command(run, &commands[i])
 
 
 cdef class StreamRunner:
@@ -199,16 +194,13 @@ cdef class StreamRunner:
     def apply_stream(self, const uint8_t[::1] commands not None):
         cdef size_t size = commands.shape[0]
         cdef const Command* first
-        cdef bint done
         if size % sizeof(Command) != 0:
             raise BadStream(f"{size} bytes are not a multiple of {sizeof(Command)}")
         self.run.tape.used = 0
         if size > 0:
             first = <const Command*>&commands[0]
             with nogil:
-                done = apply_all(&self.run, first, size // sizeof(Command))
-            if not done:
-                raise MemoryError
+                apply_all(&self.run, first, size // sizeof(Command))
         return self.run.tape.used
 
     def apply_one(
@@ -217,8 +209,7 @@ cdef class StreamRunner:
     ):
         cdef Command command = Command(operation, side, book, quantity, price, account, order_id)
         self.run.tape.used = 0
-        if not apply_command(&self.run, &command):
-            raise MemoryError
+        apply_command(&self.run, &command)
         return self.run.tape.used
 
     def time_each(self, const uint8_t[::1] commands not None, uint32_t[::1] ticks not None):
@@ -230,8 +221,7 @@ cdef class StreamRunner:
         for i in range(ticks.shape[0]):
             self.run.tape.used = 0
             begin = counted_ticks()
-            if not apply_command(&self.run, &command[i]):
-                raise MemoryError
+            apply_command(&self.run, &command[i])
             ticks[i] = <uint32_t>(counted_ticks() - begin)
 
     def tape_trades(self):

@@ -17,10 +17,9 @@ cdef struct Tape:
 
 
 cdef inline Trade* next_trade(Tape* tape) noexcept nogil:
-    """The place of the next trade, or NULL where memory is out."""
+    """The place of the next trade."""
     if unlikely(tape.used == tape.capacity, False):
-        if not grow(<void**>&tape.trades, &tape.capacity, sizeof(Trade)):
-            return NULL
+        grow(<void**>&tape.trades, &tape.capacity, sizeof(Trade))
     tape.used += 1
     return &tape.trades[tape.used - 1]
 

@@ -11,7 +11,7 @@ from matching_engine.codec.wire cimport size_of, text_of
 from matching_engine.pools.book cimport free_books, start_books
 from matching_engine.pools.id_list cimport IdList
 from matching_engine.pools.id_pages cimport free_ids
-from matching_engine.pools.id_table cimport IdTable, resize_ids
+from matching_engine.pools.id_table cimport resize_ids
 from matching_engine.pools.memory cimport NIL, grow, release
 from matching_engine.pools.names cimport find_name, free_names, intern_name
 from matching_engine.records.accounts cimport free_accounts
@@ -46,10 +46,10 @@ cdef class Core:
         exchange.positions.free = exchange.positions.ids.free = NIL
         exchange.bindings.chunks_free = exchange.bindings.gates_free = NIL
         seeds = [int.from_bytes(os.urandom(8)) for _ in range(7)]
-        if not start_books(&exchange.books) or not start(&exchange.accounts.table):
-            raise MemoryError
-        if not start(&exchange.bindings.table) or not start(&exchange.nodes.table):
-            raise MemoryError
+        start_books(&exchange.books)
+        resize_ids(&exchange.accounts.table, TABLE_BITS)
+        resize_ids(&exchange.bindings.table, TABLE_BITS)
+        resize_ids(&exchange.nodes.table, TABLE_BITS)
         exchange.bindings.seed = seeds[0]
         start_names(&exchange.accounts.names, seeds[1])
         start_names(&exchange.accounts.assets, seeds[2])
@@ -88,10 +88,7 @@ cdef class Core:
 
     cdef uint32_t number_of(self, Names* names, str text) except 0xFFFFFFFF:
         """The number of a name, which is given one where it has none."""
-        cdef uint32_t number = intern_name(names, text_of(text), size_of(text))
-        if number == NIL:
-            raise MemoryError
-        return number
+        return intern_name(names, text_of(text), size_of(text))
 
     cdef uint32_t account(self, str name) except 0xFFFFFFFF:
         return self.number_of(&self.exchange.accounts.names, name)
@@ -116,8 +113,7 @@ cdef class Core:
         cdef uint32_t number = self.number_of(&exchange.nodes.names, name)
         if number == known:
             if number == exchange.nodes.capacity:
-                if not grow(<void**>&exchange.nodes.nodes, &exchange.nodes.capacity, sizeof(Node)):
-                    raise MemoryError
+                grow(<void**>&exchange.nodes.nodes, &exchange.nodes.capacity, sizeof(Node))
             exchange.nodes.nodes[number] = Node(-1, 0, 0, 0, 0, 0, IdList(NULL, 0, 0), NIL, 0, False)
         return number
 
@@ -129,8 +125,7 @@ cdef class Core:
         cdef Contract* contract
         if number == known:
             if number == exchange.contracts_capacity:
-                if not grow(<void**>&exchange.contracts, &exchange.contracts_capacity, sizeof(Contract)):
-                    raise MemoryError
+                grow(<void**>&exchange.contracts, &exchange.contracts_capacity, sizeof(Contract))
             contract = &exchange.contracts[number]
             memset(contract, 0, sizeof(Contract))
             contract.version = -1
@@ -145,8 +140,7 @@ cdef class Core:
         cdef uint32_t number = self.number_of(&exchange.product_names, name)
         if number == known:
             if number == exchange.products_capacity:
-                if not grow(<void**>&exchange.products, &exchange.products_capacity, sizeof(Product)):
-                    raise MemoryError
+                grow(<void**>&exchange.products, &exchange.products_capacity, sizeof(Product))
             exchange.products[number] = Product(0, 0, NULL, 0, 0)
         return number
 
@@ -157,8 +151,6 @@ cdef class Core:
         if known is not None:
             return known
         gate = open_gate(&self.exchange.bindings, until_ms)
-        if gate == NIL:
-            raise MemoryError
         self.gates[until_ms] = gate
         heappush(self.gate_times, until_ms)
         self.exchange.deadline_ms = min(self.exchange.deadline_ms, until_ms)
@@ -181,14 +173,9 @@ cdef class Core:
         return 0
 
 
-cdef bint start(IdTable* table):
-    return resize_ids(table, TABLE_BITS)
-
-
 cdef int start_names(Names* names, seed) except -1:
     names.seed = seed
-    if not start(&names.table):
-        raise MemoryError
+    resize_ids(&names.table, TABLE_BITS)
     return 0
 
 

@@ -3,11 +3,11 @@
 from hashlib import sha256
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 
 from matching_engine.bridge.core cimport Core, number_or_nil, text_of_name
 from matching_engine.codec.wire cimport put_bytes, put_int, put_literal, span
-from matching_engine.pools.memory cimport NIL
+from matching_engine.pools.memory cimport NIL, allocate
 from matching_engine.pools.names cimport Name, Names
 from matching_engine.records.accounts cimport Balance, find_balance, open_balance
 from matching_engine.records.exchange cimport Exchange
@@ -55,10 +55,8 @@ cdef class BalanceRows:
         cdef list order = self.sorted_slots()
         cdef Balance* balance
         cdef uint32_t slot
-        cdef char* text = <char*>malloc(len(order) * ROW_SIZE_MAX + 1)
+        cdef char* text = <char*>allocate(len(order) * ROW_SIZE_MAX + 1)
         cdef char* at = text
-        if text == NULL:
-            raise MemoryError
         try:
             for slot in order:
                 balance = &exchange.accounts.balances[slot]
@@ -85,8 +83,6 @@ cdef class BalanceRows:
         cdef Exchange* exchange = &self.core.exchange
         cdef uint32_t unit = self.core.number_of(&exchange.accounts.assets, asset)
         cdef uint32_t slot = open_balance(&exchange.accounts, self.core.account(account), unit)
-        if slot == NIL:
-            raise MemoryError
         cdef Balance* balance = &exchange.accounts.balances[slot]
         balance.available += available
         balance.held += held

@@ -246,8 +246,6 @@ cdef class CompiledMarket:
         if contract.bids == NIL:
             contract.bids = open_sides(&self.core.exchange.books)
             contract.version = -1
-            if contract.bids == NIL:
-                raise MemoryError
         if contract.version != self.core.exchange.version:
             self.read_contract(number)
         return number
@@ -278,8 +276,7 @@ cdef class CompiledMarket:
                 contract = self.find_contract(name_of(name, start_s, known.period_s))
                 if contract == NIL:
                     return False
-                if not note_contract(known, start_s, contract):
-                    raise MemoryError
+                note_contract(known, start_s, contract)
         return True
 
     cdef int read_hours(self, const Stretch* stretch) except -1:

@@ -1,10 +1,11 @@
 """The nodes that a block could take, the cheapest first: sums of rows over its hours."""
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 
 from matching_engine.bridge.core cimport Core
 from matching_engine.fast.node_rows cimport read_row
+from matching_engine.pools.memory cimport allocate
 from matching_engine.records.exchange cimport Contract, Exchange
 from matching_engine.records.node_row cimport NO_ASK
 
@@ -60,15 +61,12 @@ def node_columns(Core core, list contracts, str account, except_for):
     cdef Contract* contract
     cdef int64_t* sums
     columns.core = core
-    columns.sums = sums = <int64_t*>malloc((size + 1) * sizeof(int64_t))
-    columns.ages = <int64_t*>malloc((size + 1) * sizeof(int64_t))
-    columns.numbers = <uint32_t*>malloc((size + 1) * sizeof(uint32_t))
-    if columns.sums == NULL or columns.ages == NULL or columns.numbers == NULL:
-        raise MemoryError
+    columns.sums = sums = <int64_t*>allocate((size + 1) * sizeof(int64_t))
+    columns.ages = <int64_t*>allocate((size + 1) * sizeof(int64_t))
+    columns.numbers = <uint32_t*>allocate((size + 1) * sizeof(uint32_t))
     numbers = [core.contract(name) for name in contracts]
     for number in numbers:
-        if not read_row(exchange, number):
-            raise MemoryError
+        read_row(exchange, number)
     for place in range(size):
         sums[place] = 0
     for number in numbers:

@@ -233,10 +233,7 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
     if beside:
         raise AssertionError(f"order {order.id} is between two ticks")
     cdef uint32_t slot = rest(exchange, contract.bids + sells, ticks, order.left, order.id, account)
-    cdef Detail* detail
-    if slot == NIL:
-        raise MemoryError
-    detail = &exchange.details[slot]
+    cdef Detail* detail = &exchange.details[slot]
     detail.price_micros = order.price_micros
     detail.hold_micros = order.hold_micros
     detail.hold_unit_micros = order.hold_unit_micros
@@ -261,11 +258,8 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
         keep_rare(core, slot, rare)
     if detail.node != NIL:
         detail.count = open_count(&exchange.nodes, detail.node, contract.start_s)
-        if detail.count == NIL:
-            raise MemoryError
         note_ask(&contract.nodes, detail.node, unit_micros(contract, order.price_micros), detail.rank)
-    if not list_order(exchange, order.id, account, detail.node):
-        raise MemoryError
+    list_order(exchange, order.id, account, detail.node)
     return slot
 
 
@@ -277,8 +271,6 @@ cdef uint32_t place_of_id(Core core, uint32_t gate, uint32_t account, str client
     place = find_place(core, account, client_order_id)
     if place == NIL:
         place = keep_text(&core.exchange.bindings, gate, account, text_of(client_order_id), size_of(client_order_id))
-        if place == NIL:
-            raise MemoryError
     return place
 
 
@@ -473,10 +465,7 @@ cdef class Positions:
     def __setitem__(self, position_id, position):
         """Takes a record of the reference."""
         cdef uint32_t slot = open_position(&self.core.exchange.positions, position_id)
-        cdef Position view
-        if slot == NIL:
-            raise MemoryError
-        view = self.at(slot)
+        cdef Position view = self.at(slot)
         for name in POSITION_STRUCT:
             setattr(view, name, getattr(position, name))
         for name, value in unusual_values(position, POSITION_RARE).items():
@@ -587,8 +576,6 @@ cdef class Counts:
 
     def __setitem__(self, start_s, gpus):
         cdef uint32_t slot = open_count(&self.core.exchange.nodes, self.node, start_s)
-        if slot == NIL:
-            raise MemoryError
         if self.sold:
             self.core.exchange.nodes.counts[slot].sold = gpus
         else:
@@ -661,12 +648,10 @@ cdef class AccountBindings:
         cdef uint32_t place = find_place(self.core, self.account, client_order_id)
         if place != NIL:
             unbind(&self.core.exchange.bindings, place)
-        place = bind(
+        bind(
             &self.core.exchange.bindings, gate, self.account, text, size, hashed, <uint8_t*>PyBytes_AS_STRING(digest),
             binding.offset, binding.order_id or 0,
         )
-        if place == NIL:
-            raise MemoryError
 
 
 cdef class Bindings:

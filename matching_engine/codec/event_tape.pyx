@@ -1,12 +1,13 @@
 """Sealed events: numbered, linked and written as canonical JSON, one behind another until they are collected."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy, strlen
 
 from matching_engine.codec.sha256 cimport sha256_of
 from matching_engine.codec.wire cimport put_bytes, put_int, put_literal, size_of, span, text_of
 from matching_engine.codec.write_event cimport BODY_SIZE_MAX, put_event, type_name
+from matching_engine.pools.memory cimport reallocate
 from matching_engine.records.events cimport Event as PackedEvent
 from schemas.base import Model
 from schemas.events import Event
@@ -65,10 +66,10 @@ cdef class EventTape:
         name = shape[0]
         cdef size_t wanted = self.bodies_used + size_of(text)
         if wanted > self.bodies_capacity:
-            self.bodies = <char*>regrow(self.bodies, 2 * wanted)
+            self.bodies = <char*>reallocate(self.bodies, 2 * wanted)
             self.bodies_capacity = 2 * wanted
         if self.count == self.marks_capacity:
-            self.marks = <Body*>regrow(self.marks, (2 * self.count + 64) * sizeof(Body))
+            self.marks = <Body*>reallocate(self.marks, (2 * self.count + 64) * sizeof(Body))
             self.marks_capacity = 2 * self.count + 64
         put_bytes(self.bodies + self.bodies_used, text_of(text), size_of(text))
         self.bodies_used = wanted
@@ -127,10 +128,10 @@ cdef class EventTape:
         """For a record's link and events, whose bodies are of at most `size` bytes together."""
         cdef size_t wanted = self.sealed_used + 32 + events * HEAD_SIZE_MAX + size
         if wanted > self.sealed_capacity:
-            self.sealed = <char*>regrow(self.sealed, 2 * wanted)
+            self.sealed = <char*>reallocate(self.sealed, 2 * wanted)
             self.sealed_capacity = 2 * wanted
         if self.spans_used + events > self.spans_capacity:
-            self.spans = <Span*>regrow(self.spans, 2 * (self.spans_used + events) * sizeof(Span))
+            self.spans = <Span*>reallocate(self.spans, 2 * (self.spans_used + events) * sizeof(Span))
             self.spans_capacity = 2 * (self.spans_used + events)
         return 0
 
@@ -178,11 +179,3 @@ cdef class EventTape:
             ))
         self.spans_used = self.sealed_used = 0
         return 0
-
-
-cdef void* regrow(void* memory, size_t size) except NULL nogil:
-    cdef void* grown = realloc(memory, size)
-    if grown == NULL:
-        with gil:
-            raise MemoryError
-    return grown

@@ -7,7 +7,7 @@ from matching_engine.fast.matching cimport Fill, begin_trade, end_trade
 from matching_engine.fast.money cimport fee_micros
 from matching_engine.records.events cimport EventBuffer, Traded
 from matching_engine.records.exchange cimport (
-    DONE, NO_MEMORY, Block, Contract, Detail, Exchange, Outcome, contracts_from,
+    DONE, Block, Contract, Detail, Exchange, Outcome, contracts_from,
 )
 
 
@@ -31,8 +31,6 @@ cdef inline Outcome take_offer(
     fill.fee_micros = fee_micros(offer.unit_micros, contract.taker_fee_bps)
     fill.qty = qty
     traded = begin_trade(exchange, events, contract, detail.contract, offer.slot, &fill)
-    if traded == NULL:
-        return NO_MEMORY
     traded.taker_order_id = traded.block_id = block.id
     traded.taker_left = block.left
     traded.taker_sells = False

@@ -17,7 +17,7 @@ from matching_engine.records.events cimport (
     BLOCK_ACCEPTED, CANCELED, BlockAccepted, Canceled, EventBuffer, Rejected, Why, add_event, reserve_events,
 )
 from matching_engine.records.exchange cimport (
-    BLOCK, COLD, DONE, FOK, GTG, NEGATIVE_BALANCE, NO_MEMORY, STALE_HOURS, Block, Contract, Exchange, Outcome,
+    BLOCK, COLD, DONE, FOK, GTG, NEGATIVE_BALANCE, STALE_HOURS, Block, Contract, Exchange, Outcome,
     contracts_of, find_bound, is_limited,
 )
 
@@ -92,8 +92,7 @@ cdef inline Outcome refuse(
 ) noexcept nogil:
     """Says no, and keeps that answer."""
     cdef Rejected* rejected
-    if bind_order(exchange, last, command, 0) == NIL:
-        return NO_MEMORY
+    bind_order(exchange, last, command, 0)
     rejected = reject(events, code, 0)
     if why != NULL:
         rejected.why = why[0]
@@ -108,8 +107,6 @@ cdef inline Outcome accept_block(
     exchange.last_order_id += 1
     block.id = exchange.last_order_id
     block.client = bind_order(exchange, last, command, block.id)
-    if block.client == NIL:
-        return NO_MEMORY
     accepted.order_id = block.id
     accepted.hold_micros = block.hold_micros
     accepted.currency = block.currency
@@ -123,8 +120,7 @@ cdef inline Outcome cancel_rest(
 ) noexcept nogil:
     """Takes away what is left of a block that does not wait."""
     cdef Canceled* canceled
-    if not reserve_events(events):
-        return NO_MEMORY
+    reserve_events(events)
     canceled = <Canceled*>add_event(events, CANCELED, sizeof(Canceled))
     canceled.order_id = block.id
     canceled.price_micros = block.limit_price_micros
@@ -141,15 +137,13 @@ cdef inline Outcome cancel_rest(
     return give_back(exchange, canceled, block.balance)
 
 
-cdef inline Outcome wait(Exchange* exchange, const Block* block) noexcept nogil:
+cdef inline void wait(Exchange* exchange, const Block* block) noexcept nogil:
     """Keeps what is left for capacity to come, which is the reference's matter."""
     if exchange.waiting_used == exchange.waiting_capacity:
-        if not grow(<void**>&exchange.waiting, &exchange.waiting_capacity, sizeof(Block)):
-            return NO_MEMORY
+        grow(<void**>&exchange.waiting, &exchange.waiting_capacity, sizeof(Block))
     exchange.waiting[exchange.waiting_used] = block[0]
     exchange.waiting_used += 1
     exchange.blocks_wait = True
-    return DONE
 
 
 cdef inline Outcome trade_or_wait(
@@ -160,7 +154,10 @@ cdef inline Outcome trade_or_wait(
         outcome = fill_block(exchange, events, search, block, choice)
     if outcome != DONE or block.left == 0:
         return outcome
-    return wait(exchange, block) if block.tif == GTG else cancel_rest(exchange, events, block, &choice.why)
+    if block.tif != GTG:
+        return cancel_rest(exchange, events, block, &choice.why)
+    wait(exchange, block)
+    return DONE
 
 
 cdef inline Outcome place_block(

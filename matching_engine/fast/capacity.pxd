@@ -15,7 +15,7 @@ from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
 from matching_engine.records.commands cimport Command, Stretch
 from matching_engine.records.events cimport CAPACITY_ACCEPTED, CapacityAccepted, EventBuffer, add_event, reserve_events
 from matching_engine.records.exchange cimport (
-    CAPACITY, COLD, DONE, NO_MEMORY, STALE_HOURS, STALE_NODE, Contract, Exchange, Outcome, Posted, contracts_of,
+    CAPACITY, COLD, DONE, STALE_HOURS, STALE_NODE, Contract, Exchange, Outcome, Posted, contracts_of,
     find_bound, is_limited,
 )
 
@@ -92,17 +92,15 @@ cdef inline const char* broken_rule(
 # -- the order
 
 
-cdef inline Outcome note_posted(Exchange* exchange, const Posted* posted) noexcept nogil:
+cdef inline void note_posted(Exchange* exchange, const Posted* posted) noexcept nogil:
     """Keeps a capacity order for the reference's rules."""
     if exchange.posted_used == exchange.posted_capacity:
-        if not grow(<void**>&exchange.posted, &exchange.posted_capacity, sizeof(Posted)):
-            return NO_MEMORY
+        grow(<void**>&exchange.posted, &exchange.posted_capacity, sizeof(Posted))
     exchange.posted[exchange.posted_used] = posted[0]
     exchange.posted_used += 1
-    return DONE
 
 
-cdef inline Outcome accept_capacity(
+cdef inline void accept_capacity(
     Exchange* exchange, EventBuffer* events, const Command* command, int64_t* id
 ) noexcept nogil:
     """Gives the order its id and its end."""
@@ -117,7 +115,7 @@ cdef inline Outcome accept_capacity(
         exchange.deadline_ms = min(exchange.deadline_ms, posted.expires_ms)
     accepted.order_id = posted.id
     accepted.expires_ms = posted.expires_ms
-    return note_posted(exchange, &posted)
+    note_posted(exchange, &posted)
 
 
 cdef inline Outcome post_ask(
@@ -127,8 +125,7 @@ cdef inline Outcome post_ask(
     cdef Contract* contract = &exchange.contracts[ask.contract]
     cdef Taker taker
     cdef Outcome outcome
-    if not reserve_events(events):
-        return NO_MEMORY
+    reserve_events(events)
     exchange.last_order_id += 1
     taker.id = exchange.last_order_id
     taker.parent_id = parent_id
@@ -181,9 +178,7 @@ cdef inline Outcome post_capacity(Exchange* exchange, EventBuffer* events, const
     if code != NULL:
         reject(events, code, 0)
     else:
-        outcome = accept_capacity(exchange, events, command, &id)
-        if outcome == DONE:
-            outcome = post_asks(exchange, events, command, id, balance)
-    if outcome == DONE and bind_order(exchange, last, command, id) == NIL:
-        outcome = NO_MEMORY
+        accept_capacity(exchange, events, command, &id)
+        outcome = post_asks(exchange, events, command, id, balance)
+    bind_order(exchange, last, command, id)
     return outcome

@@ -13,7 +13,7 @@ from matching_engine.pools.id_pages cimport find_id
 from matching_engine.pools.memory cimport NIL, grow, release
 from matching_engine.records.events cimport MAX_COST, NO_NODE, PRICE, SELF_TRADE, Why
 from matching_engine.records.exchange cimport (
-    COLD, DONE, NO_MEMORY, Block, Contract, Exchange, Outcome, contracts_from, price_at,
+    COLD, DONE, Block, Contract, Exchange, Outcome, contracts_from, price_at,
 )
 from matching_engine.records.node_row cimport NO_ASK
 from matching_engine.records.nodes cimport Node
@@ -95,19 +95,15 @@ cdef inline void drop_top(Search* search) noexcept nogil:
 # -- nodes by their rows
 
 
-cdef inline bint make_room(Search* search, uint32_t nodes) noexcept nogil:
-    """For all nodes; False where memory is out."""
+cdef inline void make_room(Search* search, uint32_t nodes) noexcept nogil:
+    """For all nodes."""
     while search.sums_capacity < nodes:
-        if not grow(<void**>&search.sums, &search.sums_capacity, sizeof(int64_t)):
-            return False
+        grow(<void**>&search.sums, &search.sums_capacity, sizeof(int64_t))
     while search.heap_capacity < nodes:
-        if not grow(<void**>&search.heap, &search.heap_capacity, sizeof(Candidate)):
-            return False
+        grow(<void**>&search.heap, &search.heap_capacity, sizeof(Candidate))
     while search.taken_capacity < nodes:
-        if not grow(<void**>&search.taken, &search.taken_capacity, sizeof(Taken)):
-            return False
+        grow(<void**>&search.taken, &search.taken_capacity, sizeof(Taken))
     search.heap_used = search.hours_used = search.offers_used = search.taken_used = 0
-    return True
 
 
 cdef inline void add_row(int64_t* sums, const int64_t* units, uint32_t size) noexcept nogil:
@@ -116,19 +112,17 @@ cdef inline void add_row(int64_t* sums, const int64_t* units, uint32_t size) noe
         sums[node] += units[node]
 
 
-cdef inline bint gather(Exchange* exchange, Search* search, const Block* block) noexcept nogil:
-    """Put the nodes that are free in all hours into the heap; False where memory is out."""
+cdef inline void gather(Exchange* exchange, Search* search, const Block* block) noexcept nogil:
+    """Put the nodes that are free in all hours into the heap."""
     cdef uint32_t nodes = exchange.nodes.names.count
     cdef const uint32_t* contracts = contracts_from(exchange, block.product, block.first_s)
     cdef const int64_t* ages
     cdef uint32_t period, node
-    if not make_room(search, nodes):
-        return False
+    make_room(search, nodes)
     for node in range(nodes):
         search.sums[node] = 0
     for period in range(block.periods):
-        if not read_row(exchange, contracts[period]):
-            return False
+        read_row(exchange, contracts[period])
         add_row(search.sums, exchange.contracts[contracts[period]].nodes.units, nodes)
     ages = exchange.contracts[contracts[0]].nodes.ages
     for node in range(nodes):
@@ -137,7 +131,6 @@ cdef inline bint gather(Exchange* exchange, Search* search, const Block* block) 
             search.heap_used += 1
     for node in range(search.heap_used // 2, 0, -1):
         sift_down(search, node - 1)
-    return True
 
 
 cdef inline bint only_own(const Exchange* exchange, const Block* block) noexcept nogil:
@@ -153,20 +146,19 @@ cdef inline bint only_own(const Exchange* exchange, const Block* block) noexcept
 # -- a node, ask by ask
 
 
-cdef inline bint put_offer(Exchange* exchange, Search* search, Hour* hour, uint32_t slot) noexcept nogil:
-    """Put an ask where it stands among its node's of the hour, unless it was met before; False where memory is out."""
+cdef inline void put_offer(Exchange* exchange, Search* search, Hour* hour, uint32_t slot) noexcept nogil:
+    """Put an ask where it stands among its node's of the hour, unless it was met before."""
     cdef const Contract* contract = &exchange.contracts[exchange.details[slot].contract]
     cdef int64_t price = price_at(exchange, slot)
     cdef int64_t rank = exchange.details[slot].rank
     cdef uint32_t* link = &hour.first
     cdef const Offer* other
     if search.offers_used == search.offers_capacity:
-        if not grow(<void**>&search.offers, &search.offers_capacity, sizeof(Offer)):
-            return False
+        grow(<void**>&search.offers, &search.offers_capacity, sizeof(Offer))
     while link[0] != NIL:
         other = &search.offers[link[0]]
         if other.slot == slot:
-            return True
+            return
         if price < other.price_micros:
             break
         if price == other.price_micros and rank < exchange.details[other.slot].rank:
@@ -175,7 +167,6 @@ cdef inline bint put_offer(Exchange* exchange, Search* search, Hour* hour, uint3
     search.offers[search.offers_used] = Offer(price, unit_micros(contract, price), slot, link[0])
     link[0] = search.offers_used
     search.offers_used += 1
-    return True
 
 
 cdef inline Outcome look_at(Exchange* exchange, Search* search, const Block* block, Candidate* candidate) noexcept nogil:
@@ -187,8 +178,7 @@ cdef inline Outcome look_at(Exchange* exchange, Search* search, const Block* blo
     cdef uint32_t place, slot
     cdef int64_t period
     while search.hours_capacity - search.hours_used < block.periods:
-        if not grow(<void**>&search.hours, &search.hours_capacity, sizeof(Hour)):
-            return NO_MEMORY
+        grow(<void**>&search.hours, &search.hours_capacity, sizeof(Hour))
     candidate.hours = search.hours_used
     search.hours_used += block.periods
     for place in range(block.periods):
@@ -203,8 +193,7 @@ cdef inline Outcome look_at(Exchange* exchange, Search* search, const Block* blo
             continue
         if exchange.books.orders[slot].quantity % contract.lot:
             return COLD
-        if not put_offer(exchange, search, &search.hours[candidate.hours + period], slot):
-            return NO_MEMORY
+        put_offer(exchange, search, &search.hours[candidate.hours + period], slot)
     for place in range(block.periods):
         search.hours[candidate.hours + place].at = search.hours[candidate.hours + place].first
     return DONE
@@ -283,8 +272,7 @@ cdef inline Outcome choose(Exchange* exchange, Search* search, const Block* bloc
     cdef Lot lot
     choice.cost_micros = choice.gpus = 0
     choice.why = Why(0, 0, NO_NODE)
-    if not gather(exchange, search, block):
-        return NO_MEMORY
+    gather(exchange, search, block)
     while search.heap_used and choice.gpus < block.qty:
         top = &search.heap[0]
         if exchange.nodes.nodes[top.node].account == block.account:

@@ -11,7 +11,7 @@ from matching_engine.records.events cimport (
     FILLED, MAX_COST, NO_LIQUIDITY, PRICE, SELF_TRADE, TRADED, EventBuffer, Stop, Traded, add_event, reserve_events,
 )
 from matching_engine.records.exchange cimport (
-    DONE, MARKET, NEGATIVE_BALANCE, NO_MEMORY, Contract, Detail, Exchange, Outcome, best_ticks, take_out,
+    DONE, MARKET, NEGATIVE_BALANCE, Contract, Detail, Exchange, Outcome, best_ticks, take_out,
 )
 from matching_engine.records.positions cimport Position, list_position, open_position
 
@@ -79,13 +79,10 @@ cdef inline int64_t take_own(Taker* bid, const Fill* fill) noexcept nogil:
     return released
 
 
-cdef inline bint open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
+cdef inline void open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
     """Every fill opens a position, never merged with another."""
     cdef uint32_t slot = open_position(&exchange.positions, trade.position_id)
-    cdef Position* position
-    if slot == NIL:
-        return False
-    position = &exchange.positions.pool[slot]
+    cdef Position* position = &exchange.positions.pool[slot]
     position.contract = trade.contract
     position.buyer = trade.buyer
     position.operator = trade.seller
@@ -97,7 +94,6 @@ cdef inline bint open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
     position.fee_micros = trade.fee_micros
     position.block_id = trade.block_id
     list_position(&exchange.positions, &exchange.contracts[trade.contract].positions, slot)
-    return True
 
 
 cdef inline Outcome pay(Exchange* exchange, Traded* trade, uint32_t buyer_balance) noexcept nogil:
@@ -108,8 +104,6 @@ cdef inline Outcome pay(Exchange* exchange, Traded* trade, uint32_t buyer_balanc
         return NEGATIVE_BALANCE
     if trade.fee_micros:
         venue = open_balance(&exchange.accounts, VENUE, trade.currency)
-        if venue == NIL:
-            return NO_MEMORY
         post(exchange, venue, trade.fee_micros, 0, &trade.venue_balance)
     return DONE
 
@@ -117,11 +111,10 @@ cdef inline Outcome pay(Exchange* exchange, Traded* trade, uint32_t buyer_balanc
 cdef inline Traded* begin_trade(
     Exchange* exchange, EventBuffer* events, Contract* contract, uint32_t number, uint32_t maker, const Fill* fill
 ) noexcept nogil:
-    """Fills the resting order and writes what any trade has; the taker's part is the caller's. NULL where memory is out."""
+    """Fills the resting order and writes what any trade has; the taker's part is the caller's."""
     cdef Order* order = &exchange.books.orders[maker]
     cdef Traded* traded
-    if not reserve_events(events):
-        return NULL
+    reserve_events(events)
     traded = <Traded*>add_event(events, TRADED, sizeof(Traded))
     exchange.last_trade_id += 1
     exchange.last_position_id += 1
@@ -146,14 +139,13 @@ cdef inline Outcome end_trade(
     Exchange* exchange, Traded* traded, uint32_t maker, uint32_t count, uint32_t buyer_balance
 ) noexcept nogil:
     """The node's GPUs are sold, the money moves, and the position opens."""
-    cdef Outcome outcome
     exchange.nodes.counts[count].sold += traded.qty
     if traded.maker_left == 0:
         take_out(exchange, maker)
-    outcome = pay(exchange, traded, buyer_balance)
-    if outcome == DONE and not open_claim(exchange, traded):
-        outcome = NO_MEMORY
-    return outcome
+    if pay(exchange, traded, buyer_balance) != DONE:
+        return NEGATIVE_BALANCE
+    open_claim(exchange, traded)
+    return DONE
 
 
 cdef inline Outcome trade(
@@ -164,8 +156,6 @@ cdef inline Outcome trade(
     cdef Detail* detail = &exchange.details[maker]
     cdef Traded* traded = begin_trade(exchange, events, contract, taker.contract, maker, fill)
     cdef uint32_t count, buyer_balance
-    if traded == NULL:
-        return NO_MEMORY
     taker.left -= fill.qty
     traded.taker_order_id = taker.id
     traded.taker_left = taker.left

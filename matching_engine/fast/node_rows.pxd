@@ -19,17 +19,15 @@ cdef inline void note_resting(Exchange* exchange, Contract* contract, uint32_t s
     )
 
 
-cdef inline bint read_whole(Exchange* exchange, Contract* contract) noexcept nogil:
-    """Read all asks of a book; False where memory is out."""
+cdef inline void read_whole(Exchange* exchange, Contract* contract) noexcept nogil:
+    """Read all asks of a book."""
     cdef uint32_t slot
-    if not open_row(&contract.nodes, exchange.nodes.names.count):
-        return False
+    open_row(&contract.nodes, exchange.nodes.names.count)
     slot = NIL if contract.bids == NIL else best_order(&exchange.books, contract.bids + 1)
     while slot != NIL:
         if exchange.details[slot].node != NIL:
             note_resting(exchange, contract, slot)
         slot = next_order(&exchange.books, slot)
-    return True
 
 
 cdef inline void read_node(Exchange* exchange, uint32_t number, uint32_t node) noexcept nogil:
@@ -44,15 +42,15 @@ cdef inline void read_node(Exchange* exchange, uint32_t number, uint32_t node) n
             note_resting(exchange, contract, slot)
 
 
-cdef inline bint read_row(Exchange* exchange, uint32_t number) noexcept nogil:
-    """Make a contract's row say what its book has; False where memory is out."""
+cdef inline void read_row(Exchange* exchange, uint32_t number) noexcept nogil:
+    """Make a contract's row say what its book has."""
     cdef Contract* contract = &exchange.contracts[number]
     cdef NodeRow* row = &contract.nodes
     cdef uint32_t node
     if not row.valid or row.size < exchange.nodes.names.count:
-        return read_whole(exchange, contract)
+        read_whole(exchange, contract)
+        return
     for node in range(exchange.nodes.names.count if row.unknown else 0):
         if row.units[node] == UNKNOWN:
             read_node(exchange, number, node)
     row.unknown = 0
-    return True

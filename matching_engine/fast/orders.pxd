@@ -17,7 +17,7 @@ from matching_engine.records.events cimport (
     ACCEPTED, DUPLICATE, FILLED, SELF_TRADE, Accepted, Duplicate, EventBuffer, Stop, add_event,
 )
 from matching_engine.records.exchange cimport (
-    COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, NO_MEMORY, STALE_CONTRACT, STALE_NODE, USUAL, Contract,
+    COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, STALE_CONTRACT, STALE_NODE, USUAL, Contract,
     Detail, Exchange, Outcome, find_bound, is_limited, list_order, rest,
 )
 from matching_engine.records.node_row cimport note_ask
@@ -146,8 +146,6 @@ cdef inline Outcome accept(
     if order.sells:
         if taker.count == NIL:
             taker.count = open_count(&exchange.nodes, order.node, contract.start_s)
-        if taker.count == NIL:
-            return NO_MEMORY
         exchange.nodes.counts[taker.count].committed += <int>order.qty
     if taker.balance == NIL:      # an order that holds nothing may come before any money
         accepted.balance.available = accepted.balance.held = 0
@@ -161,8 +159,6 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     cdef uint32_t slot
     cdef Detail* detail
     slot = rest(exchange, contract.bids + taker.sells, taker.ticks, taker.left, taker.id, taker.account)
-    if slot == NIL:
-        return NO_MEMORY
     detail = &exchange.details[slot]
     detail.price_micros = taker.price_micros
     detail.hold_micros = taker.hold_micros
@@ -181,7 +177,8 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     detail.rare = USUAL
     if taker.sells:
         note_ask(&contract.nodes, taker.node, unit_micros(contract, taker.price_micros), taker.id)
-    return DONE if list_order(exchange, <uint64_t>taker.id, taker.account, taker.node) else NO_MEMORY
+    list_order(exchange, <uint64_t>taker.id, taker.account, taker.node)
+    return DONE
 
 
 cdef inline Outcome trade_and_rest(
@@ -248,16 +245,14 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
     taker.kind = MARKET if order.at_market else LIMIT
     code = broken_rule(exchange, contract, order, &taker)
     if code != NULL:
-        bound = bind_order(exchange, contract, order, 0)
+        bind_order(exchange, contract, order, 0)
         reject(events, code, 0)
-        return DONE if bound != NIL else NO_MEMORY
+        return DONE
     if is_out_of_the_ordinary(exchange, contract, order, taker.ticks):
         return COLD
     exchange.last_order_id += 1
     taker.id = exchange.last_order_id
     taker.client = bind_order(exchange, contract, order, taker.id)
-    if taker.client == NIL:
-        return NO_MEMORY
     outcome = accept(exchange, events, contract, order, &taker)
     if outcome == DONE:
         outcome = trade_and_rest(exchange, events, contract, order, &taker)

@@ -18,7 +18,7 @@ from matching_engine.records.accounts cimport Balance, prefetch_balance, prefetc
 from matching_engine.records.bindings cimport binding_hash, prefetch_binding
 from matching_engine.records.commands cimport CANCEL, PLACE, PLACE_BLOCK, Command
 from matching_engine.records.events cimport EventBuffer, reserve_events
-from matching_engine.records.exchange cimport COLD, DONE, NO_MEMORY, Contract, Detail, Exchange, Outcome
+from matching_engine.records.exchange cimport COLD, DONE, Contract, Detail, Exchange, Outcome
 from matching_engine.records.nodes cimport Count, prefetch_count, prefetch_count_entry
 
 cdef enum:
@@ -137,8 +137,7 @@ cdef inline Outcome execute_one(Exchange* exchange, Run* run, Command* command) 
         return COLD
     if exchange.next_offset % DIGEST_EVERY_OFFSETS == 0:
         return COLD
-    if not reserve_events(events):
-        return NO_MEMORY
+    reserve_events(events)
     exchange.now_ms = command.ts_ms = now_ms
     exchange.offset = exchange.next_offset
     if command.type == PLACE:

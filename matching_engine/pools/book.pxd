@@ -52,11 +52,11 @@ cdef struct Books:
     uint32_t sides_used, sides_capacity, sides_free
 
 
-cdef inline bint start_books(Books* books) noexcept nogil:
-    """Empty pools; False where memory is out."""
+cdef inline void start_books(Books* books) noexcept nogil:
+    """Empty pools."""
     memset(books, 0, sizeof(Books))
     books.orders_free = books.levels_free = books.sides_free = books.tree.free = NIL
-    return resize_ids(&books.ids, 4)
+    resize_ids(&books.ids, 4)
 
 
 cdef inline void free_books(Books* books) noexcept nogil:
@@ -68,15 +68,14 @@ cdef inline void free_books(Books* books) noexcept nogil:
 
 
 cdef inline uint32_t open_sides(Books* books) noexcept nogil:
-    """A new book's bids; its asks are the side behind them. NIL where memory is out."""
+    """A new book's bids; its asks are the side behind them."""
     cdef uint32_t first = books.sides_free
     cdef uint32_t side
     if first != NIL:
         books.sides_free = books.sides[first].root
     else:
         if books.sides_used == books.sides_capacity:
-            if not grow(<void**>&books.sides, &books.sides_capacity, sizeof(Side)):
-                return NIL
+            grow(<void**>&books.sides, &books.sides_capacity, sizeof(Side))
         first = books.sides_used
         books.sides_used += 2
     memset(&books.sides[first], 0, 2 * sizeof(Side))
@@ -101,15 +100,14 @@ cdef inline int64_t price_of(uint32_t side, uint64_t key) noexcept nogil:
     return <int64_t>(key ^ (<uint64_t>0x7FFFFFFFFFFFFFFF + (side & 1)))
 
 
-cdef inline bint reserve(Books* books) noexcept nogil:
-    """Room for one order more in every pool, so that nothing after it can fail; False where memory is out."""
+cdef inline void reserve(Books* books) noexcept nogil:
+    """Room for one order more in every pool."""
     if books.orders_used == books.orders_capacity:
-        if not grow(<void**>&books.orders, &books.orders_capacity, sizeof(Order)):
-            return False
+        grow(<void**>&books.orders, &books.orders_capacity, sizeof(Order))
     if books.levels_used == books.levels_capacity:
-        if not grow(<void**>&books.levels, &books.levels_capacity, sizeof(Level)):
-            return False
-    return reserve_pages(&books.tree) and reserve_id(&books.ids)
+        grow(<void**>&books.levels, &books.levels_capacity, sizeof(Level))
+    reserve_pages(&books.tree)
+    reserve_id(&books.ids)
 
 
 cdef inline uint32_t best_order(const Books* books, uint32_t side) noexcept nogil:

@@ -21,18 +21,16 @@ cdef inline void keep_living(IdList* own, const IdPages* orders) noexcept nogil:
     own.used = kept
 
 
-cdef inline bint add_id(IdList* own, const IdPages* orders, uint64_t order_id) noexcept nogil:
-    """Note an order that comes to rest; False where memory is out. A full list drops its dead, and grows where they
-    were few, so that an order is looked at twice on average.
+cdef inline void add_id(IdList* own, const IdPages* orders, uint64_t order_id) noexcept nogil:
+    """Note an order that comes to rest. A full list drops its dead, and grows where they were few, so that an order is
+    looked at twice on average.
     """
     if own.used == own.capacity:
         keep_living(own, orders)
         if 2 * own.used >= own.capacity:
-            if not grow(<void**>&own.ids, &own.capacity, sizeof(uint64_t)):
-                return False
+            grow(<void**>&own.ids, &own.capacity, sizeof(uint64_t))
     own.ids[own.used] = order_id
     own.used += 1
-    return True
 
 
 cdef inline void prefetch_end(const IdList* own) noexcept nogil:

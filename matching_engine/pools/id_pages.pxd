@@ -9,7 +9,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
-from matching_engine.pools.memory cimport NIL, expect, grow, prefetch, release
+from matching_engine.pools.memory cimport NIL, expect, grow, out_of_memory, prefetch, release
 
 cdef struct IdPage:
     uint32_t[256] slots       # NIL where an id is not alive
@@ -54,41 +54,47 @@ cdef inline void forget_oldest(IdPages* ids) noexcept nogil:
     memmove(ids.directory, ids.directory + dead, ids.known * sizeof(uint32_t))
 
 
-cdef inline bint widen_directory(IdPages* ids, uint64_t before, uint64_t behind) noexcept nogil:
-    """Room for dead pages before the first one and behind the last one; False where memory is out."""
+cdef inline void widen_directory(IdPages* ids, uint64_t before, uint64_t behind) noexcept nogil:
+    """Room for dead pages before the first one and behind the last one."""
     cdef uint64_t known = before + ids.known + behind
     if known >= NIL:
-        return False
+        out_of_memory(known * sizeof(uint32_t))
     while ids.directory_capacity < known:
-        if not grow(<void**>&ids.directory, &ids.directory_capacity, sizeof(uint32_t)):
-            return False
+        grow(<void**>&ids.directory, &ids.directory_capacity, sizeof(uint32_t))
     memmove(ids.directory + before, ids.directory, ids.known * sizeof(uint32_t))
     memset(ids.directory, 0xFF, before * sizeof(uint32_t))
     memset(ids.directory + before + ids.known, 0xFF, behind * sizeof(uint32_t))
     ids.first -= before
     ids.known = <uint32_t>known
-    return True
 
 
-cdef inline bint reach_page(IdPages* ids, uint64_t page) noexcept nogil:
+cdef inline void reach_page(IdPages* ids, uint64_t page) noexcept nogil:
     """Make the directory reach a page that it does not know."""
     if ids.known == ids.directory_capacity:
         forget_oldest(ids)
     if ids.known == 0:
         ids.first = page
     if page < ids.first:
-        return widen_directory(ids, ids.first - page, 0)
-    return widen_directory(ids, 0, page - ids.first - ids.known + 1)
+        widen_directory(ids, ids.first - page, 0)
+    else:
+        widen_directory(ids, 0, page - ids.first - ids.known + 1)
+
+
+cdef inline bint is_in_reach(const IdPages* ids, uint64_t id) noexcept nogil:
+    """Whether a directory can know an id beside those it has; engines' ids are always, forged ones need not be."""
+    cdef uint64_t page = id >> 8
+    if ids.known == 0:
+        return True
+    return (ids.first - page if page < ids.first else page - ids.first) + ids.known < NIL
 
 
 @cython.overflowcheck(False)
-cdef inline bint put_id(IdPages* ids, uint64_t id, uint32_t slot) noexcept nogil:
-    """Enter an id that is not alive; False where memory is out."""
+cdef inline void put_id(IdPages* ids, uint64_t id, uint32_t slot) noexcept nogil:
+    """Enter an id that is not alive."""
     cdef uint64_t place = (id >> 8) - ids.first
     cdef uint32_t* link
     if place >= ids.known:
-        if not reach_page(ids, id >> 8):
-            return False
+        reach_page(ids, id >> 8)
         place = (id >> 8) - ids.first
     link = &ids.directory[place]
     if link[0] == NIL:
@@ -96,8 +102,8 @@ cdef inline bint put_id(IdPages* ids, uint64_t id, uint32_t slot) noexcept nogil
             link[0] = ids.free
             ids.free = ids.pages[link[0]].next_free
         else:
-            if ids.used == ids.capacity and not grow(<void**>&ids.pages, &ids.capacity, sizeof(IdPage)):
-                return False
+            if ids.used == ids.capacity:
+                grow(<void**>&ids.pages, &ids.capacity, sizeof(IdPage))
             link[0] = ids.used
             ids.used += 1
         memset(&ids.pages[link[0]].slots, 0xFF, 256 * sizeof(uint32_t))
@@ -105,7 +111,6 @@ cdef inline bint put_id(IdPages* ids, uint64_t id, uint32_t slot) noexcept nogil
     ids.pages[link[0]].slots[id & 255] = slot
     ids.pages[link[0]].live += 1
     ids.count += 1
-    return True
 
 
 cdef inline void drop_id(IdPages* ids, uint64_t id) noexcept nogil:

@@ -9,7 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from matching_engine.pools.memory cimport NIL, allocate_large, expect, prefetch
+from matching_engine.pools.memory cimport NIL, allocate_large, expect, out_of_memory, prefetch
 
 cdef struct IdEntry:
     uint32_t tag              # the hash; its top bits are the entry's home
@@ -28,7 +28,7 @@ cdef inline uint32_t tag_of(uint64_t order_id) noexcept nogil:
     return <uint32_t>((order_id * <uint64_t>0x9E3779B97F4A7C15) >> 32)
 
 
-cdef inline bint resize_ids(IdTable* table, int bits) noexcept nogil:
+cdef inline void resize_ids(IdTable* table, int bits) noexcept nogil:
     """Move all entries to a table of 2^bits; they arrive nearly in order, because tags sort by home."""
     cdef IdEntry* old = table.entries
     cdef size_t old_capacity = 0 if old == NULL else <size_t>table.mask + 1
@@ -36,8 +36,6 @@ cdef inline bint resize_ids(IdTable* table, int bits) noexcept nogil:
     cdef IdEntry* entries = <IdEntry*>allocate_large(capacity * sizeof(IdEntry))
     cdef size_t i
     cdef uint32_t at
-    if entries == NULL:
-        return False
     memset(entries, 0xFF, capacity * sizeof(IdEntry))
     table.entries = entries
     table.mask = <uint32_t>(capacity - 1)
@@ -49,14 +47,15 @@ cdef inline bint resize_ids(IdTable* table, int bits) noexcept nogil:
                 at = (at + 1) & table.mask
             entries[at] = old[i]
     free(old)
-    return True
 
 
-cdef inline bint reserve_id(IdTable* table) noexcept nogil:
+cdef inline void reserve_id(IdTable* table) noexcept nogil:
     """Room for one id more, with the table at most half full."""
     if 2 * <uint64_t>table.count <= table.mask:
-        return True
-    return table.shift > 1 and resize_ids(table, 33 - table.shift)
+        return
+    if table.shift <= 1:
+        out_of_memory(2 * (<size_t>table.mask + 1) * sizeof(IdEntry))
+    resize_ids(table, 33 - table.shift)
 
 
 cdef inline void put_id(IdTable* table, uint64_t order_id, uint32_t slot) noexcept nogil:

@@ -60,17 +60,15 @@ cdef inline uint32_t find_name(const Names* names, const char* text, size_t size
 
 
 cdef inline uint32_t intern_name(Names* names, const char* text, size_t size) noexcept nogil:
-    """The number of a name, which is given one where it has none; NIL where memory is out."""
+    """The number of a name, which is given one where it has none."""
     cdef uint32_t number = find_name(names, text, size)
     if number != NIL:
         return number
     while names.text_capacity - names.text_used < size:
-        if not grow(<void**>&names.text, &names.text_capacity, 1):
-            return NIL
-    if names.count == names.capacity and not grow(<void**>&names.names, &names.capacity, sizeof(Name)):
-        return NIL
-    if not reserve_id(&names.table):
-        return NIL
+        grow(<void**>&names.text, &names.text_capacity, 1)
+    if names.count == names.capacity:
+        grow(<void**>&names.names, &names.capacity, sizeof(Name))
+    reserve_id(&names.table)
     memcpy(names.text + names.text_used, text, size)
     number = names.count
     names.names[number].at = names.text_used

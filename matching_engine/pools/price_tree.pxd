@@ -23,11 +23,10 @@ cdef struct PageTree:
     uint32_t free
 
 
-cdef inline bint reserve_pages(PageTree* tree) noexcept nogil:
+cdef inline void reserve_pages(PageTree* tree) noexcept nogil:
     """Room for the two pages that one new key can need."""
-    if tree.used + 2 <= tree.capacity:
-        return True
-    return grow(<void**>&tree.pages, &tree.capacity, sizeof(Page))
+    if tree.used + 2 > tree.capacity:
+        grow(<void**>&tree.pages, &tree.capacity, sizeof(Page))
 
 
 cdef inline uint32_t take_page(PageTree* tree, uint64_t base, uint32_t shift) noexcept nogil:

@@ -58,15 +58,13 @@ cdef inline void prefetch_balance(const Accounts* accounts, uint32_t account, ui
 
 
 cdef inline uint32_t open_balance(Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
-    """The slot of a balance that a posting is about to change; NIL where memory is out."""
+    """The slot of a balance that a posting is about to change."""
     cdef uint32_t slot = find_balance(accounts, account, asset)
     if slot != NIL:
         return slot
     if accounts.count == accounts.capacity:
-        if not grow(<void**>&accounts.balances, &accounts.capacity, sizeof(Balance)):
-            return NIL
-    if not reserve_id(&accounts.table):
-        return NIL
+        grow(<void**>&accounts.balances, &accounts.capacity, sizeof(Balance))
+    reserve_id(&accounts.table)
     slot = accounts.count
     accounts.balances[slot] = Balance(account, asset, 0, 0)
     accounts.count += 1
@@ -75,12 +73,11 @@ cdef inline uint32_t open_balance(Accounts* accounts, uint32_t account, uint32_t
 
 
 cdef inline IdList* own_orders(Accounts* accounts, uint32_t account) noexcept nogil:
-    """The list of the account's orders that no node backs; NULL where memory is out."""
+    """The list of the account's orders that no node backs."""
     cdef uint32_t known
     while account >= accounts.orders_capacity:
         known = accounts.orders_capacity
-        if not grow(<void**>&accounts.orders, &accounts.orders_capacity, sizeof(IdList)):
-            return NULL
+        grow(<void**>&accounts.orders, &accounts.orders_capacity, sizeof(IdList))
         memset(&accounts.orders[known], 0, (accounts.orders_capacity - known) * sizeof(IdList))
     return &accounts.orders[account]
 

@@ -9,7 +9,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
 from matching_engine.pools.id_table cimport IdTable, drop_id, put_id, reserve_id, tag_of
-from matching_engine.pools.memory cimport NIL, allocate_large, grow, prefetch, release
+from matching_engine.pools.memory cimport NIL, allocate_large, grow, out_of_memory, prefetch, release
 from matching_engine.pools.names cimport hash_of
 
 cdef enum:
@@ -89,21 +89,17 @@ cdef inline uint32_t find_binding(
     return NIL
 
 
-cdef inline bint open_slab(Bindings* bindings) noexcept nogil:
+cdef inline void open_slab(Bindings* bindings) noexcept nogil:
     """Memory for more chunks, the more the more there are."""
     cdef uint32_t chunks = min(max(bindings.chunks_used, 16), SLAB_CHUNKS_MAX)
     if bindings.slabs_used == bindings.slabs_capacity:
-        if not grow(<void**>&bindings.slabs, &bindings.slabs_capacity, sizeof(char*)):
-            return False
+        grow(<void**>&bindings.slabs, &bindings.slabs_capacity, sizeof(char*))
     bindings.slabs[bindings.slabs_used] = <char*>allocate_large(chunks * <size_t>CHUNK_BYTES)
-    if bindings.slabs[bindings.slabs_used] == NULL:
-        return False
     bindings.slabs_used += 1
     bindings.slab_left = chunks
-    return True
 
 
-cdef inline bint open_chunk(Bindings* bindings, uint32_t gate_index) noexcept nogil:
+cdef inline void open_chunk(Bindings* bindings, uint32_t gate_index) noexcept nogil:
     """One chunk more for a gate."""
     cdef Gate* gate = &bindings.gates[gate_index]
     cdef uint32_t chunk = bindings.chunks_free
@@ -112,12 +108,11 @@ cdef inline bint open_chunk(Bindings* bindings, uint32_t gate_index) noexcept no
     else:
         chunk = bindings.chunks_used
         if chunk == bindings.chunks_capacity:
-            if not grow(<void**>&bindings.chunks, &bindings.chunks_capacity, sizeof(Chunk)):
-                return False
+            grow(<void**>&bindings.chunks, &bindings.chunks_capacity, sizeof(Chunk))
         if chunk >> (32 - PLACE_BITS):
-            return False
-        if bindings.slab_left == 0 and not open_slab(bindings):
-            return False
+            out_of_memory((<size_t>chunk + 1) * CHUNK_BYTES)
+        if bindings.slab_left == 0:
+            open_slab(bindings)
         bindings.slab_left -= 1
         bindings.chunks[chunk].bytes = bindings.slabs[bindings.slabs_used - 1] + bindings.slab_left * CHUNK_BYTES
         bindings.chunks_used += 1
@@ -129,20 +124,18 @@ cdef inline bint open_chunk(Bindings* bindings, uint32_t gate_index) noexcept no
     else:
         bindings.chunks[gate.last].next = chunk
     gate.last = chunk
-    return True
 
 
 cdef inline uint32_t keep_text(
     Bindings* bindings, uint32_t gate_index, uint32_t account, const char* text, size_t size
 ) noexcept nogil:
-    """Keep a client's id until a gate without binding it; its place, or NIL where memory is out."""
+    """Keep a client's id until a gate without binding it; its place."""
     cdef Gate* gate = &bindings.gates[gate_index]
     cdef uint32_t needed = bytes_of(size)
     cdef Binding* binding
     cdef uint32_t place
     if gate.first == NIL or bindings.chunks[gate.last].used + needed > CHUNK_BYTES:
-        if not open_chunk(bindings, gate_index):
-            return NIL
+        open_chunk(bindings, gate_index)
     place = gate.last << PLACE_BITS | bindings.chunks[gate.last].used >> 3
     bindings.chunks[gate.last].used += needed
     binding = binding_at(bindings, place)
@@ -157,14 +150,11 @@ cdef inline uint32_t bind(
     Bindings* bindings, uint32_t gate_index, uint32_t account, const char* text, size_t size, uint64_t hashed,
     const uint8_t* digest, int64_t offset, int64_t order_id
 ) noexcept nogil:
-    """Bind a client's id that is not bound; its place, or NIL where memory is out."""
+    """Bind a client's id that is not bound; its place."""
     cdef uint32_t place
     cdef Binding* binding
-    if not reserve_id(&bindings.table):
-        return NIL
+    reserve_id(&bindings.table)
     place = keep_text(bindings, gate_index, account, text, size)
-    if place == NIL:
-        return NIL
     binding = binding_at(bindings, place)
     memcpy(binding.digest, digest, DIGEST_BYTES)
     binding.offset = offset
@@ -191,14 +181,13 @@ cdef inline void prefetch_binding(const Bindings* bindings, uint64_t hashed) noe
 
 
 cdef inline uint32_t open_gate(Bindings* bindings, int64_t until_ms) noexcept nogil:
-    """A gate for bindings that are kept as long; NIL where memory is out."""
+    """A gate for bindings that are kept as long."""
     cdef uint32_t gate = bindings.gates_free
     if gate != NIL:
         bindings.gates_free = bindings.gates[gate].next_free
     else:
         if bindings.gates_used == bindings.gates_capacity:
-            if not grow(<void**>&bindings.gates, &bindings.gates_capacity, sizeof(Gate)):
-                return NIL
+            grow(<void**>&bindings.gates, &bindings.gates_capacity, sizeof(Gate))
         gate = bindings.gates_used
         bindings.gates_used += 1
     bindings.gates[gate] = Gate(until_ms, NIL, NIL, 0, NIL)

@@ -5,7 +5,8 @@ after the event.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport realloc
+
+from matching_engine.pools.memory cimport reallocate
 
 cdef enum EventType:
     ACCEPTED = 1
@@ -109,19 +110,14 @@ cdef struct EventBuffer:
     size_t count              # of all events ever
 
 
-cdef inline bint reserve_events(EventBuffer* buffer) noexcept nogil:
-    """Room for an order's events but its trades; each trade makes its own. False where memory is out."""
+cdef inline void reserve_events(EventBuffer* buffer) noexcept nogil:
+    """Room for an order's events but its trades; each trade makes its own."""
     cdef size_t wanted
-    cdef char* moved
     if buffer.capacity - buffer.used >= ROOM_FOR_ONE + sizeof(Traded):
-        return True
+        return
     wanted = 2 * buffer.capacity + 16 * ROOM_FOR_ONE
-    moved = <char*>realloc(buffer.bytes, wanted)
-    if moved == NULL:
-        return False
-    buffer.bytes = moved
+    buffer.bytes = <char*>reallocate(buffer.bytes, wanted)
     buffer.capacity = wanted
-    return True
 
 
 cdef inline void* add_event(EventBuffer* buffer, EventType type, uint32_t size) noexcept nogil:

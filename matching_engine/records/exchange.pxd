@@ -36,8 +36,7 @@ cdef enum Outcome:            # of a command
     STALE_CONTRACT = 2        # its rules have to be read anew first
     STALE_NODE = 3
     STALE_HOURS = 4           # those of some of its contracts
-    NO_MEMORY = 5
-    NEGATIVE_BALANCE = 6      # which no rule allows: the engine is broken
+    NEGATIVE_BALANCE = 5      # which no rule allows: the engine is broken
 
 cdef enum Rarity:             # of a resting order
     USUAL = 0
@@ -154,27 +153,23 @@ cdef inline bint is_limited(const Exchange* exchange, uint32_t account) noexcept
     return False
 
 
-cdef inline bint reserve_order(Exchange* exchange) noexcept nogil:
-    """Room for one resting order more; False where memory is out."""
-    if not reserve(&exchange.books):
-        return False
+cdef inline void reserve_order(Exchange* exchange) noexcept nogil:
+    """Room for one resting order more."""
+    reserve(&exchange.books)
     while exchange.details_capacity < exchange.books.orders_capacity:
-        if not grow(<void**>&exchange.details, &exchange.details_capacity, sizeof(Detail)):
-            return False
-    return True
+        grow(<void**>&exchange.details, &exchange.details_capacity, sizeof(Detail))
 
 
 cdef inline uint32_t rest(
     Exchange* exchange, uint32_t side, int64_t ticks, int64_t left, int64_t id, uint32_t account
 ) noexcept nogil:
-    """Put an order into its book, whose prices are in ticks, so that they lie close; its slot, at which the caller fills in the detail, or NIL where memory is out."""
+    """Put an order into its book, whose prices are in ticks, so that they lie close; its slot, at which the caller fills
+    in the detail.
+    """
     cdef uint32_t slot
-    if not reserve_order(exchange):
-        return NIL
+    reserve_order(exchange)
     slot = link_order(&exchange.books, side, ticks, left, <uint64_t>id, account)
-    if not put_id(&exchange.orders, <uint64_t>id, slot):
-        unlink_order(&exchange.books, slot)
-        return NIL
+    put_id(&exchange.orders, <uint64_t>id, slot)
     return slot
 
 
@@ -183,10 +178,10 @@ cdef inline int64_t price_at(const Exchange* exchange, uint32_t slot) noexcept n
     return exchange.details[slot].price_micros
 
 
-cdef inline bint list_order(Exchange* exchange, uint64_t id, uint32_t account, uint32_t node) noexcept nogil:
-    """Note an order that rests with whoever backs it: its node, or its account; False where memory is out."""
+cdef inline void list_order(Exchange* exchange, uint64_t id, uint32_t account, uint32_t node) noexcept nogil:
+    """Note an order that rests with whoever backs it: its node, or its account."""
     cdef IdList* own = own_orders(&exchange.accounts, account) if node == NIL else &exchange.nodes.nodes[node].asks
-    return own != NULL and add_id(own, &exchange.orders, id)
+    add_id(own, &exchange.orders, id)
 
 
 cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:

@@ -20,14 +20,12 @@ cdef inline uint32_t contract_at(const Product* product, int64_t start_s) noexce
     return NIL if place >= product.known else product.contracts[place]
 
 
-cdef inline bint note_contract(Product* product, int64_t start_s, uint32_t contract) noexcept nogil:
-    """Remember the contract of a start that was listed; False where memory is out."""
+cdef inline void note_contract(Product* product, int64_t start_s, uint32_t contract) noexcept nogil:
+    """Remember the contract of a start that was listed."""
     cdef uint32_t place = <uint32_t>((start_s - product.first_s) // product.period_s)
     while product.known <= place:
         if product.known == product.capacity:
-            if not grow(<void**>&product.contracts, &product.capacity, sizeof(uint32_t)):
-                return False
+            grow(<void**>&product.contracts, &product.capacity, sizeof(uint32_t))
         product.contracts[product.known] = NIL
         product.known += 1
     product.contracts[place] = contract
-    return True

@@ -5,7 +5,9 @@ the next block looks at the node again (`fast/node_rows.pxd`).
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
+
+from matching_engine.pools.memory cimport allocate
 
 cdef extern from *:
     """
@@ -58,19 +60,15 @@ cdef inline void free_row(NodeRow* row) noexcept nogil:
     row.valid = False
 
 
-cdef inline bint open_row(NodeRow* row, uint32_t size) noexcept nogil:
-    """An empty row for so many nodes; False where memory is out."""
+cdef inline void open_row(NodeRow* row, uint32_t size) noexcept nogil:
+    """An empty row for so many nodes."""
     cdef uint32_t node
     if row.size < size:
         free_row(row)
-        row.units = <int64_t*>malloc(2 * size * sizeof(int64_t))
-        row.ages = <int64_t*>malloc(2 * size * sizeof(int64_t))
-        if row.units == NULL or row.ages == NULL:
-            free_row(row)
-            return False
+        row.units = <int64_t*>allocate(2 * size * sizeof(int64_t))
+        row.ages = <int64_t*>allocate(2 * size * sizeof(int64_t))
         row.size = 2 * size
     for node in range(row.size):
         row.units[node] = NO_ASK
     row.unknown = 0
     row.valid = True
-    return True

@@ -60,15 +60,13 @@ cdef inline uint32_t find_count(const Nodes* nodes, uint32_t node, int64_t start
 
 
 cdef inline uint32_t open_count(Nodes* nodes, uint32_t node, int64_t start_s) noexcept nogil:
-    """The count of a node in a period, from zero where there was none; NIL where memory is out."""
+    """The count of a node in a period, from zero where there was none."""
     cdef uint32_t slot = find_count(nodes, node, start_s)
     if slot != NIL:
         return slot
     if nodes.counts_used == nodes.counts_capacity:
-        if not grow(<void**>&nodes.counts, &nodes.counts_capacity, sizeof(Count)):
-            return NIL
-    if not reserve_id(&nodes.table):
-        return NIL
+        grow(<void**>&nodes.counts, &nodes.counts_capacity, sizeof(Count))
+    reserve_id(&nodes.table)
     slot = nodes.counts_used
     nodes.counts_used += 1
     nodes.counts[slot] = Count(start_s, 0, 0, node, nodes.nodes[node].counts)

@@ -27,15 +27,13 @@ cdef struct Positions:
 
 
 cdef inline uint32_t open_position(Positions* positions, int64_t id) noexcept nogil:
-    """A place for a new position; NIL where memory is out."""
+    """A place for a new position."""
     cdef uint32_t slot = positions.free
     if slot == NIL:
         if positions.used == positions.capacity:
-            if not grow(<void**>&positions.pool, &positions.capacity, sizeof(Position)):
-                return NIL
+            grow(<void**>&positions.pool, &positions.capacity, sizeof(Position))
         slot = positions.used
-    if not put_id(&positions.ids, <uint64_t>id, slot):
-        return NIL
+    put_id(&positions.ids, <uint64_t>id, slot)
     if slot == positions.free:
         positions.free = positions.pool[slot].next
     else:

@@ -11,7 +11,7 @@ from matching_engine.bridge.views cimport Bindings, ContractPositions, Orders, P
 from matching_engine.codec.read_command cimport PRICE_MAX_MICROS
 from matching_engine.codec.wire cimport CLIENT_ORDER_ID, WORD_CHARACTERS, WORD_SIZE_MAX, span
 from matching_engine.fast.money cimport AMOUNT_MAX_MICROS
-from matching_engine.pools.id_pages cimport find_id
+from matching_engine.pools.id_pages cimport find_id, is_in_reach
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.accounts cimport find_balance, open_balance
 from matching_engine.records.bindings cimport bind, binding_hash, find_binding, gate_of, keep_text
@@ -137,8 +137,6 @@ cdef class Unpacker:
             require(find_balance(&exchange.accounts, account, asset) == NIL, "a balance stands there twice")
             require(is_amount(packed.available) and is_amount(packed.held), "a balance is out of range")
             slot = open_balance(&exchange.accounts, account, asset)
-            if slot == NIL:
-                raise MemoryError
             exchange.accounts.balances[slot].available = packed.available
             exchange.accounts.balances[slot].held = packed.held
         return 0
@@ -154,8 +152,6 @@ cdef class Unpacker:
             require(find_count(&exchange.nodes, node, packed.start_s) == NIL, "a node's period stands there twice")
             require(packed.committed <= GPUS_MAX and packed.sold <= GPUS_MAX, "a node has too many GPUs")
             slot = open_count(&exchange.nodes, node, packed.start_s)
-            if slot == NIL:
-                raise MemoryError
             exchange.nodes.counts[slot].committed = packed.committed
             exchange.nodes.counts[slot].sold = packed.sold
         return 0
@@ -180,10 +176,9 @@ cdef class Unpacker:
         require(
             find_binding(&exchange.bindings, account, text, packed.size, hashed) == NIL, "a client's id is bound twice"
         )
-        if bind(
+        bind(
             &exchange.bindings, gate, account, text, packed.size, hashed, packed.digest, packed.offset, packed.order_id
-        ) == NIL:
-            raise MemoryError
+        )
         return 0
 
     cdef int unpack_positions(self) except -1:
@@ -196,9 +191,8 @@ cdef class Unpacker:
             packed = <const PackedPosition*>self.take(sizeof(PackedPosition))
             require(0 < packed.id <= exchange.last_position_id, "a position's id was never given")
             require(find_id(&exchange.positions.ids, <uint64_t>packed.id) == NIL, "a position stands there twice")
+            require(is_in_reach(&exchange.positions.ids, <uint64_t>packed.id), "a position's id is too far from the others")
             slot = open_position(&exchange.positions, packed.id)
-            if slot == NIL:
-                raise MemoryError
             position = &exchange.positions.pool[slot]
             position.contract = number_at(self.contracts, packed.contract)
             position.buyer = number_at(self.accounts, packed.buyer)
@@ -249,8 +243,6 @@ cdef class Unpacker:
         self.check_order(packed, contract)
         ticks = packed.price_micros // contract.tick
         slot = rest(exchange, contract.bids + packed.sells, ticks, packed.left, packed.id, account)
-        if slot == NIL:
-            raise MemoryError
         detail = &exchange.details[slot]
         detail.price_micros = packed.price_micros
         detail.hold_micros, detail.hold_unit_micros = packed.hold_micros, packed.hold_unit_micros
@@ -267,8 +259,7 @@ cdef class Unpacker:
         detail.node = detail.count = NIL
         if packed.sells:
             self.offer(packed, detail)
-        if not list_order(exchange, <uint64_t>packed.id, account, detail.node):
-            raise MemoryError
+        list_order(exchange, <uint64_t>packed.id, account, detail.node)
         if packed.parent_id:
             self.market.capacity_orders.add(packed.parent_id, packed.id)
         return 0
@@ -287,6 +278,7 @@ cdef class Unpacker:
         cdef Exchange* exchange = &self.core.exchange
         require(0 < packed.id <= exchange.last_order_id, "an order's id was never given")
         require(find_id(&exchange.orders, <uint64_t>packed.id) == NIL, "an order stands there twice")
+        require(is_in_reach(&exchange.orders, <uint64_t>packed.id), "an order's id is too far from the others")
         require(0 <= packed.parent_id < packed.id, "an order's parent came after it")
         require(packed.parent_id == 0 or packed.id - packed.parent_id < NIL, "an order is too far from its parent")
         require(packed.price_micros > 0 and packed.price_micros % contract.tick == 0, "an order is between two ticks")
@@ -310,10 +302,7 @@ cdef class Unpacker:
         place = find_binding(&exchange.bindings, account, text, size, hashed)
         if place != NIL and self.kept_until_ms(place) >= contract.gate_ms:
             return place
-        place = keep_text(&exchange.bindings, contract.gate, account, text, size)
-        if place == NIL:
-            raise MemoryError
-        return place
+        return keep_text(&exchange.bindings, contract.gate, account, text, size)
 
     cdef int64_t kept_until_ms(self, uint32_t place) noexcept:
         cdef Exchange* exchange = &self.core.exchange
@@ -327,8 +316,6 @@ cdef class Unpacker:
             return require(extras is not None and extras.backing is not None, "nothing stands behind an ask")
         detail.node = number_at(self.nodes, packed.node)
         detail.count = open_count(&exchange.nodes, detail.node, exchange.contracts[detail.contract].start_s)
-        if detail.count == NIL:
-            raise MemoryError
         return 0
 
 

@@ -1,14 +1,14 @@
 """The exchange's structs into a snapshot's packed sections: the bytes that `rules/packing.py` packs."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, qsort, realloc
+from libc.stdlib cimport free, qsort
 from libc.string cimport memcmp, memcpy
 
 from matching_engine.bridge.core cimport Core, text_of_name
 from matching_engine.bridge.market cimport CompiledMarket
 from matching_engine.pools.book cimport Order
 from matching_engine.pools.id_pages cimport IdPages
-from matching_engine.pools.memory cimport NIL
+from matching_engine.pools.memory cimport NIL, allocate, reallocate
 from matching_engine.pools.names cimport Names
 from matching_engine.records.accounts cimport Balance
 from matching_engine.records.bindings cimport DIGEST_BYTES, Binding, binding_at, first_place, id_text, next_place
@@ -62,9 +62,7 @@ cdef class Keys:
     cdef size_t count
 
     def __cinit__(self, size_t count):
-        self.keys = <Key*>malloc((count + 1) * sizeof(Key))
-        if self.keys == NULL:
-            raise MemoryError
+        self.keys = <Key*>allocate((count + 1) * sizeof(Key))
 
     def __dealloc__(self):
         free(self.keys)
@@ -107,9 +105,7 @@ cdef class Places:
     cdef int start(self, const Names* known) except -1:
         cdef uint32_t number
         self.known = known
-        self.places = <uint32_t*>malloc((known.count + 1) * sizeof(uint32_t))
-        if self.places == NULL:
-            raise MemoryError
+        self.places = <uint32_t*>allocate((known.count + 1) * sizeof(uint32_t))
         for number in range(known.count):
             self.places[number] = NIL
         return 0
@@ -195,14 +191,11 @@ cdef class Packer:
     cdef void* add(self, size_t size) except NULL:
         """Where the next bytes go."""
         cdef size_t wanted = self.capacity if self.capacity else <size_t>FIRST_BYTES
-        cdef char* moved
         while wanted - self.used < size:
             wanted *= 2
         if wanted != self.capacity:
-            moved = <char*>realloc(self.bytes, wanted)
-            if moved == NULL:
-                raise MemoryError
-            self.bytes, self.capacity = moved, wanted
+            self.bytes = <char*>reallocate(self.bytes, wanted)
+            self.capacity = wanted
         self.used += size
         return self.bytes + self.used - size
 
