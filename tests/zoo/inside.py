@@ -14,7 +14,7 @@ from agents.node.challenge import Chain, Residency
 from agents.node.identity import Identity
 from schemas.nodes import Challenge, GpuOpening, SignedMessage
 from schemas.renter import ProofRequest, renter_agent
-from tests.fixtures.answering import answer_challenge
+from tests.fixtures.answering import answer_challenge, ask_patiently
 from tests.fixtures.renter import Renter, RenterGpus
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Inside:
         """Has the GPUs prove themselves, once; waits until the hour has begun."""
         question = self.identity.sign(ProofRequest, agent=self.node.node_id)
         path = f"/v1/leases/{self.lease_id}/challenges"
-        while (answer := await self.program.http.post(path, content=question.canonical())).status_code == NOT_NOW:
+        while (answer := await ask_patiently(self.program.http, path, question)).status_code == NOT_NOW:
             await asyncio.sleep(PAUSE_S)
         if answer.status_code == CREATED:
             verdict = await answer_challenge(self, Challenge.model_validate_json(answer.content))
@@ -65,7 +65,7 @@ class Inside:
 
     async def ask(self, path: str, message: SignedMessage) -> bytes | None:
         """Posts a step of an answer."""
-        answer = await self.program.http.post(path, content=message.canonical())
+        answer = await ask_patiently(self.program.http, path, message)
         return answer.content if answer.is_success else None
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.fixtures.answering import is_asked_again
 from tests.integration.delivery.conftest import Venue
 from tests.zoo.inside import Visit
 from tests.zoo.layers import Blind
@@ -179,12 +180,18 @@ class Stay:
         for position in self.market.disputed.intersection(self.market.positions[self.account]):
             if self.seen.first(DISPUTED) is None:
                 self._note(DISPUTED)
-                decision = {"inputs": {"differences": "renter"}, "reason": "the_buyer_had_no_gpu"}
-                path = f"/v1/disputes/d-{position}-venue/decision"
-                (await self.judge.post(path, json=decision)).raise_for_status()
+                await self._decide(position)
         for reason in await self.market.reasons(self.account):
             if self.seen.first(f"metered {reason}") is None:
                 self._note(f"metered {reason}")
+
+    async def _decide(self, position: int) -> None:
+        """Takes the renter's word; while a revision of the position is under way, tries again."""
+        decision = {"inputs": {"differences": "renter"}, "reason": "the_buyer_had_no_gpu"}
+        path = f"/v1/disputes/d-{position}-venue/decision"
+        while is_asked_again(answer := await self.judge.post(path, json=decision)):
+            await asyncio.sleep(LOOK_S)
+        answer.raise_for_status()
 
     async def _sell(self, process: Running, named: Named) -> None:
         for node in named.sellers:

@@ -21,7 +21,7 @@ from services.delivery.store import unpack
 from tests.integration.delivery.conftest import PRICE_MICROS, RICH_MICROS, TIMES, Venue
 
 ORDERS_S = 2
-WAIT_S = 20
+WAIT_S = 60
 LAST_OUTCOMES = """
 select distinct on (position_id) outcome from delivery.settlement where position_id = any($1)
 order by position_id, revision desc

@@ -29,7 +29,7 @@ from schemas.nodes import (
     ReportReply,
     SignedMessage,
 )
-from tests.fixtures.answering import answer_challenge
+from tests.fixtures.answering import answer_challenge, ask_patiently
 from tests.fixtures.delivery import TestNode, gpu_uuid, reading
 from tests.zoo.inside import Visit, enter
 from tests.zoo.machine import Chip
@@ -89,7 +89,7 @@ class Program:
         self.nonce, self.mono_ms, self.energy_mj, self.interval_s = "", 0, 1_000_000, 0.3
         self.proving: dict[str, asyncio.Task] = {}
         self.leases: dict[str, LeaseStart] = {}
-        self.has_begun = False
+        self.has_begun, self.has_passed = False, asyncio.Event()
 
     @property
     def sellers(self) -> list[str]:
@@ -229,6 +229,8 @@ class Program:
         verdict = await answer_challenge(self, challenge)
         for gpu in verdict.gpus if verdict else ():
             self.tell(f"proof {gpu.reason or 'passed'}")
+        if verdict and verdict.passed:
+            self.has_passed.set()
 
     async def chain(self, challenge: Challenge, uuid: str) -> Chain:
         """Runs one GPU's chain."""
@@ -253,8 +255,8 @@ class Program:
         return await self.post(path, message)
 
     async def post(self, path: str, message: SignedMessage) -> bytes | None:
-        """Posts a message; None where it was refused, the code of which is noted."""
-        answer = await self.http.post(path, content=message.canonical())
+        """Posts a message; None where it was refused, the code of which is noted. A busy venue is asked again."""
+        answer = await ask_patiently(self.http, path, message)
         if answer.is_success:
             return answer.content
         self.refused += 1

@@ -16,8 +16,8 @@ from tests.zoo.market import Market
 from tests.zoo.program import Program
 from tests.zoo.table import show
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-STAY_S = 100
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+STAY_S = 200  # at most: a stay ends with what it is there to show
 TERMS = {"period_s": 10, "gate_lead_s": 12}
 # So many nodes are asked more rarely, and rarely just before a proof inside. A door counts as shut after a second, and
 # stands on this machine.

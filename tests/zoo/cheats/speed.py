@@ -10,8 +10,6 @@ from schemas.nodes import Challenge, GpuOpening
 from tests.zoo.machine import Chip
 from tests.zoo.program import Given, Program
 
-ENROLLED_S = 2.5  # in which a node has proven itself
-
 
 class Slow(Program):
     """Has chips of its own speed."""
@@ -114,10 +112,10 @@ class GoodAtTheExamOnly(Program):
     caught_by, sign, sells = "idle", "proof too_slow", True
     in_the_end = "quarantined score_below_band"
 
-    async def chain(self, challenge: Challenge, uuid: str) -> Chain:
-        if challenge.cause != "enrolment":
-            self.chips[uuid].speed = 0.3
-        return await super().chain(challenge, uuid)
+    async def prove(self, challenge: Challenge) -> None:
+        await super().prove(challenge)
+        if self.has_passed.is_set():
+            self.chips = {uuid: Chip(0.3) for uuid in self.node.gpus}
 
 
 class OneChipForTwoNodes(Program):
@@ -139,7 +137,7 @@ class OneChipForTwoNodes(Program):
         """Enrols one node after the other, then works as both."""
         async with asyncio.TaskGroup() as group:
             group.create_task(super().run())
-            await asyncio.sleep(ENROLLED_S)
+            await self.has_passed.wait()
             group.create_task(self.second.run())
 
 
