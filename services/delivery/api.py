@@ -193,6 +193,7 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
                 raise ProblemError("conflict", f"the node is {node.state}, there is nothing to release")
             state = "enrolled" if form.decision == "release" else "banned"
             await take_down(store, node, state, form.reason, now_ms())
+            await store.run("forget_doubts", node_id)
             return await node_view(store, settings, await store.row("find_node", node_id))
 
         return await answer_once(effects, asked.attempt, work)

@@ -150,7 +150,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(histories.run(effects))
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(run_reviews(settings, effects))
-    tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier, held).run())
+    tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier).run())
     tasks.create_task(sweeps.run())
     tasks.create_task(verifier.run())
     tasks.create_task(lag.run())

@@ -33,6 +33,7 @@ REVIEWED_AS = {
     NOT_RESIDENT: "not_resident",
     HELD_BACK: "openings_held_back",
 }
+DOUBTED = frozenset(f"challenge_{reason}" for reason in REVIEWED_AS)  # why a node in doubt left the market
 TRIED_AGAIN = frozenset({LATE, MISSING, VENUE_BUSY, *REVIEWED_AS})
 
 

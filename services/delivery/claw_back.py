@@ -1,8 +1,9 @@
 """What a failed proof takes back: a node's time since each GPU's last passed proof pays nothing, unless it is final.
 
-A proof has failed where its verdict bars the node: wrong work, or odd speeds too often in a row. One that was late,
-missed, or spoilt by the venue itself is a doubt, and takes nothing. A proof that was passed outside leases says nothing
-of what buyers get, so that one that fails inside takes back to the last one that passed inside.
+A proof has failed where its verdict bars the node: wrong work, or odd speeds too often. One that was late, missed, or
+spoilt by the venue itself takes nothing. What a node in doubt passes counts here once its doubts have ended. A proof
+that was passed outside leases says nothing of what buyers get, so that one that fails inside takes back to the last one
+that passed inside.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -141,7 +141,7 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
 
 
 async def _judge_node(store: Store, settings: Settings, node: Node, record: ChallengeJudged) -> None:
-    """Wrong work is quarantine; an odd speed takes the GPUs from the market, and is quarantine after some in a row."""
+    """Wrong work is quarantine; an odd speed takes the GPUs from the market, and is quarantine when it adds up."""
     verdict, now_ms = record.verdict, record.received_ms
     failed = [gpu.gpu_uuid for gpu in verdict.gpus if not gpu.passed]
     if not is_honest_failure(verdict):
@@ -150,13 +150,15 @@ async def _judge_node(store: Store, settings: Settings, node: Node, record: Chal
     elif doubt := suspicion(verdict):
         if await store.value("count_doubt", node.node_id) >= settings.score_failures_max:
             await claw_back(store, node, verdict, now_ms)
+            for row in await store.rows("siblings_in_doubt", node.node_id):
+                await claw_back(store, node_of(row), verdict, now_ms)
             await nodes.take_down(store, node, "quarantined", doubt, now_ms)
         else:
             await nodes.withdraw_unproven(store, node, failed, f"challenge_{first_reason(verdict)}", now_ms)
     elif await _is_absent(store, settings, node, record):
         await nodes.take_down(store, node, "enrolled", "not_simultaneous", now_ms)
     elif verdict.passed:
-        await store.run("clear_doubts", node.node_id)
+        await store.run("end_doubts", verdict.challenge_id)
         if record.lease_id is None:
             proven = [gpu.gpu_uuid for gpu in verdict.gpus]
             await nodes.activate(store, settings, node, proven, now_ms)

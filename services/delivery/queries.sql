@@ -125,11 +125,12 @@ where state = 'active' and last_live_ms > beat_live_ms and (beat_live_ms = 0 or 
 update node set beat_live_ms = new.live_ms from unnest($1::text[], $2::bigint[]) as new (node_id, live_ms)
 where node.node_id = new.node_id;
 
+-- Those in doubt, or out for absence, come back by a sweep: `nodes_to_return`.
 -- name: nodes_to_challenge
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
 from node n
 where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
-  and (n.absences < $3 or n.node_id = any($4::text[]))
+  and n.doubts = 0 and n.absences < $3
   and not exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
   and not exists (select 1 from challenge c where c.node_id = n.node_id and c.prover is null
                   and (c.state <> 'applied' or c.issued_ms > $2))
@@ -137,6 +138,18 @@ where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
                             where g.node_id = n.node_id and g.fault = '' and g.degraded = '' and g.sold_to is null
                               and (g.listing_id is null or g.uuid = any(n.registered_gpus)))
 order by n.node_id for no key update;
+
+-- name: nodes_to_return
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n
+where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
+  and (n.doubts > 0 or n.absences >= $2) and n.node_id = any($3::text[])
+  and not exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
+  and not exists (select 1 from challenge c where c.node_id = n.node_id and c.prover is null and c.state <> 'applied')
+  and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
+                            where g.node_id = n.node_id and g.fault = '' and g.degraded = '' and g.sold_to is null
+                              and (g.listing_id is null or g.uuid = any(n.registered_gpus)))
+order by n.node_id;
 
 -- name: insert_chain
 insert into chain values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
@@ -316,9 +329,11 @@ insert into opened_gpu values ($1, $2, $3) on conflict do nothing;
 -- name: opened_gpus
 select gpu_uuid, verdict from opened_gpu where challenge_id = $1;
 
+-- What a node in doubt passes is believed when its doubts end.
 -- name: put_gpu_proofs
 insert into gpu_proof
-select uuid, $1, $2, passed, reason, ops, $3, case when passed then $2::bigint end
+select uuid, $1, $2, passed, reason, ops, $3,
+    case when passed and not exists (select 1 from node where node_id = $1 and doubts > 0) then $2::bigint end
 from unnest($4::text[], $5::boolean[], $6::text[], $7::bigint[]) as new (uuid, passed, reason, ops)
 on conflict (gpu_uuid) do update
 set node_id = excluded.node_id, judged_ms = excluded.judged_ms, passed = excluded.passed, reason = excluded.reason,
@@ -357,8 +372,30 @@ select exists (select 1 from position where node_id = $1 and start_ms > $2 and n
 -- name: count_doubt
 update node set doubts = doubts + 1 where node_id = $1 returning doubts;
 
--- name: clear_doubts
-update node set doubts = 0 where node_id = $1 and doubts > 0;
+-- name: siblings_in_doubt
+select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
+from node n join node own on own.account = n.account
+where own.node_id = $1 and n.node_id <> $1 and n.doubts > 0 and n.state not in ('quarantined', 'banned', 'retired')
+order by n.node_id for no key update of n;
+
+-- Ends the doubts of the nodes that were asked in a challenge's whole sweep, if each of them has passed it.
+-- name: end_doubts
+with asked as (
+    select node_id, state = 'applied' and coalesce(simultaneous, true)
+        and coalesce((convert_from(verdict, 'UTF8')::json ->> 'passed')::boolean, false) as passed
+    from challenge where sweep = (select sweep from challenge where challenge_id = $1)
+), ended as (
+    update node set doubts = 0
+    where doubts > 0 and node_id in (select node_id from asked) and (select bool_and(passed) from asked)
+    returning node_id
+)
+update gpu_proof set passed_ms = judged_ms from ended where gpu_proof.node_id = ended.node_id and passed;
+
+-- name: forget_doubts
+update node set doubts = 0 where node_id = $1;
+
+-- name: restore_doubt
+update node set doubts = greatest(doubts, 1) where node_id = $1;
 
 -- name: nodes_at_work
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
@@ -382,6 +419,9 @@ update challenge set state = 'applied' where node_id = $1 and cause = 'idle' and
 -- name: open_later
 update challenge set opens_ms = $2, simultaneous = case when $3::boolean then false end where challenge_id = $1;
 
+-- name: note_sweep
+update challenge set sweep = $2 where challenge_id = $1;
+
 -- name: note_absence
 update node set absences = case when c.simultaneous then 0 else absences + 1 end
 from challenge c where c.challenge_id = $1 and c.simultaneous is not null and node.node_id = c.node_id
@@ -394,24 +434,24 @@ where node_id = $1 and (suspicion = '' or suspected_ms > $3);
 -- name: clear_suspicions
 update node set suspicion = '' where node_id = any($1::text[]) and suspicion <> '';
 
--- Active nodes that nothing is asked of and no gate is near for, with those of their GPUs that no buyer has.
+-- Active nodes with those of their GPUs that no buyer has. One of which something is asked, or whose gate is near, is not
+-- to be asked now.
 -- name: idle_nodes
-select * from (
-    select n.*, n.suspicion <> '' and n.suspected_ms <= $2 as is_suspected, p.period_ms, array(
-        select uuid from unnest(n.registered_gpus) as uuid
-        where not exists (select 1 from lease l where l.node_id = n.node_id
-                          and l.state in ('pending', 'ready', 'started') and uuid = any(l.gpus))
-          and not exists (select 1 from position s where s.node_id = n.node_id and s.state = 'locked'
-                          and uuid = any(s.gpus))
-        order by uuid collate "C") as free_gpus
-    from node n
-    left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
-    where n.state = 'active' and n.last_live_ms > $1
-      and not exists (select 1 from challenge c where c.node_id = n.node_id and c.prover is null and c.state <> 'applied')
-      and not exists (select 1 from position s join product d on d.product = s.product
-                      where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $2
-                        and s.start_ms - d.gate_ms - least($3, p.period_ms / 4) < $2)
-) idle order by node_id;
+select n.*, n.suspicion <> '' and n.suspected_ms <= $2 as is_suspected, p.period_ms, array(
+    select uuid from unnest(n.registered_gpus) as uuid
+    where not exists (select 1 from lease l where l.node_id = n.node_id
+                      and l.state in ('pending', 'ready', 'started') and uuid = any(l.gpus))
+      and not exists (select 1 from position s where s.node_id = n.node_id and s.state = 'locked'
+                      and uuid = any(s.gpus))
+    order by uuid collate "C") as free_gpus,
+    exists (select 1 from challenge c where c.node_id = n.node_id and c.prover is null and c.state <> 'applied')
+    or exists (select 1 from position s join product d on d.product = s.product
+               where s.node_id = n.node_id and s.state = 'open' and s.start_ms > $2
+                 and s.start_ms - d.gate_ms - least($3, p.period_ms / 4) < $2) as is_busy
+from node n
+left join (select grade, hub, min(period_ms) as period_ms from product group by grade, hub) p using (grade, hub)
+where n.state = 'active' and n.last_live_ms > $1
+order by n.node_id;
 
 -- name: void_challenge
 update challenge set state = 'applied' where challenge_id = $1;

@@ -48,7 +48,7 @@ from schemas.nodes import (
 )
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
 from services.delivery import handlers
-from services.delivery.challenges import may_serve
+from services.delivery.challenges import DOUBTED, may_serve
 from services.delivery.claw_back import note_disproven
 from services.delivery.domain import read_token
 from services.delivery.effects import Effects
@@ -283,6 +283,8 @@ async def take_event(store: Store, event: DeliveryEvent) -> None:
     if isinstance(event, NodeStateChanged):
         await restore_standing(store, event)
         await store.run("set_node_state", event.node, event.state, event.level, event.reason, list(event.gpus))
+        if event.reason in DOUBTED:
+            await store.run("restore_doubt", event.node)
     elif isinstance(event, PositionMetered):
         await note_metered(store, event)
     elif isinstance(event, DeliveryDisproven):

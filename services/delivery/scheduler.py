@@ -21,7 +21,6 @@ from services.delivery.settings import Settings
 from services.delivery.settling import Moment, correct_changed, settle_due
 from services.delivery.store import Store, lease_of, node_of
 from services.delivery.verifying import Verifier
-from services.delivery.waiting import HeldRequests
 from services.kit.readiness import Readiness
 from services.kit.store import AWAY
 
@@ -40,10 +39,9 @@ class Scheduler:
         watch: OutageWatch,
         readiness: Readiness,
         verifier: Verifier,
-        held: HeldRequests,
     ):
         self._settings, self._effects, self._watch, self._readiness = settings, effects, watch, readiness
-        self._verifier, self._held = verifier, held
+        self._verifier = verifier
         self._beaten_ms, self._look_s = 0, 0.0
 
     async def run(self) -> None:
@@ -127,15 +125,15 @@ class Scheduler:
     async def _challenge_nodes(self, store: Store, time_ms: int) -> None:
         """A node with fit GPUs that the engine does not know yet proves them all before it may sell them.
 
-        Finding such a node means looking at all, so that a large venue looks less often than a small one. One that was
-        absent from sweeps has to hold a request open first.
+        Finding such a node means looking at all, so that a large venue looks less often than a small one. One that is
+        in doubt, or was absent from sweeps, comes back by a sweep.
         """
         began_s = time.monotonic()
         if began_s < self._look_s:
             return
         heard_ms = time_ms - self._settings.liveness_ms_max
-        retry_ms, present = time_ms - self._settings.challenge_retry_ms, self._held.present
-        rows = await store.rows("nodes_to_challenge", heard_ms, retry_ms, self._settings.absences_max, present)
+        retry_ms = time_ms - self._settings.challenge_retry_ms
+        rows = await store.rows("nodes_to_challenge", heard_ms, retry_ms, self._settings.absences_max)
         self._look_s = began_s + min(LOOK_PAUSES * (time.monotonic() - began_s), LOOK_PAUSE_S_MAX)
         for row in rows:
             node = node_of(row)

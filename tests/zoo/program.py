@@ -214,6 +214,7 @@ class Program:
         """Holds a request for challenges open, for ever."""
         path, echo = f"/v1/nodes/{self.node.node_id}/challenges/next", ""
         while True:
+            await self.is_held()
             wait = self.node.sign(ChallengeWait, agent=self.node.node_id, echo=echo, wall_ms=0)
             answer = await self.http.post(path, content=wait.canonical())
             if not answer.is_success:
@@ -223,6 +224,9 @@ class Program:
             echo = offer.echo
             for challenge in offer.challenges:
                 self.begin(challenge)
+
+    async def is_held(self) -> None:
+        """Returns when it is to hold a request: at once."""
 
     async def prove(self, challenge: Challenge) -> None:
         """Answers a challenge, and notes what the venue says of each GPU."""

@@ -42,11 +42,12 @@ async def enrolled(venue: Venue, node: TestNode, **changes: object) -> tuple[Pla
 
 @asynccontextmanager
 async def at_work(agent: PlayedAgent):
-    task = asyncio.create_task(agent.run())
+    tasks = [asyncio.create_task(work) for work in (agent.run(), agent.listen())]
     try:
         yield
     finally:
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def test_a_machine_without_gpus_cannot_pass_the_band_of_a_real_grade(venue: Venue):

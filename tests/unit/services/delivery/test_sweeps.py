@@ -8,7 +8,7 @@ import pytest
 
 from services.delivery.settings import HOUR_MS, Settings
 from services.delivery.store import Node
-from services.delivery.sweeps import Idle, Sweeps
+from services.delivery.sweeps import Idle, Sweeps, whole_sweeps
 
 NODE = Node(
     "node-1", "ops", "CNE", "H100SXM80", "", True, "boot-1", "T1", "active", "", ("GPU-00000001",), 0, HOUR_MS
@@ -63,12 +63,49 @@ def test_pauses_scale_with_the_period_and_have_a_floor():
     assert settings.idle_pause_ms(6_000) == (60_000, 120_000)
 
 
-def test_a_group_that_is_gone_is_forgotten_and_a_new_one_is_not_swept_at_sight():
+def test_a_group_that_is_gone_is_forgotten_with_its_time_and_a_new_one_is_not_swept_at_sight():
     swept = sweeps()
     assert swept._due([idle(1)], 0) == set()
     assert set(swept._next_ms) == {("account", "ops"), ("grade", "H100SXM80", "CNE")}
     swept._due([idle(2, "eve")], 1)
+    assert ("account", "ops") in swept._next_ms
+    swept._due([idle(2, "eve")], HOUR_MS)
     assert ("account", "ops") not in swept._next_ms
+
+
+def test_a_group_that_is_busy_when_its_time_comes_is_swept_as_soon_as_it_is_not():
+    swept, busy = sweeps(), replace(idle(1), is_busy=True)
+    swept._due([idle(1)], 0)
+    assert [swept._due([busy], HOUR_MS), swept._due([idle(1)], HOUR_MS + 1)] == [set(), set(idle(1).groups)]
+    assert swept._choose(("account", "ops"), [busy, idle(2)]) == [idle(2)]
+
+
+def test_who_comes_back_is_asked_with_all_idle_gpus_of_his_operator_and_never_with_half_of_a_grade():
+    swept, back = sweeps(sweep_gpus_max=2), replace(idle(1), is_back=True)
+    members = [back, *(idle(number) for number in range(2, 6)), idle(6, "eve")]
+    assert swept._choose(("account", "ops"), members) == members[:5]
+    assert back not in swept._choose(("grade", "H100SXM80", "CNE"), members)
+    assert all(back in swept._within_bound(list(members)) for _ in range(20))
+    assert swept._due([back], 0) == swept._due([back], HOUR_MS) == set()
+
+
+def test_who_comes_back_is_asked_soon_and_then_after_pauses_that_double_up_to_an_idle_nodes_own():
+    swept, back = sweeps(), replace(idle(1), is_back=True)
+    times = [second for second in range(3 * 3_600) if swept._may_come_back(back, 1_000 * second)]
+    assert times == [10, 30, 70, 150, 310, 630, 1_270, 2_550, 4_350, 6_150, 7_950, 9_750]
+    assert not any(sweeps()._may_come_back(idle(1), 1_000 * second) for second in range(60))
+
+
+def test_a_sweep_is_whole_for_an_operator_all_of_whose_idle_nodes_are_in_it():
+    nodes = [
+        idle(1),
+        idle(2),
+        idle(3, "busy"),
+        replace(idle(4, "busy"), is_busy=True),
+        idle(5, "half"),
+        idle(6, "half"),
+    ]
+    assert list(whole_sweeps(nodes, {"node-1", "node-2", "node-3", "node-5"})) == ["ops"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +113,7 @@ def test_a_group_that_is_gone_is_forgotten_and_a_new_one_is_not_swept_at_sight()
 )
 async def test_beside_a_shoppers_proof_all_idle_gpus_of_that_operator_are_asked(layers_off: str, asked: list[str]):
     class Watched(Sweeps):
-        async def _idle(self, store, time_ms: int) -> list[Idle]:
+        async def _to_ask(self, store, time_ms: int) -> list[Idle]:
             return [idle(1), idle(2), idle(3, "eve")]
 
         async def _sweep(self, chosen: list[Idle], time_ms: int) -> None:
