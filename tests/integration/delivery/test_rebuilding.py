@@ -3,6 +3,7 @@
 Tiers: nodes and leases in the default (40 s, most of it starting and stopping), disputes and doors in CI.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -81,6 +82,20 @@ async def ssh_door(agent: PlayedAgent) -> AsyncIterator[None]:
         server.close()
 
 
+async def go_dark(venue: Venue, agent: PlayedAgent) -> None:
+    """Keeps an agent from the venue for longer than its own word counts and shorter than what ends its lease.
+
+    Both count from the last live report to the next one; an interval is proven by that one.
+    """
+    limits = venue.settings.limits(PERIOD_S * 1000)
+    agent.reaches.clear()
+    await asyncio.sleep(0.5)  # what was under way has arrived
+    heard_ms = (await venue.node(agent.node.node_id))["last_report_ms"]
+    agent.interval_s = 0.2  # it is not to sleep for long when it may report again
+    await venue.sleep_until((heard_ms + limits.gap_ms_max + limits.interval_ms + 200) / 1000)
+    agent.reaches.set()
+
+
 async def place_of(venue: Venue, renter: Renter) -> tuple[int, str]:
     """Where the venue says that a renter's chain stands."""
     question = renter.identity.sign(PlaceRequest, agent=renter_agent(renter.lease_id)).canonical()
@@ -118,12 +133,9 @@ async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(qui
             await venue.buy_block("alice", contracts, 1)
             start_s = await venue.leased(agent)
             lease = next(iter(agent.leases))
-            # Dark in the first hour, for longer than a node's own word counts and shorter than what ends its lease; the
-            # renter's meter sees the second.
+            # Dark in the first hour; the renter's meter sees the second.
             await venue.sleep_until(start_s + 0.3)
-            agent.reaches.clear()
-            await venue.sleep_until(start_s + 4)
-            agent.reaches.set()
+            await go_dark(venue, agent)
             await venue.sleep_until(start_s + PERIOD_S)
             renter = Renter(lease, RenterGpus(node.gpus))
             assert (await renter.register(alice)).status_code == 201
