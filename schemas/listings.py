@@ -3,8 +3,9 @@
 import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter
 
+from schemas.answers import FirstAnswer
 from schemas.base import Model, added
 from schemas.delivery import GpuPassport
 from schemas.ids import AccountId, Asset, Digest, GpuUuid, Grade, Hub, Identifier
@@ -196,6 +197,18 @@ class ListingRecorded(Model):
     change_seq: Annotated[int, Field(ge=1)] | None
     listing: ListingFacts
     step: SaleStep | None
+
+
+class ListingRequestAnswered(Model):
+    """The first answer to a request about a listing, behind the records of what it did."""
+
+    type: Literal["listing_request_answered"] = "listing_request_answered"
+    listing_id: Identifier
+    first: FirstAnswer
+
+
+ListingsRecord = Annotated[ListingRecorded | ListingRequestAnswered, Field(discriminator="type")]
+LISTINGS_RECORD: TypeAdapter[ListingRecorded | ListingRequestAnswered] = TypeAdapter(ListingsRecord)
 
 
 class ListingView(Model):

@@ -23,6 +23,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from schemas.answers import FirstAnswer
 from schemas.base import Model, added
 from schemas.ids import AccountId, Contract, GpuUuid, Grade, Hub, Identifier, NodeId, PublicKey, Signature
 from schemas.ids import Digest as Hash
@@ -747,6 +748,15 @@ class DisputeRecorded(Model):
     outcome: str
 
 
+class RequestAnswered(Model):
+    """The first answer to a request that an API key signed, about this node or what it has sold."""
+
+    type: Literal["request_answered"] = "request_answered"
+    node_id: NodeId
+    received_ms: Count
+    first: FirstAnswer
+
+
 MeterRecord = Annotated[
     NodeEnrolled
     | GpusChanged
@@ -760,7 +770,8 @@ MeterRecord = Annotated[
     | DoorTried
     | NodeReleased
     | HubMeasured
-    | DisputeRecorded,
+    | DisputeRecorded
+    | RequestAnswered,
     Field(discriminator="type"),
 ]
 METER_RECORD: TypeAdapter[MeterRecord] = TypeAdapter(MeterRecord)

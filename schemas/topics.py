@@ -67,7 +67,7 @@ LISTINGS_EVENTS = Topic(
 LISTINGS_RECORDS = Topic(
     "listings.records",
     key="listing_id",
-    model="schemas.listings:ListingRecorded",
+    model="schemas.listings:ListingsRecord",
     writers=("listings",),
     readers=("listings",),
     partitions=1,

@@ -158,6 +158,7 @@ def add_party_routes(
                 await store.run("insert_inspection_nonce", given.nonce, asked.caller.account, given.expires_ms)
                 return given.model_dump_json()
 
+            # A lost database has forgotten the nonce too: a repeat is given another one.
             return await once(store.connection, asked.attempt, work, 201)
 
 
@@ -172,13 +173,12 @@ def add_retirement_route(
         node_id: str, form: NodeRetirement, caller: operator, idempotency_key: IdempotencyKey = None
     ) -> Response:
         asked = attempt(caller.account, idempotency_key, f"retire {node_id}", form.canonical())
-        async with effects.transaction() as store:
 
-            async def work() -> str:
-                await moving.retire(store, node_id, caller.account, form.release_to or caller.account)
-                return (await node_view(store, settings, await store.row("find_node", node_id))).model_dump_json()
+        async def work(store: Store) -> NodeFacts:
+            await moving.retire(store, node_id, caller.account, form.release_to or caller.account)
+            return await node_view(store, settings, await store.row("find_node", node_id))
 
-            return await once(store.connection, asked, work)
+        return await answer_once(effects, asked, work, node=lambda _: node_id)
 
 
 def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
@@ -196,7 +196,7 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
             await store.run("forget_doubts", node_id)
             return await node_view(store, settings, await store.row("find_node", node_id))
 
-        return await answer_once(effects, asked.attempt, work)
+        return await answer_once(effects, asked.attempt, work, node=lambda _: node_id)
 
     @app.post("/v1/nodes/{node_id}/audits", response_model=NodeFacts)
     async def audit(node_id: str, form: NodeAuditForm, asked: admin) -> Response:
@@ -208,7 +208,7 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
             await note_audit(store, await store.tell(NodeAudited, node_id, time_ms, **told))
             return await node_view(store, settings, await store.row("find_node", node_id))
 
-        return await answer_once(effects, asked.attempt, work)
+        return await answer_once(effects, asked.attempt, work, node=lambda _: node_id)
 
 
 async def _meter_record(store: Store, position_id: int, caller: Caller) -> MeterRecordView:

@@ -25,12 +25,13 @@ from schemas.ids import tier_of
 from schemas.nodes import SignedMessage
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
+from services.delivery.once import answer_once
 from services.delivery.settings import Settings, notice_ms
 from services.delivery.signatures import signed_node
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
-from services.kit.idempotency import IdempotencyKey, attempt, once
+from services.kit.idempotency import IdempotencyKey, attempt
 
 INTERRUPTIBLE_TIER = "I"
 RUNNING = ("open", "locked")
@@ -118,28 +119,24 @@ def add_operator_routes(app: FastAPI, settings: Settings, effects: Effects, auth
     ) -> Response:
         maintenance_id = f"mt-{secrets.token_hex(8)}"
         asked = attempt(caller.account, idempotency_key, f"maintenance {node_id}", window.canonical())
-        async with effects.transaction() as store:
 
-            async def work() -> str:
-                await _own_node(store, node_id, caller)
-                view = await declare_maintenance(store, settings, node_id, window, maintenance_id, now_ms())
-                return view.model_dump_json()
+        async def work(store: Store) -> MaintenanceView:
+            await _own_node(store, node_id, caller)
+            return await declare_maintenance(store, settings, node_id, window, maintenance_id, now_ms())
 
-            return await once(store.connection, asked, work, status=201)
+        return await answer_once(effects, asked, work, 201, node=lambda _: node_id)
 
     @app.post("/v1/nodes/{node_id}/recalls", status_code=201, response_model=RecallView)
     async def recall(
         node_id: str, form: RecallForm, caller: operate, idempotency_key: IdempotencyKey = None
     ) -> Response:
         asked = attempt(caller.account, idempotency_key, f"recall {node_id}", form.canonical())
-        async with effects.transaction() as store:
 
-            async def work() -> str:
-                await _own_node(store, node_id, caller)
-                view = await recall_gpus(store, node_id, form, f"rc-{secrets.token_hex(8)}", now_ms())
-                return view.model_dump_json()
+        async def work(store: Store) -> RecallView:
+            await _own_node(store, node_id, caller)
+            return await recall_gpus(store, node_id, form, f"rc-{secrets.token_hex(8)}", now_ms())
 
-            return await once(store.connection, asked, work, status=201)
+        return await answer_once(effects, asked, work, 201, node=lambda _: node_id)
 
 
 def add_node_declaration_routes(app: FastAPI, settings: Settings, effects: Effects) -> None:

@@ -6,7 +6,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 
 from schemas.base import Model
 from schemas.disputes import BlockEnding, DisputeDecision, DisputeForm, DisputeState, DisputeView, NodeDispute
-from schemas.ids import Identifier
+from schemas.ids import Identifier, NodeId
 from schemas.nodes import signing_bytes
 from services.delivery import disputes, endings
 from services.delivery.dispute_rules import side_of
@@ -52,15 +52,18 @@ def add_dispute_routes(
             opening = (side, account, key, form)
             return disputes.view_of(await disputes.open_dispute(store, settings, position, *opening, now_ms()))
 
-        return await answer_once(effects, asked.attempt, work, 201)
+        return await answer_once(effects, asked.attempt, work, 201, node=_node_of)
 
     @app.post("/v1/blocks/{block_id}/end", status_code=202, response_model=BlockEnding)
     async def end_block(block_id: PositionId, asked: party) -> Response:
+        first_node = ""
+
         async def work(store: Store) -> BlockEnding:
-            outage_ms = await endings.end_block(store, settings, block_id, asked.caller.account, now_ms())
+            nonlocal first_node
+            outage_ms, first_node = await endings.end_block(store, settings, block_id, asked.caller.account, now_ms())
             return BlockEnding(block_id=block_id, outage_ms=outage_ms)
 
-        return await answer_once(effects, asked.attempt, work, 202)
+        return await answer_once(effects, asked.attempt, work, 202, node=lambda _: first_node)
 
     @app.get("/v1/disputes")
     async def list_disputes(
@@ -91,7 +94,7 @@ def add_dispute_routes(
             await disputes.withdraw(store, dispute, now_ms())
             return disputes.view_of(await store.row("find_dispute", dispute_id))
 
-        return await answer_once(effects, asked.attempt, work)
+        return await answer_once(effects, asked.attempt, work, node=_node_of)
 
 
 def add_arbiter_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
@@ -109,7 +112,7 @@ def add_arbiter_routes(app: FastAPI, settings: Settings, effects: Effects, authe
             await disputes.decide(store, settings, dispute, form.inputs, form.reason, now_ms())
             return disputes.view_of(await store.row("find_dispute", dispute_id))
 
-        return await answer_once(effects, asked.attempt, work)
+        return await answer_once(effects, asked.attempt, work, node=_node_of)
 
 
 def add_node_dispute_route(app: FastAPI, settings: Settings, effects: Effects) -> None:
@@ -145,6 +148,10 @@ async def _dispute(store: Store, dispute_id: str, caller: Caller):
     if row is None or not (is_arbiter(caller) or caller.account in (row["buyer"], row["operator"])):
         raise ProblemError("not_found", f"you have no dispute {dispute_id}")
     return row
+
+
+def _node_of(view: DisputeView) -> NodeId:
+    return view.node
 
 
 def _json(view: Model, status: int = 200) -> Response:

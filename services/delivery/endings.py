@@ -32,8 +32,8 @@ class UnknownBlock(DeliveryError):
     code, status = "not_found", 404
 
 
-async def end_block(store: Store, settings: Settings, block_id: int, account: str, now_ms: int) -> int:
-    """Asks the engine to end what is left of a block; returns the longest outage.
+async def end_block(store: Store, settings: Settings, block_id: int, account: str, now_ms: int) -> tuple[int, str]:
+    """Asks the engine to end what is left of a block; returns the longest outage, and the block's first node.
 
     Raises UnknownBlock, NothingLeft or NoOutage.
     """
@@ -51,7 +51,7 @@ async def end_block(store: Store, settings: Settings, block_id: int, account: st
     if longest_ms < limit_ms:
         raise NoOutage(f"the longest outage of block {block_id} is {longest_ms} ms; from {limit_ms} ms on it may end")
     await store.command(EndBlock(block_id=block_id, account=account, reason="outage"))
-    return longest_ms
+    return longest_ms, rows[0]["node_id"]
 
 
 def longest_outage_ms(intervals: Iterable[MeterInterval], now_ms: int) -> int:

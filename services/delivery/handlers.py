@@ -18,6 +18,7 @@ from schemas.nodes import (
     NodeReleased,
     RenterJoined,
     RenterReported,
+    RequestAnswered,
     message_hash,
 )
 from services.delivery import nodes
@@ -238,7 +239,7 @@ async def take_inspection(store: Store, settings: Settings, record: NodeInspecte
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {
     NodeEnrolled: take_enrolment,
     **dict.fromkeys((RenterReported, RenterJoined, DoorTried, NodeReleased), take_written),
-    **dict.fromkeys((HubMeasured, DisputeRecorded), take_written),
+    **dict.fromkeys((HubMeasured, DisputeRecorded, RequestAnswered), take_written),
     ChainMoved: take_move,
     GpusChanged: take_gpu_change,
     ChallengeJudged: take_verdict,

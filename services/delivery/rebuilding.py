@@ -44,6 +44,7 @@ from schemas.nodes import (
     NodeReported,
     RenterJoined,
     RenterReported,
+    RequestAnswered,
     message_hash,
 )
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic
@@ -63,6 +64,7 @@ from services.delivery.reports import LOST_NONCE, Chain, first_chain
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.delivery.telling import RECORDED
+from services.kit.idempotency import restore
 from services.kit.kafka import kafka_client_options
 from services.kit.ranges import RECORDS_PER_TURN, read_range
 from services.kit.reading import start_reading
@@ -166,7 +168,9 @@ async def restore_record(store: Store, record: MeterRecord) -> None:
 
 
 async def _restore_evidence(store: Store, record: MeterRecord) -> None:
-    """Writes again what stands beside nodes and their chains: renters' meters, tries at doors, disputes, releases."""
+    """Writes again what stands beside nodes and their chains: renters' meters, tries at doors, disputes, releases, and
+    the first answers to what was asked about them.
+    """
     if isinstance(record, RenterJoined):
         if await store.row("find_renter_meter", record.lease_id) is None:
             chain = replace(first_chain("", secrets.token_hex(32), record.received_ms), queued_nonce=LOST_NONCE)
@@ -182,6 +186,8 @@ async def _restore_evidence(store: Store, record: MeterRecord) -> None:
         await put_trip(store, record)
     elif isinstance(record, NodeReleased):
         await release_gpus(store, record)
+    elif isinstance(record, RequestAnswered):
+        await restore(store.connection, record.first)
 
 
 async def _restore_renter_report(store: Store, record: RenterReported) -> None:

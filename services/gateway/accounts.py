@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from schemas.accounts import AccountOpened, SignedRequest
+from schemas.accounts import AccountOpened, AnyKeyEvent, ApiKeySet, SignedRequest
 from schemas.ids import AccountId
 from schemas.replies import AccountView, KeyView, Page, rfc3339
 from schemas.rest import AccountForm, KeyForm
@@ -75,6 +75,10 @@ class Accounts:
             raise ProblemError("conflict", f"the account '{form.account}' was opened before, with another key")
         return self._view(form.account, key.key_id), is_new
 
+    def show_account(self, opening: AccountOpened | ApiKeySet) -> AccountView:
+        """Shows the account that a record opened."""
+        return self._view(opening.account, opening.key_id if isinstance(opening, ApiKeySet) else None)
+
     def _view(self, account: AccountId, key_id: str | None = None) -> AccountView:
         opened_ms = self.desk.directory.account(account).opened_ms
         return AccountView(account=account, created=rfc3339(opened_ms * NS_PER_MS), key_id=key_id)
@@ -134,7 +138,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
             return await accounts.open(form, request)
 
         key = idempotency_key if caller else None
-        view, is_new = await once_under(desk, caller, key, request, AccountView, work)
+        view, is_new = await once_under(desk, caller, key, request, accounts.show_account, work)
         return _created(response, view, is_new, f"/v1/accounts/{view.account}")
 
     @router.post("/v1/keys", status_code=201, responses=REPEATED)
@@ -146,7 +150,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
         async def work() -> tuple[KeyView, bool]:
             return await accounts.add_key(form, request)
 
-        view, is_new = await once_under(desk, caller, idempotency_key, request, KeyView, work)
+        view, is_new = await once_under(desk, caller, idempotency_key, request, desk.views.key, work)
         return _created(response, view, is_new, f"/v1/keys/{view.key_id}")
 
     @router.get("/v1/keys")
@@ -167,23 +171,20 @@ async def once_under(
     caller: Caller | None,
     key: str | None,
     request: Request,
-    view: type[View],
+    show: Callable[[AnyKeyEvent], View],
     work: Callable[[], Awaitable[tuple[View, bool]]],
 ) -> tuple[View, bool]:
     """Does the work, under an idempotency key once; returns what it shows, and whether that is new.
 
-    Raises `conflict` where the key names another request.
+    `show` shows the record that a request made, which the topic knows. Raises `conflict` where the key names another
+    request.
     """
     if key is None:
         return await answered(work())
     asked = attempt(caller.account, key, f"{request.method} {request.scope['path']}", await request.body())
     async with desk.turns.of((asked.account, key)):
-        known = await answered(desk.store.first_answer(asked))
-        if known is not None:
-            return view.model_validate_json(known), False
-        shown, is_new = await answered(work())
-        await answered(desk.store.keep_answer(asked, shown.model_dump_json()))
-        return shown, is_new
+        made = desk.directory.first_under(asked)
+        return (show(made), False) if made is not None else await answered(work())
 
 
 async def answered(work):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fastapi import Request, Response
 
 from schemas.accounts import Scope
+from services.gateway.asked_for import KeysAskedFor
 from services.gateway.command_log import CommandLog
 from services.gateway.decisions import Decisions
 from services.gateway.feeds import Feeds
@@ -19,7 +20,7 @@ from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.views import Views
-from services.kit.auth import Authenticator, Caller, KeyDirectory, check_scope, read_signing_headers
+from services.kit.auth import Authenticator, Caller, check_scope, read_signing_headers
 from services.kit.idempotency import Turns
 from services.kit.limits import Budget
 from services.kit.outbox import PromptPublisher
@@ -32,7 +33,7 @@ class Desk:
 
     settings: GatewaySettings
     readiness: Readiness
-    directory: KeyDirectory
+    directory: KeysAskedFor
     auth: Authenticator
     log: CommandLog
     history: History
@@ -90,7 +91,7 @@ class Desk:
 
 def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
     """Builds the parts that need neither Kafka nor PostgreSQL."""
-    directory, history = KeyDirectory(), History()
+    directory, history = KeysAskedFor(), History()
     return Desk(
         settings=settings,
         readiness=readiness,

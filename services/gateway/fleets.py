@@ -46,12 +46,11 @@ class Fleets:
         """
         record = issued_token(signed_request_of(request, await request.body()), account)
         asked = attempt(account, idempotency_key, "POST /v1/enrolment-tokens", form.canonical())
-        first = await self.desk.store.first_answer(asked) if idempotency_key else None
+        if idempotency_key:
+            self.desk.directory.first_under(asked, _form_in)
         is_new = self.desk.directory.token(record.token_id) is None
         if is_new:
             await self.registry.publish(record)
-        if idempotency_key and first is None:
-            await self.desk.store.keep_answer(asked, record.token_id)
         token = self.desk.directory.token(record.token_id)
         text = enrolment_text(account, token.token_id, token.expires_ms, token.nodes)
         return EnrolmentToken(
@@ -111,6 +110,10 @@ class Fleets:
         if token is None or token.account != caller.account:
             raise ProblemError("not_found", f"the account has no token `{token_id}`")
         return token
+
+
+def _form_in(body: str) -> bytes:
+    return EnrolmentTokenForm.model_validate_json(body).canonical()
 
 
 def show_token(token: Token) -> TokenView:

@@ -19,7 +19,7 @@ from services.gateway.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
 from services.kit.http import ProblemError
-from services.kit.idempotency import Attempt
+from services.kit.idempotency import USED, Attempt
 from services.kit.key_directory import record_name
 
 CONSUMER = "gateway-history"
@@ -193,7 +193,7 @@ class Store:
         async with self._connection() as connection:
             known = await connection.fetchrow(kit.QUERIES.first_answer, asked.account, asked.key)
         if known is not None and known["request"] != asked.request:
-            raise ProblemError("conflict", "this Idempotency-Key was used for another request")
+            raise ProblemError("conflict", USED)
         return known["answer"] if known else None
 
     async def keep_answer(self, asked: Attempt, answer: str) -> None:

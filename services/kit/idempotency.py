@@ -1,6 +1,7 @@
 """`Idempotency-Key`: the first answer to a request, kept in the transaction of its effects and given again to a repeat.
 
-A refusal is not kept, because its transaction left nothing behind: the same request may succeed later.
+A refusal is not kept, because its transaction left nothing behind: the same request may succeed later. What a repeat
+would do twice, or be refused for, is also told on a topic of the service, from which a lost database has it again.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import asyncpg
 from fastapi import Header, Request, Response
 
 from schemas.accounts import Scope
+from schemas.answers import FirstAnswer
 from schemas.signing import IDEMPOTENCY_HEADER
 from services.kit.auth import Authenticator, Caller
 from services.kit.http import ProblemError
@@ -23,6 +25,7 @@ from services.kit.store import QUERIES
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 JSON = "application/json"
+USED = "this Idempotency-Key was used for another request"
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -101,11 +104,18 @@ def asking(authenticator: Authenticator, *scopes: Scope) -> Callable:
 
 
 async def once(
-    connection: asyncpg.Connection, asked: Attempt, work: Callable[[], Awaitable[str]], status: int = 200
+    connection: asyncpg.Connection,
+    asked: Attempt,
+    work: Callable[[], Awaitable[str]],
+    status: int = 200,
+    tell: Callable[[FirstAnswer], Awaitable[None]] | None = None,
 ) -> Response:
     """Does the work inside the caller's transaction and answers with the JSON it returns, or with the first answer.
 
-    Raises ProblemError `conflict` where the key names another request. Copies that come at once wait for each other.
+    `tell` puts the first answer on a topic; without it a lost database forgets the key, which is right only where the
+    work done twice is the work done once. Copies that come at once wait for each other.
+
+    Raises ProblemError `conflict` where the key names another request.
     """
     if asked.key is None:
         return Response(await work(), status, media_type=JSON)
@@ -115,7 +125,15 @@ async def once(
         answer = await work()
         row = (asked.account, asked.key, asked.request, status, answer)
         await connection.execute(QUERIES.keep_first_answer, *row)
+        if tell is not None:
+            await tell(FirstAnswer(**dict(zip(FirstAnswer.model_fields, row, strict=True))))
         return Response(answer, status, media_type=JSON)
     if known["request"] != asked.request:
-        raise ProblemError("conflict", "this Idempotency-Key was used for another request")
+        raise ProblemError("conflict", USED)
     return Response(known["answer"], known["status"], REPLAYED, JSON)
+
+
+async def restore(connection: asyncpg.Connection, first: FirstAnswer) -> None:
+    """Writes a first answer again where the table has lost it."""
+    row = (first.account, first.key, first.request, first.status, first.answer)
+    await connection.execute(QUERIES.restore_first_answer, *row)

@@ -96,6 +96,10 @@ select request, status, answer from first_answer where account = $1 and key = $2
 -- name: keep_first_answer
 insert into first_answer (account, key, request, status, answer) values ($1, $2, $3, $4, $5);
 
+-- name: restore_first_answer
+insert into first_answer (account, key, request, status, answer) values ($1, $2, $3, $4, $5)
+on conflict (account, key) do nothing;
+
 -- name: note_taken
 insert into taken select $1, * from unnest($2::integer[], $3::bigint[])
 on conflict (topic, kafka_partition) do update set next_offset = excluded.next_offset;

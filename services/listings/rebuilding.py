@@ -1,4 +1,4 @@
-"""Listings and their steps again from `listings.records`, where PostgreSQL was lost or comes from an older copy."""
+"""Listings, steps and first answers again from `listings.records`, where PostgreSQL was lost or is an older one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from schemas.listings import ListingRecorded
+from schemas.listings import LISTINGS_RECORD, ListingRecorded, ListingRequestAnswered
 from schemas.topics import LISTINGS_RECORDS
+from services.kit.idempotency import restore
 from services.kit.kafka import kafka_client_options
 from services.kit.ranges import read_range
 from services.kit.reading import start_reading
@@ -19,9 +20,9 @@ from services.kit.store import AWAY, Pool
 from services.kit.topics import FOREIGN_RECORD
 from services.listings.store import transaction
 
-RECORD = TypeAdapter(ListingRecorded)
 PARTITION = TopicPartition(LISTINGS_RECORDS.name, 0)
 RECORDS_PER_TURN = 500
+Record = ListingRecorded | ListingRequestAnswered
 
 
 async def rebuild(settings: Settings, pool: Pool) -> None:
@@ -48,7 +49,12 @@ async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
             await store.record_old()
             return
     # One record may have been sent twice, out of order.
-    newest = [record.seq async for batch in _batches(consumer, max(0, end - RECORDS_PER_TURN), end) for record in batch]
+    newest = [
+        record.seq
+        async for batch in _batches(consumer, max(0, end - RECORDS_PER_TURN), end)
+        for record in batch
+        if isinstance(record, ListingRecorded)
+    ]
     if max(newest, default=0) <= known:
         return
     structlog.get_logger().warning("listings are taken again from the topic", behind_seq=known)
@@ -56,9 +62,12 @@ async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
     async for batch in _batches(consumer, 0, end):
         async with transaction(pool) as store:
             for record in batch:
+                if isinstance(record, ListingRequestAnswered):
+                    await restore(store.connection, record.first)
+                    continue
                 await store.put_again(record)
-        last_change = max([last_change, *(record.change_seq or 0 for record in batch)])
-        heard_ms = max([heard_ms, *(record.listing.changed_ms for record in batch)])
+                last_change = max(last_change, record.change_seq or 0)
+                heard_ms = max(heard_ms, record.listing.changed_ms)
     async with transaction(pool) as store:
         await store.move_sequences(max(newest), last_change)
         _, back_ms = await store.alive_mark()
@@ -66,14 +75,14 @@ async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
         await store.set_alive_mark(heard_ms, back_ms)
 
 
-async def _batches(consumer: AIOKafkaConsumer, start: int, end: int) -> AsyncIterator[list[ListingRecorded]]:
+async def _batches(consumer: AIOKafkaConsumer, start: int, end: int) -> AsyncIterator[list[Record]]:
     async for records, _ in read_range(consumer, PARTITION, start, end, RECORDS_PER_TURN):
         yield [found for record in records if (found := _record_of(record)) is not None]
 
 
-def _record_of(record: ConsumerRecord) -> ListingRecorded | None:
+def _record_of(record: ConsumerRecord) -> Record | None:
     try:
-        return RECORD.validate_json(record.value)
+        return LISTINGS_RECORD.validate_json(record.value)
     except ValidationError:
         log = structlog.get_logger()
         log.error("a foreign record is passed over", topic=PARTITION.topic, offset=record.offset, see=FOREIGN_RECORD)

@@ -1,10 +1,12 @@
 """The steps that people take, from the offer to the arbiter's word; each is one transaction with its answer."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import uuid4
 
 from fastapi import Response
 
+from schemas.answers import FirstAnswer
 from schemas.listings import InspectionForm, ListingForm
 from schemas.money import BadDecimal
 from services.kit.http import ProblemError
@@ -30,14 +32,7 @@ class Sales:
 
     async def create(self, asked: Attempt, form: ListingForm) -> Response:
         """Takes a listing and asks the engine to lock its GPUs. Raises ListingError or ProblemError."""
-        async with transaction(self._pool) as store:
-
-            async def work() -> str:
-                return await self._answer(store, await self._create(store, asked.account, form), asked.account)
-
-            response = await once(store.connection, asked, work, status=201)
-        self._wake()
-        return response
+        return await self._once(asked, lambda store: self._create(store, asked.account, form), status=201)
 
     async def _create(self, store: Store, account: str, form: ListingForm) -> Listing:
         inspection = await store.inspection(form.inspection_id)
@@ -60,16 +55,7 @@ class Sales:
 
     async def step(self, asked: Attempt, name: str, listing_id: str, words: str = "") -> Response:
         """Takes one step of a sale. Raises ListingError or UnknownListing."""
-        async with transaction(self._pool) as store:
-
-            async def work() -> str:
-                return await self._answer(
-                    store, await self._step(store, asked.account, name, listing_id, words), asked.account
-                )
-
-            response = await once(store.connection, asked, work)
-        self._wake()
-        return response
+        return await self._once(asked, lambda store: self._step(store, asked.account, name, listing_id, words))
 
     async def _step(self, store: Store, account: str, name: str, listing_id: str, words: str) -> Listing:
         listing = await self._in_time(store, listing_id)
@@ -87,15 +73,7 @@ class Sales:
 
     async def inspect(self, asked: Attempt, listing_id: str, form: InspectionForm) -> Response:
         """Compares the buyer's own inspection with the listing. Raises ListingError or UnknownListing."""
-        async with transaction(self._pool) as store:
-
-            async def work() -> str:
-                listing = await self._inspect(store, asked.account, listing_id, form)
-                return await self._answer(store, listing, asked.account)
-
-            response = await once(store.connection, asked, work)
-        self._wake()
-        return response
+        return await self._once(asked, lambda store: self._inspect(store, asked.account, listing_id, form))
 
     async def _inspect(self, store: Store, account: str, listing_id: str, form: InspectionForm) -> Listing:
         listing = await self._in_time(store, listing_id)
@@ -121,9 +99,21 @@ class Sales:
             listing = await self._moves.time_out(store, listing)
         return listing
 
-    async def _answer(self, store: Store, listing: Listing, account: str) -> str:
-        return view_of(listing, account, await store.steps(listing.listing_id)).model_dump_json()
+    async def _once(self, asked: Attempt, work: Callable[[Store], Awaitable[Listing]], status: int = 200) -> Response:
+        """Does the work and answers with the listing as it stands then; a repeat gets the first answer."""
+        async with transaction(self._pool) as store:
+            listing: Listing | None = None
 
-    def _wake(self) -> None:
+            async def text() -> str:
+                nonlocal listing
+                listing = await work(store)
+                view = view_of(listing, asked.account, await store.steps(listing.listing_id))
+                return view.model_dump_json()
+
+            async def tell(first: FirstAnswer) -> None:
+                await store.tell_answer(listing.listing_id, first)
+
+            response = await once(store.connection, asked, text, status, tell)
         for relay in self._relays:
             relay.wake()
+        return response

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 from pydantic import TypeAdapter
 
+from schemas.answers import FirstAnswer
 from schemas.delivery import HardwareInspected, NodeStateChanged
 from schemas.listings import (
     Condition,
@@ -16,6 +17,7 @@ from schemas.listings import (
     ListingFacts,
     ListingForm,
     ListingRecorded,
+    ListingRequestAnswered,
     ListingState,
     SaleStep,
 )
@@ -247,6 +249,11 @@ class Store:
         number = await kit.enqueue(self.connection, command)
         row = (number, listing.listing_id, listing.state, listing.escrow_id)
         await self.connection.execute(QUERIES.add_request, *row)
+
+    async def tell_answer(self, listing_id: str, first: FirstAnswer) -> None:
+        """Puts the first answer to a request on the private topic."""
+        record = ListingRequestAnswered(listing_id=listing_id, first=first)
+        await kit.publish(self.connection, LISTINGS_RECORDS.name, listing_id, record.canonical())
 
     async def requested(self, number: int) -> Request | None:
         """Returns what a batch of ours asked for, or None."""

@@ -104,9 +104,9 @@ async def place_of(venue: Venue, renter: Renter) -> tuple[int, str]:
     return place.seq, place.hash
 
 
-async def decided(judge: httpx.AsyncClient, dispute_id: str, inputs: dict) -> tuple[str, int]:
-    form = {"inputs": inputs, "reason": "looked_at_it"}
-    answer = (await judge.post(f"/v1/disputes/{dispute_id}/decision", json=form)).json()
+async def decided(judge: httpx.AsyncClient, dispute_id: str, inputs: dict, key: str = "") -> tuple[str, int]:
+    form, headers = {"inputs": inputs, "reason": "looked_at_it"}, {"Idempotency-Key": key} if key else {}
+    answer = (await judge.post(f"/v1/disputes/{dispute_id}/decision", json=form, headers=headers)).json()
     return answer["outcome"], answer["revision"]
 
 
@@ -123,8 +123,8 @@ async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(qui
             await PlayedAgent(old, venue.http).enrol(await venue.token("ops", "old"))
             released, key = {"release_to": "west"}, {"Idempotency-Key": "once"}
             path = f"/v1/nodes/{old.node_id}/retire"
-            first, again = [await ops.post(path, json=released, headers=key) for _ in range(2)]
-            assert (first.status_code, again.json()) == (200, first.json())
+            retired, again = [await ops.post(path, json=released, headers=key) for _ in range(2)]
+            assert (retired.status_code, again.json()) == (200, retired.json())
             assert (await ops.post(path, json={}, headers=key)).json()["code"] == "conflict"
             await PlayedAgent(new, venue.http).enrol(await venue.token("west", "new"))
 
@@ -144,7 +144,8 @@ async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(qui
             first, second = await venue.settled("alice", 2)
             form = {"reason": "no_access", "evidence": "I knocked at noon."}
             opening = f"/v1/positions/{first.position_id}/disputes"
-            assert (await alice.post(opening, json=form, headers=key)).status_code == 201
+            opened = await alice.post(opening, json=form, headers=key)
+            assert opened.status_code == 201
             inputs = (await alice.get(f"/v1/positions/{first.position_id}/meter")).json()["inputs"]
             disputes, place = (await alice.get("/v1/disputes")).json()["items"], await place_of(venue, renter)
         assert first.delivered_gpu_s == PERIOD_S
@@ -161,10 +162,15 @@ async def test_disputes_renters_doors_and_freed_gpus_outlive_a_lost_database(qui
         async with venue.delivery():
             assert (await alice.get("/v1/disputes")).json()["items"] == disputes
             assert await place_of(venue, renter) == place
+            for client, where, body, first_answer in ((ops, path, released, retired), (alice, opening, form, opened)):
+                again = await client.post(where, json=body, headers=key)
+                assert (again.status_code, again.content) == (first_answer.status_code, first_answer.content)
             assert [(await venue.node(each.node_id))["gpus"] for each in (old, new)] == [[], list(new.gpus)]
             # What is on record says what it said before, and whose word stands about the rest is still to be decided.
             assert await decided(judge, f"d-{first.position_id}-buyer", {}) == ("confirmed", 1)
-            assert await decided(judge, f"d-{second.position_id}-venue", {"differences": "renter"}) == ("corrected", 2)
+            for _ in range(2):
+                corrects = await decided(judge, f"d-{second.position_id}-venue", {"differences": "renter"}, "corrects")
+                assert corrects == ("corrected", 2)
             *_, corrected = await venue.settled("alice", 3)
         assert (corrected.position_id, corrected.revision) == (second.position_id, 2)
         assert corrected.delivered_gpu_s == second.delivered_gpu_s

@@ -189,3 +189,36 @@ async def test_accounts_with_keys_and_without_are_there_again_when_the_tables_ar
         assert (again.status_code, again.json()) == (200, opened)
         thief = new_credentials("keyless")
         assert await code(open_account(venue, thief, form_of(thief, "keyless"))) == TAKEN
+
+
+async def test_what_was_asked_under_a_key_is_known_when_the_tables_are_lost_and_the_key_has_ended(quiet_venue: Trading):
+    venue, own, other = quiet_venue, new_credentials("own"), new_credentials("other")
+    form = {"account": "alice", "public_key": own.public_key, "key_id": "own", "scopes": ["read"]}
+    async with venue.matching(), venue.gateway():
+        alice = await venue.join("alice", "read", "operate", "trade")
+        asked = {
+            "/v1/keys": (alice, form, form | {"public_key": other.public_key}),
+            "/v1/enrolment-tokens": (alice, {"nodes": 2}, {"nodes": 3}),
+            "/v1/accounts": (venue.admin, {"account": "keyless"}, {"account": "another"}),
+        }
+
+        async def post(path: str, place: int) -> httpx.Response:
+            client, *forms = asked[path]
+            return await client.post(path, json=forms[place], headers={"Idempotency-Key": f"once{path}"})
+
+        firsts = {path: await post(path, 0) for path in asked}
+        assert {answer.status_code for answer in firsts.values()} == {201}
+        assert (await alice.delete("/v1/keys/own")).status_code == 200
+
+        async def are_known() -> None:
+            for path, first in firsts.items():
+                again = await post(path, 0)
+                assert (again.json(), again.headers["idempotent-replayed"]) == (first.json(), "true"), path
+                assert await code(post(path, 1)) == (409, "conflict"), path
+
+        await are_known()
+    await drop_tables(venue)
+    async with venue.matching(), venue.gateway():
+        await are_known()
+        listed = {key["key_id"]: key["revoked"] for key in (await alice.get("/v1/keys")).json()["items"]}
+    assert listed == {"key-alice": False, "own": True}

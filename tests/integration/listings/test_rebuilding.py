@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from clients.http import result_of
+from tests.api.conftest import problem_of
 from tests.integration.delivery.test_rebuilding import copy_database
 from tests.integration.listings.conftest import Board, make_database, offer
 from tests.integration.listings.test_sales import SHIPMENT
@@ -36,7 +37,8 @@ async def test_sales_outlive_a_database_from_an_older_copy_and_one_that_is_lost(
     await board.stop()
     older = await copy_database(board.settings.database_url)
     await restart(board, board.settings.database_url)
-    result_of(await board.post("seller", f"/{bought}/ship", SHIPMENT))
+    shipped = await board.post("seller", f"/{bought}/ship", SHIPMENT, "ship")
+    result_of(shipped)
     disputed = await board.funded("seller", "buyer", 32)
     result_of(await board.post("buyer", f"/{disputed}/dispute", {"reason": "it never came"}))
     ids = [offered, bought, disputed]
@@ -47,6 +49,10 @@ async def test_sales_outlive_a_database_from_an_older_copy_and_one_that_is_lost(
     await board.stop()
     await restart(board, await make_database(board.settings.database_url))
     assert await everything(board, ids) == before
+    again = await board.post("seller", f"/{bought}/ship", SHIPMENT, "ship")
+    assert (again.status_code, again.content) == (200, shipped.content)
+    other = await board.post("seller", f"/{bought}/ship", SHIPMENT | {"tracking": "SF2"}, "ship")
+    assert problem_of(other) == (409, "conflict")
     twice = await board.inspect("seller", 30)
 
     async def refused() -> str | None:
