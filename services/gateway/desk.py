@@ -13,6 +13,7 @@ from services.gateway.command_log import CommandLog
 from services.gateway.decisions import Decisions
 from services.gateway.feeds import Feeds
 from services.gateway.history import History
+from services.gateway.key_file import KeyFile
 from services.gateway.node_requests import node_check
 from services.gateway.order_limits import OrderLimits
 from services.gateway.past_commands import PastCommands
@@ -46,6 +47,7 @@ class Desk:
     messages: Budget
     order_limits: OrderLimits
     past_commands: PastCommands
+    key_file: KeyFile
     turns: Turns = field(default_factory=Turns)
     store: Store | None = None
     recorder: Recorder | None = None
@@ -113,6 +115,7 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
         messages=Budget("messages", settings.socket_messages_per_s, settings.burst_s),
         order_limits=OrderLimits(history),
         past_commands=PastCommands(settings),
+        key_file=KeyFile(settings.keys_file_path),
     )
 
 

@@ -1,4 +1,4 @@
-"""The keys' topic and its copy in the gateway's tables: what either has lost is written there again, at each start."""
+"""The keys' topic and its copies in tables and a file: what one of them has lost is written there again at a start."""
 
 import structlog
 
@@ -9,22 +9,19 @@ from services.kit.key_directory import record_name
 
 
 async def mend_keys(desk: Desk, registry: KeyRegistry, read: list[AnyKeyEvent]) -> None:
-    """Publishes what the copy has and the topic has not, and copies what was read of the topic.
+    """Publishes what a copy has and the topic has not, and copies what was read of the topic.
 
     Every record proves itself, so that a copy is as good as the topic: a key that had ended before Kafka was put back
-    to an older copy has ended again. Raises DatabaseAway.
+    to an older copy, or with PostgreSQL to a backup, has ended again. Raises DatabaseAway.
     """
-    missing = [record for record in await desk.store.key_records() if not desk.directory.tells(record)]
+    copies = [*await desk.store.key_records(), *await desk.key_file.read()]
+    missing = {record.canonical(): record for record in copies if not desk.directory.tells(record)}
     await desk.store.keep_key_records(read)
-    published = 0
-    while missing:
-        left = [record for record in missing if not await registry.try_to_publish(record)]
-        if len(left) == len(missing):
-            break
-        published, missing = published + len(missing) - len(left), left
+    await desk.key_file.keep(read)
+    left = await registry.publish_again(list(missing.values()))
     log = structlog.get_logger()
-    if published:
+    if published := len(missing) - len(left):
         log.warning("the topic of keys was an older copy, its records are published again", records=published)
-    if missing:
-        named = [record_name(record) for record in missing[:20]]
-        log.error("records of keys cannot be proven any more", records=len(missing), first=named)
+    if left:
+        named = [record_name(record) for record in left[:20]]
+        log.error("records of keys cannot be proven any more", records=len(left), first=named)

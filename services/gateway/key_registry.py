@@ -47,11 +47,37 @@ class KeyRegistry:
             self._desk.directory.check(record)
             await self._desk.store.publish(record)
             self._desk.directory.take(record)
+            await self._desk.key_file.keep([record])
         try:
             async with asyncio.timeout(self._desk.settings.answer_timeout_s):
                 await self._desk.publisher.published()
         except TimeoutError as error:
             raise ProblemError("unavailable", NOT_YET, retryable=True) from error
+
+    async def publish_again(self, records: list[AnyKeyEvent]) -> list[AnyKeyEvent]:
+        """Publishes what a copy has and the topic has lost, with one wait for the broker; returns what no edge would
+        believe. A record may need another one of them first.
+        """
+        left, proven, before = records, [], -1
+        async with self._turn:
+            while len(proven) > before:
+                before, tried, left = len(proven), left, []
+                for record in tried:
+                    (proven if self._is_proven(record) else left).append(record)
+            if proven:
+                await self._desk.store.publish_all(proven)
+                await self._desk.key_file.keep(proven)
+        if proven:
+            await self._desk.publisher.published()
+        return left
+
+    def _is_proven(self, record: AnyKeyEvent) -> bool:
+        """Takes a record into the directory if it is proven, without a word where it is not."""
+        try:
+            self._desk.directory.check(record)
+        except UnprovenRecord:
+            return False
+        return self._desk.directory.take(record)
 
     async def end(self, known: ApiKeySet, request: Request) -> ApiKeySet:
         """Ends a key as a request asks for it; again, nothing is published."""

@@ -1,5 +1,6 @@
 """The gateway's own settings beside the shared ones."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -23,6 +24,7 @@ class GatewaySettings(Settings):
     open_sign_up: bool = True  # whether strangers may open accounts
     sign_ups_per_hour: Annotated[int, Field(ge=1)] = 20  # by each address
     sign_ups_per_hour_of_all: Annotated[int, Field(ge=1)] = 2_000
+    keys_file: Path | None = None  # the keys' records beside both stores; None: in the gateway's folder of keys
     page_size: int = 100
     page_size_max: int = 500
     flush_pause_s: float = 0.25
@@ -31,3 +33,8 @@ class GatewaySettings(Settings):
     feed_queue_max: int = 10_000
     feed_login_s: float = 10.0
     feed_heartbeat_s: float = 1.0
+
+    @property
+    def keys_file_path(self) -> Path:
+        """Where the keys' records are kept beside both stores."""
+        return self.keys_file or self.keys_dir / "gateway" / "records.jsonl"

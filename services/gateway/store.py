@@ -208,6 +208,13 @@ class Store:
             await connection.execute(QUERIES.keep_key_records, [record.canonical()])
             await kit.publish(connection, KEYS_EVENTS.name, record_name(record), record.canonical())
 
+    async def publish_all(self, records: list[AnyKeyEvent]) -> None:
+        """Publishes records in their order, in one transaction, and keeps copies of them."""
+        values = [record.canonical() for record in records]
+        async with self._connection() as connection:
+            await connection.execute(QUERIES.keep_key_records, values)
+            await kit.publish_all(connection, KEYS_EVENTS.name, list(map(record_name, records)), values)
+
     async def keep_key_records(self, records: list[AnyKeyEvent]) -> None:
         """Keeps copies of records that the topic has; those that are kept already stay as they are."""
         async with self._connection() as connection:

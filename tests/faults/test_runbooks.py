@@ -139,6 +139,7 @@ def _with_a_market(operator: Operator) -> Iterator[Operator]:
     try:
         seller = registry.open_account("north", "operate", CNY="500000.00")
         buyer = registry.open_account("alice", "trade", CNY="1000.00")
+        registry.open_account("thief", "trade")
         sites.start_agent(seller, "north-01", POLICY, 1)
         wait_until(lambda: _buys(buyer), "a trade")
         yield operator
@@ -207,6 +208,7 @@ def test_kafka_lost(operator: Operator):
     """Needs the backup that the first test made. Every loss is refused by one line before anything is changed."""
     before, kafka, page = state_of(operator), operator.data / "kafka", "docs/runbooks/kafka-lost.md"
     operator.type(f"{HOURBOOK} admin deposit alice CNY 1.00")  # which the backup does not have
+    operator.type(f"{HOURBOOK} keys revoke key-thief")
     operator.type(f"{HOURBOOK} down")
     kafka.rename(operator.data / "kafka.lost")
     gone = f"hourbook: the command log is gone; nothing was started, see {page}\n"
@@ -224,6 +226,8 @@ def test_kafka_lost(operator: Operator):
     assert status == 1 and re.fullmatch(newer, last), said
     operator.do("kafka-lost.md")
     is_as(operator, before)
+    operator.type(f"{HOURBOOK} keys list --account thief --json")
+    assert {key["key_id"]: key["revoked"] for key in json.loads(operator.output)} == {"key-thief": True}
 
 
 def test_foreign_record(operator: Operator):

@@ -32,6 +32,14 @@ async def drop_tables(venue: Trading) -> None:
     await connection.close()
 
 
+async def put_back(kafka: str, records: list[bytes]) -> None:
+    """Puts the topic of keys back to an older copy."""
+    await delete_topics(kafka, KEYS_EVENTS.name)
+    await create_topics(kafka, [KEYS_EVENTS])
+    await wait_led(kafka, [KEYS_EVENTS])
+    await produce(kafka, KEYS_EVENTS.name, *records)
+
+
 async def code(answer) -> tuple[int, str]:
     answer = await answer
     return answer.status_code, answer.json().get("code")
@@ -148,10 +156,7 @@ async def test_nothing_revives_a_key_when_the_topic_is_an_older_copy_or_the_tabl
         assert (await open_account(venue, newcomer, form_of(newcomer, "newcomer"))).status_code == 201
         await venue.admin.post("/v1/accounts", json={"account": "keyless"})
         whole = await consume(kafka, KEYS_EVENTS.name)
-    await delete_topics(kafka, KEYS_EVENTS.name)
-    await create_topics(kafka, [KEYS_EVENTS])
-    await wait_led(kafka, [KEYS_EVENTS])
-    await produce(kafka, KEYS_EVENTS.name, *whole[:older])
+    await put_back(kafka, whole[:older])
     async with venue.matching(), venue.gateway(), open_async_client(venue.url, newcomer) as client:
         assert await code(alice.get("/v1/keys")) == (401, "unknown_key")
         assert (await client.get("/v1/keys")).status_code == 200
@@ -165,6 +170,22 @@ async def test_nothing_revives_a_key_when_the_topic_is_an_older_copy_or_the_tabl
     kept = [row["record"] for row in await connection.fetch("select record from gateway.key_records order by number")]
     await connection.close()
     assert kept == whole
+
+
+async def test_a_key_that_ended_since_a_backup_stays_ended_where_both_stores_are_put_back(quiet_venue: Trading):
+    venue, newcomer, kafka = quiet_venue, new_credentials("newcomer"), quiet_venue.settings.kafka
+    async with venue.matching(), venue.gateway():
+        alice = await venue.join("alice", "read")
+        older = await consume(kafka, KEYS_EVENTS.name)
+        assert (await venue.admin.delete("/v1/keys/key-alice")).json()["revoked"] is True
+        assert (await open_account(venue, newcomer, form_of(newcomer, "newcomer"))).status_code == 201
+        whole = await consume(kafka, KEYS_EVENTS.name)
+    await put_back(kafka, older)
+    await drop_tables(venue)
+    async with venue.matching(), venue.gateway(), open_async_client(venue.url, newcomer) as client:
+        assert await code(alice.get("/v1/keys")) == (401, "unknown_key")
+        assert (await client.get("/v1/keys")).status_code == 200
+    assert await consume(kafka, KEYS_EVENTS.name) == whole, "for every reader"
 
 
 async def test_accounts_with_keys_and_without_are_there_again_when_the_tables_are_lost(quiet_venue: Trading):
