@@ -133,7 +133,10 @@ class AuctionRow(PublicModel):
 
 
 class TickerRow(PublicModel):
-    """A contract's best prices, and its trades since it was listed; in an auction also what it would come to."""
+    """A contract's best prices, and its trades since it was listed; in an auction also what it would come to.
+
+    `doubted_since` is that of its book, by which the best prices are not to be trusted.
+    """
 
     contract: Contract
     state: ContractState
@@ -150,10 +153,11 @@ class TickerRow(PublicModel):
     trades: int
     index: DecimalString | None = None
     auction: AuctionRow | None = None
+    doubted_since: Seq | None = None
 
 
 class CurvePoint(PublicModel):
-    """One delivery period of a product's forward curve."""
+    """One delivery period of a product's forward curve; `doubted_since` is that of its book."""
 
     contract: Contract
     start: Time
@@ -163,6 +167,7 @@ class CurvePoint(PublicModel):
     ask: DecimalString | None = None
     ask_qty: Quantity | None = None
     last: DecimalString | None = None
+    doubted_since: Seq | None = None
 
 
 class IndexRow(PublicModel):

@@ -139,7 +139,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
 
         key = idempotency_key if caller else None
         view, is_new = await once_under(desk, caller, key, request, accounts.show_account, work)
-        return _created(response, view, is_new, f"/v1/accounts/{view.account}")
+        return _created(response, view, is_new)
 
     @router.post("/v1/keys", status_code=201, responses=REPEATED)
     async def add_key(
@@ -151,7 +151,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
             return await accounts.add_key(form, request)
 
         view, is_new = await once_under(desk, caller, idempotency_key, request, desk.views.key, work)
-        return _created(response, view, is_new, f"/v1/keys/{view.key_id}")
+        return _created(response, view, is_new)
 
     @router.get("/v1/keys")
     async def list_keys(
@@ -195,8 +195,7 @@ async def answered(work):
         raise ProblemError("unavailable", f"PostgreSQL does not answer: {error}", retryable=True) from error
 
 
-def _created(response: Response, view, is_new: bool, location: str):
-    response.headers["Location"] = location
+def _created(response: Response, view: View, is_new: bool) -> View:
     if not is_new:
         response.status_code = 200
         response.headers["Idempotent-Replayed"] = "true"

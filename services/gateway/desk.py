@@ -21,7 +21,7 @@ from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.views import Views
-from services.kit.auth import Authenticator, Caller, check_scope, read_signing_headers
+from services.kit.auth import SPENT, Authenticator, Caller, check_scope, read_signing_headers
 from services.kit.idempotency import Turns
 from services.kit.limits import Budget
 from services.kit.outbox import PromptPublisher
@@ -60,15 +60,15 @@ class Desk:
         """Returns an id that no other command of this or another gateway has."""
         return f"{self.started}-{next(self.command_ids)}"
 
-    def caller_of(self, request: Request, body: bytes) -> Caller:
-        """Checks a request's signature."""
-        return self.auth.verify_request(request, body)
+    def caller_of(self, request: Request, body: bytes, budget: Budget | None = None) -> Caller:
+        """Checks a request's signature, but of a key that has spent the budget that the request is taken from."""
+        return self.auth.verify_request(request, body, budget)
 
     def caller(self, scope: Scope | None) -> Callable[[Request, Response], Awaitable[Caller]]:
         """Returns the dependency of a route that needs `scope`, or any key, and is paid from the budget of reads."""
 
         async def caller(request: Request, response: Response) -> Caller:
-            found = self.caller_of(request, await request.body())
+            found = self.caller_of(request, await request.body(), self.reads)
             if scope is not None:
                 check_scope(found, scope)
             response.headers.update(spend(self.reads, found))
@@ -121,4 +121,4 @@ def make_desk(settings: GatewaySettings, readiness: Readiness) -> Desk:
 
 def spend(budget: Budget, caller: Caller, requests: int = 1) -> dict[str, str]:
     """Takes requests off the caller's budget and returns the headers that tell of it. Raises `too_many_requests`."""
-    return budget.require(caller.key_id, "the key's budget is used up for now", requests)
+    return budget.require(caller.key_id, SPENT, requests)

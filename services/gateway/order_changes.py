@@ -246,7 +246,7 @@ class OrderChanges(OrderEntry):
 
     async def _trade_errand(self, request: Request) -> tuple[Errand, bytes]:
         gateway_in_ns, body = time.time_ns(), await request.body()
-        caller = self._desk.caller_of(request, body)
+        caller = self._desk.caller_of(request, body, self._desk.orders)
         headers = spend(self._desk.orders, caller)
         check_any_scope(caller, ("trade", "operate"))
         return Errand(caller, gateway_in_ns, headers), body

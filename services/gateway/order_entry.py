@@ -55,7 +55,7 @@ class OrderEntry:
     async def place(self, request: Request) -> Response:
         """Places an order: limit, market, block or capacity."""
         gateway_in_ns, body = time.time_ns(), await request.body()
-        caller = self._desk.caller_of(request, body)
+        caller = self._desk.caller_of(request, body, self._desk.orders)
         errand = Errand(caller, gateway_in_ns, spend(self._desk.orders, caller))
         form = read(ORDER_FORM.validate_json, body)
         check_any_scope(caller, domain.scopes_for(form))
@@ -120,7 +120,7 @@ class OrderEntry:
 
     async def _cancel_errand(self, request: Request) -> tuple[Errand, bytes]:
         gateway_in_ns, body = time.time_ns(), await request.body()
-        caller = self._desk.caller_of(request, body)
+        caller = self._desk.caller_of(request, body, self._desk.cancels)
         headers = spend(self._desk.cancels, caller)
         check_any_scope(caller, ("trade", "operate"))
         return Errand(caller, gateway_in_ns, headers), body

@@ -18,8 +18,6 @@ from services.kit.ranges import read_range
 from services.kit.stopping import stop_client
 
 PARTITION = TopicPartition(COMMANDS.name, 0)
-KEPT_MAX = 10_000
-READ_TIMEOUT_S = 3.0
 FETCH_BYTES = 65_536  # a broker sends a whole record even where that is larger
 
 
@@ -44,7 +42,7 @@ class PastCommands:
         async with self._turn:
             if offset not in self._kept:
                 self._kept[offset] = await self._read(offset)
-                if len(self._kept) > KEPT_MAX:
+                if len(self._kept) > self._settings.log_lookups_kept_max:
                     self._kept.popitem(last=False)
             found = self._kept[offset]
         commands = found.members if isinstance(found, PlaceBatch) else (found,)
@@ -52,7 +50,7 @@ class PastCommands:
 
     async def _read(self, offset: int) -> Command | None:
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
+            async with asyncio.timeout(self._settings.log_lookup_within_s):
                 if self._consumer is None:
                     await self._start()
                 self._consumer.resume(PARTITION)

@@ -14,7 +14,6 @@ from services.kit.http import ProblemError
 
 Result = tuple[Order | Refusal, Iterable[Fill]]
 CONFLICT = "client_order_id_conflict"
-LOOKUP_COST = 200  # requests that a look into the log costs the caller's budget
 
 
 async def find_first_result(desk: Desk, event: OrderDuplicate, any_offset: bool = False) -> Result:
@@ -99,7 +98,7 @@ async def find_if_closed(desk: Desk, command: Placing) -> Result | None:
 
 
 async def _asked_the_same(desk: Desk, caller: Caller, command: Placing | ReplaceOrder, name: str, offset: int) -> bool:
-    desk.orders.owe(caller.key_id, LOOKUP_COST)
+    desk.orders.owe(caller.key_id, desk.settings.log_lookup_requests)
     try:
         first = await desk.past_commands.named(offset, name)
     except LogAway as error:

@@ -25,6 +25,9 @@ class GatewaySettings(Settings):
     sign_ups_per_hour: Annotated[int, Field(ge=1)] = 20  # by each address
     sign_ups_per_hour_of_all: Annotated[int, Field(ge=1)] = 2_000
     keys_file: Path | None = None  # the keys' records beside both stores; None: in the gateway's folder of keys
+    log_lookups_kept_max: int = 10_000  # commands that were read of the log again for a repeat
+    log_lookup_within_s: float = 3.0
+    log_lookup_requests: int = 200  # so many orders a look into the log takes off the caller's budget
     page_size: int = 100
     page_size_max: int = 500
     flush_pause_s: float = 0.25

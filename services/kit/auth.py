@@ -21,6 +21,7 @@ from services.kit.keys import SIGNATURE, signature_holds
 from services.kit.limits import Budget
 
 BURST_S = 4.0
+SPENT = "the key's budget is used up for now"
 UNSIGNED = "key, timestamp, nonce and signature headers are needed"
 SIGNING_HEADERS = {
     name.lower().encode(): place
@@ -158,11 +159,26 @@ class Authenticator:
         self._nonces = NonceMemory(self._window_ms)
         self._opened_ms = now_ms() + self._ahead_ms
 
-    def verify(self, method: str, path: str, query: str, body: bytes, headers: Headers, client: str | None) -> Caller:
-        """Checks one request's signature; path and query are as sent. Raises ProblemError with 401 or 403."""
+    def verify(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        body: bytes,
+        headers: Headers,
+        client: str | None,
+        budget: Budget | None = None,
+    ) -> Caller:
+        """Checks one request's signature; path and query are as sent. Raises ProblemError with 401 or 403.
+
+        A key that has nothing left of the `budget` that the request would be taken from is told so (429) before its
+        signature costs anything. Nothing is taken: whose request it is nobody knows yet.
+        """
         key_id, ts_text, nonce, signature, idempotency_key = read_signing_headers(headers)
         key, now_ms, ts_ms = self._key(key_id, client), self._now_ms(), int(ts_text)
         self._check_time(ts_ms, now_ms)
+        if budget is not None:
+            budget.check(key_id, SPENT)
         text = signing.request_text(method, path, query, body, ts_text, nonce, key_id, idempotency_key)
         if not signature_holds(key.public_key, signature, text):
             raise ProblemError("bad_request_signature", "the signature does not fit this request")
@@ -181,12 +197,12 @@ class Authenticator:
         if not self._nonces.take(key.key_id, request.nonce, request.ts_ms, now_ms):
             raise ProblemError("nonce_used", "each nonce counts once")
 
-    def verify_request(self, request: Request, body: bytes) -> Caller:
-        """Checks the signature of a request that is being served."""
+    def verify_request(self, request: Request, body: bytes, budget: Budget | None = None) -> Caller:
+        """Checks the signature of a request that is being served and would be taken from a budget."""
         # Not `request.url`, which a Host header of the caller's could break.
         scope = request.scope
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
-        return self.verify(scope["method"], path, query, body, scope["headers"], client_address(scope))
+        return self.verify(scope["method"], path, query, body, scope["headers"], client_address(scope), budget)
 
     def _check_time(self, ts_ms: int, now_ms: int) -> None:
         if not now_ms - self._window_ms <= ts_ms <= now_ms + self._ahead_ms:
@@ -210,8 +226,8 @@ class Authenticator:
         """Returns the FastAPI dependency of a route that needs one of the scopes; it yields the Caller."""
 
         async def caller(request: Request) -> Caller:
-            found = self.verify_request(request, await request.body())
-            self._budget.require(found.key_id, "the key's budget is used up for now")
+            found = self.verify_request(request, await request.body(), self._budget)
+            self._budget.require(found.key_id, SPENT)
             check_scope(found, *scopes)
             return found
 

@@ -48,9 +48,9 @@ class Budget:
         return standing.headers
 
     def check(self, key_id: str, words: str) -> None:
-        """Takes nothing. Raises `too_many_requests` where there is nothing left to take."""
-        if self.wait_s(key_id):
-            self.require(key_id, words)
+        """Takes nothing, so that anybody may ask. Raises `too_many_requests` where there is nothing left to take."""
+        if key_id in self._buckets and (bucket := self._bucket(key_id)).tokens < 1:
+            raise ProblemError("too_many_requests", words, retryable=True, headers=self._told(bucket, lacks=1))
 
     def owe(self, key_id: str, tokens: int) -> None:
         """Takes tokens for what is done already, whether there are so many or not."""
@@ -66,14 +66,18 @@ class Budget:
         allowed = bucket.tokens >= tokens
         if allowed:
             bucket.tokens -= tokens
+        return Standing(allowed, self._told(bucket, 0 if allowed else tokens))
+
+    def _told(self, bucket: Bucket, lacks: int) -> dict[str, str]:
+        """Returns the headers that tell of a bucket; `lacks` is what it had too little for, 0 where it had enough."""
         full_in_s = math.ceil((self._capacity - bucket.tokens) / self._per_s)
         headers = {
             "RateLimit-Policy": self._policy,
             "RateLimit": f'"{self._name}";r={int(bucket.tokens)};t={full_in_s}',
         }
-        if not allowed:
-            headers["Retry-After"] = str(max(1, math.ceil((tokens - bucket.tokens) / self._per_s)))
-        return Standing(allowed, headers)
+        if lacks:
+            headers["Retry-After"] = str(max(1, math.ceil((lacks - bucket.tokens) / self._per_s)))
+        return headers
 
     def _bucket(self, key_id: str) -> Bucket:
         """Returns the key's bucket, filled up to now."""

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Response
@@ -130,7 +131,9 @@ def _add_books(router: APIRouter, views: Views) -> None:
     async def ticker(sym: Contract | Product) -> Response:
         """Best prices and trades so far of one contract, or of a product's open contracts."""
         found = views.product(sym).listed() if sym in market.products else [views.contract(sym)]
-        return answer(TickerList(items=show_rows(found, rows.ticker_row), seq=market.seq))
+        return answer(
+            TickerList(items=show_rows(found, partial(rows.ticker_row, doubted=market.doubted)), seq=market.seq)
+        )
 
     @router.get("/v1/auctions", response_model=AuctionList)
     @public
@@ -144,7 +147,7 @@ def _add_books(router: APIRouter, views: Views) -> None:
     async def curve(product: Product, periods: Annotated[int, Query(ge=1, le=10_000)] = 10_000) -> Response:
         """Best bid, best ask and last price of the next periods of a product; `periods=48` is the hour strip."""
         view = views.product(product)
-        points = show_rows(view.listed()[:periods], rows.curve_point)
+        points = show_rows(view.listed()[:periods], partial(rows.curve_point, doubted=market.doubted))
         return answer(Curve(product=product, currency=view.terms.currency, points=points, seq=market.seq))
 
 

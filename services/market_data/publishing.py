@@ -86,7 +86,9 @@ class Publishing:
         for sym, view in changes.quotes.items():
             stream = Stream("ticker", sym)
             if self._feed.followed(stream):
-                update = TickerSnapshot(sym=sym, seq=changes.seq, type="update", ticker=rows.ticker_row(view))
+                update = TickerSnapshot(
+                    sym=sym, seq=changes.seq, type="update", ticker=rows.ticker_row(view, self._market.doubted)
+                )
                 self._feed.send(stream, changes.seq, update.wire())
 
     def _curves(self, changes: Changes) -> None:
@@ -96,7 +98,7 @@ class Publishing:
         for product, views in moved.items():
             stream = Stream("curve", product)
             if self._feed.followed(stream):
-                points = tuple(rows.curve_point(view) for view in views)
+                points = tuple(rows.curve_point(view, self._market.doubted) for view in views)
                 update = CurveUpdate(sym=product, seq=changes.seq, points=points)
                 self._feed.send(stream, changes.seq, update.wire())
 

@@ -1,5 +1,6 @@
 """Rows for the public, made from what the view knows: decimal strings, RFC 3339 times, no account."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from schemas.events import (
@@ -137,7 +138,7 @@ def candle_row(candle: Candle) -> CandleRow:
     )
 
 
-def ticker_row(view: ContractView) -> TickerRow:
+def ticker_row(view: ContractView, doubted: Mapping[str, int]) -> TickerRow:
     return TickerRow(
         contract=view.contract,
         state=view.state,
@@ -150,11 +151,18 @@ def ticker_row(view: ContractView) -> TickerRow:
         trades=view.trades,
         index=price_text(view.index.index_micros) if view.index else None,
         auction=auction_row(view.indicated) if view.indicated else None,
+        doubted_since=doubted.get(view.contract),
     )
 
 
-def curve_point(view: ContractView) -> CurvePoint:
-    return CurvePoint(contract=view.contract, start=time_text(view.start_s * 1000), state=view.state, **_best(view))
+def curve_point(view: ContractView, doubted: Mapping[str, int]) -> CurvePoint:
+    return CurvePoint(
+        contract=view.contract,
+        start=time_text(view.start_s * 1000),
+        state=view.state,
+        **_best(view),
+        doubted_since=doubted.get(view.contract),
+    )
 
 
 def index_row(event: IndexSet | PastIndex) -> IndexRow:

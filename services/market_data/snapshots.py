@@ -1,5 +1,7 @@
 """The present state of every stream, as the message that a new reader gets first."""
 
+from functools import partial
+
 from schemas.market_data import (
     AuctionSnapshot,
     BookSnapshot,
@@ -74,7 +76,7 @@ class Snapshots:
         return TradesSnapshot(sym=stream.sym, seq=market.seq, trades=trades, **marks)
 
     def _ticker(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
-        ticker = rows.ticker_row(self._market.contracts[stream.sym])
+        ticker = rows.ticker_row(self._market.contracts[stream.sym], self._market.doubted)
         return TickerSnapshot(sym=stream.sym, seq=self._market.seq, type="snapshot", ticker=ticker, **marks)
 
     def _candles(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
@@ -82,7 +84,9 @@ class Snapshots:
         return CandlesSnapshot(sym=stream.sym, interval=stream.interval, seq=self._market.seq, candles=candles, **marks)
 
     def _curve(self, stream: Stream, marks: dict[str, bool]) -> Resumable:
-        points = show_rows(self._market.products[stream.sym].listed(), rows.curve_point)
+        points = show_rows(
+            self._market.products[stream.sym].listed(), partial(rows.curve_point, doubted=self._market.doubted)
+        )
         return CurveSnapshot(sym=stream.sym, seq=self._market.seq, points=points, **marks)
 
     def _index(self, stream: Stream, marks: dict[str, bool]) -> Resumable:

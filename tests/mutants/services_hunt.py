@@ -1,5 +1,6 @@
 """One seeded bug of a service in a copy of the tree, and whether its tests see it."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from tests.fixtures.builds import copy_tree, environment_of
 from tests.mutants.mutant import ServiceMutant
 
 HUNT_TIMEOUT_S = 900
+# A line of the summary, and none of a log that begins with the same word.
+FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -53,5 +56,5 @@ def _failed(tree: Path, path: str) -> str | None:
         return f"{path}, which never ended"
     if found.returncode == 0:
         return None
-    failed = [line.split()[1] for line in found.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0].rpartition("/")[2] if failed else path
+    failed = FAILED.search(found.stdout)
+    return failed[1].rpartition("/")[2] if failed else path

@@ -51,6 +51,7 @@ async def test_a_stranger_opens_an_account_with_the_key_that_signs_and_goes_on_f
     again = await open_account(venue, key, form_of(key, "newcomer"))
     assert (opened.status_code, again.status_code) == (201, 200)
     assert opened.json() == again.json() | {"account": "newcomer", "key_id": "newcomer"}
+    assert "location" not in opened.headers, "there is no route that reads an account"
     second = new_credentials("newcomer-2")
     form = {"account": "newcomer", "public_key": second.public_key, "key_id": "newcomer-2"}
     async with open_async_client(venue.url, key) as client, open_async_client(venue.url, second) as other:

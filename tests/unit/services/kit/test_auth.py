@@ -1,5 +1,7 @@
 """Signed requests: what is let in, and the one code that each other kind of request gets."""
 
+import itertools
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, FastAPI
@@ -16,6 +18,7 @@ from services.kit.auth import (
     refuse_undeclared_routes,
 )
 from services.kit.http import ProblemError
+from services.kit.limits import Budget
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 START_MS = 1_000_000
@@ -281,3 +284,24 @@ def test_nothing_revives_a_key_or_puts_another_under_its_id():
     directory.put(published(revoked=True))
     directory.put(key)
     assert directory.get("k1") == published(revoked=True)
+
+
+def test_a_key_that_has_nothing_left_is_told_so_before_its_signature_and_no_stranger_spends_what_it_has():
+    subject, second = authenticator(Clock(START_MS)), Clock(100)
+    budget, nonces = Budget("orders", per_s=1, burst_s=2, clock=second), itertools.count()
+
+    def said(signature: str | None = None) -> str:
+        headers = signed(START_MS, f"nonce-{next(nonces):04}")
+        headers |= {signing.SIGNATURE_HEADER: signature} if signature else {}
+        try:
+            subject.verify("POST", "/v1/orders", "b=2&a=1", b"{}", lines_of(headers), "127.0.0.1", budget)
+        except ProblemError as refusal:
+            return refusal.code
+        budget.require("k1", "spent")
+        return "served"
+
+    forged = "0" * 128
+    assert [said(forged) for _ in range(9)] == ["bad_request_signature"] * 9
+    assert [said(), said(), said(), said(forged)] == ["served", "served", "too_many_requests", "too_many_requests"]
+    second.ms += 1
+    assert [said(forged), said(), said()] == ["bad_request_signature", "served", "too_many_requests"]

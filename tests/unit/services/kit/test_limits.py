@@ -1,6 +1,9 @@
 """Request budgets: a burst, then so many a second, each key for itself."""
 
+import pytest
+
 from services.kit import limits
+from services.kit.http import ProblemError
 from services.kit.limits import Budget
 
 
@@ -38,6 +41,21 @@ def test_tokens_come_back_with_time_and_never_above_the_burst():
 def test_one_key_does_not_spend_anothers_budget():
     budget = Budget("orders", per_s=1, burst_s=1, clock=Clock())
     assert [budget.take(key).allowed for key in ("a", "a", "b")] == [True, False, True]
+
+
+def test_a_check_takes_nothing_and_remembers_nobody():
+    clock = Clock()
+    budget = Budget("orders", per_s=2, burst_s=1, clock=clock)
+    for _ in range(9):
+        budget.check("k", "spent")
+    assert budget._buckets == {}
+    assert [budget.take("k").allowed for _ in range(3)] == [True, True, False]
+    with pytest.raises(ProblemError) as refused:
+        budget.check("k", "spent")
+    assert (refused.value.code, refused.value.headers["Retry-After"]) == ("too_many_requests", "1")
+    clock.now_s += 1
+    budget.check("k", "spent")
+    assert [budget.take("k").allowed for _ in range(3)] == [True, True, False]
 
 
 def test_buckets_take_bounded_memory(monkeypatch):

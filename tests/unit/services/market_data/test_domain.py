@@ -155,7 +155,7 @@ def test_an_auction_is_indicated_in_the_ticker_until_it_ends_and_its_result_stay
     log.command(("ProductStateChanged", state("AUCTION", BEFORE_MS + 60_000)))
     log.command(("AuctionIndicated", auction | {"price_micros": P, "qty": 3}))
     market, _ = fold(log)
-    row = ticker_row(market.contracts[CONTRACT])
+    row = ticker_row(market.contracts[CONTRACT], market.doubted)
     assert (row.auction.event, row.auction.price, row.auction.qty, row.auction.surplus_side) == (
         "indicated",
         "12.84",
@@ -168,7 +168,7 @@ def test_an_auction_is_indicated_in_the_ticker_until_it_ends_and_its_result_stay
     indicated, results = auction_rows(market.products[PRODUCT])
     assert (indicated, [(each.event, each.qty) for each in results]) == ((), [("uncrossed", "4")])
     assert [each.seq for each in changes[-1].auctions] == [len(log.events) - 1]
-    assert ticker_row(market.contracts[CONTRACT]).auction is None
+    assert ticker_row(market.contracts[CONTRACT], market.doubted).auction is None
 
 
 def test_an_auction_that_is_broken_off_takes_what_was_indicated_with_it(log):

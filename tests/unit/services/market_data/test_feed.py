@@ -199,6 +199,29 @@ async def test_no_message_names_an_account():
     assert b"secret" not in b"".join(texts)
 
 
+async def test_best_prices_of_a_book_in_doubt_carry_its_mark_in_tickers_and_curves():
+    venue = Venue()
+    watcher, late = venue.reader(), venue.reader()
+    watcher.apply(subscribe(ch="ticker"))
+    watcher.apply(subscribe(ch="curve", syms=(PRODUCT,)))
+
+    async def marks(reader) -> list[int | None]:
+        (_, first), (_, second) = [await take(reader) for _ in range(2)]
+        (point,) = [each for each in second["points"] if each["contract"] == CONTRACT]
+        return [first["ticker"].get("doubted_since"), point.get("doubted_since")]
+
+    assert await marks(watcher) == [None, None]
+    venue.bid(1)
+    assert await marks(watcher) == [None, None]
+    venue.log.command(gone("OrderCanceled", 7, "buy", 1, P))
+    venue.advance()
+    doubt = venue.market.doubted[CONTRACT]
+    assert await marks(watcher) == [doubt, doubt]
+    late.apply(subscribe(ch="ticker"))
+    late.apply(subscribe(ch="curve", syms=(PRODUCT,)))
+    assert await marks(late) == [doubt, doubt]
+
+
 async def test_a_watcher_of_a_book_sees_that_it_is_in_doubt_at_once_and_whoever_comes_later_too():
     venue = Venue()
     watcher, late = venue.reader(), venue.reader()
