@@ -88,6 +88,15 @@ KEYS_EVENTS = Topic(
     readers=("gateway", "matching", "ledger", "delivery", "listings"),
     partitions=1,
 )
+GATEWAY_ANSWERS = Topic(
+    "gateway.answers",
+    key="account",
+    model="schemas.answers:FirstAnswer",
+    writers=("gateway",),
+    readers=("gateway",),
+    partitions=1,
+    retention_ms=30 * DAY_MS,
+)
 METER_REPORTS_DEAD = Topic(
     "meter.reports.dead",
     key="node",
@@ -117,4 +126,5 @@ TOPICS: tuple[Topic, ...] = (
     LISTINGS_RECORDS,
     DELIVERY_EVENTS,
     KEYS_EVENTS,
+    GATEWAY_ANSWERS,
 )

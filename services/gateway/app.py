@@ -11,6 +11,7 @@ from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
 from services.gateway.key_copies import mend_keys
 from services.gateway.key_registry import KeyRegistry
 from services.gateway.node_marks import NodeMarks
+from services.gateway.past_answers import restore_answers
 from services.gateway.recorder import Recorder
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
@@ -38,7 +39,7 @@ def start() -> None:
 
 async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
-    conditions = ("PostgreSQL", "Kafka", "API keys", "nodes", "the end of the event log")
+    conditions = ("PostgreSQL", "Kafka", "API keys", "nodes", "first answers", "the end of the event log")
     readiness = Readiness(*conditions, servers=Servers(settings))
     desk = make_desk(settings, readiness)
     tasks.create_task(serve(build_front(desk), settings, settings.gateway_port))
@@ -56,6 +57,7 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     tasks.create_task(follow_keys(settings, desk.directory, keys_read, read))
     tasks.create_task(NodeMarks(settings, desk.store, desk.history.node_marks).run(pool, nodes_restored))
     tasks.create_task(_note(nodes_restored, readiness, "nodes"))
+    tasks.create_task(_know_answers(settings, desk))
     tasks.create_task(_know_keys(settings, desk, keys_read, read))
     await _follow(settings, desk, tasks)
 
@@ -87,6 +89,11 @@ async def _know_keys(settings: GatewaySettings, desk: Desk, keys_read: asyncio.E
         request = SignedRequest.model_validate_json(signed.read_bytes())
         await bootstrap_admin(registry, desk.directory, request)
     desk.readiness.done("API keys")
+
+
+async def _know_answers(settings: GatewaySettings, desk: Desk) -> None:
+    await restore_answers(settings, desk.store)
+    desk.readiness.done("first answers")
 
 
 async def _give_up_at_the_end(desk: Desk) -> None:

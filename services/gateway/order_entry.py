@@ -112,6 +112,7 @@ class OrderEntry:
             if response.status_code == 200:
                 with suppress(DatabaseAway):  # then a repeat is carried out again, as every repeat without a key is
                     await self._desk.store.keep_answer(asked, response.body.decode())
+                    self._desk.publisher.wake()
             return response
 
     async def _cancel(self, errand: Errand, **named) -> Response:

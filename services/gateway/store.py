@@ -9,8 +9,9 @@ import asyncpg
 import orjson
 
 from schemas.accounts import KEY_EVENT, AnyKeyEvent
+from schemas.answers import FirstAnswer
 from schemas.events import OrderDuplicate
-from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
+from schemas.topics import DELIVERY_EVENTS, GATEWAY_ANSWERS, KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.history import Changes, Record
@@ -19,10 +20,11 @@ from services.gateway.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
 from services.kit.http import ProblemError
-from services.kit.idempotency import USED, Attempt
+from services.kit.idempotency import USED, Attempt, restore
 from services.kit.key_directory import record_name
 
 CONSUMER = "gateway-history"
+ANSWER_BYTES_MAX = 900_000  # what the broker takes as one record
 QUERIES = kit.load_queries("services.gateway")
 Row = TypeVar("Row", Order, Refusal, Fill, Position, Balance)
 
@@ -197,10 +199,25 @@ class Store:
         return known["answer"] if known else None
 
     async def keep_answer(self, asked: Attempt, answer: str) -> None:
-        """Keeps the first answer to a request."""
+        """Keeps the first answer to a request, and tells it on its topic; one that no topic takes is only kept."""
         row = (asked.account, asked.key, asked.request, 200, answer)
+        told = FirstAnswer(**dict(zip(FirstAnswer.model_fields, row, strict=True))).canonical()
         async with self._connection() as connection:
             await connection.execute(kit.QUERIES.keep_first_answer, *row)
+            if len(told) <= ANSWER_BYTES_MAX:
+                await kit.publish(connection, GATEWAY_ANSWERS.name, asked.account, told)
+
+    async def answers_taken(self) -> int:
+        """Returns up to where the table has the topic of first answers."""
+        async with self._connection() as connection:
+            return dict(await connection.fetch(kit.QUERIES.taken, GATEWAY_ANSWERS.name)).get(0, 0)
+
+    async def restore_answers(self, answers: list[FirstAnswer], taken: int) -> None:
+        """Writes first answers where the table has lost them, and up to where the topic is taken then."""
+        async with self._connection() as connection:
+            for first in answers:
+                await restore(connection, first)
+            await kit.note_taken(connection, GATEWAY_ANSWERS.name, {0: taken})
 
     async def publish(self, record: AnyKeyEvent) -> None:
         """Publishes a record of an account, a key or a token, and keeps a copy of it."""

@@ -74,7 +74,7 @@ ATTACKED = {
 }
 # Bounds of our own work, of markets and of time, which no caller uses up.
 OURS = {
-    *("log_lookups_kept_max", "log_lookup_within_s"),
+    *("log_lookups_kept_max", "log_lookup_within_s", "positions_ahead_max"),
     *("database_connections_max", "event_log_grows_within_s", "servers_answer_within_s", "unflushed_rows_max"),
     *("market_data_ring_messages_max", "market_data_unwritten_rows_max", "reports_per_batch_max"),
     *("ledger_batch_events_max", "fetch_records_max", "events_waiting_max", "ready_within_s", "start_tries_max"),

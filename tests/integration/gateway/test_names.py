@@ -67,6 +67,31 @@ async def test_a_repeated_replace_gets_its_first_answer_whatever_came_after(quie
             await repeat()
 
 
+async def test_what_was_done_to_many_orders_under_a_key_is_not_done_again_after_the_tables_are_lost(quiet_venue):
+    venue = quiet_venue
+    async with venue.matching():
+        async with venue.gateway():
+            alice = await venue.join("alice", "read", "trade", money=100_000_000)
+
+            async def cancel_all(key: str, **filters: str):
+                headers = {"Idempotency-Key": key}
+                return await alice.post("/v1/orders/cancel-all", json=filters, headers=headers)
+
+            assert (await alice.post("/v1/orders", json=bid(client_order_id="first"))).status_code == 201
+            first = await cancel_all("once")
+            assert (first.status_code, first.json()["canceled"]) == (200, 1)
+            assert (await alice.post("/v1/orders", json=bid(client_order_id="later"))).status_code == 201
+        database = await asyncpg.connect(venue.settings.database_url)
+        await database.execute("drop schema gateway cascade")
+        await database.close()
+        for _ in range(2):  # once from the topic, once from the table that was filled from it
+            async with venue.gateway():
+                again = await cancel_all("once")
+                assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+                assert said(await cancel_all("once", side="buy")) == (409, "conflict")
+                assert (await alice.get("/v1/orders/by-client-id/later")).json()["status"] == "new"
+
+
 async def test_f08_what_a_name_stood_for_is_known_after_its_gate_and_after_the_tables_are_lost(quiet_venue):
     venue = quiet_venue
     await venue.log.send("admin", SHORT)

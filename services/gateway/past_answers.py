@@ -1,0 +1,54 @@
+"""First answers to requests under an idempotency key, told on a topic, from which a lost or older database has them."""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
+from schemas.answers import FirstAnswer
+from schemas.topics import GATEWAY_ANSWERS
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import Store
+from services.kit.kafka import kafka_client_options
+from services.kit.ranges import read_range
+from services.kit.reading import start_reading
+from services.kit.stopping import stop_client
+from services.kit.store import AWAY, DatabaseAway
+from services.kit.topics import FOREIGN_RECORD
+
+PARTITION = TopicPartition(GATEWAY_ANSWERS.name, 0)
+
+
+async def restore_answers(settings: GatewaySettings, store: Store) -> None:
+    """Takes again what the topic has and the table may lack, waiting for Kafka and PostgreSQL while they are away."""
+    while True:
+        consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
+        try:
+            await start_reading(consumer, PARTITION.topic)
+            await _restore(consumer, store)
+            return
+        except (*AWAY, DatabaseAway, KafkaError) as error:
+            structlog.get_logger().warning("first answers wait", error=repr(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+        finally:
+            await stop_client(consumer)
+
+
+async def _restore(consumer: AIOKafkaConsumer, store: Store) -> None:
+    consumer.assign([PARTITION])
+    first = (await consumer.beginning_offsets([PARTITION]))[PARTITION]
+    end = (await consumer.end_offsets([PARTITION]))[PARTITION]
+    start = max(first, await store.answers_taken())
+    async for records, taken in read_range(consumer, PARTITION, start, end):
+        answers = [found for record in records if (found := _answer_in(record.value)) is not None]
+        await store.restore_answers(answers, taken)
+
+
+def _answer_in(value: bytes) -> FirstAnswer | None:
+    try:
+        return FirstAnswer.model_validate_json(value)
+    except ValidationError:
+        structlog.get_logger().error("a foreign record is passed over", topic=PARTITION.topic, see=FOREIGN_RECORD)
+        return None
