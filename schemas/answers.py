@@ -1,11 +1,11 @@
 """The first answer to a request that carried an `Idempotency-Key`, as a service keeps it on a topic of its own."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from schemas.base import Model
-from schemas.ids import AccountId
+from schemas.ids import AccountId, NodeId
 
 
 class FirstAnswer(Model):
@@ -19,3 +19,12 @@ class FirstAnswer(Model):
     request: str
     status: Annotated[int, Field(ge=200, le=299)]
     answer: str
+
+
+class RequestAnswered(Model):
+    """The first answer to a request about a node or what it has sold, on `meter.reports`."""
+
+    type: Literal["request_answered"] = "request_answered"
+    node_id: NodeId
+    received_ms: Annotated[int, Field(ge=0)]
+    first: FirstAnswer

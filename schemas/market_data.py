@@ -133,10 +133,7 @@ class AuctionRow(PublicModel):
 
 
 class TickerRow(PublicModel):
-    """A contract's best prices, and its trades since it was listed; in an auction also what it would come to.
-
-    `doubted_since` is that of its book, by which the best prices are not to be trusted.
-    """
+    """A contract's best prices (`doubted_since` as in its book), its trades, what an auction would come to."""
 
     contract: Contract
     state: ContractState
@@ -287,10 +284,7 @@ class Resumable(PublicModel):
 
 
 class BookSnapshot(Resumable):
-    """Every level of a book, best first.
-
-    `doubted_since`: event of that number did not fit what the view had, so that the book is not to be trusted.
-    """
+    """Every level of a book, best first; not to be trusted since event `doubted_since`, which did not fit the view."""
 
     ch: Literal["book"] = "book"
     sym: Contract

@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from schemas.answers import FirstAnswer
+from schemas.answers import RequestAnswered
 from schemas.base import Model, added
 from schemas.ids import AccountId, Contract, GpuUuid, Grade, Hub, Identifier, NodeId, PublicKey, Signature
 from schemas.ids import Digest as Hash
@@ -722,10 +722,7 @@ class HubMeasured(Model):
 
 
 class DisputeRecorded(Model):
-    """A dispute as it stands now, with its evidence and what an arbiter found (the JSON of `ArbiterInputs`).
-
-    What everyone may know of it is `dispute_changed` on `delivery.events`.
-    """
+    """A dispute as it stands now, with its evidence and an arbiter's `ArbiterInputs` as JSON: all that was said."""
 
     type: Literal["dispute_recorded"] = "dispute_recorded"
     node_id: NodeId
@@ -746,15 +743,6 @@ class DisputeRecorded(Model):
     decision_reason: str
     inputs: str | None
     outcome: str
-
-
-class RequestAnswered(Model):
-    """The first answer to a request that an API key signed, about this node or what it has sold."""
-
-    type: Literal["request_answered"] = "request_answered"
-    node_id: NodeId
-    received_ms: Count
-    first: FirstAnswer
 
 
 MeterRecord = Annotated[

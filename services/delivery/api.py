@@ -158,7 +158,6 @@ def add_party_routes(
                 await store.run("insert_inspection_nonce", given.nonce, asked.caller.account, given.expires_ms)
                 return given.model_dump_json()
 
-            # A lost database has forgotten the nonce too: a repeat is given another one.
             return await once(store.connection, asked.attempt, work, 201)
 
 

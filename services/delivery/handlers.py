@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 
+from schemas.answers import RequestAnswered
 from schemas.delivery import ChallengeFailed, ChallengePassed, HardwareInspected, LeaseEnded, LeaseStarted, NodeAdmitted
 from schemas.nodes import (
     ChainMoved,
@@ -18,7 +19,6 @@ from schemas.nodes import (
     NodeReleased,
     RenterJoined,
     RenterReported,
-    RequestAnswered,
     message_hash,
 )
 from services.delivery import nodes

@@ -5,10 +5,9 @@ from typing import TypeVar
 
 from fastapi import Response
 
-from schemas.answers import FirstAnswer
+from schemas.answers import FirstAnswer, RequestAnswered
 from schemas.base import Model
 from schemas.ids import NodeId
-from schemas.nodes import RequestAnswered
 from services.delivery.effects import Effects, now_ms
 from services.delivery.store import Store
 from services.kit.idempotency import Attempt, once

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
+from schemas.answers import RequestAnswered
 from schemas.delivery import (
     DELIVERY_EVENT,
     DeliveryDisproven,
@@ -44,7 +45,6 @@ from schemas.nodes import (
     NodeReported,
     RenterJoined,
     RenterReported,
-    RequestAnswered,
     message_hash,
 )
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, Topic

@@ -68,6 +68,7 @@ EXCEPTIONS = {
         "NodeReported",
         "RenterJoined",
         "RenterReported",
+        "RequestAnswered",
     },
     "shown inside MeterRecordView and ReceiptFile alone, whose mark stands beside it; its bytes are hashed": {
         "MeterInputs",
