@@ -196,6 +196,7 @@ async def deliver(venue: Venue, client, seed: int, contract: str, break_it: Call
     return Delivery(agent, settled, receipt, told)
 
 
+@pytest.mark.slow
 async def test_what_was_resold_is_leased_to_its_new_buyer_and_billed_to_him(venue: Venue):
     node = TestNode(seed=9, gpus=gpus_of(9, 2))
     clients = {name: await venue.join(name, "read", "trade") for name in ("first-9", "second-9")}
@@ -373,6 +374,7 @@ async def broken(venue: Venue) -> dict[str, Delivery]:
     return dict(zip(breaks, await asyncio.gather(*runs), strict=True))
 
 
+@pytest.mark.slow
 async def test_a_gpu_lost_in_mid_delivery_stops_counting_and_leaves_the_market(venue: Venue, broken):
     run = broken["lost GPU"]
     kept = run.agent.node.gpus[0]

@@ -32,6 +32,7 @@ async def opened(client, position_id: int, reason: str, key: str = "key-1", evid
     return await client.post(f"/v1/positions/{position_id}/disputes", json=form, headers={"Idempotency-Key": key})
 
 
+@pytest.mark.slow
 async def test_a_dispute_is_decided_by_rules_or_by_inputs_and_never_by_a_stranger(venue: Venue):
     dora = await venue.join("dora", "read", "trade")
     ops, reader = await venue.join("dops", "read", "operate"), await venue.join("dora2", "read")

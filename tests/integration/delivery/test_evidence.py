@@ -65,6 +65,7 @@ async def test_a_known_library_rises_and_an_unknown_driver_sells_at_its_level_un
     assert registered == ["T0", "T1"]
 
 
+@pytest.mark.slow
 async def test_another_library_under_a_known_driver_holds_the_level_from_the_report_on_that_shows_it(venue):
     node = real_node(103)
     async with venue.site("ops-changed", node):

@@ -50,6 +50,7 @@ async def at_work(agent: PlayedAgent):
             task.cancel()
 
 
+@pytest.mark.slow
 async def test_a_machine_without_gpus_cannot_pass_the_band_of_a_real_grade(venue: Venue):
     node = TestNode(seed=201, gpus=(gpu_uuid(402),))
     agent, challenge = await enrolled(venue, node, simulated=False)

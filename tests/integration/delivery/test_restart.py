@@ -2,11 +2,14 @@
 
 from contextlib import AsyncExitStack
 
+import pytest
+
 from schemas.delivery import VenueOutage
 from tests.fixtures.delivery import TestNode, gpu_uuid
 from tests.integration.delivery.conftest import PERIOD_S, Venue
 
 
+@pytest.mark.slow
 async def test_a_restart_of_delivery_in_mid_delivery_loses_no_second_and_charges_none(quiet_venue: Venue):  # A18
     """Two sites: one keeps its reports while we are away for longer than the gap limit, the other measures nothing."""
     venue, keeper, sleeper = quiet_venue, TestNode(), TestNode(seed=2, gpus=(gpu_uuid(3), gpu_uuid(4)))

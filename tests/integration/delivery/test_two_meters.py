@@ -198,6 +198,7 @@ async def has_traded(venue: Venue, buyer: str, count: int) -> bool:
     return len([event for event in await venue.events("trade") if event.buyer == buyer]) == count
 
 
+@pytest.mark.slow
 async def test_a_lease_has_one_meter_key_which_its_buyer_alone_registers_while_it_runs(hours: Hours):
     assert hours.refusals == {
         "not settled": (409, "not_settled"),

@@ -107,6 +107,7 @@ def test_status_and_down_tell_and_end_what_runs(servers_only: RunningExchange):
     assert not servers_only.data.exists()
 
 
+@pytest.mark.slow
 def test_a_second_up_on_the_same_folder_is_refused_and_changes_nothing(servers_only: RunningExchange):
     environment = {"HOURBOOK_DATA": str(servers_only.data), **SERVERS_ONLY}
     second = hourbook("up", **environment)

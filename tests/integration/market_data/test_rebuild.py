@@ -87,6 +87,7 @@ async def outbox_with(url, count):
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_the_ring_is_filled_from_the_log_at_the_start_as_far_as_it_reaches(writer, start_market_data, log):
     await writer.write(log)
     with start_market_data(market_data_ring_span_ms=HOUR_MS) as service:
@@ -99,6 +100,7 @@ async def test_the_ring_is_filled_from_the_log_at_the_start_as_far_as_it_reaches
     assert (snapshot["type"], snapshot["seq"], snapshot["resync"]) == ("snapshot", 6, True)
 
 
+@pytest.mark.slow
 async def test_the_index_is_fixed_once_at_the_gate_though_the_outbox_is_lost(
     writer, start_market_data, log, own_kafka, fresh_database
 ):
@@ -121,6 +123,7 @@ async def test_the_index_is_fixed_once_at_the_gate_though_the_outbox_is_lost(
     assert fixed == ["index_fixed", CONTRACT, P + 10_000, 5]
 
 
+@pytest.mark.slow
 async def test_the_feed_goes_on_while_the_database_is_away_and_history_follows(
     writer, own_kafka, own_postgres, tmp_path, log
 ):
@@ -201,6 +204,7 @@ async def public_state(service):
     return [*state, await service.get("/v1/ticker", sym=CONTRACT), await service.get("/v1/trades", sym=CONTRACT)]
 
 
+@pytest.mark.slow
 async def test_a_restart_reads_only_what_came_after_the_snapshot(writer, start_market_data, log, tmp_path):
     await writer.write(log)
     with start_market_data(**FOLDS) as service:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from infra.embedded import Running
 from infra.ports import free_port
 from schemas.events import EVENT
@@ -55,6 +57,7 @@ async def until_epoch(log: CommandLog, epoch: int) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_it_goes_on_where_it_was(log, settings):
     often = settings.model_copy(update={"snapshot_every_offsets": 15})
     for epoch in range(1, 4):
@@ -85,6 +88,7 @@ async def test_a_terminated_process_leaves_a_snapshot_and_says_nothing_twice(log
     assert (await log.events())[: len(events)] == events
 
 
+@pytest.mark.slow
 async def test_a_killed_broker_costs_no_event(own_kafka: Running, log, settings):
     async with running(settings) as service:
         for round_ in range(2):
