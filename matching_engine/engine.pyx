@@ -1,9 +1,9 @@
-"""The compiled engine: ordinary orders in C, every other command by the reference's rules on its records."""
+"""The compiled engine: ordinary commands in C, every other one by the rules in Python, on the same records."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
-from matching_engine.bridge.market cimport CompiledMarket
+from matching_engine.bridge.store cimport StructStore
 from matching_engine.codec.read_command cimport (
     READ, RECORD_SIZE_MAX, UNRESOLVED, BlockBid, Capacity, Place, put_body, read_block, read_capacity, read_command,
     read_place,
@@ -15,12 +15,16 @@ from matching_engine.pools.memory cimport NIL
 from matching_engine.records.commands cimport CANCEL
 from matching_engine.records.exchange cimport NEGATIVE_BALANCE, STALE_CONTRACT, STALE_HOURS, STALE_NODE
 
+from matching_engine.bridge.store import open_store
 from matching_engine.errors import OffsetGap
+from matching_engine.rules.clock import move_time
+from matching_engine.rules.dispatch import execute as execute_by_rules
+from matching_engine.rules.dispatch import read
 from matching_engine.rules.engine import DIGEST_EVERY_OFFSETS as DIGEST_EVERY
-from matching_engine.rules.engine import Engine as ReferenceEngine
-from matching_engine.rules.engine import read
+from matching_engine.rules.market import Market
+from matching_engine.rules.standing import Standing
 from matching_engine.rules.state import State
-from matching_engine.snapshots.load import load, open_market
+from matching_engine.snapshots.load import load
 from matching_engine.snapshots.save import write
 from schemas.events import BalanceDigest
 from schemas.venue import Genesis, Privileged, Tick
@@ -29,12 +33,13 @@ if DIGEST_EVERY != DIGEST_EVERY_OFFSETS:
     raise ImportError("the engines disagree on when balances are digested")
 
 
-class Engine(ReferenceEngine):
+class Engine(Standing):
     """State and its rules. `apply` takes records in the order of their offsets, cut into batches however one likes."""
 
     def __init__(self, state=None):
         self.state = state or State()
-        self.market = open_market(self.state)
+        self.store = open_store(self.state)
+        self.market = Market(self.store)
         self.window = Window()
 
     def apply(self, records):
@@ -42,71 +47,80 @@ class Engine(ReferenceEngine):
         cdef list batch = list(records)
         cdef list events = []
         try:
-            apply_all(self, self.market, self.window, batch, events)
+            apply_all(self, self.store, self.window, batch, events)
         finally:
-            (<CompiledMarket>self.market).begin_rules()
+            (<StructStore>self.store).begin_rules()
         return events
 
-    def apply_other(self, ts_ms, value):
-        """Time moves, then the reference applies the command to the same records."""
-        cdef CompiledMarket market = self.market
+    def apply_other(self, offset, ts_ms, value):
+        """Time moves, then the rules apply the command to the same records."""
+        cdef StructStore store = self.store
         command = read(value)
-        market.begin_rules()
-        market.pass_time(ts_ms, isinstance(command, Tick))
-        self.execute(command)
+        self.market.offset = offset
+        store.core.exchange.next_offset = offset + 1
+        store.begin_rules()
+        pass_time(self.market, store, ts_ms, isinstance(command, Tick))
+        execute_by_rules(self.market, command)
         if isinstance(command, Privileged | Genesis):
-            market.core.exchange.version += 1
-        if self.state.ruleset and market.offset % DIGEST_EVERY_OFFSETS == 0:
-            market.emit(BalanceDigest, digest=self.balance_digest())
-        market.tape.seal(market.offset, self.state.log_time_ms)
-        market.end_rules()
+            store.note_change()
+        if self.state.ruleset and offset % DIGEST_EVERY_OFFSETS == 0:
+            self.market.emit(BalanceDigest, digest=self.balance_digest())
+        store.tape.seal(offset, self.state.log_time_ms)
+        store.end_rules()
 
     def snapshot(self):
-        """The whole state as canonical bytes, the same that the reference gives."""
-        return write(self.market)
+        """The whole state as canonical bytes, the same that the plain engine gives."""
+        return write(self.store)
 
     @classmethod
     def load(cls, outline, packed):
         """Goes on from a snapshot's outline and packed sections."""
         engine = cls(outline.state)
-        load(engine.market, outline, packed)
+        load(engine.store, outline, packed)
         return engine
 
 
-cdef int apply_all(object engine, CompiledMarket market, Window window, list batch, list events) except -1:
-    """Windows of ordinary records go through the compiled rules, the others one by one through the reference's."""
-    cdef Exchange* exchange = &market.core.exchange
+cdef int apply_all(object engine, StructStore store, Window window, list batch, list events) except -1:
+    """Windows of ordinary records go through the compiled rules, the others one by one through those in Python."""
+    cdef Exchange* exchange = &store.core.exchange
     cdef Py_ssize_t first = 0
     while first < len(batch):
         window.load(batch, first, exchange.next_offset)
         while window.applied.done < window.loaded:
             with nogil:
-                window.run(exchange, market.tape)
-            if window.applied.done < window.loaded and not make_ready(market, window):
-                offset, ts_ms, value = batch[first + window.applied.done]
-                market.offset = offset
-                exchange.next_offset = offset + 1
-                engine.apply_other(ts_ms, value)
+                window.run(exchange, store.tape)
+            if window.applied.done < window.loaded and not make_ready(store, window):
+                engine.apply_other(*batch[first + window.applied.done])
                 window.applied.done += 1
-            market.tape.collect(events)
+            store.tape.collect(events)
         first += window.loaded
     return 0
 
 
-cdef bint make_ready(CompiledMarket market, Window window) except -1:
-    """Reads what the rules have to know before the record in hand; False where it is the reference's."""
+cdef int pass_time(object market, StructStore store, int64_t ts_ms, bint is_tick) except -1:
+    """Log time moves; deadlines are the rules' matter."""
+    cdef object state = store.state
+    if max(state.log_time_ms, ts_ms) < store.core.exchange.deadline_ms and not is_tick:
+        state.log_time_ms = max(state.log_time_ms, ts_ms)
+        return 0
+    move_time(market, ts_ms, is_tick)
+    return store.close_books()
+
+
+cdef bint make_ready(StructStore store, Window window) except -1:
+    """Reads what the rules have to know before the record in hand; False where that is another's to apply."""
     cdef Record* record = &window.records[window.applied.done]
     cdef Command* command = &window.commands[window.applied.done]
     if window.applied.count == window.applied.done:
         if window.stopped == READ:                # enough was read for once
             return True
-        return window.stopped == UNRESOLVED and market.core.exchange.is_open and resolve(market, record)
+        return window.stopped == UNRESOLVED and store.core.exchange.is_open and resolve(store, record)
     if window.applied.outcome == STALE_CONTRACT:
-        market.read_contract(command.contract)
+        store.read_contract(command.contract)
     elif window.applied.outcome == STALE_NODE:
-        market.find_node(market.core.node_name(command.node))
+        store.find_node(store.core.node_name(command.node))
     elif window.applied.outcome == STALE_HOURS:
-        market.read_hours(command.stretch)
+        store.read_hours(command.stretch)
     elif window.applied.outcome == NEGATIVE_BALANCE:
         raise AssertionError("negative balance")
     else:
@@ -114,21 +128,21 @@ cdef bint make_ready(CompiledMarket market, Window window) except -1:
     return True
 
 
-cdef bint resolve(CompiledMarket market, const Record* record) except -1:
+cdef bint resolve(StructStore store, const Record* record) except -1:
     """Looks up the contracts and the node that a record names; False where there are none such."""
     cdef Place order
     cdef Capacity capacity
     cdef BlockBid block
     if read_place(record.text, record.size, &order):
-        if market.find_contract(text_of_word(&order.contract)) == NIL:
+        if store.find_contract(text_of_word(&order.contract)) == NIL:
             return False
-        return not order.has_node or market.find_node(text_of_word(&order.node)) != NIL
+        return not order.has_node or store.find_node(text_of_word(&order.node)) != NIL
     if read_block(record.text, record.size, &block):
-        return market.find_hours(text_of_word(&block.product), block.start_s, 0, block.periods)
+        return store.find_hours(text_of_word(&block.product), block.start_s, 0, block.periods)
     read_capacity(record.text, record.size, &capacity)
-    if not market.find_hours(text_of_word(&capacity.product), capacity.from_s, capacity.to_s, 0):
+    if not store.find_hours(text_of_word(&capacity.product), capacity.from_s, capacity.to_s, 0):
         return False
-    return market.find_node(text_of_word(&capacity.node)) != NIL
+    return store.find_node(text_of_word(&capacity.node)) != NIL
 
 
 cdef str text_of_word(const Word* word):

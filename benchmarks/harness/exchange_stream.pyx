@@ -11,7 +11,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from matching_engine.bridge.core cimport Core
-from matching_engine.bridge.market cimport CompiledMarket
+from matching_engine.bridge.store cimport StructStore
 from matching_engine.codec.event_tape cimport EventTape
 from matching_engine.codec.wire cimport put_int, put_literal
 from matching_engine.fast.run cimport DIGEST_EVERY_OFFSETS, Run, execute, free_run
@@ -60,7 +60,7 @@ cdef void count_trade(Tally* tally, uint64_t maker, uint64_t taker, int64_t pric
 
 
 cdef class ExchangeRunner:
-    cdef CompiledMarket market
+    cdef StructStore store
     cdef Core core
     cdef uint32_t[:] contracts, buyers, sellers, nodes
     cdef int64_t tick, price_min
@@ -82,17 +82,17 @@ cdef class ExchangeRunner:
         """`accounts` are the names of buyer, seller and node of each account of the stream."""
         from array import array
 
-        self.market = engine.market
-        self.core = self.market.core
+        self.store = engine.store
+        self.core = self.store.core
         self.tick, self.price_min = tick, price_min
         resize_ids(&self.table, 10)
-        numbers = [self.market.open_contract(name) for name in contracts]
+        numbers = [self.store.open_contract(name) for name in contracts]
         for name in contracts:
-            engine.market.touch(name)
+            engine.store.touch(name)
         self.contracts = array("I", numbers)
         self.buyers = array("I", [self.core.account(buyer) for buyer, _, _ in accounts])
         self.sellers = array("I", [self.core.account(seller) for _, seller, _ in accounts])
-        self.nodes = array("I", [self.market.find_node(node) for _, _, node in accounts])
+        self.nodes = array("I", [self.store.find_node(node) for _, _, node in accounts])
         for number in self.nodes:
             self.core.exchange.nodes.nodes[<uint32_t>number].rentable = GPUS_WITHOUT_END
         self.next_id = self.core.exchange.last_order_id + 1
@@ -227,7 +227,7 @@ cdef class ExchangeRunner:
 
     def write(self):
         """Writes the last packed events as canonical JSON, linked; gives how many, and their bytes."""
-        cdef EventTape tape = self.market.tape
+        cdef EventTape tape = self.store.tape
         with nogil:
             tape.seal_packed(
                 &self.core.exchange, &self.applied.commands[self.first], self.applied.done - self.first,

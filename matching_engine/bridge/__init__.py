@@ -1,1 +1,1 @@
-"""The rules of `rules/` on the C records: the market that they call, and views with the fields that they know."""
+"""The rules of `rules/` on the C records: the store that they call, and views with the fields that they know."""

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from matching_engine.rules.lots import Lot, Offer, lots_of, offers_of
-from matching_engine.rules.market import Market, rank_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.state import Block
+from matching_engine.rules.store import rank_of
 
 
 class BlockSearch:
@@ -18,10 +19,10 @@ class BlockSearch:
         self.market, self.block, self.contracts = market, block, contracts
         self.resold: dict[str, dict[str, list[Offer]]] = {}
         for contract in contracts:
-            for ask in market.resale_asks(contract):
+            for ask in market.store.resale_asks(contract):
                 if ask.account != block.account:
                     self.add_resold(contract, offers_of(market, ask))
-        self.columns = market.node_columns(contracts, block.account, self.resold)
+        self.columns = market.store.node_columns(contracts, block.account, self.resold)
 
     def add_resold(self, contract: str, offers: list[tuple[str, Offer]]) -> None:
         for node, offer in offers:
@@ -56,7 +57,7 @@ class BlockSearch:
         resold = self.resold.get(node, {})
         return [
             in_turn([Offer(ask, ask.left, None) for ask in asks if ask.account != self.block.account], resold, contract)
-            for contract, asks in zip(contracts, self.market.asks_by_hour(node, contracts), strict=True)
+            for contract, asks in zip(contracts, self.market.store.asks_by_hour(node, contracts), strict=True)
         ]
 
 
@@ -79,7 +80,7 @@ def first_offer(market: Market, block: Block, contract: str, node: str) -> Offer
     """As `rules.lots.first_offer`."""
     search = BlockSearch.__new__(BlockSearch)
     search.market, search.block, search.resold = market, block, {}
-    for ask in market.resale_asks(contract):
+    for ask in market.store.resale_asks(contract):
         if ask.account != block.account:
             search.add_resold(contract, offers_of(market, ask))
     return search.offers(node, [contract])[0][0]

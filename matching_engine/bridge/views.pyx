@@ -31,7 +31,7 @@ from matching_engine.records.positions cimport (
 )
 
 from matching_engine.rules import state as plain
-from matching_engine.rules.market import rank_of
+from matching_engine.rules.store import rank_of
 
 KINDS = ("limit", "market", "capacity")
 TIFS = ("GTG", "IOC", "FOK", "GTD")

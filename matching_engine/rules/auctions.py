@@ -2,7 +2,8 @@
 
 from matching_engine.rules import day_ahead
 from matching_engine.rules.auction_price import Equilibrium, find_equilibrium
-from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.market import Market
+from matching_engine.rules.store import start_of
 from matching_engine.rules.uncrossing import Clearing, levels_of, trade_clearing
 from schemas.events import AuctionIndicated
 
@@ -10,7 +11,7 @@ NOTHING = (None, 0, 0, None)
 
 
 def is_crossed(market: Market, contract: str) -> bool:
-    bid, ask = market.best(contract, "buy"), market.best(contract, "sell")
+    bid, ask = market.store.best(contract, "buy"), market.store.best(contract, "sell")
     return bid is not None and ask is not None and bid.price_micros >= ask.price_micros
 
 

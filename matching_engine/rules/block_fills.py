@@ -66,7 +66,7 @@ def take_offer(market: Market, block: Block, offer: Offer, qty: int, improvement
         resale.pay_seller(entry.add(block.account, held=-sold.resale.paid_micros), sold, fee_micros)
     icebergs.take_shown(ask, qty)
     if not ask.left:
-        market.unrest(ask)
+        market.store.unrest(ask)
     left = ask.left, block.left
     emit_trade(market, position, ask.id, block.id, "buy", fee_micros, *left, entry.post(), sold)
     icebergs.refill(market, ask)

@@ -1,9 +1,10 @@
 """How what is left of an order ends: cancelled, reduced or expired, its hold returned in the same event."""
 
 from matching_engine.rules import counts, icebergs, resale
-from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import Refused, require
 from matching_engine.rules.state import Block, Order
+from matching_engine.rules.store import start_of
 from schemas.events import (
     AccountOrdersCanceled,
     CancelDone,
@@ -23,7 +24,7 @@ Naming = CancelOrder | ReplaceOrder | RepriceCapacity | WithdrawCapacity
 
 def orders_in(market: Market, contract: str) -> list[Order]:
     """The resting orders of a contract."""
-    return [*market.resting(contract, "buy"), *market.resting(contract, "sell")]
+    return [*market.store.resting(contract, "buy"), *market.store.resting(contract, "sell")]
 
 
 # -- by its owner
@@ -73,7 +74,7 @@ def live_parts(market: Market, order_id: int) -> list[Order | Block]:
         return [state.orders[order_id]]
     if order_id in state.blocks:
         return [state.blocks[order_id]]
-    return [state.orders[each] for each in sorted(market.capacity_orders.get(order_id, ()))]
+    return market.store.parts_of(order_id)
 
 
 def mass_cancel(market: Market, command: MassCancel) -> None:
@@ -97,7 +98,7 @@ def cancel_fitting(market: Market, command: MassCancel | CancelAccountOrders, re
 
 def orders_of(market: Market, account: str) -> list[Order | Block]:
     """Everything live of an account, oldest first."""
-    return sorted([*market.resting_of(account), *market.blocks_of(account)], key=lambda each: each.id)
+    return sorted([*market.store.resting_of(account), *market.store.blocks_of(account)], key=lambda each: each.id)
 
 
 def fits(market: Market, each: Order | Block, command: MassCancel | CancelAccountOrders) -> bool:
@@ -184,7 +185,7 @@ def withdraw(market: Market, order: Order, qty: int) -> tuple[Posting, ...]:
     elif order.node is not None:
         counts.commit(market.state.nodes[order.node], known.start_s, -counts.given_back(market, order, qty))
     if qty == order.left and order.id in market.state.orders:
-        market.unrest(order)
+        market.store.unrest(order)
     order.left -= qty
     return market.entry(terms.currency).hold(order.account, -released).post()
 

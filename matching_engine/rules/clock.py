@@ -1,6 +1,6 @@
 """How log time moves: every deadline it passes happens, in the order (time, kind, id), before the command applies."""
 
-from heapq import heappop, heappush
+from heapq import heappush
 
 from matching_engine.rules import (
     cancels,
@@ -15,8 +15,9 @@ from matching_engine.rules import (
     states,
     timers,
 )
-from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.settling import finalize
+from matching_engine.rules.store import start_of
 from schemas.events import ContractState, ContractStateChanged
 
 
@@ -28,10 +29,10 @@ def move_time(market: Market, ts_ms: int, is_tick: bool) -> None:
     market.state.log_time_ms = max(market.state.log_time_ms, ts_ms)
     if is_tick:
         push_stale_nodes(market)
-    while (timer := market.next_due()) is not None:
+    while (timer := market.store.next_due()) is not None:
         ON_TIMER[timer[1]](market, timer[2])
     protection.pull(market)
-    forget_bindings(market)
+    market.store.forget_bindings()
 
 
 def push_stale_nodes(market: Market) -> None:
@@ -53,8 +54,7 @@ def close_gate(market: Market, contract: str) -> None:
             (flexes.move_on if start_s < block.latest_s else cancels.expire_block)(market, block)
     known = market.state.contracts.get(contract)
     if known is None or not known.positions:
-        market.state.contracts.pop(contract, None)
-        market.books.pop(contract, None)
+        market.store.forget_contract(contract)
         change_state(market, contract, "EXPIRED", 0)
         return
     known.state, known.last_micros, known.indicated, known.recent_trades = "LOCKED", None, None, []
@@ -96,15 +96,6 @@ def expire(market: Market, order_id: int) -> None:
 
 def change_state(market: Market, contract: str, state: ContractState, positions: int) -> None:
     market.emit(ContractStateChanged, contract=contract, state=state, positions=positions)
-
-
-def forget_bindings(market: Market) -> None:
-    """Client order ids are kept until the gate of the order's last contract."""
-    while market.expiries and market.expiries[0][0] <= market.now_ms:
-        _, account, client_order_id = heappop(market.expiries)
-        del market.state.bindings[account][client_order_id]
-        if not market.state.bindings[account]:
-            del market.state.bindings[account]
 
 
 ON_TIMER = {

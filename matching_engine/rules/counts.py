@@ -2,7 +2,7 @@
 
 from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import Refused
-from matching_engine.rules.state import Node, Order
+from matching_engine.rules.state import Node, Order, State
 
 
 def find_node(market: Market, name: str | None) -> Node:
@@ -12,9 +12,9 @@ def find_node(market: Market, name: str | None) -> Node:
     return market.state.nodes[name]
 
 
-def rentable(market: Market, node: Node) -> int:
+def rentable(state: State, node: Node) -> int:
     """How many GPUs the node has for rent: those that are not for sale."""
-    return sum(uuid not in market.state.for_sale for uuid in node.gpus)
+    return sum(uuid not in state.for_sale for uuid in node.gpus)
 
 
 def commit(node: Node, start_s: int, gpus: int) -> None:

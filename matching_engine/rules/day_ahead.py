@@ -228,7 +228,7 @@ class DayAhead:
         legs = [(*hour, *each) for each in nodes.items() for hour in hours]
         for step, (contract, fill, node, gpus) in enumerate(legs, start=1):
             back = improvement if step == len(legs) else 0
-            for ask in [each for each in self.market.resting(contract, "sell") if each.node == node]:
+            for ask in [each for each in self.market.store.resting(contract, "sell") if each.node == node]:
                 part = min(gpus, ask.left)
                 gpus -= part
                 released = part * fill.cost_micros + (0 if gpus else back)

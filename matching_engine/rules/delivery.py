@@ -65,7 +65,7 @@ def fix_index(market: Market, command: IndexFixed) -> None:
     known = market.state.contracts.get(command.contract)
     require(known is None or known.index_micros is None, "already_fixed")
     if known is None:
-        known = market.touch(command.contract)
+        known = market.store.touch(command.contract)
         known.state = "EXPIRED"
         market.at(metered_ms, timers.METERED, command.contract)
     known.index_micros = command.index_micros

@@ -33,7 +33,7 @@ def cancel_resale(market: Market, position: Position) -> None:
     """Cancels the asks that the position backs, the others behind them too: whoever wants may offer those again."""
     asks = [
         order
-        for order in market.resting(position.contract, "sell")
+        for order in market.store.resting(position.contract, "sell")
         if resale.is_resale(order) and any(each == position.id for each, _ in order.backing)
     ]
     for ask in asks:

@@ -23,7 +23,7 @@ def lock_hardware(market: Market, command: LockHardware) -> None:
         leaving[name] = leaving.get(name, 0) + 1
     for name, gpus in leaving.items():
         node = market.state.nodes[name]
-        require(most_sold(node) <= counts.rentable(market, node) - gpus, "gpu_not_free")
+        require(most_sold(node) <= counts.rentable(market.state, node) - gpus, "gpu_not_free")
     market.state.listings[command.listing_id] = Listing(command.account, list(command.gpus))
     market.state.for_sale |= dict.fromkeys(command.gpus, command.listing_id)
     market.emit(HardwareLocked, listing_id=command.listing_id, account=command.account, gpus=command.gpus)

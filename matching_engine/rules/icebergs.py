@@ -52,15 +52,15 @@ def hide_excess(order: Order) -> None:
 def refill(market: Market, order: Order) -> None:
     """What an iceberg showed has traded: the next part goes to the back of its price level."""
     if is_iceberg(order) and order.left and not order.conditions.shown:
-        market.unrest(order)
+        market.store.unrest(order)
         order.conditions.rank = market.next_rank()
-        market.rest(order)
+        market.store.rest(order)
         show_next(market, order)
 
 
 def parts(market: Market, contract: str, side: str) -> Iterator[tuple[Order, int]]:
     """Walks one side in the order in which takers would trade with it: a resting order and the part shown of it."""
-    for _, level in groupby(market.resting(contract, side), key=lambda order: order.price_micros):
+    for _, level in groupby(market.store.resting(contract, side), key=lambda order: order.price_micros):
         queue = deque((order, order.left, shown(order)) for order in level)
         while queue:
             order, left, part = queue.popleft()

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from hashlib import sha256
-from heapq import heappush
 
 from matching_engine.rules import cancels, products, throttle
-from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import Refused, require
 from matching_engine.rules.state import DIGEST_BYTES, Binding, Block, Order
+from matching_engine.rules.store import start_of
 from schemas.commands import Command
 from schemas.events import OrderDuplicate
 from schemas.ids import product_of
@@ -77,7 +77,7 @@ def bind(market: Market, command: NewOrder, body: str, order_id: int | None, unt
         return
     bindings = market.state.bindings.setdefault(command.account, {})
     bindings[own_id(command)] = Binding(body, market.offset, order_id, until_ms)
-    heappush(market.expiries, (until_ms, command.account, own_id(command)))
+    market.store.expire_binding(until_ms, command.account, own_id(command))
 
 
 def last_gate_ms(market: Market, command: NewOrder) -> int | None:

@@ -1,8 +1,9 @@
 """Live orders and positions as plain dictionaries, for people and tests to look at; both engines give the same ones."""
 
 from matching_engine.rules.icebergs import shown
-from matching_engine.rules.market import Market, rank_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.state import Block, Order, State
+from matching_engine.rules.store import rank_of
 
 ORDER_FIELDS = (
     "id",

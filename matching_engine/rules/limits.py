@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from matching_engine.rules import rulesets
 from matching_engine.rules.cancels import orders_of
-from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import require
 from matching_engine.rules.resale import is_resale
 from matching_engine.rules.state import AccountLimits, Block, Order
+from matching_engine.rules.store import start_of
 from schemas.events import AccountLimitsSet
 from schemas.orders import Side
 from schemas.trading_rules import TradingRules
@@ -71,15 +72,12 @@ def at_any_price(price_micros: int) -> bool:
 
 def set_account_limits(market: Market, command: SetAccountLimits) -> None:
     """Sets an account's limits anew; its products are watched where its trades must be counted."""
-    if command == SetAccountLimits(account=command.account):
-        market.state.limits.pop(command.account, None)
-    else:
-        market.state.limits[command.account] = AccountLimits(command)
+    ends = command == SetAccountLimits(account=command.account)
+    market.store.terms.set_limits(command.account, None if ends else AccountLimits(command))
     throttled = [account for account, limits in market.state.limits.items() if limits.terms.throttle_window_s]
     watched = {product_of(each) for account in throttled for each in orders_of(market, account)}
-    for name, product in market.state.products.items():
-        product.watched = name in watched
-    market.rules_changed()
+    for name in market.state.products:
+        market.store.terms.set_watched(name, name in watched)
     market.emit(AccountLimitsSet, **command.model_dump(exclude={"type"}))
 
 

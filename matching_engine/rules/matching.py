@@ -103,8 +103,8 @@ def next_fill(
 def first_maker(market: Market, taker: Order) -> Order | None:
     """The order that the taker meets first."""
     if market.drawing is None:
-        return market.best(taker.contract, opposite(taker.side))
-    asks = market.resting(taker.contract, "sell")
+        return market.store.best(taker.contract, opposite(taker.side))
+    asks = market.store.resting(taker.contract, "sell")
     return next((ask for ask in asks if not vouchers.passes_over(market, ask)), None)
 
 
@@ -123,7 +123,7 @@ def first_own(market: Market, taker: Order) -> Order | None:
 
     So self-trade prevention acts when an order arrives, and no auction finds two orders of one account that cross.
     """
-    for maker in market.resting(taker.contract, opposite(taker.side)):
+    for maker in market.store.resting(taker.contract, opposite(taker.side)):
         if not crosses(taker, maker):
             return None
         if maker.account == taker.account:
@@ -159,7 +159,7 @@ def trade(market: Market, maker: Order, taker: Order, qty: int) -> None:
     released_micros = take_bid(buyer, qty, fill)
     icebergs.take_shown(maker, qty)
     if not maker.left:
-        market.unrest(maker)
+        market.store.unrest(maker)
     escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros
     entry = market.entry(market.terms_of(maker.contract).currency)
     entry.hold(buyer.account, escrow_micros - released_micros).add(buyer.account, available=-fee_micros)
@@ -177,7 +177,7 @@ def resell(market: Market, maker: Order, taker: Order, qty: int) -> None:
         released_micros = take_bid(buyer, part, fill)
         icebergs.take_shown(maker, part)
         if not maker.left:
-            market.unrest(maker)
+            market.store.unrest(maker)
         fee_micros = part * fill.fee_micros
         entry = market.entry(market.terms_of(maker.contract).currency).hold(buyer.account, -released_micros)
         entry.add(buyer.account, available=-sold.resale.paid_micros - fee_micros)
@@ -296,7 +296,7 @@ def rest_or_cancel(market: Market, order: Order, reason: str | None) -> bool:
     if order.kind == "market" or order.tif not in RESTING:
         cancels.cancel_order(market, order, "ioc_remainder", why_unfilled(market, order, reason, order.left))
         return False
-    market.rest(order)
+    market.store.rest(order)
     if icebergs.is_iceberg(order):
         icebergs.show_next(market, order)
     return True

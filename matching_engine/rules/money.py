@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Protocol
 
 from matching_engine.rules.refusals import require
-from matching_engine.rules.state import Balance, State
+from matching_engine.rules.state import Balance
 from schemas.events import Posting
 from schemas.measures import Level
 from schemas.money import AMOUNT_MAX_MICROS
@@ -49,30 +50,62 @@ def in_range(amount_micros: int) -> int:
     return amount_micros
 
 
-class Accounts:
-    """All balances. Nothing else changes them, and none becomes negative."""
-
-    def __init__(self, state: State):
-        self.state = state
+class Balances(Protocol):
+    """Where balances are kept."""
 
     def available(self, account: str, asset: str) -> int:
         """What the account may spend."""
-        balance = self.state.balances.get(account, {}).get(asset)
-        return balance.available if balance else 0
 
-    def require(self, account: str, asset: str, amount_micros: int) -> None:
-        """Refuses unless the amount is there: "money is there before the order"."""
-        require(in_range(amount_micros) <= self.available(account, asset), "insufficient_funds")
+    def post(self, account: str, asset: str, available: int, held: int) -> tuple[int, int]:
+        """Moves money. Returns the balance after it, which is never negative."""
 
     def rows(self) -> Iterator[tuple[str, str, int, int]]:
         """Every balance that a posting ever named, sorted by account and asset."""
-        for account, assets in sorted(self.state.balances.items()):
+
+    def digest(self) -> str:
+        """SHA-256 over one line per balance."""
+
+
+class PlainBalances:
+    """Balances as the state has them."""
+
+    def __init__(self, balances: dict[str, dict[str, Balance]]):
+        self.balances = balances
+
+    def available(self, account: str, asset: str) -> int:
+        balance = self.balances.get(account, {}).get(asset)
+        return balance.available if balance else 0
+
+    def post(self, account: str, asset: str, available: int, held: int) -> tuple[int, int]:
+        balance = self.balances.setdefault(account, {}).setdefault(asset, Balance())
+        balance.available += available
+        balance.held += held
+        if min(balance.available, balance.held) < 0:
+            raise AssertionError(f"negative balance: {account} {asset}")
+        return balance.available, balance.held
+
+    def rows(self) -> Iterator[tuple[str, str, int, int]]:
+        for account, assets in sorted(self.balances.items()):
             for asset, balance in sorted(assets.items()):
                 yield account, asset, balance.available, balance.held
 
     def digest(self) -> str:
-        """SHA-256 over one line per balance."""
         return sha256("".join(f"{'|'.join(map(str, row))}\n" for row in self.rows()).encode()).hexdigest()
+
+
+class Accounts:
+    """All balances. Nothing but entries changes them, and none becomes negative."""
+
+    def __init__(self, balances: Balances):
+        self.balances = balances
+
+    def available(self, account: str, asset: str) -> int:
+        """What the account may spend."""
+        return self.balances.available(account, asset)
+
+    def require(self, account: str, asset: str, amount_micros: int) -> None:
+        """Refuses unless the amount is there: "money is there before the order"."""
+        require(in_range(amount_micros) <= self.available(account, asset), "insufficient_funds")
 
 
 class Entry:
@@ -99,9 +132,5 @@ class Entry:
         return tuple(self.post_one(account, *delta) for account, delta in sorted(self.deltas.items()) if any(delta))
 
     def post_one(self, account: str, available: int, held: int) -> Posting:
-        balance = self.accounts.state.balances.setdefault(account, {}).setdefault(self.asset, Balance())
-        balance.available += available
-        balance.held += held
-        if min(balance.available, balance.held) < 0:
-            raise AssertionError(f"negative balance: {account} {self.asset}")
-        return Posting(account, self.asset, available, held, balance.available, balance.held)
+        after = self.accounts.balances.post(account, self.asset, available, held)
+        return Posting(account, self.asset, available, held, *after)

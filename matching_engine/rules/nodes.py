@@ -21,7 +21,7 @@ def register_node(market: Market, command: RegisterNode) -> None:
     if node is None:
         node = market.state.nodes[command.node] = Node(command.account, command.grade, command.hub, command.level, [])
     elif (node.account, node.grade, node.hub) != (command.account, command.grade, command.hub):
-        require(not market.asks_of(command.node) and not node.sold, "wrong_state")
+        require(not market.store.asks_of(command.node) and not node.sold, "wrong_state")
     take_facts(market, command, node, uuids)
     market.emit(
         NodeRegistered,
@@ -92,7 +92,7 @@ def go_stale(market: Market, name: str) -> None:
 def pull_asks(market: Market, name: str, reason: str, why: str) -> None:
     market.state.nodes[name].alive = False
     market.emit(NodeLivenessChanged, node=name, alive=False, reason=why)
-    for order in market.asks_of(name):
+    for order in market.store.asks_of(name):
         cancels.cancel_order(market, order, reason)
 
 
@@ -111,8 +111,8 @@ def start_epoch(market: Market, command: Epoch) -> None:
 def shrink_asks(market: Market, name: str, reason: str) -> None:
     """Lets the newest asks give way in every period in which the node promises more GPUs than it has for rent."""
     node = market.state.nodes[name]
-    limit = counts.rentable(market, node)
-    for order in reversed(market.asks_of(name)):
+    limit = counts.rentable(market.state, node)
+    for order in reversed(market.store.asks_of(name)):
         known = market.state.contracts[order.contract]
         excess = node.committed.get(known.start_s, 0) - limit
         if excess > 0:

@@ -140,7 +140,7 @@ def backing_node(market: Market, name: str, account: str, terms: DefineProduct) 
 
 def require_capacity(market: Market, node: Node, start_s: int, gpus: int) -> None:
     """A node never promises more GPUs than it has for rent in a period."""
-    require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market, node), "insufficient_capacity")
+    require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market.state, node), "insufficient_capacity")
 
 
 def draft(market: Market, command: PlaceOrder, terms: DefineProduct, start_s: int) -> Order:
@@ -193,7 +193,7 @@ def require_fillable(market: Market, order: Order, qty: int, code: RejectCode) -
 
 def would_cross(market: Market, order: Order) -> bool:
     """Whether the order would meet another one, be it the account's own."""
-    best = market.best(order.contract, opposite(order.side))
+    best = market.store.best(order.contract, opposite(order.side))
     return best is not None and crosses(order, best)
 
 
@@ -210,7 +210,7 @@ def accept(
         backing = backing or resale.find_backing(market, order.account, order.contract, order.qty)
     market.state.last_order_id += 1
     order.id = market.state.last_order_id
-    market.touch(order.contract)
+    market.store.touch(order.contract)
     if backing:
         resale.back(market, order, backing)
     if order.node is not None and order.twin_id is None:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from matching_engine.rules import sections
-from matching_engine.rules.market import rank_of
 from matching_engine.rules.outline import Names
 from matching_engine.rules.state import Binding, Order, Position, State
+from matching_engine.rules.store import rank_of
 
 
 def names_of(state: State) -> Names:

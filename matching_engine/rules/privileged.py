@@ -64,12 +64,12 @@ def apply_batch(market: Market, batch: Privileged) -> None:
         return
     market.state.numbers[batch.source] = batch.number
     for position, command in enumerate(batch.commands):
-        events = len(market.events)
+        events = market.store.count_events()
         try:
             require(command.type in PERMISSIONS[batch.source], "not_permitted")
             ON_COMMAND[command.type](market, command)
         except Refused as refusal:
-            if len(market.events) != events:
+            if market.store.count_events() != events:
                 raise AssertionError(f"{command.type} refused half way") from refusal
             market.emit(
                 CommandRejected,
@@ -123,8 +123,7 @@ def set_service_key(market: Market, command: ServiceKey) -> None:
 def set_ruleset(market: Market, command: SetRuleset) -> None:
     """Goes on by newer rules; those that this engine does not know are refused."""
     require(market.state.ruleset < command.ruleset <= NEWEST_RULESET, "bad_terms")
-    market.state.ruleset = command.ruleset
-    market.rules_changed()
+    market.store.terms.set_ruleset(command.ruleset)
     market.emit(RulesetSet, ruleset=command.ruleset)
 
 

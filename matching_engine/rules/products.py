@@ -3,10 +3,11 @@
 from functools import lru_cache
 
 from matching_engine.rules import timers
-from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import Refused, require
 from matching_engine.rules.schedule import follow_schedule, scheduled_state
 from matching_engine.rules.state import Product
+from matching_engine.rules.store import start_of
 from schemas.events import ContractsListed, ProductDefined, ProductStateChanged
 from schemas.ids import contract_name
 from schemas.venue import DefineProduct, ProductState
@@ -56,13 +57,11 @@ def check_terms(market: Market, command: DefineProduct, known: Product | None) -
 
 def enter_state(market: Market, name: str, state: ProductState, reason: str, opens_after_s: int | None = None) -> None:
     """Puts a product into a state; an auction may be told when to end."""
-    product = market.state.products[name]
-    product.state = state
-    product.opens_ms = None if opens_after_s is None else market.now_ms + opens_after_s * 1000
-    if product.opens_ms is not None:
-        market.at(product.opens_ms, timers.AUCTION_END, name)
-    market.emit(ProductStateChanged, product=name, state=state, reason=reason, opens_ms=product.opens_ms)
-    market.rules_changed()
+    opens_ms = None if opens_after_s is None else market.now_ms + opens_after_s * 1000
+    market.store.terms.set_product_state(name, state, opens_ms)
+    if opens_ms is not None:
+        market.at(opens_ms, timers.AUCTION_END, name)
+    market.emit(ProductStateChanged, product=name, state=state, reason=reason, opens_ms=opens_ms)
 
 
 # -- the horizon

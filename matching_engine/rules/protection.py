@@ -15,14 +15,8 @@ def set_protection(market: Market, command: SetProtection) -> None:
     require(command.account not in RESERVED, "not_permitted")
     require(command.product in market.state.products, "unknown_product")
     require((command.qty is None) == (command.window_ms is None), "bad_terms")
-    protections = market.state.protections.setdefault(command.product, {})
-    if command.qty is not None:
-        protections[command.account] = Protection(command.qty, command.window_ms)
-    else:
-        protections.pop(command.account, None)
-    if not protections:
-        del market.state.protections[command.product]
-    market.rules_changed()
+    protection = None if command.qty is None else Protection(command.qty, command.window_ms)
+    market.store.terms.set_protection(command.product, command.account, protection)
     market.emit(ProtectionSet, **command.model_dump(exclude={"type"}))
 
 
@@ -42,7 +36,7 @@ def pull(market: Market) -> None:
     while market.pulls:
         product, account = market.pulls.pop(0)
         protection = market.state.protections[product][account]
-        quotes = [order for order in market.resting_of(account) if product_of(order.contract) == product]
+        quotes = [order for order in market.store.resting_of(account) if product_of(order.contract) == product]
         for order in quotes:
             cancels.cancel_order(market, order, "protection")
         traded_qty, protection.fills = sum(qty for _, qty in protection.fills), []

@@ -44,7 +44,7 @@ def decide_replace(market: Market, command: ReplaceOrder) -> int:
         return order.id
     if order.post_only and crosses_at(market, order, wanted.price_micros):
         raise Refused("post_only_cross", order.id, why_unfilled(market, order, "post_only", wanted.left))
-    market.unrest(order)
+    market.store.unrest(order)
     change(market, command.command_id, command.replace_id, order, wanted)
     order.conditions = order.conditions or Conditions()
     order.conditions.shown, order.conditions.rank = 0, market.next_rank()
@@ -111,7 +111,7 @@ def require_means(market: Market, order: Order, wanted: Wanted) -> None:
 
 def crosses_at(market: Market, order: Order, price_micros: int) -> bool:
     """Whether the order would meet another one at this price."""
-    best = market.best(order.contract, "sell" if order.side == "buy" else "buy")
+    best = market.store.best(order.contract, "sell" if order.side == "buy" else "buy")
     if best is None:
         return False
     return best.price_micros <= price_micros if order.side == "buy" else best.price_micros >= price_micros

@@ -6,13 +6,14 @@ may trade at once. An ask whose price stays keeps its place and its bond.
 
 from matching_engine.rules import blocks, cancels, limits, products, replaces, throttle
 from matching_engine.rules.capacity import price_at
-from matching_engine.rules.market import Market, start_of
+from matching_engine.rules.market import Market
 from matching_engine.rules.matching import match, settle_remainder
 from matching_engine.rules.money import unit_micros
 from matching_engine.rules.orders import ask_bond_unit
 from matching_engine.rules.refusals import require
 from matching_engine.rules.replaces import Wanted
 from matching_engine.rules.state import Block, Conditions, Order
+from matching_engine.rules.store import start_of
 from schemas.events import CapacityRepriced
 from schemas.orders import RepriceCapacity
 
@@ -82,7 +83,7 @@ def require_means(market: Market, account: str, asks: list[Order], wanted: dict[
 def move(market: Market, command: RepriceCapacity, ask: Order, wanted: Wanted) -> None:
     """Takes an ask out of its place and sends it through the book again; of a pair the first may have sold by now."""
     now = Wanted(ask.left, wanted.price_micros, None, wanted.hold_unit_micros, False)
-    market.unrest(ask)
+    market.store.unrest(ask)
     replaces.change(market, command.command_id, None, ask, now)
     ask.conditions = ask.conditions or Conditions()
     ask.conditions.rank = market.next_rank()

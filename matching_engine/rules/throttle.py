@@ -30,8 +30,7 @@ def count_order(market: Market, account: str, product: str) -> None:
     if limits is not None:
         limits.orders += 1
         if not market.state.products[product].watched:
-            market.state.products[product].watched = True
-            market.rules_changed()
+            market.store.terms.set_watched(product, True)
 
 
 def count_trade(market: Market, account: str) -> None:

@@ -23,13 +23,13 @@ class Clearing:
 
 
 def levels_of(market: Market, contract: str, side: str) -> list[Level]:
-    return [(order.price_micros, order.left) for order in market.resting(contract, side)]
+    return [(order.price_micros, order.left) for order in market.store.resting(contract, side)]
 
 
 def winners(market: Market, clearing: Clearing, side: str, qty: int) -> list[tuple[Order, int]]:
     """The orders of one side that trade and their GPUs: as far as the price goes, best price first, then the oldest."""
     price_micros, chosen = clearing.found.price_micros, []
-    for order in market.resting(clearing.contract, side):
+    for order in market.store.resting(clearing.contract, side):
         fits = order.price_micros >= price_micros if side == "buy" else order.price_micros <= price_micros
         if not qty or not fits:
             break
@@ -66,7 +66,7 @@ def trade_clearing(market: Market, clearing: Clearing) -> None:
             icebergs.hide_excess(bid)
             take(market, ask, bid, part, fill, released_micros)
             if not bid.left:
-                market.unrest(bid)
+                market.store.unrest(bid)
 
 
 def asks_for_bids(asks: list[tuple[Order, int]], served: dict[str, int]) -> list[tuple[Order, int]]:
@@ -94,7 +94,7 @@ def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, r
     bond_micros = take_ask(market, ask, qty)
     icebergs.hide_excess(ask)
     if not ask.left:
-        market.unrest(ask)
+        market.store.unrest(ask)
     escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros
     entry = market.entry(market.terms_of(ask.contract).currency)
     entry.hold(bid.account, escrow_micros - released_micros).add(bid.account, available=-fee_micros)
@@ -114,7 +114,7 @@ def take_resold(market: Market, ask: Order, bid: Order, qty: int, fill: Fill, re
         sold = resale.split(market, ask, position_id, bid.account, part, fill, None)
         icebergs.hide_excess(ask)
         if not ask.left:
-            market.unrest(ask)
+            market.store.unrest(ask)
         fee_micros = part * fill.fee_micros
         entry = market.entry(market.terms_of(ask.contract).currency).hold(bid.account, -part_micros)
         entry.add(bid.account, available=-sold.resale.paid_micros - fee_micros)

@@ -6,8 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from matching_engine.bridge.core cimport Core
-from matching_engine.bridge.market cimport CompiledMarket
-from matching_engine.bridge.views cimport Bindings, ContractPositions, Orders, Positions
+from matching_engine.bridge.store cimport StructStore
 from matching_engine.codec.read_command cimport PRICE_MAX_MICROS
 from matching_engine.codec.wire cimport CLIENT_ORDER_ID, WORD_CHARACTERS, WORD_SIZE_MAX, span
 from matching_engine.fast.money cimport AMOUNT_MAX_MICROS
@@ -22,43 +21,21 @@ from matching_engine.snapshots.sections cimport (
     PackedBalance, PackedBinding, PackedGate, PackedLine, PackedOrder, PackedPeriod, PackedPosition,
 )
 
-from matching_engine.bridge.core import Core as make_core
-from matching_engine.bridge.market import Market
-from matching_engine.bridge.waiting_blocks import WaitingBlocks
 from matching_engine.rules.outline import add_extras
 
 cdef enum:
     GPUS_MAX = 0x7FFFFFFF
 
 
-def open_market(state) -> Market:
-    """The market of a state whose orders, money, bindings and positions are yet to come. Nothing looks for money in the
-    state: `entries.Accounts` has it.
-    """
-    cdef Core core = make_core()
-    state.orders, state.positions, state.bindings = Orders(core), Positions(core), Bindings(core)
-    state.blocks = WaitingBlocks(state.blocks)
-    market = Market(core, state.orders, state)
-    core.exchange.next_offset = state.next_offset
-    (<CompiledMarket>market).end_rules()
-    for name in state.nodes:
-        (<CompiledMarket>market).find_node(name)
-    for name, contract in state.contracts.items():
-        if contract.last_micros is not None:
-            market.note_price(name, contract.last_micros)
-        contract.positions = ContractPositions(core, core.contract(name))
-    return market
-
-
-def load(market, outline, packed):
-    """Moves the sections of a snapshot into the market of its outline's state. What is wrong with them is raised as
+def load(StructStore store, outline, packed):
+    """Moves the sections of a snapshot into the store of its outline's state. What is wrong with them is raised as
     LookupError, ValueError or OverflowError.
     """
-    cdef Unpacker unpacker = Unpacker(market, outline, packed)
+    cdef Unpacker unpacker = Unpacker(store, outline, packed)
     unpacker.unpack()
-    add_extras(market.state.positions, outline.positions)
-    add_extras(market.state.orders, outline.orders)
-    (<CompiledMarket>market).end_rules()
+    add_extras(store.state.positions, outline.positions)
+    add_extras(store.state.orders, outline.orders)
+    store.end_rules()
 
 
 cdef int require(bint holds, str otherwise) except -1:
@@ -75,18 +52,18 @@ cdef class Unpacker:
     """Sections on their way into an exchange."""
 
     cdef Core core
-    cdef CompiledMarket market
+    cdef StructStore store
     cdef object outline
     cdef const uint8_t[::1] packed
     cdef const char* at
     cdef const char* end
     cdef uint32_t[::1] accounts, assets, contracts, nodes    # numbers of the names, by their places
 
-    def __init__(self, market, outline, packed):
-        cdef Core core = (<CompiledMarket>market).core
+    def __init__(self, StructStore store, outline, packed):
+        cdef Core core = store.core
         names = outline.names
-        require(all([name in market.state.nodes for name in names.nodes]), "a node is not registered")
-        self.core, self.market, self.outline = core, market, outline
+        require(all([name in store.state.nodes for name in names.nodes]), "a node is not registered")
+        self.core, self.store, self.outline = core, store, outline
         self.accounts = array("I", [core.account(name) for name in names.accounts])
         self.assets = array("I", [core.asset(name) for name in names.assets])
         self.contracts = array("I", [core.contract(name) for name in names.contracts])
@@ -213,7 +190,7 @@ cdef class Unpacker:
         for record in range(self.take_number()):
             packed = <const PackedLine*>self.take(sizeof(PackedLine))
             contract = number_at(self.contracts, packed.contract)
-            require(self.core.contract_name(contract) in self.market.state.contracts, "a contract is not known")
+            require(self.core.contract_name(contract) in self.store.state.contracts, "a contract is not known")
             for part in range(packed.positions):
                 slot = find_id(&exchange.positions.ids, <uint64_t>self.take_number())
                 require(slot != NIL and not exchange.positions.pool[slot].listed, "a contract has not this position")
@@ -261,14 +238,14 @@ cdef class Unpacker:
             self.offer(packed, detail)
         list_order(exchange, <uint64_t>packed.id, account, detail.node)
         if packed.parent_id:
-            self.market.capacity_orders.add(packed.parent_id, packed.id)
+            self.store.capacity_orders.add(packed.parent_id, packed.id)
         return 0
 
     cdef Contract* open_book(self, uint32_t number) except NULL:
         """The contract of an order, whose gate has not closed."""
         cdef Contract* contract = &self.core.exchange.contracts[number]
         if contract.bids == NIL:
-            self.market.open_contract(self.core.contract_name(number))
+            self.store.open_contract(self.core.contract_name(number))
             contract = &self.core.exchange.contracts[number]
         require(contract.known, "a contract is not known")
         require(contract.gate_ms > self.core.exchange.now_ms, "an order rests behind its gate")

@@ -5,7 +5,7 @@ from libc.stdlib cimport free, qsort
 from libc.string cimport memcmp, memcpy
 
 from matching_engine.bridge.core cimport Core, text_of_name
-from matching_engine.bridge.market cimport CompiledMarket
+from matching_engine.bridge.store cimport StructStore
 from matching_engine.pools.book cimport Order
 from matching_engine.pools.id_pages cimport IdPages
 from matching_engine.pools.memory cimport NIL, allocate, reallocate
@@ -32,14 +32,14 @@ cdef struct Key:              # what a section is in the order of, and where the
     uint32_t slot
 
 
-def write(market) -> bytes:
+def write(StructStore store) -> bytes:
     """The whole state as canonical bytes."""
-    state = market.state
-    cdef Core core = (<CompiledMarket>market).core
-    market.move_all_counts()
+    state = store.state
+    cdef Core core = store.core
+    store.move_all_counts()
     cdef Packer packer = Packer(core, sorted(state.contracts))
     for name, contract in state.contracts.items():
-        contract.last_micros = market.last_micros(name)
+        contract.last_micros = store.last_micros(name)
     orders = rare_orders(core, state.orders)
     text = outline.text_of(state, packer.names(), orders, packer.rare_positions(state.positions))
     core.forget_views()

@@ -247,7 +247,7 @@ class Adapter:
             self.lives[key] = self.lives.get(key, 0) + 1
 
     def side(self, symbol: str, side: str) -> tuple[RestingOrder, ...]:
-        resting = self.venue.engine.market.resting(self.contract(symbol), side)
+        resting = self.venue.engine.store.resting(self.contract(symbol), side)
         return tuple(
             RestingOrder(self.keys[order.id][1], price(order.price_micros), quantity(order.left), self.owners[order.id])
             for order in resting

@@ -60,7 +60,7 @@ class Desk:
 
     def book(self, side: str) -> list[tuple[int, int, int]]:
         """Id, price and quantity of what rests on a side, in the order in which it would trade."""
-        resting = self.venue.engine.market.resting(CONTRACT, side)
+        resting = self.venue.engine.store.resting(CONTRACT, side)
         return [(order.id, order.price_micros // MICROS, order.left) for order in resting]
 
 

@@ -219,7 +219,7 @@ COMPILED_BANK = (
     ),
     Mutant(
         "C: the reference does not hear of a capacity order's last ask",
-        "bridge/market.pyx",
+        "bridge/store.pyx",
         "range(parent_id + 1, parent_id + 1 + asks)",
         "range(parent_id + 1, parent_id + asks)",
     ),
@@ -325,7 +325,7 @@ COMPILED_BANK = (
     Mutant(
         "C: what a node sold by unusual orders alone is not in a snapshot",
         "snapshots/save.pyx",
-        "    market.move_all_counts()\n",
+        "    store.move_all_counts()\n",
         "",
     ),
     Mutant(

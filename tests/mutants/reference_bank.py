@@ -12,7 +12,7 @@ REFERENCE_BANK = (
     ),
     Mutant(
         "the newest order first at a price",
-        "rules/market.py",
+        "rules/store.py",
         "else order.price_micros, rank_of(order), order.id)",
         "else order.price_micros, -rank_of(order), order.id)",
     ),
@@ -172,8 +172,8 @@ REFERENCE_BANK = (
     Mutant(
         "a node sells one GPU more than it has",
         "rules/orders.py",
-        "require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market, node)",
-        "require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market, node) + 1",
+        "require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market.state, node)",
+        "require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market.state, node) + 1",
     ),
     Mutant(
         "a silent node may sell",
@@ -190,8 +190,8 @@ REFERENCE_BANK = (
     Mutant(
         "a silent node keeps its first ask",
         "rules/nodes.py",
-        "for order in market.asks_of(name):\n        cancels",
-        "for order in market.asks_of(name)[1:]:\n        cancels",
+        "for order in market.store.asks_of(name):\n        cancels",
+        "for order in market.store.asks_of(name)[1:]:\n        cancels",
     ),
     Mutant(
         "a block takes the dearest lots",
@@ -226,8 +226,8 @@ REFERENCE_BANK = (
     Mutant(
         "a GPU that positions need is sold",
         "rules/hardware.py",
-        "require(most_sold(node) <= counts.rentable(market, node) - gpus",
-        "require(most_sold(node) <= counts.rentable(market, node)",
+        "require(most_sold(node) <= counts.rentable(market.state, node) - gpus",
+        "require(most_sold(node) <= counts.rentable(market.state, node)",
     ),
     # -- the log
     Mutant(
@@ -244,9 +244,9 @@ REFERENCE_BANK = (
     ),
     Mutant(
         "client ids are kept a millisecond longer",
-        "rules/clock.py",
-        "while market.expiries and market.expiries[0][0] <= market.now_ms:",
-        "while market.expiries and market.expiries[0][0] < market.now_ms:",
+        "rules/store.py",
+        "while self.expiries and self.expiries[0][0] <= self.state.log_time_ms:",
+        "while self.expiries and self.expiries[0][0] < self.state.log_time_ms:",
     ),
     Mutant(
         "log time goes back",

@@ -15,7 +15,7 @@ LONGER = {
     "agents/node/node.py": 407,
     "agents/node/nvml_child.py": 407,
     "clients/demo/script.py": 409,
-    "matching_engine/bridge/market.pyx": 474,
+    "matching_engine/bridge/store.pyx": 483,
     "matching_engine/bridge/views.pyx": 674,
     "matching_engine/snapshots/save.pyx": 412,
     "schemas/delivery.py": 615,

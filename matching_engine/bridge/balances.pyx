@@ -1,4 +1,4 @@
-"""The reference's accounts and entries over the exchange's balances."""
+"""The balances of the rules, on the exchange's structs."""
 
 from hashlib import sha256
 
@@ -12,16 +12,12 @@ from matching_engine.pools.names cimport Name, Names
 from matching_engine.records.accounts cimport Balance, find_balance, open_balance
 from matching_engine.records.exchange cimport Exchange
 
-from matching_engine.rules.money import Accounts as PlainAccounts
-from matching_engine.rules.money import Entry as PlainEntry
-from schemas.events import Posting
-
 cdef enum:
     ROW_SIZE_MAX = 192        # two names of 64 characters, two numbers and what parts them
 
 
-cdef class BalanceRows:
-    """Every balance that a posting ever named, in the order of account and asset."""
+cdef class StructBalances:
+    """Every balance that a posting ever named. Nothing but entries and the compiled rules changes them."""
 
     cdef Core core
     cdef list order           # of slots; complete as long as there are no more balances
@@ -44,6 +40,7 @@ cdef class BalanceRows:
         return account, text_of_name(&exchange.accounts.assets, balance.asset)
 
     def rows(self):
+        """Sorted by account and asset."""
         cdef uint32_t slot
         for slot in self.sorted_slots():
             balance = self.core.exchange.accounts.balances[slot]
@@ -94,20 +91,3 @@ cdef class BalanceRows:
 cdef char* put_plain(char* at, const Names* names, uint32_t number) noexcept:
     cdef const Name* name = &names.names[number]
     return put_bytes(at, names.text + name.at, name.size)
-
-
-class Accounts(PlainAccounts):
-    """All balances. Nothing but entries and the compiled rules changes them."""
-
-    def __init__(self, state, core):
-        super().__init__(state)
-        self.balances = BalanceRows(core)
-        self.available, self.rows, self.digest = self.balances.available, self.balances.rows, self.balances.digest
-
-
-class Entry(PlainEntry):
-    """One event's movement of money in one asset."""
-
-    def post_one(self, account, available, held):
-        balance = self.accounts.balances.post(account, self.asset, available, held)
-        return Posting(account, self.asset, available, held, *balance)

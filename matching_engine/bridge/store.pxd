@@ -1,4 +1,4 @@
-"""The market of the compiled engine: what the reference's rules call, on the exchange's structs."""
+"""The store of the compiled engine: what the rules read and change, on the exchange's structs."""
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -9,13 +9,11 @@ from matching_engine.pools.id_list cimport IdList
 from matching_engine.records.commands cimport Stretch
 
 
-cdef class CompiledMarket:
+cdef class StructStore:
     cdef Core core
     cdef EventTape tape
     cdef Orders resting_orders
-    cdef public object state, accounts
-    cdef public int64_t offset
-    cdef public object books, capacity_orders, node_orders, gpu_nodes, expiries
+    cdef readonly object state, terms, balances, capacity_orders
     cdef list closed_books                 # numbers of the contracts whose gate is closing
     cdef dict account_nodes                # the numbers of each account's nodes
 
@@ -35,4 +33,4 @@ cdef class CompiledMarket:
     cdef int tell_rules(self) except -1
     cdef int begin_rules(self) except -1
     cdef int end_rules(self) except -1
-    cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1
+    cdef int close_books(self) except -1

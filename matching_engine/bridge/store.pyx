@@ -1,9 +1,11 @@
-"""The market of the compiled engine: what the reference's rules call, on the exchange's structs."""
+"""The store of the compiled engine: what the rules read and change, on the exchange's structs."""
 
-from heapq import heappop
+from heapq import heappop, heappush
 
-from matching_engine.bridge.core cimport text_of_name
-from matching_engine.bridge.views cimport ContractPositions, Counts, Order, plain_block, put_order
+from matching_engine.bridge.core cimport Core, text_of_name
+from matching_engine.bridge.views cimport (
+    Bindings, ContractPositions, Counts, Order, Orders, Positions, plain_block, put_order,
+)
 from matching_engine.pools.book cimport best_order, close_sides, next_order, open_sides
 from matching_engine.pools.id_list cimport IdList, keep_living
 from matching_engine.pools.id_pages cimport find_id
@@ -14,16 +16,15 @@ from matching_engine.records.node_row cimport free_row
 from matching_engine.records.nodes cimport Node
 
 from matching_engine.bridge.block_search import first_offer, walk_nodes
-from matching_engine.bridge.entries import Accounts, Entry
+from matching_engine.bridge.balances import StructBalances
 from matching_engine.bridge.node_matrix import node_columns
-from matching_engine.rules import counts, timers
-from matching_engine.rules.clock import move_time
-from matching_engine.rules.market import Market as PlainMarket
-from matching_engine.rules.market import rank_of
-from matching_engine.rules.market import start_of
+from matching_engine.bridge.waiting_blocks import WaitingBlocks
+from matching_engine.rules import timers
+from matching_engine.rules.counts import rentable
 from matching_engine.rules.money import LEVELS
 from matching_engine.rules.products import gate_ms, is_known_start, is_open, name_of
 from matching_engine.rules.state import Contract as PlainContract
+from matching_engine.rules.store import Terms, rank_of, start_of
 from matching_engine.rules.trade_watch import is_watched
 from schemas.ids import contract_name
 
@@ -71,30 +72,31 @@ class CapacityOrders:
             self.get(parent_id)
 
 
-cdef class CompiledMarket:
-    # -- events and money
+cdef class StructStore:
+    """What `rules.store.Store` asks for."""
 
-    @property
-    def events(self):
-        """As many as the record in hand has."""
-        return range(self.tape.count)
-
-    @events.setter
-    def events(self, none):
+    def __init__(self, Core core, Orders orders, state):
+        self.core, self.resting_orders, self.state = core, orders, state
         self.tape = EventTape()
+        self.tape.set_link(state.link)
+        self.tape.seq = state.seq
+        self.terms = Terms(state, self.note_change)
+        self.balances = StructBalances(core)
+        self.capacity_orders = CapacityOrders(orders)
+        self.closed_books, self.account_nodes = [], {}
+        self.read_limits()
 
-    def emit(self, event, **fields):
+    # -- events of the record in hand
+
+    def emit(self, event, dict fields):
         self.tape.write(event, fields)
 
-    def entry(self, asset):
-        return Entry(self.accounts, asset)
+    def count_events(self):
+        return self.tape.count
 
     # -- resting orders
 
     def rest(self, order):
-        self.index_order(order)
-
-    def index_order(self, order):
         cdef uint32_t contract = self.open_contract(order.contract)
         if order.node is not None:
             self.find_node(order.node)
@@ -152,6 +154,9 @@ cdef class CompiledMarket:
         keep_living(own, &self.core.exchange.orders)
         return {own.ids[place] for place in range(own.used)}
 
+    def parts_of(self, order_id):
+        return [self.resting_orders[each] for each in sorted(self.capacity_orders.get(order_id))]
+
     cdef list oldest_first(self, set ids):
         return [self.resting_orders[order_id] for order_id in sorted(ids)]
 
@@ -159,6 +164,12 @@ cdef class CompiledMarket:
         return self.state.blocks.of_account(account)
 
     # -- what blocks look for
+
+    def walk_nodes(self, market, block, contracts):
+        return walk_nodes(market, block, contracts)
+
+    def first_offer(self, market, block, contract, node):
+        return first_offer(market, block, contract, node)
 
     def node_columns(self, contracts, account, except_for):
         return node_columns(self.core, contracts, account, except_for)
@@ -206,7 +217,11 @@ cdef class CompiledMarket:
     def note_price(self, str contract, int64_t price):
         self.core.exchange.contracts[self.core.contract(contract)].last_trade = price
 
-    def rules_changed(self):
+    def forget_contract(self, str contract):
+        self.state.contracts.pop(contract, None)
+
+    def note_change(self):
+        """What contracts and nodes copy of the rules has to be read anew."""
         self.core.exchange.version += 1
         self.read_limits()
 
@@ -258,7 +273,7 @@ cdef class CompiledMarket:
         if contract.version < 0:
             read_terms(self.core, contract, product, start_of(name))
             contract.known = name in self.state.contracts
-        read_trading(contract, product, may_trade(self, product), self.core.exchange.version)
+        read_trading(contract, product, may_trade(self.state, product), self.core.exchange.version)
         return 0
 
     cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t periods) except -1:
@@ -286,7 +301,7 @@ cdef class CompiledMarket:
         cdef Contract* contract
         cdef uint32_t period
         product = self.state.products[text_of_name(&exchange.product_names, stretch.product)]
-        cdef bint trades = may_trade(self, product)
+        cdef bint trades = may_trade(self.state, product)
         for period in range(stretch.periods):
             contract = &exchange.contracts[contracts[period]]
             if contract.version < 0:
@@ -317,7 +332,7 @@ cdef class CompiledMarket:
         facts.grade, facts.hub = self.core.label(node.grade), self.core.label(node.hub)
         facts.alive, facts.until_ms = node.alive, node.until_ms
         facts.level = LEVELS.index(node.level)
-        facts.rentable = counts.rentable(self, node)
+        facts.rentable = rentable(self.state, node)
         if type(node.committed) is dict:
             node.committed = self.move_counts(number, node.committed, False)
             node.sold = self.move_counts(number, node.sold, True)
@@ -348,14 +363,16 @@ cdef class CompiledMarket:
             self.closed_books.append(self.core.contract(timer[2]))
         return timer
 
-    cdef int pass_time(self, int64_t ts_ms, bint is_tick) except -1:
-        """Log time moves; deadlines are the reference's matter. Bindings are kept until their gate."""
+    def expire_binding(self, until_ms, account, client_order_id):
+        """A binding has its gate from the start."""
+
+    def forget_bindings(self):
+        self.core.close_gates(self.state.log_time_ms)
+
+    cdef int close_books(self) except -1:
+        """The gates of these books have closed: their memory is free again."""
         cdef Exchange* exchange = &self.core.exchange
         cdef uint32_t number
-        if max(self.state.log_time_ms, ts_ms) < exchange.deadline_ms and not is_tick:
-            self.state.log_time_ms = max(self.state.log_time_ms, ts_ms)
-            return 0
-        move_time(self, ts_ms, is_tick)
         for number in self.closed_books:
             if exchange.contracts[number].bids != NIL:
                 close_sides(&exchange.books, exchange.contracts[number].bids)
@@ -365,7 +382,6 @@ cdef class CompiledMarket:
         if self.closed_books:
             self.capacity_orders.forget_dead()
             self.closed_books.clear()
-        self.core.close_gates(self.state.log_time_ms)
         return 0
 
     # -- the state's counters, kept in C while records are applied
@@ -379,7 +395,7 @@ cdef class CompiledMarket:
             posted = &exchange.posted[place]
             self.capacity_orders.add_all(posted.id, posted.asks)
             if posted.expires_ms:
-                self.at(posted.expires_ms, timers.EXPIRY, posted.id)
+                heappush(self.state.timers, (posted.expires_ms, timers.EXPIRY, posted.id))
         for place in range(exchange.waiting_used):
             block = plain_block(self.core, &exchange.waiting[place])
             self.state.blocks[block.id] = block
@@ -410,7 +426,6 @@ cdef class CompiledMarket:
         exchange.deadline_ms = min(
             state.timers[0][0] if state.timers else NEVER_MS, self.core.next_gate_ms() or NEVER_MS
         )
-        self.expiries.clear()
         self.core.forget_views()
         return 0
 
@@ -434,9 +449,9 @@ cdef int read_terms(Core core, Contract* contract, object product, int64_t start
     return 0
 
 
-cdef bint may_trade(market, product) except -1:
+cdef bint may_trade(state, product) except -1:
     """Whether orders of a product are ordinary ones, as far as its gates are open."""
-    return product.state == "OPEN" and not is_watched(market, product)
+    return product.state == "OPEN" and not is_watched(state, product)
 
 
 cdef int read_trading(Contract* contract, object product, bint trades, int64_t version) except -1:
@@ -447,28 +462,22 @@ cdef int read_trading(Contract* contract, object product, bint trades, int64_t v
     return 0
 
 
-class Market(CompiledMarket, PlainMarket):
-    """The compiled market with the reference's other methods."""
-
-    def __init__(self, core, orders, state):
-        prepare(self, core, orders)
-        PlainMarket.__init__(self, state)
-        self.accounts = Accounts(state, core)
-        self.capacity_orders = CapacityOrders(orders)
-        (<CompiledMarket>self).tape.set_link(state.link)
-        (<CompiledMarket>self).tape.seq = state.seq
-        (<CompiledMarket>self).read_limits()
-
-    def index_state(self):
-        """The structs are the index."""
-
-    def walk_nodes(self, block, contracts):
-        return walk_nodes(self, block, contracts) if self.drawing is None else None
-
-    def first_offer(self, block, contract, node):
-        return first_offer(self, block, contract, node) if self.drawing is None else None
+# -- the store of a state
 
 
-cdef int prepare(CompiledMarket market, core, orders) except -1:
-    market.core, market.resting_orders, market.closed_books, market.account_nodes = core, orders, [], {}
-    return 0
+def open_store(state) -> StructStore:
+    """The store of a state whose orders, money, bindings and positions are yet to come."""
+    cdef Core core = Core()
+    cdef StructStore store
+    state.orders, state.positions, state.bindings = Orders(core), Positions(core), Bindings(core)
+    state.blocks = WaitingBlocks(state.blocks)
+    store = StructStore(core, state.orders, state)
+    core.exchange.next_offset = state.next_offset
+    store.end_rules()
+    for name in state.nodes:
+        store.find_node(name)
+    for name, contract in state.contracts.items():
+        if contract.last_micros is not None:
+            store.note_price(name, contract.last_micros)
+        contract.positions = ContractPositions(core, core.contract(name))
+    return store
