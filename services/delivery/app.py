@@ -32,6 +32,7 @@ from services.delivery.hot_path import HotPath, is_for_reports
 from services.delivery.hub_api import add_hub_routes
 from services.delivery.hubs import read_beacons
 from services.delivery.intake import BUSY_FROM, Intake
+from services.delivery.joint_gates import JointGates
 from services.delivery.level_reviews import run_reviews
 from services.delivery.load import read_board_powers
 from services.delivery.loop_lag import LoopLag
@@ -151,9 +152,8 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(run_reviews(settings, effects))
     tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier).run())
-    tasks.create_task(sweeps.run())
-    tasks.create_task(verifier.run())
-    tasks.create_task(lag.run())
+    for work in (sweeps, JointGates(settings, effects, held, releases, watch), verifier, lag):
+        tasks.create_task(work.run())
     tasks.create_task(_until(failed))
     await keys_known.wait()
     readiness.done("the API keys")

@@ -132,7 +132,7 @@ class Proof:
     """A committed challenge as it is on record: what was asked and committed, what is to be opened, how long it took.
 
     `seen_us` is the time from the nonce's leaving to the commit's arrival by the venue's clock, less the round trip;
-    for `lag_us` of it the venue itself was busy.
+    for `lag_us` of it the venue itself was busy. A node that `was_absent` heard of it later than that.
     """
 
     challenge: Challenge
@@ -145,6 +145,7 @@ class Proof:
     judges_work: bool = True
     judges_score: bool = True
     residency: "ResidencyProof | None" = None
+    was_absent: bool = False
 
     @property
     def ops_per_s(self) -> int:
@@ -152,11 +153,14 @@ class Proof:
         return self._ops_per_s(self.seen_us)
 
     def judge_score(self) -> str:
-        """Returns "" for a score within the band, else the reason; too slow is only what is so without our own lag."""
+        """Returns "" for a score within the band, else the reason.
+
+        Too slow is only what is so without our own lag, and late what is so of a node that was absent.
+        """
         reason = self.band.judge(self.ops_per_s)
         if reason == TOO_SLOW and self._ops_per_s(self.seen_us - self.lag_us) >= self.band.low_ops_per_s:
             return VENUE_BUSY
-        return reason
+        return LATE if reason == TOO_SLOW and self.was_absent else reason
 
     def _ops_per_s(self, took_us: int) -> int:
         return operations_per_s(self.challenge.n, self.challenge.rounds, took_us)

@@ -9,6 +9,7 @@ from schemas.gpu_health import BLIND
 from schemas.ids import product_of
 from schemas.venue import NominateGpus, Nomination
 from services.delivery.domain import UnknownNode
+from services.delivery.joint_gates import has_company, hold_back
 from services.delivery.leases import RESTORED, Lease, SoldPosition, block_end_ms, continues, lease_id_of, nominate
 from services.delivery.nodes import BARRED
 from services.delivery.proofs import issue_challenge
@@ -18,11 +19,12 @@ from services.delivery.store import Node, Store, lease_of, position_of
 
 @dataclass
 class Gate:
-    """One contract's gate on one node: what runs there, and how long its answers may take."""
+    """One contract's gate on one node: what runs there, how long its answers may take, and when it was to close."""
 
     node: Node
     now_ms: int
     deadline_ms: int
+    closes_ms: int
     before: dict[int, Lease] = field(default_factory=dict)
     gpus_in_use: frozenset[str] = frozenset()
 
@@ -36,7 +38,8 @@ async def open_gate(store: Store, settings: Settings, contract: str, now_ms: int
         deadline_ms = answer_deadline_ms(own[0].start_ms, product["gate_ms"], now_ms)
         try:
             node = await store.node(node_id, lock=True)
-            await _open_on_node(store, settings, own, Gate(node, now_ms, deadline_ms))
+            gate = Gate(node, now_ms, deadline_ms, own[0].start_ms - product["gate_ms"])
+            await _open_on_node(store, settings, own, gate)
         except UnknownNode:
             structlog.get_logger().error("sold on a node that never enrolled", contract=contract, node=node_id)
 
@@ -149,6 +152,9 @@ async def _lease_out(
         await store.run("set_lease_state", lease_id, "failed", reason)
     elif idle:
         await store.run("void_idle_challenges", gate.node.node_id)
-        await issue_challenge(store, settings, gate.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
+        asked = (gate.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
+        challenge = await issue_challenge(store, settings, *asked)
+        if await has_company(store, settings, gate.node.account, gate.node.node_id, gate.closes_ms):
+            await hold_back(store, settings, gate.node.node_id, challenge, gate.closes_ms)
     else:
         await store.run("set_lease_state", lease_id, "ready", "")

@@ -177,6 +177,7 @@ class Proofs:
             judges_work=self._settings.judges("work"),
             judges_score=self._settings.judges("score"),
             residency=residency,
+            was_absent=self._releases.was_absent(challenge.challenge_id),
         )
 
     async def _conclude(

@@ -143,7 +143,7 @@ order by n.node_id for no key update;
 select n.*, (select min(period_ms) from product p where (p.grade, p.hub) = (n.grade, n.hub)) as period_ms
 from node n
 where n.state in ('enrolled', 'active', 'lost') and n.last_live_ms > $1
-  and (n.doubts > 0 or n.absences >= $2) and n.node_id = any($3::text[])
+  and (n.doubts > 0 or n.absences >= $2 and n.node_id = any($3::text[]))
   and not exists (select 1 from lease l where l.node_id = n.node_id and l.state in ('pending', 'ready', 'started'))
   and not exists (select 1 from challenge c where c.node_id = n.node_id and c.prover is null and c.state <> 'applied')
   and n.registered_gpus <> (select coalesce(array_agg(g.uuid order by g.uuid collate "C"), '{}') from node_gpu g
@@ -418,6 +418,31 @@ update challenge set state = 'applied' where node_id = $1 and cause = 'idle' and
 
 -- name: open_later
 update challenge set opens_ms = $2, simultaneous = case when $3::boolean then false end where challenge_id = $1;
+
+-- Of the nodes that stand before the same gate some are asked already, some not yet.
+-- name: has_company
+select exists (select 1 from node o join position s on s.node_id = o.node_id and s.state = 'open'
+               join product d on d.product = s.product
+               where o.account = $1 and o.node_id <> $2 and s.start_ms - d.gate_ms = $3)
+    or exists (select 1 from node o join challenge c on c.node_id = o.node_id and c.state in ('issued', 'committed')
+               where o.account = $1 and o.node_id <> $2 and c.joint_gate_ms = $3);
+
+-- name: has_gate_ahead
+select exists (select 1 from node o join position s on s.node_id = o.node_id and s.state = 'open'
+               join product d on d.product = s.product
+               where o.account = $1 and s.start_ms - d.gate_ms = $2);
+
+-- name: hold_back
+update challenge set opens_ms = deadline_ms, joint_gate_ms = $2, joint_until_ms = $3 where challenge_id = $1;
+
+-- name: held_back
+select c.node_id, n.account, c.asked, c.joint_gate_ms, c.joint_until_ms
+from challenge c join node n using (node_id)
+where c.state = 'issued' and c.joint_gate_ms is not null and c.opens_ms = c.deadline_ms
+order by c.issued_ms, c.challenge_id;
+
+-- name: let_go
+update challenge set opens_ms = $2 where challenge_id = any($1::text[]) and state = 'issued';
 
 -- name: note_sweep
 update challenge set sweep = $2 where challenge_id = $1;

@@ -21,6 +21,7 @@ class Releases:
     def __init__(self) -> None:
         self._left_us: dict[str, int] = {}
         self._swept_us: dict[str, int] = {}
+        self._absent_us: dict[str, int] = {}
 
     def note(self, challenge_ids: Iterable[str]) -> None:
         """Notes that an answer with these challenges leaves now; only the first one counts."""
@@ -34,6 +35,16 @@ class Releases:
         now_us = clock_us()
         self._swept_us.update(dict.fromkeys(challenge_ids, now_us))
         _forget(self._swept_us, now_us)
+
+    def note_absent(self, challenge_ids: Iterable[str]) -> None:
+        """Notes whose nodes were not there when these challenges left together with others."""
+        now_us = clock_us()
+        self._absent_us.update(dict.fromkeys(challenge_ids, now_us))
+        _forget(self._absent_us, now_us)
+
+    def was_absent(self, challenge_id: str) -> bool:
+        """Says whether a challenge's node was not there when it left."""
+        return challenge_id in self._absent_us
 
     def since_sweep_us(self, challenge_id: str) -> int | None:
         """Returns how long after its sweep's beginning a challenge left; None where it belongs to none."""

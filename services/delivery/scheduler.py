@@ -13,6 +13,7 @@ from services.delivery.disputes import decide_due
 from services.delivery.domain import sellable_gpus
 from services.delivery.effects import Effects, now_ms
 from services.delivery.handlers import fail_lease
+from services.delivery.joint_gates import hold_back
 from services.delivery.leases import RESTORED
 from services.delivery.nodes import bar_unprovable, take_down
 from services.delivery.outages import OutageWatch
@@ -72,7 +73,9 @@ class Scheduler:
                 deadline_ms = max(asked.deadline_ms, time_ms + self._settings.challenge_restart_ms)
                 node = await store.node(row["node_id"])
                 target = (node, row["cause"], list(asked.gpu_uuids), time_ms, deadline_ms, row["lease_id"])
-                await issue_challenge(store, self._settings, *target)
+                challenge = await issue_challenge(store, self._settings, *target)
+                if row["joint_gate_ms"] is not None:
+                    await hold_back(store, self._settings, node.node_id, challenge, row["joint_gate_ms"])
                 await store.run("offer_anew", row["lease_id"], time_ms)
 
     async def _step(self, time_ms: int) -> None:

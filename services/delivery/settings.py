@@ -77,6 +77,8 @@ class Settings(KitSettings):
     sweep_guard_ms: Annotated[int, Field(ge=0)] = 15_000
     sweep_gpus_max: Annotated[int, Field(ge=1)] = 256
     simultaneity_ms: Annotated[int, Field(ge=1)] = 100
+    joint_gate_permille: Annotated[int, Field(ge=0, le=900)] = 250
+    joint_gate_interval_s: Annotated[float, Field(gt=0)] = 0.2
     absence_retry_ms: Annotated[int, Field(ge=0)] = 60_000
     absences_max: Annotated[int, Field(ge=1)] = 3
     challenge_n: int = 8_192

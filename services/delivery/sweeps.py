@@ -36,7 +36,7 @@ STAGGER_MS = 5_000  # how far apart nonces lie where simultaneity is off
 class Idle:
     """A node with GPUs that nobody has: they may be asked to prove themselves, unless it `is_busy`.
 
-    One that `is_back` is out of the market, or in part, and wants to be in it again.
+    One that `is_back` is out of the market, or in part, and wants to be in it again; without a request it is not asked.
     """
 
     node: Node
@@ -114,17 +114,19 @@ class Sweeps:
             for row in rows
             if row["free_gpus"]
         }
-        for row in await store.rows("nodes_to_return", heard_ms, self._settings.absences_max, self._held.present):
+        present = self._held.present
+        for row in await store.rows("nodes_to_return", heard_ms, self._settings.absences_max, present):
             node = node_of(row)
+            is_away = node.node_id not in present
             fit = sellable_gpus(node.grade, await store.fitness(node.node_id))
             if fit and fit != node.registered_gpus and not self._settings.unprovable(node.grade, node.simulated):
                 known = found.get(node.node_id)
-                found[node.node_id] = Idle(node, fit, known is not None and known.is_suspected, is_back=True)
+                found[node.node_id] = Idle(node, fit, known is not None and known.is_suspected, is_away, is_back=True)
         return list(found.values())
 
     def _may_come_back(self, each: Idle, time_ms: int) -> bool:
         """Says whether a node on its way back is proven again now: soon at first, then after pauses that double."""
-        if not each.is_back:
+        if not each.is_back or each.is_busy:
             return False
         longest_ms = self._settings.idle_pause_ms(each.node.period_ms or HOUR_MS)[0]
         self._back_ms = {name: times for name, times in self._back_ms.items() if times[0] > time_ms - 2 * longest_ms}

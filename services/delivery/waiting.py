@@ -83,6 +83,11 @@ class HeldRequests:
         """The nodes whose requests are held now."""
         return list(self._held)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more requests can be held."""
+        return len(self._held) >= self._settings.held_requests_max
+
     async def wait(
         self, node_id: str, message: ChallengeWait, hung_up: Callable[[], Coroutine[None, None, None]]
     ) -> ChallengeOffer:
@@ -138,7 +143,7 @@ class HeldRequests:
         before = self._held.pop(node_id, None)
         if before is not None and not before.done():
             before.set_result(())
-        if len(self._held) >= self._settings.held_requests_max:
+        if self.is_full:
             raise TooManyHeld(f"the venue holds {self._settings.held_requests_max} requests")
         place = self._held[node_id] = asyncio.get_running_loop().create_future()
         HELD.set(len(self._held))

@@ -18,7 +18,7 @@ from tests.zoo.market import Market
 from tests.zoo.nursery import Running, start
 from tests.zoo.program import Given, Named, Program
 
-AT_ONCE = 6
+AT_ONCE, ROOMS = 6, 16
 LOOK_S, QUIET_S = 0.25, 3.0
 TOKENS = 2
 LEASE, CREATED = "lease ", 201
@@ -138,7 +138,8 @@ class Stay:
 
     async def _start(self) -> tuple[Running, Named]:
         tokens = [await self.venue.token(self.account, f"t-{self.account}-{index}") for index in range(TOKENS)]
-        given = Given(self.venue.url, tokens, self.number, is_sold=self._sells)
+        times = (self.venue.period_s, self.market.gate_lead_s) if self._sells else ()
+        given = Given(self.venue.url, tokens, self.number, self._sells, *times)
         process = await start(self.kind.__name__)
         process.stdin.write(json.dumps(asdict(given)).encode() + b"\n")
         named = Named(**json.loads(await process.stdout.readline()))
@@ -217,9 +218,17 @@ class Stay:
 
 
 async def keep(stays: Sequence[Stay], stay_s: float, at_once: int = AT_ONCE) -> dict[str, Seen]:
-    """Lets programs stay, some at a time; returns what was seen of each."""
-    turns = asyncio.Semaphore(at_once)
+    """Lets programs stay, some at a time; returns what was seen of each.
+
+    So many prove themselves at a time, and not many more are there at all: one machine plays all of them.
+    """
+    turns, rooms = asyncio.Semaphore(at_once), asyncio.Semaphore(ROOMS)
+
+    async def keep_one(stay: Stay) -> None:
+        async with rooms:
+            await stay.run(stay_s, turns)
+
     async with asyncio.TaskGroup() as group:
         for stay in stays:
-            group.create_task(stay.run(stay_s, turns))
+            group.create_task(keep_one(stay))
     return {stay.kind.__name__: stay.seen for stay in stays}

@@ -47,13 +47,15 @@ REAL = {
 @dataclass(frozen=True)
 class Given:
     """What the keeper of the zoo gives a program: where the venue is, tokens to enrol with, a number of its own, and
-    whether it will be sold an hour.
+    whether it will be sold an hour, how long that is, and how long before it the gate closes.
     """
 
     url: str
     tokens: list[str]
     number: int
     is_sold: bool = False
+    period_s: int = 0
+    gate_lead_s: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Cheats that get past their enrolment are sold an hour, and what they earn is what the settlements leave them.
 
-It never exceeds the bond, besides the hours that a cheat serves in truth: two nodes before one chip serve one of two.
+It is nothing beside the hours that a cheat serves in truth: two nodes before one chip serve one of two.
 
 CI tier (`slow`), a minute and three quarters. Beside each cheat its twin sells too, to whom its layer pays no
 attention; the honest node between them is paid in full.
@@ -40,7 +40,7 @@ def zoo_terms() -> dict[str, int]:
     return TERMS
 
 
-async def test_who_sells_an_hour_is_caught_and_never_earns_more_than_his_bond(zoo: Venue, request):
+async def test_who_sells_an_hour_is_caught_and_earns_nothing_beside_what_he_served(zoo: Venue, request):
     blind, market, only = Blind(), Market(zoo, TERMS["gate_lead_s"]), request.config.getoption("--only") or SOLD
     honest = Stay(zoo, Program, 1, market)
     cheats = [
@@ -69,8 +69,7 @@ async def test_who_sells_an_hour_is_caught_and_never_earns_more_than_his_bond(zo
     assert caught == {}, caught
     assert [stay.kind.__name__ for stay in stays if not market.positions[stay.account]] == []
     gains = [(stay, market.earned[stay.account] - stay.kind.serves * market.hour_micros) for stay in cheats]
-    bonds = market.bonds
-    rich = {stay.kind.__name__: (gain, bonds[stay.account]) for stay, gain in gains if gain > bonds[stay.account]}
+    rich = {stay.kind.__name__: gain for stay, gain in gains if gain > 0}
     assert rich == {}, rich
     assert market.earned[honest.account] > market.hour_micros // 2  # all but the fee, unless the machine was busy
 

@@ -1,6 +1,7 @@
-"""One chip behind two nodes: who failed one sweep by an odd speed comes back only beside his operator's other nodes."""
+"""One chip behind two nodes: what failed a sweep comes back only beside the other; a gate asks both at one moment."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from agents.node.challenge import Chain
+from schemas.ids import contract_start_s
 from schemas.nodes import Challenge
 from services.delivery.challenges import REVIEWED_AS
 from services.delivery.rebuilding import take_event
@@ -17,7 +19,7 @@ from services.delivery.settings import HOUR_MS
 from services.delivery.store import Store, open_pool, transaction
 from services.delivery.sweeps import suspect
 from tests.fixtures.servers import LentBroker
-from tests.integration.delivery.conftest import Venue, make_database, open_venue
+from tests.integration.delivery.conftest import TIMES, Venue, make_database, open_venue
 from tests.zoo.conftest import zoo_settings
 from tests.zoo.machine import Chip
 from tests.zoo.program import Given, Program
@@ -44,7 +46,8 @@ async def venue(servers_folder: Path, database_url: str, broker_of_modules: Lent
 class Site(Program):
     """A node with one GPU, whose chip may be another's too; `speeds` are those of its idle proofs, then its own.
 
-    It holds a request while `holds` is set, and a last one for as long as the venue lets it.
+    It holds a request while `holds` is set, and a last one for as long as the venue lets it. It reports while `speaks`
+    is set.
     """
 
     gpus = 1
@@ -52,8 +55,10 @@ class Site(Program):
     def __init__(self, given: Given, chip: Chip) -> None:
         super().__init__(given)
         self.chips, self.speeds, self.told = dict.fromkeys(self.node.gpus, chip), [], []
-        self.usual, self.holds = chip.speed, asyncio.Event()
+        self.usual, self.holds, self.speaks = chip.speed, asyncio.Event(), asyncio.Event()
         self.holds.set()
+        self.speaks.set()
+        self.heard: dict[str, float] = {}  # by the cause of a challenge, when it came
 
     async def chain(self, challenge: Challenge, uuid: str) -> Chain:
         if challenge.cause == "idle":
@@ -62,6 +67,14 @@ class Site(Program):
 
     async def is_held(self) -> None:
         await self.holds.wait()
+
+    async def report(self) -> None:
+        await self.speaks.wait()
+        await super().report()
+
+    def begin(self, challenge: Challenge) -> None:
+        self.heard.setdefault(challenge.cause, time.monotonic())
+        super().begin(challenge)
 
     def tell(self, words: str) -> None:
         self.told.append(words)
@@ -96,6 +109,32 @@ class Operator:
         async with transaction(pool) as store:
             await suspect(store, await store.node(self.names[0]), "somebody asked")
         await pool.close()
+
+    async def leases(self) -> dict[str, str]:
+        """Returns what became of the lease of each node: the reason why it failed, or that it may begin."""
+        pool = await open_pool(self.venue.settings)
+        rows = await Store(pool).rows("leases_of_nodes", self.names)
+        await pool.close()
+        told = await self.venue.delivery_events()
+        failed = {event.node: event.reason for event in told if event.type == "lease_ended" and not event.ok}
+        return {row["node_id"]: "begins" for row in rows if row["state"] != "pending"} | {
+            name: failed[name] for name in self.names if name in failed
+        }
+
+    async def sells_an_hour(self) -> int:
+        """Sells the same hour of both nodes; returns when its gate closes, in seconds."""
+        await self.venue.join(self.account, "read", "operate")
+        await self.venue.join(f"buys-{self.account}", "read", "trade")
+        (contract,) = self.venue.contracts(1, ahead_s=TIMES["gate_lead_s"] + 4)
+        for count, site in enumerate(self.sites, start=1):
+            await self.venue.offer(self.account, site.node, [contract], 1)
+            await self.venue.buy(f"buys-{self.account}", contract, 1)
+
+            async def traded(count: int = count) -> bool:
+                return count == sum(event.seller == self.account for event in await self.venue.events("trade"))
+
+            await self.venue.wait_for(traded)
+        return contract_start_s(contract) - TIMES["gate_lead_s"]
 
     async def comes_to(self, name: str, wanted: list, within_s: float = 60) -> None:
         """Waits until a column of both nodes says so."""
@@ -196,3 +235,49 @@ async def check_rebuilt(venue: Venue, honest: Operator) -> None:
             await take_event(store, event)
     await pool.close()
     assert await honest.fact("doubts") == [0, 1]
+
+
+@pytest.mark.slow
+async def test_one_chip_does_not_pass_one_gate_for_two_nodes_one_after_the_other(venue: Venue):
+    chip = Chip(SHARED)
+    async with operator(venue, "two-gates", 940, chip, chip) as cheat:
+        first, second = cheat.sites
+        gate_s = await cheat.sells_an_hour()
+        second.holds.clear()
+        await venue.sleep_until(gate_s - 0.5)
+        second.speaks.clear()
+
+        async def has_passed() -> bool:
+            return first.proofs == ["passed"]
+
+        await venue.wait_for(has_passed)
+        second.speaks.set()
+
+        async def was_late() -> bool:
+            return second.proofs == ["too_late"]
+
+        await venue.wait_for(was_late)
+        await cheat.comes_to("reason", ["challenge_passed", "gate_challenge_missed"])
+        assert await cheat.leases() == dict(zip(cheat.names, ["begins", "challenge_too_late"], strict=True))
+        assert await cheat.fact("doubts") == [0, 0]
+
+
+@pytest.mark.slow
+async def test_a_node_that_is_away_when_a_gate_opens_is_waited_for_and_hears_of_it_with_the_other(venue: Venue):
+    async with operator(venue, "waited-for", 950, Chip(), Chip()) as honest:
+        away = honest.sites[1]
+        gate_s = await honest.sells_an_hour()
+        away.holds.clear()
+        await venue.sleep_until(gate_s - 0.5)
+        away.speaks.clear()
+        await venue.sleep_until(gate_s + 1)
+        away.holds.set()
+        away.speaks.set()
+
+        async def may_serve() -> bool:
+            return await honest.leases() == dict.fromkeys(honest.names, "begins")
+
+        await venue.wait_for(may_serve)
+        heard = [site.heard["gate"] for site in honest.sites]
+        assert abs(heard[0] - heard[1]) < 0.2
+        assert [site.proofs for site in honest.sites] == [["passed"], ["passed"]]

@@ -12,7 +12,7 @@ from tests.fakes.cheats import RankOne
 from tests.zoo.machine import RATED_S, Chip
 from tests.zoo.program import Given, Program
 
-STEP_S, SWAP_S = 0.02, 0.3  # to move the lease's memory out of the way
+STEP_S, SWAP_S = 0.02, 0.1  # to move the lease's memory out of the way
 
 
 class GivesBuyersAnotherGpu(Program):

@@ -1,6 +1,8 @@
 """L2 to L4: the work is right, but it comes too slowly, from the wrong memory, or from one GPU for two."""
 
 import asyncio
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import httpx
@@ -9,6 +11,8 @@ from agents.node.challenge import Chain, Residency
 from schemas.nodes import Challenge, GpuOpening
 from tests.zoo.machine import Chip
 from tests.zoo.program import Given, Program
+
+STEP_S, AWAY_S = 0.02, 1.0
 
 
 class Slow(Program):
@@ -118,16 +122,45 @@ class GoodAtTheExamOnly(Program):
             self.chips = {uuid: Chip(0.3) for uuid in self.node.gpus}
 
 
-class OneChipForTwoNodes(Program):
+class OneOfTwo(Program):
+    """A node that shares its chip with another: the chip proves one to its end, and nothing is asked for meanwhile."""
+
+    gpus = 1
+
+    def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
+        super().__init__(given, http)
+        self.pair: list[Program] = [self]
+        self.chip_turn = asyncio.Lock()
+
+    async def is_held(self) -> None:
+        await self.is_free()
+
+    async def report(self) -> None:
+        await self.is_free()
+        await super().report()
+
+    async def prove(self, challenge: Challenge) -> None:
+        async with self.chip_turn:
+            await super().prove(challenge)
+
+    async def is_free(self) -> None:
+        """Returns when neither proves anything."""
+        while any(not proof.done() for each in self.pair for proof in each.proving.values()):
+            await asyncio.sleep(STEP_S)
+
+
+class OneChipForTwoNodes(OneOfTwo):
     """Two nodes of one operator, and one chip that answers for both, as long as it is not asked by both at once."""
 
     caught_by, sign, sells = "simultaneity", "proof too_slow", True
-    gpus, serves = 1, 1
+    serves = 1
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
         super().__init__(given, http)
         other = replace(given, tokens=given.tokens[1:], number=given.number + 50_000)
-        self.second = Half(other, self.chips[self.node.gpus[0]])
+        self.second = AwayAtGates(other, self.chips[self.node.gpus[0]])
+        self.pair = self.second.pair = [self, self.second]
+        self.second.chip_turn = self.chip_turn
 
     @property
     def sellers(self) -> list[str]:
@@ -141,14 +174,30 @@ class OneChipForTwoNodes(Program):
             group.create_task(self.second.run())
 
 
-class Half(Program):
-    """The second node."""
-
-    gpus = 1
+class AwayAtGates(OneOfTwo):
+    """The second node. It is away whenever a gate may close, and hears of it when the chip has passed for the other."""
 
     def __init__(self, given: Given, chip: Chip) -> None:
         super().__init__(given)
         self.chips = dict.fromkeys(self.node.gpus, chip)
+
+    @property
+    def since_gate_s(self) -> float:
+        """How long ago a gate may have closed the last time."""
+        return (time.time() + self.given.gate_lead_s) % self.given.period_s
+
+    async def listen(self) -> None:
+        """Lets go of its request before each moment in which a gate may close."""
+        while self.given.is_sold:
+            with suppress(TimeoutError):
+                async with asyncio.timeout((self.given.period_s - AWAY_S - self.since_gate_s) % self.given.period_s):
+                    await super().listen()
+        await super().listen()
+
+    async def is_free(self) -> None:
+        while self.given.is_sold and not AWAY_S < self.since_gate_s < self.given.period_s - AWAY_S:
+            await asyncio.sleep(STEP_S)
+        await super().is_free()
 
 
 class NeverThere(Program):
