@@ -1,9 +1,11 @@
 """Flavours of random logs: each drives both engines into one corner, with the generator's own moves at other odds."""
 
 from schemas.base import Model
-from schemas.orders import CancelOrder, PlaceBlock
-from tests.engine.random_log import HOUR_MS, MOVES, RandomLog
-from tests.scenarios.venue import MIDNIGHT_MS
+from schemas.orders import CancelOrder, PlaceBlock, PostCapacity
+from schemas.trading_rules import TradingRules
+from schemas.venue import CancelAccountOrders, SetProductState
+from tests.engine.random_log import ACCOUNTS, HOUR_MS, MOVES, RandomLog
+from tests.scenarios.venue import MIDNIGHT_MS, PRODUCT, product_terms
 
 
 class Flavour(RandomLog):
@@ -150,6 +152,50 @@ class Conditions(Flavour):
         return self.hour_from_now(self.pick(1, 2, 3))
 
 
+class BlockAuctions(Flavour):
+    """Auctions with blocks that compete for the same few nodes and hours, some of them too dear."""
+
+    odds = {"place_order": 150, "post_capacity": 60, "hold_auction": 0, "reopen": 0, "govern": 0}
+    is_in_auction = False
+
+    def __init__(self, seed: int, ruleset: int | None = None):
+        super().__init__(seed, ruleset)
+        self.moves += (BlockAuctions.hold_block_auction,)
+        self.weights += (50,)
+
+    def append(self, value: Model | bytes) -> None:
+        if self.is_in_auction and isinstance(value, PlaceBlock):
+            changes = {"product": PRODUCT, "tif": "GTG", "latest_s": None, "periods": self.pick(1, 2, 2, 3)}
+            dearer = {"limit_price_micros": value.limit_price_micros + self.pick(0, 100_000, 200_000)}
+            value = value.model_copy(update=changes | dearer)
+        if self.is_in_auction and isinstance(value, PostCapacity) and value.node != "n3":
+            changes = {"product": PRODUCT, "to_s": value.from_s + 3 * HOUR_MS // 1000, "split": False}
+            value = value.model_copy(update=changes | {"gpus": self.pick(2, 3, 4)})
+        super().append(value)
+
+    def price(self) -> int:
+        return 1_400_000 + 50_000 * self.random.randrange(8)
+
+    def qty(self, lot: int = 1) -> int:
+        return lot * self.pick(1, 2, 3, 5)
+
+    def hour(self) -> int:
+        return self.hour_from_now(self.pick(1, 2, 2))
+
+    def hold_block_auction(self) -> None:
+        rules = TradingRules(auction_block_rounds=self.pick(1, 3, 50))
+        auction = SetProductState(product=PRODUCT, state="AUCTION", reason="test")
+        self.batch("admin", product_terms(PRODUCT, horizon_periods=9, trading=rules), auction)
+        self.heartbeats()
+        self.is_in_auction = True
+        for _ in range(self.random.randrange(8, 32)):
+            self.pick(self.place_block, self.place_block, self.post_capacity, self.place_order)()
+        self.is_in_auction = False
+        self.batch("admin", auction.model_copy(update={"state": "OPEN"}))
+        none = dict.fromkeys(("product", "contract", "side", "from_s", "to_s"))
+        self.batch("admin", *(CancelAccountOrders(account=each, **none, reason="test") for each in ACCOUNTS))
+
+
 FLAVOURS: dict[str, type[RandomLog]] = {
     "everything": RandomLog,
     "ties": Ties,
@@ -161,4 +207,5 @@ FLAVOURS: dict[str, type[RandomLog]] = {
     "changing states": ChangingStates,
     "haste": Haste,
     "conditions": Conditions,
+    "block auctions": BlockAuctions,
 }

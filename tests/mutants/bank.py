@@ -2,8 +2,9 @@
 
 from tests.mutants.compiled_bank import COMPILED_BANK
 from tests.mutants.reference_bank import REFERENCE_BANK
+from tests.mutants.shared_bank import SHARED_BANK
 
-BANK = REFERENCE_BANK + COMPILED_BANK
+BANK = REFERENCE_BANK + SHARED_BANK + COMPILED_BANK
 CHEAP = tuple(
     mutant
     for mutant in REFERENCE_BANK

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.engine.differential import Stream, run_stream
 from tests.engine.flavours import FLAVOURS
+from tests.oracle.judging import LOGS, judge, log_of
 from tests.property.matching_engine.books_of_account import Auditor
 from tests.scenarios.engines import ENGINES
 from tests.scenarios.script import run
@@ -22,7 +23,8 @@ STREAM_COMMANDS = 4_000
 AUDITED_COMMANDS = 400
 SEEDS = (1, 2, 3)
 UNIT_TESTS = ("tests/unit/matching_engine", "tests/engine/test_engine_codec.py", "tests/engine/test_streams.py")
-PARTS = ("scenarios", "units", "streams", "accounts")
+ORACLE_COMMANDS = 1_500
+PARTS = ("scenarios", "units", "streams", "accounts", "oracle")
 
 
 class Failed(Exception):
@@ -81,6 +83,15 @@ def hunt_accounts(counter: Counter) -> Iterator[str]:
                     auditor.read(record[0], engine.apply([record]))
                     auditor.check(engine)
                 log.look(engine)
+
+
+def hunt_oracle(counter: Counter) -> Iterator[str]:
+    """Both engines must say what the oracle says, which shares no rule with them."""
+    for flavour in LOGS:
+        yield f"oracle on {flavour}"
+        engines = [Counted(engine_class(), counter) for engine_class in ENGINES.values()]
+        if judge(log_of(flavour, 1), engines, engines[0], ORACLE_COMMANDS).difference:
+            raise Failed
 
 
 def hunt_units(counter: Counter) -> Iterator[str]:
