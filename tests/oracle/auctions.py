@@ -12,7 +12,9 @@ from tests.oracle.world import Thing, World, fee, reference, resting, terms_of, 
 
 
 def equilibrium(w: World, contract: str, bids: list[Thing], asks: list[Thing], extra: int = 0) -> Thing | None:
-    """Where a book clears with `extra` GPUs wanted at any price: every order's price and what lies beside is tried."""
+    """Where a book clears with `extra` GPUs wanted at any price: every order's price and what lies beside is tried.
+    [M-36]
+    """
     tick, around = terms_of(w, contract).tick_micros, reference(w, contract)
     prices = {each.price for each in (*bids, *asks)}
     tried = prices | {price + step for price in prices for step in (-tick, tick)}
@@ -41,7 +43,7 @@ def open_contracts(w: World, name: str) -> list[Thing]:
 
 
 def indicate(w: World) -> None:
-    """At a tick every book in auction tells where it would clear, if that is not what it told last."""
+    """At a tick every book in auction tells where it would clear, if that is not what it told last. [M-38]"""
     for name in sorted(w.products):
         for known in open_contracts(w, name) if w.products[name].state == "AUCTION" else ():
             found = equilibrium(w, known.name, *books(w, known.name))
@@ -81,7 +83,9 @@ def take(w: World, ask: Thing, bid: Thing, qty: int, price: int, released: int) 
 
 
 def uncross(w: World, contract: str, found: Thing, served: Counter[str]) -> None:
-    """Trades the bids of one hour with the asks that blocks do not need; of each node's asks the last are kept."""
+    """Trades the bids of one hour with the asks that blocks do not need; of each node's asks the last are kept.
+    [M-37]
+    """
     w.contracts[contract].recent = []
     surplus = {"surplus_qty": found.surplus, "surplus_side": found.side}
     fields = {"contract": contract, "price_micros": found.price, "qty": found.qty}
@@ -123,6 +127,7 @@ def uncross_product(w: World, name: str) -> None:
 
 
 def with_blocks(w: World, name: str, contracts: list[str], rounds: int) -> None:
+    """Finds prices and nodes for the blocks that wait, round by round, and trades. [M-39]"""
     bidders = []
     for block in sorted((each for each in w.live.values() if each.kind == "block"), key=lambda each: each.id):
         if block.product == name and block.start == block.latest:
@@ -184,7 +189,9 @@ def play(w: World, bidders: list[Thing], hours: list[str]) -> Thing:
 
 
 def give_nodes(w: World, this: Thing, bidders: list[Thing]) -> None:
-    """The highest limit chooses first: nodes whose executed asks reach through all its hours, the first ask's first."""
+    """The highest limit chooses first: nodes whose executed asks reach through all its hours, the first ask's first.
+    [M-40]
+    """
     sold: dict[str, list] = {}
     for hour in {hour for each in bidders for hour in each.hours}:
         found = this.found[hour]

@@ -51,7 +51,7 @@ def most_needed(w: World, block: Thing) -> int:
 
 
 def offers(w: World, block: Thing, hour: str, node: str | None = None) -> list[tuple[str, Thing, int, int | None]]:
-    """Node, ask, GPUs and position of all that a book offers to the block, best first."""
+    """Node, ask, GPUs and position of all that a book offers to the block, best first. [M-27]"""
     found = []
     for ask in resting(w, hour, "sell"):
         if ask.account != block.account and not vouchers.passes_over(w, ask):
@@ -73,7 +73,9 @@ def lots_at(w: World, hour: str, rows: list) -> list[tuple[int, int, int, int]]:
 
 
 def choose_from(w: World, block: Thing, start: int) -> Thing:
-    """The lots that the block would take from a start on: the k-th of a node costs each hour's k-th cheapest."""
+    """The lots that the block would take from a start on: the k-th of a node costs each hour's k-th cheapest.
+    [M-28] [M-29]
+    """
     hours = hours_from(w, block, start)
     books = [offers(w, block, hour) for hour in hours]
     nodes = {row[0] for row in books[0]}
@@ -110,7 +112,7 @@ def choose_from(w: World, block: Thing, start: int) -> Thing:
 
 
 def choose(w: World, block: Thing) -> Thing:
-    """A flex starts where a GPU is cheapest on average, of equal starts at the earliest."""
+    """A flex starts where a GPU is cheapest on average, of equal starts at the earliest. [M-30]"""
     choices = [choose_from(w, block, start) for start in starts_of(w, block)]
     able = [each for each in choices if each.lots]
     if able:
@@ -230,6 +232,7 @@ def place_block(w: World, command: Any) -> int:
 
 
 def draft(w: World, command: Any, latest: int) -> Thing:
+    """Makes the block with the most that it may need. [C-7]"""
     names = {"account": command.account, "coid": command.client_order_id, "product": command.product, "kind": "block"}
     terms = {"qty": command.qty, "left": command.qty, "price": command.limit_price_micros, "tif": command.tif}
     terms |= {"max_cost": command.max_cost_micros, "periods": command.periods, "start": command.start_s}
@@ -246,7 +249,7 @@ def draft(w: World, command: Any, latest: int) -> Thing:
 
 
 def serve(w: World, name: str, starts: list[int]) -> None:
-    """New asks go to the blocks that wait for their hours, the oldest first."""
+    """New asks go to the blocks that wait for their hours, the oldest first. [M-31]"""
     period = w.products[name].newest.period_s
     waiting = set(w.pending.get(name, ()))
     for each in w.live.values():

@@ -56,6 +56,7 @@ def replaceable(w: World, command: Any) -> Thing:
 
 
 def replace(w: World, command: Any) -> int:
+    """Gives a resting order other terms. [M-19]"""
     order = replaceable(w, command)
     need((command.qty, command.price_micros, command.expires_ms) != (None, None, None), "bad_terms")
     terms, product, start = terms_of(w, order.contract), product_of(w, order.contract), start_of(order.contract)
@@ -134,7 +135,7 @@ def change(
 
 
 def reprice(w: World, command: Any) -> None:
-    """Every ask of a capacity order gets its price anew: one whose price changes goes behind the others."""
+    """Every ask of a capacity order gets its price anew: one whose price changes goes behind the others. [M-25]"""
     need_pace(w, command.account)
     asks = named_parts(w, command)
     need(all(each.kind == "capacity" for each in asks), "not_replaceable")
@@ -196,6 +197,7 @@ def withdraw(w: World, command: Any) -> None:
 
 
 def mass_cancel(w: World, command: Any) -> None:
+    """Cancels all orders of the account that fit. [M-20]"""
     found = [each for each in live_of(w, command.account) if blocks.touches(w, each, command)]
     if command.type == "mass_cancel":
         canceled = cancel_each(w, found, "mass")

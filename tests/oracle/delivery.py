@@ -8,6 +8,7 @@ from tests.oracle.world import Thing, World, find_contract, held, need, product_
 
 
 def nominate(w: World, command: Any) -> None:
+    """Names the GPUs that serve positions of a locked contract. [D-2]"""
     find_contract(w, command.contract)
     known = w.contracts.get(command.contract)
     need(known and known.state in ("LOCKED", "DELIVERING"), "wrong_state")
@@ -35,7 +36,7 @@ def nominate(w: World, command: Any) -> None:
 
 
 def fix_index(w: World, command: Any) -> None:
-    """The first index of a contract wins, between its gate and its being metered."""
+    """The first index of a contract wins, between its gate and its being metered. [D-3]"""
     start, product = find_contract(w, command.contract), product_of(w, command.contract)
     terms = terms_at(product, start)
     metered_ms = (start + terms.period_s + terms.grace_s) * 1000
@@ -58,7 +59,7 @@ def fix_index(w: World, command: Any) -> None:
 
 
 def outcome(position: Thing, terms: Any, index: int, command: Any, delivered: int, used: int) -> Thing:
-    """The settlement function, in whole micro-units."""
+    """The settlement function, in whole micro-units. [D-4] [D-5] [D-6]"""
     gpu_s, excused, price = position.qty * terms.period_s, command.excused_gpu_s, position.price
     base = gpu_s - excused
     need(base >= 0 and 0 <= used <= delivered <= base, "bad_meter_values")
@@ -76,6 +77,7 @@ def outcome(position: Thing, terms: Any, index: int, command: Any, delivered: in
 
 
 def settle_position(w: World, command: Any) -> None:
+    """Settles a position, or corrects what was settled. [D-7]"""
     position = find(w, command.position_id)
     known = w.contracts[position.contract]
     need(known.state == "METERED", "not_metered")
@@ -100,7 +102,9 @@ def final_ms(w: World, position: Thing) -> int:
 
 
 def carry_out(w: World, position: Thing, command: Any, disputed: bool) -> None:
-    """Settles or corrects: the gross of the lower figures, the damages of the higher ones; the difference moves."""
+    """Settles or corrects: the gross of the lower figures, the damages of the higher ones; the difference moves.
+    [D-9]
+    """
     terms, known = terms_of(w, position.contract), w.contracts[position.contract]
     index, money = position.price if known.index is None else known.index, terms.currency
     due = high = outcome(position, terms, index, command, command.delivered_gpu_s, command.used_gpu_s)
@@ -137,7 +141,9 @@ def carry_out(w: World, position: Thing, command: Any, disputed: bool) -> None:
 
 
 def pay(w: World, position: Thing, money: str, totals: tuple, differs: int) -> tuple[list, tuple]:
-    """Moves what is due beyond what was paid: out of escrow, a held payout and the bond, then what is available."""
+    """Moves what is due beyond what was paid: out of escrow, a held payout and the bond, then what is available.
+    [D-8]
+    """
     moves = [held(position.buyer, money, -(position.escrow if position.revision == 1 else position.differs))]
     due: dict[str, int] = {}
     for party, total, before in zip((position.buyer, position.operator, "venue"), totals, position.paid, strict=True):
@@ -177,7 +183,9 @@ def pay(w: World, position: Thing, money: str, totals: tuple, differs: int) -> t
 
 
 def receive(position: Thing, party: str, money: str, amount: int) -> tuple:
-    """Money that a party may spend; on a node of level T0 at the gate the operator's stays held until it is final."""
+    """Money that a party may spend; on a node of level T0 at the gate the operator's stays held until it is final.
+    [D-12]
+    """
     if position.waits and party == position.operator:
         position.payout += amount
         return party, money, 0, amount
@@ -185,7 +193,7 @@ def receive(position: Thing, party: str, money: str, amount: int) -> tuple:
 
 
 def cover(w: World, position: Thing, money: str, debtor: str, creditor: str, amount: int) -> None:
-    """The guarantee pays for a debtor; what it lacks is a claim."""
+    """The guarantee pays for a debtor; what it lacks is a claim. [C-11]"""
     drawn = min(amount, w.available("guarantee", money))
     names = {"position_id": position.id, "revision": position.revision, "asset": money}
     names |= {"debtor": debtor, "creditor": creditor}
@@ -199,7 +207,7 @@ def cover(w: World, position: Thing, money: str, debtor: str, creditor: str, amo
 
 
 def pay_claims(w: World, debtor: str, asset: str) -> None:
-    """A credit pays the debtor's claims, the oldest first."""
+    """A credit pays the debtor's claims, the oldest first. [C-12]"""
     for claim in [each for each in w.claims if (each.debtor, each.asset) == (debtor, asset)]:
         paid = min(claim.left, w.available(debtor, asset))
         if not paid:
@@ -216,7 +224,7 @@ def pay_claims(w: World, debtor: str, asset: str) -> None:
 
 
 def finalize(w: World, position_id: int) -> None:
-    """The time for disputes is over: unless one is open, or a difference held, the position is final."""
+    """The time for disputes is over: unless one is open, or a difference held, the position is final. [D-10]"""
     position = w.positions.get(position_id)
     if position is None:
         return
@@ -236,6 +244,7 @@ def close(w: World, position: Thing) -> None:
 
 
 def open_dispute(w: World, command: Any) -> None:
+    """Keeps a settled position from becoming final. [D-11]"""
     position = find(w, command.position_id)
     need(position.revision > 0, "not_settled")
     need(not position.disputed, "already_disputed")
@@ -255,7 +264,7 @@ def close_dispute(w: World, command: Any) -> None:
 
 
 def end_block(w: World, command: Any) -> None:
-    """A buyer ends his block after an outage: periods whose gate is open cost nothing."""
+    """A buyer ends his block after an outage: periods whose gate is open cost nothing. [D-13]"""
     need(command.block_id not in w.live or w.live[command.block_id].kind != "block", "wrong_state")
     block = [each for each in w.positions.values() if each.block_id == command.block_id]
     need(block, "unknown_order")
@@ -279,7 +288,7 @@ def end_block(w: World, command: Any) -> None:
 
 
 def void_contract(w: World, command: Any) -> None:
-    """By the venue's fault nothing counts: positions settle on nothing, fees go back, all is final."""
+    """By the venue's fault nothing counts: positions settle on nothing, fees go back, all is final. [D-14]"""
     find_contract(w, command.contract)
     known = w.contracts.get(command.contract)
     need(known and known.state in ("LOCKED", "DELIVERING", "METERED"), "wrong_state")

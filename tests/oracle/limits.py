@@ -8,7 +8,7 @@ from tests.oracle.world import Thing, World, live_of, need, product_of, referenc
 
 
 def band(w: World, contract: str) -> Callable[[int], bool]:
-    """Which prices lie near enough to the contract's reference as it stands now."""
+    """Which prices lie near enough to the contract's reference as it stands now. [M-41]"""
     wide, around = product_of(w, contract).newest.trading.price_band_permille, reference(w, contract)
     return lambda price: not wide or around is None or abs(price - around) * 1000 <= wide * around
 
@@ -16,7 +16,7 @@ def band(w: World, contract: str) -> Callable[[int], bool]:
 def check(
     w: World, product: Thing, account: str, side: str, qty: int, prices: dict, cost: int, orders: int, known: int = 0
 ) -> None:
-    """Refuses what is beyond a limit; `known` GPUs of it were the account's to trade before."""
+    """Refuses what is beyond a limit; `known` GPUs of it were the account's to trade before. [M-43]"""
     rules = product.newest.trading
     need(rules.max_order_qty is None or qty <= rules.max_order_qty, "order_too_large")
     most = rules.max_order_notional_micros
@@ -54,7 +54,7 @@ def reaches(w: World, each: Thing, side: str, contract: str) -> bool:
 
 
 def throttle(w: World, account: str) -> Thing | None:
-    """The account's counters in the present window of log time, or None without a throttle."""
+    """The account's counters in the present window of log time, or None without a throttle. [M-44]"""
     known = w.limits.get(account)
     if known is None or not known.terms.throttle_window_s:
         return None
@@ -101,7 +101,7 @@ def set_account_limits(w: World, command: object) -> None:
 
 
 def breaks(w: World, contract: str, price: int, own: Sequence[int] = ()) -> bool:
-    """Whether a trade at this price lies too far from one of the last seconds."""
+    """Whether a trade at this price lies too far from one of the last seconds. [M-42]"""
     rules = product_of(w, contract).newest.trading
     known = w.contracts.get(contract)
     if not rules.velocity_permille or known is None:
@@ -121,7 +121,7 @@ def is_watched(w: World, product: Thing) -> bool:
 
 
 def watch(w: World, contract: str, price: int, qty: int, buyer: str, seller: str, taker_side: str | None) -> None:
-    """Tells velocity halt, throttles and protections of a trade; in an auction both sides rested."""
+    """Tells velocity halt, throttles and protections of a trade; in an auction both sides rested. [M-45]"""
     known, product = w.contracts[contract], product_of(w, contract)
     known.last = price
     if not is_watched(w, product):

@@ -11,6 +11,7 @@ from tests.oracle.world import Thing, World, held, need, start_of, terms_of
 
 
 def register_node(w: World, command: Any) -> None:
+    """Takes a node's facts; its asks shrink to what it has. [H-4]"""
     uuids, name = [gpu.uuid for gpu in command.gpus], command.node
     need(len({*uuids}) == len(uuids), "bad_terms")
     for uuid in uuids:
@@ -75,6 +76,7 @@ def take_down(w: World, command: Any) -> None:
 
 
 def pull_asks(w: World, name: str, reason: str, why: str) -> None:
+    """A node's asks go, with an event before them. [M-18]"""
     w.nodes[name].alive = False
     w.emit("node_liveness_changed", node=name, alive=False, reason=why)
     for ask in asks_of(w, name):
@@ -93,6 +95,7 @@ def start_epoch(w: World, command: Any) -> None:
 
 
 def lock_hardware(w: World, command: Any) -> None:
+    """Takes GPUs off their node for sale. [H-1]"""
     need(command.listing_id not in w.listings, "wrong_state")
     need(0 < len({*command.gpus}) == len(command.gpus), "bad_terms")
     leaving: dict[str, int] = {}
@@ -114,6 +117,7 @@ def lock_hardware(w: World, command: Any) -> None:
 
 
 def unlock_hardware(w: World, command: Any) -> None:
+    """A listing ended without a sale. [H-2]"""
     need(command.listing_id in w.listings, "unknown_listing")
     listing = w.listings[command.listing_id]
     need(listing.state == "listed", "wrong_state")
@@ -139,7 +143,7 @@ def open_escrow(w: World, command: Any) -> None:
 
 
 def end_escrow(w: World, command: Any) -> None:
-    """Released, the seller is paid and the GPUs leave their node; refunded, the buyer has all of it back."""
+    """Released, the seller is paid and the GPUs leave their node; refunded, the buyer has all of it back. [H-3]"""
     need(command.escrow_id in w.escrows, "unknown_escrow")
     escrow = w.escrows[command.escrow_id]
     need(escrow.state == "open", "wrong_state")

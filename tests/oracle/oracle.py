@@ -21,7 +21,7 @@ class Oracle:
         self.world = World()
 
     def apply(self, records: Sequence[tuple[int, int, bytes]]) -> list[bytes]:
-        """Applies records (offset, the broker's time stamp, value) and returns their events."""
+        """Applies records (offset, the broker's time stamp, value) and returns their events. [F-2]"""
         return [event for record in records for event in self.apply_record(*record)]
 
     def apply_record(self, offset: int, ts_ms: int, value: bytes) -> list[bytes]:
@@ -40,7 +40,7 @@ class Oracle:
         return self.seal()
 
     def seal(self) -> list[bytes]:
-        """Numbers the record's events and links them to those before."""
+        """Numbers the record's events and links them to those before. [F-1]"""
         w, sealed = self.world, []
         for index, (event, fields) in enumerate(w.events):
             w.seq += 1
@@ -55,6 +55,7 @@ class Oracle:
 
 
 def execute(w: World, command: Any) -> None:
+    """Carries a record out; of a batch each member by itself. [M-21]"""
     kind = "" if command is None else command.type
     if command is None:
         reject(w, "malformed")
@@ -84,12 +85,13 @@ def execute(w: World, command: Any) -> None:
 
 
 def reject(w: World, code: str, batch: Any = None) -> None:
+    """Says why a whole record was not taken. [F-3]"""
     source, number = (batch.source, batch.number) if batch else (None, None)
     w.emit("record_rejected", source=source, number=number, code=code)
 
 
 def execute_signed(w: World, batch: Any) -> None:
-    """A service's batch counts whole or not at all; in it, what breaks a rule leaves the others standing."""
+    """A service's batch counts whole or not at all; in it, what breaks a rule leaves the others standing. [C-9]"""
     text = b"[" + b",".join(each.canonical() for each in batch.commands) + b"]"
     key, last = w.keys.get(batch.source), w.numbers.get(batch.source, 0)
     try:
@@ -151,7 +153,7 @@ def refuse(w: World, command: Any, refusal: Refused) -> None:
 
 
 def once(w: World, command: Any, decide: Callable[[World, Any], int]) -> None:
-    """The same id and body get the first result again, another body is refused; until the order's last gate."""
+    """The same id and body get the first result again, another body is refused; until the order's last gate. [M-22]"""
     key, body = (command.account, own_id(command)), command.model_copy(update={"command_id": ""})
     if key[1] is not None and key in w.bindings:
         known = w.bindings[key]

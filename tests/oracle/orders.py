@@ -44,7 +44,9 @@ def rentable(w: World, node: Thing) -> int:
 
 
 def committed(w: World, name: str, start: int) -> int:
-    """GPUs that a node has promised in a period: sold ones, and those in asks; a split node's two asks are one."""
+    """GPUs that a node has promised in a period: sold ones, and those in asks; a split node's two asks are one.
+    [M-17]
+    """
     sold = [each for each in w.positions.values() if each.node == name]
     ongoing = ("OPEN", "LOCKED", "DELIVERING")
     known = [(each, w.contracts[each.contract]) for each in sold]
@@ -58,6 +60,7 @@ def committed(w: World, name: str, start: int) -> int:
 
 
 def backing_node(w: World, name: str, account: str, terms: Any) -> Thing:
+    """The node behind an ask, fit to sell. [M-16]"""
     need(name in w.nodes, "unknown_node")
     node = w.nodes[name]
     need(node.account == account, "not_the_owner")
@@ -73,7 +76,7 @@ def need_capacity(w: World, name: str, start: int, gpus: int) -> None:
 def find_backing(
     w: World, account: str, contract: str, qty: int, position: int | None = None, block: int | None = None
 ) -> dict[int, int]:
-    """The account's positions in a contract, oldest first: GPUs that no other ask offers."""
+    """The account's positions in a contract, oldest first: GPUs that no other ask offers. [M-32]"""
     backing = {}
     for each in positions_in(w, account, contract, position, block):
         in_asks = sum(order.backing.get(each.id, 0) for order in w.live.values())
@@ -119,6 +122,7 @@ def accept(w: World, order: Thing, command_id: str, min_qty: int | None = None) 
 
 
 def place_order(w: World, command: Any) -> int:
+    """Takes a bid or an ask for one contract. [M-10]"""
     need(command.account not in RESERVED, "not_permitted")
     start = find_contract(w, command.contract)
     product = product_of(w, command.contract)
@@ -198,7 +202,7 @@ def draft(w: World, command: Any, terms: Any, start: int) -> Thing:
 
 
 def need_fillable(w: World, order: Thing, qty: int, code: str) -> None:
-    """Tries the order in a copy of the world: so much of it now, or a refusal that says what was missing."""
+    """Tries the order in a copy of the world: so much of it now, or a refusal that says what was missing. [M-12]"""
     w.hand = order
     trial = copy_of(w)
     first = len(trial.events)
@@ -221,6 +225,7 @@ def send(w: World, order: Thing) -> None:
 
 
 def post_capacity(w: World, command: Any) -> int:
+    """Takes an ask for every period of a window. [M-24]"""
     need(command.account not in RESERVED, "not_permitted")
     product = w.products.get(command.product)
     need(product, "unknown_product")
@@ -294,6 +299,7 @@ def draft_asks(w: World, command: Any, name: str) -> dict[int, Thing]:
 
 
 def resell(w: World, command: Any) -> int:
+    """Takes an ask for every period of a window in which the account has positions. [M-33]"""
     need(command.account not in RESERVED, "not_permitted")
     product = w.products.get(command.product)
     need(product, "unknown_product")

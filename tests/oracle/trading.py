@@ -82,7 +82,7 @@ def show_next(w: World, order: Thing) -> None:
 
 
 def refill(w: World, order: Thing) -> None:
-    """What an iceberg showed has traded: its next part goes behind the others."""
+    """What an iceberg showed has traded: its next part goes behind the others. [M-14]"""
     if order.display is not None and order.left and not order.shown:
         order.rank = w.next("order")
         show_next(w, order)
@@ -171,7 +171,7 @@ def next_fill(w: World, taker: Thing, may_trade_at: Any) -> tuple[Thing | None, 
 
 
 def gives_way(w: World, maker: Thing, taker: Thing) -> bool:
-    """Two orders of one account met: the arriving one's instruction decides. Returns whether it goes on."""
+    """Two orders of one account met: the arriving one's instruction decides. Returns whether it goes on. [M-15]"""
     if taker.stp == "decrement_and_cancel":
         both = min(maker.left, taker.left)
         goes_on = both < taker.left
@@ -185,7 +185,9 @@ def gives_way(w: World, maker: Thing, taker: Thing) -> bool:
 
 
 def bears(w: World, ask: Thing, price: int) -> bool:
-    """Whether a market sell may go at a price: no GPU loses more than its part of `max_cost`, nor of its vouchers."""
+    """Whether a market sell may go at a price: no GPU loses more than its part of `max_cost`, nor of its vouchers.
+    [M-35]
+    """
     terms = terms_of(w, ask.contract)
     paid = max(unit(terms, w.positions[each].price) for each in ask.backing)
     covered = vouchers.covers(w, ask.backing, unit(terms, price))
@@ -193,7 +195,7 @@ def bears(w: World, ask: Thing, price: int) -> bool:
 
 
 def fill(w: World, maker: Thing, taker: Thing, qty: int) -> None:
-    """Fills both orders at the maker's price; a resale trades position by position."""
+    """Fills both orders at the maker's price; a resale trades position by position. [M-9]"""
     buyer, seller = (taker, maker) if taker.side == "buy" else (maker, taker)
     terms = terms_of(w, maker.contract)
     bps = terms.taker_fee_bps if taker.side == "buy" else terms.maker_fee_bps
@@ -236,7 +238,7 @@ def deal(
 ) -> None:  # fmt: skip
     """One trade. Of an operator's ask a position comes into being; of a reseller's GPUs split off from his position.
 
-    `release` fills the bid and returns what leaves its hold: cost, fee and improvement.
+    `release` fills the bid and returns what leaves its hold: cost, fee and improvement. [D-1] [M-34]
     """
     known, terms = w.contracts[ask.contract], terms_of(w, ask.contract)
     cost = unit(terms, price)
@@ -293,7 +295,7 @@ def deal(
 
 
 def shrink_twin(w: World, ask: Thing, qty: int) -> None:
-    """A split node's other ask offers only what is left of both, in whole lots."""
+    """A split node's other ask offers only what is left of both, in whole lots. [M-26]"""
     twin = w.live.get(ask.twin)
     if twin is not None:
         left = max(ask.left + qty, twin.left) - qty
@@ -303,7 +305,7 @@ def shrink_twin(w: World, ask: Thing, qty: int) -> None:
 
 
 def rest_or_end(w: World, order: Thing, reason: str | None) -> bool:
-    """Decides what becomes of what did not trade. Returns whether it rests."""
+    """Decides what becomes of what did not trade. Returns whether it rests. [M-11]"""
     rests = False
     if order.left and reason == "self_trade":
         cancel(w, order, "stp", why(w, order, reason, order.left))
@@ -328,5 +330,6 @@ def copy_of(w: World) -> World:
 
 
 def would_cross(w: World, order: Thing, price: int) -> bool:
+    """Whether an order would meet another one at a price. [M-13]"""
     other = best(w, order.contract, opposite(order.side))
     return other is not None and (other.price <= price if order.side == "buy" else other.price >= price)

@@ -25,7 +25,7 @@ LISTING, GATE, DELIVERY, METERED, LIVENESS, FINAL, SCHEDULE, AUCTION_END, EXPIRY
 
 
 def move_time(w: World, ts_ms: int, is_tick: bool) -> None:
-    """Log time never goes back; what it passes happens by time, kind and id. Heartbeats are judged at ticks."""
+    """Log time never goes back; what it passes happens by time, kind and id. Heartbeats are judged at ticks. [M-4]"""
     w.now = max(w.now, ts_ms)
     if is_tick:
         stale = [(name, node) for name, node in w.nodes.items() if node.alive and node.until <= w.now]
@@ -39,6 +39,7 @@ def move_time(w: World, ts_ms: int, is_tick: bool) -> None:
 
 
 def close_gate(w: World, contract: str) -> None:
+    """Orders expire, blocks die or move on, the contract locks or is over. [M-5]"""
     name, start = contract.rpartition("-")[0], start_of(contract)
     product = w.products[name]
     product.open.remove(start)
@@ -79,6 +80,7 @@ def start_delivery(w: World, contract: str) -> None:
 
 
 def end_metering(w: World, contract: str) -> None:
+    """The contract's positions can be settled. [D-15]"""
     known = w.contracts[contract]
     if not known.positions:
         del w.contracts[contract]
@@ -117,7 +119,7 @@ def set_protection(w: World, command: Any) -> None:
 
 
 def cancel_all_after(w: World, command: Any) -> None:
-    """A session's dead-man timer, later or sooner than before; zero disarms it."""
+    """A session's dead-man timer, later or sooner than before; zero disarms it. [M-23]"""
     key, due = (command.account, command.session), None
     if command.timeout_ms:
         sessions = [each for each in w.sessions if each[0] == command.account]
@@ -147,6 +149,7 @@ def fall_silent(w: World, name: str) -> None:
 
 
 def define_product(w: World, command: Any) -> None:
+    """Sets the terms of contracts listed from now on. [M-2]"""
     need(command.product == f"{command.grade}.{command.hub}.{command.tier}", "bad_terms")
     need(is_cash(command.currency), "not_cash")
     need(command.full_damage_permille < command.dead_band_permille, "bad_terms")
@@ -191,6 +194,7 @@ def set_gate(w: World, product: Thing) -> None:
 
 
 def list_contracts(w: World, product: Thing) -> None:
+    """Lists what the horizon has come to reach. [M-3]"""
     terms = product.newest
     last = (w.now // (terms.period_s * 1000) + terms.horizon_periods) * terms.period_s
     first = max(product.listed_to + terms.period_s, first_open(w, product))
@@ -222,6 +226,7 @@ FOLLOWING = {
 
 
 def may_follow(product: Thing, state: str) -> bool:
+    """Whether a state may follow the product's. [M-46]"""
     return state == product.state or state in FOLLOWING[product.state]
 
 
@@ -268,6 +273,7 @@ def follow_schedule(w: World, product: Thing, after_ms: int) -> None:
 
 
 def apply_schedule(w: World, name: str) -> None:
+    """A change of the day's schedule is due. [M-7]"""
     product = w.products[name]
     due = product.schedule_ms
     if due is not None and due <= w.now:
@@ -281,6 +287,7 @@ def apply_schedule(w: World, name: str) -> None:
 
 
 def transfer(w: World, command: Any) -> None:
+    """Money comes in or goes out, once for each id. [C-8] [C-10]"""
     need(is_cash(command.asset), "not_cash")
     if command.type in ("deallocate", "allocate"):
         shard = command.to_shard if command.type == "deallocate" else command.from_shard

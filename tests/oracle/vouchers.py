@@ -75,6 +75,7 @@ def find(w: World, command: Any) -> tuple[Thing, str]:
 
 
 def fund(w: World, command: Any) -> None:
+    """The issuer's money is held, and as many vouchers come into being. [C-14]"""
     programme, units = find(w, command)
     need(w.now < programme.terms.expires_ms, "programme_lapsed")
     money, amount = programme.terms.currency, command.amount_micros
@@ -94,6 +95,7 @@ def defund(w: World, command: Any) -> None:
 
 
 def issue(w: World, command: Any) -> None:
+    """A holder gets vouchers out of the budget, up to the cap. [C-15]"""
     programme, units = find(w, command)
     need(w.now < programme.terms.expires_ms, "programme_lapsed")
     need(command.account != command.issuer and command.account not in RESERVED, "not_permitted")
@@ -108,6 +110,7 @@ def issue(w: World, command: Any) -> None:
 
 
 def lapse(w: World, name: str) -> None:
+    """What holders have available returns to the programme. [C-21]"""
     programme, units = w.programmes[name], asset_of(name)
     for account in sorted(programme.issued):
         left = w.available(account, units)
@@ -126,7 +129,9 @@ def check_terms(command: Any) -> None:
 
 
 def plan(w: World, account: str, terms: Any, hold_micros: int, gpu_periods: int) -> Thing:
-    """Chooses an order's vouchers: the earliest expiry first, within the co-pay, for what GPUs cost without fees."""
+    """Chooses an order's vouchers: the earliest expiry first, within the co-pay, for what GPUs cost without fees.
+    [C-16]
+    """
     bps = max(terms.maker_fee_bps, terms.taker_fee_bps)
     whole = hold_micros * 10_000 // (10_000 + bps)
     room = whole - (gpu_periods if bps else 0)
@@ -163,7 +168,7 @@ def lend(w: World, asset: str) -> None:
 
 
 def passes_over(w: World, ask: Thing) -> bool:
-    """Whether the order in hand draws on vouchers that may not be spent on an ask."""
+    """Whether the order in hand draws on vouchers that may not be spent on an ask. [C-17]"""
     if w.drawing is None:
         return False
     foreign = w.drawing.operators is not None and ask.account not in w.drawing.operators
@@ -172,7 +177,7 @@ def passes_over(w: World, ask: Thing) -> bool:
 
 
 def assign(w: World, order_id: int, asset: str) -> None:
-    """Says which positions the vouchers stand in, in proportion to their cost; the rest goes back."""
+    """Says which positions the vouchers stand in, in proportion to their cost; the rest goes back. [C-18]"""
     drawing = w.drawing
     positions = [each for each in w.positions.values() if each.id > drawing.last]
     left, whole, spent = drawing.parts, drawing.whole, 0
@@ -220,7 +225,7 @@ def return_resold(w: World, position_id: int, seller: str, asset: str, parts: Pa
 
 
 def covers(w: World, backing: Any, unit_micros: int) -> bool:
-    """Whether a price per GPU pays for the vouchers in the positions behind an ask."""
+    """Whether a price per GPU pays for the vouchers in the positions behind an ask. [C-20]"""
     positions = [w.positions[each] for each in backing]
     return all(sum(each.vouchers.values()) <= unit_micros * each.qty for each in positions)
 
@@ -241,7 +246,9 @@ def draw_again(w: World, position: Thing, asset: str, gross: int) -> None:
 
 
 def settle(w: World, position: Thing, asset: str, gross: int, received: int) -> None:
-    """Gross is drawn in proportion; what it leaves is restored, in a correction as far as its money came back."""
+    """Gross is drawn in proportion; what it leaves is restored, in a correction as far as its money came back.
+    [C-19]
+    """
     if not position.vouchers:
         return
     due, moves, used = share(position.vouchers, gross, position.escrow), [], {}

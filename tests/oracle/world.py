@@ -66,11 +66,12 @@ class World:
         return self.balances.get((account, asset), (0, 0))[0]
 
     def need_money(self, account: str, asset: str, amount: int) -> None:
+        """Refuses what is not there. [C-2]"""
         need(amount <= AMOUNT_MAX, "amount_overflow")
         need(amount <= self.available(account, asset), "insufficient_funds")
 
     def post(self, *moves: tuple[str, str, int, int]) -> tuple[Posting, ...]:
-        """Applies one event's moves (account, asset, available, held): one posting for each pair that changes."""
+        """Applies one event's moves (account, asset, available, held): one posting for each pair that changes. [C-1]"""
         net: dict[tuple[str, str], list[int]] = {}
         for account, asset, available, held in moves:
             delta = net.setdefault((account, asset), [0, 0])
@@ -87,6 +88,7 @@ class World:
         return tuple(postings)
 
     def digest(self) -> str:
+        """SHA-256 over all balances. [C-13]"""
         rows = (f"{account}|{asset}|{a}|{h}\n" for (account, asset), (a, h) in sorted(self.balances.items()))
         return sha256("".join(rows).encode()).hexdigest()
 
@@ -104,20 +106,22 @@ def ceil(dividend: int, divisor: int) -> int:
 
 
 def unit(terms: Any, price: int) -> int:
+    """What a GPU costs for a period. [C-3]"""
     return ceil(price * terms.period_s, 3600)
 
 
 def fee(amount: int, bps: int) -> int:
+    """The fee on what a GPU costs. [C-4]"""
     return ceil(amount * bps, 10_000)
 
 
 def bid_unit(terms: Any, price: int) -> int:
-    """What a bid holds for a GPU: its cost, and the dearer fee."""
+    """What a bid holds for a GPU: its cost, and the dearer fee. [C-5]"""
     return unit(terms, price) + fee(unit(terms, price), max(terms.maker_fee_bps, terms.taker_fee_bps))
 
 
 def bond_unit(w: World, terms: Any, node: Thing, price: int) -> int:
-    """What an ask holds for a GPU: a share by the node's level, of its price or of the last index."""
+    """What an ask holds for a GPU: a share by the node's level, of its price or of the last index. [C-6]"""
     permille = terms.bond_permille[int(node.level[1])]
     return ceil(permille * max(price, w.products[terms.product].index or 0) * terms.period_s, 3_600_000)
 
@@ -163,6 +167,7 @@ def is_known(product: Thing, start: int | None) -> bool:
 
 
 def find_contract(w: World, contract: str) -> int:
+    """The start of a contract that is or was listed. [M-1]"""
     product = w.products.get(contract.rpartition("-")[0])
     need(product, "unknown_product")
     start = start_of(contract)
@@ -181,6 +186,7 @@ def need_open(w: World, name: str, start: int, periods: int) -> list[str]:
 
 
 def need_trading(product: Thing, waits: bool = True) -> None:
+    """Refuses new orders unless the product is open, or in auction and they can wait. [M-6]"""
     codes = {"CLOSED": "product_closed", "CANCEL_ONLY": "product_cancel_only", "HALTED": "product_halted"}
     need(product.state not in codes, codes.get(product.state, ""))
     need(product.state == "OPEN" or waits, "not_in_auction")
@@ -199,7 +205,7 @@ def reference(w: World, contract: str) -> int | None:
 
 
 def resting(w: World, contract: str, side: str) -> list[Thing]:
-    """One side of a book: the best price first, at a price the oldest."""
+    """One side of a book: the best price first, at a price the oldest. [M-8]"""
     found = [each for each in w.live.values() if each.contract == contract and each.side == side]
     return sorted(found, key=lambda each: (-each.price if side == "buy" else each.price, each.rank or each.id))
 
