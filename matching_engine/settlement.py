@@ -1,4 +1,4 @@
-"""Settlement of one position: MARKET.md's function in exact integers, for every engine and anyone checking a bill."""
+"""Settlement of one position in exact integers, for every engine and anyone checking a bill."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ NOTICE_S = 120
 
 
 class BadMeterValues(ValueError):
-    """E, D and U are not 0 ≤ U ≤ D ≤ q·T − E."""
+    """E, D and U are not 0 ≤ U ≤ D ≤ q·T − E. [D-6]"""
 
 
 class Outcome(NamedTuple):
@@ -37,9 +37,10 @@ def settle(
     noticed: bool = False,
     recalled_gpus: int = 0,
 ) -> Outcome:
-    """Settles q GPUs over T seconds at price P and index I (micro-units per GPU-hour), with MARKET.md's own names.
+    """Settles q GPUs over T seconds at price P and index I (micro-units per GPU-hour), with the rulebook's own names.
 
     E excused, D delivered and U used are GPU-seconds; r, hi and lo are ‰. Raises BadMeterValues where they cannot be.
+    [D-4]
     """
     if not (E >= 0 and 0 <= U <= D <= q * T - E):
         raise BadMeterValues(f"excused {E}, delivered {D}, used {U} of {q * T} GPU-seconds")
@@ -58,7 +59,7 @@ def undisputed(low: Outcome, high: Outcome) -> Outcome:
 
 
 def recall_damages(price: int, noticed: bool, recalled_gpus: int) -> int:
-    """Tier I: nothing with notice, without it the price of the notice's time."""
+    """Tier I: nothing with notice, without it the price of the notice's time. [D-5]"""
     return 0 if noticed else NOTICE_S * price * recalled_gpus // 3600
 
 

@@ -41,5 +41,5 @@ def format_micros(micros: int) -> str:
 
 
 def cost_micros(price_micros: int, period_s: int) -> int:
-    """Returns what one GPU costs for one period, rounded up (MARKET.md: ceil(P·T/3600))."""
+    """Returns what one GPU costs for one period, ceil(price · period / 3600). [C-3]"""
     return -(-price_micros * period_s // 3600)

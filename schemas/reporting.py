@@ -16,5 +16,5 @@ def report_interval_ms(
 
 
 def gate_lead_min_s(period_s: int) -> int:
-    """Returns the least time between gate and start: three report intervals and a challenge's time (MARKET.md)."""
+    """Returns the least time between gate and start: three report intervals and a challenge's time."""
     return -(-LEAD_IN_INTERVALS * report_interval_ms(period_s * 1000) // 1000) + CHALLENGE_S

@@ -40,7 +40,9 @@ class Curve:
 def find_equilibrium(
     bids: list[Level], asks: list[Level], tick: int, reference: int | None, at_any_price: int = 0
 ) -> Equilibrium | None:
-    """Finds the price for levels (price, GPUs); `at_any_price` GPUs are wanted besides. None where nothing trades."""
+    """Finds the price for levels (price, GPUs); `at_any_price` GPUs are wanted besides. None where nothing trades.
+    [M-36]
+    """
     wanted, offered = Curve(bids), Curve(asks)
     best = None
     for price in candidates(wanted.prices, offered.prices, tick, reference):

@@ -34,7 +34,9 @@ def equilibrium_of(market: Market, contract: str) -> Equilibrium | None:
 
 
 def uncross_product(market: Market, name: str) -> None:
-    """Trades every book of the product at its own price; with blocks, where the product's rules let them take part."""
+    """Trades every book of the product at its own price; with blocks, where the product's rules let them take part.
+    [M-37]
+    """
     contracts = open_contracts(market, name)
     if market.state.products[name].newest.trading.auction_block_rounds:
         day_ahead.clear(market, name, contracts)
@@ -49,7 +51,9 @@ def uncross_product(market: Market, name: str) -> None:
 
 
 def indicate(market: Market) -> None:
-    """At a tick: tells the price and volume of every book in auction that would now clear otherwise than last told."""
+    """At a tick: tells the price and volume of every book in auction that would now clear otherwise than last told.
+    [M-38]
+    """
     for name, product in sorted(market.state.products.items()):
         if product.state == "AUCTION":
             for contract in open_contracts(market, name):

@@ -11,7 +11,7 @@ from matching_engine.rules.state import Block
 
 
 def execute(market: Market, block: Block) -> Choice:
-    """Trades what the block can have now. "At most one executes": a flex is at this start from now on."""
+    """Trades what the block can have now. At most one executes: a flex is at this start from now on."""
     choice = choose(market, block)
     if not choice.lots:
         return choice

@@ -143,7 +143,7 @@ def wait_for_opening(market: Market, block: Block) -> None:
 
 
 def serve_new_asks(market: Market, product: str, starts: list[int]) -> None:
-    """What arriving capacity left over "goes to resting blocks, oldest first"."""
+    """What arriving capacity left over goes to resting blocks, oldest first. [M-31]"""
     period_s = market.state.products[product].newest.period_s
     pending = set(market.state.pending_blocks.get(product, ()))
     for block in market.state.blocks.values():

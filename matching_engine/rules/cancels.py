@@ -31,7 +31,7 @@ def orders_in(market: Market, contract: str) -> list[Order]:
 
 
 def cancel(market: Market, command: CancelOrder) -> None:
-    """Cancels one order, block or capacity order of the account, named by our id or the client's."""
+    """Cancels one order, block or capacity order of the account, named by our id or the client's. [M-20]"""
     canceled = named_parts(market, command)
     for each in canceled:
         cancel_any(market, each, "user")
@@ -206,7 +206,7 @@ def cancel_block(market: Market, block: Block, reason: CancelReason, why: WhyUnf
 
 
 def expire_block(market: Market, block: Block) -> None:
-    """ "At its first hour's gate a block dies"."""
+    """At its first hour's gate a block dies. [M-5]"""
     market.emit(
         OrderExpired,
         **ended_block(block),

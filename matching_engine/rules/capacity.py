@@ -13,7 +13,7 @@ from schemas.venue import DefineProduct
 
 
 def post_capacity(market: Market, command: PostCapacity) -> None:
-    """Takes an ask for every period of a window."""
+    """Takes an ask for every period of a window. [M-24]"""
     identity.once(market, command, decide_capacity)
 
 

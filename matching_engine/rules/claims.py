@@ -32,7 +32,9 @@ def pair(missing: dict[str, int], unpaid: dict[str, int]) -> Iterator[Debt]:
 
 
 def cover(market: Market, position: Position, asset: str, debt: Debt) -> None:
-    """Draws on the venue's guarantee account, "as separate events; what is still missing is a recorded claim"."""
+    """Draws on the venue's guarantee account, as separate events; what is still missing is a recorded claim.
+    [C-11]
+    """
     drawn = min(debt.amount_micros, market.accounts.available(GUARANTEE, asset))
     common = {"position_id": position.id, "revision": position.revision, "asset": asset}
     common |= {"debtor": debt.debtor, "creditor": debt.creditor}
@@ -49,7 +51,7 @@ def cover(market: Market, position: Position, asset: str, debt: Debt) -> None:
 
 
 def pay_claims(market: Market, debtor: str, asset: str) -> None:
-    """The debtor's credit pays his claims, the oldest first."""
+    """The debtor's credit pays his claims, the oldest first. [C-12]"""
     for claim in [each for each in market.state.claims if (each.debtor, each.asset) == (debtor, asset)]:
         paid = min(claim.left_micros, market.accounts.available(debtor, asset))
         if not paid:

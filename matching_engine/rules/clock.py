@@ -25,6 +25,7 @@ def move_time(market: Market, ts_ms: int, is_tick: bool) -> None:
     """Sets log time to max(previous, the record's) and lets everything due happen.
 
     Heartbeats are judged at ticks only, so that a new epoch can extend them before all asks of the venue are pulled.
+    [M-4]
     """
     market.state.log_time_ms = max(market.state.log_time_ms, ts_ms)
     if is_tick:
@@ -42,7 +43,9 @@ def push_stale_nodes(market: Market) -> None:
 
 
 def close_gate(market: Market, contract: str) -> None:
-    """The gate: orders expire, oldest first, blocks that begin here die or move on, the contract locks or is over."""
+    """The gate: orders expire, oldest first, blocks that begin here die or move on, the contract locks or is over.
+    [M-5]
+    """
     name = contract.rpartition("-")[0]
     start_s = start_of(contract)
     products.close_first_window(market, name)
@@ -75,7 +78,7 @@ def start_delivery(market: Market, contract: str) -> None:
 
 
 def end_metering(market: Market, contract: str) -> None:
-    """Delivery and its grace are over: positions can be settled, their GPUs are needed no more."""
+    """Delivery and its grace are over: positions can be settled, their GPUs are needed no more. [D-15]"""
     known = market.state.contracts[contract]
     if not known.positions:
         del market.state.contracts[contract]

@@ -53,7 +53,7 @@ class Round:
 
 
 class DayAhead:
-    """One auction of a product's open contracts and of the blocks that wait in it; a flex waits for its end."""
+    """One auction of a product's open contracts and of the blocks that wait in it; a flex waits for its end. [M-39]"""
 
     def __init__(self, market: Market, name: str, contracts: list[str]):
         self.market = market
@@ -116,7 +116,9 @@ class DayAhead:
             this.dear.append((Fraction(0), block.id, affordable, "max_cost"))
 
     def give_nodes(self, this: Round, bidders: list[Bidder]) -> None:
-        """The dearest limit chooses first, then the oldest: nodes whose executed asks reach through all its hours."""
+        """The dearest limit chooses first, then the oldest: nodes whose executed asks reach through all its hours.
+        [M-40]
+        """
         hours = {contract for bidder in bidders for contract in bidder.contracts}
         supply = {contract: self.executed(contract, this.found[contract]) for contract in hours}
         for bidder in bidders:

@@ -9,7 +9,7 @@ from schemas.venue import IndexFixed, NominateGpus, Nomination
 
 
 def nominate_gpus(market: Market, command: NominateGpus) -> None:
-    """Names the GPUs behind positions of a locked contract; a position may be named anew until delivery ends."""
+    """Names the GPUs behind positions of a locked contract; a position may be named anew until delivery ends. [D-2]"""
     products.find_contract(market, command.contract)
     known = market.state.contracts.get(command.contract)
     require(known is not None and known.state in ("LOCKED", "DELIVERING"), "wrong_state")
@@ -43,7 +43,7 @@ def require_nominable(market: Market, node: str, uuid: str) -> None:
 
 
 def taken_gpus(market: Market, node: str, start_s: int, except_for: set[int]) -> set[str]:
-    """The GPUs of a node that serve other positions in the same period: "unique per UUID and hour"."""
+    """The GPUs of a node that serve other positions in the same period: unique per UUID and hour."""
     return {
         uuid
         for position in market.state.positions.values()
@@ -55,7 +55,7 @@ def taken_gpus(market: Market, node: str, start_s: int, except_for: set[int]) ->
 
 
 def fix_index(market: Market, command: IndexFixed) -> None:
-    """Fixes the index of a contract after its gate and before METERED: the first wins, later ones are refused."""
+    """Fixes the index of a contract after its gate and before METERED: the first wins, later ones are refused. [D-3]"""
     start_s = products.find_contract(market, command.contract)
     product = market.product_of(command.contract)
     terms = product.terms(start_s)

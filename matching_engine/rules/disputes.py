@@ -8,7 +8,7 @@ from schemas.venue import CloseDispute, OpenDispute
 
 
 def open_dispute(market: Market, command: OpenDispute) -> None:
-    """Keeps a position from becoming final; one dispute at a time, and none once it was due to be final."""
+    """Keeps a position from becoming final; one dispute at a time, and none once it was due to be final. [D-11]"""
     require(rulesets.knows_disputes(market), "not_permitted")
     position = settling.find_position(market, command.position_id)
     require(position.revision > 0, "not_settled")

@@ -13,7 +13,7 @@ from schemas.venue import EndBlock
 
 
 def end_block(market: Market, command: EndBlock) -> None:
-    """Ends the account's positions of a block in contracts whose gate is open."""
+    """Ends the account's positions of a block in contracts whose gate is open. [D-13]"""
     require(rulesets.knows_disputes(market), "not_permitted")
     require(command.block_id not in market.state.blocks, "wrong_state")
     positions = [position for _, position in sorted(market.state.positions.items())]

@@ -27,7 +27,9 @@ class Engine(Standing):
         self.market = Market(self.store)
 
     def apply(self, records: Sequence[tuple[int, int, bytes]]) -> list[bytes]:
-        """Applies records (offset, broker's timestamp in ms, value). Raises OffsetGap where one is not the next."""
+        """Applies records (offset, broker's timestamp in ms, value). Raises OffsetGap where one is not the next.
+        [F-2]
+        """
         return [event for record in records for event in self.apply_record(*record)]
 
     def apply_record(self, offset: int, ts_ms: int, value: bytes) -> list[bytes]:
@@ -45,7 +47,7 @@ class Engine(Standing):
         return self.seal()
 
     def seal(self) -> list[bytes]:
-        """Numbers the record's events and links them: link = SHA-256(previous link ‖ the bytes of the events)."""
+        """Numbers the record's events and links them: link = SHA-256(previous link ‖ the bytes of the events). [F-1]"""
         sealed = []
         for index, (event, fields) in enumerate(self.store.events):
             self.state.seq += 1

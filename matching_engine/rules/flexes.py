@@ -7,7 +7,7 @@ from schemas.events import FlexNarrowed
 
 
 def move_on(market: Market, block: Block) -> None:
-    """ "A flex moves on when a start's gate closes until `latest`"."""
+    """A flex moves on when a start's gate closes, until `latest`. [M-5]"""
     period_s = market.state.products[block.product].newest.period_s
     narrow(market, block, block.start_s + period_s, block.latest_s)
 

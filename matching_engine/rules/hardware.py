@@ -11,7 +11,9 @@ from schemas.vouchers import is_cash
 
 
 def lock_hardware(market: Market, command: LockHardware) -> None:
-    """Takes GPUs off their node's count in every hour: unsold asks shrink, and it fails where positions need them."""
+    """Takes GPUs off their node's count in every hour: unsold asks shrink, and it fails where positions need them.
+    [H-1]
+    """
     require(command.listing_id not in market.state.listings, "wrong_state")
     require(0 < len(set(command.gpus)) == len(command.gpus), "bad_terms")
     leaving: dict[str, int] = {}
@@ -44,7 +46,7 @@ def most_sold(node: Node) -> int:
 
 
 def unlock_hardware(market: Market, command: UnlockHardware) -> None:
-    """A listing ended without a sale."""
+    """A listing ended without a sale. [H-2]"""
     listing = find_listing(market, command.listing_id)
     require(listing.state == "listed", "wrong_state")
     listing.state = "unlocked"
@@ -78,7 +80,9 @@ def open_escrow(market: Market, command: OpenEscrow) -> None:
 
 
 def release_escrow(market: Market, command: ReleaseEscrow) -> None:
-    """Pays the seller less the fee; the GPUs are sold, leave their node, and wait for their new owner to enrol them."""
+    """Pays the seller less the fee; the GPUs are sold, leave their node, and wait for their new owner to enrol them.
+    [H-3]
+    """
     escrow = find_escrow(market, command.escrow_id)
     escrow.state = "released"
     listing = market.state.listings[escrow.listing_id]

@@ -50,7 +50,7 @@ def hide_excess(order: Order) -> None:
 
 
 def refill(market: Market, order: Order) -> None:
-    """What an iceberg showed has traded: the next part goes to the back of its price level."""
+    """What an iceberg showed has traded: the next part goes to the back of its price level. [M-14]"""
     if is_iceberg(order) and order.left and not order.conditions.shown:
         market.store.unrest(order)
         order.conditions.rank = market.next_rank()

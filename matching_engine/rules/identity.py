@@ -17,7 +17,9 @@ NewOrder = PlaceOrder | PlaceBlock | PostCapacity | Resell | ReplaceOrder
 
 
 def once(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder], int]) -> None:
-    """Decides a new order, unless its client id is bound. Whatever comes out, accepted or refused, binds the id."""
+    """Decides a new order, unless its client id is bound. Whatever comes out, accepted or refused, binds the id.
+    [M-22]
+    """
     body = body_digest(command)
     binding = market.state.bindings.get(command.account, {}).get(own_id(command))
     if binding is not None:
@@ -72,7 +74,7 @@ def answer_again(market: Market, command: NewOrder, body: str, binding: Binding)
 
 
 def bind(market: Market, command: NewOrder, body: str, order_id: int | None, until_ms: int | None) -> None:
-    """Keeps the answer until the gate of the order's last contract; "rejects for unlisted contracts bind nothing"."""
+    """Keeps the answer until the gate of the order's last contract; rejects for unlisted contracts bind nothing."""
     if until_ms is None:
         return
     bindings = market.state.bindings.setdefault(command.account, {})

@@ -32,7 +32,7 @@ class Intent:
 
 
 def check(market: Market, rules: TradingRules, intent: Intent) -> None:
-    """Refuses what is beyond the product's or the account's limits."""
+    """Refuses what is beyond the product's or the account's limits. [M-41]"""
     require(rules.max_order_qty is None or intent.qty <= rules.max_order_qty, "order_too_large")
     most_micros = rules.max_order_notional_micros
     require(most_micros is None or intent.notional_micros <= most_micros, "notional_too_large")
@@ -82,6 +82,7 @@ def set_account_limits(market: Market, command: SetAccountLimits) -> None:
 
 
 def check_account(market: Market, terms: SetAccountLimits, intent: Intent) -> None:
+    """Refuses what is beyond the account's limits. [M-43]"""
     live = orders_of(market, intent.account)
     if terms.max_open_orders is not None:
         require(len(live) + intent.orders <= terms.max_open_orders, "order_limit")

@@ -1,6 +1,6 @@
-"""Which lots a block would take: of nodes free in all its hours "cheapest average first, then oldest, then lowest id".
+"""Which lots a block would take: of nodes free in all its hours cheapest average first, then oldest, then lowest id.
 
-Readings of MARKET.md that this file settles: a block passes over asks of its own account; `min_qty` bounds what has
+What this file settles: a block passes over asks of its own account; `min_qty` bounds what has
 traded after an execution, so the first one brings at least that many GPUs and what is left may then fill lot by lot;
 the walk ends at the first lot that does not fit; no ask is taken that the velocity halt would stop; a flex compares
 what a GPU costs on average, with fees, at each start.
@@ -95,7 +95,7 @@ def hold_unit_from(market: Market, block: Block, start_s: int) -> int:
 
 
 def hold_unit_of(market: Market, block: Block) -> int:
-    """ "A flex holds the maximum it may need"."""
+    """A flex holds the maximum it may need. [C-7]"""
     return max(hold_unit_from(market, block, start_s) for start_s in starts_of(market, block))
 
 
@@ -103,7 +103,9 @@ def hold_unit_of(market: Market, block: Block) -> int:
 
 
 def choose(market: Market, block: Block) -> Choice:
-    """Picks the lots a block would take now; a flex "starts where it is cheapest", of equal starts at the earliest."""
+    """Picks the lots a block would take now; a flex starts where it is cheapest, of equal starts at the earliest.
+    [M-30]
+    """
     choices = [choose_from(market, block, start_s) for start_s in starts_of(market, block)]
     executable = [choice for choice in choices if choice.lots]
     if executable:
@@ -154,7 +156,7 @@ def first_offer(market: Market, block: Block, contract: str, node: str) -> Offer
 
 
 def offers_by_node(market: Market, block: Block, contract: str) -> dict[str, list[Offer]]:
-    """What a book offers that is not the block's own, by node, each node's best first."""
+    """What a book offers that is not the block's own, by node, each node's best first. [M-27]"""
     nodes: dict[str, list[Offer]] = {}
     for ask in market.store.resting(contract, "sell"):
         if ask.account != block.account and not vouchers.passes_over(market, ask):
@@ -171,8 +173,8 @@ def offers_of(market: Market, ask: Order) -> list[tuple[str, Offer]]:
 
 
 def lots_of(market: Market, contracts: list[str], node: str, hours: list[dict[str, list[Offer]]]) -> list[Lot]:
-    """ "A node's k-th GPU costs the sum over the hours of each hour's k-th cheapest lot, its age is that of its first
-    hour's ask"; a node without an ask in some hour has no lots.
+    """A node's k-th GPU costs the sum over the hours of each hour's k-th cheapest lot, its age is that of its first
+    hour's ask; a node without an ask in some hour has no lots. [M-28]
     """
     columns = [
         lots_of_hour(market, *hour) for hour in zip(contracts, (offers.get(node, []) for offers in hours), strict=True)
@@ -208,7 +210,7 @@ def lots_of_hour(market: Market, contract: str, offers: list[Offer]) -> list[tup
 def take_while_fitting(
     market: Market, block: Block, contracts: list[str], lots: Iterable[Lot]
 ) -> tuple[list[Lot], str]:
-    """Takes lots in order up to the quantity, the limit on the average, the money held, and `max_cost`."""
+    """Takes lots in order up to the quantity, the limit on the average, the money held, and `max_cost`. [M-29]"""
     limit_micros = sum(unit_micros(market.terms_of(contract), block.limit_price_micros) for contract in contracts)
     hold_unit = hold_unit_from(market, block, start_of(contracts[0]))
     gpus = lot_gpus(market, block)

@@ -26,7 +26,7 @@ RESTING = ("GTG", "GTD")
 
 
 def match(market: Market, taker: Order) -> str | None:
-    """Trades an arriving order against the book. Returns why it stopped, None where nothing is left of it."""
+    """Trades an arriving order against the book. Returns why it stopped, None where nothing is left of it. [M-8]"""
     may_trade_at = limits.bound_of(market, taker)
     while taker.left:
         if market.product_of(taker.contract).state != "OPEN":
@@ -149,7 +149,7 @@ def buyer_fill(market: Market, maker: Order, taker: Order) -> Fill:
 
 
 def trade(market: Market, maker: Order, taker: Order, qty: int) -> None:
-    """Fills both orders: escrow and bond move to the position, the buyer's improvement comes back at once."""
+    """Fills both orders: escrow and bond move to the position, the buyer's improvement comes back at once. [M-9]"""
     buyer, seller = (taker, maker) if taker.side == "buy" else (maker, taker)
     if resale.is_resale(seller):
         resell(market, maker, taker, qty)
@@ -211,7 +211,7 @@ def take_bid(bid: Order, qty: int, fill: Fill) -> int:
 def open_position(
     market: Market, ask: Order, buyer: str, qty: int, fill: Fill, bond_micros: int, block_id: int | None
 ) -> Position:
-    """ "Every fill opens one position, never merged with another"."""
+    """Every fill opens one position, never merged with another. [D-1]"""
     state = market.state
     state.last_position_id += 1
     position = Position(
@@ -282,7 +282,7 @@ def why_unfilled(market: Market, order: Order, reason: str, missing_gpus: int) -
 
 
 def settle_remainder(market: Market, order: Order, reason: str | None) -> bool:
-    """Decides what becomes of what did not trade. Returns whether it rests."""
+    """Decides what becomes of what did not trade. Returns whether it rests. [M-11]"""
     rests = order.left > 0 and rest_or_cancel(market, order, reason)
     if reason == "velocity_halt":
         velocity.halt(market, order.contract)

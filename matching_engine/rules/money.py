@@ -23,23 +23,23 @@ def ceil_div(dividend: int, divisor: int) -> int:
 
 
 def unit_micros(terms: DefineProduct, price_micros: int) -> int:
-    """What one GPU costs for one period: ceil(P·T/3600)."""
+    """What one GPU costs for one period: ceil(P·T/3600). [C-3]"""
     return ceil_div(price_micros * terms.period_s, 3600)
 
 
 def fee_unit_micros(unit: int, bps: int) -> int:
-    """The fee on one GPU and period."""
+    """The fee on one GPU and period. [C-4]"""
     return ceil_div(unit * bps, 10_000)
 
 
 def hold_unit_micros(terms: DefineProduct, price_micros: int) -> int:
-    """What a bid holds per GPU and period: the cost and the dearer of the two fees."""
+    """What a bid holds per GPU and period: the cost and the dearer of the two fees. [C-5]"""
     unit = unit_micros(terms, price_micros)
     return unit + fee_unit_micros(unit, max(terms.maker_fee_bps, terms.taker_fee_bps))
 
 
 def bond_unit_micros(terms: DefineProduct, level: Level, price_micros: int, last_index_micros: int | None) -> int:
-    """What an ask holds per GPU and period, "on max(its own price, the last index), by verification level"."""
+    """What an ask holds per GPU and period, "on max(its own price, the last index), by verification level". [C-6]"""
     permille = terms.bond_permille[LEVELS.index(level)]
     return ceil_div(permille * max(price_micros, last_index_micros or 0) * terms.period_s, 3600 * 1000)
 
@@ -63,7 +63,7 @@ class Balances(Protocol):
         """Every balance that a posting ever named, sorted by account and asset."""
 
     def digest(self) -> str:
-        """SHA-256 over one line per balance."""
+        """SHA-256 over one line per balance. [C-13]"""
 
 
 class PlainBalances:
@@ -104,12 +104,12 @@ class Accounts:
         return self.balances.available(account, asset)
 
     def require(self, account: str, asset: str, amount_micros: int) -> None:
-        """Refuses unless the amount is there: "money is there before the order"."""
+        """Refuses unless the amount is there: "money is there before the order". [C-2]"""
         require(in_range(amount_micros) <= self.available(account, asset), "insufficient_funds")
 
 
 class Entry:
-    """One event's movement of money in one asset: collected first, posted once."""
+    """One event's movement of money in one asset: collected first, posted once. [C-1]"""
 
     def __init__(self, accounts: Accounts, asset: str):
         self.accounts = accounts

@@ -36,7 +36,7 @@ def register_node(market: Market, command: RegisterNode) -> None:
 
 
 def require_enrollable(market: Market, command: RegisterNode, uuid: str) -> None:
-    """ "A sold GPU becomes free when its new owner enrols it"; one that is for sale joins no other node."""
+    """A sold GPU becomes free when its new owner enrols it; one that is for sale joins no other node. [H-4]"""
     listing_id = market.state.for_sale.get(uuid)
     if listing_id is None or market.gpu_nodes.get(uuid) == command.node:
         return
@@ -85,7 +85,7 @@ def take_down(market: Market, command: NodeDown) -> None:
 
 
 def go_stale(market: Market, name: str) -> None:
-    """No heartbeat in time: the asks are pulled, with an event."""
+    """No heartbeat in time: the asks are pulled, with an event. [M-18]"""
     pull_asks(market, name, "stale_heartbeat", "stale_heartbeat")
 
 

@@ -103,7 +103,9 @@ def waits(command: PlaceOrder) -> bool:
 
 
 def check_terms(command: PlaceOrder) -> None:
-    """A limit has a price, a market order a bound and never rests; a buy names no node, nor does a sell at market."""
+    """A limit has a price, a market order a bound and never rests; a buy names no node, nor does a sell at market.
+    [M-10]
+    """
     vouchers.check_terms(command)
     if command.kind == "market":
         require(command.price_micros is None and command.max_cost_micros is not None, "bad_terms")
@@ -130,7 +132,7 @@ def require_expiry(market: Market, product: Product, start_s: int, expires_ms: i
 
 
 def backing_node(market: Market, name: str, account: str, terms: DefineProduct) -> Node:
-    """Returns the node behind an ask: the account's own, heartbeat-fresh, of the product's grade and hub."""
+    """Returns the node behind an ask: the account's own, heartbeat-fresh, of the product's grade and hub. [M-16]"""
     node = counts.find_node(market, name)
     require(node.account == account, "not_the_owner")
     require(node.alive and market.now_ms < node.until_ms, "node_not_alive")
@@ -139,7 +141,7 @@ def backing_node(market: Market, name: str, account: str, terms: DefineProduct) 
 
 
 def require_capacity(market: Market, node: Node, start_s: int, gpus: int) -> None:
-    """A node never promises more GPUs than it has for rent in a period."""
+    """A node never promises more GPUs than it has for rent in a period. [M-17]"""
     require(node.committed.get(start_s, 0) + gpus <= counts.rentable(market.state, node), "insufficient_capacity")
 
 
@@ -185,14 +187,14 @@ def ask_bond_unit(market: Market, terms: DefineProduct, node: Node, price_micros
 
 
 def require_fillable(market: Market, order: Order, qty: int, code: RejectCode) -> None:
-    """So much of it now, or a refusal that says what was missing."""
+    """So much of it now, or a refusal that says what was missing. [M-12]"""
     filled, reason = dry_match(market, order)
     if filled < qty:
         raise Refused(code, why=why_unfilled(market, order, reason, qty - filled))
 
 
 def would_cross(market: Market, order: Order) -> bool:
-    """Whether the order would meet another one, be it the account's own."""
+    """Whether the order would meet another one, be it the account's own. [M-13]"""
     best = market.store.best(order.contract, opposite(order.side))
     return best is not None and crosses(order, best)
 

@@ -1,4 +1,4 @@
-"""Payout at level T0: "the operator's share of a provisional settlement stays held until FINAL"."""
+"""Payout at level T0: the operator's share of a provisional settlement stays held until FINAL."""
 
 from matching_engine.rules import rulesets
 from matching_engine.rules.market import Market
@@ -20,7 +20,9 @@ def note_levels(market: Market, known: Contract) -> None:
 
 
 def receive(entry: Entry, position: Position, party: str, amount: int) -> None:
-    """Gives a party of a position money that it may spend; the operator's stays held where its payout is delayed."""
+    """Gives a party of a position money that it may spend; the operator's stays held where its payout is delayed.
+    [D-12]
+    """
     if position.delays_payout and party == position.operator:
         position.payout_held_micros += amount
         entry.add(party, held=amount)

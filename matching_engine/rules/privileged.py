@@ -56,7 +56,9 @@ def apply_genesis(market: Market, command: Genesis) -> None:
 
 
 def apply_batch(market: Market, batch: Privileged) -> None:
-    """Takes a batch whole or refuses it whole; within it, a command that breaks a rule leaves the others standing."""
+    """Takes a batch whole or refuses it whole; within it, a command that breaks a rule leaves the others standing.
+    [C-9]
+    """
     try:
         check_batch(market, batch)
     except Refused as refusal:
@@ -103,7 +105,7 @@ def is_signed(batch: Privileged, public_key: str) -> bool:
 
 
 def reject_record(market: Market, code: RejectCode, batch: Privileged | None = None) -> None:
-    """Says why a whole record was not taken."""
+    """Says why a whole record was not taken. [F-3]"""
     source, number = (batch.source, batch.number) if batch else (None, None)
     market.emit(RecordRejected, source=source, number=number, code=code)
 

@@ -23,7 +23,7 @@ def define_product(market: Market, command: DefineProduct) -> None:
     its schedule says otherwise; trading rules count at once for all contracts.
 
     Currency, period, gate and lot stay for a product's life, and all products of a grade and hub share one period, so
-    that one count per node and period backs the asks of all of them.
+    that one count per node and period backs the asks of all of them. [M-2]
     """
     known = market.state.products.get(command.product)
     check_terms(market, command, known)
@@ -78,7 +78,7 @@ def next_boundary_ms(market: Market, terms: DefineProduct) -> int:
 
 
 def list_contracts(market: Market, name: str) -> None:
-    """Lists what the horizon has come to reach; a contract whose gate has passed meanwhile is never listed."""
+    """Lists what the horizon has come to reach; a contract whose gate has passed meanwhile is never listed. [M-3]"""
     product = market.state.products[name]
     terms = product.newest
     last_s = (market.now_ms // (terms.period_s * 1000) + terms.horizon_periods) * terms.period_s
@@ -117,7 +117,9 @@ def close_first_window(market: Market, name: str) -> None:
 
 
 def find_contract(market: Market, contract: str) -> int:
-    """Returns the delivery start of a contract that is or was listed. Refuses unknown_product, unlisted_contract."""
+    """Returns the delivery start of a contract that is or was listed. Refuses unknown_product, unlisted_contract.
+    [M-1]
+    """
     name = contract.rpartition("-")[0]
     product = market.state.products.get(name)
     require(product is not None, "unknown_product")
@@ -139,7 +141,7 @@ def is_open(product: Product, start_s: int) -> bool:
 def require_trading(product: Product, waits: bool = True) -> None:
     """Refuses new orders unless the product is open, or in auction and the order is one that may wait for its end.
 
-    Cancels need no permission, and gates close in every state, so that nobody is locked in.
+    Cancels need no permission, and gates close in every state, so that nobody is locked in. [M-6]
     """
     if product.state in CLOSED_CODES:
         raise Refused(CLOSED_CODES[product.state])

@@ -62,7 +62,7 @@ def find_programme(market: Market, name: str, issuer: str) -> Programme:
 
 
 def fund_programme(market: Market, command: FundProgramme) -> None:
-    """Holds the issuer's money and makes as many vouchers of it."""
+    """Holds the issuer's money and makes as many vouchers of it. [C-14]"""
     require_new(market, command)
     terms, asset = find_programme(market, command.programme, command.issuer).terms, asset_of(command.programme)
     require(market.now_ms < terms.expires_ms, "programme_lapsed")
@@ -86,7 +86,9 @@ def defund_programme(market: Market, command: DefundProgramme) -> None:
 
 
 def issue_voucher(market: Market, command: IssueVoucher) -> None:
-    """Gives a holder vouchers out of the budget; never to the issuer himself, and no more than the cap in all."""
+    """Gives a holder vouchers out of the budget; never to the issuer himself, and no more than the cap in all.
+    [C-15]
+    """
     require_new(market, command)
     programme, asset = find_programme(market, command.programme, command.issuer), asset_of(command.programme)
     require(market.now_ms < programme.terms.expires_ms, "programme_lapsed")
@@ -105,7 +107,7 @@ def issue_voucher(market: Market, command: IssueVoucher) -> None:
 
 
 def lapse(market: Market, name: str) -> None:
-    """The programme's time is over: what holders have available returns to it."""
+    """The programme's time is over: what holders have available returns to it. [C-21]"""
     programme, asset = market.state.programmes[name], asset_of(name)
     for account in sorted(programme.issued):
         left_micros = market.accounts.available(account, asset)

@@ -32,7 +32,9 @@ def count_fill(market: Market, contract: str, account: str, qty: int) -> None:
 
 
 def pull(market: Market) -> None:
-    """Takes away what rests of the makers whose protection was reached, the oldest first. They may quote again."""
+    """Takes away what rests of the makers whose protection was reached, the oldest first. They may quote again.
+    [M-45]
+    """
     while market.pulls:
         product, account = market.pulls.pop(0)
         protection = market.state.protections[product][account]

@@ -56,7 +56,9 @@ def decide_replace(market: Market, command: ReplaceOrder) -> int:
 
 
 def check_replace(market: Market, command: ReplaceOrder, order: Order) -> Wanted:
-    """ "Priority is kept when only the quantity falls", or the end comes nearer: when nothing is asked for anew."""
+    """Priority is kept when only the quantity falls, or the end comes nearer: when nothing is asked for anew.
+    [M-19]
+    """
     require((command.qty, command.price_micros, command.expires_ms) != (None, None, None), "bad_terms")
     terms = market.terms_of(order.contract)
     qty = order.qty if command.qty is None else command.qty
@@ -86,7 +88,7 @@ def check_limits(market: Market, order: Order, wanted: Wanted) -> None:
 
 
 def unit_of(market: Market, order: Order, terms: DefineProduct, price_micros: int) -> int:
-    """ "A reprice holds anew": what a new order at this price would hold per GPU."""
+    """What a new order at this price would hold per GPU."""
     if order.side == "buy":
         return hold_unit_micros(terms, price_micros)
     if resale.is_resale(order):

@@ -19,7 +19,7 @@ from schemas.orders import RepriceCapacity
 
 
 def reprice_capacity(market: Market, command: RepriceCapacity) -> None:
-    """Gives every ask of a capacity order its price anew; for the account's throttle it is one order."""
+    """Gives every ask of a capacity order its price anew; for the account's throttle it is one order. [M-25]"""
     throttle.require_pace(market, command.account)
     asks = cancels.named_parts(market, command)
     require(all(not isinstance(each, Block) and each.kind == "capacity" for each in asks), "not_replaceable")

@@ -1,6 +1,6 @@
 """Resale: asks that stand on the account's own positions, and how a fill splits one off for its new buyer.
 
-Readings of MARKET.md that this file settles: the asks hold no money, since the position's escrow and bond stand behind
+What this file settles: the asks hold no money, since the position's escrow and bond stand behind
 them, and they stay when the node's heartbeats stop, since the operator's promise does; the `max_cost` of a market sell
 is the most that may be lost against what was paid, each GPU bearing an equal part.
 """
@@ -29,7 +29,7 @@ def is_resale(order: Order) -> bool:
 def find_backing(
     market: Market, account: str, contract: str, qty: int, position_id: int | None = None, block_id: int | None = None
 ) -> Backing:
-    """ "The account's own positions in that contract, oldest first": GPUs that no other ask offers."""
+    """The account's own positions in that contract, oldest first: GPUs that no other ask offers. [M-32]"""
     backing: Backing = []
     for position in positions_in(market, account, contract, position_id, block_id):
         free = min(qty, position.qty - market.state.offered.get(position.id, 0))
@@ -41,7 +41,9 @@ def find_backing(
 
 
 def find_more(market: Market, order: Order, qty: int) -> Backing:
-    """GPUs for an ask that is to grow, of the position or the block that it was to resell where one was named."""
+    """GPUs for an ask that is to grow, of the position or the block that it was to resell where one was named.
+    [M-33]
+    """
     named = order.resold_position_id, order.resold_block_id
     return find_backing(market, order.account, order.contract, qty, *named)
 
@@ -60,7 +62,7 @@ def positions_in(
 
 
 def back(market: Market, order: Order, backing: Backing) -> None:
-    """ "The same GPUs can never be offered twice": the ask's GPUs are taken off what else its positions may back."""
+    """The same GPUs can never be offered twice: the ask's GPUs are taken off what else its positions may back."""
     behind = dict(order.backing or ())
     for position_id, gpus in backing:
         behind[position_id] = behind.get(position_id, 0) + gpus
@@ -110,7 +112,7 @@ def count_offered(market: Market, position_id: int, gpus: int) -> None:
 
 
 def require_price(market: Market, order: Order, price_micros: int, backing: Backing) -> None:
-    """ "A price below that part is refused" that vouchers paid of the positions."""
+    """Refuses a price below the part that vouchers paid of the positions. [C-20]"""
     unit = unit_micros(market.terms_of(order.contract), price_micros)
     require(voucher_settling.covers(market, backing, unit), "below_voucher_part")
 
@@ -132,7 +134,7 @@ class Split:
 def split(
     market: Market, ask: Order, position_id: int, buyer: str, qty: int, fill: Fill, block_id: int | None
 ) -> Split:
-    """ "Those q GPUs split off as a new position with their escrow, bond, settlement price P and node"."""
+    """Those q GPUs split off as a new position with their escrow, bond, settlement price P and node. [M-34]"""
     state, source = market.state, market.state.positions[position_id]
     take_off(market, ask, position_id, qty)
     ask.left -= qty
@@ -175,14 +177,14 @@ def split(
 
 
 def pay_seller(entry: Entry, sold: Split, fee_micros: int) -> Entry:
-    """The escrow is the new buyer's held money from now on; the price is the seller's, "at once, finally"."""
+    """The escrow is the new buyer's held money from now on; the price is the seller's, at once, finally."""
     escrow_micros = sold.position.escrow_micros
     entry.add(sold.seller, available=sold.resale.paid_micros, held=-escrow_micros)
     return entry.add(sold.position.buyer, held=escrow_micros).add(VENUE, available=fee_micros)
 
 
 def bears(market: Market, ask: Order, price_micros: int) -> bool:
-    """Whether a market sell may go at a price: no GPU loses more than its part of `max_cost`."""
+    """Whether a market sell may go at a price: no GPU loses more than its part of `max_cost`. [M-35]"""
     terms = market.terms_of(ask.contract)
     backing = ask.backing or find_backing(market, ask.account, ask.contract, ask.left)
     positions = [market.state.positions[each] for each, _ in backing]

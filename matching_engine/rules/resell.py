@@ -48,7 +48,7 @@ def check_limits(market: Market, command: Resell, asks: list[Order]) -> None:
 
 
 def open_starts(market: Market, command: Resell) -> list[int]:
-    """ "Every whole period" of the window "whose gate is open"."""
+    """Returns every whole period of the window whose gate is open. [M-33]"""
     product = market.state.products.get(command.product)
     require(product is not None, "unknown_product")
     require(command.from_s < command.to_s and None in (command.position_id, command.block_id), "bad_terms")

@@ -13,7 +13,7 @@ def instruction(order: Order) -> SelfTradePrevention:
 
 def prevent(market: Market, maker: Order, taker: Order) -> bool:
     """Takes the resting order out of the way, or both orders by the same quantity. Returns whether the taker goes on;
-    where it does not, what is left of it is still to be cancelled.
+    where it does not, what is left of it is still to be cancelled. [M-15]
     """
     match instruction(taker):
         case "cancel_newest":

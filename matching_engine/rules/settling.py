@@ -1,4 +1,4 @@
-"""After delivery: positions settle by MARKET.md's function, are corrected by differences, and become final."""
+"""After delivery: positions settle by the function of [D-4], are corrected by differences, and become final."""
 
 from matching_engine.rules import claims, payouts, rulesets, timers, voucher_settling
 from matching_engine.rules.market import Market
@@ -11,9 +11,9 @@ from schemas.venue import DefineProduct, SettleDisputed, SettlePosition
 
 
 def settle_position(market: Market, command: SettlePosition) -> None:
-    """Revision 1 settles, a higher one corrects "by the same function on new inputs": only the difference moves.
+    """Revision 1 settles, a higher one corrects by the same function on new inputs: only the difference moves.
 
-    Where two meters differ, `SettleDisputed` holds of the buyer's money what they differ about.
+    Where two meters differ, `SettleDisputed` holds of the buyer's money what they differ about. [D-7]
     """
     require(command.type == "settle_position" or rulesets.knows_disputes(market), "not_permitted")
     position = find_position(market, command.position_id)
@@ -59,7 +59,7 @@ def find_position(market: Market, position_id: int) -> Position:
 
 
 def reservation_permille(terms: DefineProduct) -> int:
-    """ "F and I: 1000; M: 300" or what the product says."""
+    """Tiers F and I: 1000; M what the product says, usually 300. [D-4]"""
     return terms.reservation_permille if terms.tier == "M" else 1000
 
 
@@ -111,7 +111,7 @@ def pay(
     """Moves the difference to what was paid before. Who owes pays from escrow or bond, then from what is available.
 
     What two meters differ about stays the buyer's, and held, as far as he has it. Returns what debtors could not pay,
-    and the postings. Revision 1 always finds the money in escrow and bond.
+    and the postings. Revision 1 always finds the money in escrow and bond. [D-9]
     """
     entry = market.entry(asset)
     entry.hold(position.buyer, -(position.escrow_micros if position.revision == 1 else position.held_micros))
@@ -140,8 +140,8 @@ def spendable(market: Market, entry: Entry, party: str) -> int:
 
 
 def collect(market: Market, position: Position, entry: Entry, party: str, amount: int) -> int:
-    """Takes money from a debtor: "draws on the bond, then on what is available"; on a payout that is held before both.
-    Returns how much there was.
+    """Takes money from a debtor: draws on the bond, then on what is available; on a payout that is held before both.
+    Returns how much there was. [D-8]
     """
     from_held = 0
     if party == position.operator:
@@ -210,7 +210,9 @@ def emit_held(market: Market, position: Position, command: SettleDisputed) -> No
 
 
 def finalize(market: Market, position_id: int) -> None:
-    """The time for disputes is over: the position is closed, unless its contract was void, or it is disputed still."""
+    """The time for disputes is over: the position is closed, unless its contract was void, or it is disputed still.
+    [D-10]
+    """
     position = market.state.positions.get(position_id)
     if position is None:
         return

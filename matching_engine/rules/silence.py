@@ -10,7 +10,7 @@ SESSIONS_MAX = 64
 
 
 def cancel_all_after(market: Market, command: CancelAllAfter) -> None:
-    """Sets the timer of one session, later or sooner than before; 0 disarms it."""
+    """Sets the timer of one session, later or sooner than before; 0 disarms it. [M-23]"""
     sessions = market.state.cancel_timers.setdefault(command.account, {})
     due_ms = None
     if command.timeout_ms:

@@ -38,7 +38,7 @@ def pair(market: Market, ask: Order, twin: Order) -> Order:
 
 
 def shrink_twin(market: Market, ask: Order, qty: int) -> None:
-    """An ask has just sold GPUs: its twin offers only what is left of both, in whole lots."""
+    """An ask has just sold GPUs: its twin offers only what is left of both, in whole lots. [M-26]"""
     twin = counts.twin_of(market, ask)
     if twin is None:
         return

@@ -22,7 +22,7 @@ def may_follow(state: ProductState, following: ProductState) -> bool:
 
 
 def set_product_state(market: Market, command: SetProductState) -> None:
-    """Sets the state of one product, or of all that may follow; one alone that may not is refused."""
+    """Sets the state of one product, or of all that may follow; one alone that may not is refused. [M-46]"""
     require(command.opens_after_s is None or command.state == "AUCTION", "bad_terms")
     require(command.product is None or command.product in market.state.products, "unknown_product")
     names = [command.product] if command.product is not None else sorted(market.state.products)
@@ -50,7 +50,7 @@ def end_auction(market: Market, name: str) -> None:
 
 
 def apply_schedule(market: Market, name: str) -> None:
-    """A scheduled change is due. A halt stays until somebody lifts it."""
+    """A scheduled change is due. A halt stays until somebody lifts it. [M-7]"""
     product = market.state.products[name]
     due_ms = product.schedule_ms
     if due_ms is None or due_ms > market.now_ms:

@@ -17,7 +17,7 @@ def throttle_of(market: Market, account: str) -> AccountLimits | None:
 
 
 def require_pace(market: Market, account: str) -> None:
-    """Refuses an order for which the account has traded too little in this window."""
+    """Refuses an order for which the account has traded too little in this window. [M-44]"""
     limits = throttle_of(market, account)
     if limits is not None:
         earned = limits.terms.throttle_orders_per_trade * limits.trades

@@ -12,7 +12,7 @@ Transfer = Credit | Debit | Deallocate | Allocate
 
 
 def credit(market: Market, command: Credit) -> None:
-    """Money came in."""
+    """Money came in. [C-8]"""
     require_cash(market, command)
     take_in(market, command, Credited)
 
@@ -24,7 +24,7 @@ def debit(market: Market, command: Debit) -> None:
 
 
 def deallocate(market: Market, command: Deallocate) -> None:
-    """Money leaves for another shard, if it is available; from now on it is in transit."""
+    """Money leaves for another shard, if it is available; from now on it is in transit. [C-10]"""
     require_cash(market, command)
     require(command.to_shard != market.state.shard, "bad_terms")
     give_out(market, command, Deallocated)
@@ -38,7 +38,7 @@ def allocate(market: Market, command: Allocate) -> None:
 
 
 def require_cash(market: Market, command: Transfer) -> None:
-    """Vouchers are "never cash": they neither come from outside nor leave."""
+    """Vouchers are never cash: they neither come from outside nor leave."""
     require(is_cash(command.asset), "not_cash")
     require_new(market, command)
 

@@ -7,7 +7,7 @@ from matching_engine.rules.products import enter_state
 
 
 def breaks(market: Market, contract: str, price_micros: int, own_micros: Sequence[int] = ()) -> bool:
-    """Whether a trade at this price would move the market too fast; `own_micros` are the order's before."""
+    """Whether a trade at this price would move the market too fast; `own_micros` are the order's before. [M-42]"""
     rules = market.product_of(contract).newest.trading
     if not rules.velocity_permille or contract not in market.state.contracts:
         return False

@@ -16,7 +16,7 @@ NO_METER = "0" * 64
 
 
 def void_contract(market: Market, command: VoidContract) -> None:
-    """Gives everything back. Before its gate a contract is halted and its orders cancelled instead."""
+    """Gives everything back. Before its gate a contract is halted and its orders cancelled instead. [D-14]"""
     products.find_contract(market, command.contract)
     known = market.state.contracts.get(command.contract)
     require(known is not None and known.state in ("LOCKED", "DELIVERING", "METERED"), "wrong_state")
@@ -36,7 +36,7 @@ def void_contract(market: Market, command: VoidContract) -> None:
 
 
 def settle_on_nothing(market: Market, position: Position) -> None:
-    """All of the time is excused: "0: nothing is due either way"."""
+    """Excuses all of the time: nothing is due either way."""
     terms, known = market.terms_of(position.contract), market.state.contracts[position.contract]
     index_micros = position.price_micros if known.index_micros is None else known.index_micros
     position.revision += 1
@@ -54,7 +54,7 @@ def settle_on_nothing(market: Market, position: Position) -> None:
 
 
 def return_fee(market: Market, position: Position) -> None:
-    """Trading fees are "returned only on VOID"; what the venue lacks is paid as any debt of a correction."""
+    """Trading fees are returned only on VOID; what the venue lacks is paid as any debt of a correction."""
     asset = market.terms_of(position.contract).currency
     paid = min(position.fee_micros, market.accounts.available(VENUE, asset))
     if paid:

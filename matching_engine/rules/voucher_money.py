@@ -9,7 +9,7 @@ Parts = dict[str, int]
 
 
 def share(parts: Parts, part: int, whole: int) -> Parts:
-    """ "floor(voucher·part/whole)" of all together; each programme's share is in proportion, to the micro-unit."""
+    """Takes floor(voucher·part/whole) of all together; each programme's share is in proportion, to the micro-unit."""
     shares, total = {}, 0
     for name, amount in sorted(parts.items()):
         before, total = total, total + amount
@@ -49,7 +49,7 @@ class Movement:
     def give_back(self, name: str, account: str, amount: int) -> None:
         """Held vouchers are their holder's again, and their money the issuer's.
 
-        "What has lapsed meanwhile returns to the programme".
+        What has lapsed meanwhile returns to the programme.
         """
         has_lapsed = self.market.state.programmes[name].terms.expires_ms <= self.market.now_ms
         self.entry(name).add(account, held=-amount).add(self.issuer(name) if has_lapsed else account, available=amount)

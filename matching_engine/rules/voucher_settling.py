@@ -1,7 +1,7 @@
 """What becomes of the vouchers in a position's escrow: used up for what was delivered, else restored; also on resale.
 
 A correction that bills more draws again on what its holder still has of them; one that bills less restores as much as
-money came back. "Damages are cash."
+money came back. Damages are cash.
 """
 
 from matching_engine.rules.market import Market
@@ -34,9 +34,9 @@ def draw_again(market: Market, position: Position, currency: str, gross_micros: 
 
 
 def settle(market: Market, position: Position, currency: str, gross_micros: int, received_micros: int) -> None:
-    """ "Gross is drawn in the proportion in which voucher and cash were held, so a shortfall restores the voucher".
+    """Gross is drawn in the proportion in which voucher and cash were held, so a shortfall restores the voucher.
 
-    `received_micros` is the cash that a correction has brought the buyer.
+    `received_micros` is the cash that a correction has brought the buyer. [C-19]
     """
     escrow = market.state.voucher_escrows.get(position.id)
     if escrow is None:
@@ -98,7 +98,7 @@ def split_off(market: Market, source: Position, escrow_micros: int) -> Parts:
 
 
 def return_resold(market: Market, position_id: int, seller: str, currency: str, parts: Parts) -> None:
-    """ "The seller's voucher units leave the escrow for his voucher and the same amount of the price replaces them"."""
+    """The seller's voucher units leave the escrow for his voucher and the same amount of the price replaces them."""
     if not parts:
         return
     movement = Movement(market, currency)
@@ -109,7 +109,9 @@ def return_resold(market: Market, position_id: int, seller: str, currency: str, 
 
 
 def covers(market: Market, backing: list[tuple[int, int]], unit_micros: int) -> bool:
-    """Whether a price per GPU pays for the vouchers in the positions behind an ask: "below that part is refused"."""
+    """Whether a price per GPU pays for the vouchers in the positions behind an ask: below that part is refused.
+    [C-20]
+    """
     escrows, positions = market.state.voucher_escrows, market.state.positions
     return all(
         sum(escrows[each].parts.values()) <= unit_micros * positions[each].qty for each, _ in backing if each in escrows

@@ -3,7 +3,7 @@
 While an order or a position draws on vouchers, their money stands in its hold as cash does, lent by the issuer; so
 matching and settlement need not know of them, and in the same record what was not used goes back to both.
 
-Readings of MARKET.md that this file settles: such orders are immediate, blocks too; vouchers pay what GPUs cost, the
+What this file settles: such orders are immediate, blocks too; vouchers pay what GPUs cost, the
 fee is cash; the holder's cash is at least the largest co-pay among the programmes drawn.
 """
 
@@ -41,14 +41,16 @@ class Drawing:
 
 
 def check_terms(command: PlaceOrder | PlaceBlock) -> None:
-    """ "As `limit` it is IOC, so that no book stays crossed"; vouchers buy and never sell."""
+    """Such an order never rests, so that no book stays crossed; vouchers buy and never sell. [C-16]"""
     if command.use_vouchers:
         is_sell = isinstance(command, PlaceOrder) and command.side == "sell"
         require(command.tif in ("IOC", "FOK") and not is_sell, "bad_terms")
 
 
 def plan(market: Market, account: str, terms: DefineProduct, hold_micros: int, gpu_periods: int) -> Drawing:
-    """Chooses the vouchers of an order. Refuses where the account has none for it, or not the cash beside them."""
+    """Chooses the vouchers of an order. Refuses where the account has none for it, or not the cash beside them.
+    [C-16]
+    """
     bps = max(terms.maker_fee_bps, terms.taker_fee_bps)
     whole = hold_micros * 10_000 // (10_000 + bps)
     room = whole - (gpu_periods if bps else 0)  # each may round a fee up, which is cash
@@ -104,7 +106,7 @@ def lend(market: Market, drawing: Drawing, currency: str) -> None:
 
 
 def passes_over(market: Market, ask: Order) -> bool:
-    """Whether the order in hand draws on vouchers that may not be spent on an ask."""
+    """Whether the order in hand draws on vouchers that may not be spent on an ask. [C-17]"""
     drawing = market.drawing
     if drawing is None:
         return False
@@ -117,7 +119,9 @@ def passes_over(market: Market, ask: Order) -> bool:
 
 
 def assign(market: Market, drawing: Drawing, order_id: int, currency: str) -> None:
-    """Says which positions the vouchers stand in; the rest goes back. Every position since is the order's own."""
+    """Says which positions the vouchers stand in; the rest goes back. Every position since is the order's own.
+    [C-18]
+    """
     first, last = drawing.last_position_id + 1, market.state.last_position_id
     positions = [market.state.positions[each] for each in range(first, last + 1)]
     left, whole, assigned = drawing.parts, drawing.whole_micros, {}

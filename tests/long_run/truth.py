@@ -1,4 +1,4 @@
-"""What is right for a position, after MARKET.md, from what was done to its node and when; knows nothing of any report.
+"""What is right for a position, after docs/rules, from what was done to its node and when; knows nothing of any report.
 
 Every moment is known between two bounds of the test's own clock. So is what follows from it: time that was *surely*
 lost, and time that was *possibly* lost. The widths come from three things only: how often a node is due to report,
@@ -489,7 +489,7 @@ def money(
     noticed: bool = False,
     disputed: int = 0,
 ) -> Money:
-    """Returns what MARKET.md makes of whole GPU-seconds: of what is disputed the buyer neither pays nor is paid."""
+    """Returns what the rules make of whole GPU-seconds: of what is disputed the buyer neither pays nor is paid."""
     due = terms.qty * terms.period_s - excused
     reserved, measured = terms.reservation_permille, 1000 - terms.reservation_permille
     gross = terms.price * (reserved * delivered + measured * used) // 3_600_000

@@ -2,7 +2,7 @@
 
 from tests.mutants.mutant import Mutant
 
-RULES = "reference"
+RULES = "rules"
 SHARED_BANK = (
     Mutant(
         "an auction keeps each node's first asks for blocks",

@@ -41,7 +41,7 @@ def genesis(**changes: Any) -> Genesis:
 
 
 def product_terms(product: str = PRODUCT, **changes: Any) -> DefineProduct:
-    """Terms as MARKET.md gives them, without fees, listed for a day."""
+    """The usual terms, without fees, listed for a day."""
     grade, hub, tier = product.split(".")
     terms = {
         "product": product,

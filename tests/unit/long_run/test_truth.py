@@ -1,4 +1,4 @@
-"""The long run's model of what is right: worked by hand, and held to MARKET.md's worked figures."""
+"""The long run's model of what is right: worked by hand, and held to figures worked by hand."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,7 +158,7 @@ def test_what_the_renters_own_meter_may_have_called_well_is_not_surely_lost():
     assert right_of(silent).delivered.most == 8
 
 
-# Delivered GPU-seconds of 8 × 3600, gross and damages in cents (MARKET.md, "Worked").
+# Delivered GPU-seconds of 8 × 3600, gross and damages in cents (worked by hand).
 MARKETS_OWN = ((28_800, 1600, 0), (28_080, 1560, 11), (24_000, 1333, 273), (0, 0, 800))
 
 
