@@ -70,7 +70,7 @@ class Standing:
 
 
 def next_level(standing: Standing, bars: dict[str, Bar]) -> str:
-    """Returns the level that a proven node, one that may sell, has from now on."""
+    """Returns the level that a proven node, one that may sell, has from now on. [D-24]"""
     kept = min(standing.level, standing.level_max)
     while kept in bars and not bars[kept].is_kept(standing.records[kept], standing.is_audited):
         kept = LEVELS[LEVELS.index(kept) - 1]

@@ -203,7 +203,7 @@ def _maintenance(inputs: MeterInputs) -> list[Span]:
 
 
 def _spared_spans(inputs: MeterInputs) -> list[Span]:
-    """Returns what is excused also for a GPU that was never there: the venue's own delay, and maintenance."""
+    """Returns what is excused also for a GPU that was never there: the venue's own delay, and maintenance. [D-19]"""
     offered_ms = max(inputs.start_ms, inputs.offered_ms or inputs.start_ms)
     return within([(inputs.start_ms, offered_ms), *_maintenance(inputs)], inputs.start_ms, inputs.end_ms)
 
@@ -244,7 +244,7 @@ def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[Stretch]:
 
     Up to the gap limit it counts as delivered, within one boot and between two conforming windows. Of a longer gap what
     is the venue's own outage is excused, if the GPU was well and its node not silent for long before; so is the time
-    before it for which the report would have come in it. What is left of it is again measured by the gap limit.
+    before it for which the report would have come in it. What is left of it is again measured by the gap limit. [D-17]
     """
     if gap.start_ms >= gap.end_ms:
         return []
@@ -264,7 +264,7 @@ def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[Stretch]:
 
 
 def _read(inputs: MeterInputs, before: GpuState, reading: GpuReading | None, window: Window) -> tuple[GpuState, str]:
-    """Judges one reading; a fault of the hardware lasts until the node reboots, anything else while it shows."""
+    """Judges one reading; a fault of the hardware lasts until the node reboots, anything else while it shows. [D-16]"""
     health = next_health(before.health, reading, window.record.report.boot_id, inputs.memory_min_mib)
     if reading is None or not reading.present:
         return replace(before, health=health, conforming=False, used=False), LOST
@@ -293,6 +293,6 @@ def _is_foreign(process: GpuProcess, inputs: MeterInputs) -> bool:
 
 
 def _counts_as_use(process: GpuProcess, inputs: MeterInputs) -> bool:
-    """The buyer's own work; where use is what is paid (tier M), a bare claim is not enough."""
+    """The buyer's own work; where use is what is paid (tier M), a bare claim is not enough. [D-18]"""
     is_proven = process.evidence is not None or tier_of(inputs.contract) != METERED_TIER
     return process.belongs_to(inputs.lease_id) and is_proven

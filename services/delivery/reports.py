@@ -100,7 +100,7 @@ def place_report(chain: Chain, report: Report, digest: str, known_digest: str | 
     """Says where a report stands to the chain. `known_digest` is that of a report with its number taken before.
 
     The chain's own head is known in any case. Raises ReportForked for another history, ReportGap for a report too far
-    ahead.
+    ahead. [D-21]
     """
     if known_digest is None and report.seq == chain.seq:
         known_digest = chain.hash
@@ -131,7 +131,7 @@ def check_named_once(uuids: Iterable[str]) -> None:
 def check_nonce(chain: Chain, report: Report, now_ms: int, limits: ReportLimits) -> None:
     """A live report carries the nonce given out last, once, in time; a queued one repeats a recent one.
 
-    Raises NonceStale.
+    Raises NonceStale. [D-22]
     """
     if report.queued:
         if chain.queued_nonce != LOST_NONCE and report.server_nonce not in {*chain.recent_nonces, chain.queued_nonce}:
@@ -155,7 +155,9 @@ def give_nonce(chain: Chain, nonce: str, now_ms: int, kept: str | None = None) -
 
 
 def extend_chain(chain: Chain, report: Report, digest: str, now_ms: int, limits: ReportLimits) -> Chain:
-    """Appends the next report. Raises WindowsOverlap or TimeInflated; the nonce is checked and renewed elsewhere."""
+    """Appends the next report. Raises WindowsOverlap or TimeInflated; the nonce is checked and renewed elsewhere.
+    [D-23]
+    """
     same_boot = report.boot_id == chain.boot_id and chain.seq > 0
     if report.mono_end_ms < report.mono_start_ms or (same_boot and report.mono_start_ms < chain.mono_end_ms):
         raise WindowsOverlap(f"window {report.mono_start_ms}–{report.mono_end_ms} after {chain.mono_end_ms}")

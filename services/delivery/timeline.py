@@ -96,7 +96,7 @@ def unproven_spans(inputs: MeterInputs, windows: Iterable[Window]) -> list[Span]
 
     Nobody but the operator can say what happened while a node was dark. That counts for the gap limit; for more of it
     only where a second witness saw the GPUs and the reports came in time, or where the venue itself was away. A time
-    for which no report speaks at all is not paid in any case, and uses up nothing of the limit.
+    for which no report speaks at all is not paid in any case, and uses up nothing of the limit. [D-20]
     """
     known_windows = list(windows)
     outages = outages_of(inputs)

@@ -116,7 +116,9 @@ class Periods:
     engine: int
 
     def deadline_ms(self, state: ListingState, since_ms: int) -> int | None:
-        """Returns when a listing that entered the state at `since_ms` leaves it by itself; None where it never does."""
+        """Returns when a listing that entered the state at `since_ms` leaves it by itself; None where it never does.
+        [H-5]
+        """
         periods = {
             "FUNDED": self.ship,
             "SHIPPED": self.receive,

@@ -1,6 +1,6 @@
 """HBX, the index of one contract at its gate: pure integer functions of fills, depth and earlier values.
 
-Five levels (MARKET.md, "Index"), the first that has enough evidence counts:
+Five levels (docs/rules/feeds.md), the first that has enough evidence counts:
 
 1. arm's-length fills of the contract in the last three periods before its gate
 2. its fills over its whole life
@@ -70,7 +70,7 @@ class GateInputs:
 
 
 def fix_index(inputs: GateInputs) -> IndexValue:
-    """Computes the index of a contract that has fills; raises ValueError for one without."""
+    """Computes the index of a contract that has fills; raises ValueError for one without. [F-4]"""
     if not inputs.fills:
         raise ValueError(f"{inputs.contract} has no fills")
     window_start_ms = inputs.gate_ms - WINDOW_PERIODS * inputs.period_s * 1000
@@ -94,7 +94,9 @@ def fix_index(inputs: GateInputs) -> IndexValue:
 
 
 def traded_price(fills: Iterable[Fill]) -> int | None:
-    """Returns the price of arm's-length fills without outliers; None where they are too few to stand for a market."""
+    """Returns the price of arm's-length fills without outliers; None where they are too few to stand for a market.
+    [F-6]
+    """
     kept = without_outliers([fill for fill in fills if fill.buyer != fill.seller])
     enough = (
         len({fill.seller for fill in kept}) >= PARTIES_MIN
@@ -105,7 +107,7 @@ def traded_price(fills: Iterable[Fill]) -> int | None:
 
 
 def without_outliers(fills: Sequence[Fill]) -> list[Fill]:
-    """Drops fills with |p − median| > max(3·1.4826·MAD, 5 % of the median); the medians count every GPU once."""
+    """Drops fills with |p − median| > max(3·1.4826·MAD, 5 % of the median); the medians count every GPU once. [F-5]"""
     if not fills:
         return []
     median = median_micros([(fill.price_micros, fill.qty) for fill in fills])

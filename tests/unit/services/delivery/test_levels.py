@@ -87,4 +87,5 @@ def test_t3_takes_ninety_days_more_and_an_audit(changes, level):
 def test_what_a_record_does_not_bear_out_any_more_is_lost_at_once_and_a_time_without_sales_costs_nothing(
     start, changes, level
 ):
+    """Holds [D-24]"""
     assert level_after(start, **changes) == level

@@ -31,6 +31,7 @@ def take(chain: Chain, report: Report, now_ms: int, next_nonce: str) -> Chain:
 
 
 def test_a_live_report_moves_the_chain_and_uses_up_its_nonce():
+    """Holds [D-22]"""
     node = TestNode()
     report = node.report(N0, 5_000, 15_000)
     chain = take(first_chain("boot-1", N0, 100_000), report, 110_050, N1)
@@ -68,6 +69,7 @@ def test_a_nonce_older_than_three_intervals_is_stale():
 
 
 def test_the_same_report_again_is_a_duplicate_and_another_with_its_number_is_a_fork():
+    """Holds [D-21]"""
     node, twin = TestNode(), TestNode()
     report, other = node.report(N0, 0, 10_000), twin.report(N0, 0, 10_001)
     chain = take(first_chain("boot-1", N0, 0), report, 10_000, N1)
@@ -121,6 +123,7 @@ def test_a_refused_nonce_may_be_repeated_by_the_queued_report_that_follows_howev
 
 @pytest.mark.parametrize(("start_ms", "end_ms"), [(9_999, 20_000), (12_000, 11_999)])
 def test_windows_follow_each_other_and_never_overlap(start_ms, end_ms):
+    """Holds [D-23]"""
     node = TestNode()
     chain = take(first_chain("boot-1", N0, 0), node.report(N0, 0, 10_000), 10_000, N1)
     with pytest.raises(WindowsOverlap):

@@ -121,6 +121,7 @@ def test_a_state_that_holds_money_has_a_deadline_with_an_outcome_or_waits_for_th
 
 @pytest.mark.parametrize("state", HOLDS_MONEY)
 def test_time_alone_ends_every_sale_that_holds_money(state):
+    """Holds [H-5]"""
     periods, since_ms, walked = Settings().periods, 0, [state]
     while state not in ASKED_OF_ENGINE:
         step, _ = TIMEOUTS[state]

@@ -32,6 +32,7 @@ THREE = [fill(100, 4, "b1", "s1"), fill(102, 4, "b2", "s2"), fill(104, 4, "b3", 
 
 
 def test_level_1_weighs_the_fills_of_the_last_three_hours():
+    """Holds [F-4]"""
     old = [fill(90, 100, "b4", "s4", age_ms=4 * HOUR_MS)]
     value = fix_index(gate([*old, *THREE]))
     assert (value.index_micros, value.level) == (102, 1)
@@ -83,6 +84,7 @@ def test_fills_with_oneself_do_not_count():
 
 def test_an_outlier_past_three_scaled_mads_is_dropped():
     # median 100, deviations 0 0 1 1 40: MAD 1; the band is max(4.4478, 5) = 5
+    """Holds [F-5]"""
     fills = [fill(price, 1, "b", "s") for price in (99, 100, 100, 101, 140)]
     assert [kept.price_micros for kept in without_outliers(fills)] == [99, 100, 100, 101]
 
@@ -100,6 +102,7 @@ def test_the_median_is_the_lower_one_and_counts_gpus():
 
 def test_a_party_with_more_than_a_quarter_weighs_a_quarter():
     # s1 has 12 of 16 GPUs: its fills weigh 16/4 = 4; the others have 1 each of 16 and keep their weight
+    """Holds [F-6]"""
     fills = [
         *(fill(200, 1, f"b{n}", "s1") for n in range(12)),
         *(fill(100, 1, f"c{n}", f"s{n + 2}") for n in range(4)),
