@@ -6,7 +6,10 @@ from schemas.venue import (
     Allocate,
     CancelAccountOrders,
     Deallocate,
+    NodeDown,
     NodesAlive,
+    NominateGpus,
+    Nomination,
     ServiceKey,
     SetProductState,
     VenueCommand,
@@ -16,7 +19,7 @@ from schemas.vouchers import DefundProgramme, FundProgramme, IssueVoucher, SetAf
 from tests.engine.flavours import Flavour
 from tests.engine.random_log import ACCOUNTS, HOUR_MS, NODES, PRODUCTS, credit
 from tests.property.matching_engine.streams import PROGRAMMES, define_programmes
-from tests.scenarios.venue import PRODUCT, contract_of, hour_start_s, public_key
+from tests.scenarios.venue import PRODUCT, contract_of, gpu_uuid, hour_start_s, public_key
 
 
 class AllKinds(Flavour):
@@ -40,6 +43,7 @@ class AllKinds(Flavour):
     def __init__(self, seed: int, ruleset: int | None = None):
         self.resales: list[tuple[str, int, int]] = []
         self.past: list[str] = []
+        self.locked: list[tuple[str, str, int, int]] = []
         super().__init__(seed, ruleset)
         self.moves += tuple(MORE)
         self.weights += tuple(MORE.values())
@@ -48,6 +52,10 @@ class AllKinds(Flavour):
         super().look(engine)
         asks = (order for order in engine.state.orders.values() if order.side == "sell" and order.node is None)
         self.resales = [(order.account, order.id, order.qty) for order in asks]
+        positions = engine.state.positions.values()
+        states = {name: known.state for name, known in engine.state.contracts.items()}
+        locked = (each for each in positions if states[each.contract] in ("LOCKED", "DELIVERING"))
+        self.locked = [(each.contract, each.node, each.id, each.qty) for each in locked]
         self.past = [name for name, known in engine.state.contracts.items() if known.state not in ("OPEN", "EXPIRED")]
 
     def open_venue(self) -> None:
@@ -148,6 +156,26 @@ class AllKinds(Flavour):
         contract = self.mostly((*self.past, self.past[0]) if self.past else (early,), (early,), 6)
         self.batch("delivery", VoidContract(contract=contract, reason="meter_lost"))
 
+    def nominate_often(self) -> None:
+        """Positions whose gate has closed get GPUs, now and then one that another has."""
+        if not self.locked:
+            return
+        contract, node, position, qty = self.pick(*self.locked)
+        first = self.random.randrange(3)
+        gpus = tuple(gpu_uuid(node, place) for place in range(first, first + qty))
+        nominations = (Nomination(position_id=position, gpus=gpus),)
+        self.batch("delivery", NominateGpus(contract=contract, node=node, nominations=nominations))
+
+    def sell_in_silence(self) -> None:
+        """A node's heartbeats end, and no tick has told it yet."""
+        node = self.pick("n1", "n2")
+        self.batch("delivery", NodeDown(node=node, reason="test"))
+        self.batch("delivery", NodesAlive(nodes=(node,), until_ms=self.now_ms + 100))
+        self.now_ms += self.pick(99, 100, 250)
+        order = self.an_order()
+        self.append(order.model_copy(update={"account": "op", "side": "sell", "node": node, "use_vouchers": False}))
+        self.batch("delivery", NodesAlive(nodes=tuple(NODES), until_ms=self.now_ms + 9 * HOUR_MS))
+
     def move_vouchers(self) -> None:
         """Budgets and vouchers; some name another's programme."""
         name = self.pick(*PROGRAMMES)
@@ -195,6 +223,8 @@ MORE = {
     AllKinds.sell_at_market: 40,
     AllKinds.hold_resales: 20,
     AllKinds.void_contract: 25,
+    AllKinds.nominate_often: 40,
+    AllKinds.sell_in_silence: 8,
     AllKinds.move_vouchers: 10,
     AllKinds.move_shards: 3,
     AllKinds.cancel_for_venue: 3,

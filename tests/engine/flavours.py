@@ -36,12 +36,14 @@ class Ties(Flavour):
 
 
 class Dust(Flavour):
-    """Single GPUs for a tick or two, where every rounding shows, and hardly any money."""
+    """Single GPUs for a few micro-units, where every rounding shows, and hardly any money."""
+
+    tick_micros = 1
 
     odds = {"move_money": 120, "settle": 60, "pass_time": 120}
 
     def price(self) -> int:
-        return self.pick(10_000, 20_000, 30_000)
+        return self.pick(9_999, 20_001, 30_000)
 
     def qty(self, lot: int = 1) -> int:
         return self.mostly((lot,), (1, 3, 7), 10)

@@ -77,6 +77,7 @@ class RandomLog:
     """A log that goes on for ever, under any ruleset or one; the same seed and engine give the same records."""
 
     conditions_one_in = 12
+    tick_micros = 10_000
 
     def __init__(self, seed: int, ruleset: int | None = None):
         self.random, self.ruleset = random.Random(seed), ruleset
@@ -98,6 +99,7 @@ class RandomLog:
         self.append(genesis(ruleset=self.ruleset or drawn))
         terms = {"taker_fee_bps": self.pick(0, 20), "maker_fee_bps": 7, "horizon_periods": 9, "final_after_s": 7200}
         terms |= {"block_trials_per_command": self.pick(1, 3, 100), "bond_permille": (1000, 500, 0, 101)}
+        terms["tick_micros"] = self.tick_micros
         self.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))
         accounts = (*ACCOUNTS, "guarantee")
         self.batch("ledger", *(credit(f"first-{account}", account, 400_000_000) for account in accounts))
