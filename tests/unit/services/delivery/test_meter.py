@@ -1,4 +1,4 @@
-"""The meter against whole outcomes: gaps, lost GPUs, reboots, foreign work, late access, and a clock of one's own."""
+"""The meter against whole outcomes: gaps, faults, foreign work, late access. [D-16] [D-17] [D-18] [D-19] [D-20]"""
 
 import pytest
 
@@ -113,8 +113,6 @@ def test_a_lost_gpu_that_comes_back_counts_again():
     ],
 )
 def test_a_fault_of_the_hardware_counts_until_the_node_reboots(changes, reason):
-    """Holds [D-16]"""
-
     def broken(now_ms):
         return {G1: changes} if now_ms == START_MS + 45_000 else {}
 
@@ -249,8 +247,6 @@ def test_hardware_throttling_counts_only_past_its_limit():
 
 
 def test_used_time_is_that_with_a_process_of_the_lease():
-    """Holds [D-18]"""
-
     def busy(now_ms):
         return {G1: {"processes": (process(LEASE),)}} if now_ms <= START_MS + 45_000 else {}
 
@@ -271,7 +267,6 @@ def test_a_gap_of_up_to_three_intervals_is_estimated_as_delivered():
 
 
 def test_a_longer_gap_is_undelivered_from_its_start():
-    """Holds [D-17]"""
     records = honest_records(TestNode(), every_step())
     without = [record for record in records if not START_MS + 40_000 < record.received_ms <= START_MS + 80_000]
     outcome = measure_records(without)
@@ -328,7 +323,6 @@ WITNESS = {"witnesses": (Witness(start_ms=START_MS + 35_000, end_ms=START_MS + 8
     ],
 )
 def test_more_than_the_gap_limit_of_queued_reports_needs_a_witness_in_time_or_our_own_outage(facts, delivered_s):  # M25
-    """Holds [D-20]"""
     outcome = measure_records(dark(FROM_MS, START_MS + 90_000, BACK_MS), **facts)
     assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (delivered_s, 0)
 
@@ -470,7 +464,6 @@ def test_a_lease_that_came_too_late_to_be_opened_is_charged_to_nobody(offered_ms
 
 
 def test_maintenance_declared_before_the_trade_is_excused_also_for_a_gpu_that_is_not_there():
-    """Holds [D-19]"""
     window = Excuse(start_ms=START_MS + 10_000, end_ms=START_MS + 30_000, kind="maintenance")
     outcome = measure_records(honest_records(TestNode(), every_step()), qty=3, excuses=(window,))
     assert (outcome.delivered_gpu_s, outcome.excused_gpu_s) == (160, 60)
