@@ -110,16 +110,18 @@ class AllKinds(Flavour):
         )
 
     def sell_at_market(self) -> None:
-        """Positions again at once, for a loss that a part of them could bear alone; bids stand for them."""
-        contract = contract_of(self.hour())
-        terms = {"contract": contract, "post_only": False, "node": None, "tif": "GTG", "stp": "cancel_newest"}
-        for account, side, kind, qty, price, most in (
-            (self.pick(*ACCOUNTS), "buy", "limit", 3, self.price(), None),
-            (self.pick(*ACCOUNTS), "sell", "market", self.pick(1, 2, 3), None, self.pick(10_000, 50_000, 120_000)),
+        """Bought in an hour with few orders, and sold again at once for a loss that only some bounds allow."""
+        contract = contract_of(self.hour_from_now(self.pick(6, 7, 8)))
+        terms = {"contract": contract, "qty": 2, "post_only": False, "tif": "GTG", "stp": "cancel_newest"}
+        for account, side, node, price, most in (
+            ("op", "sell", "n2", 1_500_000, None),
+            ("alice", "buy", None, 1_500_000, None),
+            ("bob", "buy", None, 1_450_000, None),
+            ("alice", "sell", None, None, self.pick(40_000, 80_000, 120_000)),
         ):
             ids = {"command_id": self.command_id(), "client_order_id": f"m-{self.offset}", "account": account}
-            bounds = {"qty": qty, "price_micros": price, "max_cost_micros": most}
-            self.append(PlaceOrder(**ids, **terms, side=side, kind=kind, **bounds))
+            bounds = {"kind": "limit" if price else "market", "price_micros": price, "max_cost_micros": most}
+            self.append(PlaceOrder(**ids, **terms, **bounds, side=side, node=node))
 
     def grow_resale(self) -> None:
         """An ask that stands on positions is replaced, mostly by a larger one, and somebody buys."""
@@ -220,7 +222,7 @@ class AllKinds(Flavour):
 MORE = {
     AllKinds.resell_often: 80,
     AllKinds.grow_resale: 60,
-    AllKinds.sell_at_market: 40,
+    AllKinds.sell_at_market: 20,
     AllKinds.hold_resales: 20,
     AllKinds.void_contract: 25,
     AllKinds.nominate_often: 40,

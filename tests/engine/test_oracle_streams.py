@@ -16,7 +16,7 @@ from tests.scenarios.engines import ENGINES
 
 COMMANDS = 1_500
 COMMANDS_PER_ROUND = 1_000_000
-LOG_WITH_ALL_KINDS = ("all kinds", 1, 2_500)
+LOG_WITH_ALL_KINDS = ("all kinds", 2, 2_500)
 
 
 @pytest.mark.timeout(0)
