@@ -53,7 +53,7 @@ def execute(market: Market, command: Command | None) -> None:
 
 
 def execute_batch(market: Market, batch: PlaceBatch) -> None:
-    """Applies the members in turn, each by itself, unless one of them speaks for another account."""
+    """Applies the members in turn, each by itself, unless one of them speaks for another account. [M-21]"""
     if any(member.account != batch.account for member in batch.members):
         refuse(market, batch, Refused("not_permitted"))
         return
