@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.bridge.core cimport Core
-from matching_engine.bridge.views cimport Counts, Orders
+from matching_engine.bridge.counts cimport Counts
+from matching_engine.bridge.orders cimport Orders
 from matching_engine.codec.event_tape cimport EventTape
 from matching_engine.pools.id_list cimport IdList
 from matching_engine.records.commands cimport Stretch

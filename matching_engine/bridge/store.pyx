@@ -2,10 +2,13 @@
 
 from heapq import heappop, heappush
 
+from matching_engine.bridge.bindings cimport Bindings
+from matching_engine.bridge.blocks cimport asks_by_hour, plain_block, resale_asks
 from matching_engine.bridge.core cimport Core, text_of_name
-from matching_engine.bridge.views cimport (
-    Bindings, ContractPositions, Counts, Order, Orders, Positions, plain_block, put_order,
-)
+from matching_engine.bridge.counts cimport Counts
+from matching_engine.bridge.orders cimport Orders, OrderView, put_order
+from matching_engine.bridge.positions cimport ContractPositions, Positions
+from matching_engine.bridge.terms cimport may_trade, read_terms, read_trading
 from matching_engine.pools.book cimport best_order, close_sides, next_order, open_sides
 from matching_engine.pools.id_list cimport IdList, keep_living
 from matching_engine.pools.id_pages cimport find_id
@@ -15,61 +18,20 @@ from matching_engine.records.hours cimport Product, contract_at, note_contract
 from matching_engine.records.node_row cimport free_row
 from matching_engine.records.nodes cimport Node
 
-from matching_engine.bridge.block_search import first_offer, walk_nodes
 from matching_engine.bridge.balances import StructBalances
+from matching_engine.bridge.block_search import first_offer, walk_nodes
+from matching_engine.bridge.capacity_orders import CapacityOrders
 from matching_engine.bridge.node_matrix import node_columns
 from matching_engine.bridge.waiting_blocks import WaitingBlocks
 from matching_engine.rules import timers
 from matching_engine.rules.counts import rentable
 from matching_engine.rules.money import LEVELS
-from matching_engine.rules.products import gate_ms, is_known_start, is_open, name_of
+from matching_engine.rules.products import is_known_start, is_open, name_of
 from matching_engine.rules.state import Contract as PlainContract
-from matching_engine.rules.store import Terms, rank_of, start_of
-from matching_engine.rules.trade_watch import is_watched
+from matching_engine.rules.store import Terms, start_of
 from schemas.ids import contract_name
 
 cdef int64_t NEVER_MS = 0x7FFFFFFFFFFFFFFF
-
-
-def book_order(order):
-    """The place of an ask in its book."""
-    return order.price_micros, rank_of(order)
-
-
-class CapacityOrders:
-    """The asks of capacity orders that rest, by the capacity order's id."""
-
-    def __init__(self, orders):
-        self.orders, self.parts = orders, {}
-
-    def add_all(self, parent_id, asks):
-        """The compiled rules took a capacity order; its asks have the ids behind its own."""
-        self.parts[parent_id] = range(parent_id + 1, parent_id + 1 + asks)
-
-    def add(self, parent_id, order_id):
-        """An ask came to rest. The compiled rules take asks out without a word, so the dead are found when looked for."""
-        asks = self.parts.setdefault(parent_id, set())
-        if order_id not in asks:
-            asks.add(order_id)
-
-    def get(self, parent_id, otherwise=()):
-        """The ids of the asks that rest."""
-        if parent_id not in self.parts:
-            return otherwise
-        live = {order_id for order_id in self.parts[parent_id] if order_id in self.orders}
-        if live:
-            self.parts[parent_id] = live
-        else:
-            del self.parts[parent_id]
-        return live or otherwise
-
-    def __contains__(self, parent_id):
-        return bool(self.get(parent_id))
-
-    def forget_dead(self):
-        """Asks died at a gate."""
-        for parent_id in list(self.parts):
-            self.get(parent_id)
 
 
 cdef class StructStore:
@@ -110,7 +72,7 @@ cdef class StructStore:
     cdef int take_out(self, object order) except -1:
         cdef Exchange* exchange = &self.core.exchange
         cdef uint32_t slot = find_id(&exchange.orders, order.id)
-        cdef Order view = self.resting_orders[order.id]
+        cdef OrderView view = self.resting_orders[order.id]
         view.detach()
         self.core.rare_orders.pop(order.id, None)
         self.core.order_views.pop(slot, None)
@@ -174,40 +136,13 @@ cdef class StructStore:
     def node_columns(self, contracts, account, except_for):
         return node_columns(self.core, contracts, account, except_for)
 
-    def asks_by_hour(self, str node, contracts):
+    def asks_by_hour(self, node, contracts):
         """A node's own asks in each of the contracts, in the order of the book."""
-        cdef Exchange* exchange = &self.core.exchange
-        cdef Node* facts = &exchange.nodes.nodes[self.core.node(node)]
-        cdef uint32_t place, slot
-        cdef dict hours = {self.core.contract(contract): [] for contract in contracts}
-        cdef list found
-        for place in range(facts.asks.used):
-            slot = find_id(&exchange.orders, facts.asks.ids[place])
-            if slot == NIL:
-                continue
-            found = hours.get(exchange.details[slot].contract)
-            if found is not None:
-                ask = self.resting_orders.at(slot)
-                if ask not in found:
-                    found.append(ask)
-        for found in hours.values():
-            if len(found) > 1:
-                found.sort(key=book_order)
-        return list(hours.values())
+        return asks_by_hour(self.resting_orders, node, contracts)
 
-    def resale_asks(self, str contract):
+    def resale_asks(self, contract):
         """The asks that positions back, in the order of the book."""
-        cdef Contract* known = &self.core.exchange.contracts[self.core.contract(contract)]
-        cdef list found = []
-        cdef uint32_t slot
-        if known.unusual == 0 or known.bids == NIL:
-            return found
-        slot = best_order(&self.core.exchange.books, known.bids + 1)
-        while slot != NIL:
-            if self.core.exchange.details[slot].node == NIL:
-                found.append(self.resting_orders.at(slot))
-            slot = next_order(&self.core.exchange.books, slot)
-        return found
+        return resale_asks(self.resting_orders, contract)
 
     # -- contracts
 
@@ -428,38 +363,6 @@ cdef class StructStore:
         )
         self.core.forget_views()
         return 0
-
-
-# -- what orders have to know of a contract
-
-
-cdef int read_terms(Core core, Contract* contract, object product, int64_t start_s) except -1:
-    """What stays as it is once a contract is listed."""
-    terms = product.terms(start_s)
-    contract.start_s = start_s
-    contract.currency = core.asset(terms.currency)
-    contract.grade, contract.hub = core.label(terms.grade), core.label(terms.hub)
-    contract.tick, contract.lot, contract.period_s = terms.tick_micros, terms.lot, terms.period_s
-    contract.maker_fee_bps, contract.taker_fee_bps = terms.maker_fee_bps, terms.taker_fee_bps
-    contract.gate_ms = gate_ms(product, start_s)
-    if contract.bids != NIL:
-        contract.gate = core.gate(contract.gate_ms)
-    for level in range(4):
-        contract.bond_permille[level] = terms.bond_permille[level]
-    return 0
-
-
-cdef bint may_trade(state, product) except -1:
-    """Whether orders of a product are ordinary ones, as far as its gates are open."""
-    return product.state == "OPEN" and not is_watched(state, product)
-
-
-cdef int read_trading(Contract* contract, object product, bint trades, int64_t version) except -1:
-    """What may be another thing after every command of the venue."""
-    contract.version = version
-    contract.trading = trades and contract.bids != NIL and is_open(product, contract.start_s)
-    contract.last_index = product.last_index_micros or 0
-    return 0
 
 
 # -- the store of a state

@@ -1,7 +1,7 @@
 """The whole exchange as C structs: books, orders, money, bindings, nodes and positions, without Python objects.
 
 What is here is what ordinary orders need. Whatever is rare about a record is kept as a Python object by its view
-(`bridge/views.pyx`); what would meet an unusual order is left to the reference's rules.
+(`bridge/orders.pyx`); what would meet an unusual order is left to the reference's rules.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

@@ -168,7 +168,9 @@ cdef class Unpacker:
             packed = <const PackedPosition*>self.take(sizeof(PackedPosition))
             require(0 < packed.id <= exchange.last_position_id, "a position's id was never given")
             require(find_id(&exchange.positions.ids, <uint64_t>packed.id) == NIL, "a position stands there twice")
-            require(is_in_reach(&exchange.positions.ids, <uint64_t>packed.id), "a position's id is too far from the others")
+            require(
+                is_in_reach(&exchange.positions.ids, <uint64_t>packed.id), "a position's id is too far from the others"
+            )
             slot = open_position(&exchange.positions, packed.id)
             position = &exchange.positions.pool[slot]
             position.contract = number_at(self.contracts, packed.contract)

@@ -219,7 +219,7 @@ COMPILED_BANK = (
     ),
     Mutant(
         "C: the reference does not hear of a capacity order's last ask",
-        "bridge/store.pyx",
+        "bridge/capacity_orders.py",
         "range(parent_id + 1, parent_id + 1 + asks)",
         "range(parent_id + 1, parent_id + asks)",
     ),
@@ -280,7 +280,7 @@ COMPILED_BANK = (
     ),
     Mutant(
         "C: an ask that lost its place keeps its age",
-        "bridge/views.pyx",
+        "bridge/orders.pyx",
         "detail.rank = rank_of(order)",
         "detail.rank = order.id",
     ),
@@ -330,9 +330,9 @@ COMPILED_BANK = (
     ),
     Mutant(
         "C: the fields of unusual orders are forgotten with those of others that are gone",
-        "bridge/views.pyx",
-        "alive = {each: kept for each, kept in core.rare_orders.items() if is_kept(core, each)}",
-        "alive = {}",
+        "bridge/orders.pyx",
+        "core.rare_orders = {each: kept for each, kept in core.rare_orders.items() if is_kept(core, each)}",
+        "core.rare_orders = {}",
     ),
     Mutant(
         "C: an order that lost its place in time has it again in a snapshot",

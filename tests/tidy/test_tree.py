@@ -15,8 +15,6 @@ LONGER = {
     "agents/node/node.py": 407,
     "agents/node/nvml_child.py": 407,
     "clients/demo/script.py": 409,
-    "matching_engine/bridge/store.pyx": 483,
-    "matching_engine/bridge/views.pyx": 674,
     "matching_engine/snapshots/save.pyx": 412,
     "schemas/delivery.py": 615,
     "schemas/market_data.py": 532,
