@@ -157,7 +157,7 @@ class Stay:
 
     async def _look(self, named: Named) -> None:
         while True:
-            words = await self._ask_venue(named.node) if self.market is None else self.market.told[named.node]
+            words = await self._ask_venue(named.node) if self.market is None else self._told(named)
             for each in words:
                 if self.seen.first(each) is None:
                     self._note(each)
@@ -165,6 +165,9 @@ class Stay:
                 self.looked_at = self.market.settlements(self.account)
                 await self._look_at_hours()
             await asyncio.sleep(LOOK_S)
+
+    def _told(self, named: Named) -> list[str]:
+        return [words for node in (named.node, *named.sellers) for words in self.market.told[node]]
 
     async def _ask_venue(self, node: str) -> list[str]:
         answer = await self.venue.http.get(f"/v1/nodes/{node}")

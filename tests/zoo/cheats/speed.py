@@ -153,7 +153,7 @@ class OneChipForTwoNodes(OneOfTwo):
     """Two nodes of one operator, and one chip that answers for both, as long as it is not asked by both at once."""
 
     caught_by, sign, sells = "simultaneity", "proof too_slow", True
-    serves = 1
+    in_the_end, serves = "quarantined score_below_band", 1
 
     def __init__(self, given: Given, http: httpx.AsyncClient | None = None) -> None:
         super().__init__(given, http)
