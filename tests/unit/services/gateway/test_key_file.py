@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from clients.http import new_credentials
 from services.gateway.key_file import KeyFile
 from tests.fixtures.keys import first_key
@@ -30,9 +32,10 @@ async def test_a_line_that_was_cut_off_costs_that_line_alone(tmp_path: Path):
     assert await KeyFile(path).read() == RECORDS
 
 
-async def test_a_place_that_cannot_be_written_is_said_and_ends_nothing(tmp_path: Path, capsys):
+async def test_a_place_that_cannot_be_written_is_said_and_ends_nothing(tmp_path: Path):
     file = KeyFile(tmp_path)  # a folder
-    assert await file.read() == []
-    await file.keep(RECORDS)
-    said = capsys.readouterr().out
-    assert ("cannot be read" in said, "cannot be written" in said) == (True, True)
+    with capture_logs() as logs:
+        assert await file.read() == []
+        await file.keep(RECORDS)
+    said = [(each["log_level"], each["event"]) for each in logs]
+    assert said == [("error", f"the file of keys cannot be {done}") for done in ("read", "written")]
