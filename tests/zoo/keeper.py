@@ -129,8 +129,8 @@ class Stay:
 
     @property
     def _is_caught(self) -> bool:
-        signs = [sign for sign in (self.kind.sign, self.kind.in_the_end) if sign]
-        return all(self.seen.first(sign) is not None for sign in signs) and (bool(signs) or self._sells)
+        last = self.kind.in_the_end or self.kind.sign
+        return self.seen.first(last) is not None if last else self._sells
 
     async def _until(self, condition) -> None:
         while not condition():
