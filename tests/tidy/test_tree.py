@@ -24,7 +24,7 @@ LONGER = {
     "services/delivery/store.py": 411,
     "tests/engine/random_log.py": 580,
     "tests/fakes/venue.py": 514,
-    "tests/integration/delivery/test_delivery_path.py": 435,
+    "tests/integration/delivery/test_delivery_path.py": 436,
     "tests/integration/ledger/test_ledger_service.py": 464,
     "tests/long_run/truth.py": 559,
     "tests/property/matching_engine/streams.py": 672,

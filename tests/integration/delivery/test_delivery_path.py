@@ -182,7 +182,7 @@ class Delivery:
     settled: PositionSettled
     receipt: dict
     told: list[DeliveryEvent]
-    outcome: MeterOutcome
+    outcome: MeterOutcome | None
 
     def idle_s(self, gpu: str, *reasons: str) -> float:
         """The seconds of a GPU that do not count for one of these reasons."""
@@ -199,8 +199,9 @@ async def deliver(venue: Venue, client, seed: int, contract: str, break_it: Call
         (settled,) = await venue.settled(buyer, 1)
         (receipt,) = await venue.wait_for(lambda: receipts_of(client, 1))
         told = [event for event in await venue.delivery_events() if event.node == node.node_id]
-        record = (await client.get(f"/v1/positions/{settled.position_id}/meter")).json()
-    return Delivery(agent, settled, receipt, told, MeterOutcome.model_validate(record["outcome"], strict=False))
+        metered = await client.get(f"/v1/positions/{settled.position_id}/meter")
+    outcome = metered.json()["outcome"] if metered.is_success else None  # nobody meters what is void
+    return Delivery(agent, settled, receipt, told, outcome and MeterOutcome.model_validate(outcome, strict=False))
 
 
 @pytest.mark.slow
