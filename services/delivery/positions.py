@@ -26,17 +26,28 @@ class RecentPositions:
     def __init__(self, pool: Pool, settings: Settings):
         self._pool, self._wait_s = pool, settings.position_wait_ms / 1_000
         self._ahead_max = settings.positions_ahead_max
+        self._last, self._looks_again_s = 0, 0.0
+        self._turn = asyncio.Lock()
 
     async def wait_for(self, position_id: int) -> None:
         """Returns when events up to this position have been read, or when it was waited for long enough.
 
         Nobody waits in a transaction: the events need its turn.
         """
-        store, until_s = Store(self._pool), time.monotonic() + self._wait_s
-        while 0 < position_id - await store.value("last_position") <= self._ahead_max:
-            if time.monotonic() >= until_s:
+        until_s = time.monotonic() + self._wait_s
+        while self._last < position_id:
+            last = await self._look()
+            if not last < position_id <= last + self._ahead_max or time.monotonic() >= until_s:
                 return
             await asyncio.sleep(LOOK_S)
+
+    async def _look(self) -> int:
+        """Returns the last position that was read of; all who wait look once together."""
+        async with self._turn:
+            if time.monotonic() >= self._looks_again_s:
+                self._last = await Store(self._pool).value("last_position")
+                self._looks_again_s = time.monotonic() + LOOK_S
+        return self._last
 
 
 async def position_of(store: Store, position_id: int, account: str, parties: Collection[str] = ("buyer",)) -> Mapping:

@@ -1,3 +1,4 @@
+import asyncio
 import time
 from types import SimpleNamespace
 
@@ -22,10 +23,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return known
 
 
+def recent() -> RecentPositions:
+    return RecentPositions(SimpleNamespace(), SimpleNamespace(position_wait_ms=WAIT_MS, positions_ahead_max=AHEAD_MAX))
+
+
 async def waited(position_id: int) -> float:
     began = time.monotonic()
-    settings = SimpleNamespace(position_wait_ms=WAIT_MS, positions_ahead_max=AHEAD_MAX)
-    await RecentPositions(SimpleNamespace(), settings).wait_for(position_id)
+    await recent().wait_for(position_id)
     return time.monotonic() - began
 
 
@@ -45,3 +49,18 @@ async def test_a_known_number_and_one_far_ahead_are_not_waited_for(asked: list[i
 async def test_a_position_that_never_comes_is_waited_for_only_so_long(asked: list[int]):
     asked[:] = [4]
     assert WAIT_MS / 1_000 <= await waited(5) < 20 * WAIT_MS / 1_000
+
+
+async def test_a_thousand_who_wait_look_no_oftener_than_one(asked: list[int]):
+    asked[:] = [4] * 1_000
+    positions = recent()
+    await asyncio.gather(*(positions.wait_for(5) for _ in range(1_000)))
+    assert 1_000 - len(asked) <= WAIT_MS / 50 + 2
+
+
+async def test_a_number_that_is_known_is_not_looked_for_again(asked: list[int]):
+    asked[:] = [9, 10]
+    positions = recent()
+    for position_id in (9, 9, 3):
+        await positions.wait_for(position_id)
+    assert asked == [10]
