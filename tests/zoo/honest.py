@@ -89,13 +89,21 @@ class HonestAgent(Program):
             if number + 1 == self.fate.reboots_after:
                 self.node.boot_id, self.energy_mj = f"{self.node.boot_id}-again", 0
             await asyncio.sleep(PAUSE_S)
+        await asyncio.gather(*self.proving.values())
+        if "proof passed" not in self.life.words:
+            await self._prove_again()
+        return self.life
+
+    async def _prove_again(self) -> None:
+        """Waits to be asked again, as a busy venue does, or over a held request where the first proof was in doubt."""
+        listening = asyncio.create_task(self.listen())
         for _ in range(TRIES_MAX):
+            await asyncio.sleep(self.interval_s)
+            await self.report()
             await asyncio.gather(*self.proving.values())
             if "proof passed" in self.life.words:
                 break
-            await asyncio.sleep(self.interval_s)  # a busy venue asks again
-            await self.report()
-        return self.life
+        listening.cancel()
 
     async def post(self, path: str, message: SignedMessage) -> bytes | None:
         """Posts a message over a network that loses requests and answers; it is sent again, the same bytes."""
