@@ -5,14 +5,12 @@ The topics have what was acknowledged, the table may not: at its start the servi
 Positions come again with `events.0`, from the cursor of the schema.
 """
 
-import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import astuple, replace
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from schemas.answers import RequestAnswered
@@ -65,10 +63,8 @@ from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.delivery.telling import RECORDED
 from services.kit.idempotency import restore
-from services.kit.kafka import kafka_client_options
 from services.kit.ranges import RECORDS_PER_TURN, read_range
-from services.kit.reading import start_reading
-from services.kit.stopping import stop_client
+from services.kit.reading import with_consumer
 from services.kit.topics import FOREIGN_RECORD
 
 FETCH_BYTES_MAX = 4_194_304
@@ -79,23 +75,13 @@ async def rebuild(effects: Effects, settings: Settings, histories: Histories, gr
 
     `group` is the consumer group of `meter.reports`.
     """
-    while True:
-        consumer = AIOKafkaConsumer(
-            **kafka_client_options(settings),
-            group_id=group,
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-        )
-        try:
-            await start_reading(consumer, METER_REPORTS.name, DELIVERY_EVENTS.name)
-            await _rebuild_records(effects, settings, histories, consumer)
-            await _rebuild_events(effects, consumer)
-            return
-        except (KafkaError, OSError) as error:
-            structlog.get_logger().warning("rebuilding waits for Kafka", error=str(error))
-            await asyncio.sleep(settings.reconnect_delay_s)
-        finally:
-            await stop_client(consumer)
+
+    async def read(consumer: AIOKafkaConsumer) -> None:
+        await _rebuild_records(effects, settings, histories, consumer)
+        await _rebuild_events(effects, consumer)
+
+    topics, options = (METER_REPORTS.name, DELIVERY_EVENTS.name), {"max_partition_fetch_bytes": FETCH_BYTES_MAX}
+    await with_consumer(settings, topics, read, "rebuilding waits for Kafka", group_id=group, **options)
 
 
 # -- meter.reports ---------------------------------------------------------------------------------------------------

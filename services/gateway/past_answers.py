@@ -1,20 +1,17 @@
 """First answers to requests under an idempotency key, told on a topic, from which a lost or older database has them."""
 
-import asyncio
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from schemas.answers import FirstAnswer
 from schemas.topics import GATEWAY_ANSWERS
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
-from services.kit.kafka import kafka_client_options
 from services.kit.ranges import read_range
-from services.kit.reading import start_reading
-from services.kit.stopping import stop_client
+from services.kit.reading import with_consumer
 from services.kit.store import AWAY, DatabaseAway
 from services.kit.topics import FOREIGN_RECORD
 
@@ -23,20 +20,11 @@ PARTITION = TopicPartition(GATEWAY_ANSWERS.name, 0)
 
 async def restore_answers(settings: GatewaySettings, store: Store) -> None:
     """Takes again what the topic has and the table may lack, waiting for Kafka and PostgreSQL while they are away."""
-    while True:
-        consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
-        try:
-            await start_reading(consumer, PARTITION.topic)
-            await _restore(consumer, store)
-            return
-        except (*AWAY, DatabaseAway, KafkaError) as error:
-            structlog.get_logger().warning("first answers wait", error=repr(error))
-            await asyncio.sleep(settings.reconnect_delay_s)
-        finally:
-            await stop_client(consumer)
+    away = (*AWAY, DatabaseAway)
+    await with_consumer(settings, [PARTITION.topic], partial(_restore, store), "first answers wait", away)
 
 
-async def _restore(consumer: AIOKafkaConsumer, store: Store) -> None:
+async def _restore(store: Store, consumer: AIOKafkaConsumer) -> None:
     consumer.assign([PARTITION])
     first = (await consumer.beginning_offsets([PARTITION]))[PARTITION]
     end = (await consumer.end_offsets([PARTITION]))[PARTITION]

@@ -1,21 +1,17 @@
 """Records of a topic that a consumer group has taken and the database has not: it was put back from an older copy."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.topics import Topic
 from services.kit import store
-from services.kit.kafka import kafka_client_options
 from services.kit.ranges import read_range
-from services.kit.reading import start_reading
+from services.kit.reading import with_consumer
 from services.kit.settings import Settings
-from services.kit.stopping import stop_client
 
 Handle = Callable[[list[Any], dict[int, int]], Awaitable[None]]
 
@@ -27,20 +23,13 @@ async def take_again(
 
     Comes before `subscribe_batches` of the same group. Waits for Kafka and PostgreSQL as long as they are away.
     """
-    while True:
-        consumer = AIOKafkaConsumer(
-            **kafka_client_options(settings), group_id=f"{group}.{topic.name}", enable_auto_commit=False
-        )
-        try:
-            await start_reading(consumer, topic.name)
-            await _take_again(consumer, topic, await store.taken(pool, topic.name), model, handle)
-            return
-        except (*store.AWAY, KafkaError, store.DatabaseAway) as error:
-            log = structlog.get_logger()
-            log.warning("cannot look yet whether anything is to be taken again", topic=topic.name, error=repr(error))
-            await asyncio.sleep(settings.reconnect_delay_s)
-        finally:
-            await stop_client(consumer)
+
+    async def take(consumer: AIOKafkaConsumer) -> None:
+        await _take_again(consumer, topic, await store.taken(pool, topic.name), model, handle)
+
+    away = (*store.AWAY, store.DatabaseAway)
+    waiting = "cannot look yet whether anything is to be taken again"
+    await with_consumer(settings, [topic.name], take, waiting, away, group_id=f"{group}.{topic.name}")
 
 
 async def _take_again(

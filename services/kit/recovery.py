@@ -2,27 +2,21 @@
 comes from an older backup, goes on behind the engine's last number and sends again only what was never applied.
 """
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas.signing import batch_text
 from schemas.topics import COMMANDS, EVENTS
 from schemas.venue import Source
-from services.kit.kafka import kafka_client_options
 from services.kit.keys import signature_holds
-from services.kit.reading import start_reading
+from services.kit.reading import with_consumer
 from services.kit.settings import Settings
-from services.kit.stopping import stop_client
 
 FETCH_BYTES_MAX = 4_194_304
-Answer = TypeVar("Answer")
+LOGS, WAITING = (COMMANDS.name, EVENTS.name), "waiting for Kafka"
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ async def read_log(settings: Settings, source: Source, public_key: str, first_of
     async def read(consumer: AIOKafkaConsumer) -> Logged:
         return await _read(consumer, OwnRecords(source, public_key), first_offset)
 
-    return await _with_consumer(settings, read)
+    return await with_consumer(settings, LOGS, read, WAITING, max_partition_fetch_bytes=FETCH_BYTES_MAX)
 
 
 async def log_end(settings: Settings) -> int:
@@ -94,22 +88,7 @@ async def log_end(settings: Settings) -> int:
     async def ask(consumer: AIOKafkaConsumer) -> int:
         return (await consumer.end_offsets([log]))[log]
 
-    return await _with_consumer(settings, ask)
-
-
-async def _with_consumer(settings: Settings, ask: Callable[[AIOKafkaConsumer], Awaitable[Answer]]) -> Answer:
-    while True:
-        consumer = AIOKafkaConsumer(
-            **kafka_client_options(settings), enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES_MAX
-        )
-        try:
-            await start_reading(consumer, COMMANDS.name, EVENTS.name)
-            return await ask(consumer)
-        except (KafkaError, OSError) as error:
-            structlog.get_logger().warning("waiting for Kafka", address=settings.kafka, error=str(error))
-            await asyncio.sleep(settings.reconnect_delay_s)
-        finally:
-            await stop_client(consumer)
+    return await with_consumer(settings, LOGS, ask, WAITING, max_partition_fetch_bytes=FETCH_BYTES_MAX)
 
 
 async def _read(consumer: AIOKafkaConsumer, own: OwnRecords, first_offset: int) -> Logged:

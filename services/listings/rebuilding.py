@@ -1,21 +1,18 @@
 """Listings, steps and first answers again from `listings.records`, where PostgreSQL was lost or is an older one."""
 
-import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from schemas.listings import LISTINGS_RECORD, ListingRecorded, ListingRequestAnswered
 from schemas.topics import LISTINGS_RECORDS
 from services.kit.idempotency import restore
-from services.kit.kafka import kafka_client_options
 from services.kit.ranges import read_range
-from services.kit.reading import start_reading
+from services.kit.reading import with_consumer
 from services.kit.settings import Settings
-from services.kit.stopping import stop_client
 from services.kit.store import AWAY, Pool
 from services.kit.topics import FOREIGN_RECORD
 from services.listings.store import transaction
@@ -27,17 +24,7 @@ Record = ListingRecorded | ListingRequestAnswered
 
 async def rebuild(settings: Settings, pool: Pool) -> None:
     """Takes again what the topic has and the tables do not, waiting for Kafka and PostgreSQL while they are away."""
-    while True:
-        consumer = AIOKafkaConsumer(**kafka_client_options(settings), enable_auto_commit=False)
-        try:
-            await start_reading(consumer, PARTITION.topic)
-            await _rebuild(pool, consumer)
-            return
-        except (*AWAY, KafkaError) as error:
-            structlog.get_logger().warning("rebuilding waits", error=repr(error))
-            await asyncio.sleep(settings.reconnect_delay_s)
-        finally:
-            await stop_client(consumer)
+    await with_consumer(settings, [PARTITION.topic], partial(_rebuild, pool), "rebuilding waits", AWAY)
 
 
 async def _rebuild(pool: Pool, consumer: AIOKafkaConsumer) -> None:
