@@ -20,7 +20,7 @@ from services.gateway.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
 from services.kit.http import ProblemError
-from services.kit.idempotency import USED, Attempt, restore
+from services.kit.idempotency import USED, Attempt, keep, restore, to_keep
 from services.kit.key_directory import record_name
 
 CONSUMER = "gateway-history"
@@ -200,10 +200,10 @@ class Store:
 
     async def keep_answer(self, asked: Attempt, answer: str) -> None:
         """Keeps the first answer to a request, and tells it on its topic; one that no topic takes is only kept."""
-        row = (asked.account, asked.key, asked.request, 200, answer)
-        told = FirstAnswer(**dict(zip(FirstAnswer.model_fields, row, strict=True))).canonical()
+        first = to_keep(asked, 200, answer)
+        told = first.canonical()
         async with self._connection() as connection:
-            await connection.execute(kit.QUERIES.keep_first_answer, *row)
+            await keep(connection, first)
             if len(told) <= ANSWER_BYTES_MAX:
                 await kit.publish(connection, GATEWAY_ANSWERS.name, asked.account, told)
 

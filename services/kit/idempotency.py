@@ -122,18 +122,30 @@ async def once(
     await connection.execute(QUERIES.lock_idempotency_key, asked.account, asked.key)
     known = await connection.fetchrow(QUERIES.first_answer, asked.account, asked.key)
     if known is None:
-        answer = await work()
-        row = (asked.account, asked.key, asked.request, status, answer)
-        await connection.execute(QUERIES.keep_first_answer, *row)
+        first = to_keep(asked, status, await work())
+        await keep(connection, first)
         if tell is not None:
-            await tell(FirstAnswer(**dict(zip(FirstAnswer.model_fields, row, strict=True))))
-        return Response(answer, status, media_type=JSON)
+            await tell(first)
+        return Response(first.answer, status, media_type=JSON)
     if known["request"] != asked.request:
         raise ProblemError("conflict", USED)
     return Response(known["answer"], known["status"], REPLAYED, JSON)
 
 
+def to_keep(asked: Attempt, status: int, answer: str) -> FirstAnswer:
+    """Returns what is kept of an answer."""
+    return FirstAnswer(account=asked.account, key=asked.key, request=asked.request, status=status, answer=answer)
+
+
+async def keep(connection: asyncpg.Connection, first: FirstAnswer) -> None:
+    """Keeps a first answer."""
+    await connection.execute(QUERIES.keep_first_answer, *_row(first))
+
+
 async def restore(connection: asyncpg.Connection, first: FirstAnswer) -> None:
     """Writes a first answer again where the table has lost it."""
-    row = (first.account, first.key, first.request, first.status, first.answer)
-    await connection.execute(QUERIES.restore_first_answer, *row)
+    await connection.execute(QUERIES.restore_first_answer, *_row(first))
+
+
+def _row(first: FirstAnswer) -> tuple[str, str, str, int, str]:
+    return first.account, first.key, first.request, first.status, first.answer

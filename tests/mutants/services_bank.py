@@ -183,8 +183,8 @@ SERVICES_BANK = (
     ServiceMutant(
         "a repeat under its idempotency key is done again",
         "services/kit/idempotency.py",
-        "    if known is None:\n        answer = await work()",
-        "    if known is None or known:\n        answer = await work()",
+        "    if known is None:\n        first = to_keep(",
+        "    if known is None or known:\n        first = to_keep(",
         WITH_DELIVERY + "/test_edge.py",
         WITH_LISTINGS,
     ),
