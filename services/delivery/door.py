@@ -16,12 +16,12 @@ import structlog
 
 from schemas.delivery import Witness
 from schemas.nodes import DoorTried
-from services.delivery.effects import now_ms
+from services.delivery.effects import now_ms, repeat
 from services.delivery.leases import address_of
 from services.delivery.settings import Settings
 from services.delivery.spans import Span, union
 from services.delivery.store import Store, transaction
-from services.kit.store import AWAY, Pool
+from services.kit.store import Pool
 
 DOORS_AT_ONCE = 16
 LOOK_S = 1.0
@@ -141,12 +141,7 @@ class DoorWatch:
 
     async def run(self) -> None:
         """Runs for ever; sits out a database that is away."""
-        while True:
-            try:
-                await self.look(now_ms())
-            except AWAY as error:
-                structlog.get_logger().warning("the doors wait for PostgreSQL", error=str(error))
-            await asyncio.sleep(LOOK_S)
+        await repeat(self.look, LOOK_S, "the doors wait for PostgreSQL")
 
     async def look(self, time_ms: int) -> None:
         """Tries the doors that are due."""

@@ -2,18 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+
+import structlog
 
 from schemas.nodes import Challenge
 from services.delivery.store import Store, transaction
 from services.kit.outbox import Relay
-from services.kit.store import Pool
+from services.kit.store import AWAY, Pool
 
 
 def now_ms() -> int:
     """The server's clock."""
     return time.time_ns() // 1_000_000
+
+
+async def repeat(step: Callable[[int], Awaitable[object]], pause_s: float, waiting: str) -> None:
+    """Does a step at this moment, again and again, for ever; sits out a database that is away, as `waiting` says."""
+    while True:
+        try:
+            await step(now_ms())
+        except AWAY as error:
+            structlog.get_logger().warning(waiting, error=str(error))
+        await asyncio.sleep(pause_s)
 
 
 class Effects:

@@ -7,7 +7,6 @@ node that comes later, with its request or report, and is too slow for that reas
 gate.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from schemas.nodes import Challenge
-from services.delivery.effects import Effects, now_ms
+from services.delivery.effects import Effects, repeat
 from services.delivery.outages import OutageWatch
 from services.delivery.releases import Releases
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.delivery.waiting import HeldRequests
-from services.kit.store import AWAY
 
 GateOf = tuple[str, int]  # an account, and the moment of a gate
 
@@ -62,12 +60,7 @@ class JointGates:
 
     async def run(self) -> None:
         """Looks for ever; sits out a database that is away."""
-        while True:
-            try:
-                await self.step(now_ms())
-            except AWAY as error:
-                structlog.get_logger().warning("gates wait for PostgreSQL", error=str(error))
-            await asyncio.sleep(self._settings.joint_gate_interval_s)
+        await repeat(self.step, self._settings.joint_gate_interval_s, "gates wait for PostgreSQL")
 
     async def step(self, time_ms: int) -> None:
         """Lets go of each company whose time has come."""

@@ -1,31 +1,26 @@
 """Levels are looked at when something was settled, and as days go by: what a node's record says, it is from then on."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-import structlog
-
 from schemas.delivery import MeterInputs, MeterOutcome, NodeAudited, NodeStateChanged, PositionMetered
-from services.delivery.effects import Effects, now_ms
+from services.delivery.effects import Effects, repeat
 from services.delivery.levels import PROVEN, Record, Standing, next_level
 from services.delivery.nodes import set_level
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
-from services.kit.store import AWAY
 
 NODES_PER_TURN = 64
 
 
 async def run_reviews(settings: Settings, effects: Effects) -> None:
     """Looks at the nodes that are due, for ever; sits out a database that is away."""
-    while True:
-        try:
-            async with effects.transaction() as store:
-                await review_due(store, settings, now_ms())
-        except AWAY as error:
-            structlog.get_logger().warning("levels wait for PostgreSQL", error=str(error))
-        await asyncio.sleep(settings.level_interval_s)
+
+    async def review(time_ms: int) -> None:
+        async with effects.transaction() as store:
+            await review_due(store, settings, time_ms)
+
+    await repeat(review, settings.level_interval_s, "levels wait for PostgreSQL")
 
 
 async def review_due(store: Store, settings: Settings, time_ms: int) -> None:

@@ -417,7 +417,8 @@ select * from challenge where prover is null and state in ('issued', 'committed'
 update challenge set state = 'applied' where node_id = $1 and cause = 'idle' and state in ('issued', 'committed');
 
 -- name: open_later
-update challenge set opens_ms = $2, simultaneous = case when $3::boolean then false end where challenge_id = $1;
+update challenge set opens_ms = $2, simultaneous = case when $3::boolean then false end, sweep = $4
+where challenge_id = $1;
 
 -- Of the nodes that stand before the same gate some are asked already, some not yet.
 -- name: has_company
@@ -443,9 +444,6 @@ order by c.issued_ms, c.challenge_id;
 
 -- name: let_go
 update challenge set opens_ms = $2 where challenge_id = any($1::text[]) and state = 'issued';
-
--- name: note_sweep
-update challenge set sweep = $2 where challenge_id = $1;
 
 -- name: note_absence
 update node set absences = case when c.simultaneous then 0 else absences + 1 end

@@ -18,7 +18,7 @@ import structlog
 
 from schemas.nodes import Challenge
 from services.delivery.domain import sellable_gpus
-from services.delivery.effects import Effects, now_ms
+from services.delivery.effects import Effects, now_ms, repeat
 from services.delivery.outages import OutageWatch
 from services.delivery.proofs import issue_challenge
 from services.delivery.releases import Releases
@@ -26,7 +26,6 @@ from services.delivery.settings import HOUR_MS, Settings
 from services.delivery.store import Node, Store, node_of
 from services.delivery.waiting import HeldRequests
 from services.kit.readiness import Readiness
-from services.kit.store import AWAY
 
 Group = tuple[str, ...]  # ("account", name) or ("grade", name, hub)
 STAGGER_MS = 5_000  # how far apart nonces lie where simultaneity is off
@@ -72,12 +71,7 @@ class Sweeps:
 
     async def run(self) -> None:
         """Sweeps for ever; sits out a database that is away."""
-        while True:
-            try:
-                await self.step(now_ms())
-            except AWAY as error:
-                structlog.get_logger().warning("sweeps wait for PostgreSQL", error=str(error))
-            await asyncio.sleep(self._settings.sweep_interval_s)
+        await repeat(self.step, self._settings.sweep_interval_s, "sweeps wait for PostgreSQL")
 
     async def step(self, time_ms: int) -> None:
         """Sweeps the groups whose time has come, and the operators of nodes that are under suspicion."""
@@ -194,8 +188,8 @@ class Sweeps:
                 at_ms = opens_ms if is_simultaneous else opens_ms + place * STAGGER_MS
                 due = (time_ms, at_ms + self._settings.challenge_deadline_ms)
                 challenge = await issue_challenge(store, self._settings, each.node, "idle", list(each.gpus), *due)
-                await store.run("open_later", challenge.challenge_id, at_ms, is_simultaneous)
-                await store.run("note_sweep", challenge.challenge_id, sweeps.get(each.node.account))
+                sweep = sweeps.get(each.node.account)
+                await store.run("open_later", challenge.challenge_id, at_ms, is_simultaneous, sweep)
                 issued[each.node.node_id] = [challenge]
             await store.run("clear_suspicions", list(issued))
             store.issued.clear()  # they are handed out at their own time
