@@ -42,9 +42,9 @@ class Inside:
 
     async def prove(self) -> None:
         """Has the GPUs prove themselves, once; waits until the hour has begun."""
-        question = self.identity.sign(ProofRequest, agent=self.node.node_id)
+        question = self.identity.sign(ProofRequest, agent=self.node.node_id).canonical()
         path = f"/v1/leases/{self.lease_id}/challenges"
-        while (answer := await ask_patiently(self.program.http, path, question)).status_code == NOT_NOW:
+        while (answer := await ask_patiently(self.program.http, path, content=question)).status_code == NOT_NOW:
             await asyncio.sleep(PAUSE_S)
         if answer.status_code == CREATED:
             verdict = await answer_challenge(self, Challenge.model_validate_json(answer.content))
@@ -65,7 +65,7 @@ class Inside:
 
     async def ask(self, path: str, message: SignedMessage) -> bytes | None:
         """Posts a step of an answer."""
-        answer = await ask_patiently(self.program.http, path, message)
+        answer = await ask_patiently(self.program.http, path, content=message.canonical())
         return answer.content if answer.is_success else None
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.fixtures.answering import is_asked_again
+from tests.fixtures.answering import ask_patiently
 from tests.integration.delivery.conftest import Venue
 from tests.zoo.inside import Visit
 from tests.zoo.layers import Blind
@@ -193,9 +193,7 @@ class Stay:
         """Takes the renter's word; while a revision of the position is under way, tries again."""
         decision = {"inputs": {"differences": "renter"}, "reason": "the_buyer_had_no_gpu"}
         path = f"/v1/disputes/d-{position}-venue/decision"
-        while is_asked_again(answer := await self.judge.post(path, json=decision)):
-            await asyncio.sleep(LOOK_S)
-        answer.raise_for_status()
+        (await ask_patiently(self.judge, path, json=decision)).raise_for_status()
 
     async def _sell(self, process: Running, named: Named) -> None:
         for node in named.sellers:

@@ -262,7 +262,7 @@ class Program:
 
     async def post(self, path: str, message: SignedMessage) -> bytes | None:
         """Posts a message; None where it was refused, the code of which is noted. A busy venue is asked again."""
-        answer = await ask_patiently(self.http, path, message)
+        answer = await ask_patiently(self.http, path, content=message.canonical())
         if answer.is_success:
             return answer.content
         self.refused += 1
