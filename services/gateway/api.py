@@ -6,14 +6,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
-from services.gateway import accounts, openapi, reading
-from services.gateway.capacity import CapacityChanges
-from services.gateway.desk import Desk
-from services.gateway.fleets import make_fleet_router
-from services.gateway.front import Front
-from services.gateway.key_registry import KeyRegistry
-from services.gateway.key_timers import KeyTimers
-from services.gateway.socket import PATH, PrivateSocket
+from services.gateway.commands.key_timers import KeyTimers
+from services.gateway.context import Desk
+from services.gateway.keys.registry import KeyRegistry
+from services.gateway.routes import accounts, openapi, reading
+from services.gateway.routes.capacity import CapacityChanges
+from services.gateway.routes.fleets import make_fleet_router
+from services.gateway.routes.hot_path import Front
+from services.gateway.routes.socket import PATH, PrivateSocket
 from services.kit.auth import refuse_undeclared_routes
 from services.kit.http import make_app
 from services.kit.keys import load_private_key

@@ -4,15 +4,15 @@ import asyncio
 from functools import partial
 
 from schemas.accounts import AnyKeyEvent, SignedRequest
-from services.gateway.accounts import bootstrap_admin
 from services.gateway.api import build_front
-from services.gateway.desk import Desk, make_desk
+from services.gateway.commands.first_answers import restore_answers
+from services.gateway.context import Desk, make_desk
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
-from services.gateway.key_copies import mend_keys
-from services.gateway.key_registry import KeyRegistry
+from services.gateway.keys.copies import mend_keys
+from services.gateway.keys.registry import KeyRegistry
 from services.gateway.node_marks import NodeMarks
-from services.gateway.past_answers import restore_answers
 from services.gateway.recorder import Recorder
+from services.gateway.routes.accounts import bootstrap_admin
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.kit.events import EventReader

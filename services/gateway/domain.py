@@ -42,7 +42,7 @@ from schemas.rest import (
     unix_seconds,
 )
 from schemas.venue import DefineProduct
-from services.gateway.records import Order
+from services.gateway.projections.records import Order
 
 Placing = PlaceOrder | PlaceBlock | PostCapacity | Resell
 Changing = CancelOrder | MassCancel | ReplaceOrder | RepriceCapacity | WithdrawCapacity

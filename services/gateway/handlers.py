@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from prometheus_client import Counter
 
 from schemas.events import AnyEvent
-from services.gateway.decisions import Decisions
-from services.gateway.feeds import Feeds
-from services.gateway.history import History
+from services.gateway.commands.pending import Decisions
+from services.gateway.projections.feeds import Feeds
+from services.gateway.projections.history import History
 from services.gateway.recorder import Recorder
 from services.kit.events import EventBatch, EventReader
 from services.kit.store import Position

@@ -6,7 +6,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from services.gateway.domain import HistoryBehind
-from services.gateway.history import History
+from services.gateway.projections.history import History
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Rows, Store, rows_of
 from services.kit.process import set_within

@@ -14,9 +14,9 @@ from schemas.events import OrderDuplicate
 from schemas.topics import DELIVERY_EVENTS, GATEWAY_ANSWERS, KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
-from services.gateway.history import Changes, Record
-from services.gateway.records import Balance, Fill, Order, Position, Refusal, Replacement, Rule
-from services.gateway.used_names import UsedNames
+from services.gateway.projections.history import Changes, Record
+from services.gateway.projections.records import Balance, Fill, Order, Position, Refusal, Replacement, Rule
+from services.gateway.projections.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
 from services.kit.http import ProblemError

@@ -212,14 +212,14 @@ SERVICES_BANK = (
     ),
     ServiceMutant(
         "another request under a key's name is the first one",
-        "services/gateway/asked_for.py",
+        "services/gateway/keys/asked_for.py",
         "if attempt(asked.account, asked.key, route, body) != asked:",
         "if not body:",
         GATEWAY + "/test_asked_for.py",
     ),
     ServiceMutant(
         "the keys' file is not read",
-        "services/gateway/key_copies.py",
+        "services/gateway/keys/copies.py",
         ", *await desk.key_file.read()]",
         "]",
         WITH_GATEWAY + "/test_accounts.py",
@@ -319,14 +319,14 @@ SERVICES_BANK = (
     # -- the gateway
     ServiceMutant(
         "a silent engine is a refusal",
-        "services/gateway/deciding.py",
+        "services/gateway/commands/submit.py",
         '        raise domain.NoAnswer("the engine did not answer in time") from error',
         '        raise _unavailable("the engine did not answer in time") from error',
         WITH_GATEWAY + "/test_restarts.py",
     ),
     ServiceMutant(
         "a decision is given to who comes first",
-        "services/gateway/decisions.py",
+        "services/gateway/commands/pending.py",
         "        future = self._waiting.pop(command_id, None) if command_id else None\n",
         "        future = self._waiting.popitem()[1] if self._waiting else None\n",
         GATEWAY,
@@ -334,7 +334,7 @@ SERVICES_BANK = (
     ),
     ServiceMutant(
         "an answer comes before the command's last event",
-        "services/gateway/decisions.py",
+        "services/gateway/commands/pending.py",
         "        if event.index == event.count - 1:",
         "        if event.index == 0:",
         GATEWAY,
@@ -348,21 +348,21 @@ SERVICES_BANK = (
     ),
     ServiceMutant(
         "a key's order limit is not judged",
-        "services/gateway/deciding.py",
+        "services/gateway/commands/submit.py",
         "    command = desk.order_limits.judged(caller, command)\n",
         "",
         WITH_GATEWAY + "/test_every_path.py",
     ),
     ServiceMutant(
         "a stranger's order is told apart from none",
-        "services/gateway/order_entry.py",
+        "services/gateway/routes/orders.py",
         '        code, status = ("unknown_order", 404) if is_foreign else domain.refusal_code(event)',
         "        code, status = domain.refusal_code(event)",
         GATEWAY + "/test_refusals.py",
     ),
     ServiceMutant(
         "a repeat under another body is the first order",
-        "services/gateway/replays.py",
+        "services/gateway/commands/repeats.py",
         "    if not is_same:\n",
         "    if False:\n",
         WITH_GATEWAY + "/test_names.py",

@@ -13,8 +13,8 @@ from services.delivery import store as delivery_store
 from services.delivery.effects import Effects
 from services.delivery.settings import Settings as DeliverySettings
 from services.gateway.handlers import WholeCommands
-from services.gateway.history import History
-from services.gateway.records import Order
+from services.gateway.projections.history import History
+from services.gateway.projections.records import Order
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store, rows_of
 from services.kit import store as kit

@@ -13,12 +13,12 @@ import orjson
 
 from schemas.events import EVENT, AnyEvent
 from schemas.replies import OrderView
-from services.gateway.decisions import Decisions
+from services.gateway.commands.pending import Decisions
 from services.gateway.handlers import WholeCommands, is_last
-from services.gateway.history import History
-from services.gateway.records import BLOCKS, OPEN, OVER, Balance, Fill, Order, Refusal, Rule
-from services.gateway.records import Position as Held
-from services.gateway.views import Views, as_first_decided, refused
+from services.gateway.projections.history import History
+from services.gateway.projections.records import BLOCKS, OPEN, OVER, Balance, Fill, Order, Refusal, Rule
+from services.gateway.projections.records import Position as Held
+from services.gateway.projections.views import Views, as_first_decided, refused
 from services.kit import doubts
 from services.kit.events import EventBatch
 from services.kit.store import Position

@@ -6,8 +6,8 @@ import pytest
 
 from matching_engine.rules import resale, rulesets
 from schemas import events as ev
-from services.gateway import history, order_folds, position_folds
-from services.gateway.records import Position
+from services.gateway.projections import history, orders, positions
+from services.gateway.projections.records import Position
 from services.kit.events import EventBatch
 from services.kit.store import Position as Place
 from services.market_data.domain import Market
@@ -17,7 +17,7 @@ from tests.property.services.followers import Disagreement, follow
 
 SEEDS = range(12)
 EVENTS = 2_500
-split_off = position_folds._split_off
+split_off = positions._split_off
 
 
 class AnyCut:
@@ -82,12 +82,12 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "a command is taken in pieces": (followers, "WholeCommands", AnyCut),
     "a parent does not move with its reduced ask": (history.FOLDS, "order_reduced", reduced_alone),
     "an ended position stays": (history.FOLDS, "position_ended", nothing),
-    "what is resold stays the seller's": (position_folds, "_split_off", resold_whole),
-    "a position that is resold whole stays open": (position_folds, "_split_off", resold_open),
+    "what is resold stays the seller's": (positions, "_split_off", resold_whole),
+    "a position that is resold whole stays open": (positions, "_split_off", resold_open),
     "returned vouchers stay with the position": (history.FOLDS, "vouchers_settled", vouchers_stay),
     "open orders are forgotten": (history.History, "forget", forget_all),
     "an iceberg's parts are not shown": (Market, "_on_displayed", nothing),
-    "a repeat shows later terms": (order_folds, "note_first_terms", nothing),
+    "a repeat shows later terms": (orders, "note_first_terms", nothing),
     "a final position is not over": (history.FOLDS, "position_finalized", nothing),
 }
 

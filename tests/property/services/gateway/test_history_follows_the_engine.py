@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.records import OPEN
+from services.gateway.projections.records import OPEN
 from tests.unit.services.gateway.following import FollowedVenue, open_venue
 
 ACCOUNTS = st.sampled_from(["op", "alice", "bob"])

@@ -17,8 +17,8 @@ from schemas.orders import (
     SetProtection,
     WithdrawCapacity,
 )
-from services.gateway.decisions import Decision, Decisions
-from services.gateway.history import History
+from services.gateway.commands.pending import Decision, Decisions
+from services.gateway.projections.history import History
 from tests.scenarios.venue import PRODUCT, Venue, contract_of, hour_start_s
 
 

@@ -7,7 +7,7 @@ import pytest
 from clients.http import new_credentials
 from schemas.accounts import AnyKeyEvent, ApiKeySet
 from schemas.rest import KeyForm
-from services.gateway.asked_for import KeysAskedFor
+from services.gateway.keys.asked_for import KeysAskedFor
 from services.kit.http import ProblemError
 from services.kit.idempotency import Attempt, attempt
 from services.kit.key_requests import key_of

@@ -3,7 +3,7 @@
 import asyncio
 from types import SimpleNamespace
 
-from services.gateway.command_log import CommandLog
+from services.gateway.commands.log import CommandLog
 from services.gateway.settings import GatewaySettings
 
 

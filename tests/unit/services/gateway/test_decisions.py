@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.gateway.decisions import Decisions
+from services.gateway.commands.pending import Decisions
 from services.gateway.domain import NoAnswer, RecordRefused
-from services.gateway.views import as_first_decided
+from services.gateway.projections.views import as_first_decided
 from tests.unit.services.gateway.following import open_venue
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.gateway.feeds import Feeds, Session
+from services.gateway.projections.feeds import Feeds, Session
 from tests.unit.services.gateway.following import open_venue
 
 

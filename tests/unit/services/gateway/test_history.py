@@ -3,9 +3,9 @@
 import pytest
 
 from schemas.venue import CloseDispute, EndBlock, OpenDispute, SetAccountLimits, SettlePosition
-from services.gateway.history import Changes
-from services.gateway.records import OPEN, asks_the_same, terms_of
-from services.gateway.views import Views, as_first_decided
+from services.gateway.projections.history import Changes
+from services.gateway.projections.records import OPEN, asks_the_same, terms_of
+from services.gateway.projections.views import Views, as_first_decided
 from tests.scenarios.venue import PRODUCT, contract_of
 from tests.unit.services.gateway.following import open_venue
 

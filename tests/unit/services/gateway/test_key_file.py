@@ -5,7 +5,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from clients.http import new_credentials
-from services.gateway.key_file import KeyFile
+from services.gateway.keys.file import KeyFile
 from tests.fixtures.keys import first_key
 
 RECORDS = [first_key(new_credentials(name), name) for name in ("alice", "bob", "carol")]

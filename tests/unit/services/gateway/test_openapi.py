@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.gateway.api import build_api
-from services.gateway.desk import make_desk
+from services.gateway.context import make_desk
 from services.gateway.settings import GatewaySettings
 from services.kit.readiness import Readiness
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.events import OrderRejected
-from services.gateway.order_entry import Errand, OrderEntry
+from services.gateway.routes.orders import Errand, OrderEntry
 from services.kit.auth import Caller
 
 HEADER = {"shard": 0, "seq": 1, "in_offset": 0, "index": 0, "count": 1, "ts_ms": 0, "prev_link": "0" * 64}

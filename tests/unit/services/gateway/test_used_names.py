@@ -1,6 +1,6 @@
 """The memory of client ids: sure of a name that was never used, seldom wrong about the others."""
 
-from services.gateway.used_names import UsedNames
+from services.gateway.projections.used_names import UsedNames
 
 
 def test_every_used_name_is_known_and_few_others_are_taken_for_one():

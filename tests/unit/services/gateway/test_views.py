@@ -3,8 +3,8 @@
 import pytest
 
 from schemas.replies import OrderReply
-from services.gateway.order_entry import own_fills
-from services.gateway.views import Views, fills_of, timing
+from services.gateway.projections.views import Views, fills_of, timing
+from services.gateway.routes.orders import own_fills
 from tests.unit.services.gateway.following import open_venue
 
 COMMANDS = {

@@ -2,8 +2,8 @@
 
 from schemas.venue import SettlePosition, Tick
 from schemas.vouchers import DefineProgramme, FundProgramme, IssueVoucher
-from services.gateway.records import asks_the_same
-from services.gateway.views import Views
+from services.gateway.projections.records import asks_the_same
+from services.gateway.projections.views import Views
 from tests.scenarios.venue import MIDNIGHT_MS, contract_of
 from tests.unit.services.gateway.following import FollowedVenue
 

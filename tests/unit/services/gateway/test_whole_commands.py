@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.events import EVENT
-from services.gateway.decisions import Decisions
-from services.gateway.feeds import Feeds, Session
+from services.gateway.commands.pending import Decisions
 from services.gateway.handlers import WholeCommands, take_events
-from services.gateway.history import History
+from services.gateway.projections.feeds import Feeds, Session
+from services.gateway.projections.history import History
 from services.kit.events import EventBatch
 from services.kit.store import Position
 from tests.unit.services.gateway.following import open_venue

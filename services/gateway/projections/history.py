@@ -1,0 +1,244 @@
+"""Folds events into the gateway's records: open orders, positions and balances in memory, changes for the tables."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+from schemas import events as ev
+from schemas.venue import DefineProduct
+from schemas.vouchers import DefineProgramme
+from services.gateway.projections import orders, positions, rules, vouchers
+from services.gateway.projections.records import (
+    OPEN,
+    OVER,
+    Balance,
+    Fill,
+    Order,
+    Position,
+    Refusal,
+    Replacement,
+    Rule,
+    copy_of,
+)
+from services.gateway.projections.used_names import UsedNames
+from services.kit.doubts import note_doubt
+
+FOLDS = orders.FOLDS | positions.FOLDS | rules.FOLDS | vouchers.FOLDS
+Record = Order | Refusal | Fill | Position | Balance | Rule
+
+
+@dataclass
+class Changes:
+    """Records that changed since the last flush, by their keys; one of each kind and key, as it stands now."""
+
+    orders: dict[int, Order] = field(default_factory=dict)
+    refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
+    replacements: dict[tuple[str, str], Replacement] = field(default_factory=dict)
+    fills: dict[int, Fill] = field(default_factory=dict)
+    positions: dict[int, Position] = field(default_factory=dict)
+    balances: dict[tuple[str, str], Balance] = field(default_factory=dict)
+    rules: dict[tuple[str, str], Rule] = field(default_factory=dict)
+    products: dict[str, DefineProduct] = field(default_factory=dict)
+    programmes: dict[str, DefineProgramme] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(len(getattr(self, each.name)) for each in fields(self))
+
+
+class History:
+    """What the events make of orders, positions and balances. Ended orders and final positions stay until `forget`."""
+
+    def __init__(self):
+        self.orders: dict[int, Order] = {}
+        self.refusals: dict[tuple[str, str], Refusal] = {}
+        self.replacements: dict[tuple[str, str], Replacement] = {}
+        self.positions: dict[int, Position] = {}
+        self.balances: dict[tuple[str, str], Balance] = {}
+        self.rules: dict[tuple[str, str], Rule] = {}
+        self.products: dict[str, DefineProduct] = {}
+        self.programmes: dict[str, DefineProgramme] = {}
+        self.node_marks: dict[str, bool] = {}
+        self.by_client: dict[tuple[str, str], int] = {}
+        self.seq = 0
+        self.restored_seq = 0
+        self.newest_order_id = 0
+        self.used_names = UsedNames()
+        self.node_seqs: dict[tuple[str, str], int] = {}
+        self.positions_of: dict[str, set[int]] = defaultdict(set)
+        self._own_orders: dict[str, dict[int, Order]] = defaultdict(dict)
+        self._own_positions: dict[str, dict[int, Position]] = defaultdict(dict)
+        self._own_balances: dict[str, dict[str, Balance]] = defaultdict(dict)
+        self._own_rules: dict[str, dict[str, Rule]] = defaultdict(dict)
+        self.changes = Changes()
+        self.touched: list[Record] = []
+        self._replacing: list[Replacement] = []
+
+    def restore(
+        self,
+        records: Iterable[Record],
+        products: Iterable[DefineProduct],
+        programmes: Iterable[DefineProgramme],
+        seq: int,
+        newest_order_id: int,
+    ) -> None:
+        """Takes what the tables held after event `seq`."""
+        self.newest_order_id = newest_order_id
+        for record in records:
+            match record:
+                case Order():
+                    self._keep_order(record)
+                case Position():
+                    self.keep_position(record)
+                case Balance():
+                    self._keep_balance(record)
+                case Rule():
+                    self._keep_rule(record)
+        self.products.update({terms.product: terms for terms in products})
+        self.programmes.update({terms.programme: terms for terms in programmes})
+        self.seq = self.restored_seq = seq
+
+    def node_seq(self, operator: str, node: str) -> int:
+        """Returns after which event nothing of an operator's node has changed: its orders, and what it has sold."""
+        return self.node_seqs.get((operator, node), self.restored_seq)
+
+    def open_orders_of(self, account: str) -> list[Order]:
+        """Returns an account's open orders, asks of its capacity orders too."""
+        return [order for order in self._own_orders.get(account, {}).values() if order.status in OPEN]
+
+    def positions_held_by(self, account: str) -> list[Position]:
+        """Returns the positions that an account bought or serves."""
+        return [*self._own_positions.get(account, {}).values()]
+
+    def balances_of(self, account: str) -> list[Balance]:
+        """Returns what an account has, by asset."""
+        return [balance for _, balance in sorted(self._own_balances.get(account, {}).items())]
+
+    def rules_of(self, account: str) -> list[Rule]:
+        """Returns what an account is held to in products, by product."""
+        return [rule for product, rule in sorted(self._own_rules.get(account, {}).items()) if product]
+
+    def apply(self, event: ev.AnyEvent) -> list[Record]:
+        """Folds one event; returns the records it made or changed."""
+        self.touched = []
+        self.seq = event.seq
+        if fold := FOLDS.get(event.type):
+            try:
+                fold(self, event)
+            except Exception as error:
+                note_doubt(event.seq, event.type, f"{type(error).__name__}: {error}")
+        for posting in getattr(event, "postings", ()):
+            self._post(posting, event.seq)
+        if self._replacing and event.index + 1 == event.count:
+            self._end_replacing()
+        return self.touched
+
+    def changes_pending(self) -> int:
+        """Counts the records that the tables do not hold as they stand."""
+        return len(self.changes)
+
+    def take_changes(self) -> Changes:
+        """Hands over what changed, and starts anew."""
+        taken, self.changes = self.changes, Changes()
+        return taken
+
+    def forget(self, flushed: Changes) -> None:
+        """Drops what has ended, is in the tables, and did not change meanwhile."""
+        for order_id, order in flushed.orders.items():
+            if order_id not in self.changes.orders and order.status not in OPEN:
+                self.orders.pop(order_id, None)
+                _drop(self._own_orders, order.account, order_id)
+                key = (order.account, order.client_order_id)
+                if self.by_client.get(key) == order_id:
+                    del self.by_client[key]
+        for key in flushed.refusals.keys() - self.changes.refusals.keys():
+            self.refusals.pop(key, None)
+        for key in flushed.replacements.keys() - self.changes.replacements.keys():
+            self.replacements.pop(key, None)
+        for position_id, position in flushed.positions.items():
+            if position_id not in self.changes.positions and position.state in OVER:
+                self.positions.pop(position_id, None)
+                for party in {position.buyer, position.operator}:
+                    _drop(self._own_positions, party, position_id)
+                self.positions_of[position.contract].discard(position_id)
+                if not self.positions_of[position.contract]:
+                    del self.positions_of[position.contract]
+
+    def order_of_client(self, account: str, client_order_id: str) -> Order | Refusal | None:
+        """Returns the account's order in memory under the client's id: the one that was taken before any refusal."""
+        order_id = self.by_client.get((account, client_order_id))
+        return self.orders[order_id] if order_id else self.refusals.get((account, client_order_id))
+
+    def add_order(self, order: Order) -> None:
+        """Keeps an order that was just taken."""
+        self._keep_order(order)
+        self.changes.orders[order.order_id] = order
+        self.touched.append(order)
+        if order.node:
+            self.node_seqs[order.account, order.node] = order.seq
+
+    def add_replacement(self, replacement: Replacement) -> None:
+        """Keeps a replace that has a name of its own; its order is as it is left when the command ends."""
+        key = (replacement.account, replacement.replace_id)
+        self.replacements[key] = self.changes.replacements[key] = replacement
+        self.used_names.add(*key)
+        self._replacing.append(replacement)
+
+    def _end_replacing(self) -> None:
+        for replacement in self._replacing:
+            replacement.left_as = copy_of(self.orders[replacement.order_id])
+        self._replacing = []
+
+    def _keep_order(self, order: Order) -> None:
+        self.newest_order_id = max(self.newest_order_id, order.order_id)
+        self.orders[order.order_id] = self._own_orders[order.account][order.order_id] = order
+        if order.client_order_id and order.parent_id is None:
+            self.by_client[order.account, order.client_order_id] = order.order_id
+            self.used_names.add(order.account, order.client_order_id)
+
+    def keep_position(self, position: Position) -> None:
+        """Keeps a position that is not final."""
+        self.positions[position.position_id] = position
+        self.positions_of[position.contract].add(position.position_id)
+        for party in (position.buyer, position.operator):
+            self._own_positions[party][position.position_id] = position
+
+    def keep_rule(self, rule: Rule) -> None:
+        """Keeps a rule in the place of the one before."""
+        self._keep_rule(rule)
+        self.changes.rules[rule.account, rule.product] = rule
+
+    def _keep_rule(self, rule: Rule) -> None:
+        self.rules[rule.account, rule.product] = self._own_rules[rule.account][rule.product] = rule
+
+    def changed(self, record: Order | Position, event: ev.Event) -> None:
+        """Notes that an event changed a record; while the order's own command lasts, that is its first result."""
+        record.updated_ms, record.last_seq = event.ts_ms, event.seq
+        if isinstance(record, Position):
+            self.changes.positions[record.position_id] = record
+            self.node_seqs[record.operator, record.node] = event.seq
+        else:
+            if record.in_offset == event.in_offset:
+                record.first_remaining, record.first_seq = record.remaining_qty, event.seq
+                record.first_filled_qty, record.first_filled_micros = record.filled_qty, record.filled_micros
+            self.changes.orders[record.order_id] = record
+            if record.node:
+                self.node_seqs[record.account, record.node] = event.seq
+        if not any(record is touched for touched in self.touched):
+            self.touched.append(record)
+
+    def _post(self, posting: ev.Posting, seq: int) -> None:
+        key = (posting.account, posting.asset)
+        balance = Balance(*key, posting.available, posting.held, seq)
+        self._keep_balance(balance)
+        self.changes.balances[key] = balance
+        self.touched.append(balance)
+
+    def _keep_balance(self, balance: Balance) -> None:
+        self.balances[balance.account, balance.asset] = self._own_balances[balance.account][balance.asset] = balance
+
+
+def _drop(own: dict[str, dict[int, Record]], account: str, key: int) -> None:
+    kept = own.get(account, {})
+    kept.pop(key, None)
+    if not kept:
+        own.pop(account, None)

@@ -1,0 +1,1 @@
+"""Routes: what each request does, over HTTP and the private WebSocket."""
