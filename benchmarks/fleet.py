@@ -22,7 +22,7 @@ from agents.node.policy import Policy
 from agents.node.seller import Seller
 from benchmarks.reports import GRADE, HUB, INTERVAL_MS, PRODUCT, SETTINGS, PlayedNode, _enrol_all, _report_all
 from benchmarks.rest import processor_s
-from clients.demo.actors import Actor, Registry
+from clients.actors import Actor, Registry
 from infra.admin import send_commands
 from infra.exchange import RunningExchange, free_ports, running
 from infra.reference.products import Timing, list_products

@@ -26,7 +26,7 @@ from agents.node.proving import Prover
 from benchmarks.raw_http import Connection, post
 from benchmarks.rest import processor_s
 from benchmarks.round_trip import percentiles
-from clients.demo.actors import Actor, Registry
+from clients.actors import Actor, Registry
 from clients.http import result_of
 from infra.admin import send_commands
 from infra.exchange import RunningExchange, free_ports, running

@@ -15,8 +15,8 @@ import psutil
 
 from benchmarks.raw_http import Connection, post
 from benchmarks.round_trip import measure_round_trip, percentiles
-from clients.demo.actors import Actor, Registry
-from clients.demo.trading import open_periods
+from clients.actors import Actor, Registry
+from clients.trading import open_periods
 from infra.admin import send_commands
 from infra.exchange import RunningExchange, describe, free_ports, running
 from infra.reference.products import Timing, list_products

@@ -1,1 +1,1 @@
-"""Programs that use the exchange from outside: the command line and the signed HTTP client."""
+"""What uses an exchange from outside, over HTTP: the signed client, and the commands of traders, operators and sellers."""

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 AGENT = "packaging/hourbook-agent"
-OURS = ["schemas", "matching_engine", "services", "agents", "infra", "clients"]
+OURS = ["schemas", "matching_engine", "services", "agents", "infra", "clients", "console"]
 
 
 class SetupFailed(SystemExit):

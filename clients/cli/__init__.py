@@ -1,1 +1,1 @@
-"""The command line: one module per group of commands."""
+"""Commands of whoever uses an exchange over HTTP: one module a group. `console.main` puts the command line together."""

@@ -17,7 +17,7 @@ def hourbook(exchange, users):
     """Runs a command; returns its status, its output and what it said on standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "clients.cli", *arguments]
+        command = [sys.executable, "-m", "console", *arguments]
         environment = os.environ | {"HOURBOOK_DATA": str(exchange.data)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         return done.returncode, done.stdout, done.stderr

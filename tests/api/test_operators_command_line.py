@@ -24,7 +24,7 @@ class Hourbook:
     data: Path
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "clients.cli", *arguments]
+        command = [sys.executable, "-m", "console", *arguments]
         environment = os.environ | {"HOURBOOK_DATA": str(self.data)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         return done.returncode, done.stdout, done.stderr
@@ -152,7 +152,7 @@ def test_the_book_shows_what_rests(hourbook, trader):
 
 
 def test_the_feed_is_followed_line_by_line(exchange, users):
-    command = [sys.executable, "-m", "clients.cli", "watch", contract_in(30), "book", "--json"]
+    command = [sys.executable, "-m", "console", "watch", contract_in(30), "book", "--json"]
     environment = os.environ | {"HOURBOOK_DATA": str(exchange.data), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
         messages = map(json.loads, following.stdout)

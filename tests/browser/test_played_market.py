@@ -13,7 +13,7 @@ import asyncssh
 import pytest
 from playwright.async_api import expect
 
-from clients.demo.login import why_no_shell
+from console.demo.login import why_no_shell
 from infra.places import REPOSITORY
 from schemas.ids import contract_start_s
 from tests.fixtures.played_market import MINUTE, READY, played_market
@@ -114,7 +114,7 @@ def test_the_play_takes_no_more_than_its_share_of_a_core_beside_the_exchange(pla
 
 
 def test_a_second_play_in_the_same_folder_is_refused_in_one_line(played):
-    command = [sys.executable, "-m", "clients.cli", "play"]
+    command = [sys.executable, "-m", "console", "play"]
     done = subprocess.run(command, cwd=REPOSITORY, env=played.environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("hourbook: an exchange runs in") and done.stderr.count("\n") == 1
@@ -134,7 +134,7 @@ def test_a_buyer_of_a_live_site_gets_in_by_ssh_with_a_key_of_his_own_and_out_whe
     order = played.run(*bought)["order"]
     assert order["status"] == "filled"
     (position,) = played.run("positions", "--key", "trinity")
-    command = [sys.executable, "-m", "clients.cli", "ssh", str(position["position_id"]), "-i", str(key)]
+    command = [sys.executable, "-m", "console", "ssh", str(position["position_id"]), "-i", str(key)]
     command += ["--key", "trinity", "--", "echo in; ls /; id -un"]
     first = subprocess.run(command, cwd=REPOSITORY, env=played.environment, capture_output=True, text=True)
     assert first.returncode in (NOT_BEGUN, 0), first.stderr

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.demo.actors import Actor, Registry
-from clients.demo.sites import AgentSite
+from clients.actors import Actor, Registry
+from console.demo.sites import AgentSite
 from infra.exchange import RunningExchange
 from infra.reference.products import Timing
 from tests.fixtures.exchange import open_market

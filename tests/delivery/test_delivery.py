@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from clients.demo import trading
-from clients.demo.actors import Actor
+from console.demo import trading
+from clients.actors import Actor
 from clients.http import Refusal, result_of
 from infra.fake_nvml.scenario import lose_gpu
 from matching_engine.settlement import settle
@@ -141,7 +141,7 @@ def fleet(market: Market, label: str, *arguments: str) -> dict[str, Any]:
     """What `hourbook fleet …` prints for an operator."""
     operator, keys = market.sites[label].operator, market.exchange.data / "keys"
     shutil.copy(operator.key_file, keys)
-    command = [sys.executable, "-m", "clients.cli", "fleet", *arguments, "--key", operator.credentials.key_id, "--json"]
+    command = [sys.executable, "-m", "console", "fleet", *arguments, "--key", operator.credentials.key_id, "--json"]
     environment = os.environ | {"HOURBOOK_DATA": str(market.exchange.data)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     return json.loads(done.stdout)

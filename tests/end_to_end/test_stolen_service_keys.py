@@ -16,11 +16,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionError, TopicAuthorizationFailedError
 
-from clients.demo import trading
-from clients.demo.actors import Actor, Registry
-from clients.demo.checks import replay, run_checks
-from clients.demo.sites import AgentSite
-from clients.demo.trading import book_of, open_periods
+from console.demo import trading
+from clients.actors import Actor, Registry
+from console.demo.checks import replay, run_checks
+from console.demo.sites import AgentSite
+from clients.trading import book_of, open_periods
 from clients.http import Credentials, new_credentials, open_client, result_of
 from infra.database import role_of
 from infra.exchange import RunningExchange

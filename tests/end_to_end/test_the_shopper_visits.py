@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from clients.demo.actors import Actor
-from clients.demo.login import add_ssh_key
-from clients.demo.sites import AgentSite
+from clients.actors import Actor
+from console.demo.login import add_ssh_key
+from console.demo.sites import AgentSite
 from clients.http import result_of
 from infra.exchange import RunningExchange
 from infra.places import REPOSITORY
@@ -42,7 +42,7 @@ class Venue:
 
     def visit(self, hub: str, *more: str) -> subprocess.Popen[str]:
         """Starts one visit to a node in a hub, with the command of the venue's staff."""
-        command = [sys.executable, "-m", "clients.cli", "shopper", "run", "--visits", "1", "--currency", "CNY"]
+        command = [sys.executable, "-m", "console", "shopper", "run", "--visits", "1", "--currency", "CNY"]
         command += ["--budget-per-day", "1000", "--product", f"H100SXM80.{hub}.F", "--identity", str(self.ssh_key)]
         command += ["--key", self.shopper.credentials.key_id, *more]
         services = ("gateway", "delivery", "market_data")

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from clients.demo import hardware, trading
-from clients.demo.actors import Actor, Registry
-from clients.demo.checks import replay, run_checks
-from clients.demo.sites import AgentSite, Sites
-from clients.demo.story import Story
-from clients.demo.watching import Watcher
+from console.demo import hardware, trading
+from clients.actors import Actor, Registry
+from console.demo.checks import replay, run_checks
+from console.demo.sites import AgentSite, Sites
+from console.demo.story import Story
+from console.demo.watching import Watcher
 from clients.http import result_of
 from infra.exchange import RunningExchange
 from infra.reference.products import Timing

@@ -8,7 +8,7 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from clients.demo.watching import checksum
+from console.demo.watching import checksum
 from tests.faults.load.contracts import Contracts
 
 CUT = 0.03

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 
-from clients.demo.sites import AgentSite, Sites
+from console.demo.sites import AgentSite, Sites
 from infra.exchange import RunningExchange
 from infra.settings import SERVICES
 from tests.faults.slow_motion import slow_motion

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.demo.actors import Actor, Registry
-from clients.demo.sites import AgentSite, Sites
+from clients.actors import Actor, Registry
+from console.demo.sites import AgentSite, Sites
 from clients.http import result_of
 from infra import postgres
 from infra.exchange import RunningExchange

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clients.demo.actors import Registry
+from clients.actors import Registry
 from clients.http import Refusal, result_of
 from infra.exchange import RunningExchange, free_ports, running
 from infra.processes import end_of

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.demo.actors import Registry
-from clients.demo.sites import Sites
+from clients.actors import Registry
+from console.demo.sites import Sites
 from clients.http import result_of
 from infra import exchange
 from infra.exchange import free_ports
@@ -64,7 +64,7 @@ class Operator:
         if line == UP:
             self._start()
             return
-        command = line.replace(HOURBOOK, f"{sys.executable} -P -m clients.cli")
+        command = line.replace(HOURBOOK, f"{sys.executable} -P -m console")
         done = subprocess.run(
             ["bash", "-c", command], cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=300
         )
@@ -73,7 +73,7 @@ class Operator:
 
     def answer(self, line: str) -> tuple[int, str]:
         """Types one command that may fail; returns its status and what it said about it."""
-        command = line.replace(HOURBOOK, f"{sys.executable} -P -m clients.cli")
+        command = line.replace(HOURBOOK, f"{sys.executable} -P -m console")
         done = subprocess.run(
             ["bash", "-c", command], cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=300
         )
@@ -81,7 +81,7 @@ class Operator:
 
     def _start(self) -> None:
         log = (self.folder / "up.log").open("ab")
-        command = [sys.executable, "-P", "-m", "clients.cli", "up"]
+        command = [sys.executable, "-P", "-m", "console", "up"]
         self._up = subprocess.Popen(
             command, cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log, start_new_session=True
         )

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from clients.demo.actors import Registry
-from clients.demo.sites import AgentSite, Sites
+from clients.actors import Registry
+from console.demo.sites import AgentSite, Sites
 from clients.http import result_of
 from infra.exchange import RunningExchange
 from infra.reference.load import load_products

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 
-from clients.demo.sites import AgentSite, Sites
+from console.demo.sites import AgentSite, Sites
 from infra.exchange import RunningExchange
 from infra.ports import distinct_ports
 from infra.settings import SERVICES

@@ -17,8 +17,8 @@ from threading import RLock
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from clients.demo.actors import Actor
-from clients.demo.sites import ONE_THREAD, enrolment_token, venue_addresses
+from clients.actors import Actor
+from console.demo.sites import ONE_THREAD, enrolment_token, venue_addresses
 from clients.http import Refusal, result_of
 from clients.toml_text import toml_of
 from infra.fake_nvml.build import environment

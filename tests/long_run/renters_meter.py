@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from clients.demo.actors import Actor
-from clients.demo.sites import ONE_THREAD
+from clients.actors import Actor
+from console.demo.sites import ONE_THREAD
 from clients.http import Refusal, result_of
 from infra.fake_nvml.build import environment
 from infra.fake_nvml.scenario import write_scenario

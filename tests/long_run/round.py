@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from tests.long_run.machine import Machine, Step, now_ms
 from tests.long_run.plans import Accident, Plan
 from tests.long_run.renters_meter import RentersMeter

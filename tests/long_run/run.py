@@ -10,8 +10,8 @@ from threading import Thread
 
 import httpx
 
-from clients.demo import trading
-from clients.demo.actors import Registry
+from console.demo import trading
+from clients.actors import Registry
 from clients.http import Refusal, result_of
 from infra.exchange import RunningExchange
 from infra.fake_nvml.build import build_library

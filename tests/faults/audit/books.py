@@ -1,8 +1,8 @@
 """The books: replayed from the command log, added up anew, and compared between engine and ledger."""
 
-from clients.audit import trial_balance_at
-from clients.demo.actors import Actor
-from clients.demo.checks import replay, run_checks
+from console.audit import trial_balance_at
+from clients.actors import Actor
+from console.demo.checks import replay, run_checks
 from clients.http import Refusal, result_of
 
 

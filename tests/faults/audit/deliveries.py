@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from clients.http import pages
 from matching_engine.settlement import settle
 from schemas.delivery import DELIVERY_EVENT, MeterRecordView

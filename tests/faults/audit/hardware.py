@@ -1,6 +1,6 @@
 """Hardware: acknowledged steps against the event log and against what listings and the public board show in the end."""
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from clients.http import result_of
 from schemas.events import EscrowOpened, EscrowRefunded, EscrowReleased, HardwareLocked, HardwareUnlocked
 from schemas.listings import ListingChanged

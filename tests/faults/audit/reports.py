@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 from pydantic import TypeAdapter
 
-from clients.demo.sites import AgentSite
+from console.demo.sites import AgentSite
 from schemas.nodes import METER_RECORD, ChainMoved, NodeReported, Report, message_hash
 from schemas.topics import METER_REPORTS
 from tests.faults.audit.log import read_topic

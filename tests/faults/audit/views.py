@@ -1,6 +1,6 @@
 """The views, each built across many restarts: what gateway and market data show is what the event log says."""
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from clients.http import pages, result_of
 from schemas.events import PositionSettled, Trade
 from schemas.ids import product_of

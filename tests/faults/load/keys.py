@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from clients.http import Credentials, new_credentials, open_async_client
 from tests.faults.load.asking import ask
 

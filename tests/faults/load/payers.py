@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from clients.http import open_async_client
 from tests.faults.load.asking import ask, code_of
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from clients.http import open_async_client
 from tests.faults.load.asking import ask, code_of
 

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from clients.demo.actors import Actor
+from clients.actors import Actor
 from clients.http import open_async_client
 from tests.faults.load.asking import ask, code_of
 from tests.faults.load.contracts import Contracts

@@ -54,7 +54,7 @@ def wait_for(condition, within_s: float = 20.0) -> None:
 
 def hourbook(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-P", "-m", "clients.cli", *arguments],
+        [sys.executable, "-P", "-m", "console", *arguments],
         env={**os.environ, **environment},
         cwd=REPOSITORY,
         capture_output=True,

@@ -81,7 +81,7 @@ def test_o01_two_locks_of_one_folder_never_hold_at_once(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_o02_hourbook_agent_run_is_the_agent_itself_so_that_its_pid_ends_it(machine, number):
-    wrapper = machine.run(sys.executable, "-m", "clients.cli", "agent", "run", str(machine.folder / "agent.toml"))
+    wrapper = machine.run(sys.executable, "-m", "console", "agent", "run", str(machine.folder / "agent.toml"))
     wait(lambda: machine.venue.standing(), wrapper)
     assert ended(wrapper, number)[0] == ExitStatus.OK
     assert machine.venue.standing() == []

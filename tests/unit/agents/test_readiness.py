@@ -12,7 +12,7 @@ import pytest
 from agents.node.hooks.readiness import Readiness, problem_of
 from agents.node.notices import Notices
 from agents.node.policy import HookRule
-from clients.cli.agent import choose_hook
+from console.commands.agent import choose_hook
 
 FAKE = Path(__file__).parents[2] / "fakes" / "docker.py"
 SHELL = HookRule(kind="shell")

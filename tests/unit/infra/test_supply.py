@@ -97,7 +97,7 @@ def test_what_holds_no_advisory_is_no_clean_bill(tmp_path, text):
 
 
 def hourbook(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "clients.cli", "dependencies", *arguments]
+    command = [sys.executable, "-P", "-m", "console", "dependencies", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.cli.engine import replay, settle
+from console.commands.engine import replay, settle
 from clients.cli.output import Refused
 from matching_engine.rules import Engine
 from tests.scenarios.venue import Venue

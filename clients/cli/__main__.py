@@ -1,5 +1,0 @@
-"""Entry for `python -m clients.cli`."""
-
-from clients.cli.main import main
-
-main()

@@ -1,0 +1,5 @@
+"""Entry for `python -m console`."""
+
+from console.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Unit tests of the console and of the whole command line."""
