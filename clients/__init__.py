@@ -1,1 +1,1 @@
-"""What uses an exchange from outside, over HTTP: the signed client, and the commands of traders, operators and sellers."""
+"""What uses an exchange over HTTP: the signed client, and the commands of traders, operators and sellers."""

@@ -1,1 +1,1 @@
-"""The console: what starts, shows, measures and administers an exchange; the whole command line is put together here."""
+"""The console: what starts, measures and administers an exchange; the whole command line is put together here."""

@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
 from clients.actors import Actor
+from clients.http import Refusal, load_credentials, pages, result_of
 from console.demo.checks import Check, replay, run_checks
 from console.demo.story import DemoFailed
-from clients.http import Refusal, load_credentials, pages, result_of
 from schemas.delivery import DELIVERY_EVENT, NodeStateChanged
 from schemas.events import EVENT, Trade
 from schemas.listings import ListingChanged

@@ -19,9 +19,9 @@ def demo(
     json: bool = False,
 ) -> int:
     """Run the whole exchange for real: agents, orders, delivery, settlement, a hardware sale, and the checks."""
+    from clients.http import Refusal
     from console.demo.script import Demo
     from console.demo.story import DemoFailed, Story
-    from clients.http import Refusal
     from infra.exchange import free_ports, running
     from infra.processes import DidNotStart
     from infra.reference.products import Timing

@@ -9,8 +9,8 @@ from typing import Any
 
 from cyclopts import App
 
-from console.commands import snapshots
 from clients.cli.output import Refused, show
+from console.commands import snapshots
 
 BATCH_RECORDS = 1000
 

@@ -68,8 +68,8 @@ def play(
 
 def check_periods(addresses: dict[str, str], keys_dir: Path, period_s: int) -> None:
     """Lists the products of a new exchange; refuses one whose periods are others than those asked for."""
-    from console.commands.lifecycle import list_products_once
     from clients.http import open_client, result_of
+    from console.commands.lifecycle import list_products_once
 
     list_products_once(addresses, keys_dir, period_s)
     with open_client(addresses["market_data"]) as client:

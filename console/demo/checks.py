@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clients.actors import Actor
-from console.demo.story import DemoFailed
 from clients.http import result_of
+from console.demo.story import DemoFailed
 from infra.places import REPOSITORY
 
 

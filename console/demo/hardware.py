@@ -3,8 +3,8 @@
 from typing import Any
 
 from clients.actors import Actor
-from console.demo.story import Story
 from clients.http import Refusal, result_of
+from console.demo.story import Story
 
 PRICE_CNY = "378000.00"
 

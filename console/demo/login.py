@@ -14,9 +14,9 @@ from agents.node.hooks.sandbox import NoSandbox, find_program
 from agents.node.policy import HookRule
 from agents.node.processes import ProcessTable
 from clients.actors import Actor
+from clients.http import result_of
 from console.demo.sites import AgentSite
 from console.demo.story import DemoFailed
-from clients.http import result_of
 from infra.fake_nvml.scenario import write_scenario
 from infra.places import REPOSITORY
 

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from agents.node.proof.compiler import EXTRA, is_installed
-from console.demo import hardware, trading
 from clients.actors import Actor, Registry
+from clients.http import result_of
+from console.demo import hardware, trading
 from console.demo.checks import Check, replay, run_checks
 from console.demo.login import Login, add_ssh_key, put_on_gpus, ready_hook, take_off_gpus, why_no_shell
 from console.demo.own_gpus import OwnGpus, why_not_sold
 from console.demo.sites import AgentSite, Sites, own_gpus
 from console.demo.story import DemoFailed, Story
 from console.demo.watching import Watcher
-from clients.http import result_of
 from infra.exchange import RunningExchange
 from infra.fake_nvml.scenario import lose_gpu
 from infra.reference.load import load_products

@@ -12,10 +12,10 @@ from pathlib import Path
 import pynvml
 
 from clients.actors import Actor, Registry
-from console.demo.hook import TENANTS_VARIABLE
-from console.demo.story import DemoFailed
 from clients.http import result_of
 from clients.toml_text import toml_of
+from console.demo.hook import TENANTS_VARIABLE
+from console.demo.story import DemoFailed
 from infra.fake_nvml.build import build_library, environment
 from infra.fake_nvml.scenario import H100_SXM, GpuModel, scenario_text, write_scenario
 from infra.places import REPOSITORY

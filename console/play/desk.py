@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from clients.actors import Actor
-from console.demo.story import DemoFailed
 from clients.http import Refusal, open_async_client, result_of
+from console.demo.story import DemoFailed
 from console.play.value import Value
 from console.play.view import Holding, Order, Point, Terms, View
 from console.play.wishes import Cancel, Resell, Wish

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from clients.actors import Registry
-from console.demo.sites import Sites
 from clients.http import open_async_client
+from console.demo.sites import Sites
 from console.play.cost import OwnCost
 from console.play.desk import PASSING, Market
 from console.play.loop import Play

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from clients.actors import Registry
-from console.demo.sites import AgentSite, Sites
 from clients.http import Refusal, open_async_client, result_of
+from console.demo.sites import AgentSite, Sites
 from console.play.chance import stream
 from console.play.hardware import BOARD_MAX, LIST_ODDS, OVER, next_step, offer_text
 from infra.fake_nvml.scenario import gpu_uuids

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from clients.actors import Actor
+from clients.http import result_of
 from console.demo.login import add_ssh_key
 from console.demo.sites import AgentSite
-from clients.http import result_of
 from infra.exchange import RunningExchange
 from infra.places import REPOSITORY
 from infra.reference.products import Timing

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from console.demo import hardware, trading
 from clients.actors import Actor, Registry
+from clients.http import result_of
+from console.demo import hardware, trading
 from console.demo.checks import replay, run_checks
 from console.demo.sites import AgentSite, Sites
 from console.demo.story import Story
 from console.demo.watching import Watcher
-from clients.http import result_of
 from infra.exchange import RunningExchange
 from infra.reference.products import Timing
 from schemas.money import parse_micros

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from clients.actors import Actor, Registry
-from console.demo.sites import AgentSite, Sites
 from clients.http import result_of
+from console.demo.sites import AgentSite, Sites
 from infra import postgres
 from infra.exchange import RunningExchange
 from infra.reference.products import Timing

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from clients.actors import Registry
-from console.demo.sites import Sites
 from clients.http import result_of
+from console.demo.sites import Sites
 from infra import exchange
 from infra.exchange import free_ports
 from infra.keys import INFRA

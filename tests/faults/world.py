@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients.actors import Registry
-from console.demo.sites import AgentSite, Sites
 from clients.http import result_of
+from console.demo.sites import AgentSite, Sites
 from infra.exchange import RunningExchange
 from infra.reference.load import load_products
 from infra.reference.products import Timing

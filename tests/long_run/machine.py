@@ -18,9 +18,9 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.actors import Actor
-from console.demo.sites import ONE_THREAD, enrolment_token, venue_addresses
 from clients.http import Refusal, result_of
 from clients.toml_text import toml_of
+from console.demo.sites import ONE_THREAD, enrolment_token, venue_addresses
 from infra.fake_nvml.build import environment
 from infra.fake_nvml.scenario import GpuModel, scenario_text, write_scenario
 from infra.places import REPOSITORY

@@ -8,8 +8,8 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.actors import Actor
-from console.demo.sites import ONE_THREAD
 from clients.http import Refusal, result_of
+from console.demo.sites import ONE_THREAD
 from infra.fake_nvml.build import environment
 from infra.fake_nvml.scenario import write_scenario
 from infra.places import REPOSITORY

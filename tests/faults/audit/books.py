@@ -1,9 +1,9 @@
 """The books: replayed from the command log, added up anew, and compared between engine and ledger."""
 
-from console.audit import trial_balance_at
 from clients.actors import Actor
-from console.demo.checks import replay, run_checks
 from clients.http import Refusal, result_of
+from console.audit import trial_balance_at
+from console.demo.checks import replay, run_checks
 
 
 def check_books(admin: Actor, environment: dict[str, str]) -> list[str]:

@@ -19,7 +19,7 @@ from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.events import EVENT, AnyEvent
 from schemas.ids import contract_name, contract_start_s, product_of
 from schemas.orders import PlaceBlock, PlaceOrder, PostCapacity
-from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
+from schemas.topics import DELIVERY_EVENTS, EVENTS, KEYS_EVENTS
 from schemas.venue import Credit, SetProductState, VenueCommand
 from services.delivery import app as delivery_app
 from services.delivery.settings import Settings
@@ -27,7 +27,7 @@ from services.kit.keys import load_private_key
 from services.kit.store import enqueue
 from services.matching.app import MatchingService
 from services.matching.settings import MatchingSettings
-from tests.fixtures.command_log import CommandLog, consume, produce
+from tests.fixtures.command_log import CommandLog, produce
 from tests.fixtures.delivery import TestNode, signed_token
 from tests.fixtures.event_log import PRODUCT, terms
 from tests.fixtures.keys import issued, new_key, root_of
@@ -69,6 +69,7 @@ class Venue:
         self.keys: dict[str, Credentials] = {}
         self._operators: dict[str, Credentials] = {}
         self._tokens: dict[tuple[str, str], str] = {}
+        self._events: dict[bytes, AnyEvent] = {}  # each event is read from its record once
         self._orders = self._joins = 0
 
     @asynccontextmanager
@@ -225,7 +226,9 @@ class Venue:
     async def events(self, kind: str) -> list[AnyEvent]:
         """All events of a kind that the engine has written."""
         mark = f'"type":"{kind}"'.encode()
-        return [EVENT.validate_json(raw) for raw in await self.log.events() if mark in raw]
+        marked = [raw for raw in await self.log.read(EVENTS.name) if mark in raw]
+        self._events |= {raw: EVENT.validate_json(raw) for raw in marked if raw not in self._events}
+        return [self._events[raw] for raw in marked]
 
     async def enqueue(self, command: VenueCommand) -> None:
         """Puts a command into delivery's outbox, as delivery itself would."""
@@ -236,7 +239,7 @@ class Venue:
 
     async def delivery_events(self) -> list[DeliveryEvent]:
         """Everything on `delivery.events` so far."""
-        return [DELIVERY_EVENT.validate_json(raw) for raw in await consume(self.log.bootstrap, DELIVERY_EVENTS.name)]
+        return [DELIVERY_EVENT.validate_json(raw) for raw in await self.log.read(DELIVERY_EVENTS.name)]
 
     async def sleep_until(self, time_s: float) -> None:
         """Waits for a time of the server's clock."""
@@ -287,6 +290,7 @@ async def open_venue(
         await venue.wait_for(lambda: venue.events("product_defined"))
         yield venue
     await venue.http.aclose()
+    await log.close()
 
 
 @pytest.fixture

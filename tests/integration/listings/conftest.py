@@ -16,7 +16,7 @@ from infra.ports import free_port
 from schemas.delivery import NodeStateChanged
 from schemas.events import EVENT, AnyEvent
 from schemas.nodes import InspectedGpu
-from schemas.topics import DELIVERY_EVENTS, KEYS_EVENTS
+from schemas.topics import DELIVERY_EVENTS, EVENTS, KEYS_EVENTS
 from schemas.venue import Credit, NodeGpu, NodesAlive, RegisterNode
 from services.listings import app as listings_app
 from services.listings.settings import Settings
@@ -109,7 +109,7 @@ class Board:
     async def events(self, kind: str) -> list[AnyEvent]:
         """All events of a kind that the engine has written."""
         mark = f'"type":"{kind}"'.encode()
-        return [EVENT.validate_json(raw) for raw in await self.log.events() if mark in raw]
+        return [EVENT.validate_json(raw) for raw in await self.log.read(EVENTS.name) if mark in raw]
 
     async def wait_for(self, condition: Callable[[], Awaitable[Any]], within_s: float = 30) -> Any:
         """Returns what the condition answers once it is true. Raises TimeoutError."""
@@ -175,3 +175,4 @@ async def board(servers_folder: Path, database_url: str, broker_of_modules: Lent
         await board.stop()
     for client in board.clients.values():
         await client.aclose()
+    await log.close()

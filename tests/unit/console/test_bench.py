@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from clients.cli.output import Refused
 from console.commands import bench
 from console.main import build_app
-from clients.cli.output import Refused
 from tests.unit.benchmarks.test_targets import BLOCKS, BOOK, COSTS, KAFKA
 
 REST = {

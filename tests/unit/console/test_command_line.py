@@ -9,9 +9,9 @@ from typing import Literal, get_args, get_origin
 import pytest
 from cyclopts import CoercionError
 
+from clients.cli.output import Refused, show
 from console.commands import tests as suites
 from console.main import build_app
-from clients.cli.output import Refused, show
 from infra.places import REPOSITORY
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.order_flow import PRODUCT, OrderFlow
+from clients.cli.output import Refused
 from console.commands import engine as tools
 from console.commands import snapshots
-from clients.cli.output import Refused
 from matching_engine import Engine
 
 FLOW = 60

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from console import main as command_line
 from clients.http import new_credentials, save_credentials
+from console import main as command_line
 from infra.ports import free_port
 
 DONE, REFUSED, USAGE, UNKNOWN = 0, 1, 2, 75

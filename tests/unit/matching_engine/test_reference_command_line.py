@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from console.commands.engine import replay, settle
 from clients.cli.output import Refused
+from console.commands.engine import replay, settle
 from matching_engine.rules import Engine
 from tests.scenarios.venue import Venue
 
