@@ -1,10 +1,10 @@
 """The `hourbook` command line: gathers the groups of commands and runs the one that was asked for.
 
 To add a group: write `clients/cli/<group>.py` (what anybody does over HTTP) or `console/commands/<group>.py` (what
-needs the exchange's own machine) with `def add_to(app: App) -> None`, in which `app.command(function)` registers the group's
-commands (or `app.command(App(name="order"))` a group of their own), and name it in GROUPS below. Heavy imports (anything of
-the extra `venue`: Kafka, PostgreSQL, FastAPI) go inside the functions, so that `hourbook --help` answers at once and
-the base install without `venue` works.
+needs the exchange's own machine) with `def add_to(app: App) -> None`, in which `app.command(function)` registers the
+group's commands (or `app.command(App(name="order"))` a group of their own), and name it in GROUPS below. Heavy
+imports (anything of the extra `venue`: Kafka, PostgreSQL, FastAPI) go inside the functions, so that `hourbook --help`
+answers at once and the base install without `venue` works.
 Print with `clients.cli.output.show(data, json=json)`; every command takes `*, json: bool = False`.
 Refuse with `raise clients.cli.output.Refused("one clear line")`: it is printed to stderr and the exit status is 1. A
 command whose request may be carried out though nobody heard so returns what `clients.cli.output.tell` returns.
