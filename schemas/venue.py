@@ -36,7 +36,7 @@ Shard = Annotated[int, Field(ge=0, le=1023)]
 
 
 Ruleset = Annotated[int, Field(ge=1, le=1_000_000)]
-NEWEST_RULESET = 4  # matching_engine/rules/rulesets.py says what each one changed
+NEWEST_RULESET = 5  # matching_engine/rules/rulesets.py says what each one changed
 
 
 class ServiceKeyEntry(Model):

@@ -4,7 +4,7 @@ A block is always the taker, since it trades at the asks' prices. A flex is a bl
 of it has executed, it is a block at that start.
 """
 
-from matching_engine.rules import cancels, identity, limits, products, vouchers
+from matching_engine.rules import cancels, identity, limits, products, throttle, vouchers
 from matching_engine.rules.block_fills import execute
 from matching_engine.rules.lots import choose, contracts_from, hold_unit_of, why_unfilled
 from matching_engine.rules.market import Market
@@ -124,6 +124,7 @@ def require_fillable(market: Market, block: Block) -> None:
 def accept(market: Market, block: Block, command: PlaceBlock) -> None:
     market.state.last_order_id += 1
     block.id = market.state.last_order_id
+    throttle.watch_accepted(market, block.account, block.product)
     currency = market.state.products[block.product].newest.currency
     market.emit(
         BlockAccepted,

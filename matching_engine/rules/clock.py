@@ -11,6 +11,7 @@ from matching_engine.rules import (
     products,
     programmes,
     protection,
+    rulesets,
     silence,
     states,
     timers,
@@ -31,7 +32,9 @@ def move_time(market: Market, ts_ms: int, is_tick: bool) -> None:
     if is_tick:
         push_stale_nodes(market)
     while (timer := market.store.next_due()) is not None:
-        ON_TIMER[timer[1]](market, timer[2])
+        time_ms, kind, name = timer
+        market.reached_ms = time_ms if rulesets.keeps_moved_deadlines_in_order(market) else market.now_ms
+        ON_TIMER[kind](market, name)
     protection.pull(market)
     market.store.forget_bindings()
 
@@ -93,7 +96,7 @@ def end_metering(market: Market, contract: str) -> None:
 def expire(market: Market, order_id: int) -> None:
     """A GTD order's time is over, unless it ended before or got another time, or that of a capacity order's asks."""
     for order in cancels.live_parts(market, order_id):
-        if order.parent_id == order_id or order.conditions.expires_ms <= market.now_ms:
+        if order.parent_id == order_id or order.conditions.expires_ms <= market.reached_ms:
             cancels.expire_order(market, order, "expiry")
 
 

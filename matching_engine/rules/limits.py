@@ -74,11 +74,16 @@ def set_account_limits(market: Market, command: SetAccountLimits) -> None:
     """Sets an account's limits anew; its products are watched where its trades must be counted."""
     ends = command == SetAccountLimits(account=command.account)
     market.store.terms.set_limits(command.account, None if ends else AccountLimits(command))
+    watch_throttled(market)
+    market.emit(AccountLimitsSet, **command.model_dump(exclude={"type"}))
+
+
+def watch_throttled(market: Market) -> None:
+    """Watches the trades of the products in which throttled accounts have orders, and of no other."""
     throttled = [account for account, limits in market.state.limits.items() if limits.terms.throttle_window_s]
     watched = {product_of(each) for account in throttled for each in orders_of(market, account)}
     for name in market.state.products:
         market.store.terms.set_watched(name, name in watched)
-    market.emit(AccountLimitsSet, **command.model_dump(exclude={"type"}))
 
 
 def check_account(market: Market, terms: SetAccountLimits, intent: Intent) -> None:

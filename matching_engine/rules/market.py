@@ -11,7 +11,9 @@ from schemas.venue import DefineProduct
 
 
 class Market:
-    """A store with what follows from it. `drawing` is what the order in hand draws on vouchers."""
+    """A store with what follows from it. `drawing` is what the order in hand draws on vouchers;
+    `reached_ms` is up to when deadlines have happened while log time moves.
+    """
 
     drawing: Any = None
 
@@ -20,6 +22,7 @@ class Market:
         self.state: State = store.state
         self.accounts = Accounts(store.balances)
         self.offset = 0
+        self.reached_ms = 0
         self.pulls: list[tuple[str, str]] = []
         self.gpu_nodes = {gpu: name for name, node in self.state.nodes.items() for gpu in node.gpus}
 

@@ -1,6 +1,17 @@
 """Limit and market orders: checked, held for, matched, and what is left rests."""
 
-from matching_engine.rules import blocks, cancels, counts, identity, limits, products, resale, timers, vouchers
+from matching_engine.rules import (
+    blocks,
+    cancels,
+    counts,
+    identity,
+    limits,
+    products,
+    resale,
+    throttle,
+    timers,
+    vouchers,
+)
 from matching_engine.rules.market import Market
 from matching_engine.rules.matching import (
     RESTING,
@@ -15,6 +26,7 @@ from matching_engine.rules.money import RESERVED, bond_unit_micros, hold_unit_mi
 from matching_engine.rules.refusals import Refused, require
 from matching_engine.rules.state import Conditions, Node, Order, Product
 from schemas.events import OrderAccepted, RejectCode
+from schemas.ids import product_of
 from schemas.orders import PlaceOrder
 from schemas.venue import DefineProduct
 
@@ -220,6 +232,7 @@ def accept(
     conditions = order.conditions or Conditions()
     if conditions.expires_ms is not None:
         market.at(conditions.expires_ms, timers.EXPIRY, order.id)
+    throttle.watch_accepted(market, order.account, product_of(order.contract))
     entry = market.entry(market.terms_of(order.contract).currency).hold(order.account, order.hold_micros)
     market.emit(
         OrderAccepted,

@@ -15,6 +15,7 @@ from matching_engine.rules import (
     nodes,
     products,
     programmes,
+    rulesets,
     settling,
     states,
     transfers,
@@ -126,6 +127,10 @@ def set_ruleset(market: Market, command: SetRuleset) -> None:
     """Goes on by newer rules; those that this engine does not know are refused."""
     require(market.state.ruleset < command.ruleset <= NEWEST_RULESET, "bad_terms")
     market.store.terms.set_ruleset(command.ruleset)
+    if rulesets.watches_from_acceptance(market):
+        limits.watch_throttled(market)
+    for name in market.state.products:
+        products.forget_prices(market, name)
     market.emit(RulesetSet, ruleset=command.ruleset)
 
 

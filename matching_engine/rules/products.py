@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from matching_engine.rules import timers
+from matching_engine.rules import rulesets, timers
 from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import Refused, require
 from matching_engine.rules.schedule import follow_schedule, scheduled_state
@@ -37,6 +37,7 @@ def define_product(market: Market, command: DefineProduct) -> None:
     else:
         state_is_new = False
     known.versions.append((known.listed_to_s + command.period_s, command))
+    forget_prices(market, command.product)
     follow_schedule(market, command.product, market.now_ms)
     market.emit(ProductDefined, terms=command)
     if state_is_new:
@@ -62,6 +63,16 @@ def enter_state(market: Market, name: str, state: ProductState, reason: str, ope
     if opens_ms is not None:
         market.at(opens_ms, timers.AUCTION_END, name)
     market.emit(ProductStateChanged, product=name, state=state, reason=reason, opens_ms=opens_ms)
+
+
+def forget_prices(market: Market, name: str) -> None:
+    """Where no velocity halt looks at them, prices of trades are not remembered. [M-42]"""
+    halts = market.state.products[name].newest.trading.velocity_permille
+    if halts or not rulesets.forgets_prices_without_a_halt(market):
+        return
+    for known in market.state.contracts.values():
+        if known.product == name:
+            known.recent_trades = []
 
 
 # -- the horizon

@@ -42,3 +42,22 @@ def tells_parts_of_a_resale(market: Market) -> bool:
 def keeps_resales_to_what_was_named(market: Market) -> bool:
     """Since 4: an ask that resells a named position or block grows into nothing else of its account. Before, it did."""
     return market.state.ruleset >= 4
+
+
+def keeps_moved_deadlines_in_order(market: Market) -> bool:
+    """Since 5: a deadline that was moved happens in the order of its new time. Before, it happened at the place of its
+    first one where log time had passed both.
+    """
+    return market.state.ruleset >= 5
+
+
+def watches_from_acceptance(market: Market) -> bool:
+    """Since 5: trades count for an account's throttle from its first order in a product on. Before, from when that
+    order was done: what it traded at once counted for nothing, nor did the second book of a split node.
+    """
+    return market.state.ruleset >= 5
+
+
+def forgets_prices_without_a_halt(market: Market) -> bool:
+    """Since 5: a product without a velocity halt remembers no prices. Before, those from earlier stayed."""
+    return market.state.ruleset >= 5

@@ -43,7 +43,7 @@ def cancel_all(market: Market, name: str) -> None:
     due_ms = market.state.cancel_timers.get(account, {}).get(session)
     if due_ms is None:
         return
-    if due_ms > market.now_ms:
+    if due_ms > market.reached_ms:
         market.at(due_ms, timers.SILENCE, name)
         return
     disarm(market, account, session)

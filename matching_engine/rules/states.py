@@ -45,7 +45,7 @@ def change_state(market: Market, name: str, state: ProductState, reason: str, op
 def end_auction(market: Market, name: str) -> None:
     """The time of an auction that opens by itself is over, unless its state was set otherwise meanwhile."""
     product = market.state.products[name]
-    if product.opens_ms is not None and product.opens_ms <= market.now_ms:
+    if product.opens_ms is not None and product.opens_ms <= market.reached_ms:
         change_state(market, name, "OPEN", "auction_over")
 
 
@@ -53,7 +53,7 @@ def apply_schedule(market: Market, name: str) -> None:
     """A scheduled change is due. A halt stays until somebody lifts it. [M-7]"""
     product = market.state.products[name]
     due_ms = product.schedule_ms
-    if due_ms is None or due_ms > market.now_ms:
+    if due_ms is None or due_ms > market.reached_ms:
         return
     state = scheduled_state(product.newest, due_ms)
     if state != product.state != "HALTED" and may_follow(product.state, state):

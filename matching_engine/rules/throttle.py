@@ -1,5 +1,6 @@
 """The order-to-trade throttle: in every window of log time an account has some orders free, and more for its trades."""
 
+from matching_engine.rules import rulesets
 from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import require
 from matching_engine.rules.state import AccountLimits
@@ -25,12 +26,24 @@ def require_pace(market: Market, account: str) -> None:
 
 
 def count_order(market: Market, account: str, product: str) -> None:
-    """Counts an order that was taken. From now on the trades of its product are watched."""
+    """Counts an order that was taken. From now on at the latest the trades of its product are watched."""
     limits = throttle_of(market, account)
     if limits is not None:
         limits.orders += 1
-        if not market.state.products[product].watched:
-            market.store.terms.set_watched(product, True)
+        watch(market, product)
+
+
+def watch_accepted(market: Market, account: str, product: str) -> None:
+    """An order has its id and trades next: what a throttled account trades by it counts."""
+    limits = market.state.limits.get(account)
+    is_throttled = limits is not None and limits.terms.throttle_window_s > 0
+    if is_throttled and rulesets.watches_from_acceptance(market):
+        watch(market, product)
+
+
+def watch(market: Market, product: str) -> None:
+    if not market.state.products[product].watched:
+        market.store.terms.set_watched(product, True)
 
 
 def count_trade(market: Market, account: str) -> None:

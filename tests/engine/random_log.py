@@ -95,7 +95,7 @@ class RandomLog:
 
     def open_venue(self) -> None:
         """Products, money and nodes, ready to trade."""
-        drawn = self.pick(1, 2, NEWEST_RULESET, NEWEST_RULESET)
+        drawn = self.mostly((NEWEST_RULESET,), range(1, NEWEST_RULESET), 2)
         self.append(genesis(ruleset=self.ruleset or drawn))
         terms = {"taker_fee_bps": self.pick(0, 20), "maker_fee_bps": 7, "horizon_periods": 9, "final_after_s": 7200}
         terms |= {"block_trials_per_command": self.pick(1, 3, 100), "bond_permille": (1000, 500, 0, 101)}
@@ -443,7 +443,7 @@ class RandomLog:
             fees = {"taker_fee_bps": self.random.randrange(50), "maker_fee_bps": self.random.randrange(20)}
             self.batch("admin", product_terms(PRODUCT, horizon_periods=self.random.randint(6, 12), **fees))
         if self.seldom(8):
-            self.batch("admin", SetRuleset(ruleset=self.pick(1, NEWEST_RULESET, NEWEST_RULESET + 1)))
+            self.batch("admin", SetRuleset(ruleset=self.random.randint(1, NEWEST_RULESET + 1)))
         if self.seldom(4):
             self.epoch += self.pick(0, 1)
             self.batch("matching", Epoch(epoch=max(1, self.epoch)))

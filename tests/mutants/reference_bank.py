@@ -74,8 +74,8 @@ REFERENCE_BANK = (
     Mutant(
         "a GTD order lives a millisecond longer",
         "rules/clock.py",
-        "order.conditions.expires_ms <= market.now_ms:",
-        "order.conditions.expires_ms < market.now_ms:",
+        "order.conditions.expires_ms <= market.reached_ms:",
+        "order.conditions.expires_ms < market.reached_ms:",
     ),
     Mutant(
         "a mass cancel by side takes both",

@@ -126,7 +126,7 @@ def change(
     order.unit, order.hold = unit_micros, left * unit_micros
     if expires is not None and expires != order.expires:
         order.expires, order.tif = expires, "GTD"
-        w.deadlines.append((expires, 8, order.id))
+        w.deadlines[8, order.id] = expires
     names = {"order_id": order.id, "command_id": command_id, "account": order.account, "client_order_id": order.coid}
     new = {"qty": order.qty, "qty_left": left, "price_micros": price, "tif": order.tif, "expires_ms": expires}
     rest = {"replace_id": replace_id, "contract": order.contract, "side": order.side, "priority_kept": kept}
@@ -156,7 +156,6 @@ def reprice(w: World, command: Any) -> None:
         needed[terms.currency] = needed.get(terms.currency, 0) + more
     for money in sorted(needed):
         w.need_money(command.account, money, needed[money])
-    product = product_of(w, asks[0].contract)
     names = {"order_id": asks[0].parent, **command.model_dump(exclude={"type", "order_id"})}
     w.emit("capacity_repriced", **names, changed=len(changing))
     for ask in changing:
@@ -171,7 +170,7 @@ def reprice(w: World, command: Any) -> None:
             starts.setdefault(ask.contract.rpartition("-")[0], []).append(start_of(ask.contract))
     for name in sorted(starts):
         blocks.serve(w, name, starts[name])
-    count_order(w, command.account, product)
+    count_order(w, command.account)
 
 
 # -- cancelling

@@ -48,7 +48,7 @@ def fix_index(w: World, command: Any) -> None:
         fields = {"product": product.name, "start": start, "state": "EXPIRED", "positions": [], "last": None}
         known = Thing(name=command.contract, **fields, indicated=None, recent=[])
         w.contracts[command.contract] = known
-        w.deadlines.append((metered_ms, 3, command.contract))
+        w.deadlines[3, command.contract] = metered_ms
     known.index = command.index_micros
     if start > product.index_start:
         product.index_start, product.index = start, command.index_micros
@@ -86,7 +86,7 @@ def settle_position(w: World, command: Any) -> None:
     need(command.recalled_gpus <= position.qty, "bad_meter_values")
     carry_out(w, position, command, command.type == "settle_disputed")
     if command.revision == 1:
-        w.deadlines.append((final_ms(w, position), 5, position.id))
+        w.deadlines[5, position.id] = final_ms(w, position)
     if position.final_due:
         finalize(w, position.id)
 

@@ -71,11 +71,10 @@ def need_pace(w: World, account: str) -> None:
         need(known.orders < free, "throttled")
 
 
-def count_order(w: World, account: str, product: Thing) -> None:
+def count_order(w: World, account: str) -> None:
     known = throttle(w, account)
     if known:
         known.orders += 1
-        product.watched = True
 
 
 def set_account_limits(w: World, command: object) -> None:
@@ -87,13 +86,6 @@ def set_account_limits(w: World, command: object) -> None:
         w.limits[command.account] = Thing(terms=command, window=-1, orders=0, trades=0)
     else:
         w.limits.pop(command.account, None)
-    throttled = [name for name, known in w.limits.items() if known.terms.throttle_window_s]
-    for product in w.products.values():
-        product.watched = any(
-            (each.contract or f"{each.product}-").startswith(f"{product.name}-")
-            for name in throttled
-            for each in live_of(w, name)
-        )
     w.emit("account_limits_set", **fields)
 
 
@@ -111,21 +103,20 @@ def breaks(w: World, contract: str, price: int, own: Sequence[int] = ()) -> bool
     return any(abs(price - each) * 1000 > rules.velocity_permille * each for each in prices)
 
 
+def forget_prices(w: World, name: str) -> None:
+    """Without a halt that looks at them none are remembered. [M-42]"""
+    for known in w.contracts.values():
+        if known.product == name:
+            known.recent = []
+
+
 # -- who looks at a trade
-
-
-def is_watched(w: World, product: Thing) -> bool:
-    rules = product.newest.trading
-    held_to = (rules.max_order_qty, rules.max_order_notional_micros, rules.price_band_permille, rules.velocity_permille)
-    return any(held_to) or product.watched or any(name == product.name for name, _ in w.protections)
 
 
 def watch(w: World, contract: str, price: int, qty: int, buyer: str, seller: str, taker_side: str | None) -> None:
     """Tells velocity halt, throttles and protections of a trade; in an auction both sides rested. [M-45]"""
     known, product = w.contracts[contract], product_of(w, contract)
     known.last = price
-    if not is_watched(w, product):
-        return
     rules = product.newest.trading
     since = w.now - rules.velocity_window_s * 1000
     kept = [each for each in known.recent if each[0] > since and each != (w.now, price)]

@@ -11,7 +11,7 @@ from schemas.commands import read_command
 from schemas.signing import batch_text
 from schemas.venue import NEWEST_RULESET, PERMISSIONS
 from tests.oracle import auctions, blocks, changes, delivery, limits, nodes, orders, venue, vouchers
-from tests.oracle.world import Refused, Thing, World, gate_ms, is_known, need, product_of, start_of
+from tests.oracle.world import Refused, Thing, World, gate_ms, is_known, need, start_of
 
 
 class Oracle:
@@ -166,12 +166,8 @@ def once(w: World, command: Any, decide: Callable[[World, Any], int]) -> None:
     binding = Thing(body=body, order_id=None, offset=w.offset, until=until)
     try:
         limits.need_pace(w, command.account)
-        if command.type == "replace_order":
-            product = product_of(w, changes.replaceable(w, command).contract)
         binding.order_id = decide(w, command)
-        if command.type != "replace_order":
-            product = w.products[getattr(command, "product", None) or command.contract.rpartition("-")[0]]
-        limits.count_order(w, command.account, product)
+        limits.count_order(w, command.account)
     finally:
         if until is not None:
             w.bindings[key] = binding

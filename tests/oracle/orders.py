@@ -111,7 +111,7 @@ def accept(w: World, order: Thing, command_id: str, min_qty: int | None = None) 
     order.id = w.next("order")
     touch(w, order.contract)
     if order.kind != "capacity" and order.expires is not None:
-        w.deadlines.append((order.expires, 8, order.id))
+        w.deadlines[8, order.id] = order.expires
     names = {"order_id": order.id, "parent_id": order.parent, "command_id": command_id, "account": order.account}
     names |= {"client_order_id": order.coid, "contract": order.contract, "side": order.side, "kind": order.kind}
     terms = {"qty": order.qty, "price_micros": order.price, "max_cost_micros": order.max_cost, "tif": order.tif}
@@ -247,7 +247,7 @@ def post_capacity(w: World, command: Any) -> int:
     w.need_money(command.account, product.newest.currency, sum(each.hold for each in [*asks.values(), *twins.values()]))
     capacity_id, expires = w.next("order"), None if command.ttl_s is None else w.now + command.ttl_s * 1000
     if expires is not None:
-        w.deadlines.append((expires, 8, capacity_id))
+        w.deadlines[8, capacity_id] = expires
     w.emit("capacity_accepted", order_id=capacity_id, **command.model_dump(exclude={"type"}), expires_ms=expires)
     for start, ask in asks.items():
         ask.parent = capacity_id

@@ -9,7 +9,7 @@ from schemas.commands import Command
 from schemas.venue import VenueCommand
 
 HERE = Path(__file__).parent
-DRIVERS = ("judging.py", Path(__file__).name, "test_engines_and_oracle.py", "test_habits.py")
+DRIVERS = ("judging.py", Path(__file__).name, "test_engines_and_oracle.py")
 
 
 def union_of(alias: object) -> set[str]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from schemas.vouchers import is_cash
-from tests.oracle import auctions, blocks, changes, delivery, nodes, vouchers
+from tests.oracle import auctions, blocks, changes, delivery, limits, nodes, vouchers
 from tests.oracle.trading import expire
 from tests.oracle.world import (
     AMOUNT_MAX,
@@ -29,11 +29,11 @@ def move_time(w: World, ts_ms: int, is_tick: bool) -> None:
     w.now = max(w.now, ts_ms)
     if is_tick:
         stale = [(name, node) for name, node in w.nodes.items() if node.alive and node.until <= w.now]
-        w.deadlines += [(node.until, LIVENESS, name) for name, node in stale]
-    while due := [each for each in w.deadlines if each[0] <= w.now]:
-        first = min(due)
-        w.deadlines.remove(first)
-        ON_DEADLINE[first[1]](w, first[2])
+        w.deadlines |= {(LIVENESS, name): node.until for name, node in stale}
+    while due := [(at, *key) for key, at in w.deadlines.items() if at is not None and at <= w.now]:
+        _, kind, name = min(due)
+        del w.deadlines[kind, name]
+        ON_DEADLINE[kind](w, name)
     pull(w)
     w.bindings = {key: each for key, each in w.bindings.items() if each.until > w.now}
 
@@ -63,8 +63,8 @@ def close_gate(w: World, contract: str) -> None:
         position = w.positions[each]
         position.waits = w.nodes[position.node].level == "T0"
     terms = terms_of(w, contract)
-    w.deadlines.append((start * 1000, DELIVERY, contract))
-    w.deadlines.append(((start + terms.period_s + terms.grace_s) * 1000, METERED, contract))
+    w.deadlines[DELIVERY, contract] = start * 1000
+    w.deadlines[METERED, contract] = (start + terms.period_s + terms.grace_s) * 1000
     tell_state(w, contract, "LOCKED", len(known.positions))
 
 
@@ -91,8 +91,7 @@ def end_metering(w: World, contract: str) -> None:
 
 def expire_order(w: World, order_id: int) -> None:
     for each in changes.parts_under(w, order_id):
-        if each.parent == order_id or each.expires <= w.now:
-            expire(w, each, "expiry")
+        expire(w, each, "expiry")
 
 
 def pull(w: World) -> None:
@@ -125,24 +124,19 @@ def cancel_all_after(w: World, command: Any) -> None:
         sessions = [each for each in w.sessions if each[0] == command.account]
         need(key in sessions or len(sessions) < 64, "too_many_sessions")
         due = w.now + command.timeout_ms
-        if key not in w.sessions or due < w.sessions[key]:
-            w.deadlines.append((due, SILENCE, "|".join(key)))
-        w.sessions[key] = due
+        w.sessions.add(key)
     else:
-        w.sessions.pop(key, None)
+        w.sessions.discard(key)
+    w.deadlines[SILENCE, "|".join(key)] = due
     names = {"command_id": command.command_id, "account": command.account, "session": command.session}
     w.emit("cancel_timer_set", **names, due_ms=due)
 
 
 def fall_silent(w: World, name: str) -> None:
     account, _, session = name.partition("|")
-    due = w.sessions.get((account, session))
-    if due is not None and due > w.now:
-        w.deadlines.append((due, SILENCE, name))
-    elif due is not None:
-        del w.sessions[account, session]
-        canceled = changes.cancel_each(w, live_of(w, account), "disconnect")
-        w.emit("cancel_timer_fired", account=account, session=session, canceled=canceled)
+    w.sessions.discard((account, session))
+    canceled = changes.cancel_each(w, live_of(w, account), "disconnect")
+    w.emit("cancel_timer_fired", account=account, session=session, canceled=canceled)
 
 
 # -- products
@@ -163,13 +157,15 @@ def define_product(w: World, command: Any) -> None:
     is_new = product is None
     if is_new:
         fields = {"name": command.product, "versions": [], "open": [], "index": None, "index_start": -1}
-        fields |= {"opens_ms": None, "watched": False, "newest": command, "state": "OPEN"}
+        fields |= {"opens_ms": None, "newest": command, "state": "OPEN"}
         product = w.products[command.product] = Thing(**fields)
         product.listed_to = first_open(w, product) - period
         product.state = scheduled(product, w.now) or "OPEN"
-        w.deadlines.append((next_boundary(w, product), LISTING, product.name))
+        w.deadlines[LISTING, product.name] = next_boundary(w, product)
     product.versions.append((product.listed_to + period, command))
     product.newest = command
+    if not command.trading.velocity_permille:
+        limits.forget_prices(w, product.name)
     follow_schedule(w, product, w.now)
     w.emit("product_defined", terms=command)
     if is_new:
@@ -190,7 +186,7 @@ def next_boundary(w: World, product: Thing) -> int:
 
 def set_gate(w: World, product: Thing) -> None:
     start = product.open[0]
-    w.deadlines.append((gate_ms(product, start), GATE, name_at(product, start)))
+    w.deadlines[GATE, name_at(product, start)] = gate_ms(product, start)
 
 
 def list_contracts(w: World, product: Thing) -> None:
@@ -210,7 +206,7 @@ def list_contracts(w: World, product: Thing) -> None:
 
 def roll(w: World, name: str) -> None:
     list_contracts(w, w.products[name])
-    w.deadlines.append((next_boundary(w, w.products[name]), LISTING, name))
+    w.deadlines[LISTING, name] = next_boundary(w, w.products[name])
 
 
 # -- trading states
@@ -252,8 +248,7 @@ def change_state(w: World, product: Thing, state: str, reason: str, opens_after_
 
 def end_auction(w: World, name: str) -> None:
     product = w.products[name]
-    if product.opens_ms is not None and product.opens_ms <= w.now:
-        change_state(w, product, "OPEN", "auction_over")
+    change_state(w, product, "OPEN", "auction_over")
 
 
 def scheduled(product: Thing, now_ms: int) -> str | None:
@@ -267,20 +262,17 @@ def follow_schedule(w: World, product: Thing, after_ms: int) -> None:
     midnight = after_ms // 1000 // DAY_S * DAY_S
     times = [midnight + day * DAY_S + each.at_s for each in product.newest.trading.schedule for day in (0, 1)]
     later = [each * 1000 for each in times if each > after_ms // 1000]
-    product.schedule_ms = min(later, default=None)
-    if later:
-        w.deadlines.append((product.schedule_ms, SCHEDULE, product.name))
+    product.schedule_ms = w.deadlines[SCHEDULE, product.name] = min(later, default=None)
 
 
 def apply_schedule(w: World, name: str) -> None:
     """A change of the day's schedule is due. [M-7]"""
     product = w.products[name]
     due = product.schedule_ms
-    if due is not None and due <= w.now:
-        state = scheduled(product, due)
-        if state != product.state and product.state != "HALTED" and may_follow(product, state):
-            change_state(w, product, state, "schedule")
-        follow_schedule(w, product, due)
+    state = scheduled(product, due)
+    if state != product.state and product.state != "HALTED" and may_follow(product, state):
+        change_state(w, product, state, "schedule")
+    follow_schedule(w, product, due)
 
 
 # -- money from outside, and to it

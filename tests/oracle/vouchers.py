@@ -57,7 +57,7 @@ def define(w: World, command: Any) -> None:
     need(command.issuer not in RESERVED and is_cash(command.currency), "bad_terms")
     need(max(command.starts_ms, w.now) < command.expires_ms, "bad_terms")
     w.programmes[command.programme] = Thing(terms=command, issued={})
-    w.deadlines.append((command.expires_ms, 10, command.programme))
+    w.deadlines[10, command.programme] = command.expires_ms
     w.emit("programme_defined", terms=command)
 
 

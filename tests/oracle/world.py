@@ -43,11 +43,12 @@ class World:
         self.balances: dict[tuple[str, str], list[int]] = {}
         self.supply: Counter[str] = Counter()
         self.transfers: set[str] = set()
-        self.deadlines: list[tuple[int, int, str | int]] = []
+        self.deadlines: dict[tuple[int, str | int], int | None] = {}  # when, by kind and id
         self.live: dict[int, Thing] = {}  # resting orders and waiting blocks
         self.positions: dict[int, Thing] = {}
         self.keys, self.numbers, self.products, self.contracts, self.nodes = {}, {}, {}, {}, {}
-        self.programmes, self.groups, self.limits, self.protections, self.sessions = {}, {}, {}, {}, {}
+        self.programmes, self.groups, self.limits, self.protections = {}, {}, {}, {}
+        self.sessions: set[tuple[str, str]] = set()  # those with a timer
         self.bindings, self.listings, self.escrows, self.pending = {}, {}, {}, {}
         self.for_sale, self.gpu_nodes = {}, {}  # by UUID
         self.claims, self.pulls, self.events = [], [], []
@@ -222,6 +223,5 @@ def live_of(w: World, account: str) -> list[Thing]:
 def enter_state(w: World, product: Thing, state: str, reason: str, opens_after_s: int | None = None) -> None:
     product.state = state
     product.opens_ms = None if opens_after_s is None else w.now + opens_after_s * 1000
-    if product.opens_ms is not None:
-        w.deadlines.append((product.opens_ms, 7, product.name))
+    w.deadlines[7, product.name] = product.opens_ms
     w.emit("product_state_changed", product=product.name, state=state, reason=reason, opens_ms=product.opens_ms)

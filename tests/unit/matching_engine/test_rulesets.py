@@ -82,7 +82,7 @@ def test_rules_go_forward_and_no_further_than_the_engine_knows(name):
     assert told == [refused, refused, ("ruleset_set", NEWEST_RULESET), refused]
 
 
-@pytest.mark.parametrize("ruleset", [1, 2, 3, 4])
+@pytest.mark.parametrize("ruleset", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_log_of_a_ruleset_replays_to_what_it_led_to_then(name, ruleset):
     log = GOLDEN / f"ruleset-{ruleset}.log.gz"
@@ -109,7 +109,7 @@ def test_disputes_and_ended_blocks_are_refused_before_ruleset_3(name):
     assert [event["code"] for event in venue.batch("delivery", *commands)] == refused
 
 
-@pytest.mark.parametrize(("ruleset", "other"), [(1, 2), (3, 2), (4, 3)])
+@pytest.mark.parametrize(("ruleset", "other"), [(1, 2), (3, 2), (4, 3), (5, 4)])
 def test_a_golden_log_leads_elsewhere_under_another_ruleset(ruleset, other):
     records = golden_records(GOLDEN / f"ruleset-{ruleset}.log.gz")
     named, renamed = (b'{"type":"genesis","shard":0,"ruleset":%d,' % each for each in (ruleset, other))
