@@ -90,7 +90,7 @@ def residency_levels(folds: Iterable[int]) -> list[list[bytes]]:
 
 
 def residency_digest(roots: Sequence[bytes]) -> bytes:
-    """Returns what the prover answers: one digest over the residency roots of all rounds, in their order."""
+    """Returns what the prover answers: one digest over the residency roots of all rounds, in their order. [D-36]"""
     return sha256(b"\x04" + b"".join(roots)).digest()
 
 
@@ -100,7 +100,7 @@ def check_residency(
     """Judges a residency answer by rows that were opened: "" where it holds, else the reason.
 
     `digest` came before the deadline, `roots` (of all rounds) and `rows` with the opening. That the rows are those
-    committed to and the true products is for `check_chain` to say.
+    committed to and the true products is for `check_chain` to say. [D-38]
     """
     if residency_digest(roots) != digest:
         return "residency_roots_differ"

@@ -38,7 +38,7 @@ class BadBandFile(ValueError):
 
 @dataclass(frozen=True)
 class Band:
-    """What proofs by one grade's GPUs are judged by. Rates are operations a second, a multiply-add counting two."""
+    """What proofs by one grade's GPUs are judged by. Rates are operations a second; a multiply-add is two. [D-29]"""
 
     grade: str
     kind: BandKind

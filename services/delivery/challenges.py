@@ -84,7 +84,7 @@ def make_challenge(
 
 
 def check_heads(challenge: Challenge, commit: ChallengeCommit) -> None:
-    """Raises ChallengeMismatch for a head of a GPU that was not asked, or two of one; a lost GPU has none."""
+    """Raises ChallengeMismatch for a head of a GPU that was not asked, or two of one; a lost GPU has none. [D-27]"""
     given = [head.gpu_uuid for head in commit.heads]
     if len(set(given)) != len(given) or not set(given) <= set(challenge.gpu_uuids):
         raise ChallengeMismatch("at most one head for each GPU that was asked, and for no other")
@@ -100,7 +100,7 @@ def check_digests(commit: ChallengeCommit, answer: ResidencyAnswer) -> None:
 def draw(
     challenge: Challenge, commit: ChallengeCommit, secret: bytes, deadline_ms: int, rules: ChallengeRules
 ) -> OpeningRequest:
-    """Draws what is to be opened, the same for the same secret; the secret is made after the commit has come."""
+    """Draws what is to be opened, the same for the same secret; the secret is made after the commit has come. [D-26]"""
     committed = {head.gpu_uuid for head in commit.heads}
     gpus = (
         draw_opening(secret, challenge, gpu, rules.open_rounds, rules.open_rows)
@@ -132,7 +132,7 @@ class Proof:
     """A committed challenge as it is on record: what was asked and committed, what is to be opened, how long it took.
 
     `seen_us` is the time from the nonce's leaving to the commit's arrival by the venue's clock, less the round trip;
-    for `lag_us` of it the venue itself was busy. A node that `was_absent` heard of it later than that.
+    for `lag_us` of it the venue itself was busy. A node that `was_absent` heard of it later than that. [D-28]
     """
 
     challenge: Challenge
@@ -213,7 +213,7 @@ def _sampled_rows(opened: GpuOpening) -> Iterator[SampledRow]:
 def residency_limit_us(challenge: Challenge, stride: int, band: Band, passes: int, slack_ms: int) -> int:
     """Returns how long the answer to a second nonce may take besides the round trip.
 
-    So many readings of what is to be touched at the speed of the grade's own memory, and a fixed slack.
+    So many readings of what is to be touched at the speed of the grade's own memory, and a fixed slack. [D-37]
     """
     touched_bytes = 4 * challenge.n**2 * challenge.rounds // stride
     return passes * touched_bytes * 1_000_000 // band.memory_bytes_per_s + 1_000 * slack_ms
@@ -260,7 +260,7 @@ def is_honest_failure(verdict: ChallengeVerdict) -> bool:
 def may_serve(verdict: ChallengeVerdict) -> bool:
     """Says whether a lease may start: some GPUs passed, and the others are gone rather than wrong or late.
 
-    Where the venue was too busy to tell, the buyer is not kept out for it.
+    Where the venue was too busy to tell, the buyer is not kept out for it. [D-32]
     """
     serving = [gpu for gpu in verdict.gpus if gpu.passed or gpu.reason == VENUE_BUSY]
     gone = [gpu for gpu in verdict.gpus if gpu.reason == MISSING]
@@ -268,7 +268,7 @@ def may_serve(verdict: ChallengeVerdict) -> bool:
 
 
 def is_undecided(verdict: ChallengeVerdict) -> bool:
-    """Says whether the venue was too busy to tell of some GPUs, and nothing speaks against the others."""
+    """Says whether the venue was too busy to tell of some GPUs, and nothing speaks against the others. [D-31]"""
     reasons = {gpu.reason for gpu in verdict.gpus if not gpu.passed}
     return reasons == {VENUE_BUSY}
 

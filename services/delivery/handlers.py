@@ -142,7 +142,7 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
 
 
 async def _judge_node(store: Store, settings: Settings, node: Node, record: ChallengeJudged) -> None:
-    """Wrong work is quarantine; an odd speed takes the GPUs from the market, and is quarantine when it adds up."""
+    """Wrong work is quarantine; odd speed takes GPUs from the market, and is quarantine when it adds up. [D-30]"""
     verdict, now_ms = record.verdict, record.received_ms
     failed = [gpu.gpu_uuid for gpu in verdict.gpus if not gpu.passed]
     if not is_honest_failure(verdict):

@@ -26,7 +26,7 @@ GateOf = tuple[str, int]  # an account, and the moment of a gate
 
 @dataclass
 class Company:
-    """The challenges of one operator at one gate that are held back, by node, and until when at the latest."""
+    """The challenges of one operator at one gate that are held back, by node, and until when at the latest. [D-34]"""
 
     until_ms: int = 0
     by_node: defaultdict[str, list[Challenge]] = field(default_factory=lambda: defaultdict(list))

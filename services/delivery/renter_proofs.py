@@ -62,7 +62,7 @@ def add_renter_proof_route(
 async def issue_to_renter(store: Store, settings: Settings, lease: Mapping, time_ms: int) -> Challenge:
     """Gives out a challenge to all GPUs of a lease that runs. Raises NoProofNow.
 
-    The door may open before the hour begins; what a buyer is shown then is not yet what he pays for.
+    The door may open before the hour begins; what a buyer is shown then is not yet what he pays for. [D-35]
     """
     name = f"lease {lease['lease_id']}"
     if lease["state"] != "started" or not lease["starts_ms"] <= time_ms < lease["ends_ms"]:

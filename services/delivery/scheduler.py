@@ -57,7 +57,7 @@ class Scheduler:
             await asyncio.sleep(self._settings.scheduler_interval_s)
 
     async def _recover(self, time_ms: int) -> None:
-        """Nobody could answer a challenge while we were away: open ones are given out anew, with time to answer."""
+        """Nobody could answer a challenge while we were away: open ones are given out anew, with time. [D-31]"""
         async with self._effects.transaction() as store:
             await bar_unprovable(store, self._settings, time_ms)
         await self._challenge_anew(time_ms, until_ms=None)
@@ -129,7 +129,7 @@ class Scheduler:
         """A node with fit GPUs that the engine does not know yet proves them all before it may sell them.
 
         Finding such a node means looking at all, so that a large venue looks less often than a small one. One that is
-        in doubt, or was absent from sweeps, comes back by a sweep.
+        in doubt, or was absent from sweeps, comes back by a sweep. [D-25]
         """
         began_s = time.monotonic()
         if began_s < self._look_s:

@@ -51,7 +51,7 @@ class Idle:
 
 
 class Sweeps:
-    """Draws when each group is swept, and sweeps it."""
+    """Draws when each group is swept, and sweeps it. [D-33]"""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class Ladder:
 
 
 class Book:
-    """Both sides of a contract. `seq` is the last event of the last command that changed a level."""
+    """Both sides of a contract. `seq` is the last event of the last command that changed a level. [F-7]"""
 
     __slots__ = ("_before", "asks", "bids", "seq")
 
@@ -75,7 +75,7 @@ class Book:
         self._before.setdefault((side, price_micros), before)
 
     def take_changes(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Returns the levels (bids, asks) that differ from before the command, 0 for one that is gone; forgets them."""
+        """Returns the levels (bids, asks) that differ from before the command, 0 for one gone; forgets them. [F-8]"""
         bids, asks = [], []
         for (side, price_micros), before in self._before.items():
             now = self.side(side).gpus.get(price_micros, 0)
@@ -85,7 +85,7 @@ class Book:
         return sorted(bids, reverse=True), sorted(asks)
 
     def checksum(self) -> int:
-        """CRC32 over the ten best asks low to high, then the ten best bids high to low (API.md, "Feed")."""
+        """CRC32 over the ten best asks low to high, then the ten best bids high to low. [F-9]"""
         levels = self.asks.levels(CHECKSUM_LEVELS) + self.bids.levels(CHECKSUM_LEVELS)
         return checksum([(price_text(price), str(gpus)) for price, gpus in levels])
 

@@ -10,7 +10,7 @@ RECENT_CANDLES = 96
 
 @dataclass(slots=True)
 class Candle:
-    """One span of one symbol. `final` as soon as log time has passed its end; `turnover` is price times GPUs."""
+    """One span of one symbol. `final` as soon as log time has passed its end; `turnover` is price times GPUs. [F-13]"""
 
     sym: str
     interval: str
@@ -37,7 +37,7 @@ class Candle:
 
 
 def intervals_for(period_s: int) -> dict[str, int]:
-    """Returns the intervals of a contract: the usual ones, and in a sandbox its own short period too."""
+    """Returns the intervals of a contract: the usual ones, and in a sandbox its own short period too. [F-14]"""
     return INTERVALS_S if period_s >= 60 else {f"{period_s}s": period_s, **INTERVALS_S}
 
 
@@ -52,7 +52,7 @@ class Candles:
         self._ends: list[tuple[int, str, str]] = []
 
     def advance(self, log_ms: int) -> list[Candle]:
-        """Makes every candle final whose end log time has reached, and returns them in the order of their ends."""
+        """Makes every candle final whose end log time has reached, and returns them by their ends. [F-15]"""
         ended = []
         while self._ends and self._ends[0][0] <= log_ms:
             _, sym, interval = heapq.heappop(self._ends)

@@ -260,7 +260,7 @@ class Market:
     # -- how they do it
 
     def _attempt(self, apply: Callable[..., None], event: AnyEvent, changes: Changes) -> None:
-        """Applies an event; one that nobody thought of is doubted, and the view goes on."""
+        """Applies an event; one that nobody thought of is doubted, and the view goes on. [F-10]"""
         try:
             apply(event, changes=changes)
         except Exception as error:

@@ -24,7 +24,10 @@ Kept = tuple[Stream, BookDelta | TradeUpdate | IndexUpdate | AuctionUpdate | Sta
 
 
 class Publishing:
-    """Sends each change to its streams; books, trades, index, auctions and status are kept for those who come back."""
+    """Sends each change to its streams, none with an account's name in it. [F-12]
+
+    Books, trades, index, auctions and status are kept for those who come back.
+    """
 
     def __init__(self, market: Market, feed: Feed) -> None:
         self._market, self._feed = market, feed

@@ -17,7 +17,7 @@ class SlowReader(Exception):
 
 
 class Reader:
-    """A queue between the feed and one socket. `put` never blocks; `take` waits for the next message."""
+    """A queue between the feed and one socket. `put` never blocks; `take` waits for the next message. [F-11]"""
 
     def __init__(self, feed: Feed, snapshots: Snapshots, messages_max: int, streams_max: int) -> None:
         self._feed, self._snapshots = feed, snapshots

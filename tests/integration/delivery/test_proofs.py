@@ -117,6 +117,7 @@ async def test_a_node_says_that_it_is_not_attestable_today_and_an_attesters_answ
 
 
 async def test_a_grade_without_a_published_rate_is_refused_in_one_line(venue: Venue):
+    """Holds [D-25]"""
     node = TestNode(seed=203, gpus=(gpu_uuid(406),), grade="RTXPRO6000S96")
     board = node.inventory(node.gpus[0], 0).model_copy(
         update={"name": "NVIDIA RTX PRO 6000 Blackwell Server Edition", "memory_mib": 97_887}

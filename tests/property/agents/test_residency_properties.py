@@ -27,6 +27,7 @@ def test_folds_are_those_of_plain_integers(key, size, round_, indices, seed):
 @given(keys, sizes, st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_a_changed_word_changes_the_fold_exactly_where_it_is_sampled(key, size, seed):
+    """Holds [D-36]"""
     n, stride = size
     row = some_rows(seed, n)[:1]
     before = int(fold_rows(key, 1, [0], row, stride)[0])

@@ -29,6 +29,7 @@ def complaint_of(tmp_path: Path, *lines: str) -> str:
 
 
 def test_an_uncalibrated_floor_is_a_third_of_the_published_rate_and_caps_the_level(tmp_path):
+    """Holds [D-29]"""
     band = bands_of(tmp_path, H100).of("H100SXM80", simulated=False)
     assert (band.kind, band.low_ops_per_s, band.high_ops_per_s, band.memory_bytes_per_s, band.level_max) == (
         "uncalibrated",

@@ -92,6 +92,7 @@ def reasons(answer: Answer) -> list[str]:
 
 
 def test_an_honest_answer_in_time_passes_on_every_gpu_with_its_score():
+    """Holds [D-26] [D-28]"""
     verdict = judged(honest_answer())
     score = OPERATIONS * 1_000_000 // IN_BAND_US
     assert [(gpu.reason, gpu.operations_per_s) for gpu in verdict.gpus] == [("", score), ("", score)]
@@ -99,6 +100,7 @@ def test_an_honest_answer_in_time_passes_on_every_gpu_with_its_score():
 
 
 def test_right_work_at_an_odd_speed_is_tried_again_and_reviewed_when_it_comes_often():
+    """Holds [D-30]"""
     answer = honest_answer()
     for seen_us, reason, review in (
         (OPERATIONS * 2, "too_slow", "score_below_band"),
@@ -110,6 +112,7 @@ def test_right_work_at_an_odd_speed_is_tried_again_and_reviewed_when_it_comes_of
 
 
 def test_where_the_venue_itself_was_busy_nobody_is_too_slow_and_nobody_passes_for_it():
+    """Holds [D-31]"""
     answer, slow_us = honest_answer(), OPERATIONS * 2
     for changes in (
         {"seen_us": slow_us, "changes": {"lag_us": slow_us - IN_BAND_US}},
@@ -140,6 +143,7 @@ def test_digests_that_come_late_or_are_of_something_else_fail_and_only_the_latte
 
 
 def test_other_rows_than_those_that_were_folded_are_found_at_the_opening():
+    """Holds [D-38]"""
     answer = honest_answer()
     first = answer.openings[0]
     broken = first.rounds[0].rows[0].model_copy(update={"residency_path": ("0" * 64,) * 5})
@@ -149,6 +153,7 @@ def test_other_rows_than_those_that_were_folded_are_found_at_the_opening():
 
 
 def test_the_limit_of_residency_is_so_many_readings_of_what_is_touched_and_a_slack():
+    """Holds [D-37]"""
     touched_s = 4 * 32**2 * 4 / 2 / BAND.memory_bytes_per_s
     assert residency_limit_us(CHALLENGE, 2, BAND, 3, 100) == int(3 * touched_s * 1_000_000) + 100_000
 
@@ -183,6 +188,7 @@ def test_one_gpu_cannot_answer_for_two():
 
 
 def test_a_lost_gpu_that_claims_nothing_fails_honestly_and_the_rest_may_serve():
+    """Holds [D-32]"""
     verdict = judged(honest_answer(CHALLENGE.gpu_uuids[:1]))
     assert [gpu.reason for gpu in verdict.gpus] == ["", "not_answered"]
     assert (verdict.passed, is_honest_failure(verdict), may_serve(verdict)) == (False, True, True)
@@ -195,6 +201,7 @@ def test_what_was_not_asked_is_passed_over():
 
 
 def test_heads_and_digests_are_for_the_gpus_that_were_asked_and_one_each():
+    """Holds [D-27]"""
     answer, node = honest_answer(), TestNode()
     twice = answer.commit.heads[:1] * 2
     foreign = (answer.commit.heads[0].model_copy(update={"gpu_uuid": gpu_uuid(9)}),)

@@ -20,6 +20,7 @@ def company() -> Company:
 
 
 def test_nonces_leave_when_all_nodes_are_there_and_no_other_gate_is_to_come_or_when_it_was_long_enough():
+    """Holds [D-34]"""
     cases = [
         (NODES, False, 1_000),
         (["node-3", *NODES], False, 1_000),

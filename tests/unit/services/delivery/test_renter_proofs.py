@@ -56,6 +56,7 @@ async def test_the_renter_is_the_prover_and_the_nodes_agent_hears_nothing():
     ids=["not let in", "let in before the hour", "over", "one is under way", "no more"],
 )
 async def test_otherwise_there_is_no_challenge_and_he_hears_why(changes: dict, records: Records, words: str):
+    """Holds [D-35]"""
     with pytest.raises(NoProofNow) as refused:
         await issue_to_renter(records, settings(), LEASE | changes, 1_000)
     assert (str(refused.value), refused.value.status, records.inserted) == (words, 409, [])

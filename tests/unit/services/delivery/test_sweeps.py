@@ -38,6 +38,7 @@ def test_each_gpu_is_challenged_one_to_four_times_an_hour_at_times_that_differ()
 
 
 def test_an_operator_is_swept_whole_and_a_grade_in_a_hub_by_a_random_half():
+    """Holds [D-33]"""
     swept, members = sweeps(), [idle(number, f"ops-{number % 2}") for number in range(9)]
     of_one = swept._choose(("account", "ops-1"), members)
     assert {each.node.account for each in of_one} == {"ops-1"}

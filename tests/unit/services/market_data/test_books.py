@@ -32,6 +32,7 @@ def test_taking_more_than_there_is_stops_the_view():
 
 
 def test_changes_hold_only_levels_that_differ_from_before_the_command():
+    """Holds [F-8]"""
     book = Book()
     book.change("sell", 100, 4)
     assert book.take_changes() == ([], [(100, 4)])
@@ -45,6 +46,7 @@ def test_changes_hold_only_levels_that_differ_from_before_the_command():
 
 
 def test_the_checksum_reads_asks_up_then_bids_down_without_points_and_leading_zeros():
+    """Holds [F-9]"""
     book = Book()
     book.change("sell", 12_850_000, 40)
     book.change("sell", 12_900_000, 8)

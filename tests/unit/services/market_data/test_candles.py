@@ -6,6 +6,7 @@ MINUTE_MS = 60_000
 
 
 def test_trades_of_one_minute_make_one_candle():
+    """Holds [F-13]"""
     candles = Candles()
     for price, qty in ((10, 1), (14, 2), (8, 3), (11, 1)):
         candles.add("SYM", 3600, 30_000, price, qty, seq=price)
@@ -15,6 +16,7 @@ def test_trades_of_one_minute_make_one_candle():
 
 
 def test_a_candle_is_final_when_log_time_reaches_its_end():
+    """Holds [F-15]"""
     candles = Candles()
     candles.add("SYM", 3600, 30_000, 10, 1, seq=1)
     assert candles.advance(MINUTE_MS - 1) == []
@@ -25,6 +27,7 @@ def test_a_candle_is_final_when_log_time_reaches_its_end():
 
 
 def test_empty_spans_are_left_out():
+    """Holds [F-14]"""
     candles = Candles()
     for ts_ms in (0, 10 * MINUTE_MS):
         candles.advance(ts_ms)

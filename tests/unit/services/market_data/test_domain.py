@@ -46,6 +46,7 @@ def test_listing_makes_every_contract_of_the_horizon(log):
 
 
 def test_an_order_that_trades_and_rests_makes_one_change_per_book_at_the_last_sequence(log):
+    """Holds [F-7]"""
     log.command(accepted(1, "sell", 4, P))
     log.command(accepted(2, "buy", 6, P + 10_000), traded(1, 2, 4, P, left=(0, 2)))
     market, changes = fold(log)
@@ -89,6 +90,7 @@ def doubts(changes):
 
 
 def test_after_a_fill_that_leaves_another_quantity_than_the_view_has_the_events_quantity_counts(log):
+    """Holds [F-10]"""
     log.command(accepted(1, "sell", 4, P))
     log.command(accepted(2, "buy", 3, P), traded(1, 2, 3, P, left=(2, 0)))
     market, changes = fold(log)

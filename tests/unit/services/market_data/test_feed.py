@@ -122,6 +122,7 @@ async def test_a_reader_cut_off_between_two_trades_of_one_command_gets_the_secon
 
 
 async def test_a_reader_who_is_too_slow_is_told_the_last_sequence_he_took():
+    """Holds [F-11]"""
     venue = Venue()
     reader = venue.reader(messages_max=3)
     reader.apply(subscribe())
@@ -189,6 +190,7 @@ def test_a_reader_may_follow_only_so_many_streams():
 
 
 async def test_no_message_names_an_account():
+    """Holds [F-12]"""
     venue = Venue()
     reader = venue.reader()
     requests = [("book", CONTRACT), ("trades", CONTRACT), ("ticker", CONTRACT), ("curve", PRODUCT), ("status", "*")]
