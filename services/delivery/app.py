@@ -1,6 +1,7 @@
 """Plugs the service together: settings → pool → relays → readers → scheduler → HTTP; nothing else knows an address."""
 
 import asyncio
+from functools import partial
 
 import structlog
 from faststream.kafka import KafkaBroker
@@ -55,17 +56,16 @@ from services.delivery.tables import BadTable
 from services.delivery.verifying import Verifier
 from services.delivery.waiting import HeldRequests
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
-from services.kit.events import EventReader
 from services.kit.http import make_app
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox, PromptPublisher
-from services.kit.places import find_place
+from services.kit.places import follow_from
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
 from services.kit.serving import serve
-from services.kit.store import AWAY, read_position
+from services.kit.store import AWAY, Position, read_position
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 
 NAME = "delivery"
@@ -188,26 +188,9 @@ async def _until(failed: asyncio.Future) -> None:
 
 
 async def _follow_events(settings: Settings, effects: Effects, readiness: Readiness) -> None:
-    while True:
-        try:
-            await _read_events(settings, effects, readiness)
-        except AWAY as error:
-            structlog.get_logger().warning("events wait for PostgreSQL", error=str(error))
-            await asyncio.sleep(settings.reconnect_delay_s)
+    async def read_cursor() -> Position:
+        async with effects.pool.acquire() as connection:
+            return await read_position(connection, contracts.CONSUMER, settings.shard)
 
-
-async def _read_events(settings: Settings, effects: Effects, readiness: Readiness) -> None:
-    async with effects.pool.acquire() as connection:
-        position = await read_position(connection, contracts.CONSUMER, settings.shard)
-    reader = EventReader(settings, await find_place(settings, position), position.seq, kinds=contracts.HANDLERS)
-    watch = asyncio.create_task(_when_caught_up(reader, readiness))
-    try:
-        async for batch in reader.batches():
-            position = await contracts.take_batch(effects, settings, position, batch)
-    finally:
-        watch.cancel()
-
-
-async def _when_caught_up(reader: EventReader, readiness: Readiness) -> None:
-    await reader.caught_up.wait()
-    readiness.done("the event log")
+    handle, caught_up = partial(contracts.take_batch, effects, settings), partial(readiness.done, "the event log")
+    await follow_from(settings, read_cursor, handle, caught_up, kinds=contracts.HANDLERS)

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -18,6 +19,7 @@ from services.kit.operators import NeedsOperator
 from services.kit.reading import start_reading
 from services.kit.settings import FETCH_MAX_WAIT_MS, Settings
 from services.kit.stopping import stop_client
+from services.kit.store import Position
 
 FETCH_TIMEOUT_MS = 1_000  # how long a reader sleeps when nothing comes; what comes wakes it at once
 STALLED_AFTER_S = 10.0
@@ -50,6 +52,11 @@ class EventBatch:
     last_ts_ms: int
     next_offset: int
     last_sha256: bytes | None = None
+
+    @property
+    def position(self) -> Position:
+        """Where a reader stands that has taken the batch."""
+        return Position(self.last_seq, self.next_offset, self.last_sha256)
 
 
 class EventReader:
@@ -167,6 +174,24 @@ class EventReader:
     def _check_caught_up(self) -> None:
         if self._end_offset is not None and self._offset >= self._end_offset:
             self.caught_up.set()
+
+
+async def follow(
+    reader: EventReader, handle: Callable[[EventBatch], Awaitable[object]], caught_up: Callable[[], None]
+) -> None:
+    """Hands each batch of the log to `handle`, for ever; calls `caught_up` once the end that the log had is reached."""
+    watch = asyncio.create_task(_call_after(reader.caught_up, caught_up))
+    try:
+        async with aclosing(reader.batches()) as batches:
+            async for batch in batches:
+                await handle(batch)
+    finally:
+        watch.cancel()
+
+
+async def _call_after(event: asyncio.Event, act: Callable[[], None]) -> None:
+    await event.wait()
+    act()
 
 
 def seq_of(record: ConsumerRecord) -> int:

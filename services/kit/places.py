@@ -1,20 +1,22 @@
-"""Where a database's cursor stands in the event log, and whether it is the log that the database was made from."""
+"""A database's place in the event log: whether it is the log that the database was made from, and what comes after."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
-from services.kit.events import seq_of
+from services.kit.events import EventBatch, EventReader, follow, seq_of
 from services.kit.kafka import kafka_client_options
 from services.kit.operators import NeedsOperator
 from services.kit.reading import start_reading
 from services.kit.settings import Settings
 from services.kit.stopping import stop_client
-from services.kit.store import Position
+from services.kit.store import AWAY, DatabaseAway, Position
 
 PARTITION = TopicPartition(EVENTS.name, 0)
 
@@ -57,6 +59,42 @@ async def find_place(settings: Settings, position: Position) -> int:
         finally:
             await stop_client(consumer)
         await asyncio.sleep(settings.reconnect_delay_s)
+
+
+async def follow_from(
+    settings: Settings,
+    read_cursor: Callable[[], Awaitable[Position]],
+    handle: Callable[[Position, EventBatch], Awaitable[object]],
+    caught_up: Callable[[], None],
+    **options: Any,
+) -> None:
+    """Follows the log for whoever keeps a cursor in PostgreSQL, and waits while that is away.
+
+    `handle` is given where the cursor stands, and moves it with the batch's effects. After a failure the cursor is read
+    again: it says whether a commit whose end was not seen has happened. `options` are the reader's.
+    """
+    while True:
+        try:
+            await _follow_once(settings, await read_cursor(), handle, caught_up, options)
+        except (*AWAY, DatabaseAway) as error:
+            structlog.get_logger().warning("events wait for PostgreSQL", error=str(error))
+            await asyncio.sleep(settings.reconnect_delay_s)
+
+
+async def _follow_once(
+    settings: Settings,
+    position: Position,
+    handle: Callable[[Position, EventBatch], Awaitable[object]],
+    caught_up: Callable[[], None],
+    options: Mapping[str, Any],
+) -> None:
+    async def take(batch: EventBatch) -> None:
+        nonlocal position
+        await handle(position, batch)
+        position = batch.position
+
+    reader = EventReader(settings, await find_place(settings, position), position.seq, **options)
+    await follow(reader, take, caught_up)
 
 
 async def _offset_of(consumer: AIOKafkaConsumer, position: Position, end: int) -> int | None:

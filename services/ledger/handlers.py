@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import structlog
 
-from services.kit.events import EventBatch, EventReader
-from services.kit.places import find_place
+from services.kit.events import EventBatch
+from services.kit.places import follow_from
 from services.kit.readiness import Readiness
 from services.kit.store import DatabaseAway, Position
 from services.ledger import metrics
@@ -77,40 +77,31 @@ class Poster:
         return holds()
 
     async def _post_all(self) -> None:
-        self._position = await self._patiently(self._store.position)
-        _, self._balances = await self._patiently(self._store.balances)
-        offset = await find_place(self._settings, self._position)
-        reader = EventReader(self._settings, offset, self._position.seq, self._settings.ledger_batch_events_max)
-        log = structlog.get_logger()
-        log.info("posting", seq=self._position.seq, accounts=len(self._balances))
-        watcher = asyncio.create_task(self._note_when_caught_up(reader))
-        try:
-            async for batch in reader.batches():
-                await self._post(batch)
-        finally:
-            watcher.cancel()
+        caught_up = partial(self._readiness.done, CAUGHT_UP)
+        records_max = self._settings.ledger_batch_events_max
+        await follow_from(self._settings, self._restore, self._post, caught_up, records_max=records_max)
 
-    async def _note_when_caught_up(self, reader: EventReader) -> None:
-        await reader.caught_up.wait()
-        self._readiness.done(CAUGHT_UP)
+    async def _restore(self) -> Position:
+        position = await self._store.position()
+        _, self._balances = await self._store.balances()
+        structlog.get_logger().info("posting", seq=position.seq, accounts=len(self._balances))
+        await self._move_to(position)
+        return position
 
-    async def _post(self, batch: EventBatch) -> None:
-        before = await self._patiently(partial(self._store.delivered, corrected_positions(batch.events)))
+    async def _post(self, position: Position, batch: EventBatch) -> None:
+        before = await self._store.delivered(corrected_positions(batch.events))
         plan = plan_batch(batch.events, self._balances, before)
-        new = Position(batch.last_seq, batch.next_offset, batch.last_sha256)
-        await self._patiently(partial(self._post_once, plan, new))
+        await self._store.post(plan, position, batch.position)
         self._balances.update(plan.balances)
         metrics.EVENTS.inc(len(batch.events))
         metrics.TRANSFERS.inc(len(plan.transfers))
         metrics.SEQ.set(batch.last_seq)
-        async with self._moved:
-            self._position = new
-            self._moved.notify_all()
+        await self._move_to(batch.position)
 
-    async def _post_once(self, plan, new: Position) -> None:
-        # After a lost connection the commit's outcome is unknown; the cursor, moved by the same commit, tells it.
-        if (await self._store.position()).seq != new.seq:
-            await self._store.post(plan, self._position, new)
+    async def _move_to(self, position: Position) -> None:
+        async with self._moved:
+            self._position = position
+            self._moved.notify_all()
 
     async def _patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         while True:

@@ -1,25 +1,26 @@
 """Plugs the service together: settings → pool → relays → event reader → HTTP; nothing else knows an address."""
 
 import asyncio
+from functools import partial
 
 import structlog
 
 from schemas.delivery import DELIVERY_EVENT, DeliveryEvent
 from schemas.topics import DELIVERY_EVENTS
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
-from services.kit.events import EventReader
+from services.kit.events import EventBatch
 from services.kit.groups import take_again
 from services.kit.http import make_app
 from services.kit.key_feed import follow_keys
 from services.kit.log_clock import LogClock
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox, Publisher, Relay
-from services.kit.places import find_place
+from services.kit.places import follow_from
 from services.kit.process import run_service
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
 from services.kit.serving import serve
-from services.kit.store import AWAY, Pool, close_at_the_end
+from services.kit.store import AWAY, Pool, Position, close_at_the_end
 from services.kit.topics import make_broker, run_broker, subscribe_batches
 from services.listings import handlers, store
 from services.listings.api import add_error_handlers, add_routes
@@ -97,38 +98,15 @@ async def _follow_events(
     clock: LogClock,
     readiness: Readiness,
 ) -> None:
+    async def handle(position: Position, batch: EventBatch) -> None:
+        await handlers.take_batch(pool, moves, settings.shard, position, batch, clock.now_ms)
+        clock.note(batch.last_ts_ms)
+        _wake(relays)
+
     await clock.known.wait()  # how long the service was away is to be known before any deadline passes
-    while True:
-        try:
-            await _read_events(settings, pool, relays, moves, clock, readiness)
-        except AWAY as error:
-            structlog.get_logger().warning("events wait for PostgreSQL", error=str(error))
-            await asyncio.sleep(settings.reconnect_delay_s)
-
-
-async def _read_events(
-    settings: Settings,
-    pool: Pool,
-    relays: tuple[Relay, ...],
-    moves: Moves,
-    clock: LogClock,
-    readiness: Readiness,
-) -> None:
-    position = await store.read_position(pool, settings.shard)
-    reader = EventReader(settings, await find_place(settings, position), position.seq, kinds=handlers.HANDLERS)
-    watch = asyncio.create_task(_when_caught_up(reader, readiness))
-    try:
-        async for batch in reader.batches():
-            position = await handlers.take_batch(pool, moves, settings.shard, position, batch, clock.now_ms)
-            clock.note(batch.last_ts_ms)
-            _wake(relays)
-    finally:
-        watch.cancel()
-
-
-async def _when_caught_up(reader: EventReader, readiness: Readiness) -> None:
-    await reader.caught_up.wait()
-    readiness.done("the event log")
+    read_cursor = partial(store.read_position, pool, settings.shard)
+    caught_up = partial(readiness.done, "the event log")
+    await follow_from(settings, read_cursor, handle, caught_up, kinds=handlers.HANDLERS)
 
 
 async def _watch_deadlines(

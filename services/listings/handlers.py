@@ -119,7 +119,7 @@ async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch:
     it, so that a service that was away decides as one that was not, but for the time that its outage gives to everyone.
     Where the batch cannot be taken whole, each event is taken by itself.
     """
-    new = Position(batch.last_seq, batch.next_offset, batch.last_sha256)
+    new = batch.position
     try:
         await _take(pool, moves, shard, (old, new), batch, now_ms, _handle)
     except Exception as error:

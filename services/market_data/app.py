@@ -1,11 +1,12 @@
 """Plugs the service together: settings → pool → event log and relayed topics → view → HTTP and feed."""
 
 import asyncio
+from functools import partial
 
 from schemas.delivery import DELIVERY_EVENT
 from schemas.topics import DELIVERY_EVENTS, LISTINGS_EVENTS
 from services.kit.auth import refuse_undeclared_routes
-from services.kit.events import EventReader
+from services.kit.events import EventBatch, EventReader, follow
 from services.kit.groups import take_again
 from services.kit.http import make_app
 from services.kit.limits import Budget
@@ -93,21 +94,16 @@ class MarketData:
         start = handler.restore()
         self.stored.move(start.seq)
         reader = EventReader(self.settings, start.next_offset, start.seq, linger_s=self.settings.market_data_linger_s)
-        watch = tasks.create_task(self._when_caught_up(reader))
-        try:
-            async for batch in reader.batches():
-                await handler.take(batch)
-                metrics.EVENTS.inc(len(batch.events))
-                metrics.SEQ.set(batch.last_seq)
-                metrics.DOUBTED_BOOKS.set(len(self.market.doubted))
-                # A long replay must leave the other tasks their turn.
-                await asyncio.sleep(0)
-        finally:
-            watch.cancel()
 
-    async def _when_caught_up(self, reader: EventReader) -> None:
-        await reader.caught_up.wait()
-        self.readiness.done("the event log")
+        async def handle(batch: EventBatch) -> None:
+            await handler.take(batch)
+            metrics.EVENTS.inc(len(batch.events))
+            metrics.SEQ.set(batch.last_seq)
+            metrics.DOUBTED_BOOKS.set(len(self.market.doubted))
+            # A long replay must leave the other tasks their turn.
+            await asyncio.sleep(0)
+
+        await follow(reader, handle, partial(self.readiness.done, "the event log"))
 
     async def _follow_topics(self, pool: Pool) -> None:
         handler = RelayHandler(pool, self.relays, self.market, self.feed)

@@ -58,7 +58,7 @@ class EventHandler:
             if event.index + 1 == event.count:
                 self._take_command(self._pending)
                 self._pending = []
-        await self._recorder.note(Position(batch.last_seq, batch.next_offset, batch.last_sha256))
+        await self._recorder.note(batch.position)
         if not self._pending:
             self._folds.offer(self._market, batch.next_offset)
 

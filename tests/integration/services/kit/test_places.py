@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 
 from schemas.topics import DELIVERY_EVENTS, EVENTS
 from services.kit import store
+from services.kit.events import EventBatch
 from services.kit.groups import take_again
-from services.kit.places import ForeignLog, LogLost, find_place
+from services.kit.places import ForeignLog, LogLost, find_place, follow_from
 from services.kit.settings import Settings
 from services.kit.store import Position
 from services.kit.topics import make_broker, run_broker, subscribe_batches
@@ -43,6 +44,41 @@ async def test_a_log_that_stays_too_short_and_one_with_another_event_of_that_num
     with pytest.raises(ForeignLog, match=r"^event 2 is not the one that the database has of that number$"):
         await find_place(settings, Position(2, 2, sha256(other.canonical()).digest()))
     assert await find_place(settings, Position(2, 2, None)) == 2
+
+
+async def test_a_follower_whose_database_was_away_goes_on_from_its_cursor_and_takes_each_event_once(
+    own_kafka, fresh_database, tmp_path
+):
+    away = {"reconnect_delay_s": 0.05, "data": tmp_path}
+    settings = Settings(kafka=own_kafka.address, database_url=fresh_database, **away)
+    await produce(own_kafka.address, EVENTS.name, *(event(seq).canonical() for seq in (1, 2, 3, 4)))
+    pool, caught_up = await store.open_pool(settings, "reader"), asyncio.Event()
+    troubles = ["before the commit", "after a commit whose end was not seen"]
+    tried: list[tuple[int, int]] = []
+    taken: list[int] = []
+
+    async def read_cursor() -> Position:
+        async with pool.acquire() as connection:
+            return await store.read_position(connection, "reader", settings.shard)
+
+    async def handle(position: Position, batch: EventBatch) -> None:
+        tried.append((position.seq, batch.last_seq))
+        trouble = troubles.pop(0) if troubles else ""
+        async with pool.acquire() as connection, connection.transaction():
+            await store.advance(connection, "reader", settings.shard, position, batch.position)
+            if trouble.startswith("before"):
+                raise store.DatabaseAway(trouble)
+        taken.extend(each.seq for each in batch.events)
+        if trouble:
+            raise store.DatabaseAway(trouble)
+
+    following = asyncio.create_task(follow_from(settings, read_cursor, handle, caught_up.set, records_max=2))
+    async with asyncio.timeout(20):
+        await caught_up.wait()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert (tried, taken) == ([(0, 2), (0, 2), (2, 4)], [1, 2, 3, 4])
+    await pool.close()
 
 
 async def test_a_foreign_record_is_passed_over_and_an_older_database_is_handed_what_it_lacks(
