@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 UNFINISHED = "restore-unfinished"  # the file that stands in a data folder while a backup is put back
+PRIVATE = ("kafka", "snapshots", "folds", "logs")  # folders of a data folder that are for its owner alone
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -24,6 +25,13 @@ def require_whole(data: Path) -> None:
     """Raise HalfRestored for a data folder in which a restore was cut off."""
     if (data / UNFINISHED).exists():
         raise HalfRestored(data)
+
+
+def close_to_others(data: Path) -> None:
+    """Keep other users of the machine from the log of orders, its snapshots, and what programs say of their work."""
+    for name in PRIVATE:
+        (data / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data / name).chmod(0o700)  # one from before, too
 
 
 def data_dir() -> Path:

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from infra import plan, processes
 from infra.identity import check_log, note_log
 from infra.keys import make_keys
-from infra.places import require_whole
+from infra.places import close_to_others, require_whole
 from infra.ports import PortTaken, listeners
 from infra.prepare import prepare_servers
 from infra.progress import step
@@ -78,6 +78,7 @@ class Supervisor:
     def start(self) -> dict[str, str]:
         """Start servers, topics and services; answer their addresses once every service is ready."""
         end_left_over(self.run_folder)
+        close_to_others(self.settings.data)
         if not self.settings.kafka_configured:
             check_log(self.settings.data)
         make_keys(self.settings.keys_dir)

@@ -12,6 +12,7 @@ from infra import exchange as outside
 from infra.database import role_of
 from infra.exchange import RunningExchange, free_ports
 from infra.kafka_clients import started
+from infra.places import PRIVATE, close_to_others
 from infra.plan import Servers, environment_of
 from infra.settings import InfraSettings
 from schemas.topics import KEYS_EVENTS, LISTINGS_EVENTS
@@ -35,6 +36,22 @@ def test_nobody_else_can_open_a_file_with_a_secret(servers_only: RunningExchange
     }
     settings = servers_only.data / "kafka" / "server.properties"
     assert (open_to_others, stat.S_IMODE(settings.stat().st_mode)) == (set(), 0o600)
+
+
+def test_another_user_of_the_machine_reads_no_file_of_the_exchange_but_what_tells_where_it_is(servers_only):
+    data = servers_only.data
+    shut = {path for path in data.iterdir() if path.is_dir() and not stat.S_IMODE(path.stat().st_mode) & 0o077}
+    assert {path.name for path in data.iterdir()} - {path.name for path in shut} <= {"run", "log-identity"}
+    told = {path.name for path in (data / "run").iterdir()}
+    assert told == {"exchange.json", "supervisor.lock", "supervisor.pid", "kafka.pid", "postgres.pid"}
+
+
+def test_a_folder_that_was_open_before_is_shut_at_the_next_start(tmp_path):
+    for name in PRIVATE:
+        (tmp_path / name).mkdir(mode=0o755)
+    close_to_others(tmp_path)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(PRIVATE, 0o700)
 
 
 def test_a_service_is_told_no_password_and_its_own_names_alone(tmp_path):
