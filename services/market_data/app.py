@@ -96,7 +96,7 @@ class MarketData:
         reader = EventReader(self.settings, start.next_offset, start.seq, linger_s=self.settings.market_data_linger_s)
 
         async def handle(batch: EventBatch) -> None:
-            await handler.take(batch)
+            await handler.handle(batch)
             metrics.EVENTS.inc(len(batch.events))
             metrics.SEQ.set(batch.last_seq)
             metrics.DOUBTED_BOOKS.set(len(self.market.doubted))

@@ -1,4 +1,4 @@
-"""Depth of one contract's book, folded from events: GPUs per price, the changes of one command, and its checksum."""
+"""Depth of one contract's book, made of events: GPUs per price, the changes of one command, and its checksum."""
 
 from bisect import bisect_left, insort
 from functools import lru_cache
@@ -74,7 +74,7 @@ class Book:
         before = self.side(side).change(price_micros, delta)
         self._before.setdefault((side, price_micros), before)
 
-    def take_changes(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    def drain_changes(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Returns the levels (bids, asks) that differ from before the command, 0 for one gone; forgets them. [F-8]"""
         bids, asks = [], []
         for (side, price_micros), before in self._before.items():

@@ -93,7 +93,7 @@ class Changes:
 
 
 class Market:
-    """Products, contracts, books, candles. `fold` takes whole commands in the order of the log."""
+    """Products, contracts, books, candles. `apply` takes whole commands, in the order of the log."""
 
     def __init__(self) -> None:
         self.products: dict[str, ProductView] = {}
@@ -103,11 +103,11 @@ class Market:
         self.log_ms = 0
         self.doubted: dict[str, int] = {}
         self._orders: dict[int, RestingOrder] = {}
-        self._fold_event: dict[str, Callable[..., None]] = {kind: getattr(self, name) for kind, name in FOLDS.items()}
+        self._handlers: dict[str, Callable[..., None]] = {kind: getattr(self, name) for kind, name in HANDLERS.items()}
 
     def state(self) -> dict[str, Any]:
         """Returns everything that the market holds, between two commands."""
-        return {name: value for name, value in vars(self).items() if name != "_fold_event"}
+        return {name: value for name, value in vars(self).items() if name != "_handlers"}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Holds from now on what `state` gave. Raises KeyError for what is none."""
@@ -115,7 +115,7 @@ class Market:
             raise KeyError(*(state.keys() ^ self.state().keys()))
         vars(self).update(state)
 
-    def fold(self, events: Sequence[AnyEvent]) -> Changes:
+    def apply(self, events: Sequence[AnyEvent]) -> Changes:
         """Applies all the events of one command."""
         last = events[-1]
         changes = Changes(last.seq, last.ts_ms)
@@ -124,9 +124,9 @@ class Market:
             _touch(changes, candle)
         depth = self._depth_at_gates(events)
         for event in events:
-            apply = self._fold_event.get(event.type)
-            if apply is not None:
-                self._attempt(apply, event, changes)
+            handler = self._handlers.get(event.type)
+            if handler is not None:
+                self._attempt(handler, event, changes)
         for event in changes.statuses:
             if isinstance(event, ContractStateChanged) and event.state == "LOCKED" and event.contract in depth:
                 self._attempt(partial(self._fix_index, depth=depth[event.contract]), event, changes)
@@ -335,7 +335,7 @@ class Market:
         first_doubted = {doubt.contract for doubt in changes.doubts if self.doubted.get(doubt.contract) == doubt.seq}
         for name, contract in changes.quotes.items():
             book = contract.own_book
-            bids, asks = book.take_changes() if book else ((), ())
+            bids, asks = book.drain_changes() if book else ((), ())
             if bids or asks or name in first_doubted:
                 changes.books.append(BookChange(contract, book.seq, bids, asks))
                 book.seq = changes.seq
@@ -350,7 +350,7 @@ class Market:
                 self.candles.forget(contract.contract)
 
 
-FOLDS = {
+HANDLERS = {
     "product_defined": "_on_product_defined",
     "product_state_changed": "_on_product_state",
     "contracts_listed": "_on_listed",

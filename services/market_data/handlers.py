@@ -1,4 +1,4 @@
-"""Messages in → fold → publish → store: the event log in whole commands, and what listings and delivery publish."""
+"""Messages in → apply → publish → store: the event log in whole commands, and what listings and delivery publish."""
 
 import time
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from services.kit.topics import subscribe_batches
 from services.market_data import store
 from services.market_data.domain import Changes, Market
 from services.market_data.feed import Feed, Stream
-from services.market_data.folds import FoldFiles
 from services.market_data.publishing import Publishing
 from services.market_data.recorder import Recorder
 from services.market_data.relays import Relays, delivery_item, listing_item
 from services.market_data.settings import Settings
+from services.market_data.view_snapshots import ViewSnapshots
 
 LISTING: TypeAdapter[ListingChanged] = TypeAdapter(ListingChanged)
 
 
 class EventHandler:
-    """Folds the log, from a snapshot or its start, publishes, and hands what lies after the cursor to the recorder.
+    """Applies the log, from a snapshot or its start, publishes, and hands what lies after the cursor to the recorder.
 
     The events of a command may come in two batches: it counts, whole, at the sequence of its last event.
     """
@@ -35,8 +35,8 @@ class EventHandler:
     def __init__(self, settings: Settings, market: Market, feed: Feed, position: Position, recorder: Recorder) -> None:
         self._market, self._feed, self._recorder = market, feed, recorder
         self._publishing = Publishing(market, feed)
-        self._folds = FoldFiles(
-            settings.folds_dir, settings.market_data_fold_every_events, settings.market_data_fold_every_s
+        self._snapshots = ViewSnapshots(
+            settings.view_snapshots_dir, settings.market_data_fold_every_events, settings.market_data_fold_every_s
         )
         self._cursor_seq = position.seq
         self._pending: list[AnyEvent] = []
@@ -44,26 +44,26 @@ class EventHandler:
 
     def restore(self) -> Position:
         """Goes on from a snapshot where one fits; returns where the event log is to be read from."""
-        fold = self._folds.newest(self._cursor_seq, self._publishing_since_ms)
-        if fold is None:
+        snapshot = self._snapshots.newest(self._cursor_seq, self._publishing_since_ms)
+        if snapshot is None:
             return Position(0, 0, None)
-        self._market.restore(fold.state)
-        self._feed.ring.start(fold.seq)
-        return Position(fold.seq, fold.next_offset, None)
+        self._market.restore(snapshot.state)
+        self._feed.ring.start(snapshot.seq)
+        return Position(snapshot.seq, snapshot.next_offset, None)
 
-    async def take(self, batch: EventBatch) -> None:
-        """Takes a batch."""
+    async def handle(self, batch: EventBatch) -> None:
+        """Handles a batch."""
         for event in batch.events:
             self._pending.append(event)
             if event.index + 1 == event.count:
-                self._take_command(self._pending)
+                self._handle_command(self._pending)
                 self._pending = []
         await self._recorder.note(batch.position)
         if not self._pending:
-            self._folds.offer(self._market, batch.next_offset)
+            self._snapshots.offer(self._market, batch.next_offset)
 
-    def _take_command(self, events: Sequence[AnyEvent]) -> None:
-        changes = self._market.fold(events)
+    def _handle_command(self, events: Sequence[AnyEvent]) -> None:
+        changes = self._market.apply(events)
         for doubt in changes.doubts:
             note_doubt(doubt.seq, doubt.kind, doubt.detail, contract=doubt.contract)
         if changes.ts_ms >= self._publishing_since_ms:
@@ -89,12 +89,12 @@ class RelayHandler:
 
     async def on_listings(self, events: list[ListingChanged], ends: dict[int, int]) -> None:
         """The hardware board: the last state of each listing."""
-        await self._take("listings", [(e.listing_id, e.seq, listing_item(e)) for e in events], LISTINGS_EVENTS, ends)
+        await self._handle("listings", [(e.listing_id, e.seq, listing_item(e)) for e in events], LISTINGS_EVENTS, ends)
 
     async def on_deliveries(self, events: list[DeliveryEvent], ends: dict[int, int]) -> None:
         """Challenges, leases and meters: each fact once."""
         items = [(str(e.seq), e.seq, delivery_item(e)) for e in events]
-        await self._take("delivery", [item for item in items if item[2] is not None], DELIVERY_EVENTS, ends)
+        await self._handle("delivery", [item for item in items if item[2] is not None], DELIVERY_EVENTS, ends)
 
     async def restore(self) -> None:
         """Fills the channels with what the store has."""
@@ -103,7 +103,9 @@ class RelayHandler:
                 relay.take(key, seq, item)
         self._feed.ring.start_stream(Stream("delivery", "*"), self._relays["delivery"].seq)
 
-    async def _take(self, channel: str, items: list[tuple[str, int, dict]], topic: Topic, ends: dict[int, int]) -> None:
+    async def _handle(
+        self, channel: str, items: list[tuple[str, int, dict]], topic: Topic, ends: dict[int, int]
+    ) -> None:
         await store.put_relayed(self._pool, channel, items, topic.name, ends)
         for key, seq, item in items:
             if self._relays[channel].take(key, seq, item):

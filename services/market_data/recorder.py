@@ -1,4 +1,4 @@
-"""Writes what the fold found into the tables, behind the feed: the feed waits for no disk."""
+"""Writes what the view found into the tables, behind the feed: the feed waits for no disk."""
 
 import asyncio
 from collections.abc import Callable

@@ -7,7 +7,7 @@ from services.kit.settings import Settings as KitSettings
 
 class Settings(KitSettings):
     """Besides the shared settings: how long news gathers, how far readers may fall behind, how long the feed
-    remembers, how often tables and the fold are written and how much may wait for that.
+    remembers, how often tables and snapshots of the view are written and how much may wait for that.
     """
 
     market_data_linger_s: float = 0.02
@@ -24,6 +24,6 @@ class Settings(KitSettings):
     market_data_fold_every_s: float = 600.0
 
     @property
-    def folds_dir(self) -> Path:
-        """The folder of the fold's snapshots."""
+    def view_snapshots_dir(self) -> Path:
+        """The folder of the view's snapshots; its name on disk is older than theirs in the code."""
         return self.data / "folds"

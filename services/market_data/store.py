@@ -36,7 +36,7 @@ async def read_position(pool: Pool, shard: int) -> Position:
 async def write(pool: Pool, shard: int, old: Position, new: Position, history: History) -> None:
     """Writes a batch and moves the cursor, waiting for PostgreSQL as long as it is away. Raises Fenced.
 
-    Where a row cannot be written, that row alone is told and left out.
+    Where a row cannot be written, that row alone is logged and left out.
     """
     first = whole = True
     while True:

@@ -9,7 +9,7 @@ PAGE = "docs/runbooks/clock-jumped.md"
 
 
 class ClockWatch:
-    """Compares the broker's stamps with the time that passed here; each jump is told once."""
+    """Compares the broker's stamps with the time that passed here; each jump is logged once."""
 
     def __init__(self, jump_ms_min: int, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._jump_ms_min, self._monotonic_s = jump_ms_min, monotonic_s

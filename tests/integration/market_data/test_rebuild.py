@@ -180,18 +180,18 @@ async def test_dropped_tables_are_rebuilt_to_the_same_content(writer, start_mark
     assert sum(int(candle["qty"]) for candle in candles) == 83
 
 
-FOLDS = {"market_data_fold_every_events": 1, "market_data_ring_span_ms": 0}
+SNAPSHOTS = {"market_data_fold_every_events": 1, "market_data_ring_span_ms": 0}
 
 
-async def folded(service):
-    """How many events this life of the service has folded."""
+async def applied(service):
+    """How many events this life of the service has applied."""
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"{service.url}/metrics")).text
     return int(float(re.search(r"^hourbook_market_data_events_total (\S+)$", text, re.MULTILINE)[1]))
 
 
 async def snapshot_of(folder, seq):
-    """Waits until the fold up to `seq` is on disk, and returns its file."""
+    """Waits until the snapshot up to `seq` is on disk, and returns its file."""
     async with asyncio.timeout(20):
         while not (found := list((folder / "folds").glob(f"market-*{seq}.fold"))):
             await asyncio.sleep(0.05)
@@ -207,21 +207,21 @@ async def public_state(service):
 @pytest.mark.slow
 async def test_a_restart_reads_only_what_came_after_the_snapshot(writer, start_market_data, log, tmp_path):
     await writer.write(log)
-    with start_market_data(**FOLDS) as service:
+    with start_market_data(**SNAPSHOTS) as service:
         await service.ready()
         await snapshot_of(tmp_path, seq=6)
         await service.get("/v1/trades", sym=CONTRACT)  # answered once the tables have everything
         service.stop(signal.SIGKILL)
     log.command(accepted(20, "buy", 2, P + 10_000), traded(1, 20, 2, P + 10_000, left=(3, 0)))
     await writer.write(log)
-    with start_market_data(**FOLDS) as service:
+    with start_market_data(**SNAPSHOTS) as service:
         await service.ready()
-        read, state = await folded(service), await public_state(service)
+        read, state = await applied(service), await public_state(service)
     for path in (tmp_path / "folds").iterdir():
         path.unlink()
     with start_market_data() as service:
         await service.ready()
-        assert (read, await folded(service)) == (2, 8)
+        assert (read, await applied(service)) == (2, 8)
         assert await public_state(service) == state
 
 
@@ -230,18 +230,18 @@ async def test_a_damaged_snapshot_or_a_dropped_schema_is_answered_by_reading_the
     writer, start_market_data, log, tmp_path, fresh_database
 ):
     await writer.write(log)
-    with start_market_data(**FOLDS) as service:
+    with start_market_data(**SNAPSHOTS) as service:
         await service.ready()
         snapshot, state = await snapshot_of(tmp_path, seq=6), await public_state(service)
         before = await contents_with(fresh_database, trade=1)
     whole = snapshot.read_bytes()
     snapshot.write_bytes(whole[:-1] + b"!")
-    with start_market_data(**FOLDS) as service:
+    with start_market_data(**SNAPSHOTS) as service:
         await service.ready()
-        assert (await folded(service), await public_state(service)) == (6, state)
+        assert (await applied(service), await public_state(service)) == (6, state)
     snapshot.write_bytes(whole)
     await drop_schema(fresh_database)
-    with start_market_data(**FOLDS) as service:
+    with start_market_data(**SNAPSHOTS) as service:
         await service.ready()
-        assert (await folded(service), await public_state(service)) == (6, state)
+        assert (await applied(service), await public_state(service)) == (6, state)
         assert await contents_with(fresh_database, trade=1) == before

@@ -132,7 +132,7 @@ async def test_the_publics_tables_have_every_trade_once(followed, fresh_database
     for some in (commands[start : start + 40] for start in range(0, len(commands), 40)):
         history = MarketHistory()
         for command in some:
-            history.add(market.fold(command))
+            history.add(market.apply(command))
         after = Position(some[-1][-1].seq, some[-1][-1].seq, None)
         await market_store.write(pool, 0, position, after, history)
         position = after
@@ -240,7 +240,7 @@ async def test_market_data_leaves_out_the_one_row_that_it_cannot_write(fresh_dat
     log.command(accepted(2, "buy", 3, 12_840_000), traded(1, 2, 2, 12_840_000, left=(2, 1)))
     market, history, before = Market(), MarketHistory(), doubted()
     for command in log.commands:
-        history.add(market.fold(command))
+        history.add(market.apply(command))
     history.trades.append(history.trades[0].model_copy(update={"seq": 99, "trade_id": 99, "qty": 2**70}))
     pool = await market_store.open_pool(MarketSettings(database_url=fresh_database))
     position, after = await market_store.read_position(pool, 0), Position(7, 7, None)

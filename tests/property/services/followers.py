@@ -62,7 +62,7 @@ class PublicMarket:
         while self.pending and len(self.pending) >= self.pending[0].count:
             count = self.pending[0].count
             command, self.pending = self.pending[:count], self.pending[count:]
-            changes = self.market.fold(command)
+            changes = self.market.apply(command)
             self.publishing.publish(changes)
             self.ruleset = next((each.ruleset for each in command if hasattr(each, "ruleset")), self.ruleset)
             trades = {each.seq for each in command if each.type == "trade" and each.resale and not each.taker_side}

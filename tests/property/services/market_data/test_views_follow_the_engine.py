@@ -229,7 +229,7 @@ def test_the_books_are_the_engines_books_after_every_command(engine, seed):
         for _, command in groupby(events, key=lambda event: event.in_offset):
             command = list(command)
             seen.update(event.type for event in command)
-            follower.take(market.fold(command))
+            follower.take(market.apply(command))
         assert view_depth(market) == engine_depth(drawn.venue.engine)
     kinds = ("trade", "order_accepted", "order_canceled", "order_expired", "order_displayed", "order_replaced")
     assert min(seen[kind] for kind in kinds) > 0
@@ -243,7 +243,7 @@ def test_all_traded_quantity_is_in_the_candles_of_every_interval(engine):
     events = [EVENT.validate_json(raw) for raw in drawn.venue.events]
     market, candles = Market(), {}
     for _, command in groupby(events, key=lambda event: event.in_offset):
-        candles |= market.fold(list(command)).candles
+        candles |= market.apply(list(command)).candles
     traded = sum(event.qty for event in events if event.type == "trade")
     volumes = Counter()
     for (sym, interval, _), candle in candles.items():
@@ -262,8 +262,8 @@ def test_a_view_restored_after_any_command_goes_on_to_the_same_state(seed):
     commands = [list(command) for _, command in groupby(events, key=lambda event: event.in_offset)]
     straight, restored = Market(), Market()
     for command in commands:
-        straight.fold(command)
-        restored.fold(command)
+        straight.apply(command)
+        restored.apply(command)
         if drawn.draw.random() < 0.2:
             state = packing.pack(restored.state())
             assert state == packing.pack(straight.state())

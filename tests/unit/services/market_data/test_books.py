@@ -35,14 +35,14 @@ def test_changes_hold_only_levels_that_differ_from_before_the_command():
     """Holds [F-8]"""
     book = Book()
     book.change("sell", 100, 4)
-    assert book.take_changes() == ([], [(100, 4)])
+    assert book.drain_changes() == ([], [(100, 4)])
     book.change("buy", 120, 3)
     book.change("buy", 120, -3)
     book.change("sell", 100, -3)
-    assert book.take_changes() == ([], [(100, 1)])
+    assert book.drain_changes() == ([], [(100, 1)])
     book.change("sell", 100, -1)
-    assert book.take_changes() == ([], [(100, 0)])
-    assert book.take_changes() == ([], [])
+    assert book.drain_changes() == ([], [(100, 0)])
+    assert book.drain_changes() == ([], [])
 
 
 def test_the_checksum_reads_asks_up_then_bids_down_without_points_and_leading_zeros():

@@ -29,7 +29,7 @@ def log():
 
 def fold(log):
     market = Market()
-    return market, [market.fold(command) for command in log.commands]
+    return market, [market.apply(command) for command in log.commands]
 
 
 def depth(market, contract=CONTRACT):

@@ -31,7 +31,7 @@ class Venue:
 
     def advance(self):
         for command in self.log.commands[self.taken :]:
-            self.publishing.publish(self.market.fold(command))
+            self.publishing.publish(self.market.apply(command))
         self.taken = len(self.log.commands)
 
     def bid(self, order_id, ts_ms=None):

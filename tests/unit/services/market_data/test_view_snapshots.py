@@ -1,13 +1,13 @@
-"""Snapshots of the fold: the newest that fits is taken, a damaged one is passed over, and old ones go."""
+"""Snapshots of the view: the newest that fits is taken, a damaged one is passed over, and old ones go."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from services.market_data import folds
+from services.market_data import view_snapshots
 from services.market_data.domain import Market
-from services.market_data.folds import DamagedFold, FoldFiles, read_fold, write_fold
+from services.market_data.view_snapshots import DamagedSnapshot, ViewSnapshots, read_snapshot, write_snapshot
 from tests.fixtures.event_log import EventLog, accepted, traded
 
 P = 12_840_000
@@ -25,32 +25,32 @@ def log() -> EventLog:
     return log
 
 
-def folded(log: EventLog, commands: int) -> Market:
+def market_of(log: EventLog, commands: int) -> Market:
     market = Market()
     for command in log.commands[:commands]:
-        market.fold(command)
+        market.apply(command)
     return market
 
 
-def files(folder: Path) -> FoldFiles:
-    return FoldFiles(folder, every_events=1, every_s=1e9)
+def files(folder: Path) -> ViewSnapshots:
+    return ViewSnapshots(folder, every_events=1, every_s=1e9)
 
 
 def test_what_is_read_goes_on_as_what_was_written(log, tmp_path):
-    whole = folded(log, len(log.commands))
+    whole = market_of(log, len(log.commands))
     for cut in range(1, len(log.commands)):
-        found = read_fold(write_fold(tmp_path, folded(log, cut), next_offset=cut))
+        found = read_snapshot(write_snapshot(tmp_path, market_of(log, cut), next_offset=cut))
         market = Market()
         market.restore(found.state)
         for command in log.commands[cut:]:
-            market.fold(command)
-        assert write_fold(tmp_path, market, 0).read_bytes() == write_fold(tmp_path, whole, 0).read_bytes()
+            market.apply(command)
+        assert write_snapshot(tmp_path, market, 0).read_bytes() == write_snapshot(tmp_path, whole, 0).read_bytes()
 
 
 def test_the_newest_that_the_tables_and_the_feed_allow_is_taken(log, tmp_path):
-    markets = [folded(log, cut) for cut in (4, 6, 8)]
+    markets = [market_of(log, cut) for cut in (4, 6, 8)]
     for market in markets:
-        write_fold(tmp_path, market, next_offset=market.seq)
+        write_snapshot(tmp_path, market, next_offset=market.seq)
     first, second, third = markets
     assert files(tmp_path).newest(10**9, FOREVER_MS).seq == third.seq
     assert files(tmp_path).newest(third.seq - 1, FOREVER_MS).seq == second.seq
@@ -59,37 +59,37 @@ def test_the_newest_that_the_tables_and_the_feed_allow_is_taken(log, tmp_path):
 
 
 def test_a_damaged_snapshot_is_passed_over_for_the_one_before(log, tmp_path):
-    older, newer = (write_fold(tmp_path, folded(log, cut), next_offset=cut) for cut in (4, 6))
+    older, newer = (write_snapshot(tmp_path, market_of(log, cut), next_offset=cut) for cut in (4, 6))
     newer.write_bytes(newer.read_bytes()[:-10])
-    with pytest.raises(DamagedFold, match="checksum"):
-        read_fold(newer)
+    with pytest.raises(DamagedSnapshot, match="checksum"):
+        read_snapshot(newer)
     assert files(tmp_path).newest(10**9, FOREVER_MS).next_offset == 4
     older.write_bytes(b"")
     assert files(tmp_path).newest(10**9, FOREVER_MS) is None
 
 
 def test_a_snapshot_of_other_code_is_not_used(log, tmp_path, monkeypatch):
-    path = write_fold(tmp_path, folded(log, 4), next_offset=4)
-    monkeypatch.setattr(folds, "version", lambda: "of another day")
-    with pytest.raises(DamagedFold, match="another version"):
-        read_fold(path)
+    path = write_snapshot(tmp_path, market_of(log, 4), next_offset=4)
+    monkeypatch.setattr(view_snapshots, "version", lambda: "of another day")
+    with pytest.raises(DamagedSnapshot, match="another version"):
+        read_snapshot(path)
 
 
 def test_it_is_written_beside_the_live_view_when_it_is_time_and_only_the_last_few_stay(log, tmp_path):
-    writer = FoldFiles(tmp_path, every_events=1, every_s=1e9)
+    writer = ViewSnapshots(tmp_path, every_events=1, every_s=1e9)
     market = Market()
     for offset, command in enumerate(log.commands):
-        market.fold(command)
+        market.apply(command)
         writer.offer(market, next_offset=offset + 1)
         wait_for_child(writer)
-    found = FoldFiles(tmp_path, 1, 1e9).newest(10**9, FOREVER_MS)
+    found = ViewSnapshots(tmp_path, 1, 1e9).newest(10**9, FOREVER_MS)
     assert (found.seq, found.next_offset) == (market.seq, len(log.commands))
-    assert len(list(tmp_path.iterdir())) == folds.KEPT
+    assert len(list(tmp_path.iterdir())) == view_snapshots.KEPT
 
 
 def test_nothing_new_is_not_written_again(log, tmp_path):
-    writer = FoldFiles(tmp_path, every_events=10**6, every_s=0)
-    market = folded(log, 4)
+    writer = ViewSnapshots(tmp_path, every_events=10**6, every_s=0)
+    market = market_of(log, 4)
     writer.offer(market, 4)
     wait_for_child(writer)
     (path,) = tmp_path.iterdir()
@@ -99,7 +99,7 @@ def test_nothing_new_is_not_written_again(log, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def wait_for_child(writer: FoldFiles) -> None:
+def wait_for_child(writer: ViewSnapshots) -> None:
     give_up_s = time.monotonic() + 20
     while writer.busy():
         assert time.monotonic() < give_up_s

@@ -1,4 +1,4 @@
-"""Snapshots of the fold on disk: a start reads the newest that fits, and of the event log only what came after it."""
+"""Snapshots of the view on disk: a start reads the newest that fits, and of the event log only what came after it."""
 
 import os
 import re
@@ -22,12 +22,12 @@ KEPT = 4
 DESCRIPTORS_MAX = 1 << 20
 
 
-class DamagedFold(Exception):
+class DamagedSnapshot(Exception):
     """The file is not what was written, or other code wrote it."""
 
 
 @dataclass(frozen=True)
-class Fold:
+class ViewSnapshot:
     """A market's state as it stood after `seq`, whole commands only; `next_offset` is where the event log goes on."""
 
     state: dict[str, Any]
@@ -37,14 +37,14 @@ class Fold:
 
 @cache
 def version() -> str:
-    """Names the code that folds: a snapshot of other code could hold what this one would never have come to."""
+    """Names the code of the view: a snapshot of other code could hold what this one would never have come to."""
     digest = sha256()
     for module in (domain, books, candles, contracts, index, packing):
         digest.update(Path(sys.modules[module.__name__].__file__).read_bytes())
     return digest.hexdigest()
 
 
-class FoldFiles:
+class ViewSnapshots:
     """The snapshots of one data folder, written one at a time by a forked child, off the live loop."""
 
     def __init__(self, folder: Path, every_events: int, every_s: float) -> None:
@@ -52,7 +52,7 @@ class FoldFiles:
         self._seq, self._taken_at_s = 0, time.monotonic()
         self._child: int | None = None
 
-    def newest(self, seq_max: int, log_ms_max: int) -> Fold | None:
+    def newest(self, seq_max: int, log_ms_max: int) -> ViewSnapshot | None:
         """Returns the newest market that is not after `seq_max` (what the tables have) and `log_ms_max` (what the feed
         must still be able to send again); None where the log has to be read from its start. Damaged files are named.
         """
@@ -61,14 +61,14 @@ class FoldFiles:
             if seq > seq_max:
                 continue
             try:
-                fold = read_fold(path)
-            except (DamagedFold, packing.BadState, OSError) as error:
+                snapshot = read_snapshot(path)
+            except (DamagedSnapshot, packing.BadState, OSError) as error:
                 log.error("snapshot of the market is not used", path=str(path), error=str(error))
                 continue
-            if fold.state["log_ms"] <= log_ms_max:
-                log.info("market loaded from its snapshot", path=str(path), seq=fold.seq)
-                self._seq = fold.seq
-                return fold
+            if snapshot.state["log_ms"] <= log_ms_max:
+                log.info("market loaded from its snapshot", path=str(path), seq=snapshot.seq)
+                self._seq = snapshot.seq
+                return snapshot
         log.info("no usable snapshot of the market, reading the event log from its start")
         return None
 
@@ -107,7 +107,7 @@ class FoldFiles:
         yield from sorted(((int(match[1]), path) for path, match in named if match), reverse=True)
 
 
-def write_fold(folder: Path, market: Market, next_offset: int) -> Path:
+def write_snapshot(folder: Path, market: Market, next_offset: int) -> Path:
     """Writes one snapshot: a line that says what it is, then the state; the file appears whole or not at all."""
     body = packing.pack(market.state())
     head = {"version": version(), "seq": market.seq, "next_offset": next_offset, "sha256": sha256(body).hexdigest()}
@@ -125,21 +125,21 @@ def write_fold(folder: Path, market: Market, next_offset: int) -> Path:
     return path
 
 
-def read_fold(path: Path) -> Fold:
-    """Reads one snapshot. Raises DamagedFold, BadState or OSError."""
+def read_snapshot(path: Path) -> ViewSnapshot:
+    """Reads one snapshot. Raises DamagedSnapshot, BadState or OSError."""
     head, _, body = path.read_bytes().partition(b"\n")
     try:
         said = orjson.loads(head)
         if said["version"] != version():
-            raise DamagedFold("written by another version of the view")
+            raise DamagedSnapshot("written by another version of the view")
         if said["sha256"] != sha256(body).hexdigest():
-            raise DamagedFold("checksum differs")
+            raise DamagedSnapshot("checksum differs")
         state = packing.unpack(body)
         if state.keys() != Market().state().keys() or state["seq"] != said["seq"]:
-            raise DamagedFold("holds another state than it says")
-        return Fold(state, said["seq"], said["next_offset"])
+            raise DamagedSnapshot("holds another state than it says")
+        return ViewSnapshot(state, said["seq"], said["next_offset"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFold(repr(error)) from error
+        raise DamagedSnapshot(repr(error)) from error
 
 
 def _write_and_exit(folder: Path, market: Market, next_offset: int) -> None:
@@ -147,7 +147,7 @@ def _write_and_exit(folder: Path, market: Market, next_offset: int) -> None:
     status = 1
     try:
         os.closerange(0, DESCRIPTORS_MAX)
-        write_fold(folder, market, next_offset)
+        write_snapshot(folder, market, next_offset)
         status = 0
     finally:
         os._exit(status)
