@@ -4,9 +4,9 @@ import asyncio
 from functools import partial
 
 from schemas.accounts import AnyKeyEvent, SignedRequest
-from services.gateway.api import build_front
+from services.gateway.api import build_hot_path
 from services.gateway.commands.first_answers import restore_answers
-from services.gateway.context import Desk, make_desk
+from services.gateway.context import GatewayContext, make_context
 from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
 from services.gateway.keys.copies import mend_keys
 from services.gateway.keys.registry import KeyRegistry
@@ -41,67 +41,68 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
     conditions = ("PostgreSQL", "Kafka", "API keys", "nodes", "first answers", "the end of the event log")
     readiness = Readiness(*conditions, servers=Servers(settings))
-    desk = make_desk(settings, readiness)
-    tasks.create_task(serve(build_front(desk), settings, settings.gateway_port))
+    gateway = make_context(settings, readiness)
+    tasks.create_task(serve(build_hot_path(gateway), settings, settings.gateway_port))
     pool = await open_pool(settings, "gateway", "services.gateway")
     tasks.create_task(close_at_the_end(pool))
-    desk.store = Store(pool, settings.shard)
+    gateway.store = Store(pool, settings.shard)
     readiness.done("PostgreSQL")
-    desk.publisher = PromptPublisher(settings, pool, "gateway")
-    tasks.create_task(desk.publisher.run())
+    gateway.publisher = PromptPublisher(settings, pool, "gateway")
+    tasks.create_task(gateway.publisher.run())
     log_reached, keys_read, nodes_restored = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    tasks.create_task(desk.log.run(log_reached))
+    tasks.create_task(gateway.log.run(log_reached))
     tasks.create_task(_note(log_reached, readiness, "Kafka"))
-    tasks.create_task(desk.past_commands.close_at_the_end())
+    tasks.create_task(gateway.past_commands.close_at_the_end())
     read: list[AnyKeyEvent] = []
-    tasks.create_task(follow_keys(settings, desk.directory, keys_read, read))
-    tasks.create_task(NodeMarks(settings, desk.store, desk.history.node_marks).run(pool, nodes_restored))
+    tasks.create_task(follow_keys(settings, gateway.directory, keys_read, read))
+    tasks.create_task(NodeMarks(settings, gateway.store, gateway.history.node_marks).run(pool, nodes_restored))
     tasks.create_task(_note(nodes_restored, readiness, "nodes"))
-    tasks.create_task(_know_answers(settings, desk))
-    tasks.create_task(_know_keys(settings, desk, keys_read, read))
-    await _follow(settings, desk, tasks)
+    tasks.create_task(_know_answers(gateway))
+    tasks.create_task(_know_keys(gateway, keys_read, read))
+    await _follow(gateway, tasks)
 
 
-async def _follow(settings: GatewaySettings, desk: Desk, tasks: asyncio.TaskGroup) -> None:
-    restored = await desk.store.restore()
-    await desk.store.restore_names(desk.history.used_names)
+async def _follow(gateway: GatewayContext, tasks: asyncio.TaskGroup) -> None:
+    settings = gateway.settings
+    restored = await gateway.store.restore()
+    await gateway.store.restore_names(gateway.history.used_names)
     position = restored.position
     views = (restored.records, restored.products, restored.programmes)
-    desk.history.restore(*views, position.seq, restored.newest_order_id)
-    desk.recorder = Recorder(settings, desk.history, desk.store, position)
+    gateway.history.restore(*views, position.seq, restored.newest_order_id)
+    gateway.recorder = Recorder(settings, gateway.history, gateway.store, position)
     reader = EventReader(settings, await find_place(settings, position), position.seq, EVENTS_PER_BATCH, linger_s=0)
-    tasks.create_task(_give_up_at_the_end(desk))
-    tasks.create_task(desk.recorder.run())
-    tasks.create_task(follow_events(reader, desk.history, desk.decisions, desk.feeds, desk.recorder))
-    tasks.create_task(_note(reader.caught_up, desk.readiness, "the end of the event log"))
+    tasks.create_task(_give_up_at_the_end(gateway))
+    tasks.create_task(gateway.recorder.run())
+    tasks.create_task(follow_events(reader, gateway.history, gateway.pending, gateway.feeds, gateway.recorder))
+    tasks.create_task(_note(reader.caught_up, gateway.readiness, "the end of the event log"))
 
 
-async def _know_keys(settings: GatewaySettings, desk: Desk, keys_read: asyncio.Event, read: list[AnyKeyEvent]) -> None:
+async def _know_keys(gateway: GatewayContext, keys_read: asyncio.Event, read: list[AnyKeyEvent]) -> None:
     """Mends the topic of keys or its copy, and registers the venue's first operator, if root's signature for his key
     lies in the venue's key folder.
     """
     await keys_read.wait()
-    registry = KeyRegistry(desk)
-    await mend_keys(desk, registry, read)
+    registry = KeyRegistry(gateway)
+    await mend_keys(gateway, registry, read)
     read.clear()
-    signed = settings.keys_dir / PUBLIC / ADMIN_REQUEST_FILE
+    signed = gateway.settings.keys_dir / PUBLIC / ADMIN_REQUEST_FILE
     if signed.exists():
         request = SignedRequest.model_validate_json(signed.read_bytes())
-        await bootstrap_admin(registry, desk.directory, request)
-    desk.readiness.done("API keys")
+        await bootstrap_admin(registry, gateway.directory, request)
+    gateway.readiness.done("API keys")
 
 
-async def _know_answers(settings: GatewaySettings, desk: Desk) -> None:
-    await restore_answers(settings, desk.store)
-    desk.readiness.done("first answers")
+async def _know_answers(gateway: GatewayContext) -> None:
+    await restore_answers(gateway.settings, gateway.store)
+    gateway.readiness.done("first answers")
 
 
-async def _give_up_at_the_end(desk: Desk) -> None:
-    """Lets those who wait for a decision when the gateway stops be told that it is not known, while they can be."""
+async def _give_up_at_the_end(gateway: GatewayContext) -> None:
+    """Let those who wait for a decision when the gateway stops hear that it is not known, while they can."""
     try:
         await asyncio.Event().wait()
     finally:
-        desk.decisions.give_up()
+        gateway.pending.give_up()
 
 
 async def _note(done: asyncio.Event, readiness: Readiness, condition: str) -> None:

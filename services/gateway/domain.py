@@ -1,4 +1,4 @@
-"""Decisions at the edge: from a form to the engine's command, who may send it, and how a refusal is worded."""
+"""What is decided at the edge: from a form to the engine's command, who may send it, and how a refusal is worded."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -66,7 +66,7 @@ class NoAnswer(GatewayError):
     """The engine's decision did not come back in time; the command may have been carried out."""
 
 
-class RecordRefused(GatewayError):
+class RecordRejected(GatewayError):
     """The engine could not take the record at all; nothing changed."""
 
 
@@ -183,12 +183,12 @@ def code_of(error: ValidationError) -> str:
     return "bad_decimal" if wrong_number else "malformed_request"
 
 
-def refusal_words(code: str) -> str:
+def rejection_words(code: str) -> str:
     """Says in plain words why the engine refused."""
-    return REFUSAL_WORDS.get(code, code.replace("_", " "))
+    return REJECTION_WORDS.get(code, code.replace("_", " "))
 
 
-def refusal_code(event: OrderRejected) -> tuple[str, int]:
+def rejection_code(event: OrderRejected) -> tuple[str, int]:
     """Returns the problem's code and status of an engine's refusal: of a stranger's order as of none."""
     if event.command in NAMING_COMMANDS and event.code == "not_the_owner":
         return "unknown_order", 404
@@ -302,7 +302,7 @@ BUILDERS = {
     CapacityForm: _post_capacity,
     ResellForm: _resell,
 }
-REFUSAL_WORDS = {
+REJECTION_WORDS = {
     "unknown_product": "the venue has no such product",
     "unlisted_contract": "the contract is not listed: its delivery is too far away, or its start is not a period's",
     "gate_closed": "the contract's gate has closed; nothing can be traded in it any more",

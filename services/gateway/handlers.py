@@ -1,4 +1,4 @@
-"""Events in: fold them into the history, decide who was waiting, feed the sessions, and tell the recorder."""
+"""Events in: applied to the history, handed to those who wait for them, fed to the sessions, noted for the recorder."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from prometheus_client import Counter
 
 from schemas.events import AnyEvent
-from services.gateway.commands.pending import Decisions
+from services.gateway.commands.pending import PendingCommands
+from services.gateway.projections.apply import apply
 from services.gateway.projections.feeds import Feeds
 from services.gateway.projections.history import History
 from services.gateway.recorder import Recorder
@@ -18,20 +19,20 @@ EVENTS_PER_BATCH = 500
 
 
 async def follow_events(
-    reader: EventReader, history: History, decisions: Decisions, feeds: Feeds, recorder: Recorder
+    reader: EventReader, history: History, pending: PendingCommands, feeds: Feeds, recorder: Recorder
 ) -> None:
-    """Reads the event log for ever."""
-    batches = WholeCommands(recorder.position)
+    """Read the event log for ever."""
+    commands = WholeCommands(recorder.position)
     async for batch in reader.batches():
-        events, position = batches.take(batch)
-        take_events(events, history, decisions, feeds)
+        events, position = commands.cut(batch)
+        handle_events(events, history, pending, feeds)
         recorder.note(position)
         EVENTS_READ.inc(len(batch.events))
         await asyncio.sleep(0)
 
 
 class WholeCommands:
-    """Cuts batches between commands: of one whose last events are still to come, none is taken.
+    """Cuts batches between commands: of one whose last events are still to come, none is handled.
 
     So what a command made lives until its last event, however soon it is over and written, also over a restart.
     """
@@ -40,8 +41,8 @@ class WholeCommands:
         self._position, self._next_offset = position, position.next_offset
         self._pending: list[AnyEvent] = []
 
-    def take(self, batch: EventBatch) -> tuple[list[AnyEvent], Position]:
-        """Returns the events of the commands that are whole now, and where to go on after them."""
+    def cut(self, batch: EventBatch) -> tuple[list[AnyEvent], Position]:
+        """Return the events of the commands that are whole now, and where to go on after them."""
         events = [*self._pending, *batch.events]
         whole = next((place for place in range(len(events), 0, -1) if is_last(events[place - 1])), 0)
         events, self._pending = events[:whole], events[whole:]
@@ -55,13 +56,13 @@ class WholeCommands:
 
 
 def is_last(event: AnyEvent) -> bool:
-    """Says whether an event is the last one of its command."""
+    """Say whether an event is the last one of its command."""
     return event.index + 1 == event.count
 
 
-def take_events(events: Sequence[AnyEvent], history: History, decisions: Decisions, feeds: Feeds) -> None:
-    """Takes whole commands, without a pause: between batches the history is exactly what the recorder notes."""
+def handle_events(events: Sequence[AnyEvent], history: History, pending: PendingCommands, feeds: Feeds) -> None:
+    """Handle whole commands, without a pause: between batches the history is exactly what the recorder notes."""
     for event in events:
-        records = history.apply(event)
-        decisions.add(event, records)
+        records = apply(history, event)
+        pending.add(event, records)
         feeds.publish(event, records)

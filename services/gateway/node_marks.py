@@ -25,23 +25,23 @@ class NodeMarks:
     async def run(self, pool: Pool, is_restored: asyncio.Event) -> None:
         """Follows for ever; sets `is_restored` when nothing is missing that was read before."""
         self._marks.update(await self._store.node_marks())
-        await take_again(self._settings, pool, DELIVERY_EVENTS, GROUP, DELIVERY_EVENT, self.take)
+        await take_again(self._settings, pool, DELIVERY_EVENTS, GROUP, DELIVERY_EVENT, self.handle)
         is_restored.set()
         broker = make_broker(self._settings)
-        subscribe_batches(broker, DELIVERY_EVENTS, GROUP, DELIVERY_EVENT, self.take, with_ends=True)
+        subscribe_batches(broker, DELIVERY_EVENTS, GROUP, DELIVERY_EVENT, self.handle, with_ends=True)
         await run_broker(broker)
 
-    async def take(self, events: Sequence[DeliveryEvent], ends: Mapping[int, int]) -> None:
-        """Takes a batch. An event from before there was a mark says nothing against one that has it."""
-        told: dict[str, bool] = {}
+    async def handle(self, events: Sequence[DeliveryEvent], ends: Mapping[int, int]) -> None:
+        """Handle a batch. An event from before there was a mark says nothing against one that has it."""
+        said: dict[str, bool] = {}
         for event in events:
             if event.node != VENUE:
-                told[event.node] = event.simulated or told.get(event.node, False)
-        news = {node: mark for node, mark in told.items() if node not in self._marks or mark > self._marks[node]}
+                said[event.node] = event.simulated or said.get(event.node, False)
+        changed = {node: mark for node, mark in said.items() if node not in self._marks or mark > self._marks[node]}
         try:
-            await self._store.mark_nodes(news, ends)
+            await self._store.mark_nodes(changed, ends)
         except DatabaseAway as error:
             structlog.get_logger().warning("delivery's events wait for PostgreSQL", error=str(error))
             await asyncio.sleep(self._settings.reconnect_delay_s)
             raise  # the batch comes again
-        self._marks.update(news)
+        self._marks.update(changed)

@@ -45,7 +45,7 @@ class Recorder:
         while True:
             await self._news.wait()
             self._news.clear()
-            changes, after = self._history.take_changes(), self._read
+            changes, after = self._history.drain_changes(), self._read
             await self._flush(rows_of(changes, after))
             self._flushed = after
             self._history.forget(changes)

@@ -15,7 +15,7 @@ from schemas.topics import DELIVERY_EVENTS, GATEWAY_ANSWERS, KEYS_EVENTS
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
 from services.gateway.projections.history import Changes, Record
-from services.gateway.projections.records import Balance, Fill, Order, Position, Refusal, Replacement, Rule
+from services.gateway.projections.records import Balance, Fill, Order, Position, RejectedOrder, Replacement, Rule
 from services.gateway.projections.used_names import UsedNames
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
@@ -26,7 +26,7 @@ from services.kit.key_directory import record_name
 CONSUMER = "gateway-history"
 ANSWER_BYTES_MAX = 900_000  # what the broker takes as one record
 QUERIES = kit.load_queries("services.gateway")
-Row = TypeVar("Row", Order, Refusal, Fill, Position, Balance)
+Row = TypeVar("Row", Order, RejectedOrder, Fill, Position, Balance)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Store:
                 names.add(row["account"], row["client_order_id"])
 
     async def node_marks(self) -> dict[str, bool]:
-        """Returns which nodes are simulated, as far as delivery has told."""
+        """Returns which nodes are simulated, as far as delivery has said."""
         async with self._connection() as connection:
             return dict(await connection.fetch(QUERIES.all_node_marks))
 
@@ -109,7 +109,7 @@ class Store:
     async def flush(self, rows: Rows, before: kit.Position) -> None:
         """Writes changes and moves the cursor, in one transaction. Raises Fenced if another gateway moved it.
 
-        Where a row cannot be written, that row alone is told and left out.
+        Where a row cannot be written, that row alone is logged and left out.
         """
         try:
             await self._flush(rows, before, whole=True)
@@ -135,11 +135,11 @@ class Store:
         """Finds the account's order by our id."""
         return await self._one(Order, QUERIES.order_by_id, account, order_id)
 
-    async def named(self, account: str, name: str) -> Order | Replacement | Refusal | None:
+    async def named(self, account: str, name: str) -> Order | Replacement | RejectedOrder | None:
         """Finds the account's latest order under a client's id, or else the replace, or else what was refused."""
         found = await self._one(Order, QUERIES.order_by_client_id, account, name)
         found = found or await self.replacement(account, name)
-        return found or await self._one(Refusal, QUERIES.refusal_by_client_id, account, name)
+        return found or await self._one(RejectedOrder, QUERIES.refusal_by_client_id, account, name)
 
     async def replacement(self, account: str, replace_id: str) -> Replacement | None:
         """Finds what a replace of this name left of its order."""
@@ -147,12 +147,12 @@ class Store:
             row = await connection.fetchrow(QUERIES.replacement, account, replace_id)
         return Replacement(**dict(row) | {"left_as": Order(**orjson.loads(row["left_as"]))}) if row else None
 
-    async def first_result(self, event: OrderDuplicate) -> Order | Refusal | None:
+    async def first_result(self, event: OrderDuplicate) -> Order | RejectedOrder | None:
         """Finds what the command that came again led to at first."""
         if event.order_id is not None:
             return await self.order(event.account, event.order_id)
         named = (event.account, event.first_offset, event.client_order_id)
-        return await self._one(Refusal, QUERIES.refusal_by_offset, *named)
+        return await self._one(RejectedOrder, QUERIES.refusal_by_offset, *named)
 
     async def fills_of_command(self, in_offset: int, order_id: int) -> list[Fill]:
         """Returns the trades of an order, or of its asks, that one command made."""
@@ -199,13 +199,13 @@ class Store:
         return known["answer"] if known else None
 
     async def keep_answer(self, asked: Attempt, answer: str) -> None:
-        """Keeps the first answer to a request, and tells it on its topic; one that no topic takes is only kept."""
+        """Keep the first answer to a request, and publish it where a topic takes one so long."""
         first = to_keep(asked, 200, answer)
-        told = first.canonical()
+        published = first.canonical()
         async with self._connection() as connection:
             await keep(connection, first)
-            if len(told) <= ANSWER_BYTES_MAX:
-                await kit.publish(connection, GATEWAY_ANSWERS.name, asked.account, told)
+            if len(published) <= ANSWER_BYTES_MAX:
+                await kit.publish(connection, GATEWAY_ANSWERS.name, asked.account, published)
 
     async def answers_taken(self) -> int:
         """Returns up to where the table has the topic of first answers."""

@@ -220,7 +220,7 @@ SERVICES_BANK = (
     ServiceMutant(
         "the keys' file is not read",
         "services/gateway/keys/copies.py",
-        ", *await desk.key_file.read()]",
+        ", *await gateway.key_file.read()]",
         "]",
         WITH_GATEWAY + "/test_accounts.py",
     ),
@@ -349,16 +349,16 @@ SERVICES_BANK = (
     ServiceMutant(
         "a key's order limit is not judged",
         "services/gateway/commands/submit.py",
-        "    command = desk.order_limits.judged(caller, command)\n",
+        "    command = gateway.order_limits.judged(caller, command)\n",
         "",
         WITH_GATEWAY + "/test_every_path.py",
     ),
     ServiceMutant(
         "a stranger's order is told apart from none",
-        "services/gateway/routes/orders.py",
-        '        code, status = ("unknown_order", 404) if is_foreign else domain.refusal_code(event)',
-        "        code, status = domain.refusal_code(event)",
-        GATEWAY + "/test_refusals.py",
+        "services/gateway/routes/answers.py",
+        '    code, status = ("unknown_order", 404) if is_foreign else domain.rejection_code(event)',
+        "    code, status = domain.rejection_code(event)",
+        GATEWAY + "/test_rejections.py",
     ),
     ServiceMutant(
         "a repeat under another body is the first order",

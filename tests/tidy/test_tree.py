@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from infra.places import REPOSITORY
@@ -36,7 +37,6 @@ LONGER = {
 TABLES = ("tests/mutants/services_bank.py",)  # one row for each seeded bug
 LONGER_FUNCTIONS = {
     ("services/delivery/api.py", "add_party_routes"): 77,
-    ("services/gateway/routes/reading.py", "make_router"): 100,
     (
         "tests/integration/delivery/test_disputes.py",
         "test_a_dispute_is_decided_by_rules_or_by_inputs_and_never_by_a_stranger",
@@ -97,3 +97,26 @@ def test_every_statement_of_a_service_is_used():
         names = (rf"\b({each}\b|{each.partition('_')[0]}_{{)" for each in STATEMENT.findall(text))  # or f"save_{table}"
         unused += [(name, each) for each in names if not re.search(each, own)]
     assert unused == []
+
+
+def test_no_modules_of_a_service_import_each_other_in_a_circle():
+    trees = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): ast.parse(text)
+        for name, text in tracked(".py")
+        if name.startswith("services/")
+    }
+    imports = {module: {each for each in imported_by(tree) if each in trees} for module, tree in trees.items()}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        raise AssertionError(f"a circle: {' → '.join(error.args[1])}") from None
+
+
+def imported_by(tree: ast.Module) -> Iterator[str]:
+    """Yields the names that a module imports from, and of each `from` also what may be a module in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{each.name}" for each in node.names)

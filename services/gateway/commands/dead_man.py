@@ -3,8 +3,8 @@
 import asyncio
 
 from schemas.orders import CancelAllAfter
-from services.gateway.commands.submit import decide
-from services.gateway.context import Desk
+from services.gateway.commands.submit import submit_and_wait
+from services.gateway.context import GatewayContext
 from services.gateway.domain import NoAnswer
 from services.gateway.projections.feeds import Session
 from services.kit.auth import Caller
@@ -20,9 +20,9 @@ class DeadMan:
     it to run out; a session of the same name that connects in time takes it over.
     """
 
-    def __init__(self, desk: Desk, session: Session, caller: Caller):
-        self._desk, self._session, self._caller = desk, session, caller
-        self._name = f"ws-{desk.next_command_id()}"
+    def __init__(self, gateway: GatewayContext, session: Session, caller: Caller):
+        self._gateway, self._session, self._caller = gateway, session, caller
+        self._name = f"ws-{gateway.next_command_id()}"
         self._timeout_s = 0
         self._wanted = asyncio.Event()
 
@@ -42,26 +42,26 @@ class DeadMan:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            told = False
+            is_announced = False
             while self._timeout_s and not self._wanted.is_set():
                 done = await self._send()
-                if done is not None and not told:
-                    self._session.put(self._desk.history.seq, done)
-                    told = True
+                if done is not None and not is_announced:
+                    self._session.put(self._gateway.history.seq, done)
+                    is_announced = True
                 pause_s = self._timeout_s / EXTENSIONS_PER_TIMEOUT if done is not None else RETRY_S
                 await set_within(self._wanted, pause_s)
 
     async def _send(self) -> str | None:
-        """Sends the command; returns the message that tells of its event, None where no answer came."""
+        """Sends the command; returns the message that says what came of it, None where no answer came."""
         command = CancelAllAfter(
-            command_id=self._desk.next_command_id(),
+            command_id=self._gateway.next_command_id(),
             account=self._session.account,
             session=self._name,
             timeout_ms=self._timeout_s * 1000,
         )
-        self._desk.note_timer(self._caller, self._name, command.timeout_ms)
+        self._gateway.note_timer(self._caller, self._name, command.timeout_ms)
         try:
-            decision = await decide(self._desk, self._caller, command)
+            decision = await submit_and_wait(self._gateway, self._caller, command)
         except (NoAnswer, ProblemError):
             return None
         event = decision.events[-1]

@@ -1,4 +1,4 @@
-"""First answers to requests under an idempotency key, told on a topic, from which a lost or older database has them."""
+"""First answers to requests under an idempotency key, on a topic from which a lost or older database has them again."""
 
 from functools import partial
 

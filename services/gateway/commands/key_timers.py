@@ -3,8 +3,8 @@
 import asyncio
 
 from schemas.orders import CancelAllAfter
-from services.gateway.commands.submit import decide
-from services.gateway.context import Desk
+from services.gateway.commands.submit import submit_and_wait
+from services.gateway.context import GatewayContext
 from services.gateway.domain import NoAnswer
 from services.kit.auth import Caller
 from services.kit.http import ProblemError
@@ -15,8 +15,8 @@ RETRY_S = 0.5
 class KeyTimers:
     """Which key set each timer last. Kept in memory: a gateway that starts anew leaves the timers of before to run."""
 
-    def __init__(self, desk: Desk):
-        self._desk = desk
+    def __init__(self, gateway: GatewayContext):
+        self._gateway = gateway
         self._owners: dict[tuple[str, str], str] = {}
         self._watches: dict[str, asyncio.Task] = {}
 
@@ -30,7 +30,7 @@ class KeyTimers:
             self._watches[caller.key_id] = asyncio.create_task(self._end_with(caller))
 
     async def _end_with(self, caller: Caller) -> None:
-        await self._desk.directory.wait_for_end(caller.key_id)
+        await self._gateway.directory.wait_for_end(caller.key_id)
         del self._watches[caller.key_id]
         for account, session in [each for each, key_id in self._owners.items() if key_id == caller.key_id]:
             del self._owners[(account, session)]
@@ -38,10 +38,10 @@ class KeyTimers:
 
     async def _disarm(self, caller: Caller, session: str) -> None:
         while True:
-            command_id = self._desk.next_command_id()
+            command_id = self._gateway.next_command_id()
             command = CancelAllAfter(command_id=command_id, account=caller.account, session=session, timeout_ms=0)
             try:
-                await decide(self._desk, caller, command)
+                await submit_and_wait(self._gateway, caller, command)
                 return
             except (NoAnswer, ProblemError):
                 await asyncio.sleep(RETRY_S)

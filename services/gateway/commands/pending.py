@@ -5,10 +5,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from schemas.events import AnyEvent
-from services.gateway.domain import NoAnswer, RecordRefused
-from services.gateway.projections.records import Balance, Fill, Order, Position, Refusal, copy_of
+from services.gateway.domain import NoAnswer, RecordRejected
+from services.gateway.projections.records import Balance, Fill, Order, Position, RejectedOrder, copy_of
 
-REFUSED_OFFSETS_KEPT = 1_000
+REJECTED_OFFSETS_KEPT = 1_000
 STOPPED = "the gateway stops before the engine has answered"
 
 
@@ -21,16 +21,16 @@ class Decision:
     fills: tuple[Fill, ...]
 
 
-class Decisions:
+class PendingCommands:
     """Collects the events of each command and hands them to the request that waits for it, if one does."""
 
     def __init__(self):
         self._waiting: dict[str, asyncio.Future[Decision]] = {}
         self._is_over = False
         self._command_at: dict[int, str] = {}
-        self._refused_offsets: OrderedDict[int, str] = OrderedDict()
+        self._rejected_offsets: OrderedDict[int, str] = OrderedDict()
         self._events: list[AnyEvent] = []
-        self._records: list[Order | Refusal | Fill | Position | Balance] = []
+        self._records: list[Order | RejectedOrder | Fill | Position | Balance] = []
 
     def expect(self, command_id: str) -> asyncio.Future[Decision]:
         """Returns the future of a command's decision; called before the command is sent."""
@@ -50,9 +50,9 @@ class Decisions:
         self._waiting.pop(command_id, None)
 
     def sent(self, command_id: str, offset: int) -> None:
-        """Notes where the log has the command. Only a refused record is told by its offset; every other by its id."""
-        if code := self._refused_offsets.pop(offset, None):
-            self._fail(command_id, RecordRefused(code))
+        """Notes where the log has the command. Only a rejected record is known by its offset; every other by its id."""
+        if code := self._rejected_offsets.pop(offset, None):
+            self._fail(command_id, RecordRejected(code))
         elif command_id in self._waiting:
             self._command_at[offset] = command_id
 
@@ -61,20 +61,20 @@ class Decisions:
         self._fail(command_id, error)
 
     def add(self, event: AnyEvent, records: list) -> None:
-        """Takes the next event with the records it touched; its command is decided with the last of its events."""
+        """Add the next event with the records it touched; its command is decided with the last of its events."""
         if event.index == 0:
             self._events, self._records = [], []
         self._events.append(event)
         self._records += records
         if event.index == event.count - 1:
-            self._decide()
+            self._resolve()
 
-    def _decide(self) -> None:
+    def _resolve(self) -> None:
         offset = self._events[0].in_offset
         command_id = self._command_at.pop(offset, None)
         for event in self._events:
             if event.type == "record_rejected":
-                return self._note_refused(command_id, offset, event.code)
+                return self._note_rejected(command_id, offset, event.code)
         for event in reversed(self._events):  # a batch names itself last
             if command_id := getattr(event, "command_id", None):
                 break
@@ -84,13 +84,13 @@ class Decisions:
             fills = tuple(record for record in self._records if isinstance(record, Fill))
             future.set_result(Decision(tuple(self._events), orders, fills))
 
-    def _note_refused(self, command_id: str | None, offset: int, code: str) -> None:
+    def _note_rejected(self, command_id: str | None, offset: int, code: str) -> None:
         if command_id:
-            self._fail(command_id, RecordRefused(code))
+            self._fail(command_id, RecordRejected(code))
             return
-        self._refused_offsets[offset] = code
-        if len(self._refused_offsets) > REFUSED_OFFSETS_KEPT:
-            self._refused_offsets.popitem(last=False)
+        self._rejected_offsets[offset] = code
+        if len(self._rejected_offsets) > REJECTED_OFFSETS_KEPT:
+            self._rejected_offsets.popitem(last=False)
 
     def _fail(self, command_id: str, error: BaseException) -> None:
         future = self._waiting.pop(command_id, None)

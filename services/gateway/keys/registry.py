@@ -5,7 +5,7 @@ import asyncio
 from fastapi import Request
 
 from schemas.accounts import AnyKeyEvent, ApiKeySet
-from services.gateway.context import Desk
+from services.gateway.context import GatewayContext
 from services.kit.auth import signed_request_of
 from services.kit.http import ProblemError
 from services.kit.key_requests import UnprovenRecord
@@ -16,14 +16,14 @@ NOT_YET = "Kafka does not answer: what was asked for is kept, and becomes known 
 class KeyRegistry:
     """One record after the other: each is checked, published, and taken into the gateway's own directory."""
 
-    def __init__(self, desk: Desk):
-        self._desk = desk
+    def __init__(self, gateway: GatewayContext):
+        self._gateway = gateway
         self._turn = asyncio.Lock()
 
     def check(self, record: AnyKeyEvent) -> None:
         """Raises `scope_missing` where no edge would believe the record."""
         try:
-            self._desk.directory.check(record)
+            self._gateway.directory.check(record)
         except UnprovenRecord as error:
             raise ProblemError("scope_missing", str(error)) from error
 
@@ -44,13 +44,13 @@ class KeyRegistry:
 
     async def _publish(self, record: AnyKeyEvent) -> None:
         async with self._turn:
-            self._desk.directory.check(record)
-            await self._desk.store.publish(record)
-            self._desk.directory.take(record)
-            await self._desk.key_file.keep([record])
+            self._gateway.directory.check(record)
+            await self._gateway.store.publish(record)
+            self._gateway.directory.take(record)
+            await self._gateway.key_file.keep([record])
         try:
-            async with asyncio.timeout(self._desk.settings.answer_timeout_s):
-                await self._desk.publisher.published()
+            async with asyncio.timeout(self._gateway.settings.answer_timeout_s):
+                await self._gateway.publisher.published()
         except TimeoutError as error:
             raise ProblemError("unavailable", NOT_YET, retryable=True) from error
 
@@ -65,19 +65,19 @@ class KeyRegistry:
                 for record in tried:
                     (proven if self._is_proven(record) else left).append(record)
             if proven:
-                await self._desk.store.publish_all(proven)
-                await self._desk.key_file.keep(proven)
+                await self._gateway.store.publish_all(proven)
+                await self._gateway.key_file.keep(proven)
         if proven:
-            await self._desk.publisher.published()
+            await self._gateway.publisher.published()
         return left
 
     def _is_proven(self, record: AnyKeyEvent) -> bool:
         """Takes a record into the directory if it is proven, without a word where it is not."""
         try:
-            self._desk.directory.check(record)
+            self._gateway.directory.check(record)
         except UnprovenRecord:
             return False
-        return self._desk.directory.take(record)
+        return self._gateway.directory.take(record)
 
     async def end(self, known: ApiKeySet, request: Request) -> ApiKeySet:
         """Ends a key as a request asks for it; again, nothing is published."""

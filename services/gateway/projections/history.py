@@ -1,4 +1,4 @@
-"""Folds events into the gateway's records: open orders, positions and balances in memory, changes for the tables."""
+"""The history: open orders, positions and balances in memory, and what changed of them for the tables."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from schemas import events as ev
 from schemas.venue import DefineProduct
 from schemas.vouchers import DefineProgramme
-from services.gateway.projections import orders, positions, rules, vouchers
 from services.gateway.projections.records import (
     OPEN,
     OVER,
@@ -15,16 +14,14 @@ from services.gateway.projections.records import (
     Fill,
     Order,
     Position,
-    Refusal,
+    RejectedOrder,
     Replacement,
     Rule,
     copy_of,
 )
 from services.gateway.projections.used_names import UsedNames
-from services.kit.doubts import note_doubt
 
-FOLDS = orders.FOLDS | positions.FOLDS | rules.FOLDS | vouchers.FOLDS
-Record = Order | Refusal | Fill | Position | Balance | Rule
+Record = Order | RejectedOrder | Fill | Position | Balance | Rule
 
 
 @dataclass
@@ -32,7 +29,7 @@ class Changes:
     """Records that changed since the last flush, by their keys; one of each kind and key, as it stands now."""
 
     orders: dict[int, Order] = field(default_factory=dict)
-    refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
+    refusals: dict[tuple[str, str], RejectedOrder] = field(default_factory=dict)
     replacements: dict[tuple[str, str], Replacement] = field(default_factory=dict)
     fills: dict[int, Fill] = field(default_factory=dict)
     positions: dict[int, Position] = field(default_factory=dict)
@@ -50,7 +47,7 @@ class History:
 
     def __init__(self):
         self.orders: dict[int, Order] = {}
-        self.refusals: dict[tuple[str, str], Refusal] = {}
+        self.refusals: dict[tuple[str, str], RejectedOrder] = {}
         self.replacements: dict[tuple[str, str], Replacement] = {}
         self.positions: dict[int, Position] = {}
         self.balances: dict[tuple[str, str], Balance] = {}
@@ -117,26 +114,23 @@ class History:
         """Returns what an account is held to in products, by product."""
         return [rule for product, rule in sorted(self._own_rules.get(account, {}).items()) if product]
 
-    def apply(self, event: ev.AnyEvent) -> list[Record]:
-        """Folds one event; returns the records it made or changed."""
+    def begin_event(self, seq: int) -> None:
+        """An event comes: what it touches is noted anew."""
         self.touched = []
-        self.seq = event.seq
-        if fold := FOLDS.get(event.type):
-            try:
-                fold(self, event)
-            except Exception as error:
-                note_doubt(event.seq, event.type, f"{type(error).__name__}: {error}")
-        for posting in getattr(event, "postings", ()):
-            self._post(posting, event.seq)
-        if self._replacing and event.index + 1 == event.count:
-            self._end_replacing()
-        return self.touched
+        self.seq = seq
+
+    def end_command(self) -> None:
+        """A command has its last event: the orders that it replaced are as it leaves them."""
+        if self._replacing:
+            for replacement in self._replacing:
+                replacement.left_as = copy_of(self.orders[replacement.order_id])
+            self._replacing = []
 
     def changes_pending(self) -> int:
         """Counts the records that the tables do not hold as they stand."""
         return len(self.changes)
 
-    def take_changes(self) -> Changes:
+    def drain_changes(self) -> Changes:
         """Hands over what changed, and starts anew."""
         taken, self.changes = self.changes, Changes()
         return taken
@@ -163,8 +157,8 @@ class History:
                 if not self.positions_of[position.contract]:
                     del self.positions_of[position.contract]
 
-    def order_of_client(self, account: str, client_order_id: str) -> Order | Refusal | None:
-        """Returns the account's order in memory under the client's id: the one that was taken before any refusal."""
+    def order_of_client(self, account: str, client_order_id: str) -> Order | RejectedOrder | None:
+        """Returns the account's order in memory under the client's id: the one that was taken before any rejection."""
         order_id = self.by_client.get((account, client_order_id))
         return self.orders[order_id] if order_id else self.refusals.get((account, client_order_id))
 
@@ -182,11 +176,6 @@ class History:
         self.replacements[key] = self.changes.replacements[key] = replacement
         self.used_names.add(*key)
         self._replacing.append(replacement)
-
-    def _end_replacing(self) -> None:
-        for replacement in self._replacing:
-            replacement.left_as = copy_of(self.orders[replacement.order_id])
-        self._replacing = []
 
     def _keep_order(self, order: Order) -> None:
         self.newest_order_id = max(self.newest_order_id, order.order_id)
@@ -226,7 +215,8 @@ class History:
         if not any(record is touched for touched in self.touched):
             self.touched.append(record)
 
-    def _post(self, posting: ev.Posting, seq: int) -> None:
+    def post(self, posting: ev.Posting, seq: int) -> None:
+        """Note the balance that a posting of event `seq` leaves."""
         key = (posting.account, posting.asset)
         balance = Balance(*key, posting.available, posting.held, seq)
         self._keep_balance(balance)

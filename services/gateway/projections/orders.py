@@ -1,28 +1,23 @@
 """How events change orders: taken, refused, reduced, canceled, expired, filled; a capacity order adds up its asks."""
 
-from __future__ import annotations
-
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from schemas import events as ev
 from schemas.base import Model
 from schemas.ids import contract_start_s, product_of
 from schemas.orders import PostCapacity, Resell
+from services.gateway.projections.history import History
 from services.gateway.projections.records import (
     BLOCKS,
     OPEN,
     Order,
-    Refusal,
+    RejectedOrder,
     Replacement,
     binds,
     digest_of,
     note_first_terms,
     terms_of,
 )
-
-if TYPE_CHECKING:
-    from services.gateway.projections.history import History
 
 PLACING = frozenset({"place_order", "place_block", "post_capacity", "resell", "replace_order"})
 start_of = lru_cache(maxsize=65_536)(contract_start_s)
@@ -176,7 +171,7 @@ def on_resale_accepted(history: History, event: ev.ResaleAccepted) -> None:
 def on_order_rejected(history: History, event: ev.OrderRejected) -> None:
     if event.command not in PLACING or not event.client_order_id or event.code == "client_order_id_conflict":
         return
-    refusal = Refusal(
+    rejected = RejectedOrder(
         seq=event.seq,
         in_offset=event.in_offset,
         account=event.account,
@@ -186,11 +181,11 @@ def on_order_rejected(history: History, event: ev.OrderRejected) -> None:
         ts_ms=event.ts_ms,
         **_why(event.why_unfilled),
     )
-    history.refusals[event.account, event.client_order_id] = refusal
-    history.changes.refusals[event.account, event.client_order_id] = refusal
-    if binds(refusal):
+    history.refusals[event.account, event.client_order_id] = rejected
+    history.changes.refusals[event.account, event.client_order_id] = rejected
+    if binds(rejected):
         history.used_names.add(event.account, event.client_order_id)
-    history.touched.append(refusal)
+    history.touched.append(rejected)
 
 
 def on_order_canceled(history: History, event: ev.OrderCanceled) -> None:
@@ -309,7 +304,7 @@ def _why(why: ev.WhyUnfilled | None) -> dict:
     return dict(zip(names, values, strict=True))
 
 
-FOLDS = {
+HANDLERS = {
     "order_accepted": on_order_accepted,
     "block_accepted": on_block_accepted,
     "flex_narrowed": on_flex_narrowed,

@@ -1,16 +1,10 @@
 """How events change fills, positions and products: traded, locked, delivering, metered, settled, final."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from schemas import events as ev
 from schemas.ids import product_of
+from services.gateway.projections.history import History
 from services.gateway.projections.orders import fill_order, value_of
 from services.gateway.projections.records import Fill, Position
-
-if TYPE_CHECKING:
-    from services.gateway.projections.history import History
 
 SETTLED_FIELDS = (
     "revision",
@@ -151,7 +145,7 @@ def on_product_defined(history: History, event: ev.ProductDefined) -> None:
     history.products[event.terms.product] = history.changes.products[event.terms.product] = event.terms
 
 
-FOLDS = {
+HANDLERS = {
     "trade": on_trade,
     "contract_state_changed": on_contract_state_changed,
     "position_settled": on_position_settled,

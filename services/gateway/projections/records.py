@@ -88,7 +88,7 @@ class Replacement:
 
 
 @dataclass(slots=True)
-class Refusal:
+class RejectedOrder:
     """An order that the engine refused; its terms are not in the log."""
 
     seq: int
@@ -206,9 +206,9 @@ def digest_of(terms: dict) -> str:
     return sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
 
 
-def binds(refusal: Refusal) -> bool:
-    """Says whether the engine bound the name to the refusal; there was a contract with a gate to do it until."""
-    return refusal.code not in (UNBOUND_REPLACE if refusal.command == "replace_order" else UNBOUND)
+def binds(rejected: RejectedOrder) -> bool:
+    """Says whether the engine bound the name to the rejection; there was a contract with a gate to do it until."""
+    return rejected.code not in (UNBOUND_REPLACE if rejected.command == "replace_order" else UNBOUND)
 
 
 def asks_the_same(terms: dict, order: Order) -> bool:

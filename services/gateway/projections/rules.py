@@ -1,15 +1,9 @@
 """How events change what an account is held to: its limits, and its own protections."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from schemas import events as ev
 from schemas.replies import AccountLimitsView
+from services.gateway.projections.history import History
 from services.gateway.projections.records import Rule
-
-if TYPE_CHECKING:
-    from services.gateway.projections.history import History
 
 LIMITS = AccountLimitsView.model_fields.keys() - {"seq"}
 
@@ -23,4 +17,4 @@ def on_protection_set(history: History, event: ev.ProtectionSet) -> None:
     history.keep_rule(Rule(event.account, event.product, terms, event.seq))
 
 
-FOLDS = {"account_limits_set": on_account_limits_set, "protection_set": on_protection_set}
+HANDLERS = {"account_limits_set": on_account_limits_set, "protection_set": on_protection_set}

@@ -24,7 +24,7 @@ from schemas.replies import (
 )
 from schemas.vouchers import ASSET_PREFIX, is_cash
 from services.gateway.projections.history import History
-from services.gateway.projections.records import Balance, Fill, Order, Position, Refusal, copy_of
+from services.gateway.projections.records import Balance, Fill, Order, Position, RejectedOrder, copy_of
 from services.kit.rows import show_rows
 
 NS_PER_MS = 1_000_000
@@ -183,14 +183,14 @@ class Views:
         )
 
 
-def refused(refusal: Refusal) -> RefusedView:
+def show_rejected(rejected: RejectedOrder) -> RefusedView:
     """Shows a refused order; its terms are not in the log."""
     return RefusedView(
-        client_order_id=refusal.client_order_id,
-        reason=refusal.code,
-        why_unfilled=why_unfilled(refusal),
-        seq=refusal.seq,
-        **_times("created", refusal.ts_ms),
+        client_order_id=rejected.client_order_id,
+        reason=rejected.code,
+        why_unfilled=why_unfilled(rejected),
+        seq=rejected.seq,
+        **_times("created", rejected.ts_ms),
     )
 
 
@@ -208,7 +208,7 @@ def as_first_decided(order: Order) -> Order:
     return first
 
 
-def why_refused(event: OrderRejected) -> WhyUnfilledView | None:
+def why_rejected(event: OrderRejected) -> WhyUnfilledView | None:
     """Says what was missing where an order was refused for it."""
     why = event.why_unfilled
     if why is None:
@@ -217,7 +217,7 @@ def why_refused(event: OrderRejected) -> WhyUnfilledView | None:
     return WhyUnfilledView(reason=why.reason, best_price=best, missing_gpus=why.missing_gpus)
 
 
-def why_unfilled(record: Order | Refusal) -> WhyUnfilledView | None:
+def why_unfilled(record: Order | RejectedOrder) -> WhyUnfilledView | None:
     """Says why (the rest of) an order did not trade."""
     if record.why_reason is None:
         return None

@@ -1,14 +1,8 @@
 """How events change what orders and positions draw on vouchers, and what is known of voucher programmes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from schemas import events as ev
 from schemas.vouchers import VoucherPart
-
-if TYPE_CHECKING:
-    from services.gateway.projections.history import History
+from services.gateway.projections.history import History
 
 
 def total(parts: tuple[VoucherPart, ...]) -> int:
@@ -44,7 +38,7 @@ def on_vouchers_settled(history: History, event: ev.VouchersSettled) -> None:
     history.changed(position, event)
 
 
-FOLDS = {
+HANDLERS = {
     "programme_defined": on_programme_defined,
     "vouchers_assigned": on_vouchers_assigned,
     "vouchers_settled": on_vouchers_settled,

@@ -11,10 +11,11 @@ from schemas.accounts import AccountOpened, AnyKeyEvent, ApiKeySet, SignedReques
 from schemas.ids import AccountId
 from schemas.replies import AccountView, KeyView, Page, rfc3339
 from schemas.rest import AccountForm, KeyForm
-from services.gateway.context import Desk
+from services.gateway.context import GatewayContext
 from services.gateway.keys.registry import KeyRegistry
 from services.gateway.keys.sign_ups import SignUps
 from services.gateway.projections.views import NS_PER_MS
+from services.gateway.routes.authorize import caller_if_known, caller_with
 from services.gateway.routes.reading import page_of
 from services.kit.auth import Caller, check_scope, signed_request_of
 from services.kit.http import ProblemError
@@ -31,7 +32,7 @@ View = TypeVar("View", AccountView, KeyView)
 class Accounts:
     """What the routes do. Each is idempotent: the same request again changes nothing and says so."""
 
-    desk: Desk
+    gateway: GatewayContext
     registry: KeyRegistry
     sign_ups: SignUps
 
@@ -40,11 +41,11 @@ class Accounts:
 
         Raises `conflict` where a stranger was first: what is meant for somebody else must not become his.
         """
-        is_new = not self.desk.directory.has_account(form.account)
+        is_new = not self.gateway.directory.has_account(form.account)
         if is_new:
             proof = signed_request_of(request, await request.body())
             await self.registry.publish(AccountOpened(account=form.account, proof=proof))
-        if self.desk.directory.account(form.account).by_itself:
+        if self.gateway.directory.account(form.account).by_itself:
             raise ProblemError("conflict", f"the account '{form.account}' was opened by a key of its own")
         return self._view(form.account), is_new
 
@@ -58,7 +59,7 @@ class Accounts:
         """
         if caller is None:
             self.sign_ups.admit(request)
-        proof, directory = signed_request_of(request, await request.body()), self.desk.directory
+        proof, directory = signed_request_of(request, await request.body()), self.gateway.directory
         try:
             key = first_key_of(proof)
         except UnprovenRecord as error:
@@ -66,7 +67,7 @@ class Accounts:
         if proof.key_id != key.key_id:
             raise ProblemError("bad_request_signature", f"the request is to be signed by the key `{key.key_id}`")
         if caller is None:
-            self.desk.auth.verify_new_key(proof, key)
+            self.gateway.auth.verify_new_key(proof, key)
         is_new = caller is None and directory.is_free(form.account)
         if is_new:
             self.sign_ups.count()
@@ -80,7 +81,7 @@ class Accounts:
         return self._view(opening.account, opening.key_id if isinstance(opening, ApiKeySet) else None)
 
     def _view(self, account: AccountId, key_id: str | None = None) -> AccountView:
-        opened_ms = self.desk.directory.account(account).opened_ms
+        opened_ms = self.gateway.directory.account(account).opened_ms
         return AccountView(account=account, created=rfc3339(opened_ms * NS_PER_MS), key_id=key_id)
 
     async def add_key(self, form: KeyForm, request: Request) -> tuple[KeyView, bool]:
@@ -94,14 +95,14 @@ class Accounts:
             raise ProblemError("malformed_request", f"ip_networks: {error}") from error
         record = key.model_copy(update={"proof": signed_request_of(request, await request.body())})
         self.registry.check(record)
-        is_new = self.desk.directory.get(key.key_id) is None
+        is_new = self.gateway.directory.get(key.key_id) is None
         if is_new:
-            if not self.desk.directory.has_account(key.account):
+            if not self.gateway.directory.has_account(key.account):
                 raise ProblemError("not_found", f"there is no account '{key.account}'")
             await self.registry.publish(record)
-        if self.desk.directory.get(key.key_id) != key:
+        if self.gateway.directory.get(key.key_id) != key:
             raise ProblemError("conflict", f"there is another key `{key.key_id}`")
-        return self.desk.views.key(key), is_new
+        return self.gateway.views.key(key), is_new
 
 
 async def bootstrap_admin(registry: KeyRegistry, directory: KeyDirectory, request: SignedRequest) -> None:
@@ -113,14 +114,14 @@ async def bootstrap_admin(registry: KeyRegistry, directory: KeyDirectory, reques
         await registry.publish(key.model_copy(update={"proof": request}))
 
 
-def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
+def make_router(gateway: GatewayContext, registry: KeyRegistry) -> APIRouter:
     """Returns the routes."""
-    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(desk, registry, SignUps(desk.settings))
-    Anyone = Annotated[Caller, Depends(desk.caller(None))]
+    router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(gateway, registry, SignUps(gateway.settings))
+    Anyone = Annotated[Caller, Depends(caller_with(gateway, None))]
 
     @router.post("/v1/accounts", status_code=201, responses=REPEATED)
     async def open_account(
-        caller: Annotated[Caller | None, Depends(desk.known_caller())],
+        caller: Annotated[Caller | None, Depends(caller_if_known(gateway))],
         form: AccountForm,
         request: Request,
         response: Response,
@@ -138,7 +139,7 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
             return await accounts.open(form, request)
 
         key = idempotency_key if caller else None
-        view, is_new = await once_under(desk, caller, key, request, accounts.show_account, work)
+        view, is_new = await once_under(gateway, caller, key, request, accounts.show_account, work)
         return _created(response, view, is_new)
 
     @router.post("/v1/keys", status_code=201, responses=REPEATED)
@@ -150,24 +151,24 @@ def make_router(desk: Desk, registry: KeyRegistry) -> APIRouter:
         async def work() -> tuple[KeyView, bool]:
             return await accounts.add_key(form, request)
 
-        view, is_new = await once_under(desk, caller, idempotency_key, request, desk.views.key, work)
+        view, is_new = await once_under(gateway, caller, idempotency_key, request, gateway.views.key, work)
         return _created(response, view, is_new)
 
     @router.get("/v1/keys")
     async def list_keys(
-        caller: Annotated[Caller, Depends(desk.caller("read"))], account: AccountId | None = None
+        caller: Annotated[Caller, Depends(caller_with(gateway, "read"))], account: AccountId | None = None
     ) -> Page[KeyView]:
         """The keys of the caller's account; `admin` may name another."""
         if account not in (None, caller.account) and "admin" not in caller.scopes:
             raise ProblemError("scope_missing", "only `admin` sees the keys of others")
-        keys = desk.directory.keys_of(account or caller.account)
-        return page_of(keys, desk.views.key, desk.history.seq)
+        keys = gateway.directory.keys_of(account or caller.account)
+        return page_of(keys, gateway.views.key, gateway.history.seq)
 
     return router
 
 
 async def once_under(
-    desk: Desk,
+    gateway: GatewayContext,
     caller: Caller | None,
     key: str | None,
     request: Request,
@@ -182,8 +183,8 @@ async def once_under(
     if key is None:
         return await answered(work())
     asked = attempt(caller.account, key, f"{request.method} {request.scope['path']}", await request.body())
-    async with desk.turns.of((asked.account, key)):
-        made = desk.directory.first_under(asked)
+    async with gateway.turns.of((asked.account, key)):
+        made = gateway.directory.first_under(asked)
         return (show(made), False) if made is not None else await answered(work())
 
 

@@ -12,10 +12,11 @@ from schemas.ids import Identifier
 from schemas.replies import KeyView, Page, TokenView, rfc3339
 from schemas.rest import EnrolmentTokenForm
 from schemas.signing import enrolment_text, node_key_text
-from services.gateway.context import Desk
+from services.gateway.context import GatewayContext
 from services.gateway.keys.registry import KeyRegistry
 from services.gateway.projections.views import NS_PER_MS
 from services.gateway.routes.accounts import answered, now_ms
+from services.gateway.routes.authorize import caller_with
 from services.gateway.routes.reading import page_of
 from services.kit.auth import Caller, public, signed_request_of
 from services.kit.http import ProblemError
@@ -33,7 +34,7 @@ TOKENS_LISTED_MAX = 1_000
 class Fleets:
     """What the routes do."""
 
-    desk: Desk
+    gateway: GatewayContext
     registry: KeyRegistry
     signing_key: Callable[[], Ed25519PrivateKey]
 
@@ -47,11 +48,11 @@ class Fleets:
         record = issued_token(signed_request_of(request, await request.body()), account)
         asked = attempt(account, idempotency_key, "POST /v1/enrolment-tokens", form.canonical())
         if idempotency_key:
-            self.desk.directory.first_under(asked, _form_in)
-        is_new = self.desk.directory.token(record.token_id) is None
+            self.gateway.directory.first_under(asked, _form_in)
+        is_new = self.gateway.directory.token(record.token_id) is None
         if is_new:
             await self.registry.publish(record)
-        token = self.desk.directory.token(record.token_id)
+        token = self.gateway.directory.token(record.token_id)
         text = enrolment_text(account, token.token_id, token.expires_ms, token.nodes)
         return EnrolmentToken(
             account=account,
@@ -69,8 +70,8 @@ class Fleets:
             ended = {"token_id": token_id, "account": token.account, "revoked_ms": now_ms(), "proof": proof}
             await self.registry.publish(EnrolmentTokenRevoked(**ended))
         for key_id in token.node_keys if keys_too else ():
-            await self.registry.end(self.desk.directory.get(key_id), request)
-        return show_token(self.desk.directory.token(token_id))
+            await self.registry.end(self.gateway.directory.get(key_id), request)
+        return show_token(self.gateway.directory.token(token_id))
 
     async def give_key(self, form: NodeKeyForm) -> tuple[KeyView, bool]:
         """Registers a node's own key by its token; returns it, and whether it is new. A repeat changes nothing."""
@@ -80,9 +81,9 @@ class Fleets:
             raise ProblemError(REFUSED, "the token is not signed by this venue")
         if not signature_holds(form.public_key, form.signature, node_key_text(token.token_id, form.public_key)):
             raise ProblemError("bad_request_signature", "the request is not signed by the node's key")
-        known = self.desk.directory.get(key.key_id)
+        known = self.gateway.directory.get(key.key_id)
         if known == key:
-            return self.desk.views.key(known), False
+            return self.gateway.views.key(known), False
         if known is not None:
             raise ProblemError("conflict", f"the key of {key.key_id} was revoked, or belongs to another account")
         if token.expires_ms <= now_ms():
@@ -93,20 +94,20 @@ class Fleets:
         except ProblemError as error:
             detail = "the token was revoked, or has admitted as many nodes as it may"
             raise ProblemError(REFUSED, detail) from error
-        return self.desk.views.key(key), True
+        return self.gateway.views.key(key), True
 
     async def revoke_key(self, caller: Caller, key_id: str, request: Request) -> KeyView:
         """Ends a key for good: any one for `admin` and root, of its account what reaches no further for any other."""
-        signer, known = self.desk.directory.get(caller.key_id), self.desk.directory.get(key_id)
+        signer, known = self.gateway.directory.get(caller.key_id), self.gateway.directory.get(key_id)
         may_know = known is None and ("admin" in caller.scopes or signer.key_id == ROOT)
         if known is None and may_know:
             raise ProblemError("not_found", f"there is no key `{key_id}`")
         if known is None or not may_end(signer, known):
             raise ProblemError("scope_missing", "only `admin` revokes keys of others, or such as reach further")
-        return self.desk.views.key(await self.registry.end(known, request))
+        return self.gateway.views.key(await self.registry.end(known, request))
 
     def _own_token(self, caller: Caller, token_id: str) -> Token:
-        token = self.desk.directory.token(token_id)
+        token = self.gateway.directory.token(token_id)
         if token is None or token.account != caller.account:
             raise ProblemError("not_found", f"the account has no token `{token_id}`")
         return token
@@ -129,11 +130,13 @@ def show_token(token: Token) -> TokenView:
     )
 
 
-def make_fleet_router(desk: Desk, registry: KeyRegistry, signing_key: Callable[[], Ed25519PrivateKey]) -> APIRouter:
+def make_router(
+    gateway: GatewayContext, registry: KeyRegistry, signing_key: Callable[[], Ed25519PrivateKey]
+) -> APIRouter:
     """Returns the routes."""
-    router, fleets = APIRouter(tags=["accounts and keys"]), Fleets(desk, registry, signing_key)
-    Anyone = Annotated[Caller, Depends(desk.caller(None))]
-    Operator = Annotated[Caller, Depends(desk.caller("operate"))]
+    router, fleets = APIRouter(tags=["accounts and keys"]), Fleets(gateway, registry, signing_key)
+    Anyone = Annotated[Caller, Depends(caller_with(gateway, None))]
+    Operator = Annotated[Caller, Depends(caller_with(gateway, "operate"))]
 
     @router.post("/v1/enrolment-tokens", status_code=201)
     async def issue_token(
@@ -144,7 +147,7 @@ def make_fleet_router(desk: Desk, registry: KeyRegistry, signing_key: Callable[[
         idempotency_key: IdempotencyKey = None,
     ) -> EnrolmentToken:
         """Issues a token with which nodes, one by default, enroll for the caller's account."""
-        async with desk.turns.of((caller.account, idempotency_key)):
+        async with gateway.turns.of((caller.account, idempotency_key)):
             token, is_new = await answered(fleets.issue(caller.account, form, request, idempotency_key))
         if not is_new:
             response.headers.update(REPLAYED)
@@ -153,8 +156,8 @@ def make_fleet_router(desk: Desk, registry: KeyRegistry, signing_key: Callable[[
     @router.get("/v1/enrolment-tokens")
     async def list_tokens(caller: Operator) -> Page[TokenView]:
         """The newest 1,000 enrolment tokens of the caller's account, with the keys that nodes got by them."""
-        tokens = desk.directory.tokens_of(caller.account)[:TOKENS_LISTED_MAX]
-        return page_of(tokens, show_token, desk.history.seq)
+        tokens = gateway.directory.tokens_of(caller.account)[:TOKENS_LISTED_MAX]
+        return page_of(tokens, show_token, gateway.history.seq)
 
     @router.delete("/v1/enrolment-tokens/{token_id}")
     async def revoke_token(

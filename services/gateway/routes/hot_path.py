@@ -1,18 +1,18 @@
-"""The front of the gateway's HTTP side: order entry goes straight to its endpoint, everything else to FastAPI.
+"""Order entry's way into the gateway: straight to its function, while everything else goes to FastAPI.
 
 FastAPI's layers and routing cost about as much per request as checking the signature does.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.gateway.routes.openapi import BARE_OPERATIONS
-from services.gateway.routes.orders import OrderEntry
-from services.kit.bodies import BodyLimits
+from services.gateway.context import GatewayContext
+from services.gateway.routes.answers import OutcomeUnknown
+from services.gateway.routes.table import HOT_ROUTES
 from services.kit.http import ProblemError, RequestGuard, problem_response
-from services.kit.readiness import Readiness
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 PARAMETER = "{order_id}"
@@ -22,18 +22,19 @@ class WholeRequest(Request):
     """A request whose body the guard has read: it comes in one piece."""
 
     async def body(self) -> bytes:
-        """Returns the body."""
+        """Return the body."""
         if not hasattr(self, "_whole"):
             self._whole: bytes = (await self.receive())["body"]
         return self._whole
 
 
-class Front:
+class HotPath:
     """Tells order entry's requests from the others by method and path."""
 
-    def __init__(self, app: ASGIApp, entry: OrderEntry, bodies: BodyLimits, readiness: Readiness):
-        self._app, self._guarded = app, RequestGuard(self._serve, bodies, readiness)
-        endpoints = {(each.method, each.path): getattr(entry, each.endpoint) for each in BARE_OPERATIONS}
+    def __init__(self, app: ASGIApp, gateway: GatewayContext):
+        self._app = app
+        self._guarded = RequestGuard(self._serve, gateway.settings.body_limits, gateway.readiness)
+        endpoints = {(each.method, each.path): partial(each.endpoint, gateway) for each in HOT_ROUTES}
         self._exact = {key: endpoint for key, endpoint in endpoints.items() if PARAMETER not in key[1]}
         self._by_prefix = {
             (method, path.removesuffix(PARAMETER)): endpoint
@@ -42,7 +43,7 @@ class Front:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one connection."""
+        """Serve one connection."""
         endpoint = self._find(scope) if scope["type"] == "http" else None
         if endpoint is None:
             return await self._app(scope, receive, send)
@@ -66,4 +67,6 @@ class Front:
             response = await scope["endpoint"](request)
         except ProblemError as error:
             response = problem_response(error, request.state.request_id)
+        except OutcomeUnknown as error:
+            response = error.response
         await response(scope, receive, send)

@@ -1,32 +1,50 @@
-"""A market maker's protection, set by its own account."""
+"""What guards an account's orders: a market maker's protection in a product, and dead-man timers."""
 
 from fastapi import Request, Response
 
-from schemas.orders import SetProtection
-from schemas.replies import ProtectionReply
-from schemas.rest import ProtectionForm
-from services.gateway import domain
-from services.gateway.commands.submit import decide
-from services.gateway.projections.views import timing
-from services.gateway.routes.changes import OrderChanges
-from services.gateway.routes.orders import JSON, event_of, read, unknown
+from schemas.orders import CancelAllAfter, SetProtection
+from schemas.replies import CancelTimerReply, ProtectionReply, rfc3339
+from schemas.rest import CancelAllAfterForm, ProtectionForm
+from services.gateway.context import GatewayContext
+from services.gateway.projections.views import NS_PER_MS, timing
+from services.gateway.routes.answers import accepted, answer, answer_once, submit
+from services.gateway.routes.authorize import TRADERS, RequestContext, authorize
+from services.gateway.routes.forms import read
 
 
-class Protections(OrderChanges):
-    """The routes of order entry and of what guards it."""
+async def protect(gateway: GatewayContext, request: Request) -> Response:
+    """Set, change or end the account's protection in a product."""
+    context = await authorize(gateway, request, gateway.cancel_budget, *TRADERS)
+    form = read(ProtectionForm.model_validate_json, context.body)
+    command_id = gateway.next_command_id()
+    command = SetProtection(command_id=command_id, account=context.caller.account, **form.model_dump())
+    decision = await submit(gateway, context, command)
+    event = accepted(gateway, context, command, decision)
+    return answer(context, ProtectionReply(**form.model_dump(), timing=timing(context.gateway_in_ns, event.ts_ms)))
 
-    async def protect(self, request: Request) -> Response:
-        """Sets, changes or ends the account's protection in a product."""
-        errand, body = await self._cancel_errand(request)
-        form = read(ProtectionForm.model_validate_json, body)
-        command_id = self._desk.next_command_id()
-        command = SetProtection(command_id=command_id, account=errand.caller.account, **form.model_dump())
-        try:
-            decision = await decide(self._desk, errand.caller, command)
-        except domain.NoAnswer as error:
-            return unknown(errand, command.command_id, None, str(error))
-        event = event_of(decision, command)
-        if event.type == "order_rejected":
-            raise self._refusal(errand, event)
-        reply = ProtectionReply(**form.model_dump(), timing=timing(errand.gateway_in_ns, event.ts_ms))
-        return Response(reply.model_dump_json(), 200, errand.headers, JSON)
+
+async def cancel_all_after(gateway: GatewayContext, request: Request) -> Response:
+    """Set or disarm a session's dead-man timer."""
+    context = await authorize(gateway, request, gateway.cancel_budget, *TRADERS)
+    form = read(CancelAllAfterForm.model_validate_json, context.body)
+    command = CancelAllAfter(
+        command_id=gateway.next_command_id(),
+        account=context.caller.account,
+        session=form.session,
+        timeout_ms=form.timeout_s * 1000,
+    )
+    return await answer_once(gateway, context, lambda: _answer_timer(gateway, context, command))
+
+
+async def _answer_timer(gateway: GatewayContext, context: RequestContext, command: CancelAllAfter) -> Response:
+    gateway.note_timer(context.caller, command.session, command.timeout_ms)
+    decision = await submit(gateway, context, command)
+    event = accepted(gateway, context, command, decision)
+    due_ns = None if event.due_ms is None else event.due_ms * NS_PER_MS
+    reply = CancelTimerReply(
+        session=command.session,
+        due=None if due_ns is None else rfc3339(due_ns),
+        due_ns=None if due_ns is None else str(due_ns),
+        timing=timing(context.gateway_in_ns, event.ts_ms),
+    )
+    return answer(context, reply)

@@ -12,9 +12,10 @@ from schemas import signing
 from schemas.base import Model
 from schemas.ids import Identifier
 from services.gateway.commands.dead_man import DeadMan
-from services.gateway.context import Desk, spend
+from services.gateway.context import GatewayContext
 from services.gateway.domain import words_of
 from services.gateway.projections.feeds import Session
+from services.gateway.routes.authorize import spend
 from services.kit.addresses import client_address
 from services.kit.auth import Caller, check_scope
 from services.kit.http import ProblemError
@@ -81,8 +82,8 @@ MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminat
 class PrivateSocket:
     """Serves one connection after the other's login."""
 
-    def __init__(self, desk: Desk):
-        self._desk = desk
+    def __init__(self, gateway: GatewayContext):
+        self._gateway = gateway
 
     async def serve(self, socket: WebSocket) -> None:
         """Serves one connection until it ends."""
@@ -97,18 +98,18 @@ class PrivateSocket:
             return await _refuse(socket, error.code, error.detail)
         except WebSocketDisconnect:
             return
-        session = Session(caller.account, caller.key_id, self._desk.settings.feed_queue_max)
-        self._desk.feeds.join(session)
+        session = Session(caller.account, caller.key_id, self._gateway.settings.feed_queue_max)
+        self._gateway.feeds.join(session)
         try:
-            session.put(seq := self._desk.history.seq, f'{{"op":"login","account":"{caller.account}","seq":{seq}}}')
+            session.put(seq := self._gateway.history.seq, f'{{"op":"login","account":"{caller.account}","seq":{seq}}}')
             await self._talk(socket, session, caller)
         finally:
-            self._desk.feeds.leave(session)
+            self._gateway.feeds.leave(session)
 
     async def _login(self, socket: WebSocket) -> Caller:
-        async with asyncio.timeout(self._desk.settings.feed_login_s):
+        async with asyncio.timeout(self._gateway.settings.feed_login_s):
             login = Login.model_validate_json(await next_message(socket))
-        if waiting := self._desk.readiness.waiting:
+        if waiting := self._gateway.readiness.waiting:
             raise ProblemError("unavailable", f"the gateway waits for {', '.join(waiting)}", retryable=True)
         fields = (
             (signing.KEY_HEADER, login.key),
@@ -118,24 +119,24 @@ class PrivateSocket:
         )
         headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in fields]
         client = client_address(socket.scope)
-        caller = self._desk.auth.verify("GET", PATH, "", b"", headers, client)
+        caller = self._gateway.auth.verify("GET", PATH, "", b"", headers, client)
         check_scope(caller, "read")
-        sessions_max = self._desk.settings.sessions_per_key_max
-        if self._desk.feeds.sessions_of(caller.key_id) >= sessions_max:
+        sessions_max = self._gateway.settings.sessions_per_key_max
+        if self._gateway.feeds.sessions_of(caller.key_id) >= sessions_max:
             raise ProblemError("too_many_requests", f"the key has {sessions_max} sessions already", retryable=True)
         return caller
 
     async def _talk(self, socket: WebSocket, session: Session, caller: Caller) -> None:
-        dead_man = DeadMan(self._desk, session, caller)
+        dead_man = DeadMan(self._gateway, session, caller)
         works = (
             self._hear(socket, session, caller, dead_man),
-            self._tell(socket, session),
+            self._send(socket, session),
             self._beat(session),
             dead_man.run(),
         )
         tasks = [asyncio.create_task(work) for work in works]
         overrun = asyncio.create_task(session.overrun.wait())
-        key_end = asyncio.create_task(self._desk.directory.wait_for_end(caller.key_id))
+        key_end = asyncio.create_task(self._gateway.directory.wait_for_end(caller.key_id))
         try:
             await asyncio.wait([*tasks, overrun, key_end], return_when=asyncio.FIRST_COMPLETED)
             if overrun.done():
@@ -157,54 +158,54 @@ class PrivateSocket:
         while True:
             text = await next_message(socket)
             try:
-                spend(self._desk.messages, caller)
+                spend(self._gateway.message_budget, caller)
                 message = MESSAGE.validate_json(text)
                 if isinstance(message, Logout):
                     await dead_man.disarm()
                     return await socket.close(CLOSE_NORMAL, "logout")
-                self._take(session, caller, dead_man, message)
+                self._handle(session, caller, dead_man, message)
             except ValidationError as error:
                 self._complain(session, "malformed_request", words_of(error))
             except ProblemError as problem:
                 self._complain(session, problem.code, problem.detail)
                 # Nothing more is read until the budget has something again: a flood waits at its sender's.
-                await asyncio.sleep(self._desk.messages.wait_s(caller.key_id))
+                await asyncio.sleep(self._gateway.message_budget.wait_s(caller.key_id))
 
-    def _take(self, session: Session, caller: Caller, dead_man: DeadMan, message: Message) -> None:
+    def _handle(self, session: Session, caller: Caller, dead_man: DeadMan, message: Message) -> None:
         match message:
             case Subscribe():
                 items = self._subscribe(session, tuple(dict.fromkeys(message.channels)))
-                self._desk.messages.owe(caller.key_id, len(message.channels) - 1 + items // ITEMS_PER_TOKEN)
+                self._gateway.message_budget.owe(caller.key_id, len(message.channels) - 1 + items // ITEMS_PER_TOKEN)
             case Unsubscribe():
                 session.channels.difference_update(message.channels)
-                session.put(self._desk.history.seq, '{"op":"unsubscribed"}')
+                session.put(self._gateway.history.seq, '{"op":"unsubscribed"}')
             case Ping():
-                session.put(self._desk.history.seq, f'{{"op":"pong","ts_ns":"{time.time_ns()}"}}')
+                session.put(self._gateway.history.seq, f'{{"op":"pong","ts_ns":"{time.time_ns()}"}}')
             case CancelOnDisconnect():
                 if not {"trade", "operate"} & caller.scopes:
                     raise ProblemError("scope_missing", "the key may not trade")
                 dead_man.arm(message.timeout_s, message.session)
 
     def _complain(self, session: Session, code: str, detail: str) -> None:
-        session.put(self._desk.history.seq, _error_text(code, detail))
+        session.put(self._gateway.history.seq, _error_text(code, detail))
 
-    async def _tell(self, socket: WebSocket, session: Session) -> None:
+    async def _send(self, socket: WebSocket, session: Session) -> None:
         while True:
             session.sent_seq, text = await session.queue.get()
             await socket.send_text(text)
 
     async def _beat(self, session: Session) -> None:
         while True:
-            seq = self._desk.history.seq
+            seq = self._gateway.history.seq
             session.put(seq, f'{{"ch":"hb","seq":{seq},"ts_ns":"{time.time_ns()}"}}')
-            await asyncio.sleep(self._desk.settings.feed_heartbeat_s)
+            await asyncio.sleep(self._gateway.settings.feed_heartbeat_s)
 
     def _subscribe(self, session: Session, channels: tuple[Channel, ...]) -> int:
         """Queues a snapshot of each channel; returns how many items they have."""
         # No await between snapshot and subscription: the next message is the first event after `seq`.
         count = 0
         for channel in channels:
-            seq = self._desk.history.seq
+            seq = self._gateway.history.seq
             items = self._snapshot(session.account, channel)
             session.put(seq, f'{{"ch":"{channel}","type":"snapshot","seq":{seq},"data":[{",".join(items)}]}}')
             session.channels.add(channel)
@@ -212,7 +213,7 @@ class PrivateSocket:
         return count
 
     def _snapshot(self, account: str, channel: Channel) -> tuple[str, ...]:
-        history, views = self._desk.history, self._desk.views
+        history, views = self._gateway.history, self._gateway.views
         match channel:
             case "orders":
                 own = (order for order in history.open_orders_of(account) if not order.parent_id)

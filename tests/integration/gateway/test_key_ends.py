@@ -42,7 +42,7 @@ async def test_a_revoked_keys_socket_is_closed_and_its_timers_cancel_nothing(ven
         await socket.send(json.dumps({"op": "cancel_on_disconnect", "timeout_s": 3}))
         while json.loads(await socket.recv()).get("op") != "cancel_on_disconnect":
             pass
-        set_by_rest = await thief.post("/v1/cancel-all-after", json={"timeout_s": 3, "session": "desk"})
+        set_by_rest = await thief.post("/v1/cancel-all-after", json={"timeout_s": 3, "session": "gateway"})
         assert set_by_rest.status_code == 200
         began = asyncio.get_running_loop().time()
         await venue.admin.delete("/v1/keys/key-other")

@@ -170,11 +170,11 @@ async def test_a_polite_logout_cancels_nothing(venue):
     url = f"{venue.url.replace('http', 'ws', 1)}/v1/ws"
     async with websockets.connect(url) as socket:
         await socket.send(json.dumps(venue.keys["alice"].login()))
-        await socket.send(json.dumps({"op": "cancel_on_disconnect", "timeout_s": 3, "session": "desk"}))
+        await socket.send(json.dumps({"op": "cancel_on_disconnect", "timeout_s": 3, "session": "gateway"}))
         async with asyncio.timeout(10):
             while (told := json.loads(await socket.recv())).get("op") != "cancel_on_disconnect":
                 pass
-        assert told["session"] == "desk"
+        assert told["session"] == "gateway"
         await socket.send(json.dumps({"op": "logout"}))
         await socket.wait_closed()
     await asyncio.sleep(4)

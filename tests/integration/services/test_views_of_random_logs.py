@@ -13,6 +13,7 @@ from services.delivery import store as delivery_store
 from services.delivery.effects import Effects
 from services.delivery.settings import Settings as DeliverySettings
 from services.gateway.handlers import WholeCommands
+from services.gateway.projections.apply import apply
 from services.gateway.projections.history import History
 from services.gateway.projections.records import Order
 from services.gateway.settings import GatewaySettings
@@ -86,10 +87,10 @@ async def test_the_gateways_tables_hold_what_the_engine_holds_over_restarts(foll
             history.restore(*views, position.seq, restored.newest_order_id)
             whole = WholeCommands(position)
             batch = EventBatch(tuple(events[position.seq : batch.last_seq]), (), *batch_ends(batch))
-        taken, after = whole.take(batch)
+        taken, after = whole.cut(batch)
         for event in taken:
-            history.apply(event)
-        changes = history.take_changes()
+            apply(history, event)
+        changes = history.drain_changes()
         await store.flush(rows_of(changes, after), position)
         history.forget(changes)
         position = after
@@ -223,10 +224,10 @@ async def test_the_gateway_leaves_out_the_one_row_that_it_cannot_write(fresh_dat
     pool, store = await gateway_store(fresh_database)
     history, position, before = History(), await store.position(), doubted()
     for event in log.events:
-        history.apply(event)
+        apply(history, event)
     history.orders[1].kind = "a kind that is not known yet"
     after = Position(len(log.events), 7, None)
-    await store.flush(rows_of(history.take_changes(), after), position)
+    await store.flush(rows_of(history.drain_changes(), after), position)
     restored = await store.restore()
     assert [record.order_id for record in restored.records if isinstance(record, Order)] == [2]
     assert (restored.position, doubted()) == (after, before + 1)

@@ -13,12 +13,13 @@ import orjson
 
 from schemas.events import EVENT, AnyEvent
 from schemas.replies import OrderView
-from services.gateway.commands.pending import Decisions
+from services.gateway.commands.pending import PendingCommands
 from services.gateway.handlers import WholeCommands, is_last
+from services.gateway.projections.apply import apply
 from services.gateway.projections.history import History
-from services.gateway.projections.records import BLOCKS, OPEN, OVER, Balance, Fill, Order, Refusal, Rule
+from services.gateway.projections.records import BLOCKS, OPEN, OVER, Balance, Fill, Order, RejectedOrder, Rule
 from services.gateway.projections.records import Position as Held
-from services.gateway.projections.views import Views, as_first_decided, refused
+from services.gateway.projections.views import Views, as_first_decided, show_rejected
 from services.kit import doubts
 from services.kit.events import EventBatch
 from services.kit.store import Position
@@ -31,7 +32,14 @@ from tests.engine.all_kinds import AllKinds
 from tests.engine.random_log import RandomLog
 from tests.scenarios.engines import ENGINES
 
-KINDS = {"orders": Order, "refusals": Refusal, "fills": Fill, "positions": Held, "balances": Balance, "rules": Rule}
+KINDS = {
+    "orders": Order,
+    "refusals": RejectedOrder,
+    "fills": Fill,
+    "positions": Held,
+    "balances": Balance,
+    "rules": Rule,
+}
 ENGINE = ENGINES.get("cython", ENGINES["reference"])
 COMMANDS = 40  # between two comparisons
 EVENTS_PER_LOG = 2_500
@@ -98,7 +106,7 @@ class Gateway:
     """The gateway: whole commands, rows at a flush, and a restart from them that reads what came after again."""
 
     def __init__(self) -> None:
-        self.history, self.decisions, self.whole = History(), Decisions(), WholeCommands(Position(0, 0, None))
+        self.history, self.pending, self.whole = History(), PendingCommands(), WholeCommands(Position(0, 0, None))
         self.tables: dict[str, dict] = {name: {} for name in KINDS}
         self.terms: dict[str, dict] = {"products": {}, "programmes": {}}
         self.events: list[AnyEvent] = []
@@ -115,11 +123,11 @@ class Gateway:
         if not events:
             return
         last = events[-1]
-        whole, self.position = self.whole.take(EventBatch(tuple(events), (), last.seq, last.ts_ms, last.seq))
+        whole, self.position = self.whole.cut(EventBatch(tuple(events), (), last.seq, last.ts_ms, last.seq))
         views = Views(self.history)
         for event in whole:
-            records = self.history.apply(event)
-            self.decisions.add(event, records)
+            records = apply(self.history, event)
+            self.pending.add(event, records)
             for record in records:
                 show(views, record)
                 if isinstance(record, Order):
@@ -131,7 +139,7 @@ class Gateway:
                 self.decided = {}
 
     def flush(self) -> None:
-        changes = self.history.take_changes()
+        changes = self.history.drain_changes()
         for name, kind in KINDS.items():
             rows = orjson.loads(orjson.dumps([*getattr(changes, name).values()]))
             self.tables[name] |= zip(getattr(changes, name), (kind(**row) for row in rows), strict=True)
@@ -149,7 +157,7 @@ class Gateway:
         rows = orjson.loads(orjson.dumps([[*orders], [*positions]]))
         records = [*(Order(**row) for row in rows[0]), *(Held(**row) for row in rows[1]), *rest]
         self.history, self.whole = History(), WholeCommands(self.written)
-        self.decisions = Decisions()
+        self.pending = PendingCommands()
         terms = (known.values() for known in self.terms.values())
         self.history.restore(records, *terms, self.written.seq, max(self.tables["orders"], default=0))
         self._take(self.events[self.written.seq :])
@@ -322,8 +330,8 @@ def show(views: Views, record: Any) -> None:
             views.position(record, record.buyer), views.position(record, record.operator)
         case Balance():
             views.balance(record)
-        case Refusal():
-            refused(record)
+        case RejectedOrder():
+            show_rejected(record)
 
 
 def balances_of(engine: Any) -> dict[tuple[str, str], tuple[int, int]]:

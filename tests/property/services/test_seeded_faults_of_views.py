@@ -6,7 +6,7 @@ import pytest
 
 from matching_engine.rules import resale, rulesets
 from schemas import events as ev
-from services.gateway.projections import history, orders, positions
+from services.gateway.projections import apply, history, orders, positions
 from services.gateway.projections.records import Position
 from services.kit.events import EventBatch
 from services.kit.store import Position as Place
@@ -26,7 +26,7 @@ class AnyCut:
     def __init__(self, position: Place):
         pass
 
-    def take(self, batch: EventBatch) -> tuple[list[ev.AnyEvent], Place]:
+    def cut(self, batch: EventBatch) -> tuple[list[ev.AnyEvent], Place]:
         return [*batch.events], Place(batch.last_seq, batch.next_offset, None)
 
 
@@ -77,18 +77,18 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
         lambda market: False,
     ),
     "a resale grows into positions that were not named": (resale, "find_more", more_of_any),
-    "a parent does not move with its replaced ask": (history.FOLDS, "order_replaced", replaced_alone),
+    "a parent does not move with its replaced ask": (apply.HANDLERS, "order_replaced", replaced_alone),
     "a forgotten contract cannot become void": (Market, "_is_forgotten", lambda self, name: False),
-    "a command is taken in pieces": (followers, "WholeCommands", AnyCut),
-    "a parent does not move with its reduced ask": (history.FOLDS, "order_reduced", reduced_alone),
-    "an ended position stays": (history.FOLDS, "position_ended", nothing),
+    "a command is handled in pieces": (followers, "WholeCommands", AnyCut),
+    "a parent does not move with its reduced ask": (apply.HANDLERS, "order_reduced", reduced_alone),
+    "an ended position stays": (apply.HANDLERS, "position_ended", nothing),
     "what is resold stays the seller's": (positions, "_split_off", resold_whole),
     "a position that is resold whole stays open": (positions, "_split_off", resold_open),
-    "returned vouchers stay with the position": (history.FOLDS, "vouchers_settled", vouchers_stay),
+    "returned vouchers stay with the position": (apply.HANDLERS, "vouchers_settled", vouchers_stay),
     "open orders are forgotten": (history.History, "forget", forget_all),
     "an iceberg's parts are not shown": (Market, "_on_displayed", nothing),
     "a repeat shows later terms": (orders, "note_first_terms", nothing),
-    "a final position is not over": (history.FOLDS, "position_finalized", nothing),
+    "a final position is not over": (apply.HANDLERS, "position_finalized", nothing),
 }
 
 

@@ -17,7 +17,8 @@ from schemas.orders import (
     SetProtection,
     WithdrawCapacity,
 )
-from services.gateway.commands.pending import Decision, Decisions
+from services.gateway.commands.pending import Decision, PendingCommands
+from services.gateway.projections.apply import apply
 from services.gateway.projections.history import History
 from tests.scenarios.venue import PRODUCT, Venue, contract_of, hour_start_s
 
@@ -26,7 +27,7 @@ class FollowedVenue(Venue):
     """Every record that is sent is folded into `history`; `decision` is what its command came to."""
 
     def __init__(self):
-        self.history, self.decisions, self.touched = History(), Decisions(), []
+        self.history, self.pending, self.touched = History(), PendingCommands(), []
         self._ids = 0
         super().__init__(Engine())
 
@@ -35,15 +36,15 @@ class FollowedVenue(Venue):
         self.touched = []
         for event in self.events[len(self.events) - len(made) :]:
             parsed = EVENT.validate_json(event)
-            self.touched.append((parsed, self.history.apply(parsed)))
+            self.touched.append((parsed, apply(self.history, parsed)))
         return made
 
     def decide(self, command: Model) -> Decision:
         """Sends a command and returns its decision, as the request that waits for it gets it. Needs a running loop."""
-        future = self.decisions.expect(command.command_id)
+        future = self.pending.expect(command.command_id)
         self.send(command)
         for event, records in self.touched:
-            self.decisions.add(event, records)
+            self.pending.add(event, records)
         return future.result()
 
     def next_id(self) -> str:

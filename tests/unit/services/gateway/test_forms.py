@@ -191,9 +191,9 @@ def refusal(command: str, code: str) -> OrderRejected:
     ],
 )
 def test_a_refusal_of_the_engine_keeps_its_code_and_gets_a_status(command, code, answer):
-    assert domain.refusal_code(refusal(command, code)) == answer
+    assert domain.rejection_code(refusal(command, code)) == answer
 
 
 def test_a_refusal_is_said_in_plain_words_even_when_it_has_none_of_its_own():
-    assert domain.refusal_words("gate_closed").startswith("the contract's gate has closed")
-    assert domain.refusal_words("stale_epoch") == "stale epoch"
+    assert domain.rejection_words("gate_closed").startswith("the contract's gate has closed")
+    assert domain.rejection_words("stale_epoch") == "stale epoch"

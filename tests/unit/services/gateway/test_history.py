@@ -39,7 +39,7 @@ def test_a_trade_fills_both_sides_and_opens_a_position(venue):
     ask, bid = venue.history.orders.values()
     assert standing(ask) == ("partially_filled", 4, 3, 1, 6_000_000, None)
     assert standing(bid) == ("filled", 3, 3, 0, 6_000_000, None)
-    fill = next(iter(venue.history.take_changes().fills.values()))
+    fill = next(iter(venue.history.drain_changes().fills.values()))
     assert (fill.buyer, fill.seller, fill.buyer_order_id, fill.seller_order_id) == ("alice", "op", 2, 1)
     assert (fill.taker_side, fill.qty, fill.price_micros, fill.value_micros) == ("buy", 3, 2_000_000, 6_000_000)
     position = venue.history.positions[1]
@@ -108,7 +108,7 @@ def test_a_resale_splits_the_position_and_the_buyer_has_it_from_the_operator(ven
     assert (old.state, old.qty, old.escrow_micros, old.bond_micros) == ("RESOLD", 0, 0, 0)
     assert (first.buyer, first.operator, first.qty, first.operator_order_id) == ("bob", "op", 3, 1)
     assert (first.price_micros, first.escrow_micros, second.qty) == (2_000_000, 6_000_000, 1)
-    fill = venue.history.take_changes().fills[2]
+    fill = venue.history.drain_changes().fills[2]
     assert (fill.seller, fill.price_micros, fill.value_micros) == ("alice", 2_500_000, 7_500_000)
 
 
@@ -181,17 +181,17 @@ def test_a_position_that_its_buyer_ended_is_over(venue):
 def test_changes_are_handed_over_once_and_hold_each_record_as_it_stands(venue):
     venue.send(venue.limit("alice", "buy", 4, 2_000_000))
     venue.send(venue.cancel("alice", 1))
-    changes = venue.history.take_changes()
+    changes = venue.history.drain_changes()
     assert [order.status for order in changes.orders.values()] == ["canceled"]
     assert set(changes.products) == {"H100SXM80.CNE.F"}
-    assert venue.history.take_changes() == Changes()
+    assert venue.history.drain_changes() == Changes()
 
 
 def test_what_is_over_and_written_is_forgotten_and_what_lives_is_kept(venue):
     venue.send(venue.limit("alice", "buy", 4, 2_000_000, client_order_id="gone"))
     venue.send(venue.limit("alice", "buy", 1, 2_000_000, client_order_id="lives"))
     venue.send(venue.cancel("alice", 1))
-    venue.history.forget(venue.history.take_changes())
+    venue.history.forget(venue.history.drain_changes())
     assert list(venue.history.orders) == [2]
     assert venue.history.order_of_client("alice", "gone") is None
     assert venue.history.order_of_client("alice", "lives").order_id == 2
@@ -199,7 +199,7 @@ def test_what_is_over_and_written_is_forgotten_and_what_lives_is_kept(venue):
 
 def test_what_changed_again_while_it_was_written_is_kept_until_that_is_written_too(venue):
     venue.send(venue.limit("alice", "buy", 4, 2_000_000))
-    changes = venue.history.take_changes()
+    changes = venue.history.drain_changes()
     venue.send(venue.cancel("alice", 1))
     venue.history.forget(changes)
     assert [order.status for order in venue.history.orders.values()] == ["canceled"]
@@ -288,7 +288,7 @@ def test_what_an_account_has_is_found_without_looking_at_the_others_and_forgotte
         assert history.balances_of(account) == [b for b in history.balances.values() if b.account == account]
     assert len(history.open_orders_of("alice")) == len(history.positions_held_by("alice")) == 1
     venue.send(venue.cancel_all("alice"))
-    history.forget(history.take_changes())
+    history.forget(history.drain_changes())
     assert history.open_orders_of("alice") == []
     assert "alice" not in history._own_orders
 

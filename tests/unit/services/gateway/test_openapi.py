@@ -5,14 +5,14 @@ import json
 import pytest
 
 from services.gateway.api import build_api
-from services.gateway.context import make_desk
+from services.gateway.context import make_context
 from services.gateway.settings import GatewaySettings
 from services.kit.readiness import Readiness
 
 
 @pytest.fixture(scope="module")
 def document():
-    return build_api(make_desk(GatewaySettings(), Readiness())).openapi()
+    return build_api(make_context(GatewaySettings(), Readiness())).openapi()
 
 
 def test_the_document_lists_every_operation(document):

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.replies import OrderReply
 from services.gateway.projections.views import Views, fills_of, timing
-from services.gateway.routes.orders import own_fills
+from services.gateway.routes.answers import own_fills
 from tests.unit.services.gateway.following import open_venue
 
 COMMANDS = {

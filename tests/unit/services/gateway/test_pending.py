@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.gateway.commands.pending import Decisions
-from services.gateway.domain import NoAnswer, RecordRefused
+from services.gateway.commands.pending import PendingCommands
+from services.gateway.domain import NoAnswer, RecordRejected
 from services.gateway.projections.views import as_first_decided
 from tests.unit.services.gateway.following import open_venue
 
@@ -51,44 +51,44 @@ async def test_a_repeat_of_a_miss_shows_why_it_missed(venue):
 
 async def test_a_record_that_the_engine_cannot_take_fails_its_request_whichever_news_comes_first(venue):
     for ack_first in (True, False):
-        decisions = Decisions()
-        future = decisions.expect("c1")
+        pending = PendingCommands()
+        future = pending.expect("c1")
         offset = len(venue.records)
         if ack_first:
-            decisions.sent("c1", offset)
+            pending.sent("c1", offset)
         venue.send(b"no command at all")
         for event, records in venue.touched:
-            decisions.add(event, records)
+            pending.add(event, records)
         if not ack_first:
-            decisions.sent("c1", offset)
-        with pytest.raises(RecordRefused, match="malformed"):
+            pending.sent("c1", offset)
+        with pytest.raises(RecordRejected, match="malformed"):
             future.result()
 
 
 async def test_a_command_that_the_log_lost_is_told_to_its_request():
-    decisions = Decisions()
-    future = decisions.expect("c1")
-    decisions.lost("c1", NoAnswer("broker away"))
+    pending = PendingCommands()
+    future = pending.expect("c1")
+    pending.lost("c1", NoAnswer("broker away"))
     with pytest.raises(NoAnswer, match="broker away"):
         future.result()
 
 
 async def test_nobody_is_told_of_a_command_that_was_given_up(venue):
     command = venue.limit("alice", "buy", 3, 2_500_000)
-    future = venue.decisions.expect(command.command_id)
-    venue.decisions.abandon(command.command_id)
+    future = venue.pending.expect(command.command_id)
+    venue.pending.abandon(command.command_id)
     venue.send(command)
     for event, records in venue.touched:
-        venue.decisions.add(event, records)
+        venue.pending.add(event, records)
     assert not future.done()
 
 
 async def test_each_request_gets_its_own_decision_whichever_asked_first(venue):
     commands = [venue.limit("alice", "buy", 3, 2_500_000), venue.limit("bob", "buy", 1, 2_400_000)]
-    futures = [venue.decisions.expect(command.command_id) for command in commands]
+    futures = [venue.pending.expect(command.command_id) for command in commands]
     for command in commands:
         venue.send(command)
         for event, records in venue.touched:
-            venue.decisions.add(event, records)
+            venue.pending.add(event, records)
     found = [[order.account for order in future.result().orders.values()] for future in futures]
     assert found == [["alice"], ["bob"]]
