@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated
 
@@ -57,20 +57,33 @@ class Asked:
     attempt: Attempt
 
 
+@dataclass
+class Turn:
+    """What those who work under one name wait for, and how many of them there are."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    comers: int = 0
+
+
 class Turns:
     """One after the other: whoever works under the same name in this process waits for those before him."""
 
     def __init__(self):
-        self._locks: dict[Hashable, asyncio.Lock] = {}
+        self._turns: dict[Hashable, Turn] = {}
 
     @asynccontextmanager
     async def of(self, name: Hashable) -> AsyncIterator[None]:
         """Waits for the turn of a name, and holds it."""
-        lock = self._locks.setdefault(name, asyncio.Lock())
-        async with lock:
-            yield
-        if not lock.locked() and self._locks.get(name) is lock:
-            del self._locks[name]
+        turn = self._turns.setdefault(name, Turn())
+        turn.comers += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            # A lock that others wait for is not held between two of them: only their number says that they are there.
+            turn.comers -= 1
+            if not turn.comers:
+                del self._turns[name]
 
 
 def idempotency_key_of(request: Request) -> str | None:
