@@ -37,7 +37,9 @@ def is_signed(message: SignedMessage, public_key: str) -> bool:
     """Says whether the message bears this key's signature."""
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
-        key.verify(bytes.fromhex(message.signature), signing_bytes(message))
+        # Every kind of signed message ends in its own field of that name.
+        signature = message.signature  # pyright: ignore[reportAttributeAccessIssue]
+        key.verify(bytes.fromhex(signature), signing_bytes(message))
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -76,7 +78,8 @@ def meter_faults(receipt: Receipt, meter: MeterInputs | None) -> Iterator[str]:
 
 def report_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
     """Every report is one that the inputs name, bears its node's signature, and follows the one before it."""
-    if file.reports and (file.node_key is None or node_id_of(file.node_key) != meter.node):
+    node_key = file.node_key or ""
+    if file.reports and (not node_key or node_id_of(node_key) != meter.node):
         yield f"reports: the node's key is not that of {meter.node}"
         return
     if len(file.reports) != len(meter.reports):
@@ -86,7 +89,7 @@ def report_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
         report = record.report
         if cite_report(record) != cited or report.agent != meter.node:
             yield f"reports: report {report.seq} is not the one that the inputs name"
-        if not is_signed(report, file.node_key):
+        if not is_signed(report, node_key):
             yield f"reports: report {report.seq} does not bear its node's signature"
         if report.seq == previous[0] + 1 and report.prev_hash != previous[1]:
             yield f"reports: report {report.seq} does not follow the one before it"
@@ -157,7 +160,8 @@ def settled(receipt: Receipt, with_disputed: bool = False) -> Outcome:
     """Returns what MARKET.md's function makes of the receipt's own figures, the lower or the higher ones. Raises
     BadMeterValues.
     """
-    terms = receipt.terms
+    if (terms := receipt.terms) is None:
+        raise BadMeterValues("the receipt names no terms")
     more = (terms.disputed_gpu_s, terms.disputed_used_gpu_s) if with_disputed else (0, 0)
     return settle(
         q=receipt.qty,

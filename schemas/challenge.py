@@ -154,10 +154,12 @@ def secret_vector(secret: bytes, key: bytes, n: int) -> np.ndarray:
 
 def _check_round(key: bytes, n: int, root: bytes, opened: OpenedRound, secret: bytes) -> str:
     depth = n.bit_length() - 1
-    rows = [_row_bytes(row, n) for row in opened.rows]
-    for row, raw in zip(opened.rows, rows, strict=True):
+    rows: list[bytes] = []
+    for row in opened.rows:
+        raw = _row_bytes(row, n)
         if raw is None or len(row.path) != depth or row.index >= n:
             return "wrong_shape"
+        rows.append(raw)
         if fold_path(leaf_hash(raw), row.index, [bytes.fromhex(sibling) for sibling in row.path]) != root:
             return "path_differs"
     r = secret_vector(secret, key, n)

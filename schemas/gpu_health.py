@@ -173,7 +173,7 @@ def judge_reading(
     if before.boot_id != boot_id:
         before = GpuHealth(boot_id=boot_id)
     fault = fault_of(reading, memory_mib_min)
-    if fault in (BLIND, LOST):
+    if reading is None or fault in (BLIND, LOST):
         return before if is_lasting(before.fault) else replace(before, fault=fault)
     ecc_risen, before = _count_ecc(before, reading)
     if ecc_risen and not is_lasting(fault):

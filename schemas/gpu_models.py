@@ -70,10 +70,10 @@ def contradiction(grade: str, name: str, pci_device_id: str | None, memory_mib: 
 
     A device id that is not in the table cannot be a grade whose ids are known; an id that nobody gave says nothing.
     """
-    known_id = pci_device_id is not None and pci_device_id.endswith(NVIDIA) and pci_device_id[:4] != "0000"
+    known_id = pci_device_id[:4] if pci_device_id is not None and pci_device_id.endswith(NVIDIA) else "0000"
     by_device = grade_by_device(pci_device_id, memory_mib)
-    if known_id and by_device != grade and (by_device is not None or grade in GRADES):
-        return f"its PCI device id {pci_device_id[:4]} is {'that of ' + by_device if by_device else 'of no such board'}"
+    if known_id != "0000" and by_device != grade and (by_device is not None or grade in GRADES):
+        return f"its PCI device id {known_id} is {'that of ' + by_device if by_device else 'of no such board'}"
     by_name = grade_by_name(name, memory_mib)
     return f"its name {name!r} is that of {by_name}" if by_name is not None and by_name != grade else ""
 

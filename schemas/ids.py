@@ -1,7 +1,7 @@
 """Names of accounts, products, contracts and nodes, and how a contract's name is made from its delivery start."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
@@ -45,7 +45,7 @@ def product_of(contract: str) -> str:
 
 def tier_of(contract: str) -> Tier:
     """Returns the tier of a contract's product."""
-    return product_of(contract).rpartition(".")[2]
+    return cast(Tier, product_of(contract).rpartition(".")[2])
 
 
 def lot_of(grade: str) -> int:

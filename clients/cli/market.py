@@ -108,8 +108,8 @@ def watch(
         with connect(address) as socket:
             for channel in channels or _usual_channels(symbol):
                 socket.send(json_codec.dumps(request | {"ch": channel}))
-            for text in socket:
-                tell(text, json)
+            for message in socket:
+                tell(message if isinstance(message, str) else message.decode(), json)
     except BrokenPipeError:  # whoever reads our output has seen enough
         sys.stdout = None
     except OSError as error:
