@@ -57,6 +57,7 @@ from services.delivery.verifying import Verifier
 from services.delivery.waiting import HeldRequests
 from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_routes
 from services.kit.http import make_app
+from services.kit.idempotency import forget_old
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
 from services.kit.outbox import Outbox, PromptPublisher
@@ -149,6 +150,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
     tasks.create_task(run_broker(_reports(settings, effects, histories, fresh, failed)))
     tasks.create_task(watch.run())
     tasks.create_task(histories.run(effects))
+    tasks.create_task(forget_old(settings, pool))
     tasks.create_task(DoorWatch(settings, pool).run())
     tasks.create_task(run_reviews(settings, effects))
     tasks.create_task(Scheduler(settings, effects, watch, readiness, verifier).run())

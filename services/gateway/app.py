@@ -16,6 +16,7 @@ from services.gateway.routes.accounts import bootstrap_admin
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.kit.events import EventReader
+from services.kit.idempotency import forget_old
 from services.kit.key_feed import follow_keys
 from services.kit.keys import PUBLIC
 from services.kit.logs import configure_logs
@@ -58,6 +59,7 @@ async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
     tasks.create_task(NodeMarks(settings, gateway.store, gateway.history.node_marks).run(pool, nodes_restored))
     tasks.create_task(_note(nodes_restored, readiness, "nodes"))
     tasks.create_task(_know_answers(gateway))
+    tasks.create_task(forget_old(settings, pool))
     tasks.create_task(_know_keys(gateway, keys_read, read))
     await _follow(gateway, tasks)
 

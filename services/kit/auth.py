@@ -18,7 +18,7 @@ from services.kit.http import OPEN_PATHS, ProblemError
 from services.kit.key_directory import KeyDirectory
 from services.kit.key_requests import text_of
 from services.kit.keys import SIGNATURE, signature_holds
-from services.kit.limits import Budget
+from services.kit.limits import Budget, EitherBudget
 
 BURST_S = 4.0
 SPENT = "the key's budget is used up for now"
@@ -167,7 +167,7 @@ class Authenticator:
         body: bytes,
         headers: Headers,
         client: str | None,
-        budget: Budget | None = None,
+        budget: Budget | EitherBudget | None = None,
     ) -> Caller:
         """Checks one request's signature; path and query are as sent. Raises ProblemError with 401 or 403.
 
@@ -197,7 +197,7 @@ class Authenticator:
         if not self._nonces.take(key.key_id, request.nonce, request.ts_ms, now_ms):
             raise ProblemError("nonce_used", "each nonce counts once")
 
-    def verify_request(self, request: Request, body: bytes, budget: Budget | None = None) -> Caller:
+    def verify_request(self, request: Request, body: bytes, budget: Budget | EitherBudget | None = None) -> Caller:
         """Checks the signature of a request that is being served and would be taken from a budget."""
         # Not `request.url`, which a Host header of the caller's could break.
         scope = request.scope

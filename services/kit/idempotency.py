@@ -1,7 +1,8 @@
 """`Idempotency-Key`: the first answer to a request, kept in the transaction of its effects and given again to a repeat.
 
-A refusal is not kept, because its transaction left nothing behind: the same request may succeed later. What a repeat
-would do twice, or be refused for, is also told on a topic of the service, from which a lost database has it again.
+A first answer is kept for `first_answers_days`. A refusal is not kept, because its transaction left nothing behind: the
+same request may succeed later. What a repeat would do twice, or be refused for, is also told on a topic of the service,
+from which a lost database has it again.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from hashlib import sha256
 from typing import Annotated
 
 import asyncpg
+import structlog
 from fastapi import Header, Request, Response
 
 from schemas.accounts import Scope
@@ -21,10 +23,13 @@ from schemas.signing import IDEMPOTENCY_HEADER
 from services.kit.auth import Authenticator, Caller
 from services.kit.http import ProblemError
 from services.kit.request_parts import headers_of
-from services.kit.store import QUERIES
+from services.kit.settings import Settings
+from services.kit.store import QUERIES, DatabaseAway, Pool, forget_first_answers
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 JSON = "application/json"
+ANSWERS_PER_TURN = 500
+PAUSE_S = 600.0  # between looks at answers that are old enough to go
 USED = "this Idempotency-Key was used for another request"
 IdempotencyKey = Annotated[
     str | None,
@@ -143,6 +148,17 @@ async def once(
     if known["request"] != asked.request:
         raise ProblemError("conflict", USED)
     return Response(known["answer"], known["status"], REPLAYED, JSON)
+
+
+async def forget_old(settings: Settings, pool: Pool, pause_s: float = PAUSE_S) -> None:
+    """Drops first answers that were kept for as long as the settings say, a few at a time, for ever."""
+    while True:
+        forgotten = 0
+        try:
+            forgotten = await forget_first_answers(pool, settings.first_answers_days, ANSWERS_PER_TURN)
+        except DatabaseAway as error:
+            structlog.get_logger().warning("old first answers wait for PostgreSQL", error=str(error))
+        await asyncio.sleep(settings.reconnect_delay_s if forgotten == ANSWERS_PER_TURN else pause_s)
 
 
 def to_keep(asked: Attempt, status: int, answer: str) -> FirstAnswer:

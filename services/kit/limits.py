@@ -99,3 +99,20 @@ class Budget:
             if bucket.tokens + (now_s - bucket.at_s) * self._per_s < self._capacity
         }
         self._buckets = spent if len(spent) < BUCKETS_MAX else {}
+
+
+class EitherBudget:
+    """Budgets for a request that is taken from one, the other or both: which, only its body says."""
+
+    def __init__(self, *budgets: Budget):
+        self._budgets = budgets
+
+    def check(self, key_id: str, words: str) -> None:
+        """Takes nothing. Raises `too_many_requests` where none of them has anything left."""
+        refusals = []
+        for budget in self._budgets:
+            try:
+                return budget.check(key_id, words)
+            except ProblemError as refusal:
+                refusals.append(refusal)
+        raise refusals[0]

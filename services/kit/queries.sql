@@ -100,6 +100,15 @@ insert into first_answer (account, key, request, status, answer) values ($1, $2,
 insert into first_answer (account, key, request, status, answer) values ($1, $2, $3, $4, $5)
 on conflict (account, key) do nothing;
 
+-- name: forget_first_answers
+with old as (
+    select account, key from first_answer where kept_at < now() - make_interval(days => $1) order by kept_at limit $2
+    for update skip locked
+), gone as (
+    delete from first_answer f using old where (f.account, f.key) = (old.account, old.key) returning 1
+)
+select count(*) from gone;
+
 -- name: note_taken
 insert into taken select $1, * from unnest($2::integer[], $3::bigint[])
 on conflict (topic, kafka_partition) do update set next_offset = excluded.next_offset;

@@ -4,8 +4,9 @@ subclass.
 
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.kit.bodies import BodyLimits
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     servers_answer_within_s: float = 1.0
     servers_known_for_s: float = 1.0
     disk_free_bytes_min: int = 64_000_000
+    first_answers_days: Annotated[int, Field(ge=31)] = 90  # the protocols promise 30
     log_level: str = "info"
 
     @property

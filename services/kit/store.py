@@ -260,6 +260,12 @@ async def publish_all(connection: asyncpg.Connection, topic: str, keys: Sequence
     await connection.execute(QUERIES.publish_all, topic, [key.encode() for key in keys], values)
 
 
+async def forget_first_answers(pool: Pool, days: int, answers_max: int) -> int:
+    """Drops the oldest first answers that were kept for so many days, and returns how many. Raises DatabaseAway."""
+    with _away():
+        return await pool.fetchval(QUERIES.forget_first_answers, days, answers_max)
+
+
 async def note_taken(connection: asyncpg.Connection, topic: str, ends: Mapping[int, int]) -> None:
     """Notes, in the transaction of the effects, up to where each partition of a topic is taken."""
     await connection.execute(QUERIES.note_taken, topic, list(ends), list(ends.values()))

@@ -11,6 +11,7 @@ from services.kit.auth import Authenticator, KeyDirectory, refuse_undeclared_rou
 from services.kit.events import EventBatch
 from services.kit.groups import take_again
 from services.kit.http import make_app
+from services.kit.idempotency import forget_old
 from services.kit.key_feed import follow_keys
 from services.kit.log_clock import LogClock
 from services.kit.logs import configure_logs
@@ -67,6 +68,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
         tasks.create_task(relay.run())
     tasks.create_task(follow_keys(settings, directory, keys_known))
     tasks.create_task(clock.run())
+    tasks.create_task(forget_old(settings, pool))
     tasks.create_task(_follow_events(settings, pool, relays, moves, clock, readiness))
     tasks.create_task(_watch_deadlines(settings, pool, relays, moves, clock, readiness))
     tasks.create_task(_follow_delivery(settings, pool, moves, relays))

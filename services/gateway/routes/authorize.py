@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from schemas.accounts import Scope
 from services.gateway.context import GatewayContext
 from services.kit.auth import SPENT, Caller, check_scope, read_signing_headers
-from services.kit.limits import Budget
+from services.kit.limits import Budget, EitherBudget
 
 TRADERS: tuple[Scope, ...] = ("trade", "operate")
 
@@ -25,15 +25,18 @@ class RequestContext:
     headers: dict[str, str]
 
 
-async def authorize(gateway: GatewayContext, request: Request, budget: Budget | None, *scopes: Scope) -> RequestContext:
+async def authorize(
+    gateway: GatewayContext, request: Request, budget: Budget | EitherBudget, *scopes: Scope
+) -> RequestContext:
     """Check the signature of a request, take it off the key's budget, and require one of the scopes, in this order.
 
-    A key that has spent its budget hears so before its signature costs anything. Without a budget nothing is taken:
-    a batch says in its form what it costs. Without scopes none is required: a placed order says in its form which.
+    A key that has spent its budget hears so before its signature costs anything. Of two budgets nothing is taken: a
+    batch says in its form what it costs of each. Without scopes none is required: a placed order says in its form
+    which one.
     """
     gateway_in_ns, body = time.time_ns(), await request.body()
     caller = gateway.auth.verify_request(request, body, budget)
-    headers = {} if budget is None else spend(budget, caller)
+    headers = {} if isinstance(budget, EitherBudget) else spend(budget, caller)
     if scopes:
         require_scope(caller, *scopes)
     return RequestContext(caller, request, body, gateway_in_ns, headers)

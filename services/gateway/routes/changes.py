@@ -32,6 +32,7 @@ from services.gateway.routes.orders import canceled_orders, placed, placing_of, 
 from services.kit.auth import Caller
 from services.kit.http import ProblemError
 from services.kit.idempotency import REPLAYED, idempotency_key_of
+from services.kit.limits import EitherBudget
 from services.kit.store import DatabaseAway
 
 OPERATIONS = {PlaceMember: "place", CancelMember: "cancel"}
@@ -140,7 +141,8 @@ async def _replacement_of(gateway: GatewayContext, event: OrderDuplicate) -> Rep
 
 async def batch(gateway: GatewayContext, request: Request) -> Response:
     """Place, cancel and replace several orders in one record of the log."""
-    context = await authorize(gateway, request, None, *TRADERS)
+    either = EitherBudget(gateway.order_budget, gateway.cancel_budget)
+    context = await authorize(gateway, request, either, *TRADERS)
     form = read(BatchForm.model_validate_json, context.body)
     cancels = sum(isinstance(each, CancelMember) for each in form.members)
     context.headers.update(spend(gateway.cancel_budget, context.caller, cancels))

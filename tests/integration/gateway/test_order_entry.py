@@ -3,7 +3,10 @@
 import asyncio
 import time
 
+import httpx
+
 from schemas.ids import contract_name
+from schemas.signing import SIGNATURE_HEADER
 from tests.fixtures.event_log import PRODUCT, terms
 from tests.integration.gateway.conftest import contract_in
 
@@ -126,6 +129,19 @@ async def test_a_key_that_spends_its_budget_is_told_when_to_come_back_and_can_st
         canceled = await alice.post("/v1/orders/cancel-all")
         taken = [answer for answer in answers if answer.status_code == 201]
         assert (canceled.status_code, canceled.json()["canceled"]) == (200, len(taken))
+
+
+async def test_a_batch_of_a_key_that_has_spent_both_budgets_is_refused_before_its_signature_is_checked(quiet_venue):
+    venue = quiet_venue
+    venue.settings = venue.settings.model_copy(update={"orders_per_s": 1, "cancels_per_s": 1, "burst_s": 1.0})
+    async with venue.matching(), venue.gateway():
+        alice = await venue.join("alice", "read", "trade", money=100_000_000)
+        heard: set[int] = set()
+        async with asyncio.timeout(30), httpx.AsyncClient(base_url=venue.url) as forger:
+            while heard != {401, 429}:
+                headers = venue.keys["alice"].sign("POST", "/v1/orders/batch") | {SIGNATURE_HEADER: "0" * 128}
+                heard.add((await forger.post("/v1/orders/batch", headers=headers)).status_code)
+                await asyncio.gather(alice.post("/v1/orders", json=bid()), alice.post("/v1/orders/cancel-all"))
 
 
 async def test_a_repeat_after_the_gate_is_answered_from_history_and_another_order_is_a_conflict(venue):

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from schemas.answers import FirstAnswer
 from schemas.venue import Credit
-from services.kit import store
+from services.kit import idempotency, store
+from services.kit.idempotency import keep
 from services.kit.settings import Settings
 
 CREDIT = Credit(transfer_id="t1", account="a", asset="CNY", amount_micros=1)
@@ -65,3 +67,40 @@ async def test_opening_twice_migrates_once_and_an_edited_migration_is_refused(po
     await again.close()
     with pytest.raises(store.MigrationEdited, match="0001"):
         await store.open_pool(settings, "kit_test")
+
+
+async def answers_kept(pool: store.Pool) -> list[str]:
+    return [row["key"] for row in await pool.fetch("select key from first_answer order by key")]
+
+
+async def keep_answers(pool: store.Pool, **kept_days: int) -> None:
+    """Keeps a first answer under each name, as if it had been kept for so many days."""
+    for name, days in kept_days.items():
+        await keep(pool, FirstAnswer(account="alice", key=name, request="r", status=200, answer="{}"))
+        await pool.execute(
+            "update first_answer set kept_at = now() - make_interval(days => $2, mins => 1) where key = $1", name, days
+        )
+
+
+async def test_first_answers_that_are_old_enough_go_the_oldest_first_and_no_others(pool):
+    await keep_answers(pool, a=0, b=29, c=89, d=90, e=91, f=400)
+    assert await store.forget_first_answers(pool, 90, 2) == 2
+    assert await answers_kept(pool) == ["a", "b", "c", "d"]
+    assert [await store.forget_first_answers(pool, 90, 2) for _ in range(2)] == [1, 0]
+    assert await answers_kept(pool) == ["a", "b", "c"]
+
+
+async def test_old_first_answers_go_in_small_turns_while_the_service_runs(pool, monkeypatch):
+    monkeypatch.setattr(idempotency, "ANSWERS_PER_TURN", 2)
+    await keep_answers(pool, young=1, **{f"old-{place}": 90 + place for place in range(5)})
+    settings = Settings(reconnect_delay_s=0.01)
+    forgetting = asyncio.create_task(idempotency.forget_old(settings, pool, pause_s=60))
+    async with asyncio.timeout(10):
+        while await answers_kept(pool) != ["young"]:
+            await asyncio.sleep(0.01)
+    forgetting.cancel()
+
+
+def test_no_setting_forgets_a_first_answer_sooner_than_the_protocols_promise():
+    with pytest.raises(ValueError, match="first_answers_days"):
+        Settings(first_answers_days=30)

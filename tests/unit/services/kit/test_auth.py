@@ -18,7 +18,7 @@ from services.kit.auth import (
     refuse_undeclared_routes,
 )
 from services.kit.http import ProblemError
-from services.kit.limits import Budget
+from services.kit.limits import Budget, EitherBudget
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 START_MS = 1_000_000
@@ -305,3 +305,21 @@ def test_a_key_that_has_nothing_left_is_told_so_before_its_signature_and_no_stra
     assert [said(), said(), said(), said(forged)] == ["served", "served", "too_many_requests", "too_many_requests"]
     second.ms += 1
     assert [said(forged), said(), said()] == ["bad_request_signature", "served", "too_many_requests"]
+
+
+def test_a_batch_is_refused_before_its_signature_once_all_that_it_may_be_taken_from_is_spent():
+    subject, clock, nonces = authenticator(Clock(START_MS)), Clock(100), itertools.count()
+    orders, cancels = (Budget(name, per_s=1, burst_s=1, clock=clock) for name in ("orders", "cancels"))
+
+    def said() -> str:
+        headers = signed(START_MS, f"nonce-{next(nonces):04}") | {signing.SIGNATURE_HEADER: "0" * 128}
+        either = EitherBudget(orders, cancels)
+        with pytest.raises(ProblemError) as refusal:
+            subject.verify("POST", "/v1/orders", "b=2&a=1", b"{}", lines_of(headers), "127.0.0.1", either)
+        return refusal.value.code
+
+    heard = [said()]
+    for budget in (cancels, orders):
+        budget.require("k1", "spent")
+        heard.append(said())
+    assert heard == ["bad_request_signature", "bad_request_signature", "too_many_requests"]
