@@ -32,14 +32,14 @@ ADMIN_REQUEST_FILE = "admin-api.request.json"
 
 
 def start() -> None:
-    """Runs the gateway with the settings of the environment."""
+    """Run the gateway with the settings of the environment."""
     settings = GatewaySettings()
     configure_logs("gateway", settings.log_level)
     run_service(partial(run, settings))
 
 
 async def run(settings: GatewaySettings, tasks: asyncio.TaskGroup) -> None:
-    """Serves at once, and is ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
+    """Serve at once, and be ready when PostgreSQL, Kafka, the keys and the whole event log are there."""
     conditions = ("PostgreSQL", "Kafka", "API keys", "nodes", "first answers", "the end of the event log")
     readiness = Readiness(*conditions, servers=Servers(settings))
     gateway = make_context(settings, readiness)
@@ -80,7 +80,7 @@ async def _follow(gateway: GatewayContext, tasks: asyncio.TaskGroup) -> None:
 
 
 async def _know_keys(gateway: GatewayContext, keys_read: asyncio.Event, read: list[AnyKeyEvent]) -> None:
-    """Mends the topic of keys or its copy, and registers the venue's first operator, if root's signature for his key
+    """Mend the topic of keys or its copy, and register the venue's first operator, if root's signature for his key
     lies in the venue's key folder.
     """
     await keys_read.wait()

@@ -75,13 +75,13 @@ class HistoryBehind(GatewayError):
 
 
 def command_of(form: AnyOrderForm, account: AccountId, command_id: str, fallback_id: ClientOrderId) -> Placing:
-    """Turns a form into the account's command, named by `fallback_id` where the client gave no id. Raises BadForm."""
+    """Turn a form into the account's command, named by `fallback_id` where the client gave no id. Raises BadForm."""
     head = {"command_id": command_id, "account": account, "client_order_id": form.client_order_id or fallback_id}
     return _made(lambda: BUILDERS[type(form)](form, head))
 
 
 def mass_cancel_of(form: CancelForm, account: AccountId, command_id: str) -> MassCancel:
-    """Turns the filters of a mass cancel into the account's command. Raises BadForm."""
+    """Turn the filters of a mass cancel into the account's command. Raises BadForm."""
     filters = form.model_dump(exclude={"from_", "to"})
     return _made(
         lambda: MassCancel(
@@ -95,7 +95,7 @@ def mass_cancel_of(form: CancelForm, account: AccountId, command_id: str) -> Mas
 
 
 def replace_of(form: ReplaceForm, named: dict, account: AccountId, command_id: str) -> ReplaceOrder:
-    """Turns the new terms of the order that `named` names into the account's command. Raises BadForm."""
+    """Turn the new terms of the order that `named` names into the account's command. Raises BadForm."""
     return _made(
         lambda: ReplaceOrder(
             command_id=command_id,
@@ -110,13 +110,13 @@ def replace_of(form: ReplaceForm, named: dict, account: AccountId, command_id: s
 
 
 def reprice_of(form: RepriceForm, account: AccountId, command_id: str) -> RepriceCapacity:
-    """Turns other prices of a capacity order into the account's command. Raises BadForm."""
+    """Turn other prices of a capacity order into the account's command. Raises BadForm."""
     named = {"order_id": form.order_id, "client_order_id": form.client_order_id}
     return _made(lambda: RepriceCapacity(command_id=command_id, account=account, **named, **_floor(form)))
 
 
 def withdrawal_of(form: WithdrawForm, account: AccountId, command_id: str) -> WithdrawCapacity:
-    """Turns the window to be withdrawn into the account's command. Raises BadForm."""
+    """Turn the window to be withdrawn into the account's command. Raises BadForm."""
     named = {"order_id": form.order_id, "client_order_id": form.client_order_id}
     return _made(
         lambda: WithdrawCapacity(
@@ -137,14 +137,14 @@ def _made(build: Callable[[], Command]) -> Command:
 
 
 def scopes_for(form: AnyOrderForm) -> tuple[Scope, ...]:
-    """Returns the scopes of which one is needed to send this form: asks of a node are an operator's as well."""
+    """Return the scopes of which one is needed to send this form: asks of a node are an operator's as well."""
     if isinstance(form, CapacityForm):
         return ("operate",)
     return ("trade", "operate") if isinstance(form, OrderForm) and form.node else ("trade",)
 
 
 def notional_micros(command: Placing, terms: DefineProduct | None) -> int:
-    """Returns what an order could cost or bring at most, for the order-size limit of a key."""
+    """Return what an order could cost or bring at most, for the order-size limit of a key."""
     period_s = terms.period_s if terms else 3600
     match command:
         case PlaceOrder(kind="market"):
@@ -161,35 +161,35 @@ def notional_micros(command: Placing, terms: DefineProduct | None) -> int:
 
 
 def repriced_notional_micros(command: RepriceCapacity, order: Order, terms: DefineProduct | None) -> int:
-    """Returns what the asks of a capacity order could bring at most at their new prices."""
+    """Return what the asks of a capacity order could bring at most at their new prices."""
     price_micros = max(command.floor_curve_micros or (command.floor_price_micros or 0,))
     return order.qty * order.asks_open * cost_micros(price_micros, terms.period_s if terms else 3600)
 
 
 def product_in(command: Placing) -> str:
-    """Returns the product that an order is about."""
+    """Return the product that an order is about."""
     return product_of(command.contract) if isinstance(command, PlaceOrder) else command.product
 
 
 def words_of(error: ValidationError) -> str:
-    """Says in one line what is wrong with which field."""
+    """Say in one line what is wrong with which field."""
     return "; ".join(f"{_place_in(item['loc'])}{complaint(item)}" for item in error.errors(include_url=False)[:5])
 
 
 def code_of(error: ValidationError) -> str:
-    """Returns `bad_decimal` where the first complaint is about a decimal string's form, else `malformed_request`."""
+    """Return `bad_decimal` where the first complaint is about a decimal string's form, else `malformed_request`."""
     first = error.errors(include_url=False)[0]
     wrong_number = first["type"] == "string_pattern_mismatch" and _is_number(first["input"])
     return "bad_decimal" if wrong_number else "malformed_request"
 
 
 def rejection_words(code: str) -> str:
-    """Says in plain words why the engine refused."""
+    """Say in plain words why the engine refused."""
     return REJECTION_WORDS.get(code, code.replace("_", " "))
 
 
 def rejection_code(event: OrderRejected) -> tuple[str, int]:
-    """Returns the problem's code and status of an engine's refusal: of a stranger's order as of none."""
+    """Return the problem's code and status of an engine's refusal: of a stranger's order as of none."""
     if event.command in NAMING_COMMANDS and event.code == "not_the_owner":
         return "unknown_order", 404
     return event.code, {"client_order_id_conflict": 409, "unknown_order": 404}.get(event.code, 422)

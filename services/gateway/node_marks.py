@@ -23,7 +23,7 @@ class NodeMarks:
         self._settings, self._store, self._marks = settings, store, marks
 
     async def run(self, pool: Pool, is_restored: asyncio.Event) -> None:
-        """Follows for ever; sets `is_restored` when nothing is missing that was read before."""
+        """Follow for ever; set `is_restored` when nothing is missing that was read before."""
         self._marks.update(await self._store.node_marks())
         await take_again(self._settings, pool, DELIVERY_EVENTS, GROUP, DELIVERY_EVENT, self.handle)
         is_restored.set()

@@ -41,7 +41,7 @@ class Recorder:
             raise TooFarBehind(f"{self._history.changes_pending()} rows")
 
     async def run(self) -> None:
-        """Flushes for ever."""
+        """Flush for ever."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -57,7 +57,7 @@ class Recorder:
             self._wanted.clear()
 
     async def reach(self, seq: int) -> None:
-        """Returns when the tables hold event `seq`; they are written for it at once. Raises HistoryBehind if that takes
+        """Return when the tables hold event `seq`; they are written for it at once. Raises HistoryBehind if that takes
         too long.
         """
         try:

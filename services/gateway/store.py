@@ -49,7 +49,7 @@ class Restored:
 
 
 def rows_of(changes: Changes, after: kit.Position) -> Rows:
-    """Encodes changes for `Store.flush`."""
+    """Encode changes for `Store.flush`."""
     tables = {
         name: orjson.dumps(list(getattr(changes, name).values())).decode()
         for name in ("orders", "refusals", "replacements", "fills", "positions", "balances", "rules")
@@ -69,7 +69,7 @@ class Store:
         self._pool, self._shard = pool, shard
 
     async def restore(self) -> Restored:
-        """Reads open orders, live positions, balances and products, all as of the cursor."""
+        """Read open orders, live positions, balances and products, all as of the cursor."""
         async with self._connection(isolation="repeatable_read") as connection:
             position = await kit.read_position(connection, CONSUMER, self._shard)
             records: list[Record] = []
@@ -85,29 +85,29 @@ class Store:
             return Restored(records, products, programmes, position, newest_order_id)
 
     async def restore_names(self, names: UsedNames) -> None:
-        """Notes every client id that the tables have; those that came later are in the events that follow."""
+        """Note every client id that the tables have; those that came later are in the events that follow."""
         async with self._connection() as connection:
             async for row in connection.cursor(QUERIES.all_client_ids, prefetch=5_000):
                 names.add(row["account"], row["client_order_id"])
 
     async def node_marks(self) -> dict[str, bool]:
-        """Returns which nodes are simulated, as far as delivery has said."""
+        """Return which nodes are simulated, as far as delivery has said."""
         async with self._connection() as connection:
             return dict(await connection.fetch(QUERIES.all_node_marks))
 
     async def mark_nodes(self, marks: Mapping[str, bool], ends: Mapping[int, int]) -> None:
-        """Notes marks of nodes, and up to where `delivery.events` is taken with them."""
+        """Note marks of nodes, and up to where `delivery.events` is taken with them."""
         async with self._connection() as connection:
             await connection.execute(QUERIES.mark_nodes, list(marks), list(marks.values()))
             await kit.note_taken(connection, DELIVERY_EVENTS.name, ends)
 
     async def position(self) -> kit.Position:
-        """Returns up to where the tables hold the log."""
+        """Return up to where the tables hold the log."""
         async with self._connection() as connection:
             return await kit.read_position(connection, CONSUMER, self._shard)
 
     async def flush(self, rows: Rows, before: kit.Position) -> None:
-        """Writes changes and moves the cursor, in one transaction. Raises Fenced if another gateway moved it.
+        """Write changes and move the cursor, in one transaction. Raises Fenced if another gateway moved it.
 
         Where a row cannot be written, that row alone is logged and left out.
         """
@@ -132,34 +132,34 @@ class Store:
             await kit.advance(connection, CONSUMER, self._shard, before, rows.after)
 
     async def order(self, account: str, order_id: int) -> Order | None:
-        """Finds the account's order by our id."""
+        """Find the account's order by our id."""
         return await self._one(Order, QUERIES.order_by_id, account, order_id)
 
     async def named(self, account: str, name: str) -> Order | Replacement | RejectedOrder | None:
-        """Finds the account's latest order under a client's id, or else the replace, or else what was refused."""
+        """Find the account's latest order under a client's id, or else the replace, or else what was refused."""
         found = await self._one(Order, QUERIES.order_by_client_id, account, name)
         found = found or await self.replacement(account, name)
         return found or await self._one(RejectedOrder, QUERIES.refusal_by_client_id, account, name)
 
     async def replacement(self, account: str, replace_id: str) -> Replacement | None:
-        """Finds what a replace of this name left of its order."""
+        """Find what a replace of this name left of its order."""
         async with self._connection() as connection:
             row = await connection.fetchrow(QUERIES.replacement, account, replace_id)
         return Replacement(**dict(row) | {"left_as": Order(**orjson.loads(row["left_as"]))}) if row else None
 
     async def first_result(self, event: OrderDuplicate) -> Order | RejectedOrder | None:
-        """Finds what the command that came again led to at first."""
+        """Find what the command that came again led to at first."""
         if event.order_id is not None:
             return await self.order(event.account, event.order_id)
         named = (event.account, event.first_offset, event.client_order_id)
         return await self._one(RejectedOrder, QUERIES.refusal_by_offset, *named)
 
     async def fills_of_command(self, in_offset: int, order_id: int) -> list[Fill]:
-        """Returns the trades of an order, or of its asks, that one command made."""
+        """Return the trades of an order, or of its asks, that one command made."""
         return await self._many(Fill, QUERIES.fills_of_command, in_offset, order_id)
 
     async def orders(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Order]:
-        """Returns a page of orders; the asks of a capacity order only when its id is given as `parent_id`."""
+        """Return a page of orders; the asks of a capacity order only when its id is given as `parent_id`."""
         names = ("status", "contract", "product", "side", "parent_id")
         values = [filters.get(name) for name in names]
         node = filters.get("node")
@@ -170,18 +170,18 @@ class Store:
         return await self._many(Order, query, account, before_seq, limit, *values)
 
     async def ask_levels(self, account: str, product: str) -> list[tuple[str, int, int]]:
-        """Returns what of a product's books is the account's own: open asks as (contract, micro-units, GPUs)."""
+        """Return what of a product's books is the account's own: open asks as (contract, micro-units, GPUs)."""
         async with self._connection() as connection:
             rows = await connection.fetch(QUERIES.ask_levels_of_account, account, product)
             return [(row["contract"], row["price_micros"], row["qty"]) for row in rows]
 
     async def fills(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Fill]:
-        """Returns a page of trades in which the account has part."""
+        """Return a page of trades in which the account has part."""
         values = (filters.get("contract"), filters.get("order_id"))
         return await self._many(Fill, QUERIES.fills_of_account, account, before_seq, limit, *values)
 
     async def positions(self, account: str, before_seq: int, limit: int, filters: dict[str, Any]) -> list[Position]:
-        """Returns a page of the account's positions, bought and served."""
+        """Return a page of the account's positions, bought and served."""
         values = (filters.get("contract"), filters.get("state"), filters.get("role"))
         node = filters.get("node")
         if node is not None:
@@ -191,7 +191,7 @@ class Store:
         return await self._many(Position, QUERIES.positions_of_account, account, before_seq, limit, *values)
 
     async def first_answer(self, asked: Attempt) -> str | None:
-        """Returns the first answer to a request under an idempotency key. Raises `conflict` for another request."""
+        """Return the first answer to a request under an idempotency key. Raises `conflict` for another request."""
         async with self._connection() as connection:
             known = await connection.fetchrow(kit.QUERIES.first_answer, asked.account, asked.key)
         if known is not None and known["request"] != asked.request:
@@ -208,37 +208,37 @@ class Store:
                 await kit.publish(connection, GATEWAY_ANSWERS.name, asked.account, published)
 
     async def answers_taken(self) -> int:
-        """Returns up to where the table has the topic of first answers."""
+        """Return up to where the table has the topic of first answers."""
         async with self._connection() as connection:
             return dict(await connection.fetch(kit.QUERIES.taken, GATEWAY_ANSWERS.name)).get(0, 0)
 
     async def restore_answers(self, answers: list[FirstAnswer], taken: int) -> None:
-        """Writes first answers where the table has lost them, and up to where the topic is taken then."""
+        """Write first answers where the table has lost them, and up to where the topic is taken then."""
         async with self._connection() as connection:
             for first in answers:
                 await restore(connection, first)
             await kit.note_taken(connection, GATEWAY_ANSWERS.name, {0: taken})
 
     async def publish(self, record: AnyKeyEvent) -> None:
-        """Publishes a record of an account, a key or a token, and keeps a copy of it."""
+        """Publish a record of an account, a key or a token, and keep a copy of it."""
         async with self._connection() as connection:
             await connection.execute(QUERIES.keep_key_records, [record.canonical()])
             await kit.publish(connection, KEYS_EVENTS.name, record_name(record), record.canonical())
 
     async def publish_all(self, records: list[AnyKeyEvent]) -> None:
-        """Publishes records in their order, in one transaction, and keeps copies of them."""
+        """Publish records in their order, in one transaction, and keep copies of them."""
         values = [record.canonical() for record in records]
         async with self._connection() as connection:
             await connection.execute(QUERIES.keep_key_records, values)
             await kit.publish_all(connection, KEYS_EVENTS.name, list(map(record_name, records)), values)
 
     async def keep_key_records(self, records: list[AnyKeyEvent]) -> None:
-        """Keeps copies of records that the topic has; those that are kept already stay as they are."""
+        """Keep copies of records that the topic has; those that are kept already stay as they are."""
         async with self._connection() as connection:
             await connection.execute(QUERIES.keep_key_records, [record.canonical() for record in records])
 
     async def key_records(self) -> list[AnyKeyEvent]:
-        """Returns the copies of records of accounts, keys and tokens, in the order in which they came."""
+        """Return the copies of records of accounts, keys and tokens, in the order in which they came."""
         async with self._connection() as connection:
             rows = await connection.fetch(QUERIES.all_key_records)
             return [KEY_EVENT.validate_json(row["record"]) for row in rows]

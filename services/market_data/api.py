@@ -63,7 +63,7 @@ class Views:
         return self.market.contracts[contract]
 
     async def history(self, read: Callable[..., Awaitable[list]], *arguments: Any) -> tuple[list, int]:
-        """Reads tables when they have everything that the feed has shown so far; returns rows and that sequence."""
+        """Read tables when they have everything that the feed has shown so far; return rows and that sequence."""
         seq = self.market.seq
         try:
             await self.stored.reach(seq)
@@ -76,7 +76,7 @@ class Views:
 
 
 def add_routes(app: FastAPI, views: Views) -> None:
-    """Adds the REST routes."""
+    """Add the REST routes."""
     router = APIRouter()
     _add_reference(router, views)
     _add_books(router, views)
@@ -85,7 +85,7 @@ def add_routes(app: FastAPI, views: Views) -> None:
 
 
 def answer(model: PublicModel) -> Response:
-    """Returns a model as JSON, without members that would be null."""
+    """Return a model as JSON, without members that would be null."""
     return Response(model.wire(), media_type="application/json")
 
 

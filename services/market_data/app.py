@@ -36,7 +36,7 @@ NAME = "market_data"
 
 
 def main() -> None:
-    """Runs the service until it is told to stop."""
+    """Run the service until it is told to stop."""
     settings = Settings()
     configure_logs(NAME, settings.log_level)
 
@@ -60,7 +60,7 @@ class MarketData:
         self.stored = Stored()
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Starts everything; what fails later ends the task group."""
+        """Start everything; what fails later ends the task group."""
         settings = self.settings
         app = make_app(NAME, self.readiness, settings.body_limits)
         tasks.create_task(serve(app, settings, settings.market_data_port))

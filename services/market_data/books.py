@@ -27,7 +27,7 @@ class Ladder:
         self.gpus: dict[int, int] = {}
 
     def change(self, price_micros: int, delta: int) -> int:
-        """Adds GPUs (or takes them off) at a price and returns what stood there before."""
+        """Add GPUs (or take them off) at a price and return what stood there before."""
         before = self.gpus.get(price_micros, 0)
         after = before + delta
         if after < 0:
@@ -43,14 +43,14 @@ class Ladder:
         return before
 
     def best(self) -> tuple[int, int] | None:
-        """Returns (price in micro-units, GPUs) of the best level; None for an empty side."""
+        """Return (price in micro-units, GPUs) of the best level; None for an empty side."""
         if not self._keys:
             return None
         price_micros = self._sign * self._keys[0]
         return price_micros, self.gpus[price_micros]
 
     def levels(self, depth: int | None = None) -> list[tuple[int, int]]:
-        """Returns the best `depth` levels (all of them without), best first."""
+        """Return the best `depth` levels (all of them without), best first."""
         sign, gpus = self._sign, self.gpus
         return [(sign * key, gpus[sign * key]) for key in self._keys[:depth]]
 
@@ -70,12 +70,12 @@ class Book:
         return self.bids if side == "buy" else self.asks
 
     def change(self, side: Side, price_micros: int, delta: int) -> None:
-        """Adds or takes off GPUs at a price, and remembers what stood there before the command."""
+        """Add or take off GPUs at a price, and remember what stood there before the command."""
         before = self.side(side).change(price_micros, delta)
         self._before.setdefault((side, price_micros), before)
 
     def drain_changes(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Returns the levels (bids, asks) that differ from before the command, 0 for one gone; forgets them. [F-8]"""
+        """Return the levels (bids, asks) that differ from before the command, 0 for one gone; forget them. [F-8]"""
         bids, asks = [], []
         for (side, price_micros), before in self._before.items():
             now = self.side(side).gpus.get(price_micros, 0)

@@ -37,7 +37,7 @@ class Candle:
 
 
 def intervals_for(period_s: int) -> dict[str, int]:
-    """Returns the intervals of a contract: the usual ones, and in a sandbox its own short period too. [F-14]"""
+    """Return the intervals of a contract: the usual ones, and in a sandbox its own short period too. [F-14]"""
     return INTERVALS_S if period_s >= 60 else {f"{period_s}s": period_s, **INTERVALS_S}
 
 
@@ -52,7 +52,7 @@ class Candles:
         self._ends: list[tuple[int, str, str]] = []
 
     def advance(self, log_ms: int) -> list[Candle]:
-        """Makes every candle final whose end log time has reached, and returns them by their ends. [F-15]"""
+        """Make every candle final whose end log time has reached, and return them by their ends. [F-15]"""
         ended = []
         while self._ends and self._ends[0][0] <= log_ms:
             _, sym, interval = heapq.heappop(self._ends)
@@ -64,19 +64,19 @@ class Candles:
         return ended
 
     def add(self, sym: str, period_s: int, ts_ms: int, price_micros: int, qty: int, seq: int) -> list[Candle]:
-        """Counts one trade into every interval of a symbol and returns the candles touched."""
+        """Count one trade into every interval of a symbol and return the candles touched."""
         return [
             self._add(sym, interval, span_s * 1000, ts_ms, price_micros, qty, seq)
             for interval, span_s in intervals_for(period_s).items()
         ]
 
     def series(self, sym: str, interval: str) -> list[Candle]:
-        """Returns the candles that memory has of a symbol, oldest first, the running one last."""
+        """Return the candles that memory has of a symbol, oldest first, the running one last."""
         running = self.running.get((sym, interval))
         return [*self.recent.get((sym, interval), ()), *([running] if running else [])]
 
     def forget(self, sym: str) -> None:
-        """Drops a symbol that will not trade again; its history stays in the store."""
+        """Drop a symbol that will not trade again; its history stays in the store."""
         for key in [key for key in self.recent if key[0] == sym]:
             del self.recent[key]
 

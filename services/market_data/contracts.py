@@ -47,7 +47,7 @@ class ContractView:
         return self.own_book or EMPTY_BOOK
 
     def open_book(self) -> Book:
-        """Returns the contract's own book, made when it is needed first."""
+        """Return the contract's own book, made when it is needed first."""
         if self.own_book is None:
             self.own_book = Book()
         return self.own_book
@@ -65,7 +65,7 @@ class ContractView:
         return self.recent[-1] if self.recent else None
 
     def add_trade(self, trade: Trade) -> None:
-        """Counts one trade."""
+        """Count one trade."""
         price_micros = trade.price_micros
         self.open_micros = self.open_micros or price_micros
         self.high_micros = max(self.high_micros or 0, price_micros)
@@ -94,14 +94,14 @@ class ProductView:
     forgotten_to_s: int = 0
 
     def listed(self) -> list[ContractView]:
-        """Returns the contracts that can still be traded, earliest first."""
+        """Return the contracts that can still be traded, earliest first."""
         return sorted((c for c in self.contracts.values() if c.state == "OPEN"), key=lambda c: c.start_s)
 
     def indicated(self) -> list[AuctionIndicated]:
-        """Returns what the auctions that go on would come to, earliest contract first."""
+        """Return what the auctions that go on would come to, earliest contract first."""
         return [contract.indicated for contract in self.listed() if contract.indicated is not None]
 
     def neighbours(self, contract: ContractView) -> list[ContractView]:
-        """Returns the contracts of the periods before and after."""
+        """Return the contracts of the periods before and after."""
         starts = (contract.start_s - contract.period_s, contract.start_s + contract.period_s)
         return [self.contracts[start] for start in starts if start in self.contracts]

@@ -1,7 +1,7 @@
 """The market as a pure view of the event log: one command's events in, what changed for the public out.
 
 What an event says of an order counts. Where the view had something else, the order takes the event's figures, its book
-is made anew from the orders in it, and the command's changes tell the doubt: no event ends the view.
+is made anew from the orders in it, and the command's changes say so: no event ends the view.
 """
 
 from collections import Counter
@@ -106,17 +106,17 @@ class Market:
         self._handlers: dict[str, Callable[..., None]] = {kind: getattr(self, name) for kind, name in HANDLERS.items()}
 
     def state(self) -> dict[str, Any]:
-        """Returns everything that the market holds, between two commands."""
+        """Return everything that the market holds, between two commands."""
         return {name: value for name, value in vars(self).items() if name != "_handlers"}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Holds from now on what `state` gave. Raises KeyError for what is none."""
+        """Hold from now on what `state` gave. Raises KeyError for what is none."""
         if state.keys() != self.state().keys():
             raise KeyError(*(state.keys() ^ self.state().keys()))
         vars(self).update(state)
 
     def apply(self, events: Sequence[AnyEvent]) -> Changes:
-        """Applies all the events of one command."""
+        """Apply all the events of one command."""
         last = events[-1]
         changes = Changes(last.seq, last.ts_ms)
         self.seq, self.log_ms = last.seq, last.ts_ms
@@ -136,7 +136,7 @@ class Market:
         return changes
 
     def period_of(self, sym: str) -> int | None:
-        """Returns the period in seconds of a contract or a product; None for an unknown symbol."""
+        """Return the period in seconds of a contract or a product; None for an unknown symbol."""
         if sym in self.contracts:
             return self.contracts[sym].period_s
         return self.products[sym].terms.period_s if sym in self.products else None
@@ -260,7 +260,7 @@ class Market:
     # -- how they do it
 
     def _attempt(self, apply: Callable[..., None], event: AnyEvent, changes: Changes) -> None:
-        """Applies an event; one that nobody thought of is doubted, and the view goes on. [F-10]"""
+        """Apply an event; one that nobody thought of is doubted, and the view goes on. [F-10]"""
         try:
             apply(event, changes=changes)
         except Exception as error:
@@ -273,7 +273,7 @@ class Market:
             self.doubted.setdefault(name, event.seq)
 
     def _make_anew(self, contract: ContractView, changes: Changes) -> None:
-        """Gives a book the levels of the orders that rest in it."""
+        """Give a book the levels of the orders that rest in it."""
         ours = [order for order in self._orders.values() if order.contract is contract]
         wanted: Counter[tuple[Side, int]] = Counter()
         for order in ours:
@@ -286,7 +286,7 @@ class Market:
         changes.quotes[contract.contract] = contract
 
     def _is_forgotten(self, name: str) -> bool:
-        """Says whether a contract was listed once and ended so long ago that the view dropped it."""
+        """Say whether a contract was listed once and ended so long ago that the view dropped it."""
         product = self.products.get(product_of(name))
         return name not in self.contracts and product is not None and contract_start_s(name) < product.forgotten_to_s
 
@@ -296,7 +296,7 @@ class Market:
         return self._orders[order_id]
 
     def _take_off(self, order: RestingOrder, qty: int, left: int, event: AnyEvent, changes: Changes) -> None:
-        """Takes GPUs off an order; those that the public does not see go first."""
+        """Take GPUs off an order; those that the public does not see go first."""
         if order.left - qty != left:
             detail = f"order {order.order_id}: {order.left} GPUs less {qty}, the log says that {left} are left"
             self._doubt(event, detail, changes)
@@ -307,14 +307,14 @@ class Market:
             del self._orders[order.order_id]
 
     def _show(self, order: RestingOrder, qty: int, changes: Changes) -> None:
-        """Lets the book have so many GPUs of an order."""
+        """Let the book have so many GPUs of an order."""
         before, order.shown = order.shown, max(0, qty)
         changes.quotes[order.contract.contract] = order.contract
         if order.shown != before:
             order.contract.open_book().change(order.side, order.price_micros, order.shown - before)
 
     def _depth_at_gates(self, events: Sequence[AnyEvent]) -> dict[str, Depth]:
-        """Copies the depth of contracts whose gate closes in this command, from before its expiries."""
+        """Copy the depth of contracts whose gate closes in this command, from before its expiries."""
         names = [e.contract for e in events if e.type == "contract_state_changed" and e.state == "LOCKED"]
         books = {name: self.contracts[name].book for name in names if name in self.contracts}
         return {name: (book.bids.levels(), book.asks.levels()) for name, book in books.items()}
@@ -341,7 +341,7 @@ class Market:
                 book.seq = changes.seq
 
     def _forget_ended(self, product: ProductView) -> None:
-        """Drops contracts that ended a while ago; their history stays in the store."""
+        """Drop contracts that ended a while ago; their history stays in the store."""
         keep_s = max(KEEP_ENDED_S, KEEP_ENDED_PERIODS * product.terms.period_s)
         for contract in list(product.contracts.values()):
             if contract.state in ENDED and contract.end_s + keep_s < self.log_ms // 1000:
@@ -370,7 +370,7 @@ HANDLERS = {
 
 @lru_cache(maxsize=8_192)
 def name_ending(start_s: int, period_s: int) -> str:
-    """Returns what the names of all products' contracts of one period end in; hundreds of products share it."""
+    """Return what the names of all products' contracts of one period end in; hundreds of products share it."""
     return contract_name("", start_s, period_s)
 
 

@@ -16,7 +16,7 @@ class Receiver(Protocol):
     """Whoever follows streams."""
 
     def put(self, stream: Stream, seq: int, data: bytes) -> None:
-        """Takes one message; never blocks."""
+        """Take one message; never blocks."""
 
 
 class Ring:
@@ -30,7 +30,7 @@ class Ring:
         self._start_seq = 0
 
     def start(self, seq: int) -> None:
-        """Says that everything after `seq` of the shard will be put in."""
+        """Say that everything after `seq` of the shard will be put in."""
         self._start_seq = seq
 
     def start_stream(self, stream: Stream, seq: int) -> None:
@@ -38,7 +38,7 @@ class Ring:
         self._floors[stream] = seq
 
     def put(self, stream: Stream, seq: int, ts_ms: int, data: bytes) -> None:
-        """Keeps one message and drops those that are too old or too many."""
+        """Keep one message and drop those that are too old or too many."""
         self._order.append((ts_ms, stream))
         self._streams.setdefault(stream, deque()).append((seq, data))
         while self._order[0][0] < ts_ms - self._span_ms or len(self._order) > self._messages_max:
@@ -49,7 +49,7 @@ class Ring:
                 del self._streams[oldest]
 
     def after(self, stream: Stream, seq: int) -> list[tuple[int, bytes]] | None:
-        """Returns every message of the stream after `seq`; None where some of them are no longer here."""
+        """Return every message of the stream after `seq`; None where some of them are no longer here."""
         if seq < self._floors.get(stream, self._start_seq):
             return None
         return [message for message in self._streams.get(stream, ()) if message[0] > seq]
@@ -63,22 +63,22 @@ class Feed:
         self._receivers: dict[Stream, dict[Receiver, None]] = {}
 
     def followed(self, stream: Stream) -> bool:
-        """Says whether anyone follows the stream, so that no message is made for nobody."""
+        """Say whether anyone follows the stream, so that no message is made for nobody."""
         return stream in self._receivers
 
     def follow(self, stream: Stream, receiver: Receiver) -> None:
-        """Sends the stream's messages to the receiver from now on."""
+        """Send the stream's messages to the receiver from now on."""
         self._receivers.setdefault(stream, {})[receiver] = None
 
     def leave(self, stream: Stream, receiver: Receiver) -> None:
-        """Ends that."""
+        """End that."""
         receivers = self._receivers.get(stream, {})
         receivers.pop(receiver, None)
         if not receivers:
             self._receivers.pop(stream, None)
 
     def send(self, stream: Stream, seq: int, data: bytes) -> None:
-        """Hands one encoded message to everyone who follows the stream."""
+        """Hand one encoded message to everyone who follows the stream."""
         for receiver in tuple(self._receivers.get(stream, ())):
             receiver.put(stream, seq, data)
 

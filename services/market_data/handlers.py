@@ -43,7 +43,7 @@ class EventHandler:
         self._publishing_since_ms = time.time_ns() // 1_000_000 - settings.market_data_ring_span_ms
 
     def restore(self) -> Position:
-        """Goes on from a snapshot where one fits; returns where the event log is to be read from."""
+        """Go on from a snapshot where one fits; return where the event log is to be read from."""
         snapshot = self._snapshots.newest(self._cursor_seq, self._publishing_since_ms)
         if snapshot is None:
             return Position(0, 0, None)
@@ -52,7 +52,7 @@ class EventHandler:
         return Position(snapshot.seq, snapshot.next_offset, None)
 
     async def handle(self, batch: EventBatch) -> None:
-        """Handles a batch."""
+        """Handle a batch."""
         for event in batch.events:
             self._pending.append(event)
             if event.index + 1 == event.count:
@@ -73,7 +73,7 @@ class EventHandler:
         self._recorder.add(changes)
 
     def _publish(self, changes: Changes) -> None:
-        """Sends what changed. Who misses a message sees that by its sequences, and gets a snapshot."""
+        """Send what changed. Who misses a message sees that by its sequences, and gets a snapshot."""
         try:
             self._publishing.publish(changes)
         except Exception as error:
@@ -97,7 +97,7 @@ class RelayHandler:
         await self._handle("delivery", [item for item in items if item[2] is not None], DELIVERY_EVENTS, ends)
 
     async def restore(self) -> None:
-        """Fills the channels with what the store has."""
+        """Fill the channels with what the store has."""
         for channel, relay in self._relays.items():
             for key, seq, item in await store.recent_relayed(self._pool, channel, relay.items_max):
                 relay.take(key, seq, item)
@@ -113,6 +113,6 @@ class RelayHandler:
 
 
 def subscribe(broker: KafkaBroker, group: str, handler: RelayHandler) -> None:
-    """Subscribes the handlers to their topics."""
+    """Subscribe the handlers to their topics."""
     subscribe_batches(broker, LISTINGS_EVENTS, group, LISTING, handler.on_listings, with_ends=True)
     subscribe_batches(broker, DELIVERY_EVENTS, group, DELIVERY_EVENT, handler.on_deliveries, with_ends=True)

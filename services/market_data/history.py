@@ -27,13 +27,13 @@ class Stored:
         self._moved, self.wanted = asyncio.Event(), asyncio.Event()
 
     def move(self, seq: int) -> None:
-        """Says that everything up to `seq` is written."""
+        """Say that everything up to `seq` is written."""
         self.seq = seq
         self._moved.set()
         self._moved = asyncio.Event()
 
     async def reach(self, seq: int) -> None:
-        """Waits until everything up to `seq` is written, which is then wanted at once. Raises HistoryBehind after two
+        """Wait until everything up to `seq` is written, which is then wanted at once. Raises HistoryBehind after two
         seconds.
         """
         try:
@@ -82,14 +82,14 @@ class History:
         return sum(map(len, (self.trades, self.candles, self.indexes, self.fixings)))
 
     def rows(self) -> Iterator["History"]:
-        """Yields each row as a history of its own."""
+        """Yield each row as a history of its own."""
         yield from (History(trades=[each]) for each in self.trades)
         yield from (History(candles={key: each}) for key, each in self.candles.items())
         yield from (History(indexes=[each]) for each in self.indexes)
         yield from (History(fixings=[each]) for each in self.fixings)
 
     def add(self, changes: Changes) -> None:
-        """Adds what one command changed; of a candle the last state counts."""
+        """Add what one command changed; of a candle the last state counts."""
         self.trades += changes.trades
         self.candles |= changes.candles
         self.indexes += changes.indexes

@@ -70,7 +70,7 @@ class GateInputs:
 
 
 def fix_index(inputs: GateInputs) -> IndexValue:
-    """Computes the index of a contract that has fills; raises ValueError for one without. [F-4]"""
+    """Compute the index of a contract that has fills; raises ValueError for one without. [F-4]"""
     if not inputs.fills:
         raise ValueError(f"{inputs.contract} has no fills")
     window_start_ms = inputs.gate_ms - WINDOW_PERIODS * inputs.period_s * 1000
@@ -94,7 +94,7 @@ def fix_index(inputs: GateInputs) -> IndexValue:
 
 
 def traded_price(fills: Iterable[Fill]) -> int | None:
-    """Returns the price of arm's-length fills without outliers; None where they are too few to stand for a market.
+    """Return the price of arm's-length fills without outliers; None where they are too few to stand for a market.
     [F-6]
     """
     kept = without_outliers([fill for fill in fills if fill.buyer != fill.seller])
@@ -107,7 +107,7 @@ def traded_price(fills: Iterable[Fill]) -> int | None:
 
 
 def without_outliers(fills: Sequence[Fill]) -> list[Fill]:
-    """Drops fills with |p − median| > max(3·1.4826·MAD, 5 % of the median); the medians count every GPU once. [F-5]"""
+    """Drop fills with |p − median| > max(3·1.4826·MAD, 5 % of the median); the medians count every GPU once. [F-5]"""
     if not fills:
         return []
     median = median_micros([(fill.price_micros, fill.qty) for fill in fills])
@@ -117,7 +117,7 @@ def without_outliers(fills: Sequence[Fill]) -> list[Fill]:
 
 
 def median_micros(values: Iterable[tuple[int, int]]) -> int:
-    """Returns the lower median of (value, weight) pairs: the smallest value that half of the weight does not exceed."""
+    """Return the lower median of (value, weight) pairs: the smallest value that half of the weight does not exceed."""
     ordered = sorted(values)
     total = sum(weight for _, weight in ordered)
     seen = 0
@@ -129,7 +129,7 @@ def median_micros(values: Iterable[tuple[int, int]]) -> int:
 
 
 def weighted_price(fills: Sequence[Fill]) -> int:
-    """Returns the volume-weighted price, rounded down; a party with over a quarter of the volume weighs a quarter."""
+    """Return the volume-weighted price, rounded down; a party with over a quarter of the volume weighs a quarter."""
     total = sum(fill.qty for fill in fills)
     volume: Counter[str] = Counter()
     for fill in fills:
@@ -144,7 +144,7 @@ def weighted_price(fills: Sequence[Fill]) -> int:
 
 
 def executable_mid(bids: Sequence[tuple[int, int]], asks: Sequence[tuple[int, int]]) -> int | None:
-    """Returns the mid of the mean prices of eight GPUs on either side; None if one is thinner, or over 10 % apart."""
+    """Return the mid of the mean prices of eight GPUs on either side; None if one is thinner, or over 10 % apart."""
     bid, ask = _cost_of_gpus(bids), _cost_of_gpus(asks)
     if bid is None or ask is None or (ask - bid) * 2 * BASIS > SPREAD_MAX * (ask + bid):
         return None

@@ -26,14 +26,14 @@ class BadState(Exception):
 
 
 def pack(value: Any) -> bytes:
-    """Returns canonical bytes. Raises BadState for a value of a class that is not the view's own."""
+    """Return canonical bytes. Raises BadState for a value of a class that is not the view's own."""
     packer = _Packer()
     body = packer.pack(value)
     return json.dumps([packer.classes, body], separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def unpack(data: bytes) -> Any:
-    """Returns the value that was packed. Raises BadState."""
+    """Return the value that was packed. Raises BadState."""
     try:
         classes, body = json.loads(data)
         return _Unpacker([_class_named(name) for name in classes]).unpack(body)
@@ -136,7 +136,7 @@ class _Unpacker:
 
 @cache
 def members_of(kind: type) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Names what an object of the view's classes holds (a dataclass's fields, or its slots), and what it has of them
+    """Name what an object of the view's classes holds (a dataclass's fields, or its slots), and what it has of them
     by default, `NOTHING` where it has to be given.
     """
     if dataclasses.is_dataclass(kind):

@@ -33,7 +33,7 @@ class Publishing:
         self._market, self._feed = market, feed
 
     def publish(self, changes: Changes) -> None:
-        """Sends everything that one command changed.
+        """Send everything that one command changed.
 
         A kept message stands at the `seq` of its own event, a book's at the command's last: no two messages of a
         stream share one, so a reader who was cut off between them misses none.
@@ -47,7 +47,7 @@ class Publishing:
         self._curves(changes)
 
     def publish_item(self, ch: str, seq: int, ts_ms: int, item: dict) -> None:
-        """Sends one public fact of listings or delivery, in its own sequence."""
+        """Send one public fact of listings or delivery, in its own sequence."""
         stream = Stream(ch, "*")
         data = RelayUpdate(ch=ch, seq=seq, item=item).wire()
         if ch == "delivery":

@@ -31,7 +31,7 @@ class Reader:
         self.last_seq = 0
 
     def put(self, stream: Stream | None, seq: int, data: bytes) -> None:
-        """Queues a message of a stream, or an answer (no stream)."""
+        """Queue a message of a stream, or an answer (no stream)."""
         if stream in self._outdated or self._too_slow:
             return
         if stream is not None and len(self._queue) >= self._messages_max:
@@ -44,11 +44,11 @@ class Reader:
 
     @property
     def is_too_slow(self) -> bool:
-        """Says whether the reader has taken less than it was sent, and is to be ended."""
+        """Say whether the reader has taken less than it was sent, and is to be ended."""
         return self._too_slow
 
     async def take(self) -> tuple[int, bytes]:
-        """Waits for the next message and returns (sequence, text). Raises SlowReader once the queue has overflowed."""
+        """Wait for the next message and return (sequence, text). Raises SlowReader once the queue has overflowed."""
         while not self._queue and not self._outdated:
             self._wake.clear()
             if self._too_slow:
@@ -68,7 +68,7 @@ class Reader:
         return seq, data
 
     def apply(self, request: FeedRequest) -> None:
-        """Carries a request out: all of it or, raising what is wrong, nothing of it."""
+        """Carry a request out: all of it or, raising what is wrong, nothing of it."""
         streams = [Stream(request.ch, sym, request.interval if request.ch == "candles" else "") for sym in request.syms]
         for stream in streams:
             self._snapshots.check(stream)
@@ -83,11 +83,11 @@ class Reader:
             self._join(stream, request.from_seq)
 
     def books(self) -> list[str]:
-        """Returns the contracts whose books this reader follows."""
+        """Return the contracts whose books this reader follows."""
         return [stream.sym for stream in self.streams if stream.ch == "book"]
 
     def close(self) -> None:
-        """Leaves every stream."""
+        """Leave every stream."""
         for stream in tuple(self.streams):
             self._leave(stream)
 

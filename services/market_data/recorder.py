@@ -26,7 +26,7 @@ class Recorder:
         self._news, self._room = asyncio.Event(), asyncio.Event()
 
     def add(self, changes: Changes) -> None:
-        """Takes what one command changed, unless the tables have it already."""
+        """Take what one command changed, unless the tables have it already."""
         if changes.seq > self._written.seq:
             self._history.add(changes)
 
@@ -42,7 +42,7 @@ class Recorder:
             await self._room.wait()
 
     async def run(self) -> None:
-        """Writes for ever. Raises Fenced where another process writes too."""
+        """Write for ever. Raises Fenced where another process writes too."""
         while True:
             await self._news.wait()
             self._news.clear()

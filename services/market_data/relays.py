@@ -51,7 +51,7 @@ class Relay:
         self._items: OrderedDict[str, tuple[int, dict[str, Any]]] = OrderedDict()
 
     def take(self, key: str, seq: int, item: dict[str, Any]) -> bool:
-        """Notes an item; returns False for one that is already known or overtaken."""
+        """Note an item; return False for one that is already known or overtaken."""
         if key in self._items and self._items[key][0] >= seq:
             return False
         self._items[key] = (seq, item)
@@ -62,7 +62,7 @@ class Relay:
         return True
 
     def items(self) -> list[dict[str, Any]]:
-        """Returns what everyone may see now."""
+        """Return what everyone may see now."""
         return [item for _, item in self._items.values()]
 
 
@@ -74,12 +74,12 @@ class Relays(dict[str, Relay]):
 
 
 def listing_item(event: ListingChanged) -> dict[str, Any]:
-    """Returns a listing as everyone may see it: the event names no account, so it goes out whole."""
+    """Return a listing as everyone may see it: the event names no account, so it goes out whole."""
     return event.model_dump(mode="json") | {"simulated": event.simulated}
 
 
 def delivery_item(event: DeliveryEvent) -> dict[str, Any] | None:
-    """Returns what everyone may see of a delivery event, or None; where its node is simulated the item says so."""
+    """Return what everyone may see of a delivery event, or None; where its node is simulated the item says so."""
     if event.type not in DELIVERY_TYPES:
         return None
     shown = {name: value for name, value in event.model_dump(mode="json").items() if name in DELIVERY_MEMBERS}

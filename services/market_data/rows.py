@@ -39,13 +39,13 @@ STALE_LEVEL = 5
 
 
 def time_text(ts_ms: int) -> str:
-    """Writes Unix milliseconds as RFC 3339 UTC."""
+    """Write Unix milliseconds as RFC 3339 UTC."""
     seconds, ms = divmod(ts_ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
 
 
 def levels(pairs: list[tuple[int, int]]) -> tuple[Level, ...]:
-    """Writes (price, GPUs) as decimal strings."""
+    """Write (price, GPUs) as decimal strings."""
     return tuple((price_text(price_micros), str(gpus)) for price_micros, gpus in pairs)
 
 

@@ -41,7 +41,7 @@ class Snapshots:
         self._market, self._relays = market, relays
 
     def check(self, stream: Stream) -> None:
-        """Raises UnknownSymbol or UnknownInterval for a stream that does not exist."""
+        """Raise UnknownSymbol or UnknownInterval for a stream that does not exist."""
         if stream.sym == "*":
             known = stream.ch in VENUE_CHANNELS
         elif stream.sym in self._market.contracts:
@@ -54,12 +54,12 @@ class Snapshots:
             raise UnknownInterval(f"{stream.interval} of {stream.sym}")
 
     def seq_of(self, stream: Stream) -> int:
-        """Returns up to where the stream's sequence has come: the shard's, or its own."""
+        """Return up to where the stream's sequence has come: the shard's, or its own."""
         relay = self._relays.get(stream.ch)
         return self._market.seq if relay is None else relay.seq
 
     def of(self, stream: Stream, **marks: bool) -> Resumable:
-        """Returns the stream's snapshot; `marks` are `resync=True` or `conflated=True`."""
+        """Return the stream's snapshot; `marks` are `resync=True` or `conflated=True`."""
         return getattr(self, f"_{stream.ch}")(stream, marks)
 
     def _book(self, stream: Stream, marks: dict[str, bool]) -> Resumable:

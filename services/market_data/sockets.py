@@ -43,7 +43,7 @@ StreamNames = Annotated[list[str], Query(alias="stream", min_length=1, max_lengt
 def add_feed(
     app: FastAPI, readiness: Readiness, new_reader: Callable[[], Reader], readers: set[Reader], pace: Budget
 ) -> None:
-    """Adds `/v1/feed` and `/v1/sse`; `readers` holds everyone who is connected, `pace` what an address may ask for."""
+    """Add `/v1/feed` and `/v1/sse`; `readers` holds everyone who is connected, `pace` what an address may ask for."""
 
     @app.websocket("/v1/feed")
     async def feed(socket: WebSocket) -> None:
@@ -76,7 +76,7 @@ def add_feed(
 
 
 async def beat(market: Market, readers: set[Reader]) -> None:
-    """Sends everyone a heartbeat every second, for ever."""
+    """Send everyone a heartbeat every second, for ever."""
     while True:
         await asyncio.sleep(HEARTBEAT_S)
         ts_ns = str(time.time_ns())
@@ -96,7 +96,7 @@ async def _receive(socket: WebSocket, reader: Reader, pace: Budget) -> None:
 
 
 def _answer(text: bytes, reader: Reader) -> int:
-    """Carries a message out; returns how many streams it named."""
+    """Carry a message out; return how many streams it named."""
     try:
         request = FeedRequest.model_validate_json(text)
     except ValidationError as error:
@@ -115,7 +115,7 @@ def _answer(text: bytes, reader: Reader) -> int:
 
 
 def _id_in(text: bytes) -> str | None:
-    """Returns the id of a request that is wrong otherwise, so that its sender knows which one it was."""
+    """Return the id of a request that is wrong otherwise, so that its sender knows which one it was."""
     try:
         found = orjson.loads(text)
     except ValueError:

@@ -34,7 +34,7 @@ async def read_position(pool: Pool, shard: int) -> Position:
 
 
 async def write(pool: Pool, shard: int, old: Position, new: Position, history: History) -> None:
-    """Writes a batch and moves the cursor, waiting for PostgreSQL as long as it is away. Raises Fenced.
+    """Write a batch and move the cursor, waiting for PostgreSQL as long as it is away. Raises Fenced.
 
     Where a row cannot be written, that row alone is logged and left out.
     """
@@ -79,7 +79,7 @@ async def _write(connection: asyncpg.Connection, history: History) -> None:
 
 
 async def trades(pool: Pool, sym: str | None, before: int, limit: int) -> list[PastTrade]:
-    """Returns trades of a contract, a product or all with a sequence below `before`, newest first."""
+    """Return trades of a contract, a product or all with a sequence below `before`, newest first."""
     contract = sym if sym and "-" in sym else None
     found = await _fetch(pool, QUERIES.select_trades, contract, None if contract else sym, before, limit)
     return [PastTrade(**row) for row in found]
@@ -88,7 +88,7 @@ async def trades(pool: Pool, sym: str | None, before: int, limit: int) -> list[P
 async def candles(
     pool: Pool, sym: str, interval: str, from_ms: int, to_ms: int, limit: int, log_ms: int
 ) -> list[Candle]:
-    """Returns the candles that start in [from_ms, to_ms), newest first; final are those that log time has passed."""
+    """Return the candles that start in [from_ms, to_ms), newest first; final are those that log time has passed."""
     rows = await _fetch(pool, QUERIES.select_candles, sym, interval, from_ms, to_ms, limit)
     found = []
     for row in rows:
@@ -99,7 +99,7 @@ async def candles(
 
 
 async def indexes(pool: Pool, product: str, before_ms: int, limit: int) -> list[PastIndex]:
-    """Returns the index values of deliveries that start before a time, latest first."""
+    """Return the index values of deliveries that start before a time, latest first."""
     found = await _fetch(pool, QUERIES.select_indexes, product, before_ms, limit)
     return [PastIndex(**row) for row in found]
 
@@ -107,7 +107,7 @@ async def indexes(pool: Pool, product: str, before_ms: int, limit: int) -> list[
 async def put_relayed(
     pool: Pool, channel: str, items: Sequence[tuple[str, int, dict[str, Any]]], topic: str, ends: Mapping[int, int]
 ) -> None:
-    """Keeps the newest item under each key, and up to where the topic is taken then."""
+    """Keep the newest item under each key, and up to where the topic is taken then."""
     newest = {key: (key, seq, orjson.dumps(item).decode()) for key, seq, item in items}
     async with pool.acquire() as connection, connection.transaction():
         if newest:
@@ -116,18 +116,18 @@ async def put_relayed(
 
 
 async def recent_relayed(pool: Pool, channel: str, limit: int) -> list[tuple[str, int, dict[str, Any]]]:
-    """Returns the newest items, oldest first."""
+    """Return the newest items, oldest first."""
     rows = await pool.fetch(QUERIES.recent_relayed, channel, limit)
     return [(row["key"], row["seq"], orjson.loads(row["item"])) for row in rows]
 
 
 async def generation(pool: Pool) -> str:
-    """Returns the name of this life of the schema; a rebuilt one has another."""
+    """Return the name of this life of the schema; a rebuilt one has another."""
     return await pool.fetchval(QUERIES.generation)
 
 
 async def _fetch(pool: Pool, query: str, *arguments: Any) -> list[asyncpg.Record]:
-    """Reads rows. Raises kit's DatabaseAway where PostgreSQL does not answer."""
+    """Read rows. Raises kit's DatabaseAway where PostgreSQL does not answer."""
     try:
         return await pool.fetch(query, *arguments)
     except kit.AWAY as error:

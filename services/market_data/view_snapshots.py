@@ -37,7 +37,7 @@ class ViewSnapshot:
 
 @cache
 def version() -> str:
-    """Names the code of the view: a snapshot of other code could hold what this one would never have come to."""
+    """Name the code of the view: a snapshot of other code could hold what this one would never have come to."""
     digest = sha256()
     for module in (domain, books, candles, contracts, index, packing):
         digest.update(Path(sys.modules[module.__name__].__file__).read_bytes())
@@ -53,7 +53,7 @@ class ViewSnapshots:
         self._child: int | None = None
 
     def newest(self, seq_max: int, log_ms_max: int) -> ViewSnapshot | None:
-        """Returns the newest market that is not after `seq_max` (what the tables have) and `log_ms_max` (what the feed
+        """Return the newest market that is not after `seq_max` (what the tables have) and `log_ms_max` (what the feed
         must still be able to send again); None where the log has to be read from its start. Damaged files are named.
         """
         log = structlog.get_logger()
@@ -73,7 +73,7 @@ class ViewSnapshots:
         return None
 
     def offer(self, market: Market, next_offset: int) -> None:
-        """Writes a snapshot if it is time; call it between two commands. It counts once the tables are as far."""
+        """Write a snapshot if it is time; call it between two commands. It counts once the tables are as far."""
         if self.busy() or not self._due(market.seq):
             return
         self._seq, self._taken_at_s = market.seq, time.monotonic()
@@ -83,7 +83,7 @@ class ViewSnapshots:
             _write_and_exit(self._folder, market, next_offset)
 
     def busy(self) -> bool:
-        """Says whether the child is still at it; once it is done, old snapshots go."""
+        """Say whether the child is still at it; once it is done, old snapshots go."""
         if self._child is None:
             return False
         ended, status = os.waitpid(self._child, os.WNOHANG)
@@ -102,13 +102,13 @@ class ViewSnapshots:
         return enough or (seq > self._seq and time.monotonic() - self._taken_at_s >= self._every_s)
 
     def _files(self) -> Iterator[tuple[int, Path]]:
-        """Yields sequence and path, newest first."""
+        """Yield sequence and path, newest first."""
         named = ((path, NAME.match(path.name)) for path in self._folder.glob("market-*.fold"))
         yield from sorted(((int(match[1]), path) for path, match in named if match), reverse=True)
 
 
 def write_snapshot(folder: Path, market: Market, next_offset: int) -> Path:
-    """Writes one snapshot: a line that says what it is, then the state; the file appears whole or not at all."""
+    """Write one snapshot: a line that says what it is, then the state; the file appears whole or not at all."""
     body = packing.pack(market.state())
     head = {"version": version(), "seq": market.seq, "next_offset": next_offset, "sha256": sha256(body).hexdigest()}
     path = folder / f"market-{market.seq:016}.fold"
@@ -126,7 +126,7 @@ def write_snapshot(folder: Path, market: Market, next_offset: int) -> Path:
 
 
 def read_snapshot(path: Path) -> ViewSnapshot:
-    """Reads one snapshot. Raises DamagedSnapshot, BadState or OSError."""
+    """Read one snapshot. Raises DamagedSnapshot, BadState or OSError."""
     head, _, body = path.read_bytes().partition(b"\n")
     try:
         said = orjson.loads(head)

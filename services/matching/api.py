@@ -12,7 +12,7 @@ from services.kit.http import ProblemError, make_app
 
 
 def make_matching_app(service, authenticator: Authenticator) -> FastAPI:
-    """Returns the application. Every answer is taken between two fetches, so it is exact at the `seq` that it names."""
+    """Return the application. Every answer is taken between two fetches, so it is exact at the `seq` that it names."""
     app = make_app("matching", service.readiness, service.settings.body_limits)
     Admin = Annotated[Caller, Depends(authenticator.require("admin"))]
 
@@ -43,7 +43,7 @@ def make_matching_app(service, authenticator: Authenticator) -> FastAPI:
 
 @asynccontextmanager
 async def _at_rest(service) -> AsyncIterator[Engine]:
-    """Yields the engine between two fetches."""
+    """Yield the engine between two fetches."""
     if service.matching is None:
         raise ProblemError("unavailable", "the engine is not restored yet", retryable=True)
     async with service.matching.at_rest:

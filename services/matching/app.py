@@ -41,7 +41,7 @@ class MatchingService:
         self._ticking: asyncio.Task | None = None
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
-        """Runs until cancelled or until something must not go on."""
+        """Run until cancelled or until something must not go on."""
         try:
             await self._wait_for_genesis()
             await self._restore(tasks)
@@ -102,7 +102,7 @@ class MatchingService:
 
 
 def run() -> None:
-    """Runs the service in this process."""
+    """Run the service in this process."""
     settings = MatchingSettings()
     configure_logs("matching", settings.log_level)
     service = MatchingService(settings)

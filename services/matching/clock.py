@@ -16,7 +16,7 @@ class ClockWatch:
         self._last: tuple[int, float] | None = None
 
     def look(self, stamp_ms: int) -> int:
-        """Takes the stamp of a record that was appended just now; returns how far the clock jumped, 0 if it did not."""
+        """Take the stamp of a record that was appended just now; return how far the clock jumped, 0 if it did not."""
         now_s = self._monotonic_s()
         last, self._last = self._last, (stamp_ms, now_s)
         if last is None:

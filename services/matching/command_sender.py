@@ -26,20 +26,20 @@ class CommandSender:
         self.last_tick_offset = -1
 
     async def open(self) -> None:
-        """Starts the producer."""
+        """Start the producer."""
         self._producer = await start_producer(self._settings, "matching-commands")
 
     async def close(self) -> None:
-        """Stops the producer."""
+        """Stop the producer."""
         if self._producer is not None:
             await stop_client(self._producer)
 
     async def send_epoch(self, epoch: int) -> int:
-        """Appends a signed epoch and returns its offset. The source sends nothing else: its numbers are the epochs."""
+        """Append a signed epoch and return its offset. The source sends nothing else: its numbers are the epochs."""
         return await self._append(epoch_record(self._settings, epoch))
 
     async def tick_for_ever(self, next_offset: Callable[[], int]) -> None:
-        """Appends a tick every interval, unless the engine has yet to read the last one: it is not to be swamped."""
+        """Append a tick every interval, unless the engine has yet to read the last one: it is not to be swamped."""
         while True:
             await asyncio.sleep(self._settings.tick_interval_ms / 1000)
             if next_offset() <= self.last_tick_offset:
@@ -58,7 +58,7 @@ class CommandSender:
 
 
 def epoch_record(settings: MatchingSettings, epoch: int) -> bytes:
-    """Returns the signed record with which this process takes over."""
+    """Return the signed record with which this process takes over."""
     command = Epoch(epoch=epoch)
     text = batch_text(SOURCE, epoch, b"[" + command.canonical() + b"]")
     signature = sign_hex(load_private_key(settings.keys_dir, SOURCE), text)

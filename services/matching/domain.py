@@ -34,7 +34,7 @@ class EpochRefused(MatchingError):
 
 
 def header_of(event: bytes) -> tuple[str, int, int]:
-    """Returns type, seq and in_offset of an event. Raises BrokenEventLog for other bytes."""
+    """Return type, seq and in_offset of an event. Raises BrokenEventLog for other bytes."""
     found = HEADER.match(event)
     if not found:
         raise BrokenEventLog(f"no event: {event[:80]!r}")
@@ -42,7 +42,7 @@ def header_of(event: bytes) -> tuple[str, int, int]:
 
 
 def in_sequence(records: Iterable[bytes], last_seq: int) -> tuple[list[bytes], int]:
-    """Returns the events after `last_seq`, and the new last one; repeated ones (of a second engine) are dropped.
+    """Return the events after `last_seq`, and the new last one; repeated ones (of a second engine) are dropped.
 
     Raises BrokenEventLog where a sequence number is missing.
     """
@@ -58,7 +58,7 @@ def in_sequence(records: Iterable[bytes], last_seq: int) -> tuple[list[bytes], i
 
 
 def check_same(computed: Sequence[bytes], logged: Sequence[bytes]) -> None:
-    """Raises LogsDiffer at the first event that the engine computes otherwise than the log has it."""
+    """Raise LogsDiffer at the first event that the engine computes otherwise than the log has it."""
     if computed == logged:
         return
     for ours, theirs in zip(computed, logged, strict=False):
@@ -68,7 +68,7 @@ def check_same(computed: Sequence[bytes], logged: Sequence[bytes]) -> None:
 
 
 def epoch_granted(events: Iterable[bytes], offset: int, epoch: int) -> bool | None:
-    """Says what became of the epoch record at `offset`: granted, lost to another process (False), not among these
+    """Say what became of the epoch record at `offset`: granted, lost to another process (False), not among these
     events (None).
 
     Raises EpochRefused where no other process explains the refusal.

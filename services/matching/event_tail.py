@@ -15,7 +15,7 @@ class EventTail:
 
     @classmethod
     async def open(cls, settings: MatchingSettings, topic: str, seq: int = 0) -> "EventTail":
-        """Opens the log behind event `seq`."""
+        """Open the log behind event `seq`."""
         reader = LogReader(settings, topic)
         await reader.open()
         tail = cls(reader, await reader.end())
@@ -23,7 +23,7 @@ class EventTail:
         return tail
 
     def seek(self, seq: int) -> None:
-        """Goes on after event `seq`; as every event has its record, the next one cannot stand before offset `seq`."""
+        """Go on after event `seq`; as every event has its record, the next one cannot stand before offset `seq`."""
         self._reader.seek(min(seq, self.end))
         self._seq, self._waiting = seq, []
 
@@ -33,7 +33,7 @@ class EventTail:
         return not self._waiting and self._reader.next_offset >= self.end
 
     async def take(self, count: int) -> list[bytes]:
-        """Returns the next `count` events, fewer where the log ends."""
+        """Return the next `count` events, fewer where the log ends."""
         while len(self._waiting) < count and self._reader.next_offset < self.end:
             records = await self._reader.fetch()
             values = (record.value for record in records if record.offset < self.end)
@@ -45,9 +45,9 @@ class EventTail:
         return taken
 
     async def extend(self) -> None:
-        """Takes the end that the log has now."""
+        """Take the end that the log has now."""
         self.end = await self._reader.end()
 
     async def close(self) -> None:
-        """Stops reading."""
+        """Stop reading."""
         await self._reader.close()

@@ -37,21 +37,21 @@ class EventWriter:
         return len(self._queued) + len(self._next) + len(self._in_flight)
 
     def skip_to(self, seq: int) -> None:
-        """Takes note that the log holds everything up to `seq` already; nothing may be queued."""
+        """Take note that the log holds everything up to `seq` already; nothing may be queued."""
         self.acknowledged_seq = seq
 
     async def write(self, events: Sequence[bytes]) -> None:
-        """Queues events; waits while too many are on their way."""
+        """Queue events; wait while too many are on their way."""
         self._queued.extend(events)
         self._filled.set()
         await self._until_at_most(self._settings.events_waiting_max)
 
     async def flush(self) -> None:
-        """Returns when everything queued is in the log."""
+        """Return when everything queued is in the log."""
         await self._until_at_most(0)
 
     async def run(self) -> None:
-        """Sends for ever."""
+        """Send for ever."""
         self._producer = await self._start_producer()
         outcome_known = True
         try:

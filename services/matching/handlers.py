@@ -36,7 +36,7 @@ class Matching:
         self.at_rest = asyncio.Lock()  # whoever holds it may read the engine: no record is being applied
 
     async def step(self) -> list[bytes]:
-        """Applies the next fetch, passes the events on and returns them. Raises MatchingError where it must stop."""
+        """Apply the next fetch, pass the events on and return them. Raises MatchingError where it must stop."""
         records = await self._commands.fetch()
         if not records:
             self._look_after_snapshot()
@@ -51,7 +51,7 @@ class Matching:
         return events
 
     async def catch_up(self, end: int) -> None:
-        """Applies everything before offset `end`; afterwards the event log must be explained to its end."""
+        """Apply everything before offset `end`; afterwards the event log must be explained to its end."""
         while self.engine.next_offset < end:
             await self.step()
         beyond = await self._tail.take(1)
@@ -59,7 +59,7 @@ class Matching:
             raise domain.LogsDiffer(f"no command explains {beyond[0]!r}")
 
     async def await_epoch(self, offset: int, epoch: int) -> bool:
-        """Applies up to this process's epoch record; says whether it was granted or lost to another process."""
+        """Apply up to this process's epoch record; say whether it was granted or lost to another process."""
         while True:
             granted = domain.epoch_granted(await self.step(), offset, epoch)
             if granted is not None:

@@ -18,7 +18,7 @@ PARTITION_FETCH_BYTES_MAX = 4_194_304
 
 
 async def open_consumer(settings: MatchingSettings, partition: TopicPartition, offset: int) -> AIOKafkaConsumer:
-    """Returns a consumer of the partition at `offset`; until broker and topic are there it says what it waits for."""
+    """Return a consumer of the partition at `offset`; until broker and topic are there it says what it waits for."""
     while True:
         consumer = AIOKafkaConsumer(
             **kafka_client_options(settings),
@@ -63,17 +63,17 @@ class LogReader:
         self._moved_at_s = time.monotonic()
 
     def seek(self, offset: int) -> None:
-        """Goes on at `offset`."""
+        """Go on at `offset`."""
         self._consumer.seek(self._partition, offset)
         self._ahead = ()
         self.next_offset, self._moved_at_s = offset, time.monotonic()
 
     async def end(self) -> int:
-        """Returns the offset after the last record."""
+        """Return the offset after the last record."""
         return (await self._consumer.end_offsets([self._partition]))[self._partition]
 
     async def fetch(self) -> Sequence:
-        """Returns the next records, or none within the time of one fetch."""
+        """Return the next records, or none within the time of one fetch."""
         records, self._ahead = self._ahead or await self._take(self._settings.fetch_wait_ms), ()
         if records:
             self.next_offset, self._moved_at_s = records[-1].offset + 1, time.monotonic()
@@ -82,13 +82,13 @@ class LogReader:
         return records
 
     async def read_ahead(self) -> None:
-        """Decodes what has come meanwhile for the next fetch, which also meets whatever fails here."""
+        """Decode what has come meanwhile for the next fetch, which also meets whatever fails here."""
         if not self._ahead:
             with suppress(KafkaError, OSError):
                 self._ahead = await self._take(0)
 
     async def close(self) -> None:
-        """Stops reading."""
+        """Stop reading."""
         if self._consumer is not None:
             await stop_client(self._consumer)
             self._consumer = None

@@ -31,7 +31,7 @@ class Replay:
         return self.difference is None
 
     def summary(self) -> dict[str, Any]:
-        """Returns all of it as plain data."""
+        """Return all of it as plain data."""
         engine = self.engine
         return {
             "identical": self.identical,
@@ -50,7 +50,7 @@ class Replay:
 
 
 async def replay(settings: MatchingSettings, until_offset: int | None = None) -> Replay:
-    """Replays the records before `until_offset` (default: all that the log has now), beside a running exchange or not.
+    """Replay the records before `until_offset` (default: all that the log has now), beside a running exchange or not.
 
     Stops at the first difference. The engine may write its newest events a little later: they are waited for.
     """

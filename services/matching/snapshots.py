@@ -26,14 +26,14 @@ class SnapshotFile:
 
 
 def list_snapshots(folder: Path) -> list[SnapshotFile]:
-    """Returns the snapshots of a folder, newest first."""
+    """Return the snapshots of a folder, newest first."""
     named = ((path, NAME.match(path.name)) for path in folder.glob("engine-*.snapshot"))
     found = [SnapshotFile(path, int(match[1]), int(match[2])) for path, match in named if match]
     return sorted(found, key=lambda snapshot: snapshot.next_offset, reverse=True)
 
 
 def load_newest(folder: Path, commands_end: int, events_end: int) -> Engine:
-    """Returns an engine from the newest usable snapshot, else a fresh one.
+    """Return an engine from the newest usable snapshot, else a fresh one.
 
     A snapshot is too new when the events end before it: `seq` events need at least `seq` records. Unusable ones stay
     where they are, and are named in the log. Raises LogLost where commands end before it: they were acknowledged, and
@@ -84,7 +84,7 @@ class SnapshotWriter:
         return self._child is not None
 
     def start(self, engine: Engine) -> None:
-        """Forks a child that writes the engine as it is now; call it between two commands only."""
+        """Fork a child that writes the engine as it is now; call it between two commands only."""
         self._target = self._file_of(engine)
         temporary = self._temporary(self._target)
         self._child = os.fork()
@@ -92,7 +92,7 @@ class SnapshotWriter:
             _write_and_exit(engine, temporary)
 
     def poll(self, acknowledged_seq: int) -> SnapshotFile | None:
-        """Renames the file once the child is done and the events up to its sequence are in the log; returns it then."""
+        """Rename the file once the child is done and the events up to its sequence are in the log; return it then."""
         if self._child is not None:
             ended, status = os.waitpid(self._child, os.WNOHANG)
             if not ended:
@@ -109,14 +109,14 @@ class SnapshotWriter:
         return done
 
     def write_now(self, engine: Engine) -> SnapshotFile:
-        """Writes a snapshot in this process; its events must have been acknowledged."""
+        """Write a snapshot in this process; its events must have been acknowledged."""
         target = self._file_of(engine)
         _write_file(self._temporary(target), engine)
         self._publish(target)
         return target
 
     def abandon(self) -> None:
-        """Forgets a snapshot under way; its child ends by itself and its temporary file goes at the next start."""
+        """Forget a snapshot under way; its child ends by itself and its temporary file goes at the next start."""
         if self._child is not None:
             os.waitpid(self._child, 0)
         self._child = self._target = None

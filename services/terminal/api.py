@@ -17,7 +17,7 @@ class PageFiles(StaticFiles):
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one file."""
+        """Serve one file."""
         policy = content_policy(addresses(Request(scope), self._settings)).encode()
 
         async def send_with_policy(message: Message) -> None:
@@ -35,7 +35,7 @@ class PageFiles(StaticFiles):
 
 
 def addresses(request: Request, settings: Settings) -> dict[str, str]:
-    """Returns the services' addresses: the configured ones, else the front door's where the request came through it,
+    """Return the services' addresses: the configured ones, else the front door's where the request came through it,
     else this request's host with their ports.
     """
     if settings.terminal_market_data_url is None and "x-forwarded-host" in request.headers:
@@ -49,14 +49,14 @@ def addresses(request: Request, settings: Settings) -> dict[str, str]:
 
 
 def content_policy(found: dict[str, str]) -> str:
-    """Returns the Content-Security-Policy under which the page may talk to these addresses alone."""
+    """Return the Content-Security-Policy under which the page may talk to these addresses alone."""
     feed = found["feed"].removesuffix("/v1/feed")
     talks_to = " ".join(("'self'", found["market_data"], feed, found["listings"]))
     return f"default-src 'self'; connect-src {talks_to}; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
 
 
 def add_routes(app: FastAPI, settings: Settings) -> None:
-    """Adds `config.json`, and the page under everything that has no route of its own."""
+    """Add `config.json`, and the page under everything that has no route of its own."""
 
     @app.get("/config.json")
     @public

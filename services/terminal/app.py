@@ -16,7 +16,7 @@ NAME = "terminal"
 
 
 def main() -> None:
-    """Runs the service until it is told to stop."""
+    """Run the service until it is told to stop."""
     settings = Settings()
     configure_logs(NAME, settings.log_level)
 

@@ -27,7 +27,7 @@ class DeadMan:
         self._wanted = asyncio.Event()
 
     def arm(self, timeout_s: int, name: str | None) -> None:
-        """Asks for the timer, or for another span of it."""
+        """Ask for the timer, or for another span of it."""
         self._timeout_s, self._name = timeout_s, name or self._name
         self._wanted.set()
 
@@ -38,7 +38,7 @@ class DeadMan:
             await self._send()
 
     async def run(self) -> None:
-        """Puts the timer off for ever. What keeps the log from answering is what the timer is for: it may run out."""
+        """Put the timer off for ever. What keeps the log from answering is what the timer is for: it may run out."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -52,7 +52,7 @@ class DeadMan:
                 await set_within(self._wanted, pause_s)
 
     async def _send(self) -> str | None:
-        """Sends the command; returns the message that says what came of it, None where no answer came."""
+        """Send the command; return the message that says what came of it, None where no answer came."""
         command = CancelAllAfter(
             command_id=self._gateway.next_command_id(),
             account=self._session.account,

@@ -19,7 +19,7 @@ PARTITION = TopicPartition(GATEWAY_ANSWERS.name, 0)
 
 
 async def restore_answers(settings: GatewaySettings, store: Store) -> None:
-    """Takes again what the topic has and the table may lack, waiting for Kafka and PostgreSQL while they are away."""
+    """Take again what the topic has and the table may lack, waiting for Kafka and PostgreSQL while they are away."""
     away = (*AWAY, DatabaseAway)
     await with_consumer(settings, [PARTITION.topic], partial(_restore, store), "first answers wait", away)
 

@@ -21,7 +21,7 @@ class KeyTimers:
         self._watches: dict[str, asyncio.Task] = {}
 
     def note(self, caller: Caller, session: str, timeout_ms: int) -> None:
-        """Takes note of a timer that a key has set, or disarmed with 0."""
+        """Take note of a timer that a key has set, or disarmed with 0."""
         if timeout_ms == 0:
             self._owners.pop((caller.account, session), None)
             return

@@ -41,7 +41,7 @@ class OrderLimits:
         self._history = history
 
     def judged(self, caller: Caller, command: domain.TraderCommand) -> domain.TraderCommand:
-        """Returns the command as it may be sent. Raises `order_limit_exceeded`.
+        """Return the command as it may be sent. Raises `order_limit_exceeded`.
 
         A replace of a limited key says quantity and price: two that cross each other on their way cannot add up.
         """
@@ -56,7 +56,7 @@ class OrderLimits:
     def _judged(
         self, caller: Caller, command: domain.Placing | domain.Changing, seen: dict[str, Terms]
     ) -> domain.Placing | domain.Changing:
-        """Judges one command; `seen` are the orders that earlier members of its batch place, by their names."""
+        """Judge one command; `seen` are the orders that earlier members of its batch place, by their names."""
         match command:
             case ReplaceOrder():
                 return self._replaced(caller, command, seen)

@@ -33,7 +33,7 @@ class CommandLog:
         self._broken = asyncio.Event()
 
     async def run(self, started: asyncio.Event) -> None:
-        """Keeps a working producer for ever; sets `started` with the first."""
+        """Keep a working producer for ever; set `started` with the first."""
         while True:
             self._broken.clear()
             producer = self._producer = await start_producer(self._settings, "gateway")
@@ -45,7 +45,7 @@ class CommandLog:
                 await stop_client(producer)
 
     async def append(self, record: bytes, sent: Callable[[int], None], lost: Callable[[Exception], None]) -> None:
-        """Sends a record; later calls `sent` with its offset, or `lost` if nobody knows. Raises LogAway if not sent."""
+        """Send a record; later call `sent` with its offset, or `lost` if nobody knows. Raises LogAway if not sent."""
         if self._undecided:
             await self._next_turn()
         if self._producer is None:

@@ -31,14 +31,14 @@ class PastCommands:
         self._kept: OrderedDict[int, Command | None] = OrderedDict()
 
     async def close_at_the_end(self) -> None:
-        """Ends the reader when the gateway stops."""
+        """End the reader when the gateway stops."""
         try:
             await asyncio.Event().wait()
         finally:
             await self._stop()
 
     async def named(self, offset: int, name: str) -> Command | None:
-        """Returns the command at an offset, of a batch the member, that a client named so. Raises LogAway."""
+        """Return the command at an offset, of a batch the member, that a client named so. Raises LogAway."""
         async with self._turn:
             if offset not in self._kept:
                 self._kept[offset] = await self._read(offset)
@@ -79,7 +79,7 @@ class PastCommands:
 
 
 def name_of(command: Command) -> str | None:
-    """Returns the name that binds a command: of a replace its own, else that of its order."""
+    """Return the name that binds a command: of a replace its own, else that of its order."""
     if command.type == "replace_order":
         return command.replace_id
     return getattr(command, "client_order_id", None)

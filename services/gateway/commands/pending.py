@@ -33,7 +33,7 @@ class PendingCommands:
         self._records: list[Order | RejectedOrder | Fill | Position | Balance] = []
 
     def expect(self, command_id: str) -> asyncio.Future[Decision]:
-        """Returns the future of a command's decision; called before the command is sent."""
+        """Return the future of a command's decision; called before the command is sent."""
         future = self._waiting[command_id] = asyncio.get_running_loop().create_future()
         if self._is_over:
             self._fail(command_id, NoAnswer(STOPPED))
@@ -50,7 +50,7 @@ class PendingCommands:
         self._waiting.pop(command_id, None)
 
     def sent(self, command_id: str, offset: int) -> None:
-        """Notes where the log has the command. Only a rejected record is known by its offset; every other by its id."""
+        """Note where the log has the command. Only a rejected record is known by its offset; every other by its id."""
         if code := self._rejected_offsets.pop(offset, None):
             self._fail(command_id, RecordRejected(code))
         elif command_id in self._waiting:

@@ -17,7 +17,7 @@ CONFLICT = "client_order_id_conflict"
 
 
 async def find_first_result(gateway: GatewayContext, event: OrderDuplicate, any_offset: bool = False) -> Result:
-    """Returns what the engine says was decided before; with `any_offset` the order may be older than the command.
+    """Return what the engine says was decided before; with `any_offset` the order may be older than the command.
 
     Raises HistoryBehind or DatabaseAway if it cannot be shown.
     """
@@ -35,7 +35,7 @@ async def find_first_result(gateway: GatewayContext, event: OrderDuplicate, any_
 
 
 async def find_replacement(gateway: GatewayContext, event: OrderDuplicate) -> Replacement | None:
-    """Returns the replace that the engine says was carried out before; None for one from before they were kept."""
+    """Return the replace that the engine says was carried out before; None for one from before they were kept."""
     key = (event.account, event.client_order_id)
     if found := gateway.history.replacements.get(key):
         return found
@@ -44,7 +44,7 @@ async def find_replacement(gateway: GatewayContext, event: OrderDuplicate) -> Re
 
 
 async def fills_of_replacement(gateway: GatewayContext, first: Replacement) -> list[Fill]:
-    """Returns the trades that a replace itself made."""
+    """Return the trades that a replace itself made."""
     if not first.left_as.filled_qty:
         return []
     await gateway.recorder.reach(gateway.history.seq)
@@ -52,7 +52,7 @@ async def fills_of_replacement(gateway: GatewayContext, first: Replacement) -> l
 
 
 async def find_named(gateway: GatewayContext, account: str, name: str) -> Order | Replacement | RejectedOrder | None:
-    """Returns what an account's id names: an order, or else a replace, or else what was refused under it."""
+    """Return what an account's id names: an order, or else a replace, or else what was refused under it."""
     key, history = (account, name), gateway.history
     if order_id := history.by_client.get(key):
         return history.orders[order_id]
@@ -65,7 +65,7 @@ async def find_named(gateway: GatewayContext, account: str, name: str) -> Order 
 async def find_forgotten(
     gateway: GatewayContext, caller: Caller, command: Placing | ReplaceOrder, name: str
 ) -> RejectedOrder | Replacement | None:
-    """Returns what the same command came to before, however long ago: the engine forgets it with its gate.
+    """Return what the same command came to before, however long ago: the engine forgets it with its gate.
 
     An order is not returned: the engine, or `find_if_closed`, says that it stands. Raises `client_order_id_conflict`
     where the name is another command's, `unavailable` where the log does not say, and DatabaseAway.
@@ -85,7 +85,7 @@ async def find_forgotten(
 
 
 async def find_if_closed(gateway: GatewayContext, command: Placing) -> Result | None:
-    """Returns an order that was taken under this client id before its gate closed, when the engine has forgotten it."""
+    """Return an order that was taken under this client id before its gate closed, when the engine has forgotten it."""
     name = command.client_order_id
     if not gateway.history.used_names.may_hold(command.account, name):
         return None
@@ -109,7 +109,7 @@ async def _asked_the_same(
 
 
 def _is_same(command: Placing | ReplaceOrder, first: Command) -> bool:
-    """Says whether two commands ask for the same. What a replace leaves open, a key's limit may have filled in."""
+    """Say whether two commands ask for the same. What a replace leaves open, a key's limit may have filled in."""
     asked, before = _terms(command), _terms(first)
     if isinstance(command, ReplaceOrder) and isinstance(first, ReplaceOrder):
         asked = {name: before[name] if value is None else value for name, value in asked.items()}

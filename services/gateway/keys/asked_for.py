@@ -17,7 +17,7 @@ class KeysAskedFor(KeyDirectory):
         self._followed: dict[tuple[str, str], AnyKeyEvent] = {}
 
     def take(self, event: AnyKeyEvent) -> bool:
-        """Takes a record as a directory does, and remembers the request that it followed from."""
+        """Take a record as a directory does, and remember the request that it followed from."""
         is_proven = super().take(event)
         if is_proven and isinstance(event.proof, SignedRequest) and event.proof.idempotency_key and self._made(event):
             signer = self.get(event.proof.key_id)
@@ -25,13 +25,13 @@ class KeysAskedFor(KeyDirectory):
         return is_proven
 
     def _made(self, event: AnyKeyEvent) -> bool:
-        """Says whether a record made something: an id that stands for another key already it does not change."""
+        """Say whether a record made something: an id that stands for another key already it does not change."""
         if event.proof.method != "POST":
             return False
         return not isinstance(event, ApiKeySet) or self.get(event.key_id) == event.model_copy(update={"proof": None})
 
     def first_under(self, asked: Attempt, body_of: Callable[[str], bytes] = str.encode) -> AnyKeyEvent | None:
-        """Returns the record that followed from the first request under an idempotency key.
+        """Return the record that followed from the first request under an idempotency key.
 
         `body_of` gives the bytes by which a body is known. Raises ProblemError `conflict` for another request.
         """

@@ -9,7 +9,7 @@ from services.kit.key_directory import record_name
 
 
 async def mend_keys(gateway: GatewayContext, registry: KeyRegistry, read: list[AnyKeyEvent]) -> None:
-    """Publishes what a copy has and the topic has not, and copies what was read of the topic.
+    """Publish what a copy has and the topic has not, and copy what was read of the topic.
 
     Every record proves itself, so that a copy is as good as the topic: a key that had ended before Kafka was put back
     to an older copy, or with PostgreSQL to a backup, has ended again. Raises DatabaseAway.

@@ -23,7 +23,7 @@ class KeyFile:
         self._kept: set[bytes] = set()
 
     async def read(self) -> list[AnyKeyEvent]:
-        """Returns the records in the order in which they came; a line that is none, as one cut off, is passed over."""
+        """Return the records in the order in which they came; a line that is none, as one cut off, is passed over."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> list[AnyKeyEvent]:
@@ -45,7 +45,7 @@ class KeyFile:
         return records
 
     async def keep(self, records: Iterable[AnyKeyEvent]) -> None:
-        """Adds those records that the file has not, and returns when the disk has them."""
+        """Add those records that the file has not, and return when the disk has them."""
         lines = {_name(line): line for line in (record.canonical() for record in records)}
         new = {name: line for name, line in lines.items() if name not in self._kept}
         if not new:

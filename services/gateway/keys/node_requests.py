@@ -16,13 +16,13 @@ LEVELS = "/v1/capacity/levels"  # an agent that undercuts must know which of the
 
 
 def node_check(order_of: Callable[[int], Order | None]) -> NodeCheck:
-    """Returns what refuses a node's own key every request but those on its node's capacity.
+    """Return what refuses a node's own key every request but those on its node's capacity.
 
     `order_of` finds an open order. Forms are read by the same models as the routes read them.
     """
 
     def is_its_order(node: str, order_id: int | None) -> bool:
-        """Returns True, or raises for any other order what is said of one that never was."""
+        """Return True, or raise for any other order what is said of one that never was."""
         order = order_of(order_id) if order_id else None
         if order is None or order.node != node:
             raise ProblemError("unknown_order", "no such order is open", 404)

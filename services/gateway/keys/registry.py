@@ -21,21 +21,21 @@ class KeyRegistry:
         self._turn = asyncio.Lock()
 
     def check(self, record: AnyKeyEvent) -> None:
-        """Raises `scope_missing` where no edge would believe the record."""
+        """Raise `scope_missing` where no edge would believe the record."""
         try:
             self._gateway.directory.check(record)
         except UnprovenRecord as error:
             raise ProblemError("scope_missing", str(error)) from error
 
     async def publish(self, record: AnyKeyEvent) -> None:
-        """Publishes a record that every edge will believe. Raises `scope_missing`, `unavailable`, DatabaseAway."""
+        """Publish a record that every edge will believe. Raises `scope_missing`, `unavailable`, DatabaseAway."""
         try:
             await self._publish(record)
         except UnprovenRecord as error:
             raise ProblemError("scope_missing", str(error)) from error
 
     async def try_to_publish(self, record: AnyKeyEvent) -> bool:
-        """Publishes a record unless one came before it after which no edge would believe it; says which it was."""
+        """Publish a record unless one came before it after which no edge would believe it; say which it was."""
         try:
             await self._publish(record)
         except UnprovenRecord:
@@ -55,7 +55,7 @@ class KeyRegistry:
             raise ProblemError("unavailable", NOT_YET, retryable=True) from error
 
     async def publish_again(self, records: list[AnyKeyEvent]) -> list[AnyKeyEvent]:
-        """Publishes what a copy has and the topic has lost, with one wait for the broker; returns what no edge would
+        """Publish what a copy has and the topic has lost, with one wait for the broker; return what no edge would
         believe. A record may need another one of them first.
         """
         left, proven, before = records, [], -1
@@ -72,7 +72,7 @@ class KeyRegistry:
         return left
 
     def _is_proven(self, record: AnyKeyEvent) -> bool:
-        """Takes a record into the directory if it is proven, without a word where it is not."""
+        """Take a record into the directory if it is proven, without a word where it is not."""
         try:
             self._gateway.directory.check(record)
         except UnprovenRecord:
@@ -80,7 +80,7 @@ class KeyRegistry:
         return self._gateway.directory.take(record)
 
     async def end(self, known: ApiKeySet, request: Request) -> ApiKeySet:
-        """Ends a key as a request asks for it; again, nothing is published."""
+        """End a key as a request asks for it; again, nothing is published."""
         ended = known.model_copy(update={"revoked": True})
         record = ended.model_copy(update={"proof": signed_request_of(request, await request.body())})
         self.check(record)

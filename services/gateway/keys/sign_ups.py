@@ -20,14 +20,14 @@ class SignUps:
         self._of_all = Budget("sign_ups_of_all", settings.sign_ups_per_hour_of_all / HOUR_S, HOUR_S)
 
     def admit(self, request: Request) -> None:
-        """Takes an attempt off the address's budget. Raises `sign_up_closed`, `too_many_requests`."""
+        """Take an attempt off the address's budget. Raises `sign_up_closed`, `too_many_requests`."""
         if not self._is_open:
             raise ProblemError("sign_up_closed", CLOSED)
         address = client_group(request.scope)
         self._of_address.require(address, "the address has opened as many accounts as it may for now")
 
     def count(self) -> None:
-        """Takes an account that is to be opened off the budget of all. Raises `too_many_requests`.
+        """Take an account that is to be opened off the budget of all. Raises `too_many_requests`.
 
         What is refused before costs nobody else anything, or a few addresses could close the venue to newcomers.
         """

@@ -28,7 +28,7 @@ class Session:
         self.sent_seq = 0
 
     def put(self, seq: int, text: str) -> None:
-        """Queues a message; a session that does not keep up is ended, never fed with holes."""
+        """Queue a message; a session that does not keep up is ended, never fed with holes."""
         try:
             self.queue.put_nowait((seq, text))
         except asyncio.QueueFull:
@@ -44,7 +44,7 @@ class Feeds:
         self._counts: Counter[str] = Counter()
 
     def sessions_of(self, key_id: str) -> int:
-        """Counts the sessions of a key."""
+        """Count the sessions of a key."""
         return self._counts[key_id]
 
     def join(self, session: Session) -> None:
@@ -64,7 +64,7 @@ class Feeds:
         SESSIONS.dec()
 
     def publish(self, event: AnyEvent, records: list[Record]) -> None:
-        """Hands what one event changed to the accounts that it concerns."""
+        """Hand what one event changed to the accounts that it concerns."""
         if not self._sessions:
             return
         for record in records:

@@ -78,7 +78,7 @@ class History:
         seq: int,
         newest_order_id: int,
     ) -> None:
-        """Takes what the tables held after event `seq`."""
+        """Take what the tables held after event `seq`."""
         self.newest_order_id = newest_order_id
         for record in records:
             match record:
@@ -95,23 +95,23 @@ class History:
         self.seq = self.restored_seq = seq
 
     def node_seq(self, operator: str, node: str) -> int:
-        """Returns after which event nothing of an operator's node has changed: its orders, and what it has sold."""
+        """Return after which event nothing of an operator's node has changed: its orders, and what it has sold."""
         return self.node_seqs.get((operator, node), self.restored_seq)
 
     def open_orders_of(self, account: str) -> list[Order]:
-        """Returns an account's open orders, asks of its capacity orders too."""
+        """Return an account's open orders, asks of its capacity orders too."""
         return [order for order in self._own_orders.get(account, {}).values() if order.status in OPEN]
 
     def positions_held_by(self, account: str) -> list[Position]:
-        """Returns the positions that an account bought or serves."""
+        """Return the positions that an account bought or serves."""
         return [*self._own_positions.get(account, {}).values()]
 
     def balances_of(self, account: str) -> list[Balance]:
-        """Returns what an account has, by asset."""
+        """Return what an account has, by asset."""
         return [balance for _, balance in sorted(self._own_balances.get(account, {}).items())]
 
     def rules_of(self, account: str) -> list[Rule]:
-        """Returns what an account is held to in products, by product."""
+        """Return what an account is held to in products, by product."""
         return [rule for product, rule in sorted(self._own_rules.get(account, {}).items()) if product]
 
     def begin_event(self, seq: int) -> None:
@@ -127,16 +127,16 @@ class History:
             self._replacing = []
 
     def changes_pending(self) -> int:
-        """Counts the records that the tables do not hold as they stand."""
+        """Count the records that the tables do not hold as they stand."""
         return len(self.changes)
 
     def drain_changes(self) -> Changes:
-        """Hands over what changed, and starts anew."""
+        """Hand over what changed, and start anew."""
         taken, self.changes = self.changes, Changes()
         return taken
 
     def forget(self, flushed: Changes) -> None:
-        """Drops what has ended, is in the tables, and did not change meanwhile."""
+        """Drop what has ended, is in the tables, and did not change meanwhile."""
         for order_id, order in flushed.orders.items():
             if order_id not in self.changes.orders and order.status not in OPEN:
                 self.orders.pop(order_id, None)
@@ -158,12 +158,12 @@ class History:
                     del self.positions_of[position.contract]
 
     def order_of_client(self, account: str, client_order_id: str) -> Order | RejectedOrder | None:
-        """Returns the account's order in memory under the client's id: the one that was taken before any rejection."""
+        """Return the account's order in memory under the client's id: the one that was taken before any rejection."""
         order_id = self.by_client.get((account, client_order_id))
         return self.orders[order_id] if order_id else self.refusals.get((account, client_order_id))
 
     def add_order(self, order: Order) -> None:
-        """Keeps an order that was just taken."""
+        """Keep an order that was just taken."""
         self._keep_order(order)
         self.changes.orders[order.order_id] = order
         self.touched.append(order)
@@ -171,7 +171,7 @@ class History:
             self.node_seqs[order.account, order.node] = order.seq
 
     def add_replacement(self, replacement: Replacement) -> None:
-        """Keeps a replace that has a name of its own; its order is as it is left when the command ends."""
+        """Keep a replace that has a name of its own; its order is as it is left when the command ends."""
         key = (replacement.account, replacement.replace_id)
         self.replacements[key] = self.changes.replacements[key] = replacement
         self.used_names.add(*key)
@@ -185,14 +185,14 @@ class History:
             self.used_names.add(order.account, order.client_order_id)
 
     def keep_position(self, position: Position) -> None:
-        """Keeps a position that is not final."""
+        """Keep a position that is not final."""
         self.positions[position.position_id] = position
         self.positions_of[position.contract].add(position.position_id)
         for party in (position.buyer, position.operator):
             self._own_positions[party][position.position_id] = position
 
     def keep_rule(self, rule: Rule) -> None:
-        """Keeps a rule in the place of the one before."""
+        """Keep a rule in the place of the one before."""
         self._keep_rule(rule)
         self.changes.rules[rule.account, rule.product] = rule
 
@@ -200,7 +200,7 @@ class History:
         self.rules[rule.account, rule.product] = self._own_rules[rule.account][rule.product] = rule
 
     def changed(self, record: Order | Position, event: ev.Event) -> None:
-        """Notes that an event changed a record; while the order's own command lasts, that is its first result."""
+        """Note that an event changed a record; while the order's own command lasts, that is its first result."""
         record.updated_ms, record.last_seq = event.ts_ms, event.seq
         if isinstance(record, Position):
             self.changes.positions[record.position_id] = record

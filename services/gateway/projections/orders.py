@@ -225,7 +225,7 @@ def on_order_replaced(history: History, event: ev.OrderReplaced) -> None:
 
 
 def _note_asked(order: Order, event: ev.Event) -> None:
-    """Keeps what an order was taken with, before its terms change: a repeat of it asks for that."""
+    """Keep what an order was taken with, before its terms change: a repeat of it asks for that."""
     note_first_terms(order, event.in_offset)
     if order.parent_id is None:
         order.asked_digest = order.asked_digest or digest_of(terms_of(order))

@@ -191,33 +191,33 @@ _every_field = attrgetter(*Order.__slots__)
 
 
 def copy_of(order: Order) -> Order:
-    """Returns a copy; `copy.copy` costs four times as much, and every acknowledgement needs one."""
+    """Return a copy; `copy.copy` costs four times as much, and every acknowledgement needs one."""
     return Order(*_every_field(order))
 
 
 def note_first_terms(order: Order, in_offset: int) -> None:
-    """Keeps the terms that the order's own command left, before the first later command changes them."""
+    """Keep the terms that the order's own command left, before the first later command changes them."""
     if order.first_terms is None and in_offset != order.in_offset:
         order.first_terms = json.dumps({name: getattr(order, name) for name in CHANGING})
 
 
 def digest_of(terms: dict) -> str:
-    """Returns a digest of an order's terms."""
+    """Return a digest of an order's terms."""
     return sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
 
 
 def binds(rejected: RejectedOrder) -> bool:
-    """Says whether the engine bound the name to the rejection; there was a contract with a gate to do it until."""
+    """Say whether the engine bound the name to the rejection; there was a contract with a gate to do it until."""
     return rejected.code not in (UNBOUND_REPLACE if rejected.command == "replace_order" else UNBOUND)
 
 
 def asks_the_same(terms: dict, order: Order) -> bool:
-    """Says whether a command's terms, without its `command_id`, are those that the order was taken with."""
+    """Say whether a command's terms, without its `command_id`, are those that the order was taken with."""
     return digest_of(terms) == order.asked_digest if order.asked_digest else terms == terms_of(order)
 
 
 def terms_of(order: Order) -> dict:
-    """Returns the terms of an order with one command of its own, in that command's fields but `command_id`."""
+    """Return the terms of an order with one command of its own, in that command's fields but `command_id`."""
     head = {"account": order.account, "client_order_id": order.client_order_id}
     head |= {"qty": order.qty, "max_cost_micros": order.max_cost_micros, "tif": order.tif, "stp": order.stp}
     head["use_vouchers"] = order.use_vouchers

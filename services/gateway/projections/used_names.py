@@ -13,12 +13,12 @@ class UsedNames:
         self._mask, self._bytes = bits - 1, bytearray(bits // 8)
 
     def add(self, account: str, client_order_id: str) -> None:
-        """Notes a name."""
+        """Note a name."""
         for place in self._places(account, client_order_id):
             self._bytes[place >> 3] |= 1 << (place & 7)
 
     def may_hold(self, account: str, client_order_id: str) -> bool:
-        """Says whether the name may have been noted; False is certain."""
+        """Say whether the name may have been noted; False is certain."""
         return all(self._bytes[place >> 3] & 1 << (place & 7) for place in self._places(account, client_order_id))
 
     def _places(self, account: str, client_order_id: str) -> Iterator[int]:

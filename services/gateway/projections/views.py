@@ -40,11 +40,11 @@ class Views:
         self._products, self._programmes, self._node_marks = history.products, history.programmes, history.node_marks
 
     def order(self, order: Order) -> OrderView:
-        """Shows an order as it stands."""
+        """Show an order as it stands."""
         return OrderView(**self._order_fields(order))
 
     def order_reply(self, order: Order, fills: Iterable[Fill], account: AccountId, moments: dict[str, str]) -> bytes:
-        """Returns the JSON of an OrderReply, without checking again what came from the log."""
+        """Return the JSON of an OrderReply, without checking again what came from the log."""
         reply = {"order": self._order_fields(order), "fills": fills_of(self, fills, account), "timing": moments}
         return orjson.dumps(reply, default=Model.model_dump)
 
@@ -92,7 +92,7 @@ class Views:
         )
 
     def fill(self, fill: Fill, account: AccountId) -> FillView:
-        """Shows a trade as `account` sees it; the buyer, where both sides are the same account."""
+        """Show a trade as `account` sees it; the buyer, where both sides are the same account."""
         side = "buy" if fill.buyer == account else "sell"
         return FillView(
             trade_id=fill.trade_id,
@@ -113,7 +113,7 @@ class Views:
         )
 
     def position(self, position: Position, account: AccountId) -> PositionView:
-        """Shows a position as its buyer or its operator sees it."""
+        """Show a position as its buyer or its operator sees it."""
         buys = position.buyer == account
         terms = self._products.get(position.contract.rpartition("-")[0])
         return PositionView(
@@ -152,7 +152,7 @@ class Views:
         )
 
     def balance(self, record: Balance) -> BalanceView:
-        """Shows a balance; vouchers with their programme."""
+        """Show a balance; vouchers with their programme."""
         terms = self._programmes.get(record.asset.removeprefix(ASSET_PREFIX)) if not is_cash(record.asset) else None
         return BalanceView(
             asset=record.asset,
@@ -167,7 +167,7 @@ class Views:
         )
 
     def key(self, key: ApiKeySet) -> KeyView:
-        """Shows an API key."""
+        """Show an API key."""
         limit_micros = key.order_limit_micros
         return KeyView(
             key_id=key.key_id,
@@ -184,7 +184,7 @@ class Views:
 
 
 def show_rejected(rejected: RejectedOrder) -> RefusedView:
-    """Shows a refused order; its terms are not in the log."""
+    """Show a refused order; its terms are not in the log."""
     return RefusedView(
         client_order_id=rejected.client_order_id,
         reason=rejected.code,
@@ -195,7 +195,7 @@ def show_rejected(rejected: RejectedOrder) -> RefusedView:
 
 
 def as_first_decided(order: Order) -> Order:
-    """Returns the order as its own command left it, whatever came after."""
+    """Return the order as its own command left it, whatever came after."""
     first = copy_of(order)
     for name, value in json.loads(order.first_terms or "{}").items():
         setattr(first, name, value)
@@ -209,7 +209,7 @@ def as_first_decided(order: Order) -> Order:
 
 
 def why_rejected(event: OrderRejected) -> WhyUnfilledView | None:
-    """Says what was missing where an order was refused for it."""
+    """Say what was missing where an order was refused for it."""
     why = event.why_unfilled
     if why is None:
         return None
@@ -218,7 +218,7 @@ def why_rejected(event: OrderRejected) -> WhyUnfilledView | None:
 
 
 def why_unfilled(record: Order | RejectedOrder) -> WhyUnfilledView | None:
-    """Says why (the rest of) an order did not trade."""
+    """Say why (the rest of) an order did not trade."""
     if record.why_reason is None:
         return None
     return WhyUnfilledView(
@@ -229,7 +229,7 @@ def why_unfilled(record: Order | RejectedOrder) -> WhyUnfilledView | None:
 
 
 def timing(gateway_in_ns: int, engine_ms: int) -> dict[str, str]:
-    """Returns the three moments of an acknowledgement; the last is now."""
+    """Return the three moments of an acknowledgement; the last is now."""
     moments = {"gateway_in": gateway_in_ns, "engine_ts": engine_ms * NS_PER_MS, "gateway_out": time.time_ns()}
     texts = {}
     for name, ts_ns in moments.items():
@@ -238,7 +238,7 @@ def timing(gateway_in_ns: int, engine_ms: int) -> dict[str, str]:
 
 
 def fills_of(views: Views, fills: Iterable[Fill], account: AccountId) -> tuple[FillView, ...]:
-    """Shows those of the trades that the account has part in."""
+    """Show those of the trades that the account has part in."""
     own = (fill for fill in fills if account in (fill.buyer, fill.seller))
     return show_rows(own, lambda fill: views.fill(fill, account))
 

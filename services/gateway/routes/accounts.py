@@ -37,7 +37,7 @@ class Accounts:
     sign_ups: SignUps
 
     async def open(self, form: AccountForm, request: Request) -> tuple[AccountView, bool]:
-        """Opens an account as an administrator asks; returns it, and whether it is new.
+        """Open an account as an administrator asks; return it, and whether it is new.
 
         Raises `conflict` where a stranger was first: what is meant for somebody else must not become his.
         """
@@ -52,7 +52,7 @@ class Accounts:
     async def open_by_itself(
         self, form: AccountForm, caller: Caller | None, request: Request
     ) -> tuple[AccountView, bool]:
-        """Opens an account with the key that signs the request; returns it, and whether it is new.
+        """Open an account with the key that signs the request; return it, and whether it is new.
 
         Raises `sign_up_closed`, `scope_missing` for a name that only an administrator gives, `conflict` for one that is
         taken.
@@ -77,7 +77,7 @@ class Accounts:
         return self._view(form.account, key.key_id), is_new
 
     def show_account(self, opening: AccountOpened | ApiKeySet) -> AccountView:
-        """Shows the account that a record opened."""
+        """Show the account that a record opened."""
         return self._view(opening.account, opening.key_id if isinstance(opening, ApiKeySet) else None)
 
     def _view(self, account: AccountId, key_id: str | None = None) -> AccountView:
@@ -85,7 +85,7 @@ class Accounts:
         return AccountView(account=account, created=rfc3339(opened_ms * NS_PER_MS), key_id=key_id)
 
     async def add_key(self, form: KeyForm, request: Request) -> tuple[KeyView, bool]:
-        """Registers a key as its signer asks; returns it, and whether it is new.
+        """Register a key as its signer asks; return it, and whether it is new.
 
         Raises `scope_missing` where the signer may not give it, `conflict` for another key of the same id.
         """
@@ -106,7 +106,7 @@ class Accounts:
 
 
 async def bootstrap_admin(registry: KeyRegistry, directory: KeyDirectory, request: SignedRequest) -> None:
-    """Registers the first operator of the venue, whose key root has signed, unless the key ever was on the topic: a
+    """Register the first operator of the venue, whose key root has signed, unless the key ever was on the topic: a
     revoked one stays revoked.
     """
     key = key_of(KeyForm.model_validate_json(request.body))
@@ -115,7 +115,7 @@ async def bootstrap_admin(registry: KeyRegistry, directory: KeyDirectory, reques
 
 
 def make_router(gateway: GatewayContext, registry: KeyRegistry) -> APIRouter:
-    """Returns the routes."""
+    """Return the routes."""
     router, accounts = APIRouter(tags=["accounts and keys"]), Accounts(gateway, registry, SignUps(gateway.settings))
     Anyone = Annotated[Caller, Depends(caller_with(gateway, None))]
 
@@ -175,7 +175,7 @@ async def once_under(
     show: Callable[[AnyKeyEvent], View],
     work: Callable[[], Awaitable[tuple[View, bool]]],
 ) -> tuple[View, bool]:
-    """Does the work, under an idempotency key once; returns what it shows, and whether that is new.
+    """Do the work, under an idempotency key once; return what it shows, and whether that is new.
 
     `show` shows the record that a request made, which the topic knows. Raises `conflict` where the key names another
     request.
@@ -189,7 +189,7 @@ async def once_under(
 
 
 async def answered(work):
-    """Returns what the work returns. Raises `unavailable` while PostgreSQL does not answer."""
+    """Return what the work returns. Raises `unavailable` while PostgreSQL does not answer."""
     try:
         return await work
     except DatabaseAway as error:
@@ -204,5 +204,5 @@ def _created(response: Response, view: View, is_new: bool) -> View:
 
 
 def now_ms() -> int:
-    """Returns the machine's clock in milliseconds."""
+    """Return the machine's clock in milliseconds."""
     return time.time_ns() // NS_PER_MS

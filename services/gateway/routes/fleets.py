@@ -41,7 +41,7 @@ class Fleets:
     async def issue(
         self, account: str, form: EnrolmentTokenForm, request: Request, idempotency_key: str | None
     ) -> tuple[EnrolmentToken, bool]:
-        """Signs a token that binds nodes to the account; returns it, and whether it is new.
+        """Sign a token that binds nodes to the account; return it, and whether it is new.
 
         The same idempotency key gives the same token. Raises `conflict` where it was used for another request.
         """
@@ -63,7 +63,7 @@ class Fleets:
         ), is_new
 
     async def revoke(self, caller: Caller, token_id: str, keys_too: bool, request: Request) -> TokenView:
-        """Ends a token of the caller's account, and with `keys_too` every key that a node got by it."""
+        """End a token of the caller's account, and with `keys_too` every key that a node got by it."""
         token = self._own_token(caller, token_id)
         if token.revoked_ms is None:
             proof = signed_request_of(request, await request.body())
@@ -74,7 +74,7 @@ class Fleets:
         return show_token(self.gateway.directory.token(token_id))
 
     async def give_key(self, form: NodeKeyForm) -> tuple[KeyView, bool]:
-        """Registers a node's own key by its token; returns it, and whether it is new. A repeat changes nothing."""
+        """Register a node's own key by its token; return it, and whether it is new. A repeat changes nothing."""
         token, key = form.token, node_key(form.token.account, form.public_key)
         text = enrolment_text(token.account, token.token_id, token.expires_ms, token.nodes)
         if not signature_holds(public_hex(self.signing_key()), token.signature, text):
@@ -97,7 +97,7 @@ class Fleets:
         return self.gateway.views.key(key), True
 
     async def revoke_key(self, caller: Caller, key_id: str, request: Request) -> KeyView:
-        """Ends a key for good: any one for `admin` and root, of its account what reaches no further for any other."""
+        """End a key for good: any one for `admin` and root, of its account what reaches no further for any other."""
         signer, known = self.gateway.directory.get(caller.key_id), self.gateway.directory.get(key_id)
         may_know = known is None and ("admin" in caller.scopes or signer.key_id == ROOT)
         if known is None and may_know:
@@ -118,7 +118,7 @@ def _form_in(body: str) -> bytes:
 
 
 def show_token(token: Token) -> TokenView:
-    """Shows a token as its account reads it."""
+    """Show a token as its account reads it."""
     revoked = token.revoked_ms
     return TokenView(
         token_id=token.token_id,
@@ -133,7 +133,7 @@ def show_token(token: Token) -> TokenView:
 def make_router(
     gateway: GatewayContext, registry: KeyRegistry, signing_key: Callable[[], Ed25519PrivateKey]
 ) -> APIRouter:
-    """Returns the routes."""
+    """Return the routes."""
     router, fleets = APIRouter(tags=["accounts and keys"]), Fleets(gateway, registry, signing_key)
     Anyone = Annotated[Caller, Depends(caller_with(gateway, None))]
     Operator = Annotated[Caller, Depends(caller_with(gateway, "operate"))]

@@ -86,7 +86,7 @@ class PrivateSocket:
         self._gateway = gateway
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serves one connection until it ends."""
+        """Serve one connection until it ends."""
         await socket.accept()
         try:
             caller = await self._login(socket)
@@ -201,7 +201,7 @@ class PrivateSocket:
             await asyncio.sleep(self._gateway.settings.feed_heartbeat_s)
 
     def _subscribe(self, session: Session, channels: tuple[Channel, ...]) -> int:
-        """Queues a snapshot of each channel; returns how many items they have."""
+        """Queue a snapshot of each channel; return how many items they have."""
         # No await between snapshot and subscription: the next message is the first event after `seq`.
         count = 0
         for channel in channels:
@@ -228,7 +228,7 @@ class PrivateSocket:
 
 
 async def _refuse(socket: WebSocket, code: str, detail: str) -> None:
-    """Says why there is no session, and closes."""
+    """Say why there is no session, and close."""
     await socket.send_text(_error_text(code, detail))
     await socket.close(CLOSE_LOGIN, code)
 
