@@ -232,6 +232,13 @@ SERVICES_BANK = (
         KIT,
     ),
     ServiceMutant(
+        "a name is forgotten between two who wait for their turn",
+        "services/kit/idempotency.py",
+        "            if not turn.comers:\n",
+        "            if not turn.lock.locked():\n",
+        KIT + "/test_turns.py",
+    ),
+    ServiceMutant(
         "digits of other scripts are numbers",
         "services/kit/inputs.py",
         'DIGITS = re.compile(r"[0-9]{1,19}")',
@@ -345,6 +352,13 @@ SERVICES_BANK = (
         "        if allowed:\n            bucket.tokens -= tokens",
         "        if allowed:\n            bucket.tokens -= 0",
         KIT,
+    ),
+    ServiceMutant(
+        "order entry asks for no scope",
+        "services/gateway/routes/authorize.py",
+        "    if scopes:\n        require_scope(caller, *scopes)\n",
+        "",
+        GATEWAY + "/test_authorize.py",
     ),
     ServiceMutant(
         "a key's order limit is not judged",
