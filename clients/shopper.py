@@ -40,7 +40,12 @@ class Block:
     @property
     def order(self) -> dict[str, object]:
         """The order as any buyer sends it: all of it now, or none."""
-        terms: dict[str, object] = {"product": self.product, "start": self.start, "periods": self.periods, "qty": self.qty}
+        terms: dict[str, object] = {
+            "product": self.product,
+            "start": self.start,
+            "periods": self.periods,
+            "qty": self.qty,
+        }
         return terms | {"kind": "block", "limit_price": self.limit_price, "tif": "FOK"}
 
 

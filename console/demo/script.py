@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.node.proof.compiler import EXTRA, is_installed
+from clients import trading
 from clients.actors import Actor, Registry
 from clients.http import result_of
-from console.demo import hardware, trading
+from console.demo import hardware
 from console.demo.checks import Check, replay, run_checks
 from console.demo.login import Login, add_ssh_key, put_on_gpus, ready_hook, take_off_gpus, why_no_shell
 from console.demo.own_gpus import OwnGpus, why_not_sold
@@ -21,9 +22,7 @@ from infra.reference.offers import load_offers
 from infra.reference.products import CHINESE_GRADES, Timing
 from schemas.gpu_models import GRADE_OF_NAME
 
-FLEET_PERIODS_AHEAD = 4
-GATE_IN_S = 8
-BLOCK_PERIODS = 3
+FLEET_PERIODS_AHEAD, BLOCK_PERIODS, GATE_IN_S = 4, 3, 8
 UNPROVEN = "T0"
 LEAVE_BEFORE = timedelta(seconds=1)
 PLACES = {"shell": "sandbox", "container": "container"}

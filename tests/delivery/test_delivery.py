@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from clients import trading
 from clients.actors import Actor
 from clients.http import Refusal, result_of
-from console.demo import trading
 from infra.fake_nvml.scenario import lose_gpu
 from matching_engine.settlement import settle
 from schemas.money import format_micros

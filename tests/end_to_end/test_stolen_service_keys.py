@@ -16,10 +16,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionError, TopicAuthorizationFailedError
 
+from clients import trading
 from clients.actors import Actor, Registry
 from clients.http import Credentials, new_credentials, open_client, result_of
 from clients.trading import book_of, open_periods
-from console.demo import trading
 from console.demo.checks import replay, run_checks
 from console.demo.sites import AgentSite
 from infra.database import role_of

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from clients import trading
 from clients.actors import Actor, Registry
 from clients.http import result_of
-from console.demo import hardware, trading
+from console.demo import hardware
 from console.demo.checks import replay, run_checks
 from console.demo.sites import AgentSite, Sites
 from console.demo.story import Story

@@ -10,9 +10,9 @@ from threading import Thread
 
 import httpx
 
+from clients import trading
 from clients.actors import Registry
 from clients.http import Refusal, result_of
-from console.demo import trading
 from infra.exchange import RunningExchange
 from infra.fake_nvml.build import build_library
 from infra.fake_nvml.scenario import H100_SXM, GpuModel

@@ -15,7 +15,7 @@ LONGER = {
     "agents/node/hooks/server.py": 434,
     "agents/node/node.py": 407,
     "agents/node/nvml_child.py": 407,
-    "console/demo/script.py": 409,
+    "console/demo/script.py": 408,
     "matching_engine/snapshots/save.pyx": 412,
     "schemas/delivery.py": 615,
     "schemas/market_data.py": 532,
