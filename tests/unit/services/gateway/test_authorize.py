@@ -12,7 +12,7 @@ from schemas import signing
 from services.gateway.routes.authorize import TRADERS, authorize
 from services.kit.auth import Authenticator
 from services.kit.http import ProblemError
-from services.kit.limits import Budget
+from services.kit.limits import Budget, EitherBudget
 
 PRIVATE = Ed25519PrivateKey.generate()
 REQUESTS = 2
@@ -40,10 +40,14 @@ class Gateway:
         self.auth = Authenticator(directory, 10_000, lambda: next(self.clock, NOW_MS), ahead_ms=0)
         self.budget = Budget("orders", 1, REQUESTS, clock=lambda: 0.0)
 
-    async def ask(self, *scopes: str, signed: bool = True, pays: bool = True) -> tuple[str, int]:
-        """Asks once; returns the account, or what was wrong, and how many requests the budget still has."""
+    async def ask(self, *scopes: str, signed: bool = True, decides: bool = True) -> tuple[str, int]:
+        """Asks once; returns the account, or what was wrong, and how many requests the budget still has.
+
+        Where the budget does not decide, the form is to say how much of which is taken.
+        """
         try:
-            context = await authorize(self, request(signed), self.budget if pays else None, *scopes)
+            budget = self.budget if decides else EitherBudget(self.budget)
+            context = await authorize(self, request(signed), budget, *scopes)
             said = context.caller.account
         except ProblemError as problem:
             said = problem.code
@@ -102,14 +106,15 @@ async def test_a_scope_is_asked_for_after_the_request_was_paid():
     assert said == [("scope_missing", 1), ("alice", 0), ("too_many_requests", 0)]
 
 
-async def test_without_a_budget_nothing_is_taken_and_the_scope_is_required_all_the_same():
+async def test_where_the_form_says_what_it_costs_nothing_is_taken_and_the_scope_is_required_all_the_same():
     gateway = Gateway("operate")
-    assert await gateway.ask(*TRADERS, pays=False) == ("alice", REQUESTS)
-    assert await gateway.ask("trade", pays=False) == ("scope_missing", REQUESTS)
+    assert await gateway.ask(*TRADERS, decides=False) == ("alice", REQUESTS)
+    assert await gateway.ask("trade", decides=False) == ("scope_missing", REQUESTS)
 
 
 @pytest.mark.parametrize(("scopes", "lacking"), [(TRADERS, "trade"), (("operate",), "operate")])
 async def test_what_is_lacking_is_named_by_the_first_scope(scopes, lacking):
     with pytest.raises(ProblemError) as missing:
-        await authorize(Gateway("read"), request(signed=True), None, *scopes)
+        gateway = Gateway("read")
+        await authorize(gateway, request(signed=True), gateway.budget, *scopes)
     assert missing.value.detail == f"the key lacks the scope `{lacking}`"
