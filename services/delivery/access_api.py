@@ -10,8 +10,8 @@ from services.delivery.credentials import CredentialBox
 from services.delivery.effects import now_ms
 from services.delivery.leases import address_of
 from services.delivery.positions import PositionId, RecentPositions, position_of
+from services.delivery.rows import Position
 from services.delivery.settings import Settings
-from services.delivery.settling import maintenance_of, recalls_of
 from services.delivery.ssh_keys import BadSshKey, read_ssh_key
 from services.delivery.store import Store, transaction
 from services.kit.auth import Authenticator, Caller
@@ -76,7 +76,7 @@ def add_access_routes(
 
             async def work() -> str:
                 position = await position_of(store, position_id, asked.caller.account)
-                if position["state"] != "open":
+                if position.state != "open":
                     raise ProblemError("conflict", f"the gate of position {position_id} has passed")
                 known = {row["key_id"] for row in await store.rows("ssh_keys_of_account", asked.caller.account)}
                 if unknown := set(form.key_ids or ()) - known:
@@ -98,23 +98,23 @@ def add_access_routes(
         return _private(await _access_view(store, position, credentials))
 
 
-async def _access_view(store: Store, position, credentials: CredentialBox) -> AccessView:
-    lease = await store.row("find_lease", position["lease_id"])
-    endpoint = "" if lease is None else lease["endpoint"]
+async def _access_view(store: Store, position: Position, credentials: CredentialBox) -> AccessView:
+    lease = await store.leases.find(position.lease_id)
+    endpoint = "" if lease is None else lease.endpoint
     user, host, port = address_of(endpoint) or ("", "", 0)
     return AccessView(
-        position_id=position["position_id"],
-        simulated=position["simulated"],
-        lease_id=position["lease_id"],
-        state="pending" if lease is None else lease["state"],
+        position_id=position.position_id,
+        simulated=position.simulated,
+        lease_id=position.lease_id,
+        state="pending" if lease is None else lease.state,
         endpoint=endpoint,
-        credential="" if lease is None else credentials.open(lease["lease_id"], lease["credential"]),
-        starts_ms=position["start_ms"],
-        ends_ms=position["end_ms"],
-        gpus=tuple(position["gpus"]),
-        recalls=await recalls_of(store, position["position_id"]),
-        maintenance=await maintenance_of(store, position),
-        host_key="" if lease is None else lease["host_key"],
+        credential="" if lease is None else credentials.open(lease.lease_id, lease.credential),
+        starts_ms=position.start_ms,
+        ends_ms=position.end_ms,
+        gpus=position.gpus,
+        recalls=await store.positions.recalls(position.position_id),
+        maintenance=await store.positions.maintenance(position),
+        host_key="" if lease is None else lease.host_key,
         user=user,
         host=host,
         port=port,

@@ -9,8 +9,6 @@ from schemas.base import Model
 from schemas.delivery import (
     InspectionNonce,
     InspectionView,
-    MeterInputs,
-    MeterOutcome,
     MeterRecordView,
     NodeAudited,
     NodeAuditForm,
@@ -20,7 +18,7 @@ from schemas.delivery import (
 from schemas.delivery import NodeView as NodeFacts
 from schemas.ids import AccountId
 from schemas.nodes import InspectionReport, NodeReported, Report
-from schemas.receipts import Receipt, ReceiptFile, ReceiptKey, key_id_of
+from schemas.receipts import ReceiptFile, ReceiptKey, key_id_of
 from services.delivery.effects import Effects, now_ms
 from services.delivery.level_reviews import note_audit
 from services.delivery.moving import Moving
@@ -31,7 +29,7 @@ from services.delivery.positions import PositionId, RecentPositions, position_of
 from services.delivery.receipts import receipt_file
 from services.delivery.report_records import unpack_record
 from services.delivery.settings import Settings
-from services.delivery.store import Store, transaction, unpack
+from services.delivery.store import Store, transaction
 from services.kit.auth import Authenticator, Caller, public
 from services.kit.http import ProblemError
 from services.kit.idempotency import Asked, IdempotencyKey, asking, attempt, once
@@ -104,36 +102,36 @@ def add_party_routes(
         revisions: bool = False,
     ) -> Response:
         store = Store(pool)
-        rows = await store.rows("receipts_page", caller.account, cursor, limit)
-        after = str(rows[-1]["position_id"]).encode() if len(rows) == limit else b"null"
+        receipts = await store.positions.receipts_page(caller.account, cursor, limit)
+        after = str(receipts[-1].position_id).encode() if len(receipts) == limit else b"null"
         if revisions:
-            rows = await store.rows("receipts_of", [row["position_id"] for row in rows])
-        items = b",".join(row["document"] for row in rows)
+            receipts = await store.positions.all_receipts_of([each.position_id for each in receipts])
+        items = b",".join(each.document for each in receipts)
         return Response(b'{"items":[%s],"cursor":%s}' % (items, after), media_type=JSON)
 
     @app.get("/v1/receipts/{position_id}")
     async def show_receipt(position_id: PositionId, caller: read) -> Response:
-        row = await Store(pool).row("find_receipt", position_id)
-        if row is None or caller.account not in (row["buyer"], row["operator"]):
+        stored = await Store(pool).positions.receipt(position_id)
+        if stored is None or caller.account not in stored.parties:
             raise ProblemError("not_found", f"you have no receipt for position {position_id}")
-        return Response(row["document"], media_type=JSON)
+        return Response(stored.document, media_type=JSON)
 
     @app.get("/v1/receipts/{position_id}/revisions")
     async def list_revisions(position_id: PositionId, caller: read) -> Response:
-        rows = await Store(pool).rows("receipt_revisions", position_id)
-        if not rows or caller.account not in (rows[0]["buyer"], rows[0]["operator"]):
+        stored = await Store(pool).positions.receipt_revisions(position_id)
+        if not stored or caller.account not in stored[0].parties:
             raise ProblemError("not_found", f"you have no receipt for position {position_id}")
-        return Response(b'{"items":[%s]}' % b",".join(row["document"] for row in rows), media_type=JSON)
+        return Response(b'{"items":[%s]}' % b",".join(each.document for each in stored), media_type=JSON)
 
     @app.get("/v1/receipts/{position_id}/file", response_model=ReceiptFile)
     async def show_receipt_file(
         position_id: PositionId, caller: read, revision: Annotated[int | None, Query(ge=1, le=1_000)] = None
     ) -> Response:
         store = Store(pool)
-        row = await store.row("receipt_revision", position_id, revision)
-        if row is None or caller.account not in (row["buyer"], row["operator"]):
+        stored = await store.positions.receipt(position_id, revision)
+        if stored is None or caller.account not in stored.parties:
             raise ProblemError("not_found", f"you have no such receipt for position {position_id}")
-        return _json(await receipt_file(store, receipt_key, Receipt.model_validate_json(row["document"])))
+        return _json(await receipt_file(store, receipt_key, stored.receipt))
 
     @app.get("/v1/positions/{position_id}/meter", response_model=MeterRecordView)
     async def show_meter(position_id: PositionId, caller: read) -> Response:
@@ -212,16 +210,16 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
 
 async def _meter_record(store: Store, position_id: int, caller: Caller) -> MeterRecordView:
     position = await position_of(store, position_id, caller.account, ("buyer", "operator"))
-    row = await store.row("find_settlement", position_id)
-    if row is None:
+    settlement = await store.positions.settlement(position_id)
+    if settlement is None:
         raise ProblemError("not_found", f"position {position_id} is not metered yet", retryable=True)
     return MeterRecordView(
         position_id=position_id,
-        simulated=position["simulated"],
-        revision=row["revision"],
-        meter_digest=row["digest"],
-        inputs=MeterInputs.model_validate_json(unpack(row["inputs"])),
-        outcome=MeterOutcome.model_validate_json(unpack(row["outcome"])),
+        simulated=position.simulated,
+        revision=settlement.revision,
+        meter_digest=settlement.digest,
+        inputs=settlement.meter_inputs,
+        outcome=settlement.meter_outcome,
     )
 
 

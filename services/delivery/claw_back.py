@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from schemas.delivery import DeliveryDisproven, DisprovenTime
 from schemas.nodes import ChallengeVerdict
 from services.delivery.challenges import VENUE_BUSY
+from services.delivery.rows import Position
 from services.delivery.store import Node, Store
 
 
@@ -50,10 +51,10 @@ async def note_disproven(store: Store, event: DeliveryDisproven) -> None:
     for time in event.times:
         await store.run("insert_disproven", time.challenge_id, time.gpu, event.node, time.start_ms, time.end_ms)
     window = (min(time.start_ms for time in event.times), max(time.end_ms for time in event.times))
-    await store.run("note_change", event.node, *window, event.ts_ms)
+    await store.positions.note_change(event.node, *window, event.ts_ms)
 
 
-async def disproven_of(store: Store, position) -> tuple[DisprovenTime, ...]:
+async def disproven_of(store: Store, position: Position) -> tuple[DisprovenTime, ...]:
     """Returns what failed proofs took back of a position's window."""
-    window = (position["node_id"], position["start_ms"], position["end_ms"], list(position["gpus"]))
+    window = (position.node, position.start_ms, position.end_ms, list(position.gpus))
     return tuple(DisprovenTime(**row) for row in await store.rows("disproven_of", *window))

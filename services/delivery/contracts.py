@@ -37,7 +37,7 @@ from services.delivery.nodes import OUT, take_down, withdraw_gpus
 from services.delivery.receipts import receipt_of
 from services.delivery.settings import Settings
 from services.delivery.settling import standing_receipt
-from services.delivery.store import Store, lease_of
+from services.delivery.store import Store
 from services.kit import store as kit
 from services.kit.doubts import doubting, is_passing
 from services.kit.events import EventBatch
@@ -61,7 +61,7 @@ async def take_batch(effects: Effects, settings: Settings, position: kit.Positio
 async def _take(
     effects: Effects, settings: Settings, position: kit.Position, batch: EventBatch, handle: Callable
 ) -> kit.Position:
-    after = kit.Position(batch.last_seq, batch.next_offset, batch.last_sha256)
+    after = batch.position
     async with effects.transaction() as store:
         for event in batch.events:
             await handle(store, settings, event)
@@ -87,8 +87,7 @@ async def _handle_or_doubt(store: Store, settings: Settings, event: AnyEvent) ->
 async def on_product(store: Store, settings: Settings, event: ProductDefined) -> None:
     """Takes a product's terms."""
     terms = event.terms
-    row = (terms.product, terms.grade, terms.hub, terms.currency, terms.period_s * 1000, terms.gate_lead_s * 1000)
-    await store.run("put_product", *row, terms.final_after_s * 1000)
+    await store.positions.put_product(terms)
     least_s = gate_lead_min_s(terms.period_s)
     if terms.gate_lead_s < least_s:
         told = {"product": terms.product, "lead_s": terms.gate_lead_s, "least_s": least_s}
@@ -97,17 +96,13 @@ async def on_product(store: Store, settings: Settings, event: ProductDefined) ->
 
 async def on_trade(store: Store, settings: Settings, event: Trade) -> None:
     """Every fill is a position; what was resold is no longer the seller's."""
-    product = await store.row("find_product", product_of(event.contract))
+    product = await store.positions.product(product_of(event.contract))
     start_ms = contract_start_s(event.contract) * 1000
     operator = event.seller
     if event.resale:
         operator = event.resale.operator
-        await store.run("split_position", event.resale.from_position_id, event.qty)
-    await store.run(
-        "insert_position",
-        *(event.position_id, event.contract, product["product"], event.node, event.buyer, operator, event.qty),
-        *(event.block_id, start_ms, start_ms + product["period_ms"], event.ts_ms),
-    )
+        await store.positions.take_away(event.resale.from_position_id, event.qty)
+    await store.positions.insert(event, product.product, operator, start_ms, start_ms + product.period_ms)
 
 
 async def on_contract(store: Store, settings: Settings, event: ContractStateChanged) -> None:
@@ -115,28 +110,28 @@ async def on_contract(store: Store, settings: Settings, event: ContractStateChan
     if event.state == "LOCKED":
         await open_gate(store, settings, event.contract, now_ms())
     elif event.state == "METERED":
-        product = await store.row("find_product", product_of(event.contract))
-        wait_ms = settings.provisional_ms(product["period_ms"])
-        await store.run("note_metered", event.contract, event.ts_ms, wait_ms)
+        product = await store.positions.product(product_of(event.contract))
+        wait_ms = settings.provisional_ms(product.period_ms)
+        await store.positions.note_over(event.contract, event.ts_ms, wait_ms)
     elif event.state == "VOID":
         await end_leases(store, event)
 
 
 async def end_leases(store: Store, event: ContractStateChanged) -> None:
     """What is void is not served: its leases end, but for a block's whose other hours are still to come."""
-    for row in await store.rows("leases_of_void", event.contract, now_ms()):
-        await fail_lease(store, lease_of(row), "contract_void", event.ts_ms)
+    for lease in await store.leases.of_void(event.contract, now_ms()):
+        await fail_lease(store, lease, "contract_void", event.ts_ms)
 
 
 async def on_settled(store: Store, settings: Settings, event: PositionSettled) -> None:
     """Writes the receipt, and says that there is one."""
-    row = await store.row("find_position", event.position_id)
-    product = await store.row("find_product", product_of(event.contract))
-    settlement = await store.row("settlement_revision", event.position_id, event.revision)
-    receipt = receipt_of(event, product["currency"], row, settlement)
-    document = (event.position_id, event.revision, event.buyer, event.operator, receipt.canonical())
-    await store.run("insert_receipt", *document)
-    await store.run("note_revision", event.position_id, event.revision)
+    position = await store.positions.find(event.position_id)
+    product = await store.positions.product(product_of(event.contract))
+    settlement = await store.positions.settlement(event.position_id, event.revision)
+    receipt = receipt_of(event, product.currency, position, settlement)
+    parties = (event.buyer, event.operator)
+    await store.positions.insert_receipt(event.position_id, event.revision, *parties, receipt.canonical())
+    await store.positions.note_revision(event.position_id, event.revision)
     if event.revision == 1:
         METERED_GPU_S.labels("contracted").inc(receipt.contracted_gpu_s)
         METERED_GPU_S.labels("delivered").inc(receipt.delivered_gpu_s)
@@ -150,7 +145,7 @@ async def on_difference_held(store: Store, settings: Settings, event: Difference
     disputed = {"disputed_gpu_s": event.disputed_gpu_s, "disputed_used_gpu_s": event.disputed_used_gpu_s}
     if receipt.revision == event.revision and receipt.terms is not None:
         known = receipt.model_copy(update={"terms": receipt.terms.model_copy(update=disputed)})
-        await store.run("rewrite_receipt", event.position_id, event.revision, known.canonical())
+        await store.positions.rewrite_receipt(event.position_id, event.revision, known.canonical())
 
 
 async def on_payout_held(store: Store, settings: Settings, event: PayoutHeld) -> None:
@@ -159,24 +154,24 @@ async def on_payout_held(store: Store, settings: Settings, event: PayoutHeld) ->
     if receipt.revision == event.revision:
         held = {"payout_held_micros": event.held_micros, "payout_held_until_ms": event.until_ms}
         known = receipt.model_copy(update=held)
-        await store.run("rewrite_receipt", event.position_id, event.revision, known.canonical())
+        await store.positions.rewrite_receipt(event.position_id, event.revision, known.canonical())
 
 
 async def on_final(store: Store, settings: Settings, event: PositionFinalized) -> None:
     """Nothing changes any more."""
-    await store.run("note_final", event.position_id)
+    await store.positions.note_final(event.position_id)
     await disputes.on_final(store, event)
 
 
 async def on_position_ended(store: Store, settings: Settings, event: PositionEnded) -> None:
     """Its buyer ended the rest of his block: the hour is not served, and the lease ends with the hour before."""
-    await store.run("forget_position", event.position_id)
-    await store.run("shorten_leases", event.block_id)
+    await store.positions.forget(event.position_id)
+    await store.leases.shorten(event.block_id)
 
 
 async def on_dispute_opened(store: Store, settings: Settings, event: DisputeOpened) -> None:
     """The engine has it: the position waits with becoming final, and rules may decide."""
-    await store.run("note_disputed", event.position_id)
+    await store.disputes.note_engine_has(event.position_id)
 
 
 async def on_rejected(store: Store, settings: Settings, event: CommandRejected) -> None:

@@ -5,7 +5,6 @@ maintenance. What it has signed is taken once.
 """
 
 import secrets
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated
 
@@ -26,6 +25,7 @@ from schemas.nodes import SignedMessage
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.once import answer_once
+from services.delivery.rows import Position
 from services.delivery.settings import Settings, notice_ms
 from services.delivery.signatures import signed_node
 from services.delivery.store import Store
@@ -49,13 +49,13 @@ def check_window(window: TimeWindow, at_ms: int, settings: Settings) -> None:
         raise ProblemError("malformed_request", f"maintenance begins at the earliest at {earliest_ms}", 422)
 
 
-def recall_start_ms(form: RecallForm, position: Mapping, at_ms: int, period_ms: int) -> int:
+def recall_start_ms(form: RecallForm, position: Position, at_ms: int, period_ms: int) -> int:
     """Returns from when a recall counts. Raises ProblemError for one that cannot be."""
-    if tier_of(position["contract"]) != INTERRUPTIBLE_TIER:
+    if tier_of(position.contract) != INTERRUPTIBLE_TIER:
         raise ProblemError("conflict", f"position {form.position_id} is not interruptible")
-    if position["state"] not in RUNNING or position["end_ms"] <= at_ms:
+    if position.state not in RUNNING or position.end_ms <= at_ms:
         raise ProblemError("conflict", f"position {form.position_id} is over")
-    if not set(form.gpus) <= set(position["gpus"]):
+    if not set(form.gpus) <= set(position.gpus):
         raise ProblemError(
             "conflict", f"position {form.position_id} does not have these GPUs; before the gate name none"
         )
@@ -77,7 +77,7 @@ async def declare_maintenance(
     known = await store.rows("maintenance_to_come", node_id, at_ms, settings.maintenance_windows_max)
     if len(known) == settings.maintenance_windows_max:
         raise ProblemError("conflict", f"the node has {len(known)} windows declared already")
-    sold = await store.value("sold_in_window", node_id, window.start_ms, window.end_ms)
+    sold = await store.positions.sold_between(node_id, window.start_ms, window.end_ms)
     if sold is not None:
         raise ProblemError("conflict", f"position {sold} was sold in this window already")
     await store.run("insert_maintenance", maintenance_id, node_id, *span.values(), at_ms)
@@ -87,10 +87,10 @@ async def declare_maintenance(
 
 async def recall_gpus(store: Store, node_id: str, form: RecallForm, recall_id: str, at_ms: int) -> RecallView:
     """Writes a recall down and tells everyone; the same id again changes nothing. Raises ProblemError."""
-    position = await store.row("find_position", form.position_id)
-    if position is None or position["node_id"] != node_id:
+    position = await store.positions.find(form.position_id)
+    if position is None or position.node != node_id:
         raise ProblemError("not_found", f"the node has no position {form.position_id}")
-    period_ms, known = position["end_ms"] - position["start_ms"], await store.row("find_recall", recall_id)
+    period_ms, known = position.end_ms - position.start_ms, await store.row("find_recall", recall_id)
     if known is not None:
         from_ms, at_ms = known["from_ms"], known["declared_ms"]
     else:
@@ -104,7 +104,7 @@ async def recall_gpus(store: Store, node_id: str, form: RecallForm, recall_id: s
     )
     if known is None:
         await store.run("insert_recall", recall_id, form.position_id, list(form.gpus), from_ms, at_ms)
-        told = view.model_dump() | {"contract": position["contract"]}
+        told = view.model_dump() | {"contract": position.contract}
         await store.tell(GpusRecalled, node_id, at_ms, **told)
     return view
 

@@ -15,6 +15,7 @@ from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.once import answer_once
 from services.delivery.positions import PositionId, RecentPositions
+from services.delivery.rows import Dispute
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.auth import Authenticator, Caller, public
@@ -45,7 +46,7 @@ def add_dispute_routes(
         await recent.wait_for(position_id)
 
         async def work(store: Store) -> DisputeView:
-            position = await store.row("position_to_measure", position_id)
+            position = await store.positions.find(position_id)
             side = side_of(position, account) if position else None
             if side is None:
                 raise ProblemError("not_found", f"you have no position {position_id}")
@@ -74,11 +75,11 @@ def add_dispute_routes(
     ) -> dict[str, object]:
         account = None if is_arbiter(caller) else caller.account
         after = (LAST_MS, "") if cursor is None else read_cursor(cursor, int, str)
-        rows = await Store(effects.pool).rows("disputes_page", account, state, limit, *after)
-        last = rows[-1] if len(rows) == limit else None
+        found = await Store(effects.pool).disputes.page(account, state, limit, *after)
+        last = found[-1] if len(found) == limit else None
         return {
-            "items": show_rows(rows, lambda row: disputes.view_of(row).model_dump(mode="json")),
-            "cursor": write_cursor(last["opened_ms"], last["dispute_id"]) if last else None,
+            "items": show_rows(found, lambda dispute: disputes.view_of(dispute).model_dump(mode="json")),
+            "cursor": write_cursor(last.opened_ms, last.dispute_id) if last else None,
         }
 
     @app.get("/v1/disputes/{dispute_id}", response_model=DisputeView)
@@ -89,10 +90,10 @@ def add_dispute_routes(
     async def withdraw(dispute_id: Identifier, asked: party) -> Response:
         async def work(store: Store) -> DisputeView:
             dispute = await _dispute(store, dispute_id, asked.caller)
-            if asked.caller.account != dispute["account"]:
+            if asked.caller.account != dispute.account:
                 raise ProblemError("not_yours", "a dispute is withdrawn by whoever opened it")
             await disputes.withdraw(store, dispute, now_ms())
-            return disputes.view_of(await store.row("find_dispute", dispute_id))
+            return disputes.view_of(await store.disputes.find(dispute_id))
 
         return await answer_once(effects, asked.attempt, work, node=_node_of)
 
@@ -107,10 +108,10 @@ def add_arbiter_routes(app: FastAPI, settings: Settings, effects: Effects, authe
 
         async def work(store: Store) -> DisputeView:
             dispute = await _dispute(store, dispute_id, asked.caller)
-            if asked.caller.account in (dispute["buyer"], dispute["operator"]):
+            if asked.caller.account in (dispute.buyer, dispute.operator):
                 raise ProblemError("not_yours", "a party of the position cannot be its arbiter")
             await disputes.decide(store, settings, dispute, form.inputs, form.reason, now_ms())
-            return disputes.view_of(await store.row("find_dispute", dispute_id))
+            return disputes.view_of(await store.disputes.find(dispute_id))
 
         return await answer_once(effects, asked.attempt, work, node=_node_of)
 
@@ -129,11 +130,11 @@ def add_node_dispute_route(app: FastAPI, settings: Settings, effects: Effects) -
                 raise UnknownNode(node_id)
             if not signature_holds(node["public_key"], message.signature, signing_bytes(message)):
                 raise BadSignature("the signature is not the node's")
-            position = await store.row("position_to_measure", message.position_id)
-            if position is None or position["node_id"] != node_id:
+            position = await store.positions.find(message.position_id)
+            if position is None or position.node != node_id:
                 raise ProblemError("not_found", f"the node has no position {message.position_id}")
             form = DisputeForm(reason=message.reason, evidence=message.evidence)
-            opening = ("operator", position["operator"], message.signature, form)
+            opening = ("operator", position.operator, message.signature, form)
             dispute = await disputes.open_dispute(store, settings, position, *opening, now_ms())
         return _json(disputes.view_of(dispute), 201)
 
@@ -143,11 +144,11 @@ def is_arbiter(caller: Caller) -> bool:
     return not caller.scopes.isdisjoint({"arbiter", "admin"})
 
 
-async def _dispute(store: Store, dispute_id: str, caller: Caller):
-    row = await store.row("find_dispute", dispute_id)
-    if row is None or not (is_arbiter(caller) or caller.account in (row["buyer"], row["operator"])):
+async def _dispute(store: Store, dispute_id: str, caller: Caller) -> Dispute:
+    dispute = await store.disputes.find(dispute_id)
+    if dispute is None or not (is_arbiter(caller) or caller.account in (dispute.buyer, dispute.operator)):
         raise ProblemError("not_found", f"you have no dispute {dispute_id}")
-    return row
+    return dispute
 
 
 def _node_of(view: DisputeView) -> NodeId:

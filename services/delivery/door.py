@@ -21,6 +21,7 @@ from services.delivery.leases import address_of
 from services.delivery.settings import Settings
 from services.delivery.spans import Span, union
 from services.delivery.store import Store, transaction
+from services.delivery.store.leases import Door
 from services.kit.store import Pool
 
 DOORS_AT_ONCE = 16
@@ -121,8 +122,8 @@ def open_spans(probes: Sequence[Probe], apart_ms: int) -> list[Span]:
 
 async def probes_of(store: Store, lease_id: str | None) -> list[Probe]:
     """Returns all tries at a lease's door; none where there is no lease."""
-    rows = [] if lease_id is None else await store.rows("door_probes", lease_id)
-    return [Probe(row["at_ms"], row["reachable"]) for row in rows]
+    tries = [] if lease_id is None else await store.leases.tries(lease_id)
+    return [Probe(each.at_ms, each.reachable) for each in tries]
 
 
 def door_witnesses(probes: Sequence[Probe], apart_ms: int) -> tuple[Witness, ...]:
@@ -145,23 +146,23 @@ class DoorWatch:
 
     async def look(self, time_ms: int) -> None:
         """Tries the doors that are due."""
-        rows = await Store(self._pool).rows("leases_with_doors", time_ms)
-        running = {row["lease_id"] for row in rows}
+        doors = await Store(self._pool).leases.doors(time_ms)
+        running = {door.lease_id for door in doors}
         self._due_ms = {name: due for name, due in self._due_ms.items() if name in running}
-        due = [row for row in rows if self._due_ms.get(row["lease_id"], 0) <= time_ms]
-        for row in due:
+        due = [door for door in doors if self._due_ms.get(door.lease_id, 0) <= time_ms]
+        for door in due:
             spread = self._random.uniform(1 - JITTER, 1 + JITTER)
-            self._due_ms[row["lease_id"]] = time_ms + spread * self._settings.door_pause_ms(row["period_ms"])
+            self._due_ms[door.lease_id] = time_ms + spread * self._settings.door_pause_ms(door.period_ms)
         turns = asyncio.Semaphore(DOORS_AT_ONCE)
-        found = await asyncio.gather(*(self._try(row, turns) for row in due))
-        await self._keep([(row, probe) for row, probe in zip(due, found, strict=True) if probe is not None])
+        found = await asyncio.gather(*(self._try(door, turns) for door in due))
+        await self._keep([(door, probe) for door, probe in zip(due, found, strict=True) if probe is not None])
 
-    async def _try(self, row, turns: asyncio.Semaphore) -> Probe | None:
+    async def _try(self, door: Door, turns: asyncio.Semaphore) -> Probe | None:
         async with turns:
             try:
                 reason = await try_door(
-                    row["endpoint"],
-                    row["host_key"],
+                    door.endpoint,
+                    door.host_key,
                     self._settings.tries_private_doors,
                     self._settings.door_timeout_ms / 1000,
                 )
@@ -169,19 +170,19 @@ class DoorWatch:
                 return None
         return Probe(now_ms(), reason == REACHED, reason)
 
-    async def _keep(self, found: Iterable) -> None:
+    async def _keep(self, found: Iterable[tuple[Door, Probe]]) -> None:
         tried = list(found)
-        nodes = {row["node_id"] for row, _ in tried}
+        nodes = {door.node for door, _ in tried}
         if len(nodes) > 1 and not any(probe.reachable for _, probe in tried):
             structlog.get_logger().warning("no door answers: taken to be a fault of the venue", doors=len(tried))
             return
         async with transaction(self._pool) as store:
-            for row, probe in tried:
-                await _keep_probe(store, row["node_id"], row["lease_id"], probe)
+            for door, probe in tried:
+                await _keep_probe(store, door, probe)
 
 
-async def _keep_probe(store: Store, node_id: str, lease_id: str, probe: Probe) -> None:
-    reason = probe.reason.replace("\0", "")
-    if await store.value("insert_door_probe", lease_id, probe.at_ms, probe.reachable, reason) is not None:
-        facts = {"node_id": node_id, "lease_id": lease_id, "received_ms": probe.at_ms}
-        await store.record(node_id, DoorTried(**facts, reachable=probe.reachable, reason=reason))
+async def _keep_probe(store: Store, door: Door, probe: Probe) -> None:
+    facts = {"node_id": door.node, "lease_id": door.lease_id, "received_ms": probe.at_ms}
+    record = DoorTried(**facts, reachable=probe.reachable, reason=probe.reason.replace("\0", ""))
+    if await store.leases.insert_try(record):
+        await store.record(door.node, record)

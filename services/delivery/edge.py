@@ -176,17 +176,16 @@ class Edge:
         await signed_node(self._pool, node_id, result)
         received_ms = now_ms()
         async with transaction(self._pool) as store:
-            lease = await store.lease(lease_id)
+            lease = await store.leases.find(lease_id)
             if lease is None or lease.node != node_id or result.lease_id != lease_id:
                 raise UnknownLease(f"the node has no lease {lease_id}")
             if result.action == "start":
                 sealed = self._credentials.seal(lease_id, result.credential)
-                first = await store.value(
-                    "answer_start", lease_id, received_ms, result.endpoint, sealed, result.host_key
-                )
+                door = (result.endpoint, sealed, result.host_key)
+                is_first = await store.leases.answer_start(lease_id, received_ms, *door)
             else:
-                first = await store.value("answer_stop", lease_id, received_ms)
-            if first is not None:
+                is_first = await store.leases.answer_stop(lease_id, received_ms)
+            if is_first:
                 answered = LeaseAnswered(
                     node_id=node_id,
                     received_ms=received_ms,

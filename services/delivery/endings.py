@@ -37,21 +37,21 @@ async def end_block(store: Store, settings: Settings, block_id: int, account: st
 
     Raises UnknownBlock, NothingLeft or NoOutage.
     """
-    rows = await store.rows("block_of_buyer", block_id, account)
-    if not rows:
+    hours = await store.positions.block_of_buyer(block_id, account)
+    if not hours:
         raise UnknownBlock(f"you have no block {block_id}")
-    if all(row["state"] != "open" for row in rows):
+    if all(hour.state != "open" for hour in hours):
         raise NothingLeft(f"block {block_id} has no hour left whose gate is open")
     longest_ms = 0
-    for row in rows:
-        if row["start_ms"] < now_ms and row["gpus"]:
-            measured = await measure_position(store, settings, row)
+    for hour in hours:
+        if hour.start_ms < now_ms and hour.gpus:
+            measured = await measure_position(store, settings, hour)
             longest_ms = max(longest_ms, longest_outage_ms(measured.outcome.intervals, now_ms))
-    limit_ms = settings.block_outage_ms(rows[0]["period_ms"])
+    limit_ms = settings.block_outage_ms(hours[0].period_ms)
     if longest_ms < limit_ms:
         raise NoOutage(f"the longest outage of block {block_id} is {longest_ms} ms; from {limit_ms} ms on it may end")
     await store.command(EndBlock(block_id=block_id, account=account, reason="outage"))
-    return longest_ms, rows[0]["node_id"]
+    return longest_ms, hours[0].node
 
 
 def longest_outage_ms(intervals: Iterable[MeterInterval], now_ms: int) -> int:

@@ -14,7 +14,8 @@ from services.delivery.leases import RESTORED, Lease, SoldPosition, block_end_ms
 from services.delivery.nodes import BARRED
 from services.delivery.proofs import issue_challenge
 from services.delivery.settings import Settings
-from services.delivery.store import Node, Store, lease_of, position_of
+from services.delivery.store import Node, Store
+from services.delivery.store.leases import RestoredState
 
 
 @dataclass
@@ -31,14 +32,14 @@ class Gate:
 
 async def open_gate(store: Store, settings: Settings, contract: str, now_ms: int) -> None:
     """Prepares delivery of all positions of a locked contract, node by node."""
-    positions = await store.positions(contract)
-    product = await store.row("find_product", product_of(contract))
+    positions = await store.positions.of_contract(contract)
+    product = await store.positions.product(product_of(contract))
     for node_id in sorted({position.node for position in positions}):
         own = [position for position in positions if position.node == node_id]
-        deadline_ms = answer_deadline_ms(own[0].start_ms, product["gate_ms"], now_ms)
+        deadline_ms = answer_deadline_ms(own[0].start_ms, product.gate_ms, now_ms)
         try:
             node = await store.node(node_id, lock=True)
-            gate = Gate(node, now_ms, deadline_ms, own[0].start_ms - product["gate_ms"])
+            gate = Gate(node, now_ms, deadline_ms, own[0].start_ms - product.gate_ms)
             await _open_on_node(store, settings, own, gate)
         except UnknownNode:
             structlog.get_logger().error("sold on a node that never enrolled", contract=contract, node=node_id)
@@ -60,7 +61,7 @@ async def _open_on_node(store: Store, settings: Settings, positions: Sequence[So
     usable = [gpu.uuid for gpu in gpus if gpu.fitness.fault in ("", BLIND) and not gpu.is_listed]
     fit = usable if node.state not in BARRED else []
     gate.before = await _leases_before(store, positions)
-    running = [lease_of(row) for row in await store.rows("leases_of_nodes", [node.node_id])]
+    running = [lease for lease, _ in await store.leases.of_node(node.node_id)]
     gate.gpus_in_use = frozenset(
         uuid
         for lease in running
@@ -92,9 +93,8 @@ async def _leases_before(store: Store, positions: Sequence[SoldPosition]) -> dic
         if position.block_id is None:
             continue
         own = [position.position_id for position in positions]
-        rows = await store.rows("lease_of_block", position.block_id, position.node, position.start_ms, own)
         claimed = {lease.lease_id for lease in before.values()}
-        free = [lease_of(row) for row in rows if row["lease_id"] not in claimed]
+        free = [each for each in await store.leases.before(position, own) if each.lease_id not in claimed]
         free.sort(key=lambda lease: (len(lease.gpus) != position.qty, lease.lease_id))
         if free:
             before[position.position_id] = free[0]
@@ -107,23 +107,23 @@ async def _take_answers(store: Store, position: SoldPosition, lease_id: str, now
 
     It was due when the node had proven its GPUs, where that was after the start.
     """
-    answers = {row["action"]: row for row in await store.rows("lease_answers", lease_id, position.node)}
+    answers = await store.leases.kept_answers(lease_id, position.node)
     is_over = position.end_ms <= now_ms
     if "start" not in answers:
         if is_over:
-            await store.run("set_lease_state", lease_id, "failed", "lost")
+            await store.leases.set_state(lease_id, "failed", "lost")
         return is_over
     start, stop = answers["start"], answers.get("stop")
-    opened_ms = start["received_ms"] if start["ok"] else None
-    stopped_ms = stop["received_ms"] if stop else None
+    opened_ms = start.received_ms if start.ok else None
+    stopped_ms = stop.received_ms if stop else None
     # Whoever was in until the hour's end may have been in for the block's next ones too, whose gates come again.
     was_cut_short = stopped_ms is not None and stopped_ms < position.end_ms
-    state = "failed" if not start["ok"] else "ended" if was_cut_short else "started"
-    reason = "start_hook_failed" if not start["ok"] else RESTORED if is_over else ""
-    door = (start["endpoint"], reason, start["host_key"])
-    await store.run("take_answers", lease_id, state, opened_ms, stopped_ms, *door)
-    proven_ms = answers["proof"]["received_ms"] if "proof" in answers else 0
-    await store.run("offer_at", lease_id, min(start["received_ms"], max(position.start_ms, proven_ms)))
+    state = "failed" if not start.ok else "ended" if was_cut_short else "started"
+    reason = "start_hook_failed" if not start.ok else RESTORED if is_over else ""
+    restored = RestoredState(state, opened_ms, stopped_ms, start.endpoint, reason, start.host_key)
+    await store.leases.restore(lease_id, restored)
+    proven_ms = answers["proof"].received_ms if "proof" in answers else 0
+    await store.positions.offer_at(lease_id, min(start.received_ms, max(position.start_ms, proven_ms)))
     return True
 
 
@@ -132,24 +132,19 @@ async def _lease_out(
 ) -> None:
     lease = gate.before.get(position.position_id)
     if continues(lease, position, gpus):
-        await store.run("extend_lease", lease.lease_id, position.position_id, position.end_ms)
+        await store.leases.extend(lease.lease_id, position)
         offered_ms = min(gate.now_ms, position.start_ms)
-        await store.run("lock_position", position.position_id, list(gpus), lease.lease_id, offered_ms)
+        await store.positions.lock(position.position_id, gpus, lease.lease_id, offered_ms)
         return
     lease_id = lease_id_of(position.position_id)
-    block = await store.rows("positions_of_block", position.block_id, position.node)
-    told_ends_ms = block_end_ms(position, map(position_of, block))
-    await store.run(
-        "insert_lease",
-        *(lease_id, position.node, position.contract, position.buyer, position.block_id, list(gpus)),
-        *([position.position_id], position.start_ms, position.end_ms, told_ends_ms),
-    )
-    await store.run("lock_position", position.position_id, list(gpus), lease_id, gate.now_ms)
+    block = await store.positions.of_block(position.block_id, position.node)
+    await store.leases.insert(lease_id, position, gpus, block_end_ms(position, block))
+    await store.positions.lock(position.position_id, gpus, lease_id, gate.now_ms)
     if await _take_answers(store, position, lease_id, gate.now_ms):
         return
     idle = [uuid for uuid in gpus if uuid not in gate.gpus_in_use]
     if idle and (reason := settings.unprovable(gate.node.grade, gate.node.simulated)):
-        await store.run("set_lease_state", lease_id, "failed", reason)
+        await store.leases.set_state(lease_id, "failed", reason)
     elif idle:
         await store.run("void_idle_challenges", gate.node.node_id)
         asked = (gate.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
@@ -157,4 +152,4 @@ async def _lease_out(
         if await has_company(store, settings, gate.node.account, gate.node.node_id, gate.closes_ms):
             await hold_back(store, settings, gate.node.node_id, challenge, gate.closes_ms)
     else:
-        await store.run("set_lease_state", lease_id, "ready", "")
+        await store.leases.set_state(lease_id, "ready")

@@ -180,35 +180,35 @@ async def _is_absent(store: Store, settings: Settings, node: Node, record: Chall
 
 
 async def _decide_lease(store: Store, record: ChallengeJudged) -> None:
-    lease = await store.lease(record.lease_id)
+    lease = await store.leases.find(record.lease_id)
     if lease is None or lease.state != "pending":
         return
     if may_serve(record.verdict):
-        await store.run("make_lease_ready", lease.lease_id, record.received_ms)
+        await store.leases.make_ready(lease.lease_id, record.received_ms)
     else:
         await fail_lease(store, lease, f"challenge_{first_reason(record.verdict)}", record.received_ms)
 
 
 async def fail_lease(store: Store, lease: Lease, reason: str, now_ms: int) -> None:
     """Ends a lease that cannot be served; what was delivered until then still counts."""
-    await store.run("set_lease_state", lease.lease_id, "failed", reason)
+    await store.leases.set_state(lease.lease_id, "failed", reason)
     told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": False, "reason": reason}
     await store.tell(LeaseEnded, lease.node, now_ms, **told)
 
 
 async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswered) -> None:
     """The buyer is in from now on, or out; a hook that failed to let him in ends the lease."""
-    lease = await store.lease(record.lease_id)
-    if lease is None and await store.rows("lease_answers", record.lease_id, record.node_id):
+    lease = await store.leases.find(record.lease_id)
+    if lease is None and await store.leases.kept_answers(record.lease_id, record.node_id):
         return  # of a lease that comes again with the event log
     if lease is None or lease.node != record.node_id:
         raise Contradiction("unknown_lease")
     if record.action == "stop":
         if lease.released_ms is None:
-            await store.run("close_access", lease.lease_id, record.received_ms)
-            await store.run("note_change_of", list(lease.position_ids), record.received_ms)
+            await store.leases.close_access(lease.lease_id, record.received_ms)
+            await store.positions.note_change_of(lease.position_ids, record.received_ms)
     elif lease.state == "ready" and record.ok:
-        await store.run("open_access", lease.lease_id, record.received_ms)
+        await store.leases.open_access(lease.lease_id, record.received_ms)
         told = {"lease_id": lease.lease_id, "contract": lease.contract, "gpus": lease.gpus}
         await store.tell(LeaseStarted, lease.node, record.received_ms, **told)
     elif lease.state == "ready":

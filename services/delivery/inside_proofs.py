@@ -19,8 +19,8 @@ RENTER = "renter"
 
 async def judge_from_inside(store: Store, settings: Settings, node: Node, record: ChallengeJudged) -> None:
     """Takes what a shopper found; the node may be asked outside as often as it likes, that clears nothing."""
-    lease, verdict, time_ms = await store.row("find_lease", record.lease_id), record.verdict, record.received_ms
-    if lease is None or lease["buyer"] not in settings.shoppers or node.state in nodes.OUT:
+    lease, verdict, time_ms = await store.leases.find(record.lease_id), record.verdict, record.received_ms
+    if lease is None or lease.buyer not in settings.shoppers or node.state in nodes.OUT:
         return
     if verdict.passed:
         await store.run("clear_inside_doubts", node.node_id)

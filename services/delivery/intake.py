@@ -8,7 +8,6 @@ meter's table, then sent to the broker from memory; what a crash kept from being
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 
 import structlog
@@ -20,16 +19,16 @@ from services.delivery.domain import (
     DeliveryError,
     NodeBarred,
     NotThisNode,
-    UnknownNode,
     check_record,
 )
 from services.delivery.effects import Effects, now_ms
-from services.delivery.leases import may_start, must_stop, next_report_ms, start_of, stop_of
+from services.delivery.leases import Admission, Lease, may_start, must_stop, next_report_ms, start_of, stop_of
 from services.delivery.metrics import REPORTS
 from services.delivery.moving import check_not_out
 from services.delivery.nodes import take_down
 from services.delivery.outages import OutageWatch
 from services.delivery.releases import Releases
+from services.delivery.report_batches import Answer, Arrival, Batch
 from services.delivery.report_log import ReportLog
 from services.delivery.report_records import FreshReports, VerifiedReport, record_bytes
 from services.delivery.reports import (
@@ -46,7 +45,7 @@ from services.delivery.reports import (
     place_report,
 )
 from services.delivery.settings import Settings
-from services.delivery.store import NodeForReport, Placed, Store, lease_of, transaction
+from services.delivery.store import Placed, Store, transaction
 from services.kit.keys import signature_holds
 from services.kit.stopping import stop_client
 from services.kit.store import AWAY
@@ -64,62 +63,6 @@ class Stopping(DeliveryError):
 
 class Busy(ConnectionError):
     """Too many reports wait already: PostgreSQL or the broker is away, or the load is beyond this machine."""
-
-
-@dataclass
-class Arrival:
-    """A report on its way in, the bytes that its node signed, and who waits for what becomes of it."""
-
-    report: Report
-    signed: bytes
-    received_ms: int
-    reply: asyncio.Future
-
-    def answer(self, outcome: ReportReply | Exception) -> None:
-        """Says what became of the report; a caller who has gone hears nothing."""
-        if self.reply.done():
-            return
-        if isinstance(outcome, Exception):
-            self.reply.set_exception(outcome)
-        else:
-            self.reply.set_result(outcome)
-
-
-@dataclass
-class Batch:
-    """What the reports of one transaction find, and what they leave to be written at its end."""
-
-    nodes: dict[str, NodeForReport]
-    chains: dict[str, Chain]
-    hashes: dict[tuple[str, int], str]
-    taken: list[Placed] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
-    forked: set[str] = field(default_factory=set)
-
-    def known(self, report: Report) -> tuple[NodeForReport, Chain]:
-        """Returns the node that a report names, and its chain. Raises UnknownNode."""
-        if report.agent not in self.nodes:
-            raise UnknownNode(report.agent)
-        return self.nodes[report.agent], self.chains[report.agent]
-
-    @property
-    def records(self) -> list[tuple[str, bytes]]:
-        """What goes to the broker: (node id, value)."""
-        return [(each.report.record.node_id, each.value) for each in self.taken]
-
-    def keep(self, node_id: str, chain: Chain) -> None:
-        """Lets a chain go on from here."""
-        self.chains[node_id] = chain
-        self.changed.add(node_id)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A report that was taken, and what its reply says besides what the node's leases and challenges add to it."""
-
-    arrival: Arrival
-    status: str
-    nonce: str
 
 
 class Intake:
@@ -359,7 +302,7 @@ class Intake:
         self, store: Store, batch: Batch, placed: Sequence[Answer | DeliveryError]
     ) -> list[ReportReply | DeliveryError]:
         time_ms = now_ms()
-        leases = await store.rows_by_node("leases_of_nodes", [n for n, k in batch.nodes.items() if k.is_leased])
+        leases = await store.leases.of_nodes([n for n, k in batch.nodes.items() if k.is_leased])
         challenged = [node_id for node_id, known in batch.nodes.items() if known.is_challenged]
         asked = await store.rows_by_node("challenges_of_nodes", challenged, time_ms)
         replies: list[ReportReply | DeliveryError] = []
@@ -371,12 +314,18 @@ class Intake:
             replies.append(self._reply(outcome, batch, leases.get(node_id, ()), asked.get(node_id, ()), time_ms))
         return replies
 
-    def _reply(self, answer: Answer, batch: Batch, lease_rows: Sequence, asked: Sequence, time_ms: int) -> ReportReply:
+    def _reply(
+        self,
+        answer: Answer,
+        batch: Batch,
+        leases: Sequence[tuple[Lease, Admission]],
+        asked: Sequence,
+        time_ms: int,
+    ) -> ReportReply:
         node = batch.nodes[answer.arrival.report.agent]
-        leases = [(lease_of(row), row) for row in lease_rows]
         known = [lease for lease, _ in leases]
-        starts = [start_of(lease, row) for lease, row in leases if may_start(lease, row, known, time_ms)]
-        stops = [stop_of(lease) for lease, row in leases if must_stop(lease, row, time_ms)]
+        starts = [start_of(lease, admission) for lease, admission in leases if may_start(lease, known, time_ms)]
+        stops = [stop_of(lease) for lease, _ in leases if must_stop(lease, time_ms)]
         interval_ms = self._settings.limits(node.period_ms).interval_ms
         rhythm = (known, bool(stops), time_ms, interval_ms, node.gate_ms)
         return ReportReply(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from schemas.nodes import LeaseStart, LeaseStop
@@ -31,7 +30,10 @@ class SoldPosition:
 
 @dataclass(frozen=True)
 class Lease:
-    """The time for which a buyer has some GPUs of a node: one position, or a block's consecutive hours on one node."""
+    """The time for which a buyer has some GPUs of a node: one position, or a block's consecutive hours on one node.
+
+    `told_ends_ms` is the end of the block as far as it is sold on this node: what the node is told.
+    """
 
     lease_id: str
     node: str
@@ -42,8 +44,30 @@ class Lease:
     starts_ms: int
     ends_ms: int
     state: str
+    reason: str = ""
     access_ms: int | None = None
     released_ms: int | None = None
+    buyer: str = ""
+    told_ends_ms: int = 0
+    start_answered_ms: int | None = None
+    stop_answered_ms: int | None = None
+    endpoint: str = ""
+    credential: bytes | None = None
+    host_key: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the node's hook has let the buyer in, and not out."""
+        return self.start_answered_ms is not None and self.stop_answered_ms is None
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Who gets into a lease, and what he wishes to find there."""
+
+    ssh_keys: tuple[str, ...]
+    image: str | None
+    script: str | None
 
 
 def lease_id_of(position_id: int) -> str:
@@ -87,22 +111,19 @@ def continues(lease: Lease | None, position: SoldPosition, gpus: Sequence[str]) 
     )
 
 
-def start_of(lease: Lease, row: Mapping[str, Any]) -> LeaseStart:
-    """Returns what the agent is told to open; the row adds how the buyer gets in.
-
-    `told_ends_ms` is the end of the block as far as it is sold on this node.
-    """
+def start_of(lease: Lease, admission: Admission) -> LeaseStart:
+    """Returns what the agent is told to open."""
     return LeaseStart(
         lease_id=lease.lease_id,
         position_ids=lease.position_ids,
         contract=lease.contract,
         gpu_uuids=lease.gpus,
         starts_ms=lease.starts_ms,
-        ends_ms=row["told_ends_ms"],
+        ends_ms=lease.told_ends_ms,
         access_reference=lease.lease_id,
-        ssh_keys=tuple(row["ssh_keys"]),
-        image=row["image"],
-        script=row["script"],
+        ssh_keys=admission.ssh_keys,
+        image=admission.image,
+        script=admission.script,
     )
 
 
@@ -132,16 +153,15 @@ def comes_later(lease: Lease, others: Iterable[Lease], now_ms: int) -> bool:
     )
 
 
-def may_start(lease: Lease, row: Mapping[str, Any], known: Iterable[Lease], time_ms: int) -> bool:
+def may_start(lease: Lease, known: Iterable[Lease], time_ms: int) -> bool:
     """Says whether the agent is to be told to open a lease; `known` are all of the node's."""
-    is_due = lease.state == "ready" and row["start_answered_ms"] is None and lease.ends_ms > time_ms
+    is_due = lease.state == "ready" and lease.start_answered_ms is None and lease.ends_ms > time_ms
     return is_due and not comes_later(lease, known, time_ms)
 
 
-def must_stop(lease: Lease, row: Mapping[str, Any], time_ms: int) -> bool:
+def must_stop(lease: Lease, time_ms: int) -> bool:
     """Says whether the agent has to close a lease: it answered the start, not the stop, and the lease is over."""
-    is_open = row["start_answered_ms"] is not None and row["stop_answered_ms"] is None
-    return is_open and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)
+    return lease.is_open and (lease.state in ("failed", "ended") or lease.ends_ms <= time_ms)
 
 
 def stop_of(lease: Lease) -> LeaseStop:

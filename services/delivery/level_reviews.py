@@ -7,6 +7,7 @@ from schemas.delivery import MeterInputs, MeterOutcome, NodeAudited, NodeStateCh
 from services.delivery.effects import Effects, repeat
 from services.delivery.levels import PROVEN, Record, Standing, next_level
 from services.delivery.nodes import set_level
+from services.delivery.rows import Position
 from services.delivery.settings import Settings
 from services.delivery.store import Node, Store
 
@@ -69,13 +70,13 @@ async def fall_to_proven(store: Store, node: Node, now_ms: int) -> Node:
 # -- what was settled, what a person found
 
 
-def metered(row, revision: int, inputs: MeterInputs, outcome: MeterOutcome) -> dict[str, object]:
-    """Returns what `position_metered` says of a position; `row` is one of `positions_to_settle`."""
+def metered(position: Position, revision: int, inputs: MeterInputs, outcome: MeterOutcome) -> dict[str, object]:
+    """Returns what `position_metered` says of a position."""
     return {
-        "position_id": row["position_id"],
-        "contract": row["contract"],
+        "position_id": position.position_id,
+        "contract": position.contract,
         "revision": revision,
-        "contracted_gpu_s": row["qty"] * (row["end_ms"] - row["start_ms"]) // 1000,
+        "contracted_gpu_s": position.qty * (position.end_ms - position.start_ms) // 1000,
         "delivered_gpu_s": outcome.delivered_gpu_s,
         "excused_gpu_s": outcome.excused_gpu_s,
         "disputed_gpu_s": outcome.disputed_gpu_s,

@@ -102,7 +102,7 @@ async def _meter(store: Store, settings: Settings, node: NodeForRecords, each: V
     node.metered_seq, node.metered_hash, node.boot_id = report.seq, each.digest, report.boot_id
     if report.queued or record.received_ms - heard_ms > 2 * interval_ms:
         # It may speak of hours that were settled without it.
-        await store.run("note_change", node_id, heard_ms - interval_ms, record.received_ms, record.received_ms)
+        await store.positions.note_change(node_id, heard_ms - interval_ms, record.received_ms, record.received_ms)
     if not report.queued:
         node.last_live_ms = record.received_ms
     if node.node.state in nodes.OUT:

@@ -158,4 +158,4 @@ async def tell_outage(store: Store, from_ms: int, to_ms: int, cause: str, at_ms:
     if await store.value("insert_outage", from_ms, to_ms, cause) is None:
         return
     await store.tell(VenueOutage, VENUE, at_ms, from_ms=from_ms, to_ms=to_ms, cause=cause)
-    await store.run("note_change_everywhere", from_ms, to_ms, at_ms)
+    await store.positions.note_change_everywhere(from_ms, to_ms, at_ms)

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field
 
+from services.delivery.rows import Position
 from services.delivery.settings import Settings
 from services.delivery.store import Store
 from services.kit.http import ProblemError
@@ -45,14 +46,14 @@ class RecentPositions:
         """Returns the last position that was read of; all who wait look once together."""
         async with self._turn:
             if time.monotonic() >= self._looks_again_s:
-                self._last = await Store(self._pool).value("last_position")
+                self._last = await Store(self._pool).positions.last()
                 self._looks_again_s = time.monotonic() + LOOK_S
         return self._last
 
 
-async def position_of(store: Store, position_id: int, account: str, parties: Collection[str] = ("buyer",)) -> Mapping:
+async def position_of(store: Store, position_id: int, account: str, parties: Collection[str] = ("buyer",)) -> Position:
     """Returns a position of which the account is a party. Raises ProblemError: for others there is none."""
-    row = await store.row("find_position", position_id)
-    if row is None or account not in {row[party] for party in parties}:
+    position = await store.positions.find(position_id)
+    if position is None or account not in {getattr(position, party) for party in parties}:
         raise ProblemError("not_found", f"you have no position {position_id}")
-    return row
+    return position

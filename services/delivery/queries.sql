@@ -511,7 +511,9 @@ with rest as (update position set qty = qty - $2 where position_id = $1 and qty 
 delete from position where position_id = $1 and not exists (select 1 from rest);
 
 -- name: find_position
-select p.*, coalesce(n.simulated, false) as simulated from position p left join node n using (node_id)
+select p.*, n.grade as node_grade, coalesce(n.simulated, false) as simulated, n.last_live_ms, d.period_ms, d.final_ms,
+       coalesce(n.metered_seq, 0) as meter_seq
+from position p join product d using (product) left join node n using (node_id)
 where p.position_id = $1;
 
 -- name: last_position
@@ -536,13 +538,13 @@ update position p set wait_seq = coalesce((select c.seq from chain c where c.nod
 where state = 'metered' and due_ms <= $1 and wait_seq is null;
 
 -- name: positions_to_settle
-select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms,
+select p.*, n.grade as node_grade, coalesce(n.simulated, false) as simulated, n.last_live_ms, d.period_ms, d.final_ms,
        coalesce(n.metered_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.state = 'metered' and p.due_ms <= $1 order by p.position_id limit $2;
 
 -- name: positions_to_correct
-select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms,
+select p.*, n.grade as node_grade, coalesce(n.simulated, false) as simulated, n.last_live_ms, d.period_ms, d.final_ms,
        coalesce(n.metered_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.state = 'settled' and p.changed_ms <= $1 and not p.final order by p.changed_ms, p.position_id limit $2;
@@ -679,10 +681,8 @@ insert into settlement (position_id, revision, digest, inputs, outcome, noticed,
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (position_id, revision) do nothing;
 
 -- name: find_settlement
-select * from settlement where position_id = $1 order by revision desc limit 1;
-
--- name: settlement_revision
-select * from settlement where position_id = $1 and revision = $2;
+select * from settlement
+where position_id = $1 and ($2::integer is null or revision = $2) order by revision desc limit 1;
 
 -- name: insert_receipt
 insert into receipt values ($1, $2, $3, $4, $5) on conflict (position_id, revision) do nothing;
@@ -691,21 +691,16 @@ insert into receipt values ($1, $2, $3, $4, $5) on conflict (position_id, revisi
 update receipt set document = $3 where position_id = $1 and revision = $2;
 
 -- name: find_receipt
-select document, buyer, operator from receipt where position_id = $1 order by revision desc limit 1;
-
--- name: receipt_revisions
-select document, buyer, operator from receipt where position_id = $1 order by revision;
-
--- name: receipt_revision
-select document, buyer, operator from receipt
+select position_id, document, buyer, operator from receipt
 where position_id = $1 and ($2::integer is null or revision = $2) order by revision desc limit 1;
 
--- name: receipts_page
-select distinct on (position_id) position_id, document from receipt
-where (buyer = $1 or operator = $1) and position_id < $2 order by position_id desc, revision desc limit $3;
+-- name: receipt_revisions
+select position_id, document, buyer, operator from receipt
+where position_id = any($1::bigint[]) order by position_id desc, revision;
 
--- name: receipts_of
-select document from receipt where position_id = any($1::bigint[]) order by position_id desc, revision;
+-- name: receipts_page
+select distinct on (position_id) position_id, document, buyer, operator from receipt
+where (buyer = $1 or operator = $1) and position_id < $2 order by position_id desc, revision desc limit $3;
 
 -- name: list_hardware
 update node_gpu set listing_id = $1 where uuid = any($2::text[]);
@@ -853,14 +848,8 @@ insert into door_probe values ($1, $2, $3, $4) on conflict do nothing returning 
 -- name: door_probes
 select at_ms, reachable from door_probe where lease_id = $1 order by at_ms;
 
--- name: position_to_measure
-select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
-       coalesce(n.metered_seq, 0) as meter_seq
-from position p join product d using (product) left join node n using (node_id)
-where p.position_id = $1;
-
 -- name: block_of_buyer
-select p.*, n.grade as node_grade, n.last_live_ms, d.period_ms, d.final_ms,
+select p.*, n.grade as node_grade, coalesce(n.simulated, false) as simulated, n.last_live_ms, d.period_ms, d.final_ms,
        coalesce(n.metered_seq, 0) as meter_seq
 from position p join product d using (product) left join node n using (node_id)
 where p.block_id = $1 and p.buyer = $2 order by p.position_id;

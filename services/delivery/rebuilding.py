@@ -7,7 +7,7 @@ Positions come again with `events.0`, from the cursor of the schema.
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -57,11 +57,10 @@ from services.delivery.holds import restore_hold
 from services.delivery.hub_trips import put_trip
 from services.delivery.level_reviews import note_audit, note_metered, restore_standing
 from services.delivery.moving import put_gpu, release_gpus, restore_gpus
-from services.delivery.renter import renter_chain
 from services.delivery.reports import LOST_NONCE, Chain, first_chain
 from services.delivery.settings import Settings
 from services.delivery.store import Store
-from services.delivery.telling import RECORDED
+from services.delivery.store.leases import HookAnswer
 from services.kit.idempotency import restore
 from services.kit.ranges import RECORDS_PER_TURN, read_range
 from services.kit.reading import with_consumer
@@ -137,12 +136,12 @@ async def restore_record(store: Store, record: MeterRecord) -> None:
     elif isinstance(record, NodeReported | ChainMoved):
         await _restore_chain(store, record)
     elif isinstance(record, LeaseAnswered):
-        row = (record.lease_id, record.action, record.node_id, record.received_ms, record.ok, record.endpoint)
-        await store.run("keep_lease_answer", *row, record.host_key)
+        answer = HookAnswer(record.action, record.received_ms, record.ok, record.endpoint, record.host_key)
+        await store.leases.keep_answer(record.lease_id, record.node_id, answer)
     elif isinstance(record, ChallengeJudged):
         if record.lease_id is not None and may_serve(record.verdict):
-            row = (record.lease_id, "proof", record.node_id, record.received_ms, True, "", "")
-            await store.run("keep_lease_answer", *row)
+            answer = HookAnswer("proof", record.received_ms, True, "", "")
+            await store.leases.keep_answer(record.lease_id, record.node_id, answer)
     elif isinstance(record, NodeInspected):
         report = record.report
         node = await store.row("find_node", record.node_id)
@@ -158,16 +157,15 @@ async def _restore_evidence(store: Store, record: MeterRecord) -> None:
     the first answers to what was asked about them.
     """
     if isinstance(record, RenterJoined):
-        if await store.row("find_renter_meter", record.lease_id) is None:
+        if await store.renters.meter(record.lease_id) is None:
             chain = replace(first_chain("", secrets.token_hex(32), record.received_ms), queued_nonce=LOST_NONCE)
-            await store.run("insert_renter_meter", record.lease_id, record.public_key, *astuple(chain))
+            await store.renters.insert(record.lease_id, record.public_key, chain)
     elif isinstance(record, RenterReported):
         await _restore_renter_report(store, record)
     elif isinstance(record, DoorTried):
-        row = (record.lease_id, record.received_ms, record.reachable, record.reason)
-        await store.run("insert_door_probe", *row)
+        await store.leases.insert_try(record)
     elif isinstance(record, DisputeRecorded):
-        await store.run("put_dispute", *(getattr(record, name) for name in RECORDED))
+        await store.disputes.restore(record)
     elif isinstance(record, HubMeasured):
         await put_trip(store, record)
     elif isinstance(record, NodeReleased):
@@ -177,13 +175,12 @@ async def _restore_evidence(store: Store, record: MeterRecord) -> None:
 
 
 async def _restore_renter_report(store: Store, record: RenterReported) -> None:
-    meter = await store.row("find_renter_meter", record.lease_id)
-    if meter is None or record.report.seq <= meter["seq"]:
+    meter = await store.renters.meter(record.lease_id)
+    if meter is None or record.report.seq <= meter.chain.seq:
         return
-    row = (record.report.seq, message_hash(record.report), record.received_ms, record.canonical())
-    await store.run("insert_renter_report", record.lease_id, *row)
-    chain = replace(renter_chain(meter), seq=record.report.seq, received_ms=record.received_ms)
-    await store.run("save_renter_chain", record.lease_id, *astuple(_behind(chain, record)))
+    await store.renters.insert_report(message_hash(record.report), record)
+    chain = replace(meter.chain, seq=record.report.seq, received_ms=record.received_ms)
+    await store.renters.save_chain(record.lease_id, _behind(chain, record))
 
 
 async def _restore_node(store: Store, record: NodeEnrolled) -> None:

@@ -1,24 +1,22 @@
 """Receipts: what `position_settled` says of a position, and the signed file from which a stranger recomputes it."""
 
-from collections.abc import Mapping
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas.delivery import MeterInputs, MeterOutcome
 from schemas.events import PositionSettled
 from schemas.ids import tier_of
-from schemas.nodes import NodeReported, RenterReported, signing_bytes
+from schemas.nodes import NodeReported, signing_bytes
 from schemas.receipts import Receipt, ReceiptFile, SettlementTerms, key_id_of
 from services.delivery.report_records import unpack_record
-from services.delivery.store import Store, unpack
+from services.delivery.rows import Position, Settlement
+from services.delivery.store import Store
 from services.kit.keys import public_hex, sign_hex
 
 UNSIGNED = "0" * 128
 
 
-def receipt_of(event: PositionSettled, asset: str, position: Mapping, settlement: Mapping | None) -> Receipt:
+def receipt_of(event: PositionSettled, asset: str, position: Position, settlement: Settlement | None) -> Receipt:
     """Returns the receipt of one revision; `settlement` is what delivery sent for it, None where it sent nothing."""
-    quality = MeterOutcome.model_validate_json(unpack(settlement["outcome"])).quality_gpu_ms if settlement else {}
+    quality = settlement.meter_outcome.quality_gpu_ms if settlement else {}
     escrow_micros = event.qty * -(-event.price_micros * event.period_s // 3600)
     return Receipt(
         position_id=event.position_id,
@@ -30,7 +28,7 @@ def receipt_of(event: PositionSettled, asset: str, position: Mapping, settlement
         asset=asset,
         qty=event.qty,
         period_s=event.period_s,
-        gpus=tuple(position["gpus"]),
+        gpus=position.gpus,
         price_micros=event.price_micros,
         index_micros=event.index_micros,
         contracted_gpu_s=event.qty * event.period_s,
@@ -52,36 +50,35 @@ def receipt_of(event: PositionSettled, asset: str, position: Mapping, settlement
             full_damage_permille=event.full_damage_permille,
             bond_micros=event.bond_micros,
             fee_bps=event.fee_bps,
-            noticed=settlement["noticed"] if settlement else False,
-            recalled_gpus=settlement["recalled_gpus"] if settlement else 0,
-            disputed_gpu_s=settlement["disputed_gpu_s"] if settlement else 0,
-            disputed_used_gpu_s=settlement["disputed_used_gpu_s"] if settlement else 0,
+            noticed=settlement.noticed if settlement else False,
+            recalled_gpus=settlement.recalled_gpus if settlement else 0,
+            disputed_gpu_s=settlement.disputed_gpu_s if settlement else 0,
+            disputed_used_gpu_s=settlement.disputed_used_gpu_s if settlement else 0,
         ),
         held_micros=escrow_micros - event.gross_micros - event.refund_micros,
-        simulated=position["simulated"],
+        simulated=position.simulated,
     )
 
 
 async def receipt_file(store: Store, key: Ed25519PrivateKey, receipt: Receipt) -> ReceiptFile:
     """Returns a revision's file, signed: the receipt, the meter's inputs, and the signed reports that these name."""
-    settlement = await store.row("settlement_revision", receipt.position_id, receipt.revision)
+    settlement = await store.positions.settlement(receipt.position_id, receipt.revision)
     meter, reports, node, renter, renter_reports = None, (), None, None, ()
     if settlement is not None:
-        meter = MeterInputs.model_validate_json(unpack(settlement["inputs"]))
+        meter = settlement.meter_inputs
         rows = await store.rows("records_by_seq", meter.node, [report.seq for report in meter.reports])
         reports = tuple(NodeReported.model_validate_json(unpack_record(row["record"])) for row in rows)
         node = await store.row("find_node", meter.node)
         seqs = [report.seq for report in meter.renter_reports]
-        rows = await store.rows("renter_records_by_seq", meter.lease_id, seqs) if seqs else []
-        renter_reports = tuple(RenterReported.model_validate_json(row["record"]) for row in rows)
-        renter = await store.row("find_renter_meter", meter.lease_id) if seqs else None
+        renter_reports = await store.renters.reports(meter.lease_id, seqs) if seqs else ()
+        renter = await store.renters.meter(meter.lease_id) if seqs else None
     unsigned = ReceiptFile(
         receipt=receipt,
         meter=meter,
         node_key=node["public_key"] if node else None,
         reports=reports,
         key_id=key_id_of(public_hex(key)),
-        renter_key=renter["public_key"] if renter else None,
+        renter_key=renter.public_key if renter else None,
         renter_reports=renter_reports,
         signature=UNSIGNED,
     )

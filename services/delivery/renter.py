@@ -1,8 +1,7 @@
 """The renter's meter at the edge: a key that the buyer registers for his lease, and a chain of reports by it."""
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -14,6 +13,7 @@ from schemas.renter import MeterKeyForm, PlaceRequest, RenterPlace, renter_agent
 from services.delivery.domain import BadSignature, DeliveryError, NotThisNode
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
+from services.delivery.leases import Lease
 from services.delivery.reports import (
     Chain,
     check_named_once,
@@ -25,6 +25,7 @@ from services.delivery.reports import (
 )
 from services.delivery.settings import Settings
 from services.delivery.store import Store
+from services.delivery.store.renters import Rented, RenterMeter
 from services.kit.auth import Authenticator, public
 from services.kit.http import ProblemError
 from services.kit.idempotency import Asked, asking, once
@@ -47,6 +48,19 @@ class UnknownMeter(DeliveryError):
     code, status = "not_found", 404
 
 
+@dataclass(frozen=True)
+class KnownMeter:
+    """Whose key signed a message: the meter, and the lease that it is for."""
+
+    rented: Rented
+    meter: RenterMeter
+
+    @property
+    def lease(self) -> Lease:
+        """The lease."""
+        return self.rented.lease
+
+
 def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authenticator: Authenticator) -> None:
     """Adds the buyer's registration of a key, and the meter's reports."""
     trade = Annotated[Asked, Depends(asking(authenticator, "trade"))]
@@ -54,14 +68,14 @@ def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authen
     @app.post("/v1/leases/{lease_id}/meter-key", status_code=201, response_model=RenterPlace, responses=REPEATED)
     async def register(lease_id: Identifier, form: MeterKeyForm, asked: trade) -> Response:
         async with effects.transaction() as store:
-            known = await store.row("find_renter_meter", lease_id)
+            known = await store.renters.meter(lease_id)
 
             async def work() -> str:
-                lease = await store.row("lease_for_renter", lease_id)
-                if lease is None or lease["buyer"] != asked.caller.account:
+                rented = await store.renters.lease(lease_id)
+                if rented is None or rented.lease.buyer != asked.caller.account:
                     raise ProblemError("not_found", f"you have no lease {lease_id}")
-                await register_key(store, lease, form.public_key, now_ms())
-                return place_of(settings, lease, await chain_of(store, lease_id), now_ms()).model_dump_json()
+                meter = await register_key(store, rented.lease, form.public_key, now_ms())
+                return place_of(settings, rented, meter.chain, now_ms()).model_dump_json()
 
             return await once(store.connection, asked.attempt, work, 201 if known is None else 200)
 
@@ -70,10 +84,10 @@ def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authen
     async def show_place(lease_id: Identifier, request: Request) -> Response:
         question = await read_body(request, PlaceRequest)
         async with effects.transaction() as store:
-            lease, meter = await known_meter(store, lease_id, question)
-            chain = give_nonce(renter_chain(meter), secrets.token_hex(32), now_ms())
-            await store.run("save_renter_chain", lease_id, *astuple(chain))
-        return _json(place_of(settings, lease, chain, now_ms()))
+            known = await known_meter(store, lease_id, question)
+            chain = give_nonce(known.meter.chain, secrets.token_hex(32), now_ms())
+            await store.renters.save_chain(lease_id, chain)
+        return _json(place_of(settings, known.rented, chain, now_ms()))
 
     @app.post("/v1/leases/{lease_id}/reports", response_model=RenterPlace, openapi_extra=body_of(Report))
     @public
@@ -84,77 +98,67 @@ def add_renter_routes(app: FastAPI, settings: Settings, effects: Effects, authen
         return _json(place)
 
 
-async def register_key(store: Store, lease: Mapping, public_key: str, now_ms: int) -> None:
-    """Registers a lease's meter key, unless it is registered. Raises KeyTaken."""
-    known = await store.row("find_renter_meter", lease["lease_id"])
+async def register_key(store: Store, lease: Lease, public_key: str, now_ms: int) -> RenterMeter:
+    """Registers a lease's meter key, unless it is registered; returns its meter. Raises KeyTaken."""
+    known = await store.renters.meter(lease.lease_id)
     if known is not None:
-        if known["public_key"] != public_key:
-            raise KeyTaken(f"lease {lease['lease_id']} has another meter key")
-        return
-    if lease["state"] not in RUNNING:
-        raise KeyTaken(f"lease {lease['lease_id']} is {lease['state']}")
+        if known.public_key != public_key:
+            raise KeyTaken(f"lease {lease.lease_id} has another meter key")
+        return known
+    if lease.state not in RUNNING:
+        raise KeyTaken(f"lease {lease.lease_id} is {lease.state}")
     chain = first_chain("", secrets.token_hex(32), now_ms)
-    await store.run("insert_renter_meter", lease["lease_id"], public_key, *astuple(chain))
-    facts = {"node_id": lease["node_id"], "lease_id": lease["lease_id"], "received_ms": now_ms}
-    await store.record(lease["node_id"], RenterJoined(**facts, public_key=public_key))
+    await store.renters.insert(lease.lease_id, public_key, chain)
+    facts = {"node_id": lease.node, "lease_id": lease.lease_id, "received_ms": now_ms}
+    await store.record(lease.node, RenterJoined(**facts, public_key=public_key))
+    return RenterMeter(public_key, chain)
 
 
-async def known_meter(store: Store, lease_id: str, message: Report | PlaceRequest) -> tuple[Mapping, Mapping]:
-    """Returns the lease and the meter whose key signed a message. Raises UnknownMeter, NotThisNode or BadSignature."""
-    meter, lease = await store.row("find_renter_meter", lease_id), await store.row("lease_for_renter", lease_id)
-    if meter is None or lease is None:
+async def known_meter(store: Store, lease_id: str, message: Report | PlaceRequest) -> KnownMeter:
+    """Returns the meter whose key signed a message, and its lease. Raises UnknownMeter, NotThisNode or BadSignature."""
+    meter, rented = await store.renters.meter(lease_id), await store.renters.lease(lease_id)
+    if meter is None or rented is None:
         raise UnknownMeter(f"lease {lease_id} has no meter key")
     if message.agent != renter_agent(lease_id):
         raise NotThisNode(f"the message is {message.agent}'s")
-    if not signature_holds(meter["public_key"], message.signature, signing_bytes(message)):
+    if not signature_holds(meter.public_key, message.signature, signing_bytes(message)):
         raise BadSignature("the signature is not the meter's")
-    return lease, meter
+    return KnownMeter(rented, meter)
 
 
 async def take_report(store: Store, settings: Settings, lease_id: str, report: Report, now_ms: int) -> RenterPlace:
     """Takes the next report of a renter's chain; a repeat of the last one is answered again. Raises DeliveryError."""
     check_named_once(gpu.uuid for gpu in report.gpus)
-    lease, meter = await known_meter(store, lease_id, report)
-    limits, chain, digest = settings.limits(lease["period_ms"]), renter_chain(meter), message_hash(report)
-    known = await store.value("renter_hash", lease_id, report.seq)
-    verdict = place_report(chain, report, digest, known, limits)
+    known = await known_meter(store, lease_id, report)
+    lease, chain, digest = known.rented.lease, known.meter.chain, message_hash(report)
+    limits = settings.limits(known.rented.period_ms)
+    verdict = place_report(chain, report, digest, await store.renters.hash_of(lease_id, report.seq), limits)
     if verdict == "early":
         raise ProblemError("conflict", f"report {chain.seq + 1} is next", 409)
     if verdict == "next":
         check_nonce(chain, report, now_ms, limits)
         issued_ms = None if report.queued else chain.nonce_issued_ms
         chain = give_nonce(extend_chain(chain, report, digest, now_ms, limits), secrets.token_hex(32), now_ms)
-        facts = {"node_id": lease["node_id"], "lease_id": lease_id, "received_ms": now_ms}
+        facts = {"node_id": lease.node, "lease_id": lease_id, "received_ms": now_ms}
         record = RenterReported(**facts, nonce_issued_ms=issued_ms, report=report)
-        await store.run("insert_renter_report", lease_id, report.seq, digest, now_ms, record.canonical())
-        await store.run("save_renter_chain", lease_id, *astuple(chain))
-        await store.record(lease["node_id"], record)
-        await store.run("note_change_of", lease["position_ids"], now_ms)
-    return place_of(settings, lease, chain, now_ms)
+        await store.renters.insert_report(digest, record)
+        await store.renters.save_chain(lease_id, chain)
+        await store.record(lease.node, record)
+        await store.positions.note_change_of(lease.position_ids, now_ms)
+    return place_of(settings, known.rented, chain, now_ms)
 
 
-async def chain_of(store: Store, lease_id: str) -> Chain:
-    """Returns where a lease's renter stands."""
-    return renter_chain(await store.row("find_renter_meter", lease_id))
-
-
-def renter_chain(row: Mapping) -> Chain:
-    """Reads where a chain stands from a row of `renter_meter`."""
-    names = Chain.__dataclass_fields__
-    return Chain(**({name: row[name] for name in names} | {"recent_nonces": tuple(row["recent_nonces"])}))
-
-
-def place_of(settings: Settings, lease: Mapping, chain: Chain, now_ms: int) -> RenterPlace:
+def place_of(settings: Settings, rented: Rented, chain: Chain, now_ms: int) -> RenterPlace:
     """Returns what a renter's meter is answered."""
     return RenterPlace(
-        lease_id=lease["lease_id"],
-        agent=renter_agent(lease["lease_id"]),
+        lease_id=rented.lease.lease_id,
+        agent=renter_agent(rented.lease.lease_id),
         seq=chain.seq,
         hash=chain.hash,
         next_nonce=chain.nonce,
         server_time_ms=now_ms,
-        report_interval_ms=settings.limits(lease["period_ms"]).interval_ms,
-        ends_ms=lease["told_ends_ms"],
+        report_interval_ms=settings.limits(rented.period_ms).interval_ms,
+        ends_ms=rented.lease.told_ends_ms,
     )
 
 

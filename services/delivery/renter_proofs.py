@@ -4,8 +4,6 @@ His own program computes them in what he rents, so an operator's agent hears not
 operator's idle GPUs are asked at the same moment.
 """
 
-from collections.abc import Mapping
-
 import structlog
 from fastapi import FastAPI, Request, Response
 
@@ -16,6 +14,7 @@ from services.delivery.domain import DeliveryError
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.inside_proofs import RENTER
+from services.delivery.leases import Lease
 from services.delivery.proofs import issue_challenge
 from services.delivery.releases import Releases
 from services.delivery.renter import known_meter
@@ -47,10 +46,10 @@ def add_renter_proof_route(
     async def ask(lease_id: Identifier, request: Request) -> Response:
         question = await read_body(request, ProofRequest)
         async with effects.transaction() as store:
-            lease, _ = await known_meter(store, lease_id, question)
+            lease = (await known_meter(store, lease_id, question)).lease
             challenge = await issue_to_renter(store, settings, lease, now_ms())
-            operator = (await store.node(lease["node_id"])).account
-        if lease["buyer"] in settings.shoppers:
+            operator = (await store.node(lease.node)).account
+        if lease.buyer in settings.shoppers:
             try:
                 await sweeps.sweep_beside(operator)
             except AWAY as error:
@@ -59,22 +58,22 @@ def add_renter_proof_route(
         return Response(challenge.canonical(), 201, media_type="application/json")
 
 
-async def issue_to_renter(store: Store, settings: Settings, lease: Mapping, time_ms: int) -> Challenge:
+async def issue_to_renter(store: Store, settings: Settings, lease: Lease, time_ms: int) -> Challenge:
     """Gives out a challenge to all GPUs of a lease that runs. Raises NoProofNow.
 
     The door may open before the hour begins; what a buyer is shown then is not yet what he pays for. [D-35]
     """
-    name = f"lease {lease['lease_id']}"
-    if lease["state"] != "started" or not lease["starts_ms"] <= time_ms < lease["ends_ms"]:
+    name = f"lease {lease.lease_id}"
+    if lease.state != "started" or not lease.starts_ms <= time_ms < lease.ends_ms:
         raise NoProofNow(f"{name} does not run now")
-    given = await store.row("proofs_of_lease", lease["lease_id"])
-    if given["open"]:
+    given = await store.renters.proofs(lease.lease_id)
+    if given.open:
         raise NoProofNow(f"a proof of {name} is under way")
-    if given["given"] >= settings.renter_proofs_max:
+    if given.given >= settings.renter_proofs_max:
         raise NoProofNow(f"{name} has had its {settings.renter_proofs_max} proofs")
-    node = await store.node(lease["node_id"])
+    node = await store.node(lease.node)
     if reason := settings.unprovable(node.grade, node.simulated):
         raise NoProofNow(f"the GPUs of {name} cannot be proven: {reason}")
-    due = (time_ms, time_ms + settings.challenge_deadline_ms, lease["lease_id"])
-    prover = renter_agent(lease["lease_id"])
-    return await issue_challenge(store, settings, node, RENTER, list(lease["gpus"]), *due, prover)
+    due = (time_ms, time_ms + settings.challenge_deadline_ms, lease.lease_id)
+    prover = renter_agent(lease.lease_id)
+    return await issue_challenge(store, settings, node, RENTER, list(lease.gpus), *due, prover)

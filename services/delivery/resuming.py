@@ -10,12 +10,12 @@ from dataclasses import replace
 from schemas.nodes import ChainMoved, ChainReply, ChainRequest
 from services.delivery.domain import NodeBarred, NotThisNode
 from services.delivery.effects import now_ms
-from services.delivery.leases import must_stop, start_of, stop_of
+from services.delivery.leases import Lease, must_stop, start_of, stop_of
 from services.delivery.moving import check_not_out
 from services.delivery.reports import Chain, give_nonce
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature
-from services.delivery.store import Store, lease_of, transaction
+from services.delivery.store import Store, transaction
 from services.kit.outbox import PromptPublisher
 from services.kit.store import Pool
 
@@ -46,20 +46,20 @@ class ChainPlaces:
                 chain = give_nonce(chain, secrets.token_hex(32), received_ms)
             if chain != before:
                 await store.save_chain(node_id, chain)
-            rows = await store.rows("leases_of_nodes", [node_id])
+            leases = await store.leases.of_node(node_id)
         await self._publisher.published()
         return ChainReply(
             seq=chain.seq,
             hash=chain.hash,
             server_nonce=chain.nonce,
             server_time_ms=received_ms,
-            live_leases=tuple(start_of(lease_of(row), row) for row in rows if _is_live(row, received_ms)),
+            live_leases=tuple(start_of(each, admission) for each, admission in leases if _is_live(each, received_ms)),
         )
 
     async def _stops(self, store: Store, node_id: str, time_ms: int) -> list[dict]:
         """Return what a barred node still has to close: it hears of it nowhere else, and its buyers must not stay."""
-        leases = [(lease_of(row), row) for row in await store.rows("leases_of_nodes", [node_id])]
-        return [stop_of(lease).model_dump(mode="json") for lease, row in leases if must_stop(lease, row, time_ms)]
+        leases = await store.leases.of_node(node_id)
+        return [stop_of(lease).model_dump(mode="json") for lease, _ in leases if must_stop(lease, time_ms)]
 
     async def _move(self, store: Store, node_id: str, chain: Chain, request: ChainRequest, received_ms: int) -> Chain:
         await store.run("drop_waiting", node_id)
@@ -74,7 +74,6 @@ class ChainPlaces:
         return replace(chain, seq=request.base_seq, hash=request.base_hash)
 
 
-def _is_live(row, time_ms: int) -> bool:
+def _is_live(lease: Lease, time_ms: int) -> bool:
     """Say whether a lease's buyer is in, or should be."""
-    is_open = row["start_answered_ms"] is not None and row["stop_answered_ms"] is None
-    return is_open and row["state"] in ("ready", "started") and row["ends_ms"] > time_ms
+    return lease.is_open and lease.state in ("ready", "started") and lease.ends_ms > time_ms

@@ -20,7 +20,7 @@ from services.delivery.outages import OutageWatch
 from services.delivery.proofs import give_up, issue_challenge
 from services.delivery.settings import Settings
 from services.delivery.settling import Moment, correct_changed, settle_due
-from services.delivery.store import Store, lease_of, node_of
+from services.delivery.store import Store, node_of
 from services.delivery.verifying import Verifier
 from services.kit.readiness import Readiness
 from services.kit.store import AWAY
@@ -76,7 +76,7 @@ class Scheduler:
                 challenge = await issue_challenge(store, self._settings, *target)
                 if row["joint_gate_ms"] is not None:
                     await hold_back(store, self._settings, node.node_id, challenge, row["joint_gate_ms"])
-                await store.run("offer_anew", row["lease_id"], time_ms)
+                await store.positions.offer_anew(row["lease_id"], time_ms)
 
     async def _step(self, time_ms: int) -> None:
         self._watch.look_at_clock(time_ms)
@@ -106,24 +106,23 @@ class Scheduler:
                 await give_up(store, self._settings, row, time_ms)
 
     async def _end_leases(self, store: Store, time_ms: int) -> None:
-        for row in await store.rows("overdue_leases", time_ms):
-            lease = lease_of(row)
+        for lease in await store.leases.overdue(time_ms):
             if lease.state != "started":
                 await fail_lease(store, lease, "never_started", time_ms)
                 continue
-            await store.run("set_lease_state", lease.lease_id, "ended", "")
-            if row["reason"] == RESTORED:
+            await store.leases.set_state(lease.lease_id, "ended")
+            if lease.reason == RESTORED:
                 continue
             told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": True, "reason": "ended"}
             await store.tell(LeaseEnded, lease.node, time_ms, **told)
-        for row in await store.rows("recalled_leases", time_ms):
-            await fail_lease(store, lease_of(row), "recalled", time_ms)
+        for lease in await store.leases.recalled(time_ms):
+            await fail_lease(store, lease, "recalled", time_ms)
 
     async def _fail_silent(self, store: Store, time_ms: int) -> None:
-        for row in await store.rows("silent_leases", time_ms):
-            heard_ms = max(row["last_live_ms"] or 0, self._watch.back_ms)
-            if time_ms - heard_ms > self._settings.limits(row["period_ms"]).silence_ms_max:
-                await fail_lease(store, lease_of(row), "silent", time_ms)
+        for lease, last_live_ms, period_ms in await store.leases.running(time_ms):
+            heard_ms = max(last_live_ms or 0, self._watch.back_ms)
+            if time_ms - heard_ms > self._settings.limits(period_ms).silence_ms_max:
+                await fail_lease(store, lease, "silent", time_ms)
 
     async def _challenge_nodes(self, store: Store, time_ms: int) -> None:
         """A node with fit GPUs that the engine does not know yet proves them all before it may sell them.

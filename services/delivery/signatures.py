@@ -40,10 +40,11 @@ async def find_prover(store: Store, name: str) -> Prover:
     if lease_id is None:
         node = await store.node(name)
         return Prover(name, node, node.public_key)
-    row = await store.row("renter_of_lease", lease_id)
-    if row is None:
+    found = await store.renters.node_and_key(lease_id)
+    if found is None:
         raise UnknownNode(name)
-    return Prover(name, await store.node(row["node_id"]), row["public_key"])
+    node_id, public_key = found
+    return Prover(name, await store.node(node_id), public_key)
 
 
 async def signed_prover(pool: Pool, name: str, message: SignedMessage) -> Prover:

@@ -21,8 +21,6 @@ LONGER = {
     "schemas/market_data.py": 532,
     "schemas/nodes.py": 766,
     "schemas/venue.py": 453,
-    "services/delivery/intake.py": 407,
-    "services/delivery/store.py": 411,
     "tests/engine/random_log.py": 580,
     "tests/fakes/venue.py": 514,
     "tests/integration/delivery/test_delivery_path.py": 436,

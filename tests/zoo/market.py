@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.delivery import MeterOutcome
 from schemas.topics import DELIVERY_EVENTS, EVENTS
 from schemas.venue import Credit
-from services.delivery.store import unpack
+from services.delivery.packing import unpack
 from tests.integration.delivery.conftest import PRICE_MICROS, RICH_MICROS, TIMES, Venue
 
 ORDERS_S = 2

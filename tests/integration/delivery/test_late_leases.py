@@ -72,8 +72,8 @@ class Books:
     async def times(self) -> tuple[int, int | None]:
         """Returns when the lease was due, and when the buyer got in."""
         store = Store(self.effects.pool)
-        position, lease = await store.row("find_position", 7), await store.row("find_lease", LEASE)
-        return position["offered_ms"], lease["access_ms"]
+        position, lease = await store.positions.find(7), await store.leases.find(LEASE)
+        return position.offered_ms, lease.access_ms
 
 
 @pytest.fixture

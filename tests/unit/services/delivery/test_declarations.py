@@ -1,5 +1,7 @@
 """What an operator may declare: maintenance ahead of time, not for ever; recalls of what is interruptible and runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from schemas.delivery import RecallForm, TimeWindow
@@ -7,14 +9,15 @@ from services.delivery.declarations import check_window, recall_start_ms
 from services.delivery.settings import Settings
 from services.kit.http import ProblemError
 from tests.fixtures.delivery import gpu_uuid
+from tests.fixtures.delivery_rows import position
 
 NOW_MS, PERIOD_MS = 1_000_000_000, 3_600_000
-POSITION = {
-    "contract": "H100SXM80.CNE.I-26112213",
-    "state": "locked",
-    "gpus": [gpu_uuid(1), gpu_uuid(2)],
-    "end_ms": NOW_MS + PERIOD_MS,
-}
+POSITION = position(
+    contract="H100SXM80.CNE.I-26112213",
+    state="locked",
+    gpus=(gpu_uuid(1), gpu_uuid(2)),
+    end_ms=NOW_MS + PERIOD_MS,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,19 +50,19 @@ def test_a_recall_counts_from_its_notice_on_unless_it_names_a_moment(form, from_
 
 
 @pytest.mark.parametrize(
-    ("form", "position", "code"),
+    ("form", "changes", "code"),
     [
         ({}, {"contract": "H100SXM80.CNE.F-26112213"}, "conflict"),
         ({}, {"state": "settled"}, "conflict"),
         ({}, {"end_ms": NOW_MS}, "conflict"),
         ({"gpus": (gpu_uuid(3),)}, {}, "conflict"),
-        ({"gpus": (gpu_uuid(1),)}, {"gpus": []}, "conflict"),
+        ({"gpus": (gpu_uuid(1),)}, {"gpus": ()}, "conflict"),
         ({"from_ms": NOW_MS - 1}, {}, "malformed_request"),
     ],
 )
-def test_a_recall_that_cannot_be_is_refused(form, position, code):
+def test_a_recall_that_cannot_be_is_refused(form, changes, code):
     with pytest.raises(ProblemError, match=code):
-        recall_start_ms(RecallForm(position_id=7, **form), POSITION | position, NOW_MS, PERIOD_MS)
+        recall_start_ms(RecallForm(position_id=7, **form), replace(POSITION, **changes), NOW_MS, PERIOD_MS)
 
 
 def test_a_recall_is_read_from_json_as_the_route_reads_it():

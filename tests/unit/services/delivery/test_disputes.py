@@ -7,17 +7,10 @@ from services.delivery.dispute_rules import NotDisputable, require_disputable, s
 from services.delivery.endings import longest_outage_ms
 from services.delivery.settings import Settings
 from tests.fixtures.delivery import gpu_uuid
+from tests.fixtures.delivery_rows import dispute, position
 
 END_MS, DAY_MS = 3_600_000, 86_400_000
-POSITION = {
-    "position_id": 7,
-    "buyer": "alice",
-    "operator": "ops",
-    "revision": 1,
-    "final": False,
-    "end_ms": END_MS,
-    "final_ms": DAY_MS,
-}
+POSITION = {"end_ms": END_MS, "final_ms": DAY_MS}
 
 
 @pytest.mark.parametrize(
@@ -26,22 +19,22 @@ POSITION = {
         ({"revision": 0}, [], END_MS, "not_settled"),
         ({}, [], END_MS + DAY_MS, "too_late"),
         ({"final": True}, [], END_MS, "too_late"),
-        ({}, [{"state": "OPEN", "side": "operator"}], END_MS, "already_disputed"),
-        ({}, [{"state": "DECIDED", "side": "buyer"}], END_MS, "already_disputed"),
-        ({}, [{"state": "WITHDRAWN", "side": "operator"}], END_MS + DAY_MS - 1, ""),
+        ({}, [dispute(state="OPEN", side="operator")], END_MS, "already_disputed"),
+        ({}, [dispute(state="DECIDED", side="buyer")], END_MS, "already_disputed"),
+        ({}, [dispute(state="WITHDRAWN", side="operator")], END_MS + DAY_MS - 1, ""),
     ],
 )
 def test_a_position_is_disputed_once_by_each_side_between_its_settlement_and_its_end(changes, disputes, now_ms, code):
     if not code:
-        require_disputable(POSITION | changes, disputes, "buyer", now_ms)
+        require_disputable(position(**POSITION | changes), disputes, "buyer", now_ms)
         return
     with pytest.raises(NotDisputable) as refusal:
-        require_disputable(POSITION | changes, disputes, "buyer", now_ms)
+        require_disputable(position(**POSITION | changes), disputes, "buyer", now_ms)
     assert (refusal.value.code, refusal.value.status) == (code, 409)
 
 
 def test_only_parties_have_a_side():
-    assert [side_of(POSITION, account) for account in ("alice", "ops", "mallory")] == ["buyer", "operator", None]
+    assert [side_of(position(), account) for account in ("alice", "ops", "mallory")] == ["buyer", "operator", None]
 
 
 def test_a_person_looks_at_what_rules_did_not_settle():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from services.delivery.positions import RecentPositions
-from services.delivery.store import Store
+from services.delivery.store.positions import Positions
 
 WAIT_MS, AHEAD_MAX = 200, 10
 
@@ -15,11 +15,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The last positions that were read of, one for each look; the last one stays. What is left was not asked for."""
     known: list[int] = []
 
-    async def value(self: Store, name: str) -> int:
-        assert name == "last_position"
+    async def last(self: Positions) -> int:
         return known.pop(0) if len(known) > 1 else known[0]
 
-    monkeypatch.setattr(Store, "value", value)
+    monkeypatch.setattr(Positions, "last", last)
     return known
 
 

@@ -1,27 +1,30 @@
 """When a renter gets a challenge to what he rents: while the lease runs, one at a time, a few in all."""
 
+from dataclasses import replace
+
 import pytest
 
+from services.delivery.leases import Lease
 from services.delivery.renter_proofs import NoProofNow, issue_to_renter
 from services.delivery.settings import Settings
 from services.delivery.store import Node
+from services.delivery.store.renters import ProofsGiven
 from tests.fixtures.delivery import gpu_uuid
 
-HOUR = {"starts_ms": 500, "ends_ms": 9_000}
-LEASE = {"lease_id": "lease-7", "node_id": "node-1", "state": "started", "gpus": (gpu_uuid(1),)} | HOUR
+LEASE = Lease("lease-7", "node-1", "contract", None, (gpu_uuid(1),), (7,), 500, 9_000, "started")
 
 
 class Records:
     """A store in which the lease has had some challenges."""
 
     def __init__(self, given: int, is_open: bool = False, simulated: bool = True):
-        self.proofs, self.simulated = {"given": given, "open": is_open}, simulated
+        self.given, self.simulated, self.renters = ProofsGiven(given, is_open), simulated, self
         self.inserted: list[tuple] = []
         self.issued: list = []
 
-    async def row(self, name: str, lease_id: str) -> dict:
-        assert (name, lease_id) == ("proofs_of_lease", "lease-7")
-        return self.proofs
+    async def proofs(self, lease_id: str) -> ProofsGiven:
+        assert lease_id == "lease-7"
+        return self.given
 
     async def node(self, node_id: str) -> Node:
         facts = dict.fromkeys(Node.__dataclass_fields__)
@@ -38,7 +41,7 @@ def settings() -> Settings:
 async def test_the_renter_is_the_prover_and_the_nodes_agent_hears_nothing():
     store = Records(given=1)
     challenge = await issue_to_renter(store, settings(), LEASE, 1_000)
-    assert (challenge.cause, challenge.lease_id, challenge.gpu_uuids) == ("renter", "lease-7", LEASE["gpus"])
+    assert (challenge.cause, challenge.lease_id, challenge.gpu_uuids) == ("renter", "lease-7", LEASE.gpus)
     ((name, challenge_id, node_id, cause, *_, prover),) = store.inserted
     assert (name, challenge_id, node_id, cause) == ("insert_challenge", challenge.challenge_id, "node-1", "renter")
     assert (prover, store.issued) == ("renter:lease-7", [])
@@ -58,7 +61,7 @@ async def test_the_renter_is_the_prover_and_the_nodes_agent_hears_nothing():
 async def test_otherwise_there_is_no_challenge_and_he_hears_why(changes: dict, records: Records, words: str):
     """Holds [D-35]"""
     with pytest.raises(NoProofNow) as refused:
-        await issue_to_renter(records, settings(), LEASE | changes, 1_000)
+        await issue_to_renter(records, settings(), replace(LEASE, **changes), 1_000)
     assert (str(refused.value), refused.value.status, records.inserted) == (words, 409, [])
 
 

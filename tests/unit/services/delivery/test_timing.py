@@ -7,6 +7,7 @@ from services.delivery.credentials import CredentialBox
 from services.delivery.gate import answer_deadline_ms
 from services.delivery.settings import Settings, notice_ms
 from services.delivery.settling import Moment, may_settle
+from tests.fixtures.delivery_rows import position
 
 
 @pytest.mark.parametrize(
@@ -31,13 +32,7 @@ def test_a_challenge_is_due_at_the_start_unless_the_venue_came_late():
     assert answer_deadline_ms(start_ms=100_000, gate_ms=10_000, now_ms=130_000) == 140_000
 
 
-METERED = {
-    "gpus": ["GPU-00000001"],
-    "meter_seq": 10,
-    "wait_seq": 10,
-    "last_live_ms": 100_000,
-    "end_ms": 100_000,
-}
+METERED = {"wait_seq": 10, "meter_seq": 10, "last_live_ms": 100_000, "end_ms": 100_000}
 
 
 @pytest.mark.parametrize(
@@ -49,15 +44,15 @@ METERED = {
         ({"last_live_ms": 99_999}, 119_999, False),
         ({"last_live_ms": 99_999}, 120_000, True),
         ({"last_live_ms": None}, 120_000, True),
-        ({"gpus": [], "meter_seq": 0}, 110_000, True),
+        ({"gpus": (), "meter_seq": 0}, 110_000, True),
     ],
 )
 def test_a_position_that_is_due_settles_when_its_reports_are_in_or_the_node_stays_away(changes, now_ms, settles):
-    assert may_settle(METERED | changes, Moment(now_ms, back_ms=80_000), hold_ms=40_000) is settles
+    assert may_settle(position(**METERED | changes), Moment(now_ms, back_ms=80_000), hold_ms=40_000) is settles
 
 
 def test_after_an_outage_of_ours_silent_nodes_get_time_to_bring_their_reports():  # A18
-    silent = METERED | {"last_live_ms": 150_000}
+    silent = position(**METERED | {"last_live_ms": 150_000})
     assert [may_settle(silent, Moment(now_ms, 200_000), 10_000) for now_ms in (209_999, 210_000)] == [False, True]
 
 

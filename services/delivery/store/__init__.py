@@ -1,6 +1,5 @@
-"""Delivery in PostgreSQL: named statements, the rows that rules need as their own types, and what leaves in order."""
+"""Delivery in PostgreSQL: statements by what they are about, rows as their own types, and what leaves in order."""
 
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, fields
@@ -16,19 +15,23 @@ from schemas.nodes import Challenge, ChallengeVerdict, GpuInventory, NodeReporte
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode, check_record
-from services.delivery.leases import Lease, SoldPosition
 from services.delivery.passports import COLUMNS as HISTORY_COLUMNS
 from services.delivery.passports import XIDS_MAX, GpuHistory, xids_of
 from services.delivery.report_records import VerifiedReport, pack_record, unpack_record
 from services.delivery.reports import Chain
 from services.delivery.settings import Settings
+from services.delivery.store.disputes import Disputes
+from services.delivery.store.leases import Leases
+from services.delivery.store.positions import Positions
+from services.delivery.store.renters import Renters
+from services.delivery.store.statements import QUERIES as QUERIES
+from services.delivery.store.statements import Statements
 from services.kit import store as kit
 
 SCHEMA = "delivery"
 CHAIN_FIELDS = tuple(field.name for field in fields(Chain))
 NONCES_COLUMN = CHAIN_FIELDS.index("recent_nonces")
 columns_of_chain = attrgetter(*CHAIN_FIELDS)
-QUERIES = kit.load_queries("services.delivery")
 PASSPORT_FIELDS = tuple(name for name in HISTORY_COLUMNS if name not in ("uuid", "xids"))
 Event = TypeVar("Event", bound=DeliveryHeader)
 
@@ -124,24 +127,27 @@ class Store:
 
     def __init__(self, connection: asyncpg.Connection | asyncpg.Pool):
         self.connection = connection
+        self.sql = Statements(connection)
+        self.positions, self.disputes = Positions(self.sql), Disputes(self.sql)
+        self.leases, self.renters = Leases(self.sql), Renters(self.sql)
         self.after_commit: list[Callable[[], None]] = []
         self.issued: list[tuple[str, Challenge]] = []  # challenges that may leave when the transaction is through
 
     async def run(self, query: str, *args: object) -> None:
         """Runs a statement."""
-        await self.connection.execute(getattr(QUERIES, query), *args)
+        await self.sql.run(query, *args)
 
     async def row(self, query: str, *args: object) -> asyncpg.Record | None:
         """Returns the first row, or None."""
-        return await self.connection.fetchrow(getattr(QUERIES, query), *args)
+        return await self.sql.row(query, *args)
 
     async def rows(self, query: str, *args: object) -> list[asyncpg.Record]:
         """Returns all rows."""
-        return await self.connection.fetch(getattr(QUERIES, query), *args)
+        return await self.sql.rows(query, *args)
 
     async def value(self, query: str, *args: object):
         """Returns the first column of the first row, or None."""
-        return await self.connection.fetchval(getattr(QUERIES, query), *args)
+        return await self.sql.value(query, *args)
 
     # -- what leaves: commands to the engine, agents' facts to meter.reports, events to delivery.events
 
@@ -310,15 +316,6 @@ class Store:
         """Writes where the chain stands now."""
         await self.run("save_chain", node_id, *astuple(chain))
 
-    async def positions(self, contract: str) -> list[SoldPosition]:
-        """Returns a contract's positions."""
-        return [position_of(row) for row in await self.rows("positions_of_contract", contract)]
-
-    async def lease(self, lease_id: str) -> Lease | None:
-        """Returns a lease, or None."""
-        row = await self.row("find_lease", lease_id)
-        return None if row is None else lease_of(row)
-
 
 def node_of(row: asyncpg.Record) -> Node:
     """Reads a row of `node`."""
@@ -330,48 +327,6 @@ def _chain_of(row: asyncpg.Record) -> Chain:
     values = list(row.values())[1:]  # the columns after the node's id are the fields, in their order
     values[NONCES_COLUMN] = tuple(values[NONCES_COLUMN])
     return Chain(*values)
-
-
-def position_of(row: asyncpg.Record) -> SoldPosition:
-    """Reads a row of `position`."""
-    return SoldPosition(
-        position_id=row["position_id"],
-        contract=row["contract"],
-        node=row["node_id"],
-        buyer=row["buyer"],
-        operator=row["operator"],
-        qty=row["qty"],
-        block_id=row["block_id"],
-        start_ms=row["start_ms"],
-        end_ms=row["end_ms"],
-    )
-
-
-def lease_of(row: asyncpg.Record) -> Lease:
-    """Reads a row of `lease`."""
-    return Lease(
-        lease_id=row["lease_id"],
-        node=row["node_id"],
-        contract=row["contract"],
-        block_id=row["block_id"],
-        gpus=tuple(row["gpus"]),
-        position_ids=tuple(row["position_ids"]),
-        starts_ms=row["starts_ms"],
-        ends_ms=row["ends_ms"],
-        state=row["state"],
-        access_ms=row["access_ms"],
-        released_ms=row["released_ms"],
-    )
-
-
-def pack(raw: bytes) -> bytes:
-    """Compresses a document that is kept for years and read rarely."""
-    return zlib.compress(raw)
-
-
-def unpack(raw: bytes) -> bytes:
-    """Undoes `pack`."""
-    return zlib.decompress(raw)
 
 
 def _passport(row: asyncpg.Record, history: GpuHistory | None) -> GpuPassport:
