@@ -6,12 +6,11 @@ that was passed outside leases says nothing of what buyers get, so that one that
 that passed inside.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from schemas.delivery import DeliveryDisproven, DisprovenTime
 from schemas.nodes import ChallengeVerdict
 from services.delivery.challenges import VENUE_BUSY
-from services.delivery.rows import Position
 from services.delivery.store import Node, Store
 
 
@@ -20,27 +19,25 @@ async def claw_back(store: Store, node: Node, verdict: ChallengeVerdict, now_ms:
 
     That is the time of all the node's GPUs, also of those that were not asked: whoever cheats with one answers for all.
     """
-    await _take_back(store, node, verdict, now_ms, await store.rows("last_passes", node.node_id))
+    await _take_back(store, node, verdict, now_ms, await store.challenges.last_passes(node.node_id))
 
 
 async def claw_back_from_inside(
     store: Store, node: Node, verdict: ChallengeVerdict, now_ms: int, shoppers: Collection[str]
 ) -> None:
     """Notes the same of a proof that failed for a shopper inside his lease, since a shopper's last one that passed."""
-    passes = await store.rows("last_passes_inside", node.node_id, sorted(shoppers))
+    passes = await store.challenges.last_passes_inside(node.node_id, shoppers)
     await _take_back(store, node, verdict, now_ms, passes)
 
 
 async def _take_back(
-    store: Store, node: Node, verdict: ChallengeVerdict, now_ms: int, passes: Iterable[Mapping]
+    store: Store, node: Node, verdict: ChallengeVerdict, now_ms: int, passes: Mapping[str, int]
 ) -> None:
     spared = {gpu.gpu_uuid for gpu in verdict.gpus if gpu.passed or gpu.reason == VENUE_BUSY}
     times = tuple(
-        DisprovenTime(
-            challenge_id=verdict.challenge_id, gpu=row["gpu"], start_ms=row["passed_ms"], end_ms=verdict.judged_ms
-        )
-        for row in passes
-        if row["gpu"] not in spared and row["passed_ms"] < verdict.judged_ms
+        DisprovenTime(challenge_id=verdict.challenge_id, gpu=gpu, start_ms=passed_ms, end_ms=verdict.judged_ms)
+        for gpu, passed_ms in passes.items()
+        if gpu not in spared and passed_ms < verdict.judged_ms
     )
     if times:
         await note_disproven(store, await store.tell(DeliveryDisproven, node.node_id, now_ms, times=times))
@@ -49,12 +46,6 @@ async def _take_back(
 async def note_disproven(store: Store, event: DeliveryDisproven) -> None:
     """Takes down what a failed proof took back."""
     for time in event.times:
-        await store.run("insert_disproven", time.challenge_id, time.gpu, event.node, time.start_ms, time.end_ms)
+        await store.challenges.insert_disproven(event.node, time)
     window = (min(time.start_ms for time in event.times), max(time.end_ms for time in event.times))
     await store.positions.note_change(event.node, *window, event.ts_ms)
-
-
-async def disproven_of(store: Store, position: Position) -> tuple[DisprovenTime, ...]:
-    """Returns what failed proofs took back of a position's window."""
-    window = (position.node, position.start_ms, position.end_ms, list(position.gpus))
-    return tuple(DisprovenTime(**row) for row in await store.rows("disproven_of", *window))

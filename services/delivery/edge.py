@@ -6,7 +6,6 @@ import time
 
 from schemas.accounts import EnrolmentToken
 from schemas.nodes import (
-    Challenge,
     EnrolReply,
     EnrolRequest,
     InspectionReply,
@@ -157,7 +156,7 @@ class Edge:
         if chain.nonce_issued_ms != received_ms:
             chain = give_nonce(chain, secrets.token_hex(32), received_ms)
             await store.save_chain(node.node_id, chain)
-        open_challenge = await store.value("open_challenges", node.node_id, received_ms)
+        open_challenges = await store.challenges.open_of(node.node_id, received_ms)
         limits = self._settings.limits(node.period_ms)
         return EnrolReply(
             node_id=node.node_id,
@@ -166,7 +165,7 @@ class Edge:
             server_nonce=chain.nonce,
             server_time_ms=received_ms,
             report_interval_ms=limits.interval_ms,
-            challenge=None if open_challenge is None else Challenge.model_validate_json(open_challenge),
+            challenge=open_challenges[0] if open_challenges else None,
         )
 
     # -- leases and inspections

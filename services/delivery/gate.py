@@ -146,7 +146,7 @@ async def _lease_out(
     if idle and (reason := settings.unprovable(gate.node.grade, gate.node.simulated)):
         await store.leases.set_state(lease_id, "failed", reason)
     elif idle:
-        await store.run("void_idle_challenges", gate.node.node_id)
+        await store.challenges.void_idle(gate.node.node_id)
         asked = (gate.node, "gate", idle, gate.now_ms, gate.deadline_ms, lease_id)
         challenge = await issue_challenge(store, settings, *asked)
         if await has_company(store, settings, gate.node.account, gate.node.node_id, gate.closes_ms):

@@ -110,13 +110,13 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
     """A node that passed may sell, or its lease may start; one that failed honestly tries again, a wrong one is out."""
     node, verdict = await store.node(record.node_id, lock=True), record.verdict
     if record.cause == RENTER:
-        if await store.value("set_applied", verdict.challenge_id) is not None:
+        if await store.challenges.apply(verdict.challenge_id):
             await judge_from_inside(store, settings, node, record)
         return
     if not is_undecided(verdict):
-        await store.run("put_proof_fact", verdict.challenge_id, node.node_id, verdict.judged_ms, verdict.passed)
-    await store.put_proofs(node.node_id, verdict)
-    if await store.value("set_applied", verdict.challenge_id) is None:
+        await store.challenges.put_fact(node.node_id, verdict)
+    await store.challenges.put_proofs(node.node_id, verdict)
+    if not await store.challenges.apply(verdict.challenge_id):
         return
     CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()
     told = {"challenge_id": verdict.challenge_id, "cause": record.cause, "band": verdict.band}
@@ -171,7 +171,7 @@ async def _judge_node(store: Store, settings: Settings, node: Node, record: Chal
 
 async def _is_absent(store: Store, settings: Settings, node: Node, record: ChallengeJudged) -> bool:
     """Counts a sweep that did not find the node at its held request; says whether it was one too many in a row."""
-    absences = await store.value("note_absence", record.verdict.challenge_id)
+    absences = await store.challenges.note_absence(record.verdict.challenge_id)
     if absences is None:
         return False
     if 0 < absences < settings.absences_max:

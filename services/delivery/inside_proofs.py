@@ -29,8 +29,8 @@ async def judge_from_inside(store: Store, settings: Settings, node: Node, record
     if is_honest_failure(verdict) and not doubt:
         return  # late or given up: that may be the shopper's own doing
     reason = f"inside_{doubt or first_reason(verdict)}"
-    await store.run("put_proof_fact", verdict.challenge_id, node.node_id, verdict.judged_ms, False)
-    await store.put_proofs(node.node_id, verdict)
+    await store.challenges.put_fact(node.node_id, verdict)
+    await store.challenges.put_proofs(node.node_id, verdict)
     told = {"challenge_id": verdict.challenge_id, "cause": record.cause, "band": verdict.band}
     await store.tell(ChallengeFailed, node.node_id, time_ms, reason=first_reason(verdict), **told)
     node = await fall_to_proven(store, node, time_ms)

@@ -304,7 +304,7 @@ class Intake:
         time_ms = now_ms()
         leases = await store.leases.of_nodes([n for n, k in batch.nodes.items() if k.is_leased])
         challenged = [node_id for node_id, known in batch.nodes.items() if known.is_challenged]
-        asked = await store.rows_by_node("challenges_of_nodes", challenged, time_ms)
+        asked = await store.challenges.open_of_nodes(challenged, time_ms)
         replies: list[ReportReply | DeliveryError] = []
         for outcome in placed:
             if isinstance(outcome, DeliveryError):
@@ -319,7 +319,7 @@ class Intake:
         answer: Answer,
         batch: Batch,
         leases: Sequence[tuple[Lease, Admission]],
-        asked: Sequence,
+        asked: Sequence[Challenge],
         time_ms: int,
     ) -> ReportReply:
         node = batch.nodes[answer.arrival.report.agent]
@@ -336,7 +336,7 @@ class Intake:
             report_interval_ms=next_report_ms(*rhythm),
             level=node.level,
             node_state=node.state,
-            challenges=tuple(Challenge.model_validate_json(row["asked"]) for row in asked),
+            challenges=tuple(asked),
             start_leases=tuple(starts),
             stop_leases=tuple(stops),
             hint=PolicyHint(

@@ -38,14 +38,14 @@ class Company:
 
 async def has_company(store: Store, settings: Settings, account: str, node_id: str, gate_ms: int) -> bool:
     """Says whether other nodes of an operator stand before the same gate."""
-    return settings.judges("simultaneity") and await store.value("has_company", account, node_id, gate_ms)
+    return settings.judges("simultaneity") and await store.challenges.has_company(account, node_id, gate_ms)
 
 
 async def hold_back(store: Store, settings: Settings, node_id: str, challenge: Challenge, gate_ms: int) -> None:
     """Keeps a challenge that was just issued from leaving before those of its company."""
     left_ms = challenge.deadline_ms - challenge.issued_ms
     until_ms = challenge.issued_ms + left_ms * settings.joint_gate_permille // 1_000
-    await store.run("hold_back", challenge.challenge_id, gate_ms, until_ms)
+    await store.challenges.hold_back(challenge.challenge_id, gate_ms, until_ms)
     store.issued.remove((node_id, challenge))
 
 
@@ -68,25 +68,24 @@ class JointGates:
             return
         store = Store(self._effects.pool)
         for (account, gate_ms), company in (await self._companies(store)).items():
-            has_more = await store.value("has_gate_ahead", account, gate_ms)
+            has_more = await store.challenges.has_gate_ahead(account, gate_ms)
             if company.is_time(self._held.present, has_more, time_ms):
                 await self._let_go(company, time_ms)
 
     async def _companies(self, store: Store) -> dict[GateOf, Company]:
         """Returns all that is held back; whoever could not reach a venue that was away has as long from its return."""
         found: defaultdict[GateOf, Company] = defaultdict(Company)
-        for row in await store.rows("held_back"):
-            company = found[row["account"], row["joint_gate_ms"]]
-            challenge = Challenge.model_validate_json(row["asked"])
-            back_ms = self._watch.back_ms + row["joint_until_ms"] - challenge.issued_ms
-            company.until_ms = max(company.until_ms, row["joint_until_ms"], back_ms)
-            company.by_node[row["node_id"]].append(challenge)
+        for each in await store.challenges.held_back():
+            company, challenge = found[each.account, each.joint_gate_ms], each.challenge
+            back_ms = self._watch.back_ms + each.joint_until_ms - challenge.issued_ms
+            company.until_ms = max(company.until_ms, each.joint_until_ms, back_ms)
+            company.by_node[each.node].append(challenge)
         return found
 
     async def _let_go(self, company: Company, time_ms: int) -> None:
         ids = [challenge.challenge_id for challenges in company.by_node.values() for challenge in challenges]
         async with self._effects.transaction() as store:
-            await store.run("let_go", ids, time_ms)
+            await store.challenges.let_go(ids, time_ms)
             store.after_commit.append(lambda: self._hand_out(company.by_node))
 
     def _hand_out(self, by_node: dict[str, Sequence[Challenge]]) -> None:

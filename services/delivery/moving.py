@@ -101,7 +101,7 @@ async def retire_node(store: Store, node: Node, release_to: str, time_ms: int) -
     if node.state != RETIRED:
         await take_down(store, node, RETIRED, "retired_by_account", time_ms)
         await unregister(store, node)
-        await store.run("void_challenges", node.node_id)
+        await store.challenges.void_of_node(node.node_id)
     record = NodeReleased(node_id=node.node_id, received_ms=time_ms, release_to=release_to)
     await release_gpus(store, record)
     await store.record(node.node_id, record)

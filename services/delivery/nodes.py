@@ -89,7 +89,7 @@ async def bar_unprovable(store: Store, settings: Settings, now_ms: int) -> None:
         node = node_of(row)
         reason = settings.unprovable(node.grade, node.simulated)
         if reason:
-            await store.run("void_challenges", node.node_id)
+            await store.challenges.void_of_node(node.node_id)
             await take_down(store, node, "quarantined" if node.simulated else "enrolled", reason, now_ms)
 
 

@@ -30,9 +30,11 @@ from services.delivery.domain import UnknownLease
 from services.delivery.effects import now_ms
 from services.delivery.loop_lag import LoopLag
 from services.delivery.releases import Releases, clock_us
+from services.delivery.rows import StoredChallenge
 from services.delivery.settings import Settings
 from services.delivery.signatures import Prover, find_prover, signed_prover
 from services.delivery.store import Node, Store, transaction
+from services.delivery.store.challenges import Commitment
 from services.delivery.verifying import Verifier, VerifiersBusy
 from services.delivery.waiting import RoundTrips
 from services.kit.outbox import PromptPublisher
@@ -62,25 +64,34 @@ class Proofs:
         arrived_us, received_ms = clock_us(), now_ms()
         node = (await signed_prover(self._pool, node_id, commit)).node
         async with transaction(self._pool) as store:
-            row = await _own_challenge(store, node_id, challenge_id, commit.challenge_id, lock=True)
-            if row["state"] != "issued" and row["commitment"] == commit.canonical():
-                return _next_step(row)
-            challenge, left_us = Challenge.model_validate_json(row["asked"]), self._releases.of(challenge_id)
-            if row["state"] != "issued" or received_ms > challenge.deadline_ms or left_us is None:
+            known = await _own_challenge(store, node_id, challenge_id, commit.challenge_id, lock=True)
+            if known.state != "issued" and known.commitment == commit.canonical():
+                return _next_step(known)
+            challenge, left_us = known.challenge, self._releases.of(challenge_id)
+            if known.state != "issued" or received_ms > challenge.deadline_ms or left_us is None:
                 raise ChallengeClosed(f"challenge {challenge_id} is over")
             check_heads(challenge, commit)
             band, trip_us = self._settings.bands.of(node.grade, node.simulated), self._trips.of(node_id)
             residency = self._draw_residency(challenge, band, received_ms)
             deadline_ms = received_ms + self._settings.challenge_deadline_ms
-            seen_us = max(arrived_us - left_us - trip_us, 1)
             asked = None if residency is None else residency.canonical()
             after_us = self._releases.since_sweep_us(challenge_id)
             is_simultaneous = after_us is not None and after_us <= 1_000 * self._settings.simultaneity_ms
-            row = (challenge_id, received_ms, commit.canonical(), deadline_ms, seen_us, trip_us, asked)
-            await store.run("set_committed", *row, is_simultaneous, self._lag.within(left_us, arrived_us))
+            commitment = Commitment(
+                challenge_id=challenge_id,
+                committed_ms=received_ms,
+                commitment=commit.canonical(),
+                deadline_ms=deadline_ms,
+                seen_us=max(arrived_us - left_us - trip_us, 1),
+                trip_us=trip_us,
+                residency=asked,
+                is_simultaneous=is_simultaneous,
+                lag_us=self._lag.within(left_us, arrived_us),
+            )
+            await store.challenges.commit(commitment)
             if residency is None:
                 await self._draw(store, node, challenge, commit, received_ms)
-            reply = _next_step(await store.row("find_challenge", challenge_id))
+            reply = _next_step(await store.challenges.find(challenge_id))
         self._releases.note([residency_of(challenge_id)])
         return reply
 
@@ -89,18 +100,17 @@ class Proofs:
         arrived_us, received_ms = clock_us(), now_ms()
         node = (await signed_prover(self._pool, node_id, answer)).node
         async with transaction(self._pool) as store:
-            row = await _own_challenge(store, node_id, challenge_id, answer.challenge_id, lock=True)
-            if row["opening"] is not None and row["digests"] == answer.canonical():
-                return OpeningRequest.model_validate_json(row["opening"])
+            known = await _own_challenge(store, node_id, challenge_id, answer.challenge_id, lock=True)
+            if known.opening is not None and known.digests == answer.canonical():
+                return known.opening_request
             left_us = self._releases.of(residency_of(challenge_id))
-            if row["state"] != "committed" or row["digests"] is not None or left_us is None:
+            if known.state != "committed" or known.digests is not None or left_us is None:
                 raise ChallengeClosed(f"challenge {challenge_id} takes no digests now")
-            challenge = Challenge.model_validate_json(row["asked"])
-            commit = ChallengeCommit.model_validate_json(row["commitment"])
+            challenge, commit = known.challenge, known.commit
             check_digests(commit, answer)
-            took_us = max(arrived_us - left_us - row["trip_us"], 1)
+            took_us = max(arrived_us - left_us - known.trip_us, 1)
             lag_us = self._lag.within(left_us, arrived_us)
-            await store.run("set_resident", challenge_id, answer.canonical(), took_us, lag_us)
+            await store.challenges.set_resident(challenge_id, answer.canonical(), took_us, lag_us)
             return await self._draw(store, node, challenge, commit, received_ms)
 
     def _draw_residency(self, challenge: Challenge, band: Band, received_ms: int) -> ResidencyRequest | None:
@@ -120,7 +130,7 @@ class Proofs:
         secret, deadline_ms = secrets.token_bytes(32), received_ms + self._settings.challenge_deadline_ms
         rules = self._settings.challenge_rules(self._settings.bands.of(node.grade, node.simulated))
         asked = draw(challenge, commit, secret, deadline_ms, rules)
-        await store.run("set_drawn", challenge.challenge_id, secret, asked.canonical(), deadline_ms)
+        await store.challenges.set_drawn(challenge.challenge_id, secret, asked.canonical(), deadline_ms)
         return asked
 
     async def open(self, node_id: str, challenge_id: str, body: bytes) -> ChallengeVerdict:
@@ -131,48 +141,47 @@ class Proofs:
         except VerifiersBusy:
             # Our own load is nobody's lateness.
             deadline_ms = received_ms + self._settings.challenge_deadline_ms
-            await Store(self._pool).run("extend_opening", challenge_id, deadline_ms)
+            await Store(self._pool).challenges.extend_opening(challenge_id, deadline_ms)
             raise
 
     async def _open(self, prover: Prover, challenge_id: str, body: bytes, received_ms: int) -> ChallengeVerdict:
         node_id = prover.name
         async with self._verifier.turn(challenge_id):
-            row = await _own_challenge(Store(self._pool), node_id, challenge_id, challenge_id)
-            if row["state"] not in OVER and row["opening"] is None:
+            known = await _own_challenge(Store(self._pool), node_id, challenge_id, challenge_id)
+            if known.state not in OVER and known.opening is None:
                 raise ChallengeClosed("commit and residency come first")
-            proof = None if row["state"] in OVER else self._proof(prover.node, row)
+            proof = None if known.state in OVER else self._proof(prover.node, known)
             verdicts = await self._verifier.verify(body, node_id, challenge_id, prover.public_key, proof)
             async with transaction(self._pool) as store:
-                row = await _own_challenge(store, node_id, challenge_id, challenge_id, lock=True)
-                if row["state"] in OVER:
-                    if row["verdict"] is None:
+                known = await _own_challenge(store, node_id, challenge_id, challenge_id, lock=True)
+                if known.state in OVER:
+                    if known.verdict is None:
                         raise ChallengeClosed(f"challenge {challenge_id} is over")
-                    return ChallengeVerdict.model_validate_json(row["verdict"])
-                verdict = await self._conclude(store, proof, verdicts, received_ms, row["deadline_ms"])
+                    return known.final_verdict
+                verdict = await self._conclude(store, proof, verdicts, received_ms, known.deadline_ms)
                 if verdict.pending:
                     return verdict
-                await conclude_challenge(store, row, verdict, received_ms)
+                await conclude_challenge(store, known, verdict, received_ms)
         await self._publisher.published()
         return verdict
 
-    def _proof(self, node: Node, row) -> Proof:
-        challenge = Challenge.model_validate_json(row["asked"])
+    def _proof(self, node: Node, known: StoredChallenge) -> Proof:
+        challenge = known.challenge
         band, residency = self._settings.bands.of(node.grade, node.simulated), None
-        if row["residency"] is not None:
-            answer = ResidencyAnswer.model_validate_json(row["digests"])
+        if known.residency is not None:
             residency = ResidencyProof(
-                ResidencyRequest.model_validate_json(row["residency"]),
-                {gpu.gpu_uuid: gpu.digest for gpu in answer.gpus},
-                over_us=row["residency_us"] - self._settings.residency_limit_us(challenge, band),
-                lag_us=row["residency_lag_us"],
+                known.residency_request,
+                {gpu.gpu_uuid: gpu.digest for gpu in known.residency_answer.gpus},
+                over_us=known.residency_us - self._settings.residency_limit_us(challenge, band),
+                lag_us=known.residency_lag_us,
             )
         return Proof(
             challenge=challenge,
-            commit=ChallengeCommit.model_validate_json(row["commitment"]),
-            asked=OpeningRequest.model_validate_json(row["opening"]),
-            secret=row["secret"],
-            seen_us=row["seen_us"],
-            lag_us=row["lag_us"],
+            commit=known.commit,
+            asked=known.opening_request,
+            secret=known.secret,
+            seen_us=known.seen_us,
+            lag_us=known.lag_us,
             band=band,
             judges_work=self._settings.judges("work"),
             judges_score=self._settings.judges("score"),
@@ -186,31 +195,24 @@ class Proofs:
         """Keeps the verdicts that came in time, and puts all so far together."""
         is_late = received_ms > deadline_ms
         for verdict in () if is_late else verdicts:
-            key = (proof.challenge.challenge_id, verdict.gpu_uuid)
-            await store.run("put_opened_gpu", *key, verdict.canonical())
-        opened = await opened_gpus(store, proof.challenge.challenge_id)
+            await store.challenges.put_opened(proof.challenge.challenge_id, verdict)
+        opened = await store.challenges.opened(proof.challenge.challenge_id)
         asked = {gpu.gpu_uuid for gpu in proof.asked.gpus}
         if is_late:
             return late_verdict(proof.challenge, proof.band, received_ms, opened, asked)
         return conclude(proof.challenge, proof.band, opened, asked, received_ms)
 
 
-async def opened_gpus(store: Store, challenge_id: str) -> dict[str, GpuVerdict]:
-    """Returns the verdicts on the GPUs that a challenge's node has opened so far."""
-    rows = await store.rows("opened_gpus", challenge_id)
-    return {row["gpu_uuid"]: GpuVerdict.model_validate_json(row["verdict"]) for row in rows}
-
-
-async def give_up(store: Store, settings: Settings, row, time_ms: int) -> None:
+async def give_up(store: Store, settings: Settings, late: StoredChallenge, time_ms: int) -> None:
     """Concludes a challenge whose time is over."""
-    node, challenge = await store.node(row["node_id"]), Challenge.model_validate_json(row["asked"])
-    asked = OpeningRequest.model_validate_json(row["opening"]).gpus if row["opening"] else ()
-    heads = ChallengeCommit.model_validate_json(row["commitment"]).heads if row["commitment"] else ()
-    opened = await opened_gpus(store, challenge.challenge_id)
+    node, challenge = await store.node(late.node), late.challenge
+    asked = late.opening_request.gpus if late.opening else ()
+    heads = late.commit.heads if late.commitment else ()
+    opened = await store.challenges.opened(challenge.challenge_id)
     band = settings.bands.of(node.grade, node.simulated)
     reached = ({gpu.gpu_uuid for gpu in asked}, {head.gpu_uuid for head in heads})
     verdict = late_verdict(challenge, band, time_ms, opened, *reached)
-    await conclude_challenge(store, row, verdict, time_ms)
+    await conclude_challenge(store, late, verdict, time_ms)
 
 
 async def issue_challenge(
@@ -241,24 +243,23 @@ async def issue_challenge(
         settings.challenge_rules(settings.bands.of(node.grade, node.simulated)),
         lease_id,
     )
-    row = (challenge.challenge_id, node.node_id, cause, lease_id, issued_ms, deadline_ms, challenge.canonical())
-    await store.run("insert_challenge", *row, prover)
+    await store.challenges.insert(node.node_id, challenge, prover)
     if prover is None:
         store.issued.append((node.node_id, challenge))
     return challenge
 
 
-async def conclude_challenge(store: Store, row, verdict: ChallengeVerdict, received_ms: int) -> None:
+async def conclude_challenge(store: Store, known: StoredChallenge, verdict: ChallengeVerdict, received_ms: int) -> None:
     """Writes a verdict and puts it on the record; its consequences follow from the record."""
-    await store.run("set_judged", row["challenge_id"], verdict.canonical())
+    await store.challenges.set_judged(known.challenge_id, verdict)
     judged = ChallengeJudged(
-        node_id=row["node_id"],
+        node_id=known.node,
         received_ms=received_ms,
-        cause=row["cause"],
-        lease_id=row["lease_id"],
+        cause=known.cause,
+        lease_id=known.lease_id,
         verdict=verdict,
     )
-    await store.record(row["node_id"], judged)
+    await store.record(known.node, judged)
 
 
 def residency_of(challenge_id: str) -> str:
@@ -266,14 +267,14 @@ def residency_of(challenge_id: str) -> str:
     return f"{challenge_id}/residency"
 
 
-def _next_step(row) -> CommitReply:
-    residency = None if row["residency"] is None else ResidencyRequest.model_validate_json(row["residency"])
-    opening = None if residency is not None else OpeningRequest.model_validate_json(row["opening"])
-    return CommitReply(challenge_id=row["challenge_id"], residency=residency, opening=opening)
+def _next_step(known: StoredChallenge) -> CommitReply:
+    residency = known.residency_request
+    opening = None if residency is not None else known.opening_request
+    return CommitReply(challenge_id=known.challenge_id, residency=residency, opening=opening)
 
 
-async def _own_challenge(store: Store, name: str, challenge_id: str, named: str, lock: bool = False):
-    row = await store.row("lock_challenge" if lock else "find_challenge", challenge_id)
-    if row is None or (row["prover"] or row["node_id"]) != name or named != challenge_id:
+async def _own_challenge(store: Store, name: str, challenge_id: str, named: str, lock: bool = False) -> StoredChallenge:
+    known = await store.challenges.find(challenge_id, lock)
+    if known is None or (known.prover or known.node) != name or named != challenge_id:
         raise UnknownLease(f"{name} has no challenge {challenge_id}")
-    return row
+    return known

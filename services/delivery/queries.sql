@@ -300,11 +300,6 @@ update node set inside_doubts = 0 where node_id = $1 and inside_doubts > 0;
 -- name: lock_challenge
 select * from challenge where challenge_id = $1 for update;
 
--- name: open_challenges
-select asked from challenge
-where node_id = $1 and prover is null and state = 'issued' and deadline_ms > $2 and opens_ms <= $2
-order by issued_ms, challenge_id;
-
 -- name: find_challenge
 select * from challenge where challenge_id = $1;
 

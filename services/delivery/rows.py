@@ -4,6 +4,14 @@ from dataclasses import dataclass
 
 from schemas.delivery import MeterInputs, MeterOutcome
 from schemas.disputes import ArbiterInputs
+from schemas.nodes import (
+    Challenge,
+    ChallengeCommit,
+    ChallengeVerdict,
+    OpeningRequest,
+    ResidencyAnswer,
+    ResidencyRequest,
+)
 from schemas.receipts import Receipt
 from services.delivery.packing import unpack
 
@@ -129,3 +137,59 @@ class Dispute:
     def arbiter_inputs(self) -> ArbiterInputs | None:
         """What an arbiter found, None where none did."""
         return ArbiterInputs.model_validate_json(self.inputs) if self.inputs else None
+
+
+@dataclass(frozen=True)
+class StoredChallenge:
+    """A challenge as it stands: what was asked, what came, when, and what was said of it."""
+
+    challenge_id: str
+    node: str
+    cause: str
+    lease_id: str | None
+    prover: str | None
+    state: str
+    deadline_ms: int
+    joint_gate_ms: int | None
+    seen_us: int | None
+    trip_us: int | None
+    lag_us: int
+    residency_us: int | None
+    residency_lag_us: int
+    secret: bytes | None
+    asked: bytes
+    commitment: bytes | None
+    residency: bytes | None
+    digests: bytes | None
+    opening: bytes | None
+    verdict: bytes | None
+
+    @property
+    def challenge(self) -> Challenge:
+        """What was asked."""
+        return Challenge.model_validate_json(self.asked)
+
+    @property
+    def commit(self) -> ChallengeCommit | None:
+        """The heads that were committed to."""
+        return self.commitment and ChallengeCommit.model_validate_json(self.commitment)
+
+    @property
+    def residency_request(self) -> ResidencyRequest | None:
+        """The second nonce, where there is one."""
+        return self.residency and ResidencyRequest.model_validate_json(self.residency)
+
+    @property
+    def residency_answer(self) -> ResidencyAnswer | None:
+        """The digests that answered it."""
+        return self.digests and ResidencyAnswer.model_validate_json(self.digests)
+
+    @property
+    def opening_request(self) -> OpeningRequest | None:
+        """What is to be opened."""
+        return self.opening and OpeningRequest.model_validate_json(self.opening)
+
+    @property
+    def final_verdict(self) -> ChallengeVerdict | None:
+        """What was said of it in the end."""
+        return self.verdict and ChallengeVerdict.model_validate_json(self.verdict)

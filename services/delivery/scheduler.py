@@ -7,7 +7,6 @@ from itertools import groupby
 import structlog
 
 from schemas.delivery import LeaseEnded
-from schemas.nodes import Challenge
 from schemas.venue import NodesAlive
 from services.delivery.disputes import decide_due
 from services.delivery.domain import sellable_gpus
@@ -65,18 +64,18 @@ class Scheduler:
     async def _challenge_anew(self, time_ms: int, until_ms: int | None) -> None:
         """Gives out anew the open challenges that are due before a time; None: all."""
         async with self._effects.transaction() as store:
-            for row in await store.rows("open_challenges_everywhere"):
-                asked = Challenge.model_validate_json(row["asked"])
+            for known in await store.challenges.open_everywhere():
+                asked = known.challenge
                 if until_ms is not None and asked.deadline_ms > until_ms:
                     continue
-                await store.run("void_challenge", row["challenge_id"])
+                await store.challenges.void(known.challenge_id)
                 deadline_ms = max(asked.deadline_ms, time_ms + self._settings.challenge_restart_ms)
-                node = await store.node(row["node_id"])
-                target = (node, row["cause"], list(asked.gpu_uuids), time_ms, deadline_ms, row["lease_id"])
+                node = await store.node(known.node)
+                target = (node, known.cause, list(asked.gpu_uuids), time_ms, deadline_ms, known.lease_id)
                 challenge = await issue_challenge(store, self._settings, *target)
-                if row["joint_gate_ms"] is not None:
-                    await hold_back(store, self._settings, node.node_id, challenge, row["joint_gate_ms"])
-                await store.positions.offer_anew(row["lease_id"], time_ms)
+                if known.joint_gate_ms is not None:
+                    await hold_back(store, self._settings, node.node_id, challenge, known.joint_gate_ms)
+                await store.positions.offer_anew(known.lease_id, time_ms)
 
     async def _step(self, time_ms: int) -> None:
         self._watch.look_at_clock(time_ms)
@@ -101,9 +100,9 @@ class Scheduler:
             await decide_due(self._effects, self._settings, time_ms)
 
     async def _give_up_late(self, store: Store, time_ms: int) -> None:
-        for row in await store.rows("late_challenges", time_ms):
-            if row["challenge_id"] not in self._verifier.under_way:
-                await give_up(store, self._settings, row, time_ms)
+        for late in await store.challenges.late(time_ms):
+            if late.challenge_id not in self._verifier.under_way:
+                await give_up(store, self._settings, late, time_ms)
 
     async def _end_leases(self, store: Store, time_ms: int) -> None:
         for lease in await store.leases.overdue(time_ms):

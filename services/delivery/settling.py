@@ -8,7 +8,6 @@ from schemas.disputes import ArbiterInputs
 from schemas.nodes import NodeReported, RenterReported
 from schemas.receipts import Receipt
 from schemas.venue import SettleDisputed, SettlePosition
-from services.delivery.claw_back import disproven_of
 from services.delivery.differences import open_by_venue
 from services.delivery.domain import memory_min_mib
 from services.delivery.door import door_witnesses, probes_of, unreachable_spans
@@ -138,7 +137,7 @@ async def measure_position(store: Store, settings: Settings, position: Position)
         "provisional_ms": position.due_ms,
         "excuses": await _excuses(store, position, since_ms),
         "recalls": await store.positions.recalls(position.position_id),
-        "disproven": await disproven_of(store, position),
+        "disproven": await store.challenges.disproven_of(position),
         "unreachable": tuple(
             ShutDoor(start_ms=start_ms, end_ms=end_ms)
             for start_ms, end_ms in unreachable_spans(probes, position.end_ms, settings.shut_door_ms(period_ms))

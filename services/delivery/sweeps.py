@@ -189,7 +189,7 @@ class Sweeps:
                 due = (time_ms, at_ms + self._settings.challenge_deadline_ms)
                 challenge = await issue_challenge(store, self._settings, each.node, "idle", list(each.gpus), *due)
                 sweep = sweeps.get(each.node.account)
-                await store.run("open_later", challenge.challenge_id, at_ms, is_simultaneous, sweep)
+                await store.challenges.open_later(challenge.challenge_id, at_ms, is_simultaneous, sweep)
                 issued[each.node.node_id] = [challenge]
             await store.run("clear_suspicions", list(issued))
             store.issued.clear()  # they are handed out at their own time

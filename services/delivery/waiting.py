@@ -126,9 +126,8 @@ class HeldRequests:
 
     async def _waiting_for(self, node_id: str) -> list[Challenge]:
         """Returns challenges that are open and that no request of the node was answered with yet."""
-        rows = await Store(self._pool).rows("challenges_of_nodes", [node_id], now_ms())
+        challenges = await Store(self._pool).challenges.open_of(node_id, now_ms())
         told = self._told.get(node_id, set())
-        challenges = [Challenge.model_validate_json(row["asked"]) for row in rows]
         self._told[node_id] = told & {challenge.challenge_id for challenge in challenges}
         new = [challenge for challenge in challenges if challenge.challenge_id not in told]
         self._release(node_id, new)

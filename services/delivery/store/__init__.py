@@ -11,7 +11,7 @@ import asyncpg
 from schemas.base import Model
 from schemas.delivery import DeliveryHeader, GpuPassport
 from schemas.gpu_health import DEGRADING_XIDS, FATAL_XIDS, GpuHealth
-from schemas.nodes import Challenge, ChallengeVerdict, GpuInventory, NodeReported
+from schemas.nodes import Challenge, GpuInventory, NodeReported
 from schemas.topics import DELIVERY_EVENTS, METER_REPORTS, METER_REPORTS_DEAD
 from schemas.venue import VenueCommand
 from services.delivery.domain import UnknownNode, check_record
@@ -20,6 +20,7 @@ from services.delivery.passports import XIDS_MAX, GpuHistory, xids_of
 from services.delivery.report_records import VerifiedReport, pack_record, unpack_record
 from services.delivery.reports import Chain
 from services.delivery.settings import Settings
+from services.delivery.store.challenges import Challenges
 from services.delivery.store.disputes import Disputes
 from services.delivery.store.leases import Leases
 from services.delivery.store.positions import Positions
@@ -130,6 +131,7 @@ class Store:
         self.sql = Statements(connection)
         self.positions, self.disputes = Positions(self.sql), Disputes(self.sql)
         self.leases, self.renters = Leases(self.sql), Renters(self.sql)
+        self.challenges = Challenges(self.sql)
         self.after_commit: list[Callable[[], None]] = []
         self.issued: list[tuple[str, Challenge]] = []  # challenges that may leave when the transaction is through
 
@@ -188,12 +190,6 @@ class Store:
         """Returns the node's next reports behind a number, up to another."""
         rows = await self.rows("records_behind", node_id, seq, last_seq, records_max)
         return [NodeReported.model_validate_json(unpack_record(row["record"])) for row in rows]
-
-    async def put_proofs(self, node_id: str, verdict: ChallengeVerdict) -> None:
-        """Writes what a verdict says of each GPU, where it is the latest."""
-        rows = [(gpu.gpu_uuid, gpu.passed, gpu.reason, gpu.operations_per_s) for gpu in verdict.gpus]
-        columns = map(list, zip(*rows, strict=True))
-        await self.run("put_gpu_proofs", node_id, verdict.judged_ms, verdict.band, *columns)
 
     async def passports(self, node_id: str, uuids: list[str]) -> tuple[GpuPassport, ...]:
         """Returns the passports of those of the GPUs that are the node's own, as their histories are written."""

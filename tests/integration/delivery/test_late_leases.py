@@ -59,10 +59,10 @@ class Books:
     async def judged(self, at_ms: int) -> ChallengeJudged:
         """Concludes the gate's challenge, and returns its record."""
         async with self.effects.transaction() as store:
-            (row,) = await store.rows("open_challenges_everywhere")
+            (known,) = await store.challenges.open_everywhere()
             gpus = (GpuVerdict(gpu_uuid=gpu_uuid(1), passed=True, operations_per_s=1),)
-            verdict = ChallengeVerdict(challenge_id=row["challenge_id"], passed=True, judged_ms=at_ms, gpus=gpus)
-            await store.run("set_judged", row["challenge_id"], verdict.canonical())
+            verdict = ChallengeVerdict(challenge_id=known.challenge_id, passed=True, judged_ms=at_ms, gpus=gpus)
+            await store.challenges.set_judged(known.challenge_id, verdict)
         return ChallengeJudged(node_id=NODE.node_id, received_ms=at_ms, cause="gate", lease_id=LEASE, verdict=verdict)
 
     async def take(self, *records) -> None:

@@ -113,13 +113,12 @@ class Operator:
     async def leases(self) -> dict[str, str]:
         """Returns what became of the lease of each node: the reason why it failed, or that it may begin."""
         pool = await open_pool(self.venue.settings)
-        rows = await Store(pool).rows("leases_of_nodes", self.names)
+        known = await Store(pool).leases.of_nodes(self.names)
         await pool.close()
         told = await self.venue.delivery_events()
         failed = {event.node: event.reason for event in told if event.type == "lease_ended" and not event.ok}
-        return {row["node_id"]: "begins" for row in rows if row["state"] != "pending"} | {
-            name: failed[name] for name in self.names if name in failed
-        }
+        begun = [name for name, leases in known.items() if any(lease.state != "pending" for lease, _ in leases)]
+        return dict.fromkeys(begun, "begins") | {name: failed[name] for name in self.names if name in failed}
 
     async def sells_an_hour(self) -> int:
         """Sells the same hour of both nodes; returns when its gate closes, in seconds."""

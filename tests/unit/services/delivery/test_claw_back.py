@@ -7,6 +7,7 @@ from schemas.nodes import ChallengeVerdict, GpuVerdict
 from services.delivery.challenges import VENUE_BUSY
 from services.delivery.claw_back import claw_back, claw_back_from_inside
 from services.delivery.store import Node
+from services.delivery.store.challenges import Challenges
 from services.delivery.store.positions import Positions
 from tests.fixtures.delivery import gpu_uuid
 
@@ -20,7 +21,7 @@ class Records:
     def __init__(self, passes: dict[str, int], inside: dict[str, int] | None = None):
         self.passes = {("last_passes", "node-1"): passes, ("last_passes_inside", "node-1", "passer-by"): inside or {}}
         self.told, self.written = [], []
-        self.positions = Positions(self)
+        self.positions, self.challenges = Positions(self), Challenges(self)
 
     async def rows(self, name: str, node_id: str, shoppers: list[str] = ()) -> list[dict]:
         passes = self.passes[name, node_id, *shoppers]

@@ -8,6 +8,7 @@ from services.delivery.leases import Lease
 from services.delivery.renter_proofs import NoProofNow, issue_to_renter
 from services.delivery.settings import Settings
 from services.delivery.store import Node
+from services.delivery.store.challenges import Challenges
 from services.delivery.store.renters import ProofsGiven
 from tests.fixtures.delivery import gpu_uuid
 
@@ -19,6 +20,7 @@ class Records:
 
     def __init__(self, given: int, is_open: bool = False, simulated: bool = True):
         self.given, self.simulated, self.renters = ProofsGiven(given, is_open), simulated, self
+        self.challenges = Challenges(self)
         self.inserted: list[tuple] = []
         self.issued: list = []
 

@@ -27,11 +27,11 @@ class Room:
         async def signed_node(pool, node_id, message):
             return SimpleNamespace(state="active")
 
-        async def rows(query, node_ids, time_ms):
-            return [{"asked": challenge.canonical()} for challenge in self.open]
+        async def open_of(node_id, time_ms):
+            return list(self.open)
 
         monkeypatch.setattr(waiting, "signed_node", signed_node)
-        monkeypatch.setattr(waiting, "Store", lambda pool: SimpleNamespace(rows=rows))
+        monkeypatch.setattr(waiting, "Store", lambda pool: SimpleNamespace(challenges=SimpleNamespace(open_of=open_of)))
         self.hung_up = asyncio.Event()
 
     async def ask(self, node: TestNode, echo: str = "") -> ChallengeOffer:
