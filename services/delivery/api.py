@@ -201,8 +201,8 @@ def add_admin_routes(app: FastAPI, settings: Settings, effects: Effects, authent
             node, time_ms = await store.node(node_id, lock=True), now_ms()
             if node.account == asked.caller.account:
                 raise ProblemError("not_yours", "an account does not audit its own nodes")
-            told = dict(form) | {"audited_by": asked.caller.account}
-            await note_audit(store, await store.tell(NodeAudited, node_id, time_ms, **told))
+            fields = dict(form) | {"audited_by": asked.caller.account}
+            await note_audit(store, await store.publish(NodeAudited, node_id, time_ms, **fields))
             return await node_view(store, settings, await store.row("find_node", node_id))
 
         return await answer_once(effects, asked.attempt, work, node=lambda _: node_id)

@@ -40,7 +40,7 @@ async def _take_back(
         if gpu not in spared and passed_ms < verdict.judged_ms
     )
     if times:
-        await note_disproven(store, await store.tell(DeliveryDisproven, node.node_id, now_ms, times=times))
+        await note_disproven(store, await store.publish(DeliveryDisproven, node.node_id, now_ms, times=times))
 
 
 async def note_disproven(store: Store, event: DeliveryDisproven) -> None:

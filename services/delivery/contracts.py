@@ -90,8 +90,8 @@ async def on_product(store: Store, settings: Settings, event: ProductDefined) ->
     await store.positions.put_product(terms)
     least_s = gate_lead_min_s(terms.period_s)
     if terms.gate_lead_s < least_s:
-        told = {"product": terms.product, "lead_s": terms.gate_lead_s, "least_s": least_s}
-        structlog.get_logger().warning("the gate is too near to the start", **told)
+        fields = {"product": terms.product, "lead_s": terms.gate_lead_s, "least_s": least_s}
+        structlog.get_logger().warning("the gate is too near to the start", **fields)
 
 
 async def on_trade(store: Store, settings: Settings, event: Trade) -> None:
@@ -135,8 +135,8 @@ async def on_settled(store: Store, settings: Settings, event: PositionSettled) -
     if event.revision == 1:
         METERED_GPU_S.labels("contracted").inc(receipt.contracted_gpu_s)
         METERED_GPU_S.labels("delivered").inc(receipt.delivered_gpu_s)
-    told = {"contract": event.contract, "revision": event.revision, "meter_digest": event.meter_digest}
-    await store.tell(ReceiptIssued, event.node, event.ts_ms, position_id=event.position_id, **told)
+    fields = {"contract": event.contract, "revision": event.revision, "meter_digest": event.meter_digest}
+    await store.publish(ReceiptIssued, event.node, event.ts_ms, position_id=event.position_id, **fields)
 
 
 async def on_difference_held(store: Store, settings: Settings, event: DifferenceHeld) -> None:

@@ -81,7 +81,7 @@ async def declare_maintenance(
     if sold is not None:
         raise ProblemError("conflict", f"position {sold} was sold in this window already")
     await store.run("insert_maintenance", maintenance_id, node_id, *span.values(), at_ms)
-    await store.tell(MaintenanceDeclared, node_id, at_ms, maintenance_id=maintenance_id, **span)
+    await store.publish(MaintenanceDeclared, node_id, at_ms, maintenance_id=maintenance_id, **span)
     return view
 
 
@@ -104,8 +104,8 @@ async def recall_gpus(store: Store, node_id: str, form: RecallForm, recall_id: s
     )
     if known is None:
         await store.run("insert_recall", recall_id, form.position_id, list(form.gpus), from_ms, at_ms)
-        told = view.model_dump() | {"contract": position.contract}
-        await store.tell(GpusRecalled, node_id, at_ms, **told)
+        fields = view.model_dump() | {"contract": position.contract}
+        await store.publish(GpusRecalled, node_id, at_ms, **fields)
     return view
 
 

@@ -12,6 +12,6 @@ PUBLIC = ("position_id", "contract", "state", "reason", "decided_by", "outcome",
 async def publish_dispute(store: Store, dispute: Dispute, now_ms: int) -> None:
     """Publishes how a dispute stands; the evidence stays with the parties, and on the venue's own record."""
     facts = {name: getattr(dispute, name) for name in PUBLIC}
-    await store.tell(DisputeChanged, dispute.node, now_ms, opened_by=dispute.side, **facts)
+    await store.publish(DisputeChanged, dispute.node, now_ms, opened_by=dispute.side, **facts)
     recorded = {name: getattr(dispute, name) for name in RECORDED}
     await store.record(dispute.node, DisputeRecorded(node_id=dispute.node, received_ms=now_ms, **recorded))

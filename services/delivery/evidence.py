@@ -85,7 +85,7 @@ async def pass_on_digest(
     """
     facts = dict(form) | {"added_by": account}
     if await store.value("insert_driver_digest", *facts.values(), now_ms) is not None:
-        await store.tell(DriverDigestAdded, VENUE, now_ms, **facts)
+        await store.publish(DriverDigestAdded, VENUE, now_ms, **facts)
         for row in await store.rows("nodes_with_driver", text_prefix(form.driver_version, form.library_sha256)):
             node = await store.node(row["node_id"], lock=True)
             await take_software(store, settings, node, Software.from_text(row["software"]), now_ms)

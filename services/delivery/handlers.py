@@ -38,7 +38,7 @@ from services.delivery.histories import Histories
 from services.delivery.inside_proofs import RENTER, judge_from_inside
 from services.delivery.leases import Lease
 from services.delivery.level_reviews import fall_to_proven
-from services.delivery.metering import Contradiction, bury, is_report, record_of, take_reports
+from services.delivery.metering import Contradiction, dead_letter, is_report, record_of, take_reports
 from services.delivery.metrics import CHALLENGES
 from services.delivery.report_records import VerifiedReport
 from services.delivery.settings import Settings
@@ -71,7 +71,7 @@ async def take_records(
                 try:
                     await HANDLERS[type(record)](store, settings, record)
                 except (Contradiction, UnknownNode, BadSignature) as error:
-                    await bury(store, record, error)
+                    await dead_letter(store, record, error)
         await store.run("note_report_ends", list(ends), list(ends.values()))
 
 
@@ -80,7 +80,7 @@ async def take_enrolment(store: Store, settings: Settings, record: NodeEnrolled)
     await store.node(record.node_id)
     if await store.value("set_node_admitted", record.node_id) is not None:
         request = record.request
-        await store.tell(
+        await store.publish(
             NodeAdmitted,
             record.node_id,
             record.received_ms,
@@ -119,13 +119,13 @@ async def take_verdict(store: Store, settings: Settings, record: ChallengeJudged
     if not await store.challenges.apply(verdict.challenge_id):
         return
     CHALLENGES.labels(record.cause, "passed" if verdict.passed else "failed").inc()
-    told = {"challenge_id": verdict.challenge_id, "cause": record.cause, "band": verdict.band}
+    fields = {"challenge_id": verdict.challenge_id, "cause": record.cause, "band": verdict.band}
     if verdict.passed:
         gpus = tuple(gpu.gpu_uuid for gpu in verdict.gpus)
-        await store.tell(ChallengePassed, node.node_id, record.received_ms, gpus=gpus, **told)
+        await store.publish(ChallengePassed, node.node_id, record.received_ms, gpus=gpus, **fields)
     else:
         reason = first_reason(verdict)
-        await store.tell(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **told)
+        await store.publish(ChallengeFailed, node.node_id, record.received_ms, reason=reason, **fields)
     if node.state in nodes.OUT:
         return
     if is_undecided(verdict):
@@ -192,8 +192,8 @@ async def _decide_lease(store: Store, record: ChallengeJudged) -> None:
 async def fail_lease(store: Store, lease: Lease, reason: str, now_ms: int) -> None:
     """Ends a lease that cannot be served; what was delivered until then still counts."""
     await store.leases.set_state(lease.lease_id, "failed", reason)
-    told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": False, "reason": reason}
-    await store.tell(LeaseEnded, lease.node, now_ms, **told)
+    fields = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": False, "reason": reason}
+    await store.publish(LeaseEnded, lease.node, now_ms, **fields)
 
 
 async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswered) -> None:
@@ -209,8 +209,8 @@ async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswe
             await store.positions.note_change_of(lease.position_ids, record.received_ms)
     elif lease.state == "ready" and record.ok:
         await store.leases.open_access(lease.lease_id, record.received_ms)
-        told = {"lease_id": lease.lease_id, "contract": lease.contract, "gpus": lease.gpus}
-        await store.tell(LeaseStarted, lease.node, record.received_ms, **told)
+        fields = {"lease_id": lease.lease_id, "contract": lease.contract, "gpus": lease.gpus}
+        await store.publish(LeaseStarted, lease.node, record.received_ms, **fields)
     elif lease.state == "ready":
         await fail_lease(store, lease, "start_hook_failed", record.received_ms)
 
@@ -221,19 +221,19 @@ async def take_inspection(store: Store, settings: Settings, record: NodeInspecte
     account = await store.value("publish_inspection", inspection_id)
     if account is None:
         return
-    told = {"inspection_id": inspection_id, "account": account, "report": record.report}
+    fields = {"inspection_id": inspection_id, "account": account, "report": record.report}
     row = await store.row("find_node", record.node_id)
     if row is not None:
         node = node_of(row)
         uuids = [gpu.inventory.uuid for gpu in record.report.gpus]
-        told |= {
+        fields |= {
             "state": node.state,
             "hub": node.hub,
             "node_gpus": await store.value("count_gpus", node.node_id),
             "currencies": tuple(row["currency"] for row in await store.rows("currencies_of_hub", node.hub)),
             "passports": await store.passports(node.node_id, uuids),
         }
-    await store.tell(HardwareInspected, record.node_id, record.received_ms, **told)
+    await store.publish(HardwareInspected, record.node_id, record.received_ms, **fields)
 
 
 HANDLERS: dict[type, Callable[[Store, Settings, MeterRecord], Awaitable[None]]] = {

@@ -8,7 +8,7 @@ async def raise_hold(store: Store, node_id: str, reason: str, detail: str, now_m
     """Freezes a node's level for a reason; says whether that is news."""
     if await store.value("raise_hold", node_id, reason, detail, now_ms) is None:
         return False
-    await store.tell(LevelHoldChanged, node_id, now_ms, reason=reason, held=True, detail=detail)
+    await store.publish(LevelHoldChanged, node_id, now_ms, reason=reason, held=True, detail=detail)
     return True
 
 
@@ -17,7 +17,7 @@ async def lift_hold(store: Store, node_id: str, reason: str, now_ms: int) -> boo
     detail = await store.value("lift_hold", node_id, reason, now_ms)
     if detail is None:
         return False
-    await store.tell(LevelHoldChanged, node_id, now_ms, reason=reason, held=False, detail=detail)
+    await store.publish(LevelHoldChanged, node_id, now_ms, reason=reason, held=False, detail=detail)
     return True
 
 

@@ -31,8 +31,8 @@ async def judge_from_inside(store: Store, settings: Settings, node: Node, record
     reason = f"inside_{doubt or first_reason(verdict)}"
     await store.challenges.put_fact(node.node_id, verdict)
     await store.challenges.put_proofs(node.node_id, verdict)
-    told = {"challenge_id": verdict.challenge_id, "cause": record.cause, "band": verdict.band}
-    await store.tell(ChallengeFailed, node.node_id, time_ms, reason=first_reason(verdict), **told)
+    fields = {"challenge_id": verdict.challenge_id, "cause": record.cause, "band": verdict.band}
+    await store.publish(ChallengeFailed, node.node_id, time_ms, reason=first_reason(verdict), **fields)
     node = await fall_to_proven(store, node, time_ms)
     if doubt and await store.value("count_inside_doubt", node.node_id) < settings.score_failures_max:
         failed = [gpu.gpu_uuid for gpu in verdict.gpus if not gpu.passed]

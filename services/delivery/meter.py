@@ -15,9 +15,9 @@ from schemas.delivery import MeteredReport, MeterInputs, MeterInterval, MeterOut
 from schemas.gpu_health import BLIND, HARDWARE_THROTTLE, LOST, GpuHealth, next_health
 from schemas.ids import tier_of
 from schemas.nodes import GpuProcess, GpuReading, NodeReported, RenterReported, message_hash
+from services.delivery.period_ranges import NO_REPORT, PeriodRange, clip, fill, merge, overlay
 from services.delivery.second_meter import compare, is_apart, seen_by_renter
 from services.delivery.spans import Span, length_of, union, within, without
-from services.delivery.stretches import NO_REPORT, Stretch, clip, fill, merge, overlay
 from services.delivery.timeline import INTERVALS_PER_GAP, Window, outages_of, place_windows, unproven_spans
 
 INTERRUPTIBLE_TIER, METERED_TIER = "I", "M"
@@ -143,32 +143,32 @@ def _gpu_intervals(
     inputs: MeterInputs, gpu: str, windows: Sequence[Window], unproven: Sequence[Span], renter_windows: Sequence[Window]
 ) -> list[MeterInterval]:
     judged = _judge(inputs, gpu, windows)
-    stretches = fill(inputs.start_ms, inputs.end_ms, clip(judged, inputs.start_ms, inputs.end_ms))
+    ranges = fill(inputs.start_ms, inputs.end_ms, clip(judged, inputs.start_ms, inputs.end_ms))
     blind = [(w.start_ms, w.end_ms) for w in windows if (seen := reading_of(w, gpu)) is not None and seen.blind]
-    stretches = overlay(stretches, blind, only=NO_REPORT, reason=BLIND)
+    ranges = overlay(ranges, blind, only=NO_REPORT, reason=BLIND)
     off = {"conforming": False, "used": False, "excused": False}
-    stretches = overlay(stretches, unproven, quality="M", reason="unproven", **off)
+    ranges = overlay(ranges, unproven, quality="M", reason="unproven", **off)
     if recall := _recall_of_gpu(inputs, gpu):
-        stretches = overlay(stretches, [(recall.from_ms, inputs.end_ms)], reason="recalled", **off)
+        ranges = overlay(ranges, [(recall.from_ms, inputs.end_ms)], reason="recalled", **off)
     shut = [(each.start_ms, each.end_ms) for each in inputs.unreachable]
-    stretches = overlay(stretches, shut, reason="unreachable", **off)
+    ranges = overlay(ranges, shut, reason="unreachable", **off)
     opened_ms = inputs.end_ms if inputs.access_ms is None else inputs.access_ms
-    stretches = overlay(stretches, [(inputs.start_ms, opened_ms)], reason="no_access", **off)
+    ranges = overlay(ranges, [(inputs.start_ms, opened_ms)], reason="no_access", **off)
     if inputs.released_ms is not None:
-        stretches = overlay(stretches, [(inputs.released_ms, inputs.end_ms)], reason="released", **off)
+        ranges = overlay(ranges, [(inputs.released_ms, inputs.end_ms)], reason="released", **off)
     for reason, spans in _excused_spans(inputs):
         excuse = {"conforming": False, "used": False, "excused": True}
-        stretches = overlay(stretches, spans, quality="E", reason=reason, **excuse)
-    stretches = compare(inputs, stretches, seen_by_renter(inputs, gpu, renter_windows))
-    stretches = _take_disproven(inputs, gpu, stretches)
-    return [MeterInterval(gpu=gpu, **vars(stretch)) for stretch in merge(stretches)]
+        ranges = overlay(ranges, spans, quality="E", reason=reason, **excuse)
+    ranges = compare(inputs, ranges, seen_by_renter(inputs, gpu, renter_windows))
+    ranges = _take_disproven(inputs, gpu, ranges)
+    return [MeterInterval(gpu=gpu, **vars(each)) for each in merge(ranges)]
 
 
-def _take_disproven(inputs: MeterInputs, gpu: str, stretches: Iterable[Stretch]) -> list[Stretch]:
+def _take_disproven(inputs: MeterInputs, gpu: str, ranges: Iterable[PeriodRange]) -> list[PeriodRange]:
     """Takes what a failed proof says was not proven, whoever saw it, from what counted; what is excused stays so."""
     spans = [(each.start_ms, each.end_ms) for each in inputs.disproven if each.gpu == gpu]
     judgement = {"quality": "M", "conforming": False, "used": False, "disputed": False, "reason": "disproven"}
-    taken = ([each] if each.excused else overlay([each], spans, **judgement) for each in stretches)
+    taken = ([each] if each.excused else overlay([each], spans, **judgement) for each in ranges)
     return [part for parts in taken for part in parts]
 
 
@@ -208,8 +208,8 @@ def _spared_spans(inputs: MeterInputs) -> list[Span]:
     return within([(inputs.start_ms, offered_ms), *_maintenance(inputs)], inputs.start_ms, inputs.end_ms)
 
 
-def _judge(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> Iterable[Stretch]:
-    """Yields the stretches that reports speak of, in order; what lies between them is missing."""
+def _judge(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> Iterable[PeriodRange]:
+    """Yields the ranges that reports speak of, in order; what lies between them is missing."""
     state, covered_ms, was_well = GpuState(), None, True
     for window in windows:
         reading = reading_of(window, gpu)
@@ -226,7 +226,7 @@ def _judge(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> Iterable
             # One report for so long a time is no heartbeat: its window stays missing.
             yield from _bridge(inputs, Gap(window.start_ms, window.end_ms, was_well, False), False)
         else:
-            yield Stretch(
+            yield PeriodRange(
                 window.start_ms, window.end_ms, "O", state.conforming, state.used and state.conforming, reason
             )
         covered_ms, was_well = window.end_ms, state.conforming
@@ -239,7 +239,7 @@ def reading_of(window: Window, gpu: str) -> GpuReading | None:
     return next((reading for reading in window.record.report.gpus if reading.uuid == gpu), None)
 
 
-def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[Stretch]:
+def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[PeriodRange]:
     """Returns what counts of a time without reports.
 
     Up to the gap limit it counts as delivered, within one boot and between two conforming windows. Of a longer gap what
@@ -249,18 +249,18 @@ def _bridge(inputs: MeterInputs, gap: Gap, used: bool) -> list[Stretch]:
     if gap.start_ms >= gap.end_ms:
         return []
     if gap.is_estimated and gap.end_ms - gap.start_ms <= inputs.gap_ms_max:
-        return [Stretch(gap.start_ms, gap.end_ms, "E", True, used, "")]
+        return [PeriodRange(gap.start_ms, gap.end_ms, "E", True, used, "")]
     away = within(outages_of(inputs), gap.start_ms, gap.end_ms)
     alone = without([(gap.start_ms, gap.end_ms)], away)
     is_delivered = gap.is_estimated and length_of(alone) <= inputs.gap_ms_max
-    found = [Stretch(start_ms, end_ms, "E", True, used, "") for start_ms, end_ms in alone if is_delivered]
+    found = [PeriodRange(start_ms, end_ms, "E", True, used, "") for start_ms, end_ms in alone if is_delivered]
     if gap.was_well and away:
         if not is_delivered and away[0][0] - gap.start_ms <= inputs.gap_ms_max // INTERVALS_PER_GAP:
             away[0] = (gap.start_ms, away[0][1])
         for start_ms, end_ms in away:
             if length_of(within(alone, gap.start_ms, start_ms)) <= inputs.gap_ms_max:
-                found.append(Stretch(start_ms, end_ms, "E", False, False, "venue_outage", True))
-    return sorted(found, key=lambda stretch: stretch.start_ms)
+                found.append(PeriodRange(start_ms, end_ms, "E", False, False, "venue_outage", True))
+    return sorted(found, key=lambda each: each.start_ms)
 
 
 def _read(inputs: MeterInputs, before: GpuState, reading: GpuReading | None, window: Window) -> tuple[GpuState, str]:

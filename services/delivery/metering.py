@@ -31,11 +31,11 @@ def record_of(each: MeterRecord | VerifiedReport) -> MeterRecord:
     return each.record if isinstance(each, VerifiedReport) else each
 
 
-async def bury(store: Store, record: MeterRecord, error: Exception) -> None:
+async def dead_letter(store: Store, record: MeterRecord, error: Exception) -> None:
     """Puts a record that cannot be true among the dead letters, with the reason."""
     reason = str(error) if isinstance(error, Contradiction) else error.code
     structlog.get_logger().warning("record to the dead letters", node=record.node_id, reason=reason)
-    await store.bury(record.node_id, record, reason)
+    await store.dead_letter(record.node_id, record, reason)
 
 
 async def take_reports(
@@ -58,7 +58,7 @@ async def take_reports(
             if await _is_taken(store, node, report, missing):
                 continue
         except (Contradiction, UnknownNode, BadSignature) as error:
-            await bury(store, record, error)
+            await dead_letter(store, record, error)
             continue
         taken.append(report)
         if report is not each:

@@ -48,8 +48,8 @@ async def set_level(store: Store, node: Node, level: str, reason: str, now_ms: i
         await _register(store, node, level, node.registered_gpus, reason, now_ms)
         return
     await store.run("set_node_state", node.node_id, node.state, level, node.reason, list(node.registered_gpus))
-    told = {"state": node.state, "level": level, "reason": reason, "gpus": ()}
-    await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
+    fields = {"state": node.state, "level": level, "reason": reason, "gpus": ()}
+    await store.publish(NodeStateChanged, node.node_id, now_ms, **fields)
 
 
 async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: int) -> None:
@@ -61,8 +61,8 @@ async def take_down(store: Store, node: Node, state: str, reason: str, now_ms: i
     if state in BARRED and await store.value("has_hours_ahead", node.node_id, now_ms):
         await _tell_level(store, node, level)
     if (node.state, node.reason) != (state, reason):
-        told = {"state": state, "level": level, "reason": reason, "gpus": ()}
-        await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
+        fields = {"state": state, "level": level, "reason": reason, "gpus": ()}
+        await store.publish(NodeStateChanged, node.node_id, now_ms, **fields)
 
 
 async def _tell_level(store: Store, node: Node, level: str) -> None:
@@ -144,8 +144,8 @@ async def _register(store: Store, node: Node, level: str, gpus: tuple[str, ...],
     serials = {row.uuid: row.serial for row in await store.gpus(node.node_id)}
     await store.run("set_node_state", node.node_id, "active", level, reason, list(gpus))
     await store.command(_registration(node, level, gpus, serials))
-    told = {"state": "active", "level": level, "reason": reason, "gpus": gpus}
-    await store.tell(NodeStateChanged, node.node_id, now_ms, **told)
+    fields = {"state": "active", "level": level, "reason": reason, "gpus": gpus}
+    await store.publish(NodeStateChanged, node.node_id, now_ms, **fields)
 
 
 def _registration(node: Node, level: str, gpus: tuple[str, ...], serials: Mapping[str, str]) -> RegisterNode:

@@ -35,7 +35,7 @@ async def answer_once(
             view = await work(store)
             return view.model_dump_json()
 
-        async def tell(first: FirstAnswer) -> None:
+        async def publish(first: FirstAnswer) -> None:
             await store.record(about := node(view), RequestAnswered(node_id=about, received_ms=now_ms(), first=first))
 
-        return await once(store.connection, asked, text, status, tell if node else None)
+        return await once(store.connection, asked, text, status, publish if node else None)

@@ -157,5 +157,5 @@ async def tell_outage(store: Store, from_ms: int, to_ms: int, cause: str, at_ms:
     """Writes an outage down, once, tells everyone, and has what it may change measured again."""
     if await store.value("insert_outage", from_ms, to_ms, cause) is None:
         return
-    await store.tell(VenueOutage, VENUE, at_ms, from_ms=from_ms, to_ms=to_ms, cause=cause)
+    await store.publish(VenueOutage, VENUE, at_ms, from_ms=from_ms, to_ms=to_ms, cause=cause)
     await store.positions.note_change_everywhere(from_ms, to_ms, at_ms)

@@ -112,8 +112,8 @@ class Scheduler:
             await store.leases.set_state(lease.lease_id, "ended")
             if lease.reason == RESTORED:
                 continue
-            told = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": True, "reason": "ended"}
-            await store.tell(LeaseEnded, lease.node, time_ms, **told)
+            fields = {"lease_id": lease.lease_id, "contract": lease.contract, "ok": True, "reason": "ended"}
+            await store.publish(LeaseEnded, lease.node, time_ms, **fields)
         for lease in await store.leases.recalled(time_ms):
             await fail_lease(store, lease, "recalled", time_ms)
 

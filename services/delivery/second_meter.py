@@ -12,8 +12,8 @@ from itertools import pairwise
 from schemas.delivery import MeterInputs, Witness
 from schemas.gpu_health import fault_of
 from schemas.nodes import RenterReported
+from services.delivery.period_ranges import NO_REPORT, PeriodRange, clip
 from services.delivery.spans import Span, union, within
-from services.delivery.stretches import NO_REPORT, Stretch, clip
 from services.delivery.timeline import Window, place_windows
 
 RENTER_SAW_FAULT = "renter_saw_fault"
@@ -40,11 +40,11 @@ def seen_by_renter(inputs: MeterInputs, gpu: str, windows: Iterable[Window]) -> 
     return Seen(tuple(union(well)), tuple(union(ill)))
 
 
-def compare(inputs: MeterInputs, stretches: Iterable[Stretch], seen: Seen) -> list[Stretch]:
-    """Returns the operator's stretches as they stand beside what the renter saw."""
-    compared: list[Stretch] = []
-    for stretch in stretches:
-        for part in _cut(stretch, (*seen.well, *seen.ill)):
+def compare(inputs: MeterInputs, ranges: Iterable[PeriodRange], seen: Seen) -> list[PeriodRange]:
+    """Returns the operator's ranges as they stand beside what the renter saw."""
+    compared: list[PeriodRange] = []
+    for range_ in ranges:
+        for part in _cut(range_, (*seen.well, *seen.ill)):
             compared.append(_judge(inputs, part, seen))
     return compared
 
@@ -64,7 +64,7 @@ def both(some: Iterable[Span], others: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(part for start_ms, end_ms in some for part in within(others, start_ms, end_ms))
 
 
-def _judge(inputs: MeterInputs, part: Stretch, seen: Seen) -> Stretch:
+def _judge(inputs: MeterInputs, part: PeriodRange, seen: Seen) -> PeriodRange:
     if part.excused:
         return part
     if part.conforming and _within(part, seen.well):
@@ -78,14 +78,14 @@ def _judge(inputs: MeterInputs, part: Stretch, seen: Seen) -> Stretch:
     return part
 
 
-def _cut(stretch: Stretch, spans: Sequence[Span]) -> list[Stretch]:
-    """Cuts a stretch wherever a span begins or ends in it."""
-    edges = sorted({stretch.start_ms, stretch.end_ms, *(edge for span in spans for edge in span)})
-    inside = [edge for edge in edges if stretch.start_ms <= edge <= stretch.end_ms]
-    return [part for start, end in pairwise(inside) for part in clip([stretch], start, end)]
+def _cut(range_: PeriodRange, spans: Sequence[Span]) -> list[PeriodRange]:
+    """Cuts a range wherever a span begins or ends in it."""
+    edges = sorted({range_.start_ms, range_.end_ms, *(edge for span in spans for edge in span)})
+    inside = [edge for edge in edges if range_.start_ms <= edge <= range_.end_ms]
+    return [part for start, end in pairwise(inside) for part in clip([range_], start, end)]
 
 
-def _within(part: Stretch, spans: Iterable[Span]) -> bool:
+def _within(part: PeriodRange, spans: Iterable[Span]) -> bool:
     return any(start_ms <= part.start_ms and part.end_ms <= end_ms for start_ms, end_ms in spans)
 
 

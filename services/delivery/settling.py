@@ -184,8 +184,8 @@ async def send_revision(
     if is_held(outcome):
         await open_by_venue(store, settings, position, revision, now_ms)
     await store.positions.note_reported(position.position_id)
-    told = metered(position, revision, measured.inputs, outcome) | {"meter_digest": digest}
-    await note_metered(store, await store.tell(PositionMetered, position.node, now_ms, **told))
+    fields = metered(position, revision, measured.inputs, outcome) | {"meter_digest": digest}
+    await note_metered(store, await store.publish(PositionMetered, position.node, now_ms, **fields))
 
 
 def is_held(outcome: MeterOutcome) -> bool:

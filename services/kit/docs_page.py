@@ -17,10 +17,10 @@ def docs_page(document: dict[str, Any]) -> Response:
     parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"]
     parts.append(f"<h1>{title}</h1><p>The whole document: <a href=/openapi.json>/openapi.json</a>.")
     for path, methods in document["paths"].items():
-        for method, told in methods.items():
+        for method, operation in methods.items():
             parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2>")
-            parts.append(f"<p>{escape(told.get('description') or told.get('summary') or '')}")
-            parts.append(f"<table>{''.join(map(_row, told.get('parameters', ())))}</table>")
+            parts.append(f"<p>{escape(operation.get('description') or operation.get('summary') or '')}")
+            parts.append(f"<table>{''.join(map(_row, operation.get('parameters', ())))}</table>")
     headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
     return Response("".join(parts), 200, headers, "text/html; charset=utf-8")
 

@@ -20,7 +20,7 @@ from schemas.problems import EDGE_CODES, PROBLEM_MEDIA_TYPE, OrderState, Problem
 from services.kit.bodies import BodyLimits, HeldBodies, HeldBody, TooManyBytes
 from services.kit.docs_page import docs_page
 from services.kit.inputs import complaint_about, read_number
-from services.kit.logs import told
+from services.kit.logs import error_fields
 from services.kit.openapi import serve_document
 from services.kit.readiness import Readiness
 from services.kit.request_parts import headers_of, is_whole
@@ -246,7 +246,7 @@ def _log_failure(scope: Scope, error: Exception) -> None:
         request_id=scope["state"]["request_id"],
         method=scope["method"],
         path=scope["path"][:200],
-        **told(error),
+        **error_fields(error),
     )
 
 

@@ -126,12 +126,12 @@ async def once(
     asked: Attempt,
     work: Callable[[], Awaitable[str]],
     status: int = 200,
-    tell: Callable[[FirstAnswer], Awaitable[None]] | None = None,
+    publish: Callable[[FirstAnswer], Awaitable[None]] | None = None,
 ) -> Response:
     """Does the work inside the caller's transaction and answers with the JSON it returns, or with the first answer.
 
-    `tell` puts the first answer on a topic; without it a lost database forgets the key, which is right only where the
-    work done twice is the work done once. Copies that come at once wait for each other.
+    `publish` puts the first answer on a topic; without it a lost database forgets the key, which is right only where
+    the work done twice is the work done once. Copies that come at once wait for each other.
 
     Raises ProblemError `conflict` where the key names another request.
     """
@@ -142,8 +142,8 @@ async def once(
     if known is None:
         first = to_keep(asked, status, await work())
         await keep(connection, first)
-        if tell is not None:
-            await tell(first)
+        if publish is not None:
+            await publish(first)
         return Response(first.answer, status, media_type=JSON)
     if known["request"] != asked.request:
         raise ProblemError("conflict", USED)

@@ -44,11 +44,11 @@ class OneLine(logging.Handler):
         """Writes one entry of bounded length."""
         entry = {"service": self._service, "logger": record.name, "event": record.getMessage()[:TEXT_MAX]}
         if record.exc_info and record.exc_info[1] is not None:
-            entry |= told(record.exc_info[1])
+            entry |= error_fields(record.exc_info[1])
         structlog.get_logger().log(record.levelno, **entry)
 
 
-def told(error: BaseException) -> dict[str, str]:
+def error_fields(error: BaseException) -> dict[str, str]:
     """Says in a few words what failed, and where."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))

@@ -73,7 +73,7 @@ def subscribe_batches(
             try:
                 valid.append(read(record.value))
             except ValidationError as error:
-                await _bury(broker, topic, record, str(error))
+                await _dead_letter(broker, topic, record, str(error))
         if valid:
             ends = {record.partition: record.offset + 1 for record in records}
             await (handle(valid, ends) if with_ends else handle(valid))
@@ -84,7 +84,7 @@ async def _leave_undecoded(message: KafkaMessage) -> tuple[ConsumerRecord, ...]:
     return message.raw_message
 
 
-async def _bury(broker: KafkaBroker, topic: Topic, record, reason: str) -> None:
+async def _dead_letter(broker: KafkaBroker, topic: Topic, record, reason: str) -> None:
     log = structlog.get_logger().bind(topic=topic.name, offset=record.offset, reason=reason)
     if topic.dead is None:
         log.error("a foreign record is passed over", value=repr(record.value)[:200], see=FOREIGN_RECORD)

@@ -52,7 +52,7 @@ class LedgerService:
         self._outbox = outbox
         tasks.create_task(outbox.run())
         tasks.create_task(self._poster.run())
-        tasks.create_task(self._poster.tell_the_end())
+        tasks.create_task(self._poster.release_at_the_end())
         await keys_read.wait()
         self._readiness.done(KEYS)
 

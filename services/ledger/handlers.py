@@ -58,7 +58,7 @@ class Poster:
         """Waits until event `seq` is posted; False where that takes too long."""
         return await self.wait_until(lambda: self._position.seq >= seq, timeout_s)
 
-    async def tell_the_end(self) -> None:
+    async def release_at_the_end(self) -> None:
         """Lets those who wait go when the ledger stops: nothing more will be posted by this process."""
         try:
             await asyncio.Event().wait()

@@ -29,12 +29,12 @@ def compare(listed: tuple[ListedGpu, ...], sold_on: InspectionReport, found: Har
 
 
 def _compare_gpu(listed: ListedGpu, before: InspectedGpu, now: InspectedGpu) -> Iterator[Finding]:
-    told, seen = before.inventory, now.inventory
+    listed_as, seen = before.inventory, now.inventory
     for what in ("serial", "name", "grade", "board_part_number"):
-        yield from _unless_same(listed.uuid, what, getattr(told, what), getattr(seen, what), worse=True)
-    if abs(seen.memory_mib - told.memory_mib) * 100 > told.memory_mib * MEMORY_TOLERANCE_PERCENT:
-        worse = seen.memory_mib < told.memory_mib
-        yield from _unless_same(listed.uuid, "memory_mib", told.memory_mib, seen.memory_mib, worse)
+        yield from _unless_same(listed.uuid, what, getattr(listed_as, what), getattr(seen, what), worse=True)
+    if abs(seen.memory_mib - listed_as.memory_mib) * 100 > listed_as.memory_mib * MEMORY_TOLERANCE_PERCENT:
+        worse = seen.memory_mib < listed_as.memory_mib
+        yield from _unless_same(listed.uuid, "memory_mib", listed_as.memory_mib, seen.memory_mib, worse)
     for what in COUNTERS:
         old, new = getattr(before.reading, what), getattr(now.reading, what)
         if old is not None and new is not None:

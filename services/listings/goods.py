@@ -106,34 +106,34 @@ def check_identities(gpus: Sequence[InspectedGpu], passports: dict[str, GpuPassp
         if len(set(names)) != len(names):
             raise NotListable(f"one GPU is there twice: {', '.join(sorted(names))}")
     for gpu in gpus:
-        told, known = gpu.inventory, passports.get(gpu.inventory.uuid)
+        found, known = gpu.inventory, passports.get(gpu.inventory.uuid)
         if known is None:
-            raise NotListable(f"{told.uuid} is not enrolled at this node")
-        if not is_serial(told.serial):
+            raise NotListable(f"{found.uuid} is not enrolled at this node")
+        if not is_serial(found.serial):
             raise NotListable(
-                f"{told.uuid}: `{told.serial}` is no serial; a GPU whose serial is erased is not sold here"
+                f"{found.uuid}: `{found.serial}` is no serial; a GPU whose serial is erased is not sold here"
             )
-        if told.serial != known.serial:
-            raise NotListable(f"{told.uuid}: its serial is {told.serial}, it was enrolled with {known.serial}")
+        if found.serial != known.serial:
+            raise NotListable(f"{found.uuid}: its serial is {found.serial}, it was enrolled with {known.serial}")
         if known.serial_elsewhere:
-            raise NotListable(f"{told.uuid}: another GPU is enrolled under its serial {told.serial}")
-        if (told.name, told.grade) != (known.name, known.grade):
+            raise NotListable(f"{found.uuid}: another GPU is enrolled under its serial {found.serial}")
+        if (found.name, found.grade) != (known.name, known.grade):
             enrolled = f"{known.name} ({known.grade})"
-            raise NotListable(f"{told.uuid}: it is a {told.name} ({told.grade}), it was enrolled as {enrolled}")
-        if abs(told.memory_mib - known.memory_mib) * 100 > known.memory_mib * MEMORY_TOLERANCE_PERCENT:
-            sizes = f"{told.memory_mib} MiB, it was enrolled with {known.memory_mib}"
-            raise NotListable(f"{told.uuid}: it shows {sizes}")
+            raise NotListable(f"{found.uuid}: it is a {found.name} ({found.grade}), it was enrolled as {enrolled}")
+        if abs(found.memory_mib - known.memory_mib) * 100 > known.memory_mib * MEMORY_TOLERANCE_PERCENT:
+            sizes = f"{found.memory_mib} MiB, it was enrolled with {known.memory_mib}"
+            raise NotListable(f"{found.uuid}: it shows {sizes}")
         check_reading(gpu)
 
 
 def check_reading(gpu: InspectedGpu) -> None:
     """What was measured is this GPU's, and of its size. Raises NotListable."""
-    told, reading = gpu.inventory, gpu.reading
-    if reading.uuid != told.uuid:
-        raise NotListable(f"{told.uuid}: what was measured is of {reading.uuid}")
+    found, reading = gpu.inventory, gpu.reading
+    if reading.uuid != found.uuid:
+        raise NotListable(f"{found.uuid}: what was measured is of {reading.uuid}")
     shown_mib = reading.memory_total_mib
-    if shown_mib is not None and abs(shown_mib - told.memory_mib) * 100 > told.memory_mib * MEMORY_TOLERANCE_PERCENT:
-        raise NotListable(f"{told.uuid}: {shown_mib} MiB were measured, it is said to have {told.memory_mib}")
+    if shown_mib is not None and abs(shown_mib - found.memory_mib) * 100 > found.memory_mib * MEMORY_TOLERANCE_PERCENT:
+        raise NotListable(f"{found.uuid}: {shown_mib} MiB were measured, it is said to have {found.memory_mib}")
 
 
 def is_serial(text: str) -> bool:

@@ -110,10 +110,10 @@ class Sales:
                 view = view_of(listing, asked.account, await store.steps(listing.listing_id))
                 return view.model_dump_json()
 
-            async def tell(first: FirstAnswer) -> None:
-                await store.tell_answer(listing.listing_id, first)
+            async def publish(first: FirstAnswer) -> None:
+                await store.publish_answer(listing.listing_id, first)
 
-            response = await once(store.connection, asked, text, status, tell)
+            response = await once(store.connection, asked, text, status, publish)
         for relay in self._relays:
             relay.wake()
         return response

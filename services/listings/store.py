@@ -235,8 +235,8 @@ class Store:
     async def add_step(self, listing: Listing, name: str, by: str, words: str, ts_ms: int | None = None) -> None:
         """Writes down who brought the listing into its state, and his words; at `ts_ms` what changed in it since."""
         at_ms = ts_ms or listing.changed_ms
-        told = SaleStep(step=name, by=by, ts_ms=at_ms, state=listing.state, words=words)
-        seq = await self._record(listing, None, told)
+        entry = SaleStep(step=name, by=by, ts_ms=at_ms, state=listing.state, words=words)
+        seq = await self._record(listing, None, entry)
         await self.connection.execute(QUERIES.add_step, listing.listing_id, name, by, at_ms, listing.state, words, seq)
 
     async def steps(self, listing_id: str) -> tuple[SaleStep, ...]:
@@ -250,7 +250,7 @@ class Store:
         row = (number, listing.listing_id, listing.state, listing.escrow_id)
         await self.connection.execute(QUERIES.add_request, *row)
 
-    async def tell_answer(self, listing_id: str, first: FirstAnswer) -> None:
+    async def publish_answer(self, listing_id: str, first: FirstAnswer) -> None:
         """Puts the first answer to a request on the private topic."""
         record = ListingRequestAnswered(listing_id=listing_id, first=first)
         await kit.publish(self.connection, LISTINGS_RECORDS.name, listing_id, record.canonical())

@@ -199,7 +199,7 @@ SERVICES_BANK = (
     ServiceMutant(
         "a lost database forgets what delivery answered",
         "services/delivery/once.py",
-        "tell if node else None",
+        "publish if node else None",
         "None",
         WITH_DELIVERY + "/test_idempotency.py",
     ),

@@ -163,12 +163,12 @@ class Store:
         check_record(value)
         await kit.publish(self.connection, METER_REPORTS.name, node_id, value)
 
-    async def bury(self, node_id: str, record: Model, reason: str) -> None:
+    async def dead_letter(self, node_id: str, record: Model, reason: str) -> None:
         """Puts a record that contradicts what is known on its way to the dead letters, with the reason."""
         letter = b'{"reason":"%s","record":%s}' % (reason.encode(), record.canonical())
         await kit.publish(self.connection, METER_REPORTS_DEAD.name, node_id, letter)
 
-    async def tell(self, event: type[Event], node_id: str, ts_ms: int, **fields: object) -> Event:
+    async def publish(self, event: type[Event], node_id: str, ts_ms: int, **fields: object) -> Event:
         """Puts an event on its way to `delivery.events`, numbered, marked where its node is simulated; returns it."""
         seq, simulated = await self.row("next_sequence", node_id)
         message = event(seq=seq, ts_ms=ts_ms, node=node_id, simulated=simulated, **fields)

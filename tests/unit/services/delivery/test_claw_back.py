@@ -27,7 +27,7 @@ class Records:
         passes = self.passes[name, node_id, *shoppers]
         return [{"gpu": gpu, "passed_ms": passed_ms} for gpu, passed_ms in passes.items()]
 
-    async def tell(self, kind: type, node_id: str, ts_ms: int, **fields: object) -> DeliveryDisproven:
+    async def publish(self, kind: type, node_id: str, ts_ms: int, **fields: object) -> DeliveryDisproven:
         event = kind(seq=1, ts_ms=ts_ms, node=node_id, **fields)
         self.told.append(event)
         return event
