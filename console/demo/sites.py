@@ -242,7 +242,7 @@ class Sites:
 
 def lease_hooks() -> dict[str, list[str]]:
     """Returns the commands that an agent runs at the start and the end of a lease."""
-    hook = str(REPOSITORY / "clients" / "demo" / "hook.py")
+    hook = str(Path(__file__).with_name("hook.py"))
     return {action: [sys.executable, hook, action] for action in ("start", "stop")}
 
 

@@ -21,7 +21,8 @@ from tests.unit.agents.machine import wait
 
 INSTALLED_MB_MAX = 60
 PARTS = ("agents", "schemas", "packaging")
-NOT_THERE = ("aiokafka", "asyncpg", "numpy", "matching_engine", "services", "clients", "infra", "cyclopts", "rich")
+OURS_ELSEWHERE = ("matching_engine", "services", "clients", "console", "infra")
+NOT_THERE = ("aiokafka", "asyncpg", "numpy", "cyclopts", "rich", *OURS_ELSEWHERE)
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 import agents, schemas
