@@ -138,9 +138,9 @@ cdef bint resolve(StructStore store, const Record* record) except -1:
             return False
         return not order.has_node or store.find_node(text_of_word(&order.node)) != NIL
     if read_block(record.text, record.size, &block):
-        return store.find_hours(text_of_word(&block.product), block.start_s, 0, block.periods)
+        return store.find_hours(text_of_word(&block.product), block.start_s, 0, block.latest_s, block.periods)
     read_capacity(record.text, record.size, &capacity)
-    if not store.find_hours(text_of_word(&capacity.product), capacity.from_s, capacity.to_s, 0):
+    if not store.find_hours(text_of_word(&capacity.product), capacity.from_s, capacity.to_s, 0, 0):
         return False
     return store.find_node(text_of_word(&capacity.node)) != NIL
 

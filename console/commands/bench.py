@@ -26,6 +26,7 @@ SHOWN = (
 WHOLE_COMMANDS = 200_000
 SNAPSHOT_ORDERS = 1_000_000
 BLOCK_NODES, BLOCK_ORDERS = 1_000, 100
+KIND_COMMANDS = 400
 REPORT_NODES, REPORT_GPUS, REPORT_CONNECTIONS = 400, 8, 100
 PROOF_GPUS = 4
 
@@ -120,6 +121,7 @@ def engine(
     rounds: int = 5,
     whole: bool = False,
     blocks: bool = False,
+    kinds: bool = False,
     snapshot: bool = False,
     json: bool = False,
 ) -> int:
@@ -138,6 +140,8 @@ def engine(
         run orders and cancels through the whole engine instead, from bytes to bytes, beside the reference engine
     blocks
         run blocks over 24 hours against 1,000 nodes and capacity over 72 hours instead, beside limit orders
+    kinds
+        run each kind of command by itself instead, and beside what a stranger leaves standing in the same books
     snapshot
         write and load a snapshot of 1,000,000 resting orders instead, beside hashing and copying its bytes
     json
@@ -154,6 +158,12 @@ def engine(
         return 0 if figures["equal"] else 1
     if blocks:
         show({"machine": describe_machine(), "rounds": rounds} | measure_blocks(rounds), json=json)
+        return 0
+    if kinds:
+        from benchmarks.kinds import measure_kinds
+
+        rows = measure_kinds(KIND_COMMANDS, rounds)
+        show({"machine": describe_machine(), "rounds": rounds, "kinds": rows} if json else rows, json=json)
         return 0
     if whole:
         figures = {"machine": describe_machine(), "rounds": rounds} | measure_engine(rounds)

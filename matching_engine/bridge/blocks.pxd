@@ -1,10 +1,17 @@
-"""What blocks look at: asks by node and hour, and resold ones; and a block that waits, as the rules have it."""
+"""What blocks look at: asks by node and hour, and resold ones; and the structs of those that wait."""
+
+from libc.stdint cimport uint32_t
 
 from matching_engine.bridge.core cimport Core
 from matching_engine.bridge.orders cimport Orders
-from matching_engine.records.exchange cimport Block
+
+
+cdef class BlockRecords:
+    cdef Core core
+    cdef int tell_pending(self, state) except -1
+    cdef list pending_of(self, uint32_t product)
+    cdef int forget_pending(self) except -1
 
 
 cdef list asks_by_hour(Orders orders, str node, contracts)
 cdef list resale_asks(Orders orders, str contract)
-cdef object plain_block(Core core, const Block* block)

@@ -4,7 +4,7 @@ import os
 from heapq import heappop, heappush
 
 from cpython.unicode cimport PyUnicode_DecodeASCII
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from matching_engine.codec.wire cimport size_of, text_of
@@ -16,7 +16,8 @@ from matching_engine.pools.memory cimport NIL, grow, release
 from matching_engine.pools.names cimport find_name, free_names, intern_name
 from matching_engine.records.accounts cimport free_accounts
 from matching_engine.records.bindings cimport close_gate, free_bindings, open_gate
-from matching_engine.records.exchange cimport Block, Contract, Detail, Posted
+from matching_engine.records.blocks cimport free_blocks
+from matching_engine.records.exchange cimport Contract, Detail, Posted
 from matching_engine.records.hours cimport Product
 from matching_engine.records.node_row cimport free_row
 from matching_engine.records.nodes cimport Node, free_nodes
@@ -45,6 +46,7 @@ cdef class Core:
         exchange.orders.free = NIL
         exchange.positions.free = exchange.positions.ids.free = NIL
         exchange.bindings.chunks_free = exchange.bindings.gates_free = NIL
+        exchange.blocks.free = exchange.blocks.ids.free = NIL
         seeds = [int.from_bytes(os.urandom(8)) for _ in range(7)]
         start_books(&exchange.books)
         resize_ids(&exchange.accounts.table, TABLE_BITS)
@@ -71,7 +73,8 @@ cdef class Core:
             release(exchange.products[product].contracts, exchange.products[product].capacity, sizeof(uint32_t))
         release(exchange.products, exchange.products_capacity, sizeof(Product))
         release(exchange.posted, exchange.posted_capacity, sizeof(Posted))
-        release(exchange.waiting, exchange.waiting_capacity, sizeof(Block))
+        release(exchange.limited, exchange.limited_capacity, sizeof(uint8_t))
+        free_blocks(&exchange.blocks)
         release(exchange.contracts, exchange.contracts_capacity, sizeof(Contract))
         release(exchange.details, exchange.details_capacity, sizeof(Detail))
         free_books(&exchange.books)
@@ -141,7 +144,7 @@ cdef class Core:
         if number == known:
             if number == exchange.products_capacity:
                 grow(<void**>&exchange.products, &exchange.products_capacity, sizeof(Product))
-            exchange.products[number] = Product(0, 0, NULL, 0, 0)
+            exchange.products[number] = Product(0, 0, NULL, 0, 0, NIL, NIL, 0, False)
         return number
 
     cdef uint32_t gate(self, int64_t until_ms) except 0xFFFFFFFF:

@@ -22,3 +22,4 @@ cdef class Orders:
 
 
 cdef uint32_t put_order(Core core, object order, uint32_t contract) except 0xFFFFFFFF
+cdef uint32_t place_of_id(Core core, uint32_t gate, uint32_t account, str client_order_id) except? 0xFFFFFFFF

@@ -248,6 +248,7 @@ cdef class OrderView:
         if self.slot != NIL and self.core.exchange.details[self.slot].rare == KEPT:
             self.core.exchange.details[self.slot].rare = UNUSUAL
             self.core.exchange.contracts[self.core.exchange.details[self.slot].contract].unusual += 1
+            self.core.exchange.unusual += 1
         return extras
 
     cdef int detach(self) except -1:

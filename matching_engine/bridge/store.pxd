@@ -14,14 +14,15 @@ cdef class StructStore:
     cdef Core core
     cdef EventTape tape
     cdef Orders resting_orders
-    cdef readonly object state, terms, balances, capacity_orders
+    cdef readonly object state, terms, balances, capacity_orders, block_records
+    cdef public dict blocks_to_come        # of a snapshot, whose money is not there yet
     cdef list closed_books                 # numbers of the contracts whose gate is closing
     cdef dict account_nodes                # the numbers of each account's nodes
 
     cdef uint32_t open_contract(self, str name) except 0xFFFFFFFF
     cdef uint32_t find_contract(self, str name) except? 0xFFFFFFFF
     cdef int read_contract(self, uint32_t number) except -1
-    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t periods) except -1
+    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t latest_s, int64_t periods) except -1
     cdef int read_hours(self, const Stretch* stretch) except -1
     cdef uint32_t find_node(self, str name) except? 0xFFFFFFFF
     cdef int read_node(self, uint32_t number, object node) except -1
@@ -30,7 +31,7 @@ cdef class StructStore:
     cdef set living(self, IdList* own)
     cdef list oldest_first(self, set ids)
     cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF
-    cdef int read_limits(self) except -1
+    cdef uint32_t gate_of(self, object block) except 0xFFFFFFFF
     cdef int tell_rules(self) except -1
     cdef int begin_rules(self) except -1
     cdef int end_rules(self) except -1

@@ -3,7 +3,7 @@
 from heapq import heappop, heappush
 
 from matching_engine.bridge.bindings cimport Bindings
-from matching_engine.bridge.blocks cimport asks_by_hour, plain_block, resale_asks
+from matching_engine.bridge.blocks cimport BlockRecords, asks_by_hour, resale_asks
 from matching_engine.bridge.core cimport Core, text_of_name
 from matching_engine.bridge.counts cimport Counts
 from matching_engine.bridge.orders cimport Orders, OrderView, put_order
@@ -13,7 +13,7 @@ from matching_engine.pools.book cimport best_order, close_sides, next_order, ope
 from matching_engine.pools.id_list cimport IdList, keep_living
 from matching_engine.pools.id_pages cimport find_id
 from matching_engine.pools.memory cimport NIL
-from matching_engine.records.exchange cimport LIMITED_MAX, Contract, Exchange, Posted, contracts_of, take_out
+from matching_engine.records.exchange cimport Contract, Exchange, Posted, contracts_of, limit, take_out
 from matching_engine.records.hours cimport Product, contract_at, note_contract
 from matching_engine.records.node_row cimport free_row
 from matching_engine.records.nodes cimport Node
@@ -22,13 +22,14 @@ from matching_engine.bridge.balances import StructBalances
 from matching_engine.bridge.block_search import first_offer, walk_nodes
 from matching_engine.bridge.capacity_orders import CapacityOrders
 from matching_engine.bridge.node_matrix import node_columns
+from matching_engine.bridge.terms import StructTerms
 from matching_engine.bridge.waiting_blocks import WaitingBlocks
 from matching_engine.rules import timers
 from matching_engine.rules.counts import rentable
 from matching_engine.rules.money import LEVELS
 from matching_engine.rules.products import is_known_start, is_open, name_of
 from matching_engine.rules.state import Contract as PlainContract
-from matching_engine.rules.store import Terms, start_of
+from matching_engine.rules.store import start_of
 from schemas.ids import contract_name
 
 cdef int64_t NEVER_MS = 0x7FFFFFFFFFFFFFFF
@@ -42,11 +43,13 @@ cdef class StructStore:
         self.tape = EventTape()
         self.tape.set_link(state.link)
         self.tape.seq = state.seq
-        self.terms = Terms(state, self.note_change)
+        self.block_records = BlockRecords(core)
+        self.terms = StructTerms(self)
         self.balances = StructBalances(core)
         self.capacity_orders = CapacityOrders(orders)
         self.closed_books, self.account_nodes = [], {}
-        self.read_limits()
+        for account in state.limits:
+            self.note_limits(account)
 
     # -- events of the record in hand
 
@@ -158,15 +161,10 @@ cdef class StructStore:
     def note_change(self):
         """What contracts and nodes copy of the rules has to be read anew."""
         self.core.exchange.version += 1
-        self.read_limits()
 
-    cdef int read_limits(self) except -1:
-        """Takes note of the accounts that are held against limits of their own."""
-        cdef Exchange* exchange = &self.core.exchange
-        exchange.limited_count = <uint32_t>len(self.state.limits)
-        for place, account in enumerate(sorted(self.state.limits)[:LIMITED_MAX]):
-            exchange.limited[place] = self.core.account(account)
-        return 0
+    def note_limits(self, str account):
+        """Whether an account is held against limits of its own may have changed."""
+        limit(&self.core.exchange, self.core.account(account), account in self.state.limits)
 
     def touch(self, str contract):
         cdef uint32_t number
@@ -211,8 +209,10 @@ cdef class StructStore:
         read_trading(contract, product, may_trade(self.state, product), self.core.exchange.version)
         return 0
 
-    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t periods) except -1:
-        """Whether all periods of a window, or so many of them, are listed and open; then their contracts have numbers."""
+    cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t latest_s, int64_t periods) except -1:
+        """Whether all periods of a window, or so many from each of some starts, are listed and open; then their contracts
+        have numbers.
+        """
         cdef Product* known
         cdef int64_t start_s
         cdef uint32_t contract
@@ -221,7 +221,7 @@ cdef class StructStore:
             return False
         known = &self.core.exchange.products[self.core.product(name)]
         known.first_s, known.period_s = product.versions[0][0], product.newest.period_s
-        for start_s in range(from_s, to_s or from_s + periods * known.period_s, known.period_s):
+        for start_s in range(from_s, to_s or max(from_s, latest_s) + periods * known.period_s, known.period_s):
             if contract_at(known, start_s) == NIL:
                 contract = self.find_contract(name_of(name, start_s, known.period_s))
                 if contract == NIL:
@@ -237,7 +237,7 @@ cdef class StructStore:
         cdef uint32_t period
         product = self.state.products[text_of_name(&exchange.product_names, stretch.product)]
         cdef bint trades = may_trade(self.state, product)
-        for period in range(stretch.periods):
+        for period in range(stretch.periods + stretch.later):
             contract = &exchange.contracts[contracts[period]]
             if contract.version < 0:
                 self.read_contract(contracts[period])
@@ -331,11 +331,22 @@ cdef class StructStore:
             self.capacity_orders.add_all(posted.id, posted.asks)
             if posted.expires_ms:
                 heappush(self.state.timers, (posted.expires_ms, timers.EXPIRY, posted.id))
-        for place in range(exchange.waiting_used):
-            block = plain_block(self.core, &exchange.waiting[place])
-            self.state.blocks[block.id] = block
-        exchange.posted_used = exchange.waiting_used = 0
+        exchange.posted_used = 0
+        self.block_records.tell(self.state)
         return 0
+
+    def keep_block(self, block):
+        """Puts a block of the rules among those that wait."""
+        if not self.find_hours(block.product, block.start_s, 0, block.latest_s, block.periods):
+            raise ValueError("a block waits for periods that are not open")
+        currency = self.state.products[block.product].newest.currency
+        self.block_records.add(block, self.core.asset(currency), self.gate_of(block))
+
+    cdef uint32_t gate_of(self, object block) except 0xFFFFFFFF:
+        """The gate of the last period that a block may come to need."""
+        cdef Product* known = &self.core.exchange.products[self.core.product(block.product)]
+        cdef int64_t last_s = block.latest_s + (block.periods - 1) * known.period_s
+        return self.core.exchange.contracts[contract_at(known, last_s)].gate
 
     cdef int begin_rules(self) except -1:
         """The reference's rules take over."""
@@ -357,7 +368,9 @@ cdef class StructStore:
         exchange.now_ms = state.log_time_ms
         exchange.last_order_id, exchange.last_trade_id = state.last_order_id, state.last_trade_id
         exchange.last_position_id = state.last_position_id
-        exchange.is_open, exchange.blocks_wait = state.ruleset != 0, bool(state.blocks)
+        exchange.is_open = state.ruleset != 0
+        if exchange.blocks.pending or state.pending_blocks:
+            self.block_records.mark_pending(self.state)
         exchange.deadline_ms = min(
             state.timers[0][0] if state.timers else NEVER_MS, self.core.next_gate_ms() or NEVER_MS
         )
@@ -373,8 +386,8 @@ def open_store(state) -> StructStore:
     cdef Core core = Core()
     cdef StructStore store
     state.orders, state.positions, state.bindings = Orders(core), Positions(core), Bindings(core)
-    state.blocks = WaitingBlocks(state.blocks)
     store = StructStore(core, state.orders, state)
+    store.blocks_to_come, state.blocks = state.blocks, WaitingBlocks(store.block_records, store.keep_block)
     core.exchange.next_offset = state.next_offset
     store.end_rules()
     for name in state.nodes:

@@ -14,7 +14,6 @@ from matching_engine.pools.names cimport find_name, intern_name
 from matching_engine.records.commands cimport CANCEL, FLOORS_MAX, PLACE, PLACE_BLOCK, POST_CAPACITY, Command, Stretch
 from matching_engine.records.exchange cimport FOK, GTG, IOC, Exchange
 from matching_engine.records.hours cimport Product, contract_at
-from matching_engine.records.node_row cimport SUMMED_MAX
 
 cdef enum Reading:
     READ = 0
@@ -28,6 +27,7 @@ cdef enum:
     COUNTER_MAX = 9_007_199_254_740_991
     TTL_MAX_S = 10_000_000
     UNIX_MAX_S = 4_102_444_800
+    PERIODS_MAX = 1_000
     RECORD_SIZE_MAX = 2048    # more than words of 64 characters can make a canonical command need
 
 cdef struct Place:
@@ -50,6 +50,7 @@ cdef struct Capacity:
 cdef struct BlockBid:
     Word command_id, account, client_order_id, product
     int64_t start_s, periods, qty, min_qty, limit_price_micros, max_cost_micros
+    int64_t latest_s          # 0: none
     uint8_t tif
 
 
@@ -179,9 +180,7 @@ cdef inline bint read_capacity(const char* text, Py_ssize_t size, Capacity* capa
 
 
 cdef inline bint read_block(const char* text, Py_ssize_t size, BlockBid* block) noexcept nogil:
-    """Whether the bytes are a canonical `place_block`. A flex, one that draws on vouchers, and one of more hours than can
-    be summed are left to the reference.
-    """
+    """Whether the bytes are a canonical `place_block`. One that draws on vouchers is left to the reference."""
     cdef Scanner scanner = Scanner(text, text + size)
     cdef Scanner* here = &scanner
     return (
@@ -196,7 +195,7 @@ cdef inline bint read_block(const char* text, Py_ssize_t size, BlockBid* block) 
         and skip(here, b',"start_s":')
         and read_number(here, &block.start_s, UNIX_MAX_S)
         and skip(here, b',"periods":')
-        and read_number(here, &block.periods, SUMMED_MAX)
+        and read_number(here, &block.periods, PERIODS_MAX)
         and skip(here, b',"qty":')
         and read_number(here, &block.qty, QTY_MAX)
         and skip(here, b',"min_qty":')
@@ -207,7 +206,9 @@ cdef inline bint read_block(const char* text, Py_ssize_t size, BlockBid* block) 
         and read_optional(here, &block.max_cost_micros, COST_MAX_MICROS)
         and skip(here, b',"tif":"')
         and read_tif(here, &block.tif)
-        and skip(here, b',"latest_s":null,"use_vouchers":false,"stp":"cancel_newest"}')
+        and skip(here, b',"latest_s":')
+        and read_optional(here, &block.latest_s, UNIX_MAX_S)
+        and skip(here, b',"use_vouchers":false,"stp":"cancel_newest"}')
         and here.at == here.end
     )
 
@@ -257,7 +258,7 @@ cdef inline void resolve_cancel(Exchange* exchange, const Cancel* cancel, Comman
 cdef inline bint has_contracts(const Product* product, const Stretch* stretch) noexcept nogil:
     """Whether the contracts of all periods have numbers."""
     cdef uint32_t place
-    for place in range(stretch.periods):
+    for place in range(stretch.periods + stretch.later):
         if contract_at(product, stretch.first_s + place * product.period_s) == NIL:
             return False
     return True
@@ -296,6 +297,7 @@ cdef inline Reading resolve_capacity(
         return NOT_ORDINARY
     stretch.first_s = capacity.from_s
     stretch.periods = <uint32_t>((capacity.to_s - capacity.from_s) // product.period_s)
+    stretch.later = 0
     stretch.ttl_s = capacity.ttl_s
     stretch.floors = capacity.floors
     memcpy(stretch.floors_micros, capacity.floors_micros, capacity.floors * sizeof(int64_t))
@@ -321,6 +323,14 @@ cdef inline Reading resolve_block(
     if not named:
         return UNRESOLVED
     product = &exchange.products[stretch.product]
+    stretch.later = 0
+    stretch.latest_s = block.latest_s
+    if block.latest_s:
+        if product.period_s == 0:
+            return UNRESOLVED
+        if block.latest_s < block.start_s or (block.latest_s - block.start_s) % product.period_s:
+            return NOT_ORDINARY
+        stretch.later = <uint32_t>((block.latest_s - block.start_s) // product.period_s)
     command.contract = contract_at(product, stretch.first_s)
     return READ if has_contracts(product, stretch) else UNRESOLVED
 

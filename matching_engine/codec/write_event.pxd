@@ -9,9 +9,9 @@ from matching_engine.records.accounts cimport VENUE
 from matching_engine.records.bindings cimport Binding, binding_at, id_text
 from matching_engine.records.commands cimport CANCEL, PLACE_BLOCK, POST_CAPACITY, Command, Stretch
 from matching_engine.records.events cimport (
-    ACCEPTED, BLOCK_ACCEPTED, CANCEL_DONE, CANCELED, CAPACITY_ACCEPTED, DUPLICATE, FILLED, MAX_COST, NO_LIQUIDITY,
-    PRICE, REJECTED, SELF_TRADE, TRADED, Accepted, BlockAccepted, Canceled, CancelDone, CapacityAccepted, Duplicate,
-    Event, Money, Rejected, Traded, Why,
+    ACCEPTED, BLOCK_ACCEPTED, BOUNDED, CANCEL_DONE, CANCELED, CAPACITY_ACCEPTED, DUPLICATE, FILLED, MAX_COST,
+    NARROWED, NO_LIQUIDITY, PRICE, REJECTED, SELF_TRADE, TRADED, Accepted, BlockAccepted, Bounded, Canceled, CancelDone,
+    CapacityAccepted, Duplicate, Event, Money, Narrowed, Rejected, Traded, Why,
 )
 from matching_engine.records.exchange cimport BLOCK, CAPACITY, FOK, IOC, MARKET, Exchange
 
@@ -32,6 +32,10 @@ cdef inline const char* type_name(uint32_t event) noexcept nogil:
         return b"capacity_accepted"
     if event == BLOCK_ACCEPTED:
         return b"block_accepted"
+    if event == NARROWED:
+        return b"flex_narrowed"
+    if event == BOUNDED:
+        return b"block_trials_bounded"
     return b"order_rejected" if event == REJECTED else b"order_duplicate"
 
 
@@ -188,11 +192,32 @@ cdef inline char* put_block_accepted(
     at = put_int(put_literal(at, b',"min_qty":'), stretch.min_qty)
     at = put_int(put_literal(at, b',"limit_price_micros":'), command.price_micros)
     at = put_optional(put_literal(at, b',"max_cost_micros":'), command.max_cost_micros)
-    at = put_literal(put_tif(at, command.tif), b',"latest_s":null,"use_vouchers":false,"stp":"cancel_newest","postings":[')
+    at = put_optional(put_literal(put_tif(at, command.tif), b',"latest_s":'), stretch.latest_s)
+    at = put_literal(at, b',"use_vouchers":false,"stp":"cancel_newest","postings":[')
     at = put_posting(
         at, exchange, command.account, event.currency, -event.hold_micros, event.hold_micros, &event.balance
     )
     return put_literal(at, b"]")
+
+
+cdef inline char* put_narrowed(char* at, const Exchange* exchange, const Narrowed* event) noexcept nogil:
+    at = put_int(put_literal(at, b',"order_id":'), event.order_id)
+    at = put_client(put_account(at, exchange, event.account), exchange, event.client)
+    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, event.product)
+    at = put_int(put_literal(at, b',"start_s":'), event.first_s)
+    at = put_literal(put_int(put_literal(at, b',"latest_s":'), event.first_s), b',"postings":[')
+    if event.released_micros:
+        at = put_posting(
+            at, exchange, event.account, event.currency, event.released_micros, -event.released_micros, &event.balance
+        )
+    return put_literal(at, b"]")
+
+
+cdef inline char* put_bounded(char* at, const Exchange* exchange, const Bounded* event) noexcept nogil:
+    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, event.product)
+    at = put_int(put_literal(at, b',"trials":'), event.trials)
+    at = put_int(put_literal(at, b',"bound":'), event.trials_max)
+    return put_int(put_literal(at, b',"waiting":'), event.waiting)
 
 
 cdef inline char* put_trade(char* at, const Exchange* exchange, const Traded* event) noexcept nogil:
@@ -288,6 +313,10 @@ cdef inline char* put_event(
         return put_capacity_accepted(at, exchange, <const CapacityAccepted*>event, command)
     if event.type == BLOCK_ACCEPTED:
         return put_block_accepted(at, exchange, <const BlockAccepted*>event, command)
+    if event.type == NARROWED:
+        return put_narrowed(at, exchange, <const Narrowed*>event)
+    if event.type == BOUNDED:
+        return put_bounded(at, exchange, <const Bounded*>event)
     if event.type == REJECTED:
         return put_rejected(at, exchange, <const Rejected*>event, command)
     if event.type == DUPLICATE:

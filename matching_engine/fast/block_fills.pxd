@@ -4,10 +4,11 @@ from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.fast.lots cimport Choice, Offer, Search, Taken
 from matching_engine.fast.matching cimport Fill, begin_trade, end_trade
-from matching_engine.fast.money cimport fee_micros
-from matching_engine.records.events cimport EventBuffer, Traded
+from matching_engine.fast.money cimport bid_unit, fee_micros, post
+from matching_engine.records.blocks cimport Block
+from matching_engine.records.events cimport NARROWED, EventBuffer, Narrowed, Traded, add_event, reserve_events
 from matching_engine.records.exchange cimport (
-    DONE, Block, Contract, Detail, Exchange, Outcome, contracts_from,
+    DONE, NEGATIVE_BALANCE, Contract, Detail, Exchange, Outcome, contracts_from, count_hours,
 )
 
 
@@ -15,6 +16,39 @@ cdef inline int64_t needed_micros(const Block* block) noexcept nogil:
     """What the rest of a block may cost at most."""
     cdef int64_t whole = block.left * block.hold_unit_micros
     return min(whole, block.max_cost_micros - block.spent_micros) if block.max_cost_micros else whole
+
+
+cdef inline int64_t hold_unit_from(const Exchange* exchange, const Block* block, int64_t first_s) noexcept nogil:
+    """What a block holds per GPU from a start on."""
+    cdef const uint32_t* contracts = contracts_from(exchange, block.product, first_s)
+    cdef int64_t unit = 0
+    cdef uint32_t period
+    for period in range(block.periods):
+        unit += bid_unit(&exchange.contracts[contracts[period]], block.limit_price_micros)
+    return unit
+
+
+cdef inline Outcome narrow(Exchange* exchange, EventBuffer* events, Block* block, int64_t first_s) noexcept nogil:
+    """A flex is at one start from now on, and holds what it needs for that."""
+    cdef Narrowed* narrowed
+    if block.waits:
+        count_hours(exchange, block, False)
+    block.first_s = block.latest_s = first_s
+    if block.waits:
+        count_hours(exchange, block, True)
+    block.hold_unit_micros = hold_unit_from(exchange, block, first_s)
+    reserve_events(events)
+    narrowed = <Narrowed*>add_event(events, NARROWED, sizeof(Narrowed))
+    narrowed.order_id, narrowed.first_s = block.id, first_s
+    narrowed.account, narrowed.client = block.account, block.client
+    narrowed.product, narrowed.currency = block.product, block.currency
+    narrowed.released_micros = block.hold_micros - needed_micros(block)
+    block.hold_micros -= narrowed.released_micros
+    if not post(
+        exchange, block.balance, narrowed.released_micros, -narrowed.released_micros, &narrowed.balance
+    ):
+        return NEGATIVE_BALANCE
+    return DONE
 
 
 cdef inline Outcome take_offer(
@@ -64,12 +98,16 @@ cdef inline Outcome fill_block(
     Exchange* exchange, EventBuffer* events, const Search* search, Block* block, const Choice* choice
 ) noexcept nogil:
     """Trades the chosen lots. What the block held beyond them and what its rest may cost comes back with the last one."""
-    cdef const uint32_t* contracts = contracts_from(exchange, block.product, block.first_s)
+    cdef const uint32_t* contracts = contracts_from(exchange, block.product, choice.first_s)
     cdef const Taken* taken
     cdef uint32_t place, period
     cdef int64_t improvement
     cdef bint last
-    cdef Outcome outcome
+    cdef Outcome outcome = DONE
+    if block.first_s < block.latest_s:
+        outcome = narrow(exchange, events, block, choice.first_s)
+    if outcome != DONE:
+        return outcome
     block.left -= choice.gpus
     block.spent_micros += choice.cost_micros
     improvement = block.hold_micros - choice.cost_micros - needed_micros(block)

@@ -5,20 +5,21 @@ As with an order of one contract, it is done completely, or the answer is COLD o
 
 from libc.stdint cimport int64_t, uint32_t
 
-from matching_engine.fast.block_fills cimport fill_block
+from matching_engine.fast.block_fills cimport fill_block, hold_unit_from
 from matching_engine.fast.cancels cimport give_back, reject
 from matching_engine.fast.lots cimport Choice, Search, choose
-from matching_engine.fast.money cimport bid_unit, hold_of, post, unit_micros, wide
+from matching_engine.fast.money cimport hold_of, post, wide
 from matching_engine.fast.orders cimport answer_again, bind_order, broken_funds
-from matching_engine.pools.memory cimport NIL, grow
+from matching_engine.pools.memory cimport NIL
 from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
+from matching_engine.records.blocks cimport Block, note_block
 from matching_engine.records.commands cimport Command, Stretch
 from matching_engine.records.events cimport (
     BLOCK_ACCEPTED, CANCELED, BlockAccepted, Canceled, EventBuffer, Rejected, Why, add_event, reserve_events,
 )
 from matching_engine.records.exchange cimport (
-    BLOCK, COLD, DONE, FOK, GTG, NEGATIVE_BALANCE, STALE_HOURS, Block, Contract, Exchange, Outcome,
-    contracts_of, find_bound, is_limited,
+    BLOCK, COLD, DONE, FOK, GTG, NEGATIVE_BALANCE, STALE_HOURS, Contract, Exchange, Outcome,
+    contracts_of, find_bound, is_limited, keep_block,
 )
 
 
@@ -29,9 +30,9 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
     cdef const uint32_t* contracts = contracts_of(exchange, command.stretch)
     cdef const Contract* contract
     cdef uint32_t period
-    if command.account < RESERVED_ACCOUNTS or (exchange.limited_count and is_limited(exchange, command.account)):
+    if command.account < RESERVED_ACCOUNTS or is_limited(exchange, command.account):
         return COLD
-    for period in range(command.stretch.periods):
+    for period in range(command.stretch.periods + command.stretch.later):
         contract = &exchange.contracts[contracts[period]]
         if contract.version != exchange.version:
             return STALE_HOURS
@@ -46,7 +47,7 @@ cdef inline const char* broken_terms(const Exchange* exchange, const Command* co
     cdef const uint32_t* contracts = contracts_of(exchange, stretch)
     cdef const Contract* contract
     cdef uint32_t period
-    for period in range(stretch.periods):
+    for period in range(stretch.periods + stretch.later):
         contract = &exchange.contracts[contracts[period]]
         if command.qty % contract.lot or stretch.min_qty % contract.lot:
             return b"off_lot"
@@ -60,20 +61,21 @@ cdef inline const char* broken_terms(const Exchange* exchange, const Command* co
 cdef inline void draft(const Exchange* exchange, const Command* command, Block* block) noexcept nogil:
     """Makes the block but for its hold."""
     cdef const Stretch* stretch = command.stretch
-    cdef const uint32_t* contracts = contracts_of(exchange, stretch)
-    cdef const Contract* contract
-    cdef uint32_t period
+    cdef int64_t period_s = exchange.products[stretch.product].period_s
+    cdef uint32_t later
     block.first_s, block.product, block.periods = stretch.first_s, stretch.product, stretch.periods
+    block.latest_s = stretch.first_s + stretch.later * period_s
     block.account, block.tif = command.account, command.tif
     block.limit_price_micros, block.max_cost_micros = command.price_micros, command.max_cost_micros
     block.qty = block.left = command.qty
     block.min_qty = command.qty if command.tif == FOK else stretch.min_qty
-    block.limit_micros = block.hold_unit_micros = block.spent_micros = 0
-    for period in range(stretch.periods):
-        contract = &exchange.contracts[contracts[period]]
-        block.limit_micros += unit_micros(contract, command.price_micros)
-        block.hold_unit_micros += bid_unit(contract, command.price_micros)
-    block.currency = exchange.contracts[contracts[0]].currency
+    block.waits = block.pending = False
+    block.hold_unit_micros = block.spent_micros = 0
+    for later in range(stretch.later + 1):
+        block.hold_unit_micros = max(
+            block.hold_unit_micros, hold_unit_from(exchange, block, stretch.first_s + later * period_s)
+        )
+    block.currency = exchange.contracts[contracts_of(exchange, stretch)[0]].currency
     block.balance = find_balance(&exchange.accounts, command.account, block.currency)
 
 
@@ -137,26 +139,18 @@ cdef inline Outcome cancel_rest(
     return give_back(exchange, canceled, block.balance)
 
 
-cdef inline void wait(Exchange* exchange, const Block* block) noexcept nogil:
-    """Keeps what is left for capacity to come, which is the reference's matter."""
-    if exchange.waiting_used == exchange.waiting_capacity:
-        grow(<void**>&exchange.waiting, &exchange.waiting_capacity, sizeof(Block))
-    exchange.waiting[exchange.waiting_used] = block[0]
-    exchange.waiting_used += 1
-    exchange.blocks_wait = True
-
-
 cdef inline Outcome trade_or_wait(
     Exchange* exchange, EventBuffer* events, const Search* search, Block* block, const Choice* choice
 ) noexcept nogil:
     cdef Outcome outcome = DONE
-    if choice.gpus >= block.min_qty:
+    if choice.executes:
         outcome = fill_block(exchange, events, search, block, choice)
     if outcome != DONE or block.left == 0:
         return outcome
     if block.tif != GTG:
         return cancel_rest(exchange, events, block, &choice.why)
-    wait(exchange, block)
+    keep_block(exchange, block)
+    note_block(&exchange.blocks.new, block.id)
     return DONE
 
 
@@ -178,17 +172,15 @@ cdef inline Outcome place_block(
         return answer_again(exchange, events, command, bound)
     draft(exchange, command, &block)
     hold = needed_hold(&block)
-    last = &exchange.contracts[contracts_of(exchange, command.stretch)[block.periods - 1]]
+    last = &exchange.contracts[contracts_of(exchange, command.stretch)[block.periods + command.stretch.later - 1]]
     code = broken_terms(exchange, command)
     if code == NULL:
         code = broken_funds(exchange, block.balance, hold)
     if code != NULL:
         return refuse(exchange, events, command, last, code, NULL)
     block.hold_micros = <int64_t>hold
-    outcome = choose(exchange, search, &block, &choice)
-    if outcome != DONE:
-        return outcome
-    if block.tif == FOK and choice.gpus < block.qty:
+    choose(exchange, search, &block, &choice)
+    if block.tif == FOK and not choice.executes:
         return refuse(exchange, events, command, last, b"fok_not_filled", &choice.why)
     outcome = accept_block(exchange, events, command, last, &block)
     return outcome if outcome != DONE else trade_or_wait(exchange, events, search, &block, &choice)

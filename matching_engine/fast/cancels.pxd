@@ -8,13 +8,14 @@ from matching_engine.pools.book cimport Order
 from matching_engine.pools.id_pages cimport find_id
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.bindings cimport binding_at
+from matching_engine.records.blocks cimport Block
 from matching_engine.records.commands cimport Command
 from matching_engine.records.events cimport (
     CANCEL_DONE, CANCELED, FILLED, REJECTED, Canceled, CancelDone, EventBuffer, Rejected, Stop, Why, add_event,
 )
 from matching_engine.records.exchange cimport (
-    COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, find_bound, price_at,
-    side_of, take_out,
+    BLOCK, COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, end_block,
+    find_bound, price_at, side_of, take_out,
 )
 
 
@@ -91,11 +92,58 @@ cdef inline int64_t named_order(const Exchange* exchange, const Command* command
     return 0 if place == NIL else binding_at(&exchange.bindings, place).order_id
 
 
+cdef inline Outcome cancel_waiting(Exchange* exchange, EventBuffer* events, uint32_t slot) noexcept nogil:
+    """Takes a block that waits away because its owner says so."""
+    cdef const Block* block = &exchange.blocks.pool[slot]
+    cdef uint32_t balance = block.balance
+    cdef Canceled* canceled = <Canceled*>add_event(events, CANCELED, sizeof(Canceled))
+    canceled.order_id = block.id
+    canceled.price_micros = block.limit_price_micros
+    canceled.released_micros = block.hold_micros
+    canceled.reason = b"user"
+    canceled.account = block.account
+    canceled.contract = NIL
+    canceled.client = block.client
+    canceled.currency = block.currency
+    canceled.left = block.left
+    canceled.sells = False
+    canceled.kind = BLOCK
+    canceled.why = Why(0, 0, FILLED)
+    end_block(exchange, slot)
+    return give_back(exchange, canceled, balance)
+
+
+cdef inline void note_done(EventBuffer* events, const Command* command) noexcept nogil:
+    cdef CancelDone* done = <CancelDone*>add_event(events, CANCEL_DONE, sizeof(CancelDone))
+    done.account = command.account
+    done.canceled = 1
+
+
+cdef inline Outcome cancel_block(
+    Exchange* exchange, EventBuffer* events, const Command* command, int64_t order_id
+) noexcept nogil:
+    """Cancels one block of the account; capacity orders and blocks that are to be tried are the reference's."""
+    cdef uint32_t slot = find_id(&exchange.blocks.ids, <uint64_t>order_id)
+    cdef Outcome outcome
+    if slot == NIL and order_id > exchange.last_order_id:
+        reject(events, b"unknown_order", order_id)
+        return DONE
+    if slot == NIL:
+        return COLD
+    if exchange.blocks.pool[slot].account != command.account:
+        reject(events, b"not_the_owner", order_id)
+        return DONE
+    if exchange.blocks.pool[slot].pending:
+        return COLD
+    outcome = cancel_waiting(exchange, events, slot)
+    note_done(events, command)
+    return outcome
+
+
 cdef inline Outcome cancel(Exchange* exchange, EventBuffer* events, const Command* command) noexcept nogil:
-    """Cancels one resting order of the account; blocks and capacity orders are the reference's."""
+    """Cancels one resting order or waiting block of the account."""
     cdef int64_t order_id
     cdef uint32_t slot
-    cdef CancelDone* done
     cdef Outcome outcome
     if (command.order_id != 0) == (command.client_id_size != 0):
         reject(events, b"bad_terms", 0)
@@ -105,18 +153,13 @@ cdef inline Outcome cancel(Exchange* exchange, EventBuffer* events, const Comman
         reject(events, b"unknown_order", 0)
         return DONE
     slot = find_id(&exchange.orders, <uint64_t>order_id)
-    if slot == NIL and order_id > exchange.last_order_id:
-        reject(events, b"unknown_order", order_id)
-        return DONE
     if slot == NIL:
-        return COLD
+        return cancel_block(exchange, events, command, order_id)
     if exchange.books.orders[slot].handle != command.account:
         reject(events, b"not_the_owner", order_id)
         return DONE
     if exchange.details[slot].rare == UNUSUAL:
         return COLD
     outcome = cancel_resting(exchange, events, slot)
-    done = <CancelDone*>add_event(events, CANCEL_DONE, sizeof(CancelDone))
-    done.account = command.account
-    done.canceled = 1
+    note_done(events, command)
     return outcome

@@ -7,9 +7,11 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.fast.cancels cimport reject
+from matching_engine.fast.lots cimport Search
 from matching_engine.fast.matching cimport Taker, crosses
 from matching_engine.fast.money cimport ask_unit, hold_of, wide
 from matching_engine.fast.orders cimport accept, answer_again, bind_order, broken_backing, broken_funds, trade_and_rest
+from matching_engine.fast.waiting_blocks cimport make_room, serve_window, serves_unusually
 from matching_engine.pools.memory cimport NIL, grow
 from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
 from matching_engine.records.commands cimport Command, Stretch
@@ -30,10 +32,12 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
     would meet an unusual bid.
     """
     cdef const Contract* contract
+    cdef const Stretch* window = command.stretch
+    cdef int64_t period_s = exchange.products[window.product].period_s
     cdef uint32_t period
-    if command.account < RESERVED_ACCOUNTS or exchange.blocks_wait:
+    if command.account < RESERVED_ACCOUNTS or is_limited(exchange, command.account):
         return COLD
-    if exchange.limited_count and is_limited(exchange, command.account):
+    if serves_unusually(exchange, window.product, window.first_s, window.first_s + window.periods * period_s):
         return COLD
     if exchange.nodes.nodes[command.node].version != exchange.version:
         return STALE_NODE
@@ -119,7 +123,7 @@ cdef inline void accept_capacity(
 
 
 cdef inline Outcome post_ask(
-    Exchange* exchange, EventBuffer* events, const Command* ask, int64_t parent_id, uint32_t balance
+    Exchange* exchange, EventBuffer* events, const Command* ask, int64_t parent_id, uint32_t balance, bint* rests
 ) noexcept nogil:
     """Takes the ask of one period and sends it through its book."""
     cdef Contract* contract = &exchange.contracts[ask.contract]
@@ -142,26 +146,31 @@ cdef inline Outcome post_ask(
     taker.sells = True
     taker.kind = CAPACITY
     outcome = accept(exchange, events, contract, ask, &taker)
-    return outcome if outcome != DONE else trade_and_rest(exchange, events, contract, ask, &taker)
+    return outcome if outcome != DONE else trade_and_rest(exchange, events, contract, ask, &taker, rests)
 
 
 cdef inline Outcome post_asks(
-    Exchange* exchange, EventBuffer* events, const Command* command, int64_t parent_id, uint32_t balance
+    Exchange* exchange, EventBuffer* events, Search* search, const Command* command, int64_t parent_id, uint32_t balance
 ) noexcept nogil:
     cdef Command ask = command[0]
     cdef uint32_t period
+    cdef bint rests = False
     cdef Outcome outcome = DONE
+    make_room(search, command.stretch.periods)
     for period in range(command.stretch.periods):
         ask.contract = contracts_of(exchange, command.stretch)[period]
         ask.price_micros = floor_of(command.stretch, &exchange.contracts[ask.contract])
-        outcome = post_ask(exchange, events, &ask, parent_id, balance)
+        outcome = post_ask(exchange, events, &ask, parent_id, balance, &rests)
         if outcome != DONE:
-            break
-    return outcome
+            return outcome
+        search.rested[period + 1] = search.rested[period] + rests
+    return serve_window(exchange, events, search, command.stretch, &exchange.contracts[ask.contract])
 
 
-cdef inline Outcome post_capacity(Exchange* exchange, EventBuffer* events, const Command* command) noexcept nogil:
-    """Takes an ask for every period of a window."""
+cdef inline Outcome post_capacity(
+    Exchange* exchange, EventBuffer* events, Search* search, const Command* command
+) noexcept nogil:
+    """Takes an ask for every period of a window; what rests of them goes to the blocks that wait."""
     cdef const Contract* last
     cdef const char* code
     cdef uint32_t bound, balance
@@ -179,6 +188,6 @@ cdef inline Outcome post_capacity(Exchange* exchange, EventBuffer* events, const
         reject(events, code, 0)
     else:
         accept_capacity(exchange, events, command, &id)
-        outcome = post_asks(exchange, events, command, id, balance)
+        outcome = post_asks(exchange, events, search, command, id, balance)
     bind_order(exchange, last, command, id)
     return outcome

@@ -7,8 +7,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from matching_engine.fast.cancels cimport cancel_rest, reject
+from matching_engine.fast.lots cimport Search
 from matching_engine.fast.matching cimport Taker, crosses, match
 from matching_engine.fast.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, unit_micros, wide
+from matching_engine.fast.waiting_blocks cimport serve_ask, serves_unusually
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
 from matching_engine.records.bindings cimport DIGEST_BYTES, Binding, bind, binding_at
@@ -182,27 +184,31 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
 
 
 cdef inline Outcome trade_and_rest(
-    Exchange* exchange, EventBuffer* events, Contract* contract, const Command* order, Taker* taker
+    Exchange* exchange, EventBuffer* events, Contract* contract, const Command* order, Taker* taker, bint* rests
 ) noexcept nogil:
     """Matches the order, and decides what becomes of what did not trade."""
     cdef Stop stop
     cdef Outcome outcome = match(exchange, events, contract, taker, &stop)
+    rests[0] = False
     if outcome != DONE or stop == FILLED:
         return outcome
     if stop == SELF_TRADE:
         return cancel_rest(exchange, events, contract, taker, b"stp", stop)
     if taker.kind == MARKET or order.tif != GTG:
         return cancel_rest(exchange, events, contract, taker, b"ioc_remainder", stop)
+    rests[0] = True
     return put_to_rest(exchange, contract, order, taker)
 
 
 cdef inline bint is_out_of_the_ordinary(
     const Exchange* exchange, const Contract* contract, const Command* order, int64_t ticks
 ) noexcept nogil:
-    """What the reference does: all at once or nothing, post-only that crosses, asks that blocks wait for, and whatever
-    would meet an unusual order.
+    """What the reference does: all at once or nothing, post-only that crosses, and whatever would meet an unusual order,
+    be it by a block that waits.
     """
-    if order.sells and exchange.blocks_wait:
+    if order.sells and serves_unusually(
+        exchange, contract.product, contract.start_s, contract.start_s + contract.period_s
+    ):
         return True
     if order.tif == FOK:
         return True
@@ -211,12 +217,15 @@ cdef inline bint is_out_of_the_ordinary(
     return False
 
 
-cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command* order) noexcept nogil:
-    """Takes a bid or an ask for one contract."""
+cdef inline Outcome place(
+    Exchange* exchange, EventBuffer* events, Search* search, const Command* order
+) noexcept nogil:
+    """Takes a bid or an ask for one contract; what rests of an ask goes to the blocks that wait."""
     cdef Contract* contract = &exchange.contracts[order.contract]
     cdef Taker taker
     cdef const char* code
     cdef uint32_t bound
+    cdef bint rests
     cdef Outcome outcome
     if contract.version != exchange.version:
         return STALE_CONTRACT
@@ -224,7 +233,7 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
         return STALE_NODE
     if not contract.trading or not contract.known or order.account < RESERVED_ACCOUNTS:
         return COLD
-    if exchange.limited_count and is_limited(exchange, order.account):
+    if is_limited(exchange, order.account):
         return COLD
     if order.sells and order.node == NIL:      # positions back it
         return COLD
@@ -255,5 +264,7 @@ cdef inline Outcome place(Exchange* exchange, EventBuffer* events, const Command
     taker.client = bind_order(exchange, contract, order, taker.id)
     outcome = accept(exchange, events, contract, order, &taker)
     if outcome == DONE:
-        outcome = trade_and_rest(exchange, events, contract, order, &taker)
+        outcome = trade_and_rest(exchange, events, contract, order, &taker, &rests)
+    if outcome == DONE and order.sells and rests:
+        outcome = serve_ask(exchange, events, search, contract)
     return outcome

@@ -141,12 +141,12 @@ cdef inline Outcome execute_one(Exchange* exchange, Run* run, Command* command) 
     exchange.now_ms = command.ts_ms = now_ms
     exchange.offset = exchange.next_offset
     if command.type == PLACE:
-        return place(exchange, events, command)
+        return place(exchange, events, &run.search, command)
     if command.type == CANCEL:
         return cancel(exchange, events, command)
     if command.type == PLACE_BLOCK:
         return place_block(exchange, events, &run.search, command)
-    return post_capacity(exchange, events, command)
+    return post_capacity(exchange, events, &run.search, command)
 
 
 cdef inline void free_run(Run* run) noexcept nogil:

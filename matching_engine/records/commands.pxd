@@ -14,8 +14,10 @@ cdef enum:
 cdef struct Stretch:             # what an order of many periods asks for beyond what others do
     int64_t first_s           # where its first period begins
     int64_t ttl_s             # 0: none
+    int64_t latest_s          # a flex's last start, as given; 0: none
     int64_t[FLOORS_MAX] floors_micros
     uint32_t product, periods
+    uint32_t later            # starts that a flex may take beyond its first
     uint32_t floors           # how many prices a capacity order has
     uint32_t min_qty          # of a block
 

@@ -17,6 +17,8 @@ cdef enum EventType:
     DUPLICATE = 6
     CAPACITY_ACCEPTED = 7
     BLOCK_ACCEPTED = 8
+    NARROWED = 9
+    BOUNDED = 10
 
 cdef enum Stop:
     FILLED = 0
@@ -103,6 +105,19 @@ cdef struct BlockAccepted:
     int64_t hold_micros
     Money balance
     uint32_t currency
+
+cdef struct Narrowed:         # a flex has its start
+    Event event
+    int64_t order_id
+    int64_t first_s
+    int64_t released_micros
+    Money balance
+    uint32_t account, client, product, currency
+
+cdef struct Bounded:          # blocks are to be tried another time
+    Event event
+    int64_t trials, trials_max
+    uint32_t product, waiting
 
 cdef struct EventBuffer:
     char* bytes

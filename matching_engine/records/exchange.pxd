@@ -5,6 +5,7 @@ What is here is what ordinary orders need. Whatever is rare about a record is ke
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from matching_engine.pools.book cimport Books, Side, link_order, price_of, reserve, unlink_order
 from matching_engine.pools.id_list cimport IdList, add_id
@@ -13,6 +14,7 @@ from matching_engine.pools.memory cimport NIL, grow
 from matching_engine.pools.names cimport Names
 from matching_engine.records.accounts cimport Accounts, own_orders
 from matching_engine.records.bindings cimport Bindings, find_binding
+from matching_engine.records.blocks cimport Block, Blocks, link_block, note_block, unlink_block
 from matching_engine.records.commands cimport Command, Stretch
 from matching_engine.records.hours cimport Product
 from matching_engine.records.node_row cimport NodeRow, forget_ask
@@ -65,7 +67,10 @@ cdef struct Contract:
     int64_t maker_fee_bps, taker_fee_bps
     int64_t last_index, last_trade       # prices, 0: none
     int64_t[4] bond_permille
+    int64_t trials_max        # of blocks with nodes, when an ask comes
     uint32_t currency, grade, hub
+    uint32_t product
+    uint32_t waiting          # how many blocks wait that may come to need this period
     uint32_t bids             # a side of the book; asks are the one behind it. NIL without a book
     uint32_t gate             # of its bindings
     uint32_t unusual          # how many of its resting orders are
@@ -78,21 +83,6 @@ cdef struct Posted:           # a capacity order that the reference's rules have
     int64_t id                # its asks have the ids behind it
     int64_t expires_ms        # 0: at its gates
     uint32_t asks
-
-cdef struct Block:            # a bid for the same GPUs over consecutive periods
-    int64_t id
-    int64_t first_s
-    int64_t limit_price_micros, max_cost_micros        # no bound: 0
-    int64_t limit_micros      # on the average of a GPU, all periods together
-    int64_t hold_unit_micros, hold_micros, spent_micros
-    uint32_t product, periods
-    uint32_t qty, min_qty, left
-    uint32_t account, client, currency
-    uint32_t balance          # in the currency
-    uint8_t tif
-
-cdef enum:
-    LIMITED_MAX = 64
 
 cdef struct Exchange:
     Books books
@@ -108,9 +98,10 @@ cdef struct Exchange:
     Names product_names       # a name's number is the product's place
     Product* products
     Posted* posted
-    Block* waiting            # of which the reference's rules have not heard yet
+    Blocks blocks             # that wait for capacity
     uint32_t details_capacity, contracts_capacity, products_capacity
-    uint32_t posted_used, posted_capacity, waiting_used, waiting_capacity
+    uint32_t posted_used, posted_capacity
+    uint32_t unusual          # how many resting orders are, of all contracts
     uint64_t cached_bytes     # of what commands lead to; what is more is loaded ahead
     int64_t version           # of everything that contracts and nodes copy from the rules
     int64_t deadline_ms       # when something is due next
@@ -118,10 +109,9 @@ cdef struct Exchange:
     int64_t offset            # of the record in hand
     int64_t next_offset
     int64_t last_order_id, last_trade_id, last_position_id
-    uint32_t[LIMITED_MAX] limited          # accounts whose orders are the reference's to decide
-    uint32_t limited_count                 # more than there is room for: every account's
+    uint8_t* limited          # by the account's number: its orders are the reference's to decide
+    uint32_t limited_capacity
     bint is_open              # genesis was read
-    bint blocks_wait          # for capacity
 
 
 cdef inline const uint32_t* contracts_from(const Exchange* exchange, uint32_t product, int64_t first_s) noexcept nogil:
@@ -144,13 +134,51 @@ cdef inline uint32_t find_bound(const Exchange* exchange, const Command* command
 
 cdef inline bint is_limited(const Exchange* exchange, uint32_t account) noexcept nogil:
     """Whether an account is held against limits of its own."""
-    cdef uint32_t place
-    if exchange.limited_count > LIMITED_MAX:
-        return True
-    for place in range(exchange.limited_count):
-        if exchange.limited[place] == account:
-            return True
-    return False
+    return account < exchange.limited_capacity and exchange.limited[account] != 0
+
+
+cdef inline void limit(Exchange* exchange, uint32_t account, bint limited) noexcept nogil:
+    """An account is held against limits of its own from now on, or not."""
+    cdef uint32_t known
+    while account >= exchange.limited_capacity:
+        known = exchange.limited_capacity
+        grow(<void**>&exchange.limited, &exchange.limited_capacity, sizeof(uint8_t))
+        memset(&exchange.limited[known], 0, exchange.limited_capacity - known)
+    exchange.limited[account] = limited
+
+
+# -- blocks that wait
+
+
+cdef inline void count_hours(Exchange* exchange, const Block* block, bint waits) noexcept nogil:
+    """Note in every period that a block may come to need that it waits, or no longer."""
+    cdef const uint32_t* contracts = contracts_from(exchange, block.product, block.first_s)
+    cdef int64_t later = (block.latest_s - block.first_s) // exchange.products[block.product].period_s
+    cdef int64_t period
+    for period in range(block.periods + later):
+        if waits:
+            exchange.contracts[contracts[period]].waiting += 1
+        else:
+            exchange.contracts[contracts[period]].waiting -= 1
+
+
+cdef inline uint32_t keep_block(Exchange* exchange, const Block* block) noexcept nogil:
+    """A block waits from now on; its slot."""
+    count_hours(exchange, block, True)
+    return link_block(&exchange.blocks, &exchange.products[block.product], block)
+
+
+cdef inline void drop_block(Exchange* exchange, uint32_t slot) noexcept nogil:
+    """A block waits no more."""
+    cdef Block* block = &exchange.blocks.pool[slot]
+    count_hours(exchange, block, False)
+    unlink_block(&exchange.blocks, &exchange.products[block.product], slot)
+
+
+cdef inline void end_block(Exchange* exchange, uint32_t slot) noexcept nogil:
+    """A block waits no more, which the rules in Python are to hear."""
+    note_block(&exchange.blocks.gone, exchange.blocks.pool[slot].id)
+    drop_block(exchange, slot)
 
 
 cdef inline void reserve_order(Exchange* exchange) noexcept nogil:
@@ -190,6 +218,7 @@ cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:
     cdef Contract* contract = &exchange.contracts[detail.contract]
     if detail.rare == UNUSUAL:
         contract.unusual -= 1
+        exchange.unusual -= 1
     if detail.node != NIL and contract.nodes.valid:
         forget_ask(&contract.nodes, detail.node, (price_at(exchange, slot) * contract.period_s + 3599) // 3600)
     drop_id(&exchange.orders, exchange.books.orders[slot].id)

@@ -9,6 +9,9 @@ cdef struct Product:
     int64_t period_s          # 0: nothing is known of the product yet
     uint32_t* contracts       # of the periods from there on; NIL where nobody has asked
     uint32_t known, capacity
+    uint32_t first_block, last_block       # of those that wait, or NIL
+    uint32_t pending          # how many of them are to be tried
+    bint tried                # some were, of which the rules in Python have not heard
 
 
 cdef inline uint32_t contract_at(const Product* product, int64_t start_s) noexcept nogil:

@@ -11,16 +11,13 @@ from matching_engine.pools.memory cimport allocate
 
 cdef extern from *:
     """
-    /* More than a thousand periods cost at the highest price; SUMMED_MAX of them fit an int64. */
+    /* More than a thousand periods cost at the highest price. */
     #define NO_ASK ((int64_t)1 << 55)
     /* An ask is gone: what is the cheapest now? */
     #define UNKNOWN_ASK ((int64_t)-1)
     """
     const int64_t NO_ASK
     const int64_t UNKNOWN "UNKNOWN_ASK"
-
-cdef enum:
-    SUMMED_MAX = 128          # periods
 
 cdef struct NodeRow:
     int64_t* units            # by the node's number: the cost of one GPU

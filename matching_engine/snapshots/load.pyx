@@ -21,6 +21,7 @@ from matching_engine.snapshots.sections cimport (
     PackedBalance, PackedBinding, PackedGate, PackedLine, PackedOrder, PackedPeriod, PackedPosition,
 )
 
+from matching_engine.bridge.waiting_blocks import load_blocks
 from matching_engine.rules.outline import add_extras
 
 cdef enum:
@@ -33,6 +34,7 @@ def load(StructStore store, outline, packed):
     """
     cdef Unpacker unpacker = Unpacker(store, outline, packed)
     unpacker.unpack()
+    load_blocks(store)
     add_extras(store.state.positions, outline.positions)
     add_extras(store.state.orders, outline.orders)
     store.end_rules()

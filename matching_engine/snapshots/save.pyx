@@ -19,6 +19,7 @@ from matching_engine.snapshots.sections cimport (
     PackedBalance, PackedBinding, PackedGate, PackedLine, PackedOrder, PackedPeriod, PackedPosition,
 )
 
+from matching_engine.bridge.waiting_blocks import with_plain_blocks
 from matching_engine.rules import outline
 from matching_engine.rules.snapshot import assemble
 
@@ -40,11 +41,10 @@ def write(StructStore store) -> bytes:
     cdef Packer packer = Packer(core, sorted(state.contracts))
     for name, contract in state.contracts.items():
         contract.last_micros = store.last_micros(name)
-    orders = rare_orders(core, state.orders)
-    text = outline.text_of(state, packer.names(), orders, packer.rare_positions(state.positions))
+    orders, positions = rare_orders(core, state.orders), packer.rare_positions(state.positions)
+    text = outline.text_of(with_plain_blocks(state), packer.names(), orders, positions)
     core.forget_views()
-    packer.pack()
-    return assemble(text, packer.packed())
+    return assemble(text, packer.pack())
 
 
 cdef list rare_orders(Core core, orders):
@@ -175,18 +175,15 @@ cdef class Packer:
                 found.append(positions[position.id])
         return found
 
-    def packed(self):
-        """What has been packed, as long as this packer lives."""
-        return <const char[:self.used]>self.bytes
-
     def pack(self):
-        """Writes every section."""
+        """Writes every section. Gives what has been packed, as long as this packer lives."""
         self.pack_balances()
         self.pack_periods()
         self.pack_gates()
         self.pack_positions()
         self.pack_lines()
         self.pack_orders()
+        return <const char[:self.used]>self.bytes
 
     cdef void* add(self, size_t size) except NULL:
         """Where the next bytes go."""

@@ -4,11 +4,12 @@ The bound is wide, for shared machines: what it catches is a walk over all order
 """
 
 import time
+from typing import Any
 
 import pytest
 
 from benchmarks.venue import START_S, contract_names, open_venue
-from matching_engine.bridge.waiting_blocks import WaitingBlocks
+from matching_engine.bridge.waiting_blocks import CHANGING, WaitingBlocks
 from matching_engine.engine import Engine
 from matching_engine.rules.state import Block
 from schemas.base import Model
@@ -79,15 +80,64 @@ def test_cancelling_all_of_an_account_costs_the_same_whatever_others_have_restin
     assert many < FACTOR_MAX * few
 
 
+class Records:
+    """Records of blocks as plain objects."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, Block] = {}
+
+    def keep(self, block: Block) -> None:
+        self.blocks[block.id] = block
+
+    def slot_of(self, block_id: int) -> int | None:
+        return block_id if block_id in self.blocks else None
+
+    def fields(self, slot: int) -> dict[str, Any]:
+        names = (name for name in Block.__dataclass_fields__ if name not in CHANGING)
+        return {name: getattr(self.blocks[slot], name) for name in names}
+
+    def get(self, slot: int, field: str) -> int:
+        return getattr(self.blocks[slot], field)
+
+    def set(self, slot: int, field: str, value: int) -> None:
+        setattr(self.blocks[slot], field, value)
+
+    def drop(self, slot: int) -> None:
+        del self.blocks[slot]
+
+
 def block(block_id: int, account: str) -> Block:
-    return Block(block_id, account, None, "P", 0, 0, 1, 1, 1, 1, 1, None, "GTG", 1, 1)
+    return Block(block_id, account, "i", "P", 0, 0, 1, 1, 1, 1, 1, None, "GTG", 1, 1)
+
+
+def waiting(records: Records, *blocks: Block) -> WaitingBlocks:
+    found = WaitingBlocks(records, records.keep)
+    for each in blocks:
+        found[each.id] = each
+    return found
 
 
 def test_waiting_blocks_are_found_by_account_oldest_first_and_forgotten_once_gone():
-    blocks = WaitingBlocks({3: block(3, "a"), 1: block(1, "b")})
-    blocks[2] = block(2, "a")
+    records = Records()
+    blocks = waiting(records, block(1, "b"), block(3, "a"), block(2, "a"))
     assert [each.id for each in blocks.of_account("a")] == [2, 3]
     assert blocks.pop(3).id == 3
     assert blocks.pop(3) is None
     assert [each.id for each in blocks.of_account("a")] == [2]
-    assert blocks == {1: block(1, "b"), 2: block(2, "a")}
+    assert blocks.plain() == records.blocks == {1: block(1, "b"), 2: block(2, "a")}
+
+
+def test_a_block_that_is_over_keeps_what_it_had_and_changes_no_record():
+    records = Records()
+    blocks = waiting(records, block(1, "a"))
+    blocks[1].left = 7
+    assert records.blocks[1].left == 7
+    over = blocks.pop(1)
+    over.left = 5
+    assert (over.left, over.hold_micros, records.blocks) == (5, 1, {})
+
+
+def test_a_block_that_the_compiled_rules_ended_before_anybody_heard_of_it_is_not_there():
+    blocks = waiting(Records())
+    blocks.hear(4)
+    assert blocks == {}

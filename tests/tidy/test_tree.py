@@ -16,7 +16,7 @@ LONGER = {
     "agents/node/node.py": 407,
     "agents/node/nvml_child.py": 407,
     "console/demo/script.py": 408,
-    "matching_engine/snapshots/save.pyx": 412,
+    "matching_engine/snapshots/save.pyx": 409,
     "schemas/delivery.py": 615,
     "schemas/market_data.py": 532,
     "schemas/nodes.py": 766,

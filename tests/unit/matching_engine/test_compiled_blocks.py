@@ -129,10 +129,10 @@ def test_an_ordinary_block_is_taken_or_refused_in_c(venue: SideBySide, changes: 
 
 
 ODD = {
-    "a flex": {"latest_s": hour_start_s(5)},
+    "a flex that ends before it begins": {"latest_s": hour_start_s(2)},
+    "a flex with a start between two hours": {"latest_s": hour_start_s(4) + 60},
     "vouchers": {"use_vouchers": True, "tif": "IOC"},
     "another self-trade instruction": {"stp": "cancel_oldest"},
-    "more hours than are summed": {"periods": 129},
     "hours that are not listed": {"start_s": hour_start_s(23), "periods": 3},
     "an hour behind its gate": {"start_s": hour_start_s(0)},
     "a start between two hours": {"start_s": hour_start_s(3) + 60},
@@ -228,13 +228,13 @@ def test_blocks_see_what_came_and_went_since_the_last_one(venue: SideBySide):
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-def test_a_block_that_waits_is_the_references_from_then_on(venue: SideBySide, restarts: bool):
+def test_capacity_goes_in_c_to_blocks_that_wait(venue: SideBySide, restarts: bool):
     assert venue.in_c(block(1, qty=22))
     assert venue.in_c(block(2, qty=3, account="bob", limit_price_micros=1_800_000, max_cost_micros=10_000_000))
     if restarts:
         venue.restart()
     venue.node("n9", "other", 8)
-    assert not venue.in_c(capacity("n9", "other", 8, 1_000_000))
+    assert venue.in_c(capacity("n9", "other", 8, 1_000_000))
     assert venue.fast.engine.orders() == venue.plain.engine.orders()
     venue.in_c(MassCancel(command_id="c-9", account="bob", product=None, contract=None, side=None))
 
@@ -261,4 +261,30 @@ def test_several_blocks_of_one_batch_wait_in_their_order(venue: SideBySide):
     assert venue.fast.engine.apply(records) == venue.plain.engine.apply(records)
     for side in (venue.fast, venue.plain):
         side.records += records
-    assert not venue.in_c(ask(1, "n3", 4, 1_000_000))
+    assert venue.in_c(ask(1, "n3", 4, 1_000_000))
+
+
+def test_a_flex_takes_its_cheapest_start_in_c_and_may_wait(venue: SideBySide):
+    assert venue.in_c(block(1, latest_s=hour_start_s(5), tif="IOC"))
+    assert venue.in_c(block(2, latest_s=hour_start_s(5), qty=60))
+    assert venue.in_c(block(3, latest_s=hour_start_s(4), limit_price_micros=1_000_000))
+    venue.restart()
+    venue.node("n9", "other", 8)
+    assert venue.in_c(capacity("n9", "other", 8, 1_000_000))
+    assert venue.fast.engine.orders() == venue.plain.engine.orders()
+
+
+def test_a_block_that_waits_is_cancelled_in_c_by_its_owner_alone(venue: SideBySide):
+    assert venue.in_c(block(1, limit_price_micros=1_000_000))
+    named = {"command_id": "c-9", "order_id": None, "client_order_id": "block-1"}
+    assert venue.in_c(CancelOrder(**named, account="other"))
+    assert venue.in_c(CancelOrder(**named, account="alice"))
+    assert b'"type":"cancel_done"' in venue.fast.events[-1]
+    assert venue.fast.engine.orders() == venue.plain.engine.orders()
+
+
+def test_an_ask_under_a_block_that_may_meet_an_iceberg_is_the_references(venue: SideBySide):
+    assert venue.in_c(block(1, limit_price_micros=1_000_000))
+    venue.send(CancelOrder(command_id="c-9", account="other", order_id=None, client_order_id="capacity-n4"))
+    venue.send(ask(1, "n4", 4, 9_990_000, qty=8, display_qty=1))
+    assert not venue.in_c(ask(2, "n3", 3, 9_000_000))

@@ -8,7 +8,6 @@ import pytest
 
 from schemas.orders import (
     CancelOrder,
-    PlaceBlock,
     PostCapacity,
     RepriceCapacity,
     SetProtection,
@@ -38,23 +37,6 @@ def capacity(number: int = 1, **changes: object) -> PostCapacity:
         "floor_curve_micros": None,
     }
     return PostCapacity(**terms | changes)
-
-
-def waiting_block() -> PlaceBlock:
-    return PlaceBlock(
-        command_id="c-90",
-        account="alice",
-        client_order_id="id-90",
-        product=SINGLE,
-        start_s=hour_start_s(8),
-        periods=2,
-        qty=1,
-        min_qty=1,
-        limit_price_micros=TICK_MICROS,
-        max_cost_micros=None,
-        tif="GTG",
-        stp="cancel_newest",
-    )
 
 
 @pytest.fixture
@@ -130,7 +112,6 @@ def test_capacity_out_of_the_ordinary_is_left_to_the_reference(venue: SideBySide
 
 
 OCCASIONS: dict[str, Callable[[SideBySide], object]] = {
-    "a block waits": lambda venue: venue.send(waiting_block()),
     "the account has limits": lambda venue: venue.batch("admin", SetAccountLimits(account="op", max_open_orders=100)),
     "a maker is protected": lambda venue: venue.send(
         SetProtection(command_id="c-91", account="alice", product=SINGLE, qty=5, window_ms=1000)
