@@ -16,9 +16,8 @@ from schemas.venue import (
     VoidContract,
 )
 from schemas.vouchers import DefundProgramme, FundProgramme, IssueVoucher, SetAffiliation
+from tests.engine.cast import ACCOUNTS, HOUR_MS, PRODUCTS, PROGRAMMES, credit, define_programmes
 from tests.engine.flavours import Flavour
-from tests.engine.random_log import ACCOUNTS, HOUR_MS, NODES, PRODUCTS, credit
-from tests.property.matching_engine.streams import PROGRAMMES, define_programmes
 from tests.scenarios.venue import PRODUCT, contract_of, gpu_uuid, hour_start_s, public_key
 
 
@@ -37,6 +36,17 @@ class AllKinds(Flavour):
         "end_blocks": 8,
         "dispute": 8,
         "reopen": 25,
+        "resell_often": 80,
+        "grow_resale": 60,
+        "sell_at_market": 20,
+        "hold_resales": 20,
+        "void_contract": 25,
+        "nominate_often": 40,
+        "sell_in_silence": 8,
+        "move_vouchers": 10,
+        "move_shards": 3,
+        "cancel_for_venue": 3,
+        "rotate_key": 2,
     }
     conditions_one_in = 5
 
@@ -45,8 +55,6 @@ class AllKinds(Flavour):
         self.past: list[str] = []
         self.locked: list[tuple[str, str, int, int]] = []
         super().__init__(seed, ruleset)
-        self.moves += tuple(MORE)
-        self.weights += tuple(MORE.values())
 
     def look(self, engine: Engine) -> None:
         super().look(engine)
@@ -87,7 +95,7 @@ class AllKinds(Flavour):
     def pass_time(self) -> None:
         if self.seldom(6):
             self.now_ms += self.pick(600_000, HOUR_MS, HOUR_MS, 3 * HOUR_MS)
-            self.batch("delivery", NodesAlive(nodes=tuple(NODES), until_ms=self.now_ms + 9 * HOUR_MS))
+            self.batch("delivery", NodesAlive(nodes=tuple(self.nodes), until_ms=self.now_ms + 9 * HOUR_MS))
         super().pass_time()
 
     def resell_often(self) -> None:
@@ -138,16 +146,16 @@ class AllKinds(Flavour):
         product = self.mostly((PRODUCT,), (None, *PRODUCTS), 4)
         self.batch("admin", SetProductState(product=product, state="AUCTION", reason="test"))
         drawn = (
-            AllKinds.place_order,
-            AllKinds.place_order,
-            AllKinds.resell_often,
-            AllKinds.replace,
-            AllKinds.cancel,
-            AllKinds.place_block,
-            AllKinds.pass_time,
+            self.place_order,
+            self.place_order,
+            self.resell_often,
+            self.replace,
+            self.cancel,
+            self.place_block,
+            self.pass_time,
         )
         for _ in range(self.random.randrange(25)):
-            self.pick(*drawn)(self)
+            self.pick(*drawn)()
         self.batch(
             "admin", SetProductState(product=product, state=self.mostly(("OPEN",), ("HALTED",), 9), reason="test")
         )
@@ -176,7 +184,7 @@ class AllKinds(Flavour):
         self.now_ms += self.pick(99, 100, 250)
         order = self.an_order()
         self.append(order.model_copy(update={"account": "op", "side": "sell", "node": node, "use_vouchers": False}))
-        self.batch("delivery", NodesAlive(nodes=tuple(NODES), until_ms=self.now_ms + 9 * HOUR_MS))
+        self.batch("delivery", NodesAlive(nodes=tuple(self.nodes), until_ms=self.now_ms + 9 * HOUR_MS))
 
     def move_vouchers(self) -> None:
         """Budgets and vouchers; some name another's programme."""
@@ -217,18 +225,3 @@ class AllKinds(Flavour):
             "to_s": None,
         }
         self.batch("admin", CancelAccountOrders(account=self.pick(*ACCOUNTS), **filters, reason="test"))
-
-
-MORE = {
-    AllKinds.resell_often: 80,
-    AllKinds.grow_resale: 60,
-    AllKinds.sell_at_market: 20,
-    AllKinds.hold_resales: 20,
-    AllKinds.void_contract: 25,
-    AllKinds.nominate_often: 40,
-    AllKinds.sell_in_silence: 8,
-    AllKinds.move_vouchers: 10,
-    AllKinds.move_shards: 3,
-    AllKinds.cancel_for_venue: 3,
-    AllKinds.rotate_key: 2,
-}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from matching_engine.rules import Engine as ReferenceEngine
-from tests.engine.flavours import FLAVOURS
+from tests.engine.logs import LOGS
 from tests.engine.random_log import Record
 
 core = pytest.importorskip("matching_engine.bridge.core", reason="the compiled engine is not built")
@@ -47,7 +47,7 @@ class Outcome:
 def run_stream(stream: Stream, engine_class: type, reference_class: type = ReferenceEngine) -> Outcome:
     """Applies a stream to both engines until its end or the first difference."""
     usual = core.expect_cache(CACHES[stream.seed % 2])
-    log, dice = FLAVOURS[stream.flavour](stream.seed), random.Random(f"{stream.flavour} {stream.seed}")
+    log, dice = LOGS[stream.flavour](stream.seed), random.Random(f"{stream.flavour} {stream.seed}")
     reference, compiled = reference_class(), engine_class()
     outcome, taken = Outcome(stream), []
     while log.offset < stream.commands and outcome.difference is None:

@@ -4,18 +4,13 @@ from schemas.base import Model
 from schemas.orders import CancelOrder, PlaceBlock, PostCapacity
 from schemas.trading_rules import TradingRules
 from schemas.venue import CancelAccountOrders, SetProductState
-from tests.engine.random_log import ACCOUNTS, HOUR_MS, MOVES, RandomLog
+from tests.engine.cast import ACCOUNTS, HOUR_MS
+from tests.engine.random_log import RandomLog
 from tests.scenarios.venue import MIDNIGHT_MS, PRODUCT, product_terms
 
 
 class Flavour(RandomLog):
-    """A random log whose moves come at `odds`; a move that is not named keeps its own."""
-
-    odds: dict[str, int] = {}
-
-    def __init__(self, seed: int, ruleset: int | None = None):
-        super().__init__(seed, ruleset)
-        self.weights = tuple(self.odds.get(move.__name__, weight) for move, weight in MOVES)
+    """A random log that names hours by their distance."""
 
     def hour_from_now(self, hours: int) -> int:
         """An hour by its distance from the one in which the log stands; once in a while any other."""
@@ -158,12 +153,9 @@ class BlockAuctions(Flavour):
     """Auctions with blocks that compete for the same few nodes and hours, some of them too dear."""
 
     odds = {"place_order": 150, "post_capacity": 60, "hold_auction": 0, "reopen": 0, "govern": 0}
+    odds |= {"hold_block_auction": 50}
     is_in_auction = False
-
-    def __init__(self, seed: int, ruleset: int | None = None):
-        super().__init__(seed, ruleset)
-        self.moves += (BlockAuctions.hold_block_auction,)
-        self.weights += (50,)
+    rounds: tuple[int, ...] = (1, 3, 50)
 
     def append(self, value: Model | bytes) -> None:
         if self.is_in_auction and isinstance(value, PlaceBlock):
@@ -185,7 +177,7 @@ class BlockAuctions(Flavour):
         return self.hour_from_now(self.pick(1, 2, 2))
 
     def hold_block_auction(self) -> None:
-        rules = TradingRules(auction_block_rounds=self.pick(1, 3, 50))
+        rules = TradingRules(auction_block_rounds=self.pick(*self.rounds))
         auction = SetProductState(product=PRODUCT, state="AUCTION", reason="test")
         self.batch("admin", product_terms(PRODUCT, horizon_periods=9, trading=rules), auction)
         self.heartbeats()
@@ -196,18 +188,3 @@ class BlockAuctions(Flavour):
         self.batch("admin", auction.model_copy(update={"state": "OPEN"}))
         none = dict.fromkeys(("product", "contract", "side", "from_s", "to_s"))
         self.batch("admin", *(CancelAccountOrders(account=each, **none, reason="test") for each in ACCOUNTS))
-
-
-FLAVOURS: dict[str, type[RandomLog]] = {
-    "everything": RandomLog,
-    "ties": Ties,
-    "dust": Dust,
-    "storm": Storm,
-    "dead cancels": DeadCancels,
-    "shrinking nodes": ShrinkingNodes,
-    "supply": Supply,
-    "changing states": ChangingStates,
-    "haste": Haste,
-    "conditions": Conditions,
-    "block auctions": BlockAuctions,
-}

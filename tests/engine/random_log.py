@@ -4,7 +4,6 @@ It writes slice by slice and looks at an engine in between, so that it can name 
 """
 
 import random
-from collections.abc import Callable
 from typing import get_args
 
 from matching_engine.rules import Engine
@@ -35,7 +34,6 @@ from schemas.venue import (
     IndexFixed,
     LockHardware,
     NodeDown,
-    NodeGpu,
     NodesAlive,
     NominateGpus,
     Nomination,
@@ -53,6 +51,7 @@ from schemas.venue import (
     UnlockHardware,
     VenueCommand,
 )
+from tests.engine.cast import ACCOUNTS, DIGEST, HOUR_MS, NODES, ODDS, PRODUCTS, credit, gpus_of
 from tests.scenarios.venue import (
     MIDNIGHT_MS,
     PRODUCT,
@@ -64,20 +63,23 @@ from tests.scenarios.venue import (
     signed,
 )
 
-ACCOUNTS = ("alice", "bob", "op", "operator.2")
-NODES = {"n1": ("op", 16), "n2": ("op", 48), "n3": ("operator.2", 64), "n4": ("alice", 4)}
-PRODUCTS = (PRODUCT, "H100SXM80.CNE.I", "H100SXM80X8.CNE.M", "H100SXM80.CNE.M")
-DIGEST = "ab" * 32
 Record = tuple[int, int, bytes]
-HOUR_MS = 3_600_000
 TIFS = ("GTG", "GTG", "GTG", "GTG", "IOC", "FOK")
 
 
 class RandomLog:
-    """A log that goes on for ever, under any ruleset or one; the same seed and engine give the same records."""
+    """A log that goes on for ever, under any ruleset or one; the same seed and engine give the same records.
 
+    Moves come at their usual odds, or at those that `odds` gives by name, of further moves too.
+    """
+
+    odds: dict[str, int] = {}
     conditions_one_in = 12
     tick_micros = 10_000
+    nodes = NODES
+    currencies = ("CNY",) * len(PRODUCTS)
+    taker_fees_bps: tuple[int, ...] = (0, 20)
+    money_micros = 400_000_000
 
     def __init__(self, seed: int, ruleset: int | None = None):
         self.random, self.ruleset = random.Random(seed), ruleset
@@ -90,27 +92,42 @@ class RandomLog:
         self.capacity: list[tuple[str, int]] = []
         self.block_ids: list[int] = []
         self.epoch = 0
-        self.moves, self.weights = zip(*MOVES, strict=True)
+        odds = ODDS | self.odds
+        self.moves, self.weights = [getattr(self, name) for name in odds], [*odds.values()]
         self.open_venue()
 
     def open_venue(self) -> None:
         """Products, money and nodes, ready to trade."""
         drawn = self.mostly((NEWEST_RULESET,), range(1, NEWEST_RULESET), 2)
         self.append(genesis(ruleset=self.ruleset or drawn))
-        terms = {"taker_fee_bps": self.pick(0, 20), "maker_fee_bps": 7, "horizon_periods": 9, "final_after_s": 7200}
+        terms = {
+            "taker_fee_bps": self.pick(*self.taker_fees_bps),
+            "maker_fee_bps": 7,
+            "horizon_periods": 9,
+            "final_after_s": 7200,
+        }
         terms |= {"block_trials_per_command": self.pick(1, 3, 100), "bond_permille": (1000, 500, 0, 101)}
         terms["tick_micros"] = self.tick_micros
-        self.batch("admin", *(product_terms(product, **terms) for product in PRODUCTS))
-        accounts = (*ACCOUNTS, "guarantee")
-        self.batch("ledger", *(credit(f"first-{account}", account, 400_000_000) for account in accounts))
-        self.batch("delivery", *(register(node, f"T{place % 4}") for place, node in enumerate(NODES)))
+        pairs = zip(PRODUCTS, self.currencies, strict=True)
+        self.batch("admin", *(product_terms(product, **terms, currency=currency) for product, currency in pairs))
+        for asset in sorted(set(self.currencies)):
+            accounts = (*ACCOUNTS, "guarantee")
+            self.batch(
+                "ledger", *(credit(f"first-{each}-{asset}", each, self.money_micros, asset) for each in accounts)
+            )
+        self.batch("delivery", *(self.register(node, f"T{place % 4}") for place, node in enumerate(self.nodes)))
 
     def take(self, commands: int) -> list[Record]:
         """Returns the next records, at least as many as asked for."""
         while len(self.records) < commands:
-            self.random.choices(self.moves, self.weights)[0](self)
+            self.random.choices(self.moves, self.weights)[0]()
         taken, self.records = self.records, []
         return taken
+
+    def move(self, seed: int) -> None:
+        """Makes one move that follows from a seed and what was looked at last."""
+        self.random.seed(seed)
+        self.random.choices(self.moves, self.weights)[0]()
 
     def append(self, value: Model | bytes) -> None:
         self.records.append((self.offset, self.now_ms, value if isinstance(value, bytes) else value.canonical()))
@@ -178,7 +195,7 @@ class RandomLog:
         market = (resells or not sells) and self.seldom(6)
         order = PlaceOrder(
             command_id=self.command_id(),
-            account=NODES[node][0] if sells and not (resells or self.seldom(30)) else self.pick(*ACCOUNTS),
+            account=self.nodes[node][0] if sells and not (resells or self.seldom(30)) else self.pick(*ACCOUNTS),
             client_order_id=self.client_id(),
             contract=contract_of(self.hour(), PRODUCTS[2] if node == "n3" else self.mostly(PRODUCTS[:1], PRODUCTS, 4)),
             side="sell" if sells else "buy",
@@ -242,36 +259,37 @@ class RandomLog:
         self.append(CancelAllAfter(command_id=self.command_id(), **fields, timeout_ms=timeout_ms))
 
     def place_block(self) -> None:
+        self.append(self.a_block())
+
+    def a_block(self) -> PlaceBlock:
         product = self.pick(*PRODUCTS)
         lot = 8 if product == PRODUCTS[2] else 1
         qty = self.qty(lot)
         start = self.hour()
         latest = start + self.mostly((0, 1, 2, 3), (-1, 30), 20) if self.seldom(3) else None
-        self.append(
-            PlaceBlock(
-                command_id=self.command_id(),
-                account=self.pick(*ACCOUNTS),
-                client_order_id=self.client_id(),
-                product=product,
-                start_s=hour_start_s(start),
-                latest_s=None if latest is None else hour_start_s(latest),
-                periods=self.random.randint(1, 4),
-                qty=qty,
-                min_qty=self.mostly((lot, qty), (1, 1_000_000), 20),
-                limit_price_micros=self.price(),
-                max_cost_micros=self.pick(None, None, self.random.randrange(1, 50_000_000)),
-                tif=self.pick(*TIFS),
-                stp="cancel_newest",
-            )
+        return PlaceBlock(
+            command_id=self.command_id(),
+            account=self.pick(*ACCOUNTS),
+            client_order_id=self.client_id(),
+            product=product,
+            start_s=hour_start_s(start),
+            latest_s=None if latest is None else hour_start_s(latest),
+            periods=self.random.randint(1, 4),
+            qty=qty,
+            min_qty=self.mostly((lot, qty), (1, 1_000_000), 20),
+            limit_price_micros=self.price(),
+            max_cost_micros=self.pick(None, None, self.random.randrange(1, 50_000_000)),
+            tif=self.pick(*TIFS),
+            stp="cancel_newest",
         )
 
     def post_capacity(self) -> None:
-        node, first = self.pick(*NODES), self.hour()
+        node, first = self.pick(*self.nodes), self.hour()
         curve = tuple(1_000_000 + 250_000 * (hour % 5) for hour in range(24)) if self.seldom(4) else None
         self.append(
             PostCapacity(
                 command_id=self.command_id(),
-                account=NODES[node][0],
+                account=self.nodes[node][0],
                 client_order_id=self.client_id(),
                 product=PRODUCTS[2] if node == "n3" else self.mostly(PRODUCTS[:2], PRODUCTS, 20),
                 node=node,
@@ -347,15 +365,21 @@ class RandomLog:
             self.append(Tick())
 
     def heartbeats(self) -> None:
-        nodes = tuple(NODES) if not self.seldom(10) else (self.pick(*NODES), "n9")
+        nodes = tuple(self.nodes) if not self.seldom(10) else (self.pick(*self.nodes), "n9")
         commands: list[VenueCommand] = [NodesAlive(nodes=nodes, until_ms=self.now_ms + self.pick(90_000, 2 * HOUR_MS))]
         if self.seldom(8):
-            commands.append(NodeDown(node=self.pick(*NODES), reason="gpu_lost"))
+            commands.append(NodeDown(node=self.pick(*self.nodes), reason="gpu_lost"))
         if self.seldom(6):
             commands.append(
-                register(self.pick(*NODES), self.pick("T0", "T1", "T3"), self.mostly((None,), (1, 5, 9), 4))
+                self.register(self.pick(*self.nodes), self.pick("T0", "T1", "T3"), self.mostly((None,), (1, 5, 9), 4))
             )
         self.batch("delivery", *commands)
+
+    def register(self, node: str, level: str, count: int | None = None) -> RegisterNode:
+        account, gpus = self.nodes[node]
+        grade = "H100SXM80X8" if node == "n3" else "H100SXM80"
+        entries = gpus_of(node, gpus if count is None else count)
+        return RegisterNode(node=node, account=account, grade=grade, hub="CNE", level=level, gpus=entries)
 
     def move_money(self) -> None:
         kind, account = self.pick(Credit, Credit, Debit), self.pick(*ACCOUNTS, "venue", "guarantee")
@@ -401,8 +425,10 @@ class RandomLog:
         self.batch("delivery", *commands)
 
     def nominate(self) -> None:
-        node, position = self.pick(*NODES), self.recent(self.last_position_id, 30)
-        uuids = tuple(gpu_uuid(node, self.random.randrange(NODES[node][1])) for _ in range(self.random.randint(1, 3)))
+        node, position = self.pick(*self.nodes), self.recent(self.last_position_id, 30)
+        uuids = tuple(
+            gpu_uuid(node, self.random.randrange(self.nodes[node][1])) for _ in range(self.random.randint(1, 3))
+        )
         contract = contract_of(self.hour() - 1, self.pick(*PRODUCTS))
         nominations = (Nomination(position_id=position, gpus=uuids),)
         self.batch("delivery", NominateGpus(contract=contract, node=node, nominations=nominations))
@@ -414,8 +440,8 @@ class RandomLog:
 
     def sell_hardware(self) -> None:
         listing_id, escrow_id = f"L{self.random.randrange(400)}", f"E{self.random.randrange(400)}"
-        node = self.pick(*NODES)
-        seller, buyer = NODES[node][0], self.pick(*ACCOUNTS)
+        node = self.pick(*self.nodes)
+        seller, buyer = self.nodes[node][0], self.pick(*ACCOUNTS)
         opening = OpenEscrow(
             escrow_id=escrow_id,
             listing_id=listing_id,
@@ -426,7 +452,7 @@ class RandomLog:
             fee_micros=self.random.randrange(1_000_000),
         )
         locking = LockHardware(
-            listing_id=listing_id, account=seller, gpus=(gpu_uuid(node, self.random.randrange(NODES[node][1])),)
+            listing_id=listing_id, account=seller, gpus=(gpu_uuid(node, self.random.randrange(self.nodes[node][1])),)
         )
         ends = (
             UnlockHardware(listing_id=listing_id),
@@ -468,14 +494,14 @@ class RandomLog:
         self.batch("admin", SetProductState(product=product, state="AUCTION", reason="test", opens_after_s=opens))
         for _ in range(self.random.randrange(30)):
             self.pick(
-                RandomLog.place_order,
-                RandomLog.place_order,
-                RandomLog.place_order,
-                RandomLog.cancel,
-                RandomLog.place_block,
-                RandomLog.post_capacity,
-                RandomLog.pass_time,
-            )(self)
+                self.place_order,
+                self.place_order,
+                self.place_order,
+                self.cancel,
+                self.place_block,
+                self.post_capacity,
+                self.pass_time,
+            )()
         if not self.seldom(3):
             self.batch("admin", SetProductState(product=product, state="OPEN", reason="test"))
 
@@ -483,15 +509,23 @@ class RandomLog:
         """Rules of a product, limits of an account, protection of a maker; most of them end again soon."""
         product, account = self.pick(*PRODUCTS), self.pick(*ACCOUNTS)
         if self.seldom(3):
-            self.batch("admin", product_terms(product, horizon_periods=9, trading=self.rules()))
+            currency = self.currencies[PRODUCTS.index(product)]
+            rules = {"horizon_periods": 9, "trading": self.rules()}
+            self.batch("admin", product_terms(product, **rules, currency=currency))
         elif self.seldom(2):
-            limits = {"max_open_orders": self.pick(None, 40), "max_position_gpus": self.pick(None, 20)}
-            pace = {"throttle_window_s": self.pick(0, 20), "throttle_free_orders": 3, "throttle_orders_per_trade": 2}
-            self.batch("admin", SetAccountLimits(account=account, **self.pick(limits | pace, {})))
+            self.batch("admin", SetAccountLimits(account=account, **self.pick(self.limits(), {})))
         else:
-            qty, window_ms = self.pick((5, 60_000), (1, 1), (None, None), (None, None))
+            qty, window_ms = self.protection()
             head = {"command_id": self.command_id(), "account": account, "product": product}
             self.append(SetProtection(**head, qty=qty, window_ms=window_ms))
+
+    def limits(self) -> dict[str, int | None]:
+        limits = {"max_open_orders": self.pick(None, 40), "max_position_gpus": self.pick(None, 20)}
+        pace = {"throttle_window_s": self.pick(0, 20), "throttle_free_orders": 3, "throttle_orders_per_trade": 2}
+        return limits | pace
+
+    def protection(self) -> tuple[int | None, int | None]:
+        return self.pick((5, 60_000), (1, 1), (None, None), (None, None))
 
     def reopen(self) -> None:
         self.batch("ledger", SetProductState(product=None, state="OPEN", reason="test"))
@@ -529,43 +563,3 @@ class RandomLog:
             b"", b"  ", b"0", b"-", b'"', b"\\", b"\x00", b"\xff", raw[place : place + 1] * 2
         )
         return bytes(raw)
-
-
-def register(node: str, level: str, count: int | None = None) -> RegisterNode:
-    account, gpus = NODES[node]
-    uuids = [gpu_uuid(node, place) for place in range(gpus if count is None else count)]
-    entries = tuple(NodeGpu(uuid=uuid, serial=uuid.removeprefix("GPU-")) for uuid in uuids)
-    grade = "H100SXM80X8" if node == "n3" else "H100SXM80"
-    return RegisterNode(node=node, account=account, grade=grade, hub="CNE", level=level, gpus=entries)
-
-
-def credit(transfer_id: str, account: str, amount_micros: int) -> Credit:
-    return Credit(transfer_id=transfer_id, account=account, asset="CNY", amount_micros=amount_micros)
-
-
-MOVES: tuple[tuple[Callable[[RandomLog], None], int], ...] = (
-    (RandomLog.place_order, 500),
-    (RandomLog.cancel, 200),
-    (RandomLog.place_block, 30),
-    (RandomLog.post_capacity, 40),
-    (RandomLog.change_capacity, 20),
-    (RandomLog.resell, 30),
-    (RandomLog.replace, 40),
-    (RandomLog.place_batch, 8),
-    (RandomLog.fall_silent, 3),
-    (RandomLog.mass_cancel, 3),
-    (RandomLog.pass_time, 60),
-    (RandomLog.heartbeats, 30),
-    (RandomLog.move_money, 20),
-    (RandomLog.settle, 10),
-    (RandomLog.dispute, 4),
-    (RandomLog.end_blocks, 3),
-    (RandomLog.nominate, 8),
-    (RandomLog.fix_index, 3),
-    (RandomLog.sell_hardware, 5),
-    (RandomLog.govern, 2),
-    (RandomLog.hold_auction, 3),
-    (RandomLog.guard, 3),
-    (RandomLog.reopen, 10),
-    (RandomLog.err, 10),
-)

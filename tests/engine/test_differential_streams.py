@@ -16,7 +16,7 @@ import pytest
 
 from matching_engine.rules import Engine as ReferenceEngine
 from tests.engine.differential import Outcome, Stream, first_difference, run_stream
-from tests.engine.flavours import FLAVOURS
+from tests.engine.logs import LOGS
 from tests.engine.random_log import Record
 from tests.engine.shrinking import shrink, tell
 
@@ -37,7 +37,7 @@ def test_every_flavour_of_stream_gives_the_same_bytes_in_both_engines(
     progress: Callable[[str], None],
     capsys: pytest.CaptureFixture[str],
 ):
-    streams = streams_of(commands, seed, [flavour] if flavour else [*FLAVOURS])
+    streams = streams_of(commands, seed, [flavour] if flavour else [*LOGS])
     began, done = time.monotonic(), Counter()
     with ProcessPoolExecutor(os.cpu_count()) as processes:
         for outcome in processes.map(run_one, streams):

@@ -10,7 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from tests.oracle.judging import LOGS, Verdict, judge, log_of
+from tests.engine.logs import LOGS
+from tests.oracle.judging import Verdict, judge, log_of
 from tests.oracle.test_what_is_judged import kinds_in_table
 from tests.scenarios.engines import ENGINES
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.engine.differential import Stream, run_stream
-from tests.engine.flavours import FLAVOURS
-from tests.oracle.judging import LOGS, judge, log_of
+from tests.engine.logs import LOGS
+from tests.oracle.judging import judge, log_of
 from tests.property.matching_engine.books_of_account import Auditor
 from tests.scenarios.engines import ENGINES
 from tests.scenarios.script import run
@@ -64,7 +64,7 @@ def hunt_scenarios(counter: Counter) -> Iterator[str]:
 def hunt_streams(counter: Counter) -> Iterator[str]:
     """Both engines must say the same on streams of every flavour."""
     for seed in SEEDS:
-        for flavour in FLAVOURS if "cython" in ENGINES else ():
+        for flavour in LOGS if "cython" in ENGINES else ():
             yield f"streams of {flavour}, seed {seed}"
             outcome = run_stream(Stream(flavour, seed, STREAM_COMMANDS), ENGINES["cython"])
             counter.commands += outcome.commands
@@ -75,9 +75,9 @@ def hunt_streams(counter: Counter) -> Iterator[str]:
 def hunt_accounts(counter: Counter) -> Iterator[str]:
     """Money and capacity must be conserved after every record."""
     for name, engine_class in ENGINES.items():
-        for flavour, log_class in FLAVOURS.items():
+        for flavour in LOGS:
             yield f"accounts on {flavour} ({name})"
-            engine, auditor, log = Counted(engine_class(), counter), Auditor(), log_class(1)
+            engine, auditor, log = Counted(engine_class(), counter), Auditor(), log_of(flavour, 1)
             while log.offset < AUDITED_COMMANDS:
                 for record in log.take(50):
                     auditor.read(record[0], engine.apply([record]))

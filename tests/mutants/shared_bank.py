@@ -1,4 +1,4 @@
-"""Bugs in rules that both engines run from one file (auctions, vouchers, resale, voiding); the oracle sees them."""
+"""Bugs in rules that both engines run from one file: auctions, vouchers, resale, voids, time. The oracle sees them."""
 
 from tests.mutants.mutant import Mutant
 
@@ -63,5 +63,23 @@ SHARED_BANK = (
         f"{RULES}/voiding.py",
         "excused_gpu_s=position.qty * terms.period_s,",
         "excused_gpu_s=0,",
+    ),
+    Mutant(
+        "a deadline that was moved happens where its first one stood",
+        f"{RULES}/clock.py",
+        "time_ms if rulesets.keeps_moved_deadlines_in_order(market) else market.now_ms",
+        "market.now_ms",
+    ),
+    Mutant(
+        "a throttled account's first order earns nothing by its trade",
+        f"{RULES}/throttle.py",
+        "limits is not None and limits.terms.throttle_window_s > 0",
+        "False",
+    ),
+    Mutant(
+        "prices outlive the halt that remembered them",
+        f"{RULES}/products.py",
+        "if halts or not rulesets.forgets_prices_without_a_halt(market):",
+        "if market is not None:",
     ),
 )

@@ -7,12 +7,10 @@ from typing import Any
 
 from schemas.commands import read_command
 from schemas.venue import NEWEST_RULESET
-from tests.engine.all_kinds import AllKinds
-from tests.engine.flavours import FLAVOURS, BlockAuctions
+from tests.engine.logs import LOGS
 from tests.engine.random_log import RandomLog, Record
 from tests.oracle.oracle import Oracle
 
-LOGS: dict[str, type[RandomLog]] = {"all kinds": AllKinds, "block auctions": BlockAuctions} | FLAVOURS
 SLICE = 100
 
 

@@ -208,7 +208,7 @@ def need_fillable(w: World, order: Thing, qty: int, code: str) -> None:
     first = len(trial.events)
     trial.post((order.account, terms_of(w, order.contract).currency, order.hold, 0))  # vouchers come later
     accept(trial, trial.hand, "trial")
-    reason = match(trial, trial.hand)
+    reason = match(trial, trial.hand, is_trial=True)
     trades = [fields for event, fields in trial.events[first:] if event.__name__ == "Trade"]
     filled = sum(each["qty"] for each in trades)
     if filled < qty:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.oracle.judging import LOGS, judge, log_of
+from tests.engine.logs import LOGS
+from tests.oracle.judging import judge, log_of
 from tests.scenarios.engines import ENGINES
 
 COMMANDS = 250

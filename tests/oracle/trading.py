@@ -127,11 +127,13 @@ def why(w: World, order: Thing, reason: str | None, missing: int) -> WhyUnfilled
     return WhyUnfilled(reason=reason, best_price_micros=maker.price if maker else None, missing_gpus=missing)
 
 
-def match(w: World, taker: Thing) -> str | None:
-    """Trades an arriving order. Returns why it stopped; None where nothing is left of it."""
+def match(w: World, taker: Thing, is_trial: bool = False) -> str | None:
+    """Trades an arriving order. Returns why it stopped; None where nothing is left of it. A trial ends with a halt."""
     may_trade_at = band(w, taker.contract) if taker.kind == "market" else lambda price: True
     while taker.left:
         maker, qty, reason = next_fill(w, taker, may_trade_at)
+        if reason == "velocity_halt" and is_trial:
+            return reason
         if reason in ("auction", "velocity_halt"):
             rows = resting(w, taker.contract, opposite(taker.side))
             maker = next((each for each in rows if meets(taker, each) and each.account == taker.account), None)

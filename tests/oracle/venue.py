@@ -281,12 +281,12 @@ def apply_schedule(w: World, name: str) -> None:
 def transfer(w: World, command: Any) -> None:
     """Money comes in or goes out, once for each id. [C-8] [C-10]"""
     need(is_cash(command.asset), "not_cash")
+    need(command.transfer_id not in w.transfers, "transfer_exists")
     if command.type in ("deallocate", "allocate"):
         shard = command.to_shard if command.type == "deallocate" else command.from_shard
         need(shard != w.shard, "bad_terms")
     comes_in = command.type in ("credit", "allocate")
     account, asset, amount = command.account, command.asset, command.amount_micros
-    need(command.transfer_id not in w.transfers, "transfer_exists")
     if comes_in:
         need(w.supply[asset] + amount <= AMOUNT_MAX, "amount_overflow")
     else:

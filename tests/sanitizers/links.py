@@ -7,14 +7,14 @@ import sys
 
 from matching_engine.engine import Engine
 from tests.engine.differential import Stream, run_stream
-from tests.engine.flavours import FLAVOURS
+from tests.engine.logs import LOGS
 
 SEED = 11
 
 
 def main(commands: int) -> int:
     """Prints a line for each flavour."""
-    for flavour in FLAVOURS:
+    for flavour in LOGS:
         outcome = run_stream(Stream(flavour, SEED, commands), Engine)
         print(f"{flavour}: {outcome.difference or outcome.standing}", flush=True)
         if outcome.difference:

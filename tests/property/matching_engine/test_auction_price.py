@@ -2,17 +2,17 @@
 
 import json
 from collections import Counter
-from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matching_engine.rules import Engine
 from matching_engine.rules.auction_price import find_equilibrium
-from schemas.trading_rules import TradingRules
-from schemas.venue import SetProductState
-from tests.property.matching_engine import streams
-from tests.scenarios.venue import MIDNIGHT_MS, PRODUCT, contract_of, product_terms
+from schemas.venue import NEWEST_RULESET
+from tests.engine.cast import HOUR_MS
+from tests.engine.flavours import BlockAuctions
+from tests.engine.random_log import Record
+from tests.scenarios.venue import MIDNIGHT_MS, PRODUCT, contract_of
 
 TICK = 10
 LEVELS = st.lists(st.tuples(st.integers(1, 20).map(lambda tick: tick * TICK), st.integers(1, 9)), max_size=6)
@@ -36,17 +36,18 @@ def test_no_tick_is_better_than_the_price_found(bids, asks, reference, at_any_pr
         assert (found.price_micros, found.qty, found.surplus_qty) == (price, -volume, surplus)
 
 
-def auction_log(seed: int) -> list[streams.Record]:
-    """A venue whose first product holds an auction with blocks in it."""
-    log = streams.open_venue(0, 100)
-    log.rng = Random(seed)
-    rules = TradingRules(auction_block_rounds=20)
-    log.batch("admin", product_terms(PRODUCT, horizon_periods=6, trading=rules))
-    log.batch("admin", SetProductState(product=PRODUCT, state="AUCTION", reason="test"))
-    for _ in range(40):
-        log.rng.choice([streams.place_order, streams.place_block, streams.post_capacity])(log)
-    log.batch("admin", SetProductState(product=PRODUCT, state="OPEN", reason="test"))
-    return log.records
+class OneAuction(BlockAuctions):
+    """An auction with blocks in it, whose rounds are enough."""
+
+    rounds = (20,)
+
+
+def auction_log(seed: int) -> list[Record]:
+    """A venue whose first product holds an auction; the last record ends it."""
+    log = OneAuction(seed, NEWEST_RULESET)
+    log.hold_block_auction()
+    *records, _ = log.take(0)
+    return records
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,7 +71,7 @@ def test_a_day_ahead_auction_has_one_price_an_hour_and_harms_nobody(seed):
 
 def check_block(block: dict, trades: list[dict], prices: dict[str, int]) -> None:
     """A block pays no more than its limit on average, and has the same GPUs of the same nodes in all its hours."""
-    first = (block["start_s"] * 1000 - MIDNIGHT_MS) // streams.HOUR_MS
+    first = (block["start_s"] * 1000 - MIDNIGHT_MS) // HOUR_MS
     hours = [contract_of(hour, PRODUCT) for hour in range(first, first + block["periods"])]
     served = {hour: Counter() for hour in hours}
     for trade in trades:
