@@ -204,6 +204,7 @@ def on_order_reduced(history: History, event: ev.OrderReduced) -> None:
     if event.in_offset == order.in_offset:
         order.first_reason = event.reason
     if parent := history.orders.get(order.parent_id):
+        note_first_terms(parent, event.in_offset)
         parent.remaining_qty -= event.qty_off
         parent.reduced_qty += event.qty_off
         history.changed(parent, event)

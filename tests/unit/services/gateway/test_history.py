@@ -315,3 +315,12 @@ def test_the_quantities_of_an_order_that_was_reduced_add_up_and_a_repeat_of_it_g
     assert (*standing(taker)[:4], taker.reduced_qty) == ("new", 4, 0, 4, 1)
     assert views.order(as_first_decided(taker)) == first
     assert asks_the_same(bid.model_dump(exclude={"command_id"}), taker)
+
+
+def test_a_repeat_of_a_capacity_order_whose_asks_were_reduced_gets_its_first_answer(venue):
+    venue.send(venue.capacity("op", 8, 2_000_000))
+    views, parent = Views(venue.history), venue.history.orders[1]
+    first = views.order(parent)
+    venue.send(venue.limit("op", "buy", 3, 2_000_000, stp="decrement_and_cancel"))
+    assert (parent.reduced_qty, parent.remaining_qty, first.reduced_qty) == (3, 13, 0)
+    assert views.order(as_first_decided(parent)) == first
