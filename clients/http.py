@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from schemas import signing
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """The exchange refused a request; the message is its problem in words, `problem` the whole document."""
 
     def __init__(self, status: int, problem: dict[str, Any]):
@@ -113,13 +113,13 @@ def open_async_client(url: str, credentials: Credentials | None = None, timeout_
 
 
 def result_of(response: httpx.Response) -> Any:
-    """Returns the reply's JSON. Raises Refusal for a problem."""
+    """Returns the reply's JSON. Raises ApiError for a problem."""
     try:
         reply = response.json()
     except ValueError:
         reply = {"detail": response.text}
     if response.is_error:
-        raise Refusal(response.status_code, reply)
+        raise ApiError(response.status_code, reply)
     return reply
 
 

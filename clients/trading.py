@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clients.actors import Actor
-from clients.http import Refusal, pages, result_of
+from clients.http import ApiError, pages, result_of
 
 PRODUCT = "H100SXM80X8.CNE.F"
 PRICE_CNY = "12.84"  # what an 8×H100 server rents for per GPU-hour in China (75,000 CNY a month)
@@ -48,16 +48,16 @@ def pages_of_contracts(actor: Actor, product: str) -> Iterator[dict[str, Any]]:
 
 
 def place(actor: Actor, client_order_id: str, **form: Any) -> dict[str, Any]:
-    """Places an order; returns the gateway's reply. Raises Refusal."""
+    """Places an order; returns the gateway's reply. Raises ApiError."""
     body = {"client_order_id": client_order_id} | form
     return result_of(actor.gateway.post("/v1/orders", json=body))
 
 
-def refusal_of(actor: Actor, client_order_id: str, **form: Any) -> Refusal | None:
+def refusal_of(actor: Actor, client_order_id: str, **form: Any) -> ApiError | None:
     """Places an order that should be refused; returns the refusal, None where it was taken."""
     try:
         place(actor, client_order_id, **form)
-    except Refusal as refusal:
+    except ApiError as refusal:
         return refusal
     return None
 

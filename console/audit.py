@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
 from clients.actors import Actor
-from clients.http import Refusal, load_credentials, pages, result_of
+from clients.http import ApiError, load_credentials, pages, result_of
 from console.demo.checks import Check, replay, run_checks
 from console.demo.story import DemoFailed
 from schemas.delivery import DELIVERY_EVENT, NodeStateChanged
@@ -43,7 +43,7 @@ def run_audit(addresses: dict[str, str], data: Path) -> list[Check]:
         checks = run_checks(admin, replayed, trial)
         checks.append(_ledger_adds_up(admin, replayed["seq"]))
         checks += asyncio.run(_compare_views(addresses, data / "keys", admin))
-    except (DemoFailed, KafkaError, OSError, Refusal, httpx.TransportError) as error:
+    except (DemoFailed, KafkaError, OSError, ApiError, httpx.TransportError) as error:
         raise AuditFailed(f"the exchange cannot be asked: {error}") from error
     return checks
 
@@ -103,9 +103,9 @@ def _listings(admin: Actor) -> Iterator[str]:
             return
 
 
-def _same(name: str, told: set, shown: set, twice: int = 0, foreign: int = 0) -> Check:
-    missing = sorted(told - shown)
-    figures = f"{len(told)} in the topic, {len(shown)} shown"
+def _same(name: str, logged: set, shown: set, twice: int = 0, foreign: int = 0) -> Check:
+    missing = sorted(logged - shown)
+    figures = f"{len(logged)} in the topic, {len(shown)} shown"
     figures += f", missing {missing[:3]}" if missing else ""
     figures += f", {twice} shown twice" if twice else ""
     figures += f", {foreign} foreign records passed over" if foreign else ""

@@ -6,8 +6,8 @@ group's commands (or `app.command(App(name="order"))` a group of their own), and
 imports (anything of the extra `venue`: Kafka, PostgreSQL, FastAPI) go inside the functions, so that `hourbook --help`
 answers at once and the base install without `venue` works.
 Print with `clients.cli.output.show(data, json=json)`; every command takes `*, json: bool = False`.
-Refuse with `raise clients.cli.output.Refused("one clear line")`: it is printed to stderr and the exit status is 1. A
-command whose request may be carried out though nobody heard so returns what `clients.cli.output.tell` returns.
+Fail with `raise clients.cli.output.CommandError("one clear line")`: it is printed to stderr, the exit status is 1. A
+command whose request may have been carried out without an answer returns what `clients.cli.output.show_reply` returns.
 """
 
 import importlib
@@ -17,7 +17,7 @@ import sys
 from cyclopts import App, Parameter
 
 from clients.cli.numbers import read_strictly
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 
 GROUPS = (
     "console.commands.lifecycle",
@@ -72,7 +72,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # where Kafka does not answer, commands say so themselves
     try:
         status = build_app()()
-    except Refused as refusal:
+    except CommandError as refusal:
         print(f"hourbook: {refusal}", file=sys.stderr)
         sys.exit(refusal.status)
     sys.exit(status if isinstance(status, int) else 0)

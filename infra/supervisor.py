@@ -287,7 +287,7 @@ def end_left_over(run_folder: Path) -> None:
         path.unlink()
 
 
-def run(settings: InfraSettings, tell: Callable[[dict[str, str], float], None], say: Callable[[str], None]) -> None:
+def run(settings: InfraSettings, announce: Callable[[dict[str, str], float], None], say: Callable[[str], None]) -> None:
     """Start the exchange, tell its addresses and the seconds taken, and stay until SIGINT, SIGTERM or SIGHUP."""
     supervisor = Supervisor(settings, say)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -296,9 +296,9 @@ def run(settings: InfraSettings, tell: Callable[[dict[str, str], float], None], 
     supervisor.lock()
     failed: list[Exception] = []
 
-    def tell_aside(found: dict[str, str]) -> None:
+    def announce_aside(found: dict[str, str]) -> None:
         try:
-            tell(found, time.monotonic() - began)
+            announce(found, time.monotonic() - began)
         except Exception as error:
             failed.append(error)
             supervisor.stopping.set()
@@ -306,7 +306,7 @@ def run(settings: InfraSettings, tell: Callable[[dict[str, str], float], None], 
     try:
         found = supervisor.start()
         # What is told may take its time and ask the services, so what ends meanwhile is brought back beside it.
-        threading.Thread(target=tell_aside, args=(found,), daemon=True).start()
+        threading.Thread(target=announce_aside, args=(found,), daemon=True).start()
         supervisor.watch()
         if failed:
             raise failed[0]

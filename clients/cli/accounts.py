@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show, tell
+from clients.cli.output import CommandError, show, show_reply
 from clients.cli.session import Signer, columns, gateway, ledger, signed_by
 from clients.http import (
-    Refusal,
+    ApiError,
     key_file,
     load_credentials,
     new_credentials,
@@ -85,7 +85,7 @@ def move(
     form = {"asset": asset, "amount": amount, "to_shard": to_shard}
     with ledger(signer) as client:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-        return tell(result_of(client.post("/v1/shard-transfers", json=form, headers=headers)), dict, json=json)
+        return show_reply(result_of(client.post("/v1/shard-transfers", json=form, headers=headers)), dict, json=json)
 
 
 def create_key(
@@ -103,7 +103,7 @@ def create_key(
     credentials = new_credentials(key_id or account)
     keys_dir = data_dir() / "keys"
     if key_file(keys_dir, credentials.key_id).exists():
-        raise Refused(f"there is a key `{credentials.key_id}` already")
+        raise CommandError(f"there is a key `{credentials.key_id}` already")
     form = {
         "account": account,
         "public_key": credentials.public_key,
@@ -131,9 +131,9 @@ def open_account(name: str, *, url: Address = None, json: bool = False) -> None:
     try:
         with signed_by(credentials, "gateway", url) as client:
             opened = result_of(client.post("/v1/accounts", json=form))
-    except Refused as refused:
+    except CommandError as refused:
         refusal = refused.__cause__
-        if is_new and isinstance(refusal, Refusal) and not refusal.problem.get("retryable"):
+        if is_new and isinstance(refusal, ApiError) and not refusal.problem.get("retryable"):
             key_file(keys_dir, name).unlink()
         raise
     show(opened | {"private_key_file": str(key_file(keys_dir, name))}, json=json)

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from pydantic import ValidationError
 
 from clients.cli.bills import time_of
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, columns, signed
 from clients.http import result_of
 from schemas.complaints import in_words
@@ -43,9 +43,9 @@ def open_(
         try:
             evidence = evidence_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"cannot read {evidence_file} as text: {error}") from None
+            raise CommandError(f"cannot read {evidence_file} as text: {error}") from None
     if len(evidence) > EVIDENCE_CHARACTERS_MAX:
-        raise Refused(f"evidence has {len(evidence)} characters, at most {EVIDENCE_CHARACTERS_MAX} are taken")
+        raise CommandError(f"evidence has {len(evidence)} characters, at most {EVIDENCE_CHARACTERS_MAX} are taken")
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     form = {"reason": reason, "evidence": evidence}
     with signed("delivery", signer) as client:
@@ -82,9 +82,9 @@ def decide(dispute_id: str, inputs: Path, *, reason: str, signer: Signer | None 
     try:
         given = ArbiterInputs.model_validate_json(inputs.read_bytes())
     except OSError as error:
-        raise Refused(f"cannot read {inputs}: {error.strerror}") from None
+        raise CommandError(f"cannot read {inputs}: {error.strerror}") from None
     except ValidationError as error:
-        raise Refused(f"{inputs} does not give the meter's inputs: {in_words(error.errors())}") from None
+        raise CommandError(f"{inputs} does not give the meter's inputs: {in_words(error.errors())}") from None
     form = {"inputs": given.model_dump(mode="json"), "reason": reason}
     with signed("delivery", signer) as client:
         found = result_of(client.post(f"/v1/disputes/{dispute_id}/decision", json=form))

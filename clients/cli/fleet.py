@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, gateway, public
 from clients.fleet.table import SOLD, Trade, row_of, sums_of, trades_of
 from clients.fleet.waves import waves_of
@@ -85,7 +85,7 @@ def _read(signer: Signer | None, since_s: int) -> tuple[list[dict[str, Any]], di
     with gateway(signer) as client:
         keys = result_of(client.get("/v1/keys"))["items"]
         if not keys:
-            raise Refused("the key's account cannot be told: the gateway lists no key of it")
+            raise CommandError("the key's account cannot be told: the gateway lists no key of it")
         account = keys[0]["account"]
         orders = list(pages(client, "/v1/orders", status="open", side="sell", limit=PAGE))
         newest = pages(client, "/v1/positions", role="operator", limit=PAGE)

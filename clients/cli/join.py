@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, gateway, ledger, public, signed
 from clients.http import key_file, new_credentials, result_of, save_credentials
 from infra.places import data_dir
@@ -84,12 +84,12 @@ def register_ssh_key(name: str, home: Path) -> str | None:
 def cheapest_soon(product: str | None) -> dict | None:
     """Returns a cheap ask in a period whose gate leaves time to type: of a product, or of one that was traded lately.
 
-    Raises Refused for a product that is not listed.
+    Raises CommandError for a product that is not listed.
     """
     with public("market_data", None) as client:
         rows = {row["product"]: row for row in result_of(client.get("/v1/products"))["items"]}
         if product is not None and product not in rows:
-            raise Refused(f"no such product: {product}; `hourbook products` lists them")
+            raise CommandError(f"no such product: {product}; `hourbook products` lists them")
         traded = result_of(client.get("/v1/trades", params={"limit": TRADES}))["items"]
         lately = dict.fromkeys(row["contract"].rpartition("-")[0] for row in traded)
         for name in [product] if product else lately:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from httpx import Client
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import columns, market_data
 from clients.http import result_of
 
@@ -109,13 +109,13 @@ def watch(
             for channel in channels or _usual_channels(symbol):
                 socket.send(json_codec.dumps(request | {"ch": channel}))
             for message in socket:
-                tell(message if isinstance(message, str) else message.decode(), json)
+                print_message(message if isinstance(message, str) else message.decode(), json)
     except BrokenPipeError:  # whoever reads our output has seen enough
         sys.stdout = None
     except OSError as error:
-        raise Refused(f"market data does not answer at {address}: {error}") from error
+        raise CommandError(f"market data does not answer at {address}: {error}") from error
     except ConnectionClosed as closed:
-        raise Refused(f"market data closed the feed: {closed}") from closed
+        raise CommandError(f"market data closed the feed: {closed}") from closed
     except KeyboardInterrupt:
         return
 
@@ -126,11 +126,11 @@ def _usual_channels(symbol: str) -> tuple[str, ...]:
     return ("book", "trades") if "-" in symbol else ("curve", "trades")
 
 
-def tell(text: str, json: bool) -> None:
-    """Prints one message: as it came, or as a line; a person needs no heartbeats. Raises Refused for a problem."""
+def print_message(text: str, json: bool) -> None:
+    """Prints one message: as it came, or as a line; a person needs no heartbeats. Raises CommandError for a problem."""
     message = json_codec.loads(text)
     if message["ch"] == "error":
-        raise Refused(f"{message['code']}: {message['detail']}")
+        raise CommandError(f"{message['code']}: {message['detail']}")
     if json:
         print(text, flush=True)
     elif message["ch"] != "hb":

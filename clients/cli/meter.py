@@ -6,7 +6,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cyclopts import App
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, address_of, signed
 from clients.http import result_of
 
@@ -23,16 +23,16 @@ def key(position_id: int, *, out: Path, signer: Signer | None = None, json: bool
             out.touch(mode=0o600, exist_ok=False)
             out.write_text(private.private_bytes_raw().hex() + "\n")
         except OSError as error:
-            raise Refused(f"cannot write {out}: {error.strerror}") from None
+            raise CommandError(f"cannot write {out}: {error.strerror}") from None
         register(client, lease_id, private)
     show({"lease_id": lease_id, "key_file": str(out), "url": address_of("delivery")}, json=json)
 
 
 def leased(client: httpx.Client, position_id: int) -> dict:
-    """Returns how a position is entered: its lease, and when that begins and ends. Raises Refused before its gate."""
+    """Returns how a position is entered: its lease, its begin and its end. Raises CommandError before its gate."""
     access = result_of(client.get(f"/v1/positions/{position_id}/access"))
     if access["lease_id"] is None:
-        raise Refused(f"position {position_id} has no lease yet; it comes at the gate")
+        raise CommandError(f"position {position_id} has no lease yet; it comes at the gate")
     return access
 
 

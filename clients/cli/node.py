@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from clients.cli.bills import time_of
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, public, signed
 from clients.http import result_of
 
@@ -51,13 +51,13 @@ def maintenance(node: str, start: Moment, end: Moment, *, signer: Signer | None 
 
 
 def moment_ms(text: str) -> int:
-    """Read a moment. Raise Refused for one that is none, or has no time zone."""
+    """Read a moment. Raise CommandError for one that is none, or has no time zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Refused(f"{text} is no moment such as 2026-11-22T13:00Z") from None
+        raise CommandError(f"{text} is no moment such as 2026-11-22T13:00Z") from None
     if moment.tzinfo is None:
-        raise Refused(f"{text} has no time zone; Z is UTC")
+        raise CommandError(f"{text} has no time zone; Z is UTC")
     return int(moment.timestamp() * 1000)
 
 

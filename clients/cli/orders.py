@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show, tell
+from clients.cli.output import CommandError, show, show_reply
 from clients.cli.session import Signer, columns, gateway
 from clients.http import pages, result_of
 
@@ -204,21 +204,21 @@ def reprice(
     form = {"order_id": order_id, "floor_price": floor, "floor_curve": curve}
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/capacity/reprice", json=form))
-    return tell(reply, lambda answer: PLACED_COLUMNS(answer["order"]), json=json)
+    return show_reply(reply, lambda answer: PLACED_COLUMNS(answer["order"]), json=json)
 
 
 def withdraw(order_id: int, start: str, end: str, *, signer: Signer | None = None, json: bool = False) -> int:
     """Cancel the asks of a capacity order, or of a resale, that deliver from START to END."""
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/capacity/withdraw", json={"order_id": order_id, "from": start, "to": end}))
-    return tell(reply, lambda answer: {"canceled": answer["canceled"]}, json=json)
+    return show_reply(reply, lambda answer: {"canceled": answer["canceled"]}, json=json)
 
 
 def send(form: dict, signer: Signer | None, json: bool) -> int:
     """Posts the form and prints the answer."""
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/orders", json=form))
-    return tell(reply, lambda answer: PLACED_COLUMNS(answer["order"]), json=json)
+    return show_reply(reply, lambda answer: PLACED_COLUMNS(answer["order"]), json=json)
 
 
 def replace(
@@ -237,7 +237,7 @@ def replace(
     Exits with 0 when the engine did it, with 75 when its answer is not known.
     """
     if (order_id is None) == (client_order_id is None):
-        raise Refused("name one order, by our id or by the client's")
+        raise CommandError("name one order, by our id or by the client's")
     form = {"qty": qty, "price": price, "expires": expires, "replace_id": replace_id}
     path = "/v1/orders" if order_id is None else f"/v1/orders/{order_id}"
     named = {} if client_order_id is None else {"client_order_id": client_order_id}
@@ -247,7 +247,7 @@ def replace(
     def shown(answer: dict) -> dict:
         return PLACED_COLUMNS(answer["order"]) | {"priority_kept": answer["priority_kept"]}
 
-    return tell(reply, shown, json=json)
+    return show_reply(reply, shown, json=json)
 
 
 def batch(file: Path, *, signer: Signer | None = None, json: bool = False) -> int:
@@ -258,10 +258,10 @@ def batch(file: Path, *, signer: Signer | None = None, json: bool = False) -> in
     try:
         members = loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise Refused(f"{file}: {error}") from error
+        raise CommandError(f"{file}: {error}") from error
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/orders/batch", json={"members": members}))
-    status = tell(reply, lambda answer: list(map(member_row, answer["results"])), json=json)
+    status = show_reply(reply, lambda answer: list(map(member_row, answer["results"])), json=json)
     return status or int(any(result["problem"] for result in reply["results"]))
 
 
@@ -281,7 +281,7 @@ def cancel_all_after(timeout_s: int, *, session: str = "rest", signer: Signer | 
     """Cancel everything of the account unless this comes again within TIMEOUT_S seconds; 0 disarms."""
     with gateway(signer) as client:
         reply = result_of(client.post("/v1/cancel-all-after", json={"timeout_s": timeout_s, "session": session}))
-    return tell(reply, lambda answer: {name: answer[name] or "" for name in ("session", "due")}, json=json)
+    return show_reply(reply, lambda answer: {name: answer[name] or "" for name in ("session", "due")}, json=json)
 
 
 def protect(
@@ -296,7 +296,7 @@ def protect(
     form = {"product": product, "qty": qty, "window_ms": window_ms}
     with gateway(signer) as client:
         reply = result_of(client.put("/v1/protection", json=form))
-    return tell(reply, lambda answer: {name: answer[name] or "" for name in form}, json=json)
+    return show_reply(reply, lambda answer: {name: answer[name] or "" for name in form}, json=json)
 
 
 def cancel(
@@ -317,7 +317,7 @@ def cancel(
     --from and --to (2026-11-22T13:00:00Z) bound the delivery starts, the second one excluded.
     """
     if [order_id is not None, client_order_id is not None, all].count(True) != 1:
-        raise Refused("name one order, or say --all")
+        raise CommandError("name one order, or say --all")
     with gateway(signer) as client:
         if all:
             filters = {"product": product, "contract": contract, "side": side, "from": from_, "to": to}
@@ -327,7 +327,7 @@ def cancel(
         else:
             response = client.delete("/v1/orders", params={"client_order_id": client_order_id})
         reply = result_of(response)
-    return tell(reply, lambda answer: list(map(LIST_COLUMNS, answer["orders"])), json=json)
+    return show_reply(reply, lambda answer: list(map(LIST_COLUMNS, answer["orders"])), json=json)
 
 
 def list_orders(

@@ -11,13 +11,13 @@ from rich.table import Table
 WIDTH_MAX = 4_000
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """The command cannot be carried out; the message is one clear line, `status` the exit status."""
 
     status = 1
 
 
-class Unknown(Refused):
+class OutcomeUnknown(CommandError):
     """Nobody knows whether the command was carried out: it may have been. The same again under the same id is safe."""
 
     status = os.EX_TEMPFAIL
@@ -38,13 +38,13 @@ def show(data: Any, *, json: bool) -> None:
         print(data)
 
 
-def tell(reply: dict[str, Any], shown: Callable[[dict[str, Any]], Any], *, json: bool) -> int:
+def show_reply(reply: dict[str, Any], shown: Callable[[dict[str, Any]], Any], *, json: bool) -> int:
     """Prints an answer, for a person what is `shown` of it; returns the exit status, which says whether anybody knows
     what became of the request.
     """
     if reply.get("order_state") == "unknown" or reply.get("state") == "pending":
         show(reply, json=json)
-        return Unknown.status
+        return OutcomeUnknown.status
     show(reply if json else shown(reply), json=json)
     return 0
 

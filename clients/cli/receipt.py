@@ -8,7 +8,7 @@ from typing import Any
 from cyclopts import App
 from pydantic import TypeAdapter, ValidationError
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, address_of, public, signed
 from clients.http import result_of
 from infra.places import data_dir
@@ -31,7 +31,7 @@ def get(
     try:
         out.write_bytes(reply.content)
     except OSError as error:
-        raise Refused(f"cannot write {out}: {error.strerror}") from None
+        raise CommandError(f"cannot write {out}: {error.strerror}") from None
     show({"file": str(out), "position_id": position_id, "revision": found["receipt"]["revision"]}, json=json)
 
 
@@ -50,9 +50,9 @@ def verify(file: Path, *, venue_key: str | None = None, url: str | None = None, 
         receipt_file = ReceiptFile.model_validate_json(raw)
         json_codec.loads(raw, object_pairs_hook=named_once)
     except ValidationError as error:
-        raise Refused(f"{file} is no receipt: {in_words(error.errors())}") from None
+        raise CommandError(f"{file} is no receipt: {in_words(error.errors())}") from None
     except NamedTwice as error:
-        raise Refused(f"{file} is no receipt: it says twice what `{error}` is") from None
+        raise CommandError(f"{file} is no receipt: it says twice what `{error}` is") from None
     key, source = find_key(venue_key, url)
     faults = faults_of(receipt_file, key)
     receipt = receipt_file.receipt
@@ -92,14 +92,14 @@ def named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_bounded(file: Path) -> bytes:
-    """Returns what is in a file that may be anything. Raises Refused where it cannot be read or is too long."""
+    """Returns what is in a file that may be anything. Raises CommandError where it cannot be read or is too long."""
     try:
         with file.open("rb") as stream:
             raw = stream.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise Refused(f"cannot read {file}: {error.strerror}") from None
+        raise CommandError(f"cannot read {file}: {error.strerror}") from None
     if len(raw) > FILE_BYTES_MAX:
-        raise Refused(f"{file} is longer than {FILE_BYTES_MAX} bytes: no receipt")
+        raise CommandError(f"{file} is longer than {FILE_BYTES_MAX} bytes: no receipt")
     return raw
 
 
@@ -117,7 +117,7 @@ def check_key(text: str) -> str:
     try:
         return TypeAdapter(PublicKey).validate_python(text)
     except ValidationError:
-        raise Refused("a venue's key is 64 lower-case hex digits") from None
+        raise CommandError("a venue's key is 64 lower-case hex digits") from None
 
 
 def fetch_key(url: str | None) -> dict[str, str]:

@@ -51,7 +51,7 @@ def offer(
 def see(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
     """Show a sale with its history and its deadline, as its seller, its buyer and an arbiter see it."""
     with signed("listings", signer) as client:
-        tell(result_of(client.get(f"/v1/sales/{listing_id}")), json)
+        show_listing(result_of(client.get(f"/v1/sales/{listing_id}")), json)
 
 
 def buy(listing_id: str, *, signer: Signer | None = None, json: bool = False) -> None:
@@ -130,18 +130,18 @@ def take(path: str, form: dict[str, str], signer: Signer | None, json: bool) -> 
     """Takes one step, once however often the request is sent, and prints the listing as it stands."""
     with signed("listings", signer) as client:
         headers = {"Idempotency-Key": uuid4().hex}
-        tell(result_of(client.post(f"/v1/listings{path}", json=form, headers=headers)), json)
+        show_listing(result_of(client.post(f"/v1/listings{path}", json=form, headers=headers)), json)
 
 
-def tell(listing: dict[str, Any], json: bool) -> None:
+def show_listing(listing: dict[str, Any], json: bool) -> None:
     if json:
         show(listing, json=True)
         return
-    told = COLUMNS(listing) | {"title": listing["title"]}
+    fields = COLUMNS(listing) | {"title": listing["title"]}
     if listing["default_outcome"]:
-        told |= {"deadline": time_of(listing["deadline_ms"]), "then": NEXT[listing["default_outcome"]]}
-    told |= {"note": listing["note"]} if listing["note"] else {}
-    show(told, json=False)
+        fields |= {"deadline": time_of(listing["deadline_ms"]), "then": NEXT[listing["default_outcome"]]}
+    fields |= {"note": listing["note"]} if listing["note"] else {}
+    show(fields, json=False)
     if listing["history"]:
         print()
         show(list(map(step_row, listing["history"])), json=False)

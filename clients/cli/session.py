@@ -10,8 +10,8 @@ from typing import Annotated
 import httpx
 from cyclopts import Parameter
 
-from clients.cli.output import Refused, Unknown
-from clients.http import Credentials, Refusal, load_credentials, open_client
+from clients.cli.output import CommandError, OutcomeUnknown
+from clients.http import ApiError, Credentials, load_credentials, open_client
 from infra.places import data_dir
 from schemas.signing import IDEMPOTENCY_HEADER
 
@@ -65,7 +65,7 @@ def signed(service: str, signer: Signer | None) -> Iterator[httpx.Client]:
         credentials = load_credentials(keys_dir, signer.key)
     except FileNotFoundError:
         known = ", ".join(sorted(path.name.removesuffix("-api.ed25519") for path in keys_dir.glob("*-api.ed25519")))
-        raise Refused(f"there is no key `{signer.key}` in {keys_dir}; there are: {known or 'none yet'}") from None
+        raise CommandError(f"there is no key `{signer.key}` in {keys_dir}; there are: {known or 'none yet'}") from None
     with signed_by(credentials, service, signer.url) as client:
         yield client
 
@@ -92,15 +92,19 @@ def market_data(url: str | None) -> AbstractContextManager[httpx.Client]:
 def _said_clearly(client: httpx.Client) -> Iterator[httpx.Client]:
     try:
         yield client
-    except Refusal as refusal:
-        kind = Unknown if refusal.problem.get("order_state") == "unknown" else Refused
+    except ApiError as refusal:
+        kind = OutcomeUnknown if refusal.problem.get("order_state") == "unknown" else CommandError
         raise kind(str(refusal)) from refusal
     except httpx.TransportError as error:
         if error.request.method != "GET" and not isinstance(error, NOTHING_SENT):
             named = error.request.headers.get(IDEMPOTENCY_HEADER)
             again = f"; its Idempotency-Key was {named}" if named else ""
-            raise Unknown(f"no answer from {client.base_url}, it may be carried out{again}: {error!r}") from error
-        raise Refused(f"no exchange answers at {client.base_url} (`hourbook status` shows ours): {error}") from error
+            raise OutcomeUnknown(
+                f"no answer from {client.base_url}, it may be carried out{again}: {error!r}"
+            ) from error
+        raise CommandError(
+            f"no exchange answers at {client.base_url} (`hourbook status` shows ours): {error}"
+        ) from error
 
 
 def columns(*names: str) -> Callable[[dict], dict]:

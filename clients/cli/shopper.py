@@ -14,9 +14,9 @@ from cyclopts import App, Parameter
 
 from clients.cli import meter, ssh
 from clients.cli.market import listed
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 from clients.cli.session import Signer, address_of, gateway, market_data
-from clients.http import Refusal, pages, result_of
+from clients.http import ApiError, pages, result_of
 from clients.shopper import Block, Taste, choose, now_utc, spent, visit_ms
 from clients.ssh import SSH_FAILED, enter
 
@@ -54,7 +54,7 @@ def run(
         try:
             position_id = rent(taste, draw, signer)
             found.add(NOTHING if position_id is None else prove(position_id, identity, signer, draw))
-        except Refused as refusal:
+        except CommandError as refusal:
             if not found:
                 raise  # nothing has worked yet: somebody has to mend the command
             say(str(refusal))
@@ -82,7 +82,7 @@ def bought(client: httpx.Client, block: Block) -> int | None:
     """Sends the order; returns the first position that it opened."""
     try:
         order = result_of(client.post("/v1/orders", json=block.order))["order"]
-    except Refusal as refusal:
+    except ApiError as refusal:
         say(f"{block.product} at {block.start}: {refusal}")
         return None
     own = (each for each in pages(client, "/v1/positions", role="buyer") if each["order_id"] == order["order_id"])

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, columns, signed
-from clients.http import Refusal, result_of
+from clients.http import ApiError, result_of
 from clients.ssh import Door, NoWayIn, enter
 
 KEY_COLUMNS = columns("fingerprint", "type", "comment", "key_id")
@@ -35,7 +35,7 @@ def add(file: Path, *, signer: Signer | None = None, json: bool = False) -> None
     try:
         text = file.read_bytes()[: KEY_FILE_BYTES_MAX + 1].decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{file}: {error}") from error
+        raise CommandError(f"{file}: {error}") from error
     with signed("delivery", signer) as client:
         added = result_of(client.post("/v1/ssh-keys", json={"public_key": text[:KEY_FILE_BYTES_MAX]}))
     show(added if json else KEY_COLUMNS(added), json=json)
@@ -56,7 +56,7 @@ def remove(key: str, *, signer: Signer | None = None, json: bool = False) -> Non
         found = result_of(client.get("/v1/ssh-keys"))["items"]
         ids = [each["key_id"] for each in found if key in (each["key_id"], each["fingerprint"])]
         if not ids:
-            raise Refused(f"the account has no SSH key {key}")
+            raise CommandError(f"the account has no SSH key {key}")
         client.delete(f"/v1/ssh-keys/{ids[0]}").raise_for_status()
     show({"removed": ids[0]}, json=json)
 
@@ -93,7 +93,7 @@ def door_of(position_id: int, signer: Signer | None) -> Door:
     with signed("delivery", signer) as client:
         try:
             access = result_of(client.get(f"/v1/positions/{position_id}/access"))
-        except Refusal as refusal:
+        except ApiError as refusal:
             if refusal.code != "not_found":
                 raise
             raise Closed(Stopped.NOT_YOURS, f"you have no position {position_id}") from refusal
@@ -130,7 +130,7 @@ def wish(
     try:
         text = None if script is None else script.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{script}: {error}") from error
+        raise CommandError(f"{script}: {error}") from error
     form = {"key_ids": ssh_key, "image": image, "script": text}
     with signed("delivery", signer) as client:
         answer = result_of(client.post(f"/v1/positions/{position_id}/access", json=form))

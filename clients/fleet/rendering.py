@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 from clients.toml_text import toml_of
 
 NODES_MAX = 10_000
@@ -31,11 +31,13 @@ HEAD = "# Made by `hourbook fleet render` from {source}: edit that, not this.\n"
 
 
 def policies_of(file: Path) -> dict[str, str]:
-    """Returns each node's policy as TOML, by its name. Raises Refused with one line for each node that has none."""
+    """Returns each node's policy as TOML, by its name. Raises CommandError with a line for each node without one."""
     document = _read(file)
     unknown = document.keys() - {"nodes", "policy", "groups", "node"}
     if unknown:
-        raise Refused(f"{file}: there is no key {', '.join(sorted(unknown))}; there are nodes, policy, groups, node")
+        raise CommandError(
+            f"{file}: there is no key {', '.join(sorted(unknown))}; there are nodes, policy, groups, node"
+        )
     names = names_in(document.get("nodes"), f"{file}: nodes")
     shared = _table(document.get("policy"), f"{file}: policy")
     changes: dict[str, list[dict]] = {name: [] for name in names}
@@ -43,21 +45,21 @@ def policies_of(file: Path) -> dict[str, str]:
         where = f"{file}: groups.{group}"
         terms = _table(terms, where)
         if terms.keys() != {"nodes", "policy"}:
-            raise Refused(f"{where}: should have nodes and policy, and nothing else")
+            raise CommandError(f"{where}: should have nodes and policy, and nothing else")
         for name in names_in(terms["nodes"], f"{where}.nodes"):
             if name not in changes:
-                raise Refused(f"{where}.nodes: {name} is not among nodes")
+                raise CommandError(f"{where}.nodes: {name} is not among nodes")
             changes[name].append(_table(terms["policy"], f"{where}.policy"))
     for name, terms in _table(document.get("node", {}), f"{file}: node").items():
         if name not in changes:
-            raise Refused(f"{file}: node.{name}: is not among nodes")
+            raise CommandError(f"{file}: node.{name}: is not among nodes")
         changes[name].append(_table(terms, f"{file}: node.{name}"))
     head = HEAD.format(source=file.name)
     return {name: head + toml_of(_joined([{"label": name}, shared, *changes[name]])) for name in names}
 
 
 def check(policies: Mapping[str, str]) -> None:
-    """Reads each policy as its agent will, but for whether hooks are there. Raises Refused with every fault found."""
+    """Reads each policy as its agent will, except for its hooks. Raises CommandError with every fault found."""
     from agents.node.errors import BadConfiguration
     from agents.node.files import read_toml
     from agents.node.policy import Policy
@@ -74,7 +76,7 @@ def check(policies: Mapping[str, str]) -> None:
                 words = (problem.removeprefix(f"policy {file}: ") for problem in error.problems)
                 problems += [f"{name}: {re.sub(r'^line [0-9]+: ', '', each)}" for each in words]
     if problems:
-        raise Refused("no file is written: " + "; ".join(_by_words(problems)))
+        raise CommandError("no file is written: " + "; ".join(_by_words(problems)))
 
 
 def changes(policies: Mapping[str, str], folder: Path) -> dict[str, list[str]]:
@@ -105,17 +107,17 @@ def _content(file: Path) -> str | None:
 
 
 def names_in(value: Any, where: str) -> list[str]:
-    """Spells out names with ranges: `gpu[001-003,7]`. Raises Refused."""
+    """Spells out names with ranges: `gpu[001-003,7]`. Raises CommandError."""
     if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
-        raise Refused(f'{where}: should be a list of names such as ["gpu[001-200]"]')
+        raise CommandError(f'{where}: should be a list of names such as ["gpu[001-200]"]')
     names: dict[str, None] = {}
     for text in value:
         for name in _spelled_out(text, where):
             if not NAME.fullmatch(name):
-                raise Refused(f"{where}: {name[:80]!r} should be a name of letters, digits and . _ -")
+                raise CommandError(f"{where}: {name[:80]!r} should be a name of letters, digits and . _ -")
             names[name] = None
             if len(names) > NODES_MAX:
-                raise Refused(f"{where}: there are more than {NODES_MAX}")
+                raise CommandError(f"{where}: there are more than {NODES_MAX}")
     return list(names)
 
 
@@ -133,14 +135,14 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refused(f"{file}: {error.strerror}") from error
+        raise CommandError(f"{file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise Refused(f"{file}: {error}") from error
+        raise CommandError(f"{file}: {error}") from error
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Refused(f"{where}: should be a table")
+        raise CommandError(f"{where}: should be a table")
     return value
 
 
@@ -154,7 +156,7 @@ def _spelled_out(text: str, where: str) -> Iterable[str]:
         last = last if dash else first
         digits = (first + last).isascii() and first.isdigit() and last.isdigit()
         if not digits or not 0 <= int(last) - int(first) < NODES_MAX:
-            raise Refused(f"{where}: {text!r} should have ranges such as [001-200]")
+            raise CommandError(f"{where}: {text!r} should have ranges such as [001-200]")
         yield from (f"{before}{number:0{len(first)}d}{after}" for number in range(int(first), int(last) + 1))
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, Unknown, show, tell
+from clients.cli.output import CommandError, OutcomeUnknown, show, show_reply
 from clients.cli.session import Signer, columns, signed
 from clients.http import result_of
 
@@ -30,7 +30,7 @@ def products(
     try:
         check_leads(wanted)
     except LeadTooShort as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
     events = send(wanted)
     rows = [event.terms for event in events if event.type == "product_defined"]
     show(
@@ -70,7 +70,7 @@ def cancel_orders(
     try:
         command = CancelAccountOrders(account=account, **filters, reason=reason)
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     events = [event for event in send([command]) if event.type == "account_orders_canceled"]
     rows = [{"account": event.account, "canceled": event.canceled, "reason": event.reason} for event in events]
     show(rows, json=json)
@@ -115,7 +115,7 @@ def limit_account(
     try:
         command = SetAccountLimits(account=account, **terms)
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     events = [event for event in send([command]) if event.type == "account_limits_set"]
     show([{"account": event.account} | {name: getattr(event, name) for name in terms} for event in events], json=json)
 
@@ -127,7 +127,7 @@ def void(contract: str, *, reason: str = "venue_fault", json: bool = False) -> N
     try:
         command = VoidContract(contract=contract, reason=reason)
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     ended = [event for event in send([command]) if event.type == "contract_state_changed"]
     show(
         [{"contract": event.contract, "state": event.state, "positions": event.positions} for event in ended], json=json
@@ -139,14 +139,14 @@ def set_ruleset(ruleset: int, *, json: bool = False) -> None:
     from schemas.venue import NEWEST_RULESET, SetRuleset
 
     if ruleset > NEWEST_RULESET:
-        raise Refused(f"ruleset {ruleset} is unknown here: the newest is {NEWEST_RULESET}")
+        raise CommandError(f"ruleset {ruleset} is unknown here: the newest is {NEWEST_RULESET}")
     try:
         events = send([SetRuleset(ruleset=ruleset)])
     except ValueError as error:
-        raise Refused(str(error)) from error
-    except Refused as error:
+        raise CommandError(str(error)) from error
+    except CommandError as error:
         if "bad_terms" in str(error):
-            raise Refused(f"the log follows ruleset {ruleset} or a newer one already, for good") from error
+            raise CommandError(f"the log follows ruleset {ruleset} or a newer one already, for good") from error
         raise
     show([{"ruleset": event.ruleset} for event in events if event.type == "ruleset_set"], json=json)
 
@@ -202,7 +202,7 @@ def rotate_key(source: str, public_key: Path, *, json: bool = False) -> None:
     try:
         command = ServiceKey(source=source, public_key=public_key.read_text().strip())
     except (OSError, ValueError) as error:
-        raise Refused(f"{public_key}: {error}") from error
+        raise CommandError(f"{public_key}: {error}") from error
     show([{"source": event.source} for event in send([command])], json=json)
 
 
@@ -221,7 +221,7 @@ def deposit(
     form = {"account": account, "asset": asset, "amount": amount}
     headers = {"Idempotency-Key": key or uuid4().hex}
     with signed("ledger", Signer(key=ADMIN_KEY)) as ledger:
-        return tell(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), dict, json=json)
+        return show_reply(result_of(ledger.post("/v1/deposits", json=form, headers=headers)), dict, json=json)
 
 
 def recover(
@@ -246,9 +246,9 @@ def recover(
         credentials = new_credentials(key_id)
         path = save_credentials(keys_dir, credentials)
     except FileExistsError as error:
-        raise Refused(f"there is a key `{key_id}` already") from error
+        raise CommandError(f"there is a key `{key_id}` already") from error
     except (OSError, ValueError) as error:
-        raise Refused(f"the root key cannot be read: {error}") from error
+        raise CommandError(f"the root key cannot be read: {error}") from error
     form = {"account": ADMIN_ACCOUNT, "public_key": credentials.public_key, "scopes": ALL_SCOPES, "key_id": key_id}
     with signed_by(signer, "gateway") as gateway:
         key = result_of(gateway.post("/v1/keys", json=form))
@@ -272,7 +272,7 @@ def replay(until_offset: int | None = None, *, balances: bool = True, json: bool
     settings = settings.model_copy(update={"kafka": kafka, "kafka_user": user})
     configure_logs("replay", settings.log_level)
     if not accepts(settings.kafka):
-        raise Refused(f"Kafka does not answer at {settings.kafka}")
+        raise CommandError(f"Kafka does not answer at {settings.kafka}")
     done = asyncio.run(replay(settings, until_offset))
     summary = done.summary()
     if not json or not balances:
@@ -294,7 +294,7 @@ def set_state(product: str | None, state: str, reason: str, json: bool, opens_af
     try:
         command = SetProductState(product=product, state=state, reason=reason, opens_after_s=opens_after_s)
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     events = [event for event in send([command]) if event.type == "product_state_changed"]
     show([{"product": event.product, "state": event.state, "reason": event.reason} for event in events], json=json)
 
@@ -311,9 +311,9 @@ def send(commands: list[Any]) -> list[Any]:
         kafka = kafka_address(settings.data, settings.kafka)
         return asyncio.run(send_commands(kafka, settings.keys_dir, commands))
     except NotAnswered as error:
-        raise Unknown(str(error)) from error
+        raise OutcomeUnknown(str(error)) from error
     except (AdminError, KafkaError) as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def read_products(file: Path) -> list[Any]:
@@ -324,7 +324,7 @@ def read_products(file: Path) -> list[Any]:
     try:
         return TypeAdapter(list[DefineProduct]).validate_json(file.read_bytes())
     except (OSError, ValueError) as error:
-        raise Refused(f"{file}: {error}") from error
+        raise CommandError(f"{file}: {error}") from error
 
 
 def add_to(app: App) -> None:

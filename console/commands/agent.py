@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, address_of, columns, gateway, public
 from clients.http import key_file, result_of
 from infra.places import cache_dir, data_dir
@@ -71,7 +71,7 @@ def init(
     """
     signer = signer or Signer()
     if (folder / "agent.toml").exists():
-        raise Refused(f"{folder / 'agent.toml'} is there already")
+        raise CommandError(f"{folder / 'agent.toml'} is there already")
     with gateway(signer) as client:
         issued = result_of(client.post("/v1/enrolment-tokens", json={}))
     folder.mkdir(parents=True, exist_ok=True)

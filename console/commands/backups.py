@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 
 MOVE_IT = "keep it where no machine of the venue reaches (docs/runbooks/root-key.md)"
 
@@ -22,7 +22,7 @@ def backup(folder: Path, *, json: bool = False) -> None:
     try:
         manifest = back_up(data_dir(), folder)
     except (AlreadyUp, BackupError, HalfRestored) as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
     _tell("backed up", folder, manifest, json)
     if holds_root_key(data_dir()):
         print(f"the root key in {data_dir() / 'root'} is not in the backup: {MOVE_IT}", file=sys.stderr)
@@ -37,7 +37,7 @@ def restore(folder: Path, *, json: bool = False) -> None:
     try:
         manifest = restore(folder, data_dir())
     except (AlreadyUp, BackupError, HalfRestored) as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
     _tell("restored", data_dir(), manifest, json)
 
 
@@ -52,11 +52,11 @@ def audit(*, json: bool = False) -> int:
 
     where = addresses(data_dir())
     if where is None:
-        raise Refused("the exchange does not run: `hourbook up` starts it")
+        raise CommandError("the exchange does not run: `hourbook up` starts it")
     try:
         checks = run_audit(where, data_dir())
     except AuditFailed as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
     rows = [{"check": each.name, "holds": each.held, "figures": each.figures} for each in checks]
     show({"holds": all(each.held for each in checks), "checks": rows} if json else rows, json=json)
     return 0 if all(each.held for each in checks) else 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 
 SHOWN = (
     "stream",
@@ -92,11 +92,11 @@ def everything(*, rounds: int = 3, json: bool = False) -> int:
     if json:
         show(report, json=True)
     else:
-        tell(report)
+        print_report(report)
     return 0 if report["engine"]["equal"] and all(row["equal"] for row in report["book"]) else 1
 
 
-def tell(report: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any]) -> None:
     """Prints a report as a person reads it: the machine, each bench under its name, the targets last."""
     show(report["machine"], json=False)
     for name, title in (
@@ -257,7 +257,7 @@ def measure_book(stream: Path | None, rounds: int) -> list[dict[str, Any]]:
     except ModuleNotFoundError as error:
         if error.name != "benchmarks.harness.stream":
             raise
-        raise Refused("the Cython engine is not built: it needs a C compiler and Python's headers") from None
+        raise CommandError("the Cython engine is not built: it needs a C compiler and Python's headers") from None
     from benchmarks.floor.program import FloorError, build_floor
     from benchmarks.streams.format import BadStreamFile
     from benchmarks.streams.generate import cached_stream
@@ -273,7 +273,7 @@ def measure_book(stream: Path | None, rounds: int) -> list[dict[str, Any]]:
         paths = [stream] if stream else [cached_stream(name, folder) for name in FIXED_STREAMS]
         return [measure_stream(path, floor, rounds) for path in paths]
     except (BadStreamFile, FloorError, OSError) as error:
-        raise Refused(str(error)) from None
+        raise CommandError(str(error)) from None
 
 
 def measure_book_costs(rounds: int) -> dict[str, Any]:
@@ -285,7 +285,7 @@ def measure_book_costs(rounds: int) -> dict[str, Any]:
     try:
         return measure_costs(cache_dir() / "bench", rounds)
     except (FloorError, OSError) as error:
-        raise Refused(str(error)) from None
+        raise CommandError(str(error)) from None
 
 
 def measure_blocks(rounds: int) -> dict[str, Any]:
@@ -304,11 +304,11 @@ def measure_kafka(commands: int) -> dict[str, Any]:
     from benchmarks.kafka_to_kafka import BenchmarkFailed, measure
 
     if commands < 1_000:
-        raise Refused("under 1,000 commands nothing can be measured")
+        raise CommandError("under 1,000 commands nothing can be measured")
     try:
         return measure(commands)
     except BenchmarkFailed as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def measure_rest(orders: int, connections: int) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def measure_rest(orders: int, connections: int) -> dict[str, Any]:
     try:
         return in_work_folder(lambda work: bench.measure_rest(work, orders, connections))
     except bench.WrongAnswer as error:
-        raise Refused(f"an order was not acknowledged: {error}") from error
+        raise CommandError(f"an order was not acknowledged: {error}") from error
 
 
 def proofs(*, gpus: int = PROOF_GPUS, json: bool = False) -> None:
@@ -333,7 +333,7 @@ def proofs(*, gpus: int = PROOF_GPUS, json: bool = False) -> None:
     from benchmarks.machine import describe_machine
 
     if gpus < 1:
-        raise Refused("--gpus must be at least 1")
+        raise CommandError("--gpus must be at least 1")
     show({"machine": describe_machine()} | measure_proofs(gpus), json=json)
 
 
@@ -343,7 +343,7 @@ def measure_proofs(gpus: int) -> dict[str, Any]:
     try:
         return bench.measure_proofs(gpus)
     except bench.ProofRefused as error:
-        raise Refused(f"a proof did not pass: {error}") from error
+        raise CommandError(f"a proof did not pass: {error}") from error
 
 
 def measure_reports(nodes: int, gpus: int, rounds: int) -> dict[str, Any]:
@@ -352,7 +352,7 @@ def measure_reports(nodes: int, gpus: int, rounds: int) -> dict[str, Any]:
     try:
         return in_work_folder(lambda work: bench.measure_reports(work, nodes, gpus, rounds, REPORT_CONNECTIONS))
     except bench.ReportRefused as error:
-        raise Refused(f"a report was not taken: {error}") from error
+        raise CommandError(f"a report was not taken: {error}") from error
 
 
 def in_work_folder(measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -367,7 +367,7 @@ def in_work_folder(measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     try:
         return measure(work)
     except DidNotStart as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -382,7 +382,7 @@ def stream_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def check_rounds(rounds: int) -> None:
     if rounds < 1:
-        raise Refused("there is at least one round")
+        raise CommandError("there is at least one round")
 
 
 def add_to(app: App) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 
 
 def demo(
@@ -19,7 +19,7 @@ def demo(
     json: bool = False,
 ) -> int:
     """Run the whole exchange for real: agents, orders, delivery, settlement, a hardware sale, and the checks."""
-    from clients.http import Refusal
+    from clients.http import ApiError
     from console.demo.script import Demo
     from console.demo.story import DemoFailed, Story
     from infra.exchange import free_ports, running
@@ -27,7 +27,7 @@ def demo(
     from infra.reference.products import Timing
 
     if period_s < 10:
-        raise Refused("periods under 10 s leave no time between gate and delivery")
+        raise CommandError("periods under 10 s leave no time between gate and delivery")
     work = Path(tempfile.mkdtemp(prefix="hourbook-demo-"))
     work.chmod(0o755)  # as root, PostgreSQL runs as another user, who must reach its data
     story = Story(to_stderr=json)
@@ -40,7 +40,7 @@ def demo(
                 story.lines(*(f"{name:<12} {address}" for name, address in exchange.addresses.items()))
             play = Demo(exchange, work, timing, story)
             play.run()
-    except (DemoFailed, DidNotStart, Refusal) as failure:
+    except (DemoFailed, DidNotStart, ApiError) as failure:
         print(f"hourbook demo: {failure}\nlogs: {work / 'data' / 'logs'}", file=sys.stderr)
         return 1
     if json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 
 VULNERABLE = 2
 
@@ -18,7 +18,7 @@ def sbom(*, into: Path | None = None) -> None:
     try:
         from infra.supply.bill import bill_of_materials
     except ImportError as error:
-        raise Refused(f"{error.name} is not installed; it comes with the extra `dev`") from error
+        raise CommandError(f"{error.name} is not installed; it comes with the extra `dev`") from error
     from infra.supply.components import read_components
 
     text = bill_of_materials(version("hourbook-exchange"), read_components())
@@ -40,13 +40,13 @@ def audit(
     from infra.supply.components import read_components
 
     if advisories is None:
-        raise Refused(
+        raise CommandError(
             "no advisories to look in: nothing was checked. --advisories names a file, folder or zip of OSV's"
         )
     try:
         known = read_advisories(advisories)
     except BadAdvisories as error:
-        raise Refused(f"{error}: nothing was checked") from error
+        raise CommandError(f"{error}: nothing was checked") from error
     components = read_components()
     found = find_known(components, known)
     if json:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import App
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from console.commands import snapshots
 
 BATCH_RECORDS = 1000
@@ -22,7 +22,7 @@ def settle(file: Path, *, json: bool = False) -> None:
     """
     cases = read_json(file)
     if not isinstance(cases, list):
-        raise Refused(f"{file} is not a list of positions")
+        raise CommandError(f"{file} is not a list of positions")
     outcomes = [{"out": settle_case(case, place)} for place, case in enumerate(cases, start=1)]
     show(outcomes if json else [outcome["out"] for outcome in outcomes], json=json)
 
@@ -35,19 +35,19 @@ def settle_case(case: Any, place: int) -> dict[str, int]:
     required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
     values = case.get("in") if isinstance(case, dict) else None
     if not isinstance(values, dict):
-        raise Refused(f'position {place} has no "in"')
+        raise CommandError(f'position {place} has no "in"')
     if missing := required - values.keys():
-        raise Refused(f"position {place} lacks {', '.join(sorted(missing))}")
+        raise CommandError(f"position {place} lacks {', '.join(sorted(missing))}")
     if unknown := values.keys() - {parameter.name for parameter in parameters}:
-        raise Refused(f"position {place} has unknown {', '.join(sorted(unknown))}")
+        raise CommandError(f"position {place} has unknown {', '.join(sorted(unknown))}")
     if wrong := sorted(name for name, value in values.items() if not is_whole(name, value)):
-        raise Refused(f"position {place}: {', '.join(wrong)} must be whole numbers, none below zero")
+        raise CommandError(f"position {place}: {', '.join(wrong)} must be whole numbers, none below zero")
     if values["lo"] >= values["hi"]:
-        raise Refused(f"position {place}: lo must be below hi")
+        raise CommandError(f"position {place}: lo must be below hi")
     try:
         return settlement.settle(**values)._asdict()
     except settlement.BadMeterValues as error:
-        raise Refused(f"position {place}: {error}") from error
+        raise CommandError(f"position {place}: {error}") from error
 
 
 def is_whole(name: str, value: Any) -> bool:
@@ -74,11 +74,11 @@ def replay(log: Path, *, events: Path | None = None, verify: bool = False, json:
                 check_same(new, oracle.apply(batch), "the reference engine", len(emitted))
             emitted += new
     except (FileNotFoundError, EngineError) as error:
-        raise Refused(f"{log} cannot be replayed: {error}") from error
+        raise CommandError(f"{log} cannot be replayed: {error}") from error
     if events is not None:
         check_same(emitted, events.read_bytes().splitlines(), str(events))
     if oracle is not None and oracle.snapshot() != engine.snapshot():
-        raise Refused("the events are the same, but the reference engine ends in another state")
+        raise CommandError("the events are the same, but the reference engine ends in another state")
     show(
         {
             "engine": ENGINE_NAME,
@@ -114,7 +114,7 @@ def batches(log: Path) -> Iterator[list[tuple[int, int, bytes]]]:
                 record = json_codec.loads(line)
                 batch.append((record["offset"], record["ts_ms"], record["value"].encode("utf-8", "surrogateescape")))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise Refused(f"{log} line {number} is no record of a log: {error!r}") from error
+                raise CommandError(f"{log} line {number} is no record of a log: {error!r}") from error
             if len(batch) == BATCH_RECORDS:
                 yield batch
                 batch = []
@@ -124,18 +124,18 @@ def batches(log: Path) -> Iterator[list[tuple[int, int, bytes]]]:
 def check_same(emitted: list[bytes], others: list[bytes], whose: str, before: int = 0) -> None:
     for place, (ours, theirs) in enumerate(zip(emitted, others, strict=False), start=before + 1):
         if ours != theirs:
-            raise Refused(f"event {place} differs: replayed {ours!r}, {whose} has {theirs!r}")
+            raise CommandError(f"event {place} differs: replayed {ours!r}, {whose} has {theirs!r}")
     if len(emitted) != len(others):
-        raise Refused(f"the replay gives {before + len(emitted)} events, {whose} {before + len(others)}")
+        raise CommandError(f"the replay gives {before + len(emitted)} events, {whose} {before + len(others)}")
 
 
 def read_json(file: Path) -> Any:
     try:
         return json_codec.loads(file.read_bytes())
     except FileNotFoundError:
-        raise Refused(f"there is no file {file}") from None
+        raise CommandError(f"there is no file {file}") from None
     except ValueError as error:
-        raise Refused(f"{file} is not JSON: {error}") from error
+        raise CommandError(f"{file} is not JSON: {error}") from error
 
 
 def add_to(app: App) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 
 LOOK_AGAIN_S = 0.5
 NEXT = """the page: {page}
@@ -33,7 +33,7 @@ def up(
 
     settings = InfraSettings()
 
-    def tell(addresses: dict[str, str], seconds: float) -> None:
+    def announce(addresses: dict[str, str], seconds: float) -> None:
         products = list_products_patiently(addresses, settings.keys_dir, period_s, settings.ready_within_s)
         if json:
             show({"addresses": addresses, "seconds": round(seconds, 3), "products": products}, json=True)
@@ -44,9 +44,9 @@ def up(
         sys.stdout.flush()
 
     try:
-        run(settings, tell, lambda line: print(line, file=sys.stderr, flush=True))
+        run(settings, announce, lambda line: print(line, file=sys.stderr, flush=True))
     except (AlreadyUp, DidNotStart, HalfRestored, NoAnswer, NoPostgres, NoRoles, PortTaken, WrongJar) as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
 
 
 def list_products_patiently(addresses: dict[str, str], keys_dir: Path, period_s: int, within_s: float) -> int:
@@ -54,16 +54,16 @@ def list_products_patiently(addresses: dict[str, str], keys_dir: Path, period_s:
     import httpx
     from aiokafka.errors import KafkaError
 
-    from clients.http import Refusal
+    from clients.http import ApiError
     from infra.admin import AdminError
 
     deadline = time.monotonic() + within_s
     while True:
         try:
             return list_products_once(addresses, keys_dir, period_s)
-        except (AdminError, KafkaError, OSError, Refusal, httpx.TransportError) as error:
+        except (AdminError, KafkaError, OSError, ApiError, httpx.TransportError) as error:
             if time.monotonic() > deadline:
-                raise Refused(f"the products could not be listed: {error}") from error
+                raise CommandError(f"the products could not be listed: {error}") from error
             time.sleep(LOOK_AGAIN_S)
 
 
@@ -88,7 +88,7 @@ def down(*, json: bool = False) -> None:
     try:
         stopped = exchange.stop(data_dir())
     except exchange.DidNotStop as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
     show({"stopped": stopped} if json else ("stopped" if stopped else "nothing was running"), json=json)
 
 
@@ -111,7 +111,7 @@ def logs(service: str, *, lines: int = 50, follow: Annotated[bool, Parameter(ali
     path = folder / f"{service}.log"
     if not path.exists():
         known = ", ".join(sorted(log.stem for log in folder.glob("*.log"))) or "none yet"
-        raise Refused(f"no log of {service!r}; there are: {known}")
+        raise CommandError(f"no log of {service!r}; there are: {known}")
     try:
         return subprocess.run(["tail", f"-n{lines}", *(["-f"] if follow else []), str(path)]).returncode
     except KeyboardInterrupt:
@@ -126,13 +126,13 @@ def reset(*, yes: Annotated[bool, Parameter(help="Do not ask.")] = False) -> Non
 
     if not yes:
         if not sys.stdin.isatty():
-            raise Refused("reset removes all data; say --yes")
+            raise CommandError("reset removes all data; say --yes")
         if input(f"Remove everything in {data_dir()}? [y/N] ").strip().lower() != "y":
-            raise Refused("nothing was removed")
+            raise CommandError("nothing was removed")
     try:
         exchange.reset(data_dir())
     except AlreadyUp as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
     show(f"removed {data_dir()}", json=False)
 
 

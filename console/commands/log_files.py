@@ -4,11 +4,11 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 
 
 async def write_log_files(kafka: str, keys_dir: Path, log: Path, events: Path | None) -> dict[str, object]:
-    """Writes both topics up to the end that they have now; returns how many records each had. Raises Refused."""
+    """Writes both topics up to the end that they have now; returns how many records each had. Raises CommandError."""
     from schemas.topics import COMMANDS, EVENTS
 
     written: dict[str, object] = {"commands": 0, "events": None}
@@ -43,7 +43,7 @@ async def _records(kafka: str, keys_dir: Path, topic: str) -> AsyncIterator:
         await consumer.start()
     except (KafkaError, OSError) as error:
         await consumer.stop()
-        raise Refused(f"Kafka does not answer at {kafka}") from error
+        raise CommandError(f"Kafka does not answer at {kafka}") from error
     try:
         consumer.assign([partition])
         consumer.seek(partition, 0)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 
 NEXT = """the page: {page}/#{product}
 a newcomer, from another shell: {join}
@@ -39,7 +39,7 @@ def play(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     data, began = data_dir(), time.monotonic()
     if supervisor_of(data) is not None:
-        raise Refused(
+        raise CommandError(
             f"an exchange runs in {data} already: `hourbook down` stops it, HOURBOOK_DATA names another folder"
         )
 
@@ -59,7 +59,7 @@ def play(
             check_periods(exchange.addresses, data / "keys", period_s)
             Stage(exchange.addresses, data, seed, sites, say).play(ready)
     except DidNotStart as error:
-        raise Refused(error) from error
+        raise CommandError(error) from error
     except KeyboardInterrupt:
         pass  # during the set-up: what was started is stopped by now
     say("stopped")
@@ -76,7 +76,9 @@ def check_periods(addresses: dict[str, str], keys_dir: Path, period_s: int) -> N
         periods = {row["period_s"] for row in result_of(client.get("/v1/products"))["items"]}
     if periods != {period_s}:
         known = ", ".join(f"{period} s" for period in sorted(periods))
-        raise Refused(f"the products in this data folder have periods of {known}: --period-s, or another HOURBOOK_DATA")
+        raise CommandError(
+            f"the products in this data folder have periods of {known}: --period-s, or another HOURBOOK_DATA"
+        )
 
 
 def add_to(app: App) -> None:

@@ -5,7 +5,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 
 ABSENT = "—"
 
@@ -18,7 +18,7 @@ def inspect(snapshot: Path, *, contract: str | None = None, depth: int = 10, jso
     engine = load(snapshot)
     books = books_of(engine.orders(), contract)
     if contract is not None and not books:
-        raise Refused(f"{snapshot} has no resting order in {contract}")
+        raise CommandError(f"{snapshot} has no resting order in {contract}")
     summary = summary_of(engine)
     if json:
         show(summary | {"books": books}, json=True)
@@ -56,9 +56,9 @@ def load(file: Path, engine_class: Any = None):
     try:
         return (engine_class or Engine).restore(file.read_bytes())
     except OSError as error:
-        raise Refused(f"{file} cannot be read: {error.strerror}") from error
+        raise CommandError(f"{file} cannot be read: {error.strerror}") from error
     except BadSnapshot as error:
-        raise Refused(f"{file}: {error}") from error
+        raise CommandError(f"{file}: {error}") from error
 
 
 def state_of(file: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 
 UNITS = ("tests/tidy", "tests/unit", "tests/property", "tests/oracle")
 CORE = (*UNITS, "tests/scenarios", "tests/integration", "tests/end_to_end")
@@ -73,7 +73,7 @@ def test(
         suites, arguments = LONG, tuple(each for each in arguments if each != "--long")
     paths = without_parts([path for name in names for path in suites[name] if (REPOSITORY / path).is_dir()])
     if not paths:
-        raise Refused(f"no tests to run for {suite or 'the default suites'}")
+        raise CommandError(f"no tests to run for {suite or 'the default suites'}")
     workers = () if suite else WORKERS
     command = [sys.executable, "-m", "pytest", *workers, *MARKED.get(suite, ()), *paths, *arguments]
     status = subprocess.run(command, cwd=REPOSITORY, env=dict(os.environ)).returncode

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from clients.cli.output import Refused, show, tell
+from clients.cli.output import CommandError, show, show_reply
 from clients.cli.session import Signer, ledger
 from clients.http import result_of
 
@@ -49,7 +49,7 @@ def define(
             unaffiliated=unaffiliated,
         )
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     show([event.terms.model_dump() for event in send([command]) if event.type == "programme_defined"], json=json)
 
 
@@ -61,7 +61,7 @@ def group(account: str, name: str | None = None, *, json: bool = False) -> None:
     try:
         command = SetAffiliation(account=account, group=name)
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     events = [event for event in send([command]) if event.type == "affiliation_set"]
     show([{"account": event.account, "group": event.group or ""} for event in events], json=json)
 
@@ -107,7 +107,7 @@ def issue(
 def post(path: str, form: dict, idempotency_key: str | None, signer: Signer | None, json: bool) -> int:
     with ledger(signer) as client:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-        return tell(result_of(client.post(path, json=form, headers=headers)), dict, json=json)
+        return show_reply(result_of(client.post(path, json=form, headers=headers)), dict, json=json)
 
 
 def add_to(app: App) -> None:

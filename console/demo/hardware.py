@@ -3,7 +3,7 @@
 from typing import Any
 
 from clients.actors import Actor
-from clients.http import Refusal, result_of
+from clients.http import ApiError, result_of
 from console.demo.story import Story
 
 PRICE_CNY = "378000.00"
@@ -26,7 +26,7 @@ def list_hardware(seller: Actor, inspection_id: str, story: Story) -> dict[str, 
 def _try_listing(seller: Actor, form: dict[str, str]) -> str | None:
     try:
         return result_of(seller.listings.post("/v1/listings", json=form))["listing_id"]
-    except Refusal as refusal:
+    except ApiError as refusal:
         if refusal.code != "bad_inspection":
             raise
         return None

@@ -43,7 +43,7 @@ class Demo:
         self.summary: dict[str, Any] = {}
 
     def run(self) -> None:
-        """Plays every chapter. Raises DemoFailed, or the Refusal of a request that should have been taken."""
+        """Plays every chapter. Raises DemoFailed, or the ApiError of a request that should have been taken."""
         try:
             self._reference()
             self._enrol()

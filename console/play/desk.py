@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from clients.actors import Actor
-from clients.http import Refusal, open_async_client, result_of
+from clients.http import ApiError, open_async_client, result_of
 from console.demo.story import DemoFailed
 from console.play.value import Value
 from console.play.view import Holding, Order, Point, Terms, View
@@ -90,7 +90,7 @@ class Desk:
             if isinstance(wish, Resell):
                 try:
                     self._count(result_of(await self._http.post("/v1/orders", json=wish.form())))
-                except Refusal as refusal:
+                except ApiError as refusal:
                     self._tally[f"refused {refusal.code}"] += 1
 
     async def close(self) -> None:
@@ -157,4 +157,4 @@ def seconds_since(moment: str) -> float:
 
 
 # What a request may meet on a venue that is busy or starts again; the next step comes soon.
-PASSING = (Refusal, httpx.TransportError, DemoFailed)
+PASSING = (ApiError, httpx.TransportError, DemoFailed)

@@ -74,7 +74,7 @@ class Play:
             await asyncio.sleep(MINUTE_S)
             minute += 1
             share = sum(self._shares) / len(self._shares)
-            await self._patiently("telling", lambda share=share: self._teller.tell(share))
+            await self._patiently("telling", lambda share=share: self._teller.print_figures(share))
             self._begin_minute(minute, group)
 
     async def _act(self, person: Person, turn: int) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from clients.actors import Registry
-from clients.http import Refusal, open_async_client, result_of
+from clients.http import ApiError, open_async_client, result_of
 from console.demo.sites import AgentSite, Sites
 from console.play.chance import stream
 from console.play.hardware import BOARD_MAX, LIST_ODDS, OVER, next_step, offer_text
@@ -87,7 +87,7 @@ class Surplus:
         try:
             reply = await self._http["seller"].post("/v1/listings", json=form | {"inspection_id": self._waiting[0]})
             listing_id = result_of(reply)["listing_id"]
-        except Refusal as refusal:
+        except ApiError as refusal:
             if refusal.code == "bad_inspection":
                 return  # the listings service has not heard of it yet
             raise

@@ -28,7 +28,7 @@ class Teller:
         """Takes down an accident for the next line."""
         self._accidents.append(WORDS[accident.kind].format(**vars(accident)))
 
-    async def tell(self, share: float) -> None:
+    async def print_figures(self, share: float) -> None:
         """Says the minute that has passed; `share` is the part of one core that the play took."""
         rows = (await self._market.read("/v1/trades", limit=TRADES_MAX))["items"]
         passed_s, self._at = time.time() - self._at, time.time()

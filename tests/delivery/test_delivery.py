@@ -14,7 +14,7 @@ import pytest
 
 from clients import trading
 from clients.actors import Actor
-from clients.http import Refusal, result_of
+from clients.http import ApiError, result_of
 from infra.fake_nvml.scenario import lose_gpu
 from matching_engine.settlement import settle
 from schemas.money import format_micros
@@ -123,7 +123,7 @@ def test_receipts_and_access_are_for_the_parties_alone(market, delivered):
 def status_of(actor: Actor, path: str) -> int:
     try:
         result_of(actor.delivery.get(path))
-    except Refusal as refusal:
+    except ApiError as refusal:
         return refusal.status
     return 200
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from clients.actors import Registry
-from clients.http import Refusal, result_of
+from clients.http import ApiError, result_of
 from infra.exchange import RunningExchange, free_ports, running
 from infra.processes import end_of
 from infra.settings import SERVICES
@@ -90,7 +90,7 @@ def _deposit(registry: Registry, number: int) -> str:
             "/v1/deposits", json=form, headers={"Idempotency-Key": f"full-{number}"}, timeout=10
         )
         return result_of(answer)["state"]
-    except (Refusal, httpx.TransportError) as error:
+    except (ApiError, httpx.TransportError) as error:
         return repr(error)
 
 

@@ -18,7 +18,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.actors import Actor
-from clients.http import Refusal, result_of
+from clients.http import ApiError, result_of
 from clients.toml_text import toml_of
 from console.demo.sites import ONE_THREAD, enrolment_token, venue_addresses
 from infra.fake_nvml.build import environment
@@ -248,7 +248,7 @@ class Machine:
         """Declares maintenance; says whether the venue took it."""
         try:
             self._declare("maintenance", {"start_ms": window[0], "end_ms": window[1]})
-        except (Refusal, httpx.HTTPError):
+        except (ApiError, httpx.HTTPError):
             return False
         return True
 
@@ -261,7 +261,7 @@ class Machine:
         from_ms = None if noticed else first_ms + AT_ONCE_MS
         try:
             self._declare("recalls", {"position_id": position_id, "gpus": gpus, "from_ms": from_ms})
-        except Refusal as refusal:
+        except ApiError as refusal:
             if refusal.status < httpx.codes.INTERNAL_SERVER_ERROR:
                 return None
             taken = Moment(first_ms, first_ms + HOUR_MS)

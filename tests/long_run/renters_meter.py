@@ -8,7 +8,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.actors import Actor
-from clients.http import Refusal, result_of
+from clients.http import ApiError, result_of
 from console.demo.sites import ONE_THREAD
 from infra.fake_nvml.build import environment
 from infra.fake_nvml.scenario import write_scenario
@@ -37,7 +37,7 @@ class RentersMeter:
         form = {"public_key": private.public_key().public_bytes_raw().hex()}
         try:
             result_of(self._buyer.delivery.post(f"/v1/leases/{self.lease_id}/meter-key", json=form))
-        except (Refusal, httpx.HTTPError):
+        except (ApiError, httpx.HTTPError):
             return False
         key = self._machine.folder / f"{self.lease_id}.key"
         key.write_text(private.private_bytes_raw().hex() + "\n")

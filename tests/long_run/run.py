@@ -12,7 +12,7 @@ import httpx
 
 from clients import trading
 from clients.actors import Registry
-from clients.http import Refusal, result_of
+from clients.http import ApiError, result_of
 from infra.exchange import RunningExchange
 from infra.fake_nvml.build import build_library
 from infra.fake_nvml.scenario import H100_SXM, GpuModel
@@ -214,7 +214,7 @@ class LongRun:
             sold = tuple(
                 each for part, qty in enumerate(plan.parts) for each in self._buy(number, part, qty, contract, plan)
             )
-        except (Refusal, httpx.HTTPError) as error:
+        except (ApiError, httpx.HTTPError) as error:
             return f"{machine.label}: {error}"
         self._sold += len(sold)
         maintenance = (self._maintained[number],) if number in self._maintained else ()
@@ -277,7 +277,7 @@ class LongRun:
     def _receipt(self, sold: Sold) -> dict | None:
         try:
             return result_of(sold.buyer.delivery.get(f"/v1/receipts/{sold.position_id}"))
-        except (Refusal, httpx.HTTPError):
+        except (ApiError, httpx.HTTPError):
             return None
 
     def _judge(self, played: Round, sold: Sold, receipt: dict | None) -> None:

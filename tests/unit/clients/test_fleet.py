@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.node.policy import Policy
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 from clients.fleet.rendering import changes, check, names_in, policies_of, write
 from clients.fleet.table import Trade, row_of, sums_of, trades_of
 from clients.fleet.waves import waves_of
@@ -160,7 +160,7 @@ def test_only_files_that_differ_are_written_and_none_is_deleted(tmp_path):
 
 def test_one_fault_keeps_every_file_back_and_nodes_with_the_same_fault_are_one_line(tmp_path):
     policies = policies_of(fleet(tmp_path, FLEET.replace('ask = "16.00"', 'ask = "9.00"')))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandError) as refused:
         check(policies)
     assert str(refused.value) == (
         "no file is written: gpu08 and 2 more: price: ask should be at least the floor, which is more at 00:00"
@@ -183,13 +183,13 @@ def test_one_fault_keeps_every_file_back_and_nodes_with_the_same_fault_are_one_l
     ],
 )
 def test_a_file_that_cannot_be_followed_is_refused_with_its_place(tmp_path, old, new, words):
-    with pytest.raises(Refused, match=r"fleet\.toml") as refused:
+    with pytest.raises(CommandError, match=r"fleet\.toml") as refused:
         policies_of(fleet(tmp_path, FLEET.replace(old, new, 1)))
     assert words in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(Refused, match="No such file"):
+    with pytest.raises(CommandError, match="No such file"):
         policies_of(tmp_path / "none.toml")
 
 

@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from clients.http import Refusal, load_credentials, new_credentials, open_client, pages, result_of, save_credentials
+from clients.http import ApiError, load_credentials, new_credentials, open_client, pages, result_of, save_credentials
 from clients.http import Signature as SignatureAuth
 from schemas.accounts import ApiKeySet
 from services.kit.auth import Authenticator, KeyDirectory
@@ -50,7 +50,7 @@ def test_a_private_key_is_kept_for_its_owner_alone_and_never_written_over(tmp_pa
 
 def test_a_problem_becomes_a_refusal_with_its_code_and_words():
     problem = {"code": "off_tick", "detail": "the price is not a multiple of the product's tick"}
-    with pytest.raises(Refusal, match="off_tick: the price is not") as refusal:
+    with pytest.raises(ApiError, match="off_tick: the price is not") as refusal:
         result_of(httpx.Response(422, json=problem))
     assert (refusal.value.code, refusal.value.status) == ("off_tick", 422)
 

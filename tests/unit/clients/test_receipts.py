@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from clients.cli import receipt as commands
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 from clients.receipts import faults_of
 from schemas.receipts import ReceiptFile, key_id_of
 from tests.fixtures.receipts import VENUE_PUBLIC, receipt_file, sign_again
@@ -126,18 +126,18 @@ def test_the_command_says_each_fault_in_a_line_and_returns_1(tmp_path, monkeypat
 def test_what_is_no_receipt_is_refused_in_one_line(tmp_path, text):
     file = tmp_path / "no-receipt"
     file.write_text(text)
-    with pytest.raises(Refused, match=f"{file} is no receipt: ") as refusal:
+    with pytest.raises(CommandError, match=f"{file} is no receipt: ") as refusal:
         commands.verify(file, venue_key=VENUE_PUBLIC)
     assert "\n" not in str(refusal.value)
     assert ": :" not in str(refusal.value)
 
 
 def test_a_key_that_is_none_and_a_file_that_is_not_there_are_refused(tmp_path):
-    with pytest.raises(Refused, match="cannot read"):
+    with pytest.raises(CommandError, match="cannot read"):
         commands.verify(tmp_path / "nothing", venue_key=VENUE_PUBLIC)
     sound = tmp_path / "sound.json"
     sound.write_bytes(receipt_file().canonical())
-    with pytest.raises(Refused, match="64 lower-case hex digits"):
+    with pytest.raises(CommandError, match="64 lower-case hex digits"):
         commands.verify(sound, venue_key="xyz")
 
 
@@ -171,13 +171,13 @@ def test_a_file_that_says_one_thing_twice_is_refused(tmp_path, name):
     """One reader would take the first, and another the last."""
     file = tmp_path / "twice.json"
     file.write_bytes(b'{"%s":null,' % name.encode() + receipt_file().canonical()[1:])
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(CommandError) as refusal:
         commands.verify(file, venue_key=VENUE_PUBLIC)
     assert str(refusal.value) == f"{file} is no receipt: it says twice what `{name}` is"
 
 
 def test_a_file_without_end_is_read_no_further_than_a_receipt_may_be_long(monkeypatch):
     monkeypatch.setattr(commands, "FILE_BYTES_MAX", 1_000)
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(CommandError) as refusal:
         commands.verify(Path("/dev/zero"), venue_key=VENUE_PUBLIC)
     assert str(refusal.value) == "/dev/zero is longer than 1000 bytes: no receipt"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 from console.commands import bench
 from console.main import build_app
 from tests.unit.benchmarks.test_targets import BLOCKS, BOOK, COSTS, KAFKA
@@ -72,5 +72,5 @@ def test_a_wrong_result_is_exit_status_1_whatever_the_speed(measured):
 
 
 def test_no_rounds_are_refused():
-    with pytest.raises(Refused, match="at least one round"):
+    with pytest.raises(CommandError, match="at least one round"):
         bench.everything(rounds=0)

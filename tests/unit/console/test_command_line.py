@@ -9,7 +9,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 from cyclopts import CoercionError
 
-from clients.cli.output import Refused, show
+from clients.cli.output import CommandError, show
 from console.commands import tests as suites
 from console.main import build_app
 from infra.places import REPOSITORY
@@ -102,7 +102,7 @@ def test_every_test_belongs_to_a_suite():
 
 def test_a_suite_without_tests_is_refused(pytest_runs, monkeypatch):
     monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "delivery": ("tests/nowhere",)})
-    with pytest.raises(Refused, match="no tests to run for delivery"):
+    with pytest.raises(CommandError, match="no tests to run for delivery"):
         suites.test("delivery")
     assert pytest_runs == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.order_flow import PRODUCT, OrderFlow
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 from console.commands import engine as tools
 from console.commands import snapshots
 from matching_engine import Engine
@@ -60,7 +60,7 @@ def test_the_first_event_that_differs_is_named(recorded):
     events = recorded.events.read_bytes().splitlines()
     events[2] = events[2].replace(b'"shard":0', b'"shard":1')
     recorded.events.write_bytes(b"\n".join(events))
-    with pytest.raises(Refused, match=r"^event 3 differs: replayed b'.*', .*events has b'.*\"shard\":1"):
+    with pytest.raises(CommandError, match=r"^event 3 differs: replayed b'.*', .*events has b'.*\"shard\":1"):
         tools.replay(recorded.log, events=recorded.events)
 
 
@@ -86,13 +86,13 @@ def test_one_contract_is_printed_best_levels_first(recorded, capsys):
 
 
 def test_a_contract_without_orders_is_refused(recorded):
-    with pytest.raises(Refused, match=f"no resting order in {PRODUCT}-99010100"):
+    with pytest.raises(CommandError, match=f"no resting order in {PRODUCT}-99010100"):
         snapshots.inspect(recorded.snapshot, contract=f"{PRODUCT}-99010100")
 
 
 def test_a_damaged_snapshot_is_refused(recorded):
     recorded.snapshot.write_bytes(recorded.snapshot.read_bytes()[:-2])
-    with pytest.raises(Refused, match="snapshot"):
+    with pytest.raises(CommandError, match="snapshot"):
         snapshots.inspect(recorded.snapshot)
 
 

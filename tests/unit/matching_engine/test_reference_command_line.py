@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.cli.output import Refused
+from clients.cli.output import CommandError
 from console.commands.engine import replay, settle
 from matching_engine.rules import Engine
 from tests.scenarios.venue import Venue
@@ -51,16 +51,16 @@ def test_a_file_of_positions_is_settled_in_its_order(tmp_path: Path, capsys: pyt
     ],
 )
 def test_a_position_that_cannot_be_is_refused_by_its_place(tmp_path: Path, cases: object, reason: str):
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(CommandError, match=reason):
         settle(written(tmp_path / "cases.json", cases))
 
 
 def test_a_missing_or_broken_file_is_refused_in_one_line(tmp_path: Path):
-    with pytest.raises(Refused, match="there is no file"):
+    with pytest.raises(CommandError, match="there is no file"):
         settle(tmp_path / "nothing.json")
     broken = tmp_path / "broken.json"
     broken.write_text("[", encoding="utf-8")
-    with pytest.raises(Refused, match="is not JSON"):
+    with pytest.raises(CommandError, match="is not JSON"):
         settle(broken)
 
 
@@ -89,8 +89,8 @@ def test_a_replayed_log_gives_the_logged_events(tmp_path: Path, capsys: pytest.C
         "same_as_reference": None,
     }
     events.write_bytes(b"\n".join([*venue.events[:-1], venue.events[-1].replace(b"alice", b"malloy")]))
-    with pytest.raises(Refused, match=f"event {venue.engine.seq} differs"):
+    with pytest.raises(CommandError, match=f"event {venue.engine.seq} differs"):
         replay(log, events=events)
     log.write_text("\n".join(lines[1:]), encoding="utf-8")
-    with pytest.raises(Refused, match="cannot be replayed: offset 1 where 0 is next"):
+    with pytest.raises(CommandError, match="cannot be replayed: offset 1 where 0 is next"):
         replay(log)
