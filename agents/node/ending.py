@@ -17,7 +17,7 @@ class ExitStatus(IntEnum):
     """What the program's exit status says; a supervisor starts it again on any but OK, USAGE and IN_USE."""
 
     OK = 0
-    """It was told to end, and did what was asked."""
+    """It was signals to end, and did what was asked."""
     MEND = 1
     """The operator must mend something: the last line says what."""
     USAGE = 2
@@ -25,7 +25,7 @@ class ExitStatus(IntEnum):
     IN_USE = 3
     """Another agent works on the same state folder."""
     LATE = 4
-    """It was told to end, and something hung for longer than the bound."""
+    """It was signals to end, and something hung for longer than the bound."""
     FAILED = 5
     """The program has a fault: a traceback says where."""
     UNPROVEN = 6
@@ -39,11 +39,11 @@ def end_on_signals(stop: Callable[[], None], timeout_s: float = STOP_TIMEOUT_S) 
 
     A second signal ends it at once. SIGHUP stays ignored where the starter ignored it, as nohup does.
     """
-    told: list[signal.Signals] = []
+    signals: list[signal.Signals] = []
 
     def on_signal(number: signal.Signals) -> None:
-        told.append(number)
-        if len(told) > 1:
+        signals.append(number)
+        if len(signals) > 1:
             _leave_now(f"{number.name} again: leaving at once")
         log.info("%s: the agent withdraws its capacity and ends, within %g s", number.name, timeout_s)
         last = threading.Timer(timeout_s, _leave_now, (f"something hung for {timeout_s:g} s: leaving without it",))

@@ -71,7 +71,7 @@ class GpuThread(threading.Thread):
         self._wake.set()
         return is_behind
 
-    def take_xids(self) -> list[int]:
+    def drain_xids(self) -> list[int]:
         """Returns the XIDs that came since the last call."""
         xids = []
         while self.xids:
@@ -378,7 +378,7 @@ def answer_round(driver: Driver, number: int) -> dict[str, Any]:
         answers.append((gpu, gpu.answer if in_time else gpu.missing_answer()))
     if sum(gpu.has_new_errors(answer) for gpu, answer in answers):
         time.sleep(XID_LAG_S)  # the counter may be a moment ahead of the event that explains it
-    answers = [answer | {"xids": gpu.take_xids()} for gpu, answer in answers]
+    answers = [answer | {"xids": gpu.drain_xids()} for gpu, answer in answers]
     codes = {failure[0] for answer in answers for failure in answer["failed"].values() if failure}
     system = driver.system()
     if codes & set(CODES_OF_A_GONE_DRIVER) and not any(answer["answered"] for answer in answers):

@@ -204,8 +204,8 @@ def _most_telling(processes: tuple[GpuProcess, ...], at_most: int) -> tuple[GpuP
     largest: dict[object, GpuProcess] = {}
     for process in by_size:
         largest.setdefault((process.whose, process.lease_id), process)
-    told = {id(process) for process in largest.values()}
-    others = (process for process in by_size if id(process) not in told)
+    shown = {id(process) for process in largest.values()}
+    others = (process for process in by_size if id(process) not in shown)
     return (*largest.values(), *others)[:at_most]
 
 

@@ -65,8 +65,8 @@ def _gpu(row: Mapping[str, Any]) -> str:
         "W": None if power is None else power // 1000,
         "°C": row.get("temperature_c"),
     }
-    told = ", ".join(f"{value} {unit}" for unit, value in facts.items() if value is not None)
-    return f"{row['uuid']}  {state}{why}" + (f"  [{told}]" if told else "")
+    figures = ", ".join(f"{value} {unit}" for unit, value in facts.items() if value is not None)
+    return f"{row['uuid']}  {state}{why}" + (f"  [{figures}]" if figures else "")
 
 
 def _market(agent: Mapping[str, Any], standing: Mapping[str, Any]) -> list[str]:

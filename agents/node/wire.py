@@ -109,8 +109,8 @@ def open_http(kind: Callable[..., Client] = httpx.AsyncClient, **options: object
         return kind(limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S), **options)
     except (httpx.InvalidURL, ImportError, OSError, TypeError, ValueError) as error:
         set_here = [name for name in os.environ if name.upper() in VARIABLES and os.environ[name]]
-        told = f" (set in the environment: {', '.join(sorted(set_here))})" if set_here else ""
-        raise BadConfiguration(f"no HTTP client can be made: {str(error) or repr(error)}{told}") from error
+        hint = f" (set in the environment: {', '.join(sorted(set_here))})" if set_here else ""
+        raise BadConfiguration(f"no HTTP client can be made: {str(error) or repr(error)}{hint}") from error
 
 
 def read_object(content: bytes, place: str) -> dict:

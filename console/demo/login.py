@@ -93,7 +93,7 @@ class Login:
         return found[0]
 
 
-def put_on_gpus(site: AgentSite, pid: int, uuids: list[str]) -> None:
+def start_gpu_load(site: AgentSite, pid: int, uuids: list[str]) -> None:
     """Lets the stand-in NVML show a process on GPUs, as the real one would show one that works on them."""
     text = site.scenario.read_text()
     facts = [line.split() for line in text.splitlines()]
@@ -102,7 +102,7 @@ def put_on_gpus(site: AgentSite, pid: int, uuids: list[str]) -> None:
     write_scenario(site.scenario, text + lines)
 
 
-def take_off_gpus(site: AgentSite, pid: int) -> None:
+def end_gpu_load(site: AgentSite, pid: int) -> None:
     """Takes the process off again."""
     kept = [line for line in site.scenario.read_text().splitlines() if f" process {pid} " not in line]
     write_scenario(site.scenario, "\n".join(kept) + "\n")

@@ -10,7 +10,7 @@ from clients.actors import Actor, Registry
 from clients.http import result_of
 from console.demo import hardware
 from console.demo.checks import Check, replay, run_checks
-from console.demo.login import Login, add_ssh_key, put_on_gpus, ready_hook, take_off_gpus, why_no_shell
+from console.demo.login import Login, add_ssh_key, end_gpu_load, ready_hook, start_gpu_load, why_no_shell
 from console.demo.own_gpus import OwnGpus, why_not_sold
 from console.demo.sites import AgentSite, Sites, own_gpus
 from console.demo.story import DemoFailed, Story
@@ -206,7 +206,7 @@ class Demo:
             self._log_in(bob, access)
             self._sleep_until(first.end - LEAVE_BEFORE, "the last moments of bob's hour")
             if self._job is not None:
-                take_off_gpus(self._north, self._job)
+                end_gpu_load(self._north, self._job)
             self._sleep_until(second.start + (second.end - second.start) / 2, "the middle of the second period")
             lose_gpu(self._south.scenario, 3)
             self._story.line("taihu-01 loses GPU 3 in mid-delivery (XID 79)")
@@ -224,7 +224,7 @@ class Demo:
         login = Login(buyer, access["position_id"], self._key)
         who = login.run("echo $(id -un)@$(hostname), $HOURBOOK_LEASE_ID, $(ls -A / | wc -l) folders to see")
         self._job = login.start_job()
-        put_on_gpus(self._north, self._job, access["gpus"])
+        start_gpu_load(self._north, self._job, access["gpus"])
         place = PLACES[self._hook["kind"]]
         self._story.line(f"bob logs in by hourbook ssh, into a {place}: {who}; his job is process {self._job} here")
 

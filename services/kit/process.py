@@ -25,7 +25,7 @@ def run_service(main: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
     """Runs `main` in a task group until SIGTERM or SIGINT (exit 0) or until anything in it fails (exit 1, the cause
     logged; exit 78 and one line where an operator has to decide).
     """
-    spare_collector()
+    tune_gc()
     use_all_descriptors()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -58,7 +58,7 @@ async def set_within(event: asyncio.Event, timeout_s: float | None) -> bool:
         return False
 
 
-def spare_collector() -> None:
+def tune_gc() -> None:
     """Takes what is loaded out of the garbage collector's sight, and lets it look seldom: each full round over modules
     and long-lived records holds up everything else; a fork then also copies fewer pages.
     """

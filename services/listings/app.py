@@ -79,7 +79,7 @@ async def start(tasks: asyncio.TaskGroup, settings: Settings) -> None:
 async def _follow_delivery(settings: Settings, pool: Pool, moves: Moves, relays: tuple[Relay, ...]) -> None:
     async def take(events: list[DeliveryEvent], ends: dict[int, int]) -> None:
         try:
-            await handlers.take_delivery_events(pool, moves, events, ends)
+            await handlers.handle_deliveries(pool, moves, events, ends)
             _wake(relays)
         except AWAY as error:
             structlog.get_logger().warning("delivery's events wait for PostgreSQL", error=str(error))
@@ -101,7 +101,7 @@ async def _follow_events(
     readiness: Readiness,
 ) -> None:
     async def handle(position: Position, batch: EventBatch) -> None:
-        await handlers.take_batch(pool, moves, settings.shard, position, batch, clock.now_ms)
+        await handlers.handle_batch(pool, moves, settings.shard, position, batch, clock.now_ms)
         clock.note(batch.last_ts_ms)
         _wake(relays)
 

@@ -95,7 +95,7 @@ async def withdraw_if_barred(
         await moves.take(store, listing, "barred", ts_ms, note=f"node_{standing.state}")
 
 
-async def take_delivery_events(pool: Pool, moves: Moves, events: list[DeliveryEvent], ends: Mapping[int, int]) -> None:
+async def handle_deliveries(pool: Pool, moves: Moves, events: list[DeliveryEvent], ends: Mapping[int, int]) -> None:
     """Keeps the inspections among delivery's events, so that a listing can name one, and the standing of nodes.
 
     What a barred node offers leaves the board. `ends` says up to where each partition is taken then.
@@ -112,7 +112,7 @@ async def take_delivery_events(pool: Pool, moves: Moves, events: list[DeliveryEv
         await note_taken(store.connection, DELIVERY_EVENTS.name, ends)
 
 
-async def take_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch: EventBatch, now_ms: int) -> Position:
+async def handle_batch(pool: Pool, moves: Moves, shard: int, old: Position, batch: EventBatch, now_ms: int) -> Position:
     """Applies a batch of events in one transaction with the cursor; returns where the service stands then.
 
     `now_ms` is the log's time, which may lie far ahead of the events. Deadlines that lie before an event pass before

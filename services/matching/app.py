@@ -9,7 +9,7 @@ from schemas.topics import COMMANDS, EVENTS
 from services.kit.auth import Authenticator, KeyDirectory
 from services.kit.key_feed import follow_keys
 from services.kit.logs import configure_logs
-from services.kit.process import run_service, spare_collector
+from services.kit.process import run_service, tune_gc
 from services.kit.readiness import Readiness
 from services.kit.servers import Servers
 from services.kit.serving import serve
@@ -77,7 +77,7 @@ class MatchingService:
         self.snapshots = SnapshotWriter(self.settings.snapshots_dir, self.settings.snapshots_kept)
         self.matching = Matching(self.settings, self.engine, self.commands, tail, self.writer, self.snapshots)
         tasks.create_task(self.writer.run())
-        spare_collector()  # the state restored from the snapshot too
+        tune_gc()  # the state restored from the snapshot too
         await self.matching.catch_up(end)
         await tail.close()
         self.readiness.done("the end of the command log")

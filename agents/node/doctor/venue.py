@@ -89,10 +89,10 @@ def clock_finding(offset_s: float) -> Finding:
 
 def _offset(response: httpx.Response, middle_s: float) -> float | None:
     try:
-        told = parsedate_to_datetime(response.headers["date"]).timestamp()
+        venue_s = parsedate_to_datetime(response.headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError):
         return None
-    return told + HALF_A_SECOND - middle_s
+    return venue_s + HALF_A_SECOND - middle_s
 
 
 async def _try_key(http: httpx.AsyncClient, config: AgentConfig, offsets: list[float]) -> AsyncIterator[Finding]:

@@ -25,7 +25,7 @@ def become_reaper() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def tell(pipe: int, line: str) -> None:
+def send_line(pipe: int, line: str) -> None:
     """Writes the one line, unless the agent is gone."""
     with suppress(OSError):
         os.write(pipe, line.encode(errors="replace"))
@@ -39,7 +39,7 @@ def keep(pipe: int, command: list[str]) -> None:
     try:
         hook = os.posix_spawnp(command[0], command, os.environ, setsigdef=RESTORED)
     except OSError as error:
-        tell(pipe, f"refused {error}")
+        send_line(pipe, f"refused {error}")
         return
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -48,7 +48,7 @@ def keep(pipe: int, command: list[str]) -> None:
         while True:
             pid, status = os.wait()
             if pid == hook:
-                tell(pipe, f"{'left' if has_children() else 'ended'} {os.waitstatus_to_exitcode(status)}")
+                send_line(pipe, f"{'left' if has_children() else 'ended'} {os.waitstatus_to_exitcode(status)}")
 
 
 def has_children() -> bool:

@@ -9,7 +9,7 @@ from agents.node.idleness.source import Look, Source, SourceFailed, Span
 from agents.node.notices import Notices
 from agents.node.state import StateFolder
 
-KEPT = "held"
+HELD = "held"
 
 
 class SourceWatch:
@@ -21,7 +21,7 @@ class SourceWatch:
         self._source: Source | None = None
         self._look: Look | None = None
         self._asked_at = float("-inf")
-        self._held = _spans(state.read(KEPT) if state else None)
+        self._held = _spans(state.read(HELD) if state else None)
         self._is_settled = False
         self.notices = Notices()
 
@@ -78,7 +78,7 @@ class SourceWatch:
         if held != self._held:
             self._held, self._is_settled = held, False
             if self._state:
-                self._state.write(KEPT, {"spans": [[span.start_s, span.end_s] for span in self.held]}, lasting=False)
+                self._state.write(HELD, {"spans": [[span.start_s, span.end_s] for span in self.held]}, lasting=False)
 
 
 async def ask_once(rule: IdleRule) -> tuple[Look | None, str]:

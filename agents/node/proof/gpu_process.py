@@ -161,9 +161,9 @@ class GpuProcess:
         return self._ask("allocate", size)
 
     def launch(self, kernel: str, blocks: int, threads: int, arguments: Sequence[Any], shared_bytes: int = 0) -> None:
-        """Starts a kernel; that it failed is told by the next call that has an answer."""
-        told = [(NAMES[type(each)], each.value or 0) for each in arguments]
-        self._held().send(("launch", kernel, blocks, threads, told, shared_bytes))
+        """Starts a kernel; that it failed is passed by the next call that has an answer."""
+        passed = [(NAMES[type(each)], each.value or 0) for each in arguments]
+        self._held().send(("launch", kernel, blocks, threads, passed, shared_bytes))
 
     def read(self, address: int, size: int) -> bytes:
         """Returns bytes of its memory."""

@@ -168,7 +168,7 @@ async def test_listings_read_any_log_to_its_end(followed, fresh_database):
     for batch in batches_of(events):
         pool = await listings_store.open_pool(settings)
         position = await listings_store.read_position(pool, settings.shard)
-        position = await listings.take_batch(pool, moves, settings.shard, position, batch, batch.last_ts_ms)
+        position = await listings.handle_batch(pool, moves, settings.shard, position, batch, batch.last_ts_ms)
         await pool.close()
     assert position.seq == len(events)
 
@@ -210,7 +210,7 @@ async def test_listings_leave_out_the_one_event_that_they_cannot_take(fresh_data
     pool, moves = await listings_store.open_pool(settings), Moves(settings.periods, settings.listings_outage_ms)
     position = await listings_store.read_position(pool, settings.shard)
     (batch,) = batches_of(log.events)
-    after = await listings.take_batch(pool, moves, settings.shard, position, batch, batch.last_ts_ms)
+    after = await listings.handle_batch(pool, moves, settings.shard, position, batch, batch.last_ts_ms)
     assert await listings_store.read_position(pool, settings.shard) == after
     assert (seen["L2"], doubted()) == (1, before + 1)
     await pool.close()
