@@ -90,7 +90,7 @@ def report_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
         if cite_report(record) != cited or report.agent != meter.node:
             yield f"reports: report {report.seq} is not the one that the inputs name"
         if not is_signed(report, node_key):
-            yield f"reports: report {report.seq} does not bear its node's signature"
+            yield f"reports: report {report.seq} is not signed by its node"
         if report.seq == previous[0] + 1 and report.prev_hash != previous[1]:
             yield f"reports: report {report.seq} does not follow the one before it"
         previous = (report.seq, message_hash(report))
@@ -104,7 +104,7 @@ def renter_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:
     for record in file.renter_reports:
         is_own = file.renter_key is not None and is_signed(record.report, file.renter_key)
         if not is_own or record.report.agent != renter_agent(meter.lease_id or ""):
-            yield f"renter's reports: report {record.report.seq} does not bear the renter's signature"
+            yield f"renter's reports: report {record.report.seq} is not signed by the renter"
 
 
 def outcome_faults(file: ReceiptFile, meter: MeterInputs) -> Iterator[str]:

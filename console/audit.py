@@ -108,7 +108,7 @@ def _same(name: str, logged: set, shown: set, twice: int = 0, foreign: int = 0) 
     figures = f"{len(logged)} in the topic, {len(shown)} shown"
     figures += f", missing {missing[:3]}" if missing else ""
     figures += f", {twice} shown twice" if twice else ""
-    figures += f", {foreign} foreign records passed over" if foreign else ""
+    figures += f", {foreign} foreign records skipped" if foreign else ""
     return Check(f"{name} = topic", not missing and not twice, figures)
 
 

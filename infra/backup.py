@@ -44,7 +44,7 @@ def back_up(data: Path, target: Path) -> dict[str, Any]:
     """
     _require_exchange(data)
     if target.exists():
-        raise BackupError(f"{target} exists already; a backup goes into a folder of its own")
+        raise BackupError(f"{target} already exists; a backup needs a folder of its own")
     if target.resolve().is_relative_to(data):
         raise BackupError(f"{target} lies inside the data folder")
     made_at_ms = time.time_ns() // 1_000_000
@@ -120,15 +120,15 @@ def check(source: Path) -> dict[str, Any]:
         known = manifest["format"]
         files = manifest["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BackupError(f"{source} is no backup of an exchange: no {MANIFEST} that can be read") from error
+        raise BackupError(f"{source} is not a backup of an exchange: no readable {MANIFEST}") from error
     if known != FORMAT:
         raise BackupError(f"{source} has format {known}; this program reads format {FORMAT}")
     there = {path.relative_to(source / "data").as_posix() for path in _files(source / "data")}
     if there != files.keys():
-        raise BackupError(f"{source}: {sorted(there ^ files.keys())[0]} is missing, or is not of the backup")
+        raise BackupError(f"{source}: {sorted(there ^ files.keys())[0]} is missing, or does not belong to the backup")
     for name, entry in files.items():
         if _digest(source / "data" / name) != entry["sha256"]:
-            raise BackupError(f"{source}: {name} is not as it was written")
+            raise BackupError(f"{source}: {name} differs from what was written")
     return manifest
 
 

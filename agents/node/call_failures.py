@@ -44,7 +44,7 @@ class CallFailures:
         began = [name for name in changed if self._is_news(who, name, now[name])]
         if began:
             answers = ", ".join(_in_words(name, *now[name]) for name in began)
-            log.warning("%s: %s; what it tells counts as unknown", who, answers)
+            log.warning("%s: %s; its values count as unknown", who, answers)
         over = [name for name in before if name not in now and (who, name) in self._standing]
         self._standing -= {(who, name) for name in over}
         if over:

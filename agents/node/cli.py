@@ -41,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.MEND
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        log.error("the machine refuses: %s%s", place, error.strerror or error)
+        log.error("the operating system refused: %s%s", place, error.strerror or error)
         return ExitStatus.MEND
     except KeyboardInterrupt:
-        log.warning("interrupted: nothing more is done")
+        log.warning("interrupted: stopping here")
         return ExitStatus.INTERRUPTED
     except Exception:
-        log.exception("the agent has a fault and ends")
+        log.exception("the agent ends after an internal error")
         return ExitStatus.FAILED
 
 
@@ -191,27 +191,27 @@ def _parser(with_declarations: bool = True) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=AGENT_VERSION)
     parts = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = parts.add_parser("run", parents=[shared], help="run the node until SIGINT, SIGTERM or SIGHUP")
-    run.add_argument("--dry-run", action="store_true", help="as `plan`: say what it would post, and end")
+    run.add_argument("--dry-run", action="store_true", help="like `plan`: print what it would post, then exit")
     run.add_argument("--json", action="store_true", help="of --dry-run")
-    plan = parts.add_parser("plan", parents=[shared], help="say which asks the policy makes now, hour by hour, and why")
+    plan = parts.add_parser("plan", parents=[shared], help="print the asks that the policy makes now, and why")
     plan.add_argument("--json", action="store_true", help="everything, as one JSON document")
-    parts.add_parser("check", parents=[shared], help="say what is wrong with its files, hooks and GPUs")
+    parts.add_parser("check", parents=[shared], help="report what is wrong with its files, hooks and GPUs")
     status = parts.add_parser(
-        "status", parents=[shared], help="say of each GPU why it is not offered, and what it earns"
+        "status", parents=[shared], help="show why each GPU is not offered, and what the node earns"
     )
     status.add_argument("--json", action="store_true", help="everything, as one JSON document")
-    status.add_argument("--watch", nargs="?", type=_pause_s, const=5.0, metavar="SECONDS", help="again and again")
+    status.add_argument("--watch", nargs="?", type=_pause_s, const=5.0, metavar="SECONDS", help="repeat (every 5 s)")
     drain = parts.add_parser("drain", parents=[shared], help="offer nothing new, deliver what is sold, then end")
     drain.add_argument("--undo", action="store_true", help="offer again")
-    drain.add_argument("--no-wait", dest="wait", action="store_false", help="ask for it, and do not wait for its end")
+    drain.add_argument("--no-wait", dest="wait", action="store_false", help="do not wait until the node is drained")
     move = parts.add_parser("move", parents=[shared], help="retire the node here, and prepare its start elsewhere")
-    move.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="what to carry to the other machine")
+    move.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="folder to carry to the other machine")
     move.add_argument("--release-to", metavar="ACCOUNT", help="the account that may enrol the GPUs; yours by default")
-    move.add_argument("--abandon-sold", action="store_true", help="also with sold hours, which are then not delivered")
+    move.add_argument("--abandon-sold", action="store_true", help="even with sold hours, which are then not delivered")
     inspect = parts.add_parser("inspect", parents=[shared], help="deposit a signed inspection report")
     inspect.add_argument("uuids", nargs="*", metavar="UUID", help="these GPUs; all by default")
     inspect.add_argument("--nonce", help="bind the inspection to this nonce, not to one of the venue's")
-    parts.add_parser("close-leases", parents=[shared], help="let every buyer out, where the agent runs no more")
+    parts.add_parser("close-leases", parents=[shared], help="close every lease when the agent no longer runs")
     retire = parts.add_parser("retire", parents=[shared], help="end the node for good; its GPUs may be enrolled again")
     retire.add_argument("--release-to", metavar="ACCOUNT", help="the account that may enrol the GPUs; yours by default")
     gpus = parts.add_parser("gpus", parents=[shared], help="list the machine's GPUs beside those enrolled")
@@ -243,18 +243,18 @@ def _add_verify(parts: argparse._SubParsersAction) -> None:
     verify.add_argument("--gpu", action="append", default=[], metavar="GPU", help="UUID or PCI address; all by default")
     verify.add_argument("-n", type=_whole, metavar="N", help="size of the matrices; 8192 by default, 1024 on the CPU")
     verify.add_argument("--rounds", type=_whole, help="by default what fills 95 %% of the memory, 4 on the CPU")
-    verify.add_argument("--stride", type=_whole, default=8, help="of the residency's sample (8)")
-    verify.add_argument("--repeat", type=_whole, default=1, help="so many runs, one after the other (1)")
+    verify.add_argument("--stride", type=_whole, default=8, help="stride of the residency sample (8)")
+    verify.add_argument("--repeat", type=_whole, default=1, help="number of runs, one after another (1)")
     verify.add_argument("--json", action="store_true")
     _add_log_options(verify)
 
 
 def _add_doctor(parts: argparse._SubParsersAction) -> None:
-    doctor = parts.add_parser("doctor", help="try all that selling needs, and say of each what is to be mended")
-    doctor.add_argument("config", nargs="?", type=Path, metavar="AGENT.TOML", help="without it only the hardware")
-    doctor.add_argument("--all", action="store_true", help="a line for each call of NVML that answers, too")
+    doctor = parts.add_parser("doctor", help="check everything that selling needs, and say what to fix")
+    doctor.add_argument("config", nargs="?", type=Path, metavar="AGENT.TOML", help="without it, only the hardware")
+    doctor.add_argument("--all", action="store_true", help="also print a line for each NVML call that succeeds")
     doctor.add_argument("--json", action="store_true", help="everything, as one JSON document")
-    doctor.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+    doctor.add_argument("--strict", action="store_true", help="exit with status 1 for warnings too")
     _add_log_options(doctor)
 
 
@@ -272,8 +272,8 @@ def _add_declarations(parts: argparse._SubParsersAction, shared: argparse.Argume
     said.add_argument("--evidence-file", type=Path, metavar="FILE")
     recall = parts.add_parser("recall", parents=[shared], help="take GPUs of an interruptible position back")
     recall.add_argument("position", **position)
-    recall.add_argument("--gpu", action="append", default=[], metavar="UUID", help="this one; all by default")
-    recall.add_argument("--from", dest="at", **moment, help="from this moment on; the earliest with notice by default")
+    recall.add_argument("--gpu", action="append", default=[], metavar="UUID", help="one GPU, repeatable; default: all")
+    recall.add_argument("--from", dest="at", **moment, help="start time; default: the earliest with notice")
     maintenance = parts.add_parser("maintenance", parents=[shared], help="declare maintenance of this node")
     maintenance.add_argument("start", **moment, help="such as 2026-11-22T13:00Z, a minute from now at the earliest")
     maintenance.add_argument("end", **moment, help="a week later at the latest")

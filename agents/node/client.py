@@ -72,7 +72,7 @@ class ApiKey:
         try:
             return cls(key_id, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(read_text(file, "api_key_file"))))
         except ValueError as error:
-            words = "is not the private half of an API key, 64 hex digits"
+            words = "should be the private half of an API key: 64 hex digits"
             raise BadConfiguration(f"api_key_file {file}: {words}") from error
 
     def headers(self, method: str, path: str, query: str, body: bytes, ts_ms: int) -> dict[str, str]:
@@ -249,13 +249,13 @@ class GatewayClient:
                 cursor = page["cursor"]
                 first_seq = int(page["seq"]) if first_seq is None else first_seq
             except (KeyError, TypeError, ValueError) as error:
-                raise BadAnswer(f"GET {path}: answered what is no page of a list") from error
+                raise BadAnswer(f"GET {path}: the answer is not a page of a list") from error
             if cursor is None:
                 return items, first_seq
             if cursor == filters.get("cursor"):
-                raise BadAnswer(f"GET {path}: the next page is the same again")
+                raise BadAnswer(f"GET {path}: the next page repeats this one")
             filters["cursor"] = cursor
-        raise BadAnswer(f"GET {path}: there is no end of pages after {PAGES_MAX}")
+        raise BadAnswer(f"GET {path}: there are more than {PAGES_MAX} pages")
 
     async def read_market(self, path: str) -> dict:
         """Reads something public."""

@@ -38,7 +38,7 @@ def loopback_of(text: str) -> str:
     except ValueError:
         is_loopback = text == "localhost"
     if not is_loopback:
-        raise ValueError("should be a loopback address: what the agent tells there is for this machine alone")
+        raise ValueError("should be a loopback address: the metrics are for this machine only")
     return text
 
 
@@ -86,9 +86,9 @@ class AgentConfig(Model):
     @model_validator(mode="after")
     def _one_token(self) -> "AgentConfig":
         if self.token is not None and self.token_file is not None:
-            raise ValueError("name either token or token_file")
+            raise ValueError("set either token or token_file, not both")
         if (self.api_key is None) != (self.api_key_file is None):
-            raise ValueError("name api_key and api_key_file, or neither: the node then acts by a key of its own")
+            raise ValueError("set both api_key and api_key_file, or neither: the node then acts by a key of its own")
         if self.token is not None and not 0 < len(self.token) <= TOKEN_CHARS_MAX:
             raise ValueError(f"token should have 1 to {TOKEN_CHARS_MAX} characters")
         return self
@@ -105,7 +105,7 @@ class AgentConfig(Model):
         config = config.model_copy(update=paths)
         try:
             if config.state_dir.exists() and not config.state_dir.is_dir():
-                raise BadConfiguration(f"configuration {file}: state_dir: {config.state_dir} is no folder")
+                raise BadConfiguration(f"configuration {file}: state_dir: {config.state_dir} is not a folder")
             config.read_token()
         except OSError as error:
             raise BadConfiguration(f"configuration {file}: {error.filename}: {error.strerror}") from error

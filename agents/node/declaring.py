@@ -23,7 +23,7 @@ POSITION_MAX = 2**63 - 1
 async def dispute(config: AgentConfig, position_id: int, claim: str, evidence: str) -> dict:
     """Disputes a settled position of the node; returns the dispute as it stands. Raises AgentError."""
     if len(evidence) > EVIDENCE_CHARACTERS_MAX:
-        words = f"evidence has {len(evidence)} characters, at most {EVIDENCE_CHARACTERS_MAX} are taken"
+        words = f"evidence has {len(evidence)} characters, at most {EVIDENCE_CHARACTERS_MAX} are accepted"
         raise BadConfiguration(words)
     facts = {"position_id": position_id, "reason": claim, "evidence": evidence}
     return await _say(config, DeliveryClient.dispute, NodeDispute, **facts)
@@ -72,7 +72,7 @@ def position_id(text: str) -> int:
     """Reads a position's number. Raises ValueError."""
     number = int(text)
     if not 1 <= number <= POSITION_MAX:
-        raise ValueError(f"{text} is no position")
+        raise ValueError(f"{text} is not a position")
     return number
 
 

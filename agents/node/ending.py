@@ -44,9 +44,9 @@ def end_on_signals(stop: Callable[[], None], timeout_s: float = STOP_TIMEOUT_S) 
     def on_signal(number: signal.Signals) -> None:
         signals.append(number)
         if len(signals) > 1:
-            _leave_now(f"{number.name} again: leaving at once")
+            _leave_now(f"{number.name} again: exiting at once")
         log.info("%s: the agent withdraws its capacity and ends, within %g s", number.name, timeout_s)
-        last = threading.Timer(timeout_s, _leave_now, (f"something hung for {timeout_s:g} s: leaving without it",))
+        last = threading.Timer(timeout_s, _leave_now, (f"something hung for {timeout_s:g} s: exiting anyway",))
         last.daemon = True
         last.start()
         stop()
@@ -67,6 +67,6 @@ def interrupt_at_once() -> None:
 
 
 def _leave_now(words: str) -> None:
-    log.warning("%s; the venue pulls what still stands when reports stay out", words)
+    log.warning("%s; the venue cancels the remaining asks when reports stop", words)
     logging.shutdown()
     os._exit(ExitStatus.LATE)

@@ -85,7 +85,7 @@ async def recalled(identity: Identity, delivery: DeliveryClient, state: StateFol
             hub=str(facts["hub"]),
         )
     except (KeyError, TypeError) as error:
-        raise BadAnswer(f"the venue answered what is no node: {error!r}") from error
+        raise BadAnswer(f"the venue's answer is not a node: {error!r}") from error
     log.info("the venue remembers this node: %s of account %s", known.node_id, known.account)
     _remember(known, state)
     return known

@@ -40,7 +40,7 @@ class HealthMemory:
         try:
             known = HEALTH_BY_UUID.validate_python(state.read(DOCUMENT) or {})
         except (BadState, ValidationError) as error:
-            log.warning("what was known of the GPUs' health cannot be read, they are judged again: %s", error)
+            log.warning("the stored health of the GPUs cannot be read, so they are judged again: %s", error)
             return
         self._health = {uuid: health for uuid, health in known.items() if health.boot_id == self._boot_id}
 
@@ -51,5 +51,5 @@ class HealthMemory:
             self._state.write(DOCUMENT, {uuid: asdict(health) for uuid, health in self._health.items()})
         except OSError as error:
             if not self._complained:
-                log.warning("the GPUs' health cannot be written down: %s", error)
+                log.warning("the health of the GPUs cannot be stored: %s", error)
             self._complained = True

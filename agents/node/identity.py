@@ -102,5 +102,5 @@ def boot_id() -> str:
     try:
         return BOOT_ID.read_text().strip()
     except OSError as error:
-        words = "a boot is told from the next by it, let the agent read it"
+        words = "it identifies a boot, let the agent read it"
         raise BadState(f"{BOOT_ID}: {reason_of(error)}: {words}") from error

@@ -293,7 +293,7 @@ def _compare_with_enrolment(found: Sequence[str], known: Sequence[str]) -> None:
             log.warning("%s of the enrolment does not answer as a whole GPU: it is reported as it is", uuid)
     for uuid in found:
         if uuid not in known:
-            log.warning("%s is there and not enrolled: nothing is sold of it until it is", uuid)
+            log.warning("%s is there but not enrolled: it is not sold until it is", uuid)
 
 
 def _why_left_out(gpu: dict[str, Any], memory: int | None) -> str:

@@ -86,7 +86,7 @@ class LeaseBook:
         for lease_id, document in (state.read("leases") or {}).items():
             try:
                 if not LEASE_FORM.fullmatch(lease_id):
-                    raise ValueError("that is no lease's id")
+                    raise ValueError("that is not a lease's id")
                 self._leases[lease_id] = Lease.restored(document)
             except (ValueError, AttributeError, TypeError) as error:
                 log.warning("lease %s in the state folder cannot be read and is forgotten: %s", lease_id, error)

@@ -130,7 +130,9 @@ class Lessor:
         self.book.sweep(labelled, self._policy.current.hooks.empty_memory_mib_max)
         unclean = self.book.unclean_gpus()
         for uuid in sorted(unclean - self._unclean):
-            log.warning("GPU %s is not offered: its last lease's end has failed, or it was not seen empty since", uuid)
+            log.warning(
+                "GPU %s is not offered: the end of its last lease failed, or it has not been seen empty since", uuid
+            )
         for uuid in sorted(self._unclean - unclean):
             log.info("GPU %s is clean again", uuid)
         self._unclean = unclean
@@ -187,7 +189,7 @@ class Lessor:
 
     async def _reopen(self, lease_id: str, rule: HookRule) -> None:
         before = self.book.outcome(lease_id, "start")
-        log.warning("lease %s: its buyer is shut out, for what let him in has ended: it is opened again", lease_id)
+        log.warning("lease %s: its buyer cannot log in because the login service ended: it is opened again", lease_id)
         outcome = await run_start_hook(rule, self.book.start_of(lease_id), self.owners.table, self.node_id)
         if not outcome.ok:
             log.warning("lease %s: it could not be opened again and is tried again: %s", lease_id, outcome.detail)
@@ -247,7 +249,7 @@ class Lessor:
         try:
             await self._delivery.answer_lease(result)
         except (VenueUnreachable, VenueRefused) as error:
-            log.warning("the answer on lease %s was not taken: %s", lease_id, error)
+            log.warning("the answer for lease %s was not accepted: %s", lease_id, error)
 
 
 UNNAMED = (

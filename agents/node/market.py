@@ -155,7 +155,7 @@ def readable(path: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise BadAnswer(f"GET {path}: answered what cannot be read: {error!r}") from error
+        raise BadAnswer(f"GET {path}: gave an unreadable answer: {error!r}") from error
 
 
 def _terms(row: dict) -> Terms:

@@ -238,7 +238,7 @@ class Node:
                 await self._enrol_anew()
                 self._sender.is_unknown = False
             except VenueRefused as refusal:
-                words = f"the venue knows this node no more: give it a fresh enrolment token and restart: {refusal}"
+                words = f"the venue no longer knows this node: give it a fresh enrolment token and restart: {refusal}"
                 self._notices.say("enrolment", words)
 
     def _follow(self, reply: ReportReply) -> None:
@@ -246,8 +246,8 @@ class Node:
         self._interval_s = reply.report_interval_ms / 1000
         self._usual_interval_s = max(self._usual_interval_s, self._interval_s)
         if is_older(AGENT_VERSION, reply.hint.agent_at_least):
-            words = f"this is {AGENT_VERSION}, the venue takes {reply.hint.agent_at_least} at least: upgrade the agent"
-            self._notices.say("version", f"{words}; its state folder stays as it is")
+            words = f"this is {AGENT_VERSION}, the venue needs {reply.hint.agent_at_least} or later: upgrade the agent"
+            self._notices.say("version", f"{words}; its state folder stays as is")
         else:
             self._notices.clear("version")
         sells = reply.hint.sell and reply.node_state == "active"
@@ -339,7 +339,7 @@ class Node:
         else:
             self._notices.clear("policy", "the policy fits this node again")
         if policy.gpus != self._gpus_chosen:
-            self._notices.say("gpus", "gpus of the policy was edited: stop the agent, `gpus --update`, start it again")
+            self._notices.say("gpus", "the policy's gpus were edited: stop the agent, `gpus --update`, start it again")
         else:
             self._notices.clear("gpus")
         is_draining = self._draining.is_asked()
@@ -349,7 +349,7 @@ class Node:
         reason = reason or silence
         gpus = 0 if reason else self._idle.sellable(policy, whole, mono_ms())
         if not reason and not gpus and policy.whole_node:
-            reason = "the GPUs go together, and not all of them are fit"
+            reason = "the GPUs are sold together, and not all of them are fit"
         self._write_status(gpus, reason)
         await parts.seller.balance(policy, enrolled.grade, Capacity(gpus, whole, reason, look))
         if is_draining and await self._draining.is_over():
@@ -391,7 +391,7 @@ class Node:
         silence_s = time.monotonic() - self._acknowledged_at
         missed_s = REPORTS_MISSED_MAX * self._interval_s + self._sender.trip_s
         if not self._venue_sells:
-            return "the venue: node is {}: {}".format(*self._venue_said) if self._venue_said else "the venue bars it"
+            return "the venue: node is {}: {}".format(*self._venue_said) if self._venue_said else "the venue forbids it"
         if silence_s > max(missed_s, SILENCE_S_MIN):
             return f"the venue has acknowledged nothing for {silence_s:.0f} s"
         return self._parts.lessor.why_not()
@@ -402,6 +402,6 @@ class Node:
                 await self._parts.seller.withdraw_all()
         except (VenueUnreachable, VenueRefused, TimeoutError) as error:
             words = str(error) or f"no end within {self._parts.leave_timeout_s:g} s"
-            log.warning("capacity could not be withdrawn, the venue pulls it when reports stay out: %s", words)
+            log.warning("capacity could not be withdrawn, the venue cancels it when reports stop: %s", words)
         except Exception:
-            log.exception("capacity could not be withdrawn, the venue pulls it when reports stay out")
+            log.exception("capacity could not be withdrawn, the venue cancels it when reports stop")

@@ -71,7 +71,7 @@ class Child:
             try:
                 answer = json.loads(line)
             except ValueError as error:
-                raise Blind("the process that asks NVML answered what cannot be read") from error
+                raise Blind("the process that asks NVML gave an unreadable answer") from error
             if answer["round"] == self._round:  # an earlier round's answer that came too late is dropped
                 self.has_answered = answer["system"]["hangs"] is None
                 return answer

@@ -79,7 +79,7 @@ def wishes_for(
         for offer in offers:
             gpus, why_not = _share(policy, offer, start_s, left, reasons, sold.of(offer.tier, start_s))
             if gpus % lot:
-                why_not += (f"{gpus} GPUs are no whole node of {lot}",)
+                why_not += (f"{gpus} GPUs are not a whole node of {lot}",)
             wishes.append(Wish(offer.tier, start_s, gpus // lot * lot, price(offer, start_s), gpus, why_not))
             left -= gpus // lot * lot
     return _without_short_runs(tuple(wishes), starts.step, policy.minimum_block)

@@ -96,7 +96,7 @@ def _capacity(policy: Policy, whole: int, withheld: int, hindrance: str | None) 
         return Capacity(0, whole, hindrance)
     fit = whole - withheld
     if policy.whole_node and fit < whole:
-        return Capacity(0, whole, "the GPUs go together, and not all of them are fit")
+        return Capacity(0, whole, "the GPUs are sold together, and not all of them are fit")
     reasons = [f"{withheld} not fit"] * bool(withheld) + [f"{policy.reserve_gpus} reserved"] * bool(policy.reserve_gpus)
     return Capacity(max(fit - policy.reserve_gpus, 0), whole, ", ".join(reasons))
 

@@ -102,7 +102,7 @@ def run(lease_id: str, key_file: Path, url: str, steps: int | None = None) -> in
 def renter_identity(lease_id: str, key_file: Path, url: str) -> Identity:
     """Returns the identity of a meter key, where lease and address have their form. Raises BadConfiguration."""
     if not LEASE_FORM.fullmatch(lease_id):
-        raise BadConfiguration(f"--lease: {lease_id!r} is no lease's id")
+        raise BadConfiguration(f"--lease: {lease_id!r} is not a lease's id")
     try:
         address_of(url)
     except ValueError as error:
@@ -131,9 +131,9 @@ def _follow(meter: RenterMeter, steps: int | None) -> int:
             place = meter.step()
         except httpx.HTTPStatusError as error:
             if error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                log.error("the venue refuses: %s", error.response.text[:300])
+                log.error("the venue refused: %s", error.response.text[:300])
                 return 1
-            notices.say("venue", f"the venue is away: {error}")
+            notices.say("venue", f"the venue is unavailable: {error}")
             time.sleep(RETRY_S)
             continue
         except (httpx.HTTPError, ValidationError) as error:

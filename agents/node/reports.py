@@ -128,7 +128,7 @@ class ReportChain:
     def _adopt(self, seq: int, digest: str, nonce: str) -> None:
         lost = sum(report.seq < self._own_from for report in self.waiting)
         log.warning(
-            "the venue has this node's chain at report %d, not at %d: it goes on from there%s",
+            "the venue has this node's chain at report %d, not at %d: continuing from there%s",
             *(seq, self.base[0]),
             f", {lost} report(s) of earlier are given up" if lost else "",
         )

@@ -72,7 +72,7 @@ class ReportSender:
                 if not self.is_placed:
                     await self.find_place()
             except VenueUnreachable as error:
-                self._notices.say("reports", f"reports wait for the venue: {error}")
+                self._notices.say("reports", f"reports are waiting for the venue: {error}")
                 return False
             except VenueRefused as refusal:
                 self._back_off(refusal)
@@ -122,11 +122,11 @@ class ReportSender:
             case ReportReply():
                 self._chain.acknowledge(report, answer.next_nonce)
                 self._refused_in_a_row, self.barred, self.is_unknown = 0, None, False
-                self._notices.clear("reports", "the venue takes reports again")
+                self._notices.clear("reports", "the venue accepts reports again")
                 self._follow(answer)
                 return True
             case VenueUnreachable():
-                self._notices.say("reports", f"reports wait for the venue: {answer}")
+                self._notices.say("reports", f"reports are waiting for the venue: {answer}")
                 return False
             case VenueRefused(code="report_nonce_stale", members={"server_nonce": str(nonce)}):
                 self._chain.queue_refused(nonce)
@@ -155,9 +155,11 @@ class ReportSender:
         if refusal.code in BARRING:
             self.barred, self.is_placed = refusal, False
             self._close(stops_in(refusal))
-            self._notices.say("reports", f"the venue bars this node, which sells nothing until that ends: {refusal}")
+            self._notices.say(
+                "reports", f"the venue has suspended this node, which sells nothing until that ends: {refusal}"
+            )
             return
-        self._notices.say("reports", f"the venue refuses a report, which is tried again: {refusal}")
+        self._notices.say("reports", f"the venue refused a report, which is sent again: {refusal}")
         if refusal.code in PLACELESS:
             self.is_placed = False
             self.is_unknown = refusal.code == "unknown_node"
@@ -166,6 +168,6 @@ class ReportSender:
 
     def _give_up(self, refusal: VenueRefused) -> None:
         first = self._chain.waiting[0]
-        self._notices.say("reports", f"report {first.seq} is given up, the venue will never take it: {refusal}")
+        self._notices.say("reports", f"report {first.seq} is given up, the venue will never accept it: {refusal}")
         self._chain.drop_first()
         self.is_placed = False

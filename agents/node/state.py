@@ -36,7 +36,7 @@ class StateFolder:
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except (OSError, ValueError) as error:
-            raise BadState(f"state folder {path}: {reason_of(error)}: name one that the agent may write") from error
+            raise BadState(f"state folder {path}: {reason_of(error)}: choose one that the agent may write") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -122,8 +122,8 @@ class StateFolder:
         """Says once that the disk does not take what the agent must remember."""
         is_one_files = error.filename and error.errno in ONE_FILES
         place = error.filename2 or error.filename if is_one_files else f"state folder {self.path}"
-        mend = "mend this file" if is_one_files else "free or mend the disk"
-        words = f"{place}: {reason_of(error)}: the agent goes on from memory; {mend}"
+        mend = "repair this file" if is_one_files else "free space or repair the disk"
+        words = f"{place}: {reason_of(error)}: the agent continues from memory; {mend}"
         self.notices.say("disk", words)
 
     def can_write(self) -> None:

@@ -45,7 +45,7 @@ def _count(fit: object) -> object:
 
 def _age(agent: Mapping[str, Any]) -> list[str]:
     if not agent:
-        return ["it has not told yet how it stands"]
+        return ["it has not written its status yet"]
     age_s = time.time() - agent["written_ms"] / 1000
     stale = age_s > STALE_INTERVALS * agent.get("report_interval_s", 60)
     acknowledged = agent.get("acknowledged_s_ago")

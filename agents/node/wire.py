@@ -83,7 +83,7 @@ class Wire:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            words = f"answered what is no {reply.__name__}: {where}: {first['msg']}: {_excerpt(content)}"
+            words = f"the answer is not a {reply.__name__}: {where}: {first['msg']}: {_excerpt(content)}"
             raise BadAnswer(f"{method} {url}: {words}") from error
 
     async def _exchange(self, request: httpx.Request, place: str) -> tuple[int, bytes, float | None]:
@@ -118,9 +118,9 @@ def read_object(content: bytes, place: str) -> dict:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise BadAnswer(f"{place}: answered what is no JSON: {_excerpt(content)}") from error
+        raise BadAnswer(f"{place}: the answer is not JSON: {_excerpt(content)}") from error
     if not isinstance(document, dict):
-        raise BadAnswer(f"{place}: answered what is no JSON object: {_excerpt(content)}")
+        raise BadAnswer(f"{place}: the answer is not a JSON object: {_excerpt(content)}")
     return document
 
 

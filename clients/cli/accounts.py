@@ -77,7 +77,9 @@ def move(
     asset: str,
     to_shard: int,
     *,
-    idempotency_key: Annotated[str | None, Parameter(help="The same one again moves nothing.")] = None,
+    idempotency_key: Annotated[
+        str | None, Parameter(help="Repeating a request with the same key moves nothing.")
+    ] = None,
     signer: Signer | None = None,
     json: bool = False,
 ) -> int:
@@ -95,7 +97,9 @@ def create_key(
     scopes: tuple[Scope, ...] = ("read", "trade"),
     expires: str | None = None,
     order_limit: str | None = None,
-    existing: Annotated[bool, Parameter(help="The account is there: open none, so that its own key may sign.")] = False,
+    existing: Annotated[
+        bool, Parameter(help="Use an existing account instead of opening one; its own key may sign.")
+    ] = False,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:

@@ -34,7 +34,9 @@ def open_(
     *,
     evidence: str = "",
     evidence_file: Path | None = None,
-    idempotency_key: Annotated[str | None, Parameter(help="The same one again opens nothing.")] = None,
+    idempotency_key: Annotated[
+        str | None, Parameter(help="Repeating a request with the same key opens nothing.")
+    ] = None,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -45,7 +47,7 @@ def open_(
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"cannot read {evidence_file} as text: {error}") from None
     if len(evidence) > EVIDENCE_CHARACTERS_MAX:
-        raise CommandError(f"evidence has {len(evidence)} characters, at most {EVIDENCE_CHARACTERS_MAX} are taken")
+        raise CommandError(f"evidence has {len(evidence)} characters, at most {EVIDENCE_CHARACTERS_MAX} are accepted")
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     form = {"reason": reason, "evidence": evidence}
     with signed("delivery", signer) as client:

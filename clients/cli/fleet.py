@@ -17,14 +17,18 @@ from schemas.ids import contract_start_s
 
 PAGE = 500
 DAY_S = 86_400
-Days = Annotated[int, Parameter(help="Earnings of so many days.", validator=validators.Number(gte=0, lte=366))]
-Percent = Annotated[int, Parameter(help="Of the nodes in a wave.", validator=validators.Number(gte=1, lte=100))]
+Days = Annotated[
+    int, Parameter(help="Show the earnings of this many days.", validator=validators.Number(gte=0, lte=366))
+]
+Percent = Annotated[
+    int, Parameter(help="Percentage of the nodes in each wave.", validator=validators.Number(gte=1, lte=100))
+]
 
 
 def status(
     *,
     days: Days = 7,
-    troubles: Annotated[bool, Parameter(help="Only nodes with a trouble.")] = False,
+    troubles: Annotated[bool, Parameter(help="Show only nodes with a problem.")] = False,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -44,7 +48,7 @@ def status(
 def waves(
     *,
     percent: Percent = 10,
-    quiet_s: Annotated[int, Parameter(help="Leave nodes alone whose next sold hour begins sooner.")] = 900,
+    quiet_s: Annotated[int, Parameter(help="Skip nodes whose next sold hour begins sooner than this.")] = 900,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -85,7 +89,7 @@ def _read(signer: Signer | None, since_s: int) -> tuple[list[dict[str, Any]], di
     with gateway(signer) as client:
         keys = result_of(client.get("/v1/keys"))["items"]
         if not keys:
-            raise CommandError("the key's account cannot be told: the gateway lists no key of it")
+            raise CommandError("cannot tell the key's account: the gateway does not list the key")
         account = keys[0]["account"]
         orders = list(pages(client, "/v1/orders", status="open", side="sell", limit=PAGE))
         newest = pages(client, "/v1/positions", role="operator", limit=PAGE)

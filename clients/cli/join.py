@@ -30,8 +30,10 @@ NEXT = """{name} has {amount} of each of {currencies}; the key is in {file}
 def join(
     name: str,
     *,
-    product: Annotated[str | None, Parameter(help="What to propose an hour of; else what was traded last.")] = None,
-    amount: Annotated[str, Parameter(help="What is credited, of each currency.")] = "1000.00",
+    product: Annotated[
+        str | None, Parameter(help="Product to propose an hour of; default: the one traded last.")
+    ] = None,
+    amount: Annotated[str, Parameter(help="Amount to credit in each currency.")] = "1000.00",
     json: bool = False,
 ) -> None:
     """Open the account NAME with money and a key of its own, and say what to type next; done again, nothing changes."""

@@ -10,7 +10,7 @@ from clients.cli.output import CommandError, show
 from clients.cli.session import Signer, public, signed
 from clients.http import result_of
 
-Moment = Annotated[str, Parameter(help="A moment with its time zone, such as 2026-11-22T13:00Z.")]
+Moment = Annotated[str, Parameter(help="A time with its time zone, such as 2026-11-22T13:00Z.")]
 
 
 def show_(node: str, *, json: bool = False) -> None:
@@ -29,8 +29,10 @@ def recall(
     node: str,
     position_id: int,
     *,
-    gpu: Annotated[tuple[str, ...], Parameter(help="This GPU; all by default.")] = (),
-    at: Annotated[str | None, Parameter(help="From this moment on; the earliest with notice by default.")] = None,
+    gpu: Annotated[tuple[str, ...], Parameter(help="UUID of a GPU, repeatable; default: all.")] = (),
+    at: Annotated[
+        str | None, Parameter(help="Start time; default: the earliest that the notice period allows.")
+    ] = None,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -55,14 +57,14 @@ def moment_ms(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise CommandError(f"{text} is no moment such as 2026-11-22T13:00Z") from None
+        raise CommandError(f"{text} is not a time such as 2026-11-22T13:00Z") from None
     if moment.tzinfo is None:
         raise CommandError(f"{text} has no time zone; Z is UTC")
     return int(moment.timestamp() * 1000)
 
 
 def add_to(app: App) -> None:
-    group = App(name="node", help="What an operator's account declares of its nodes.")
+    group = App(name="node", help="Declare recalls and maintenance of an operator's nodes.")
     group.command(show_, name="show")
     for command in (recall, maintenance):
         group.command(command)

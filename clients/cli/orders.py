@@ -237,7 +237,7 @@ def replace(
     Exits with 0 when the engine did it, with 75 when its answer is not known.
     """
     if (order_id is None) == (client_order_id is None):
-        raise CommandError("name one order, by our id or by the client's")
+        raise CommandError("name one order, by its id or by its client order id")
     form = {"qty": qty, "price": price, "expires": expires, "replace_id": replace_id}
     path = "/v1/orders" if order_id is None else f"/v1/orders/{order_id}"
     named = {} if client_order_id is None else {"client_order_id": client_order_id}
@@ -317,7 +317,7 @@ def cancel(
     --from and --to (2026-11-22T13:00:00Z) bound the delivery starts, the second one excluded.
     """
     if [order_id is not None, client_order_id is not None, all].count(True) != 1:
-        raise CommandError("name one order, or say --all")
+        raise CommandError("name one order, or pass --all")
     with gateway(signer) as client:
         if all:
             filters = {"product": product, "contract": contract, "side": side, "from": from_, "to": to}

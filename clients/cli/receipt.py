@@ -50,9 +50,9 @@ def verify(file: Path, *, venue_key: str | None = None, url: str | None = None, 
         receipt_file = ReceiptFile.model_validate_json(raw)
         json_codec.loads(raw, object_pairs_hook=named_once)
     except ValidationError as error:
-        raise CommandError(f"{file} is no receipt: {in_words(error.errors())}") from None
+        raise CommandError(f"{file} is not a receipt: {in_words(error.errors())}") from None
     except NamedTwice as error:
-        raise CommandError(f"{file} is no receipt: it says twice what `{error}` is") from None
+        raise CommandError(f"{file} is not a receipt: duplicate field `{error}`") from None
     key, source = find_key(venue_key, url)
     faults = faults_of(receipt_file, key)
     receipt = receipt_file.receipt
@@ -99,7 +99,7 @@ def read_bounded(file: Path) -> bytes:
     except OSError as error:
         raise CommandError(f"cannot read {file}: {error.strerror}") from None
     if len(raw) > FILE_BYTES_MAX:
-        raise CommandError(f"{file} is longer than {FILE_BYTES_MAX} bytes: no receipt")
+        raise CommandError(f"{file} is not a receipt: it is longer than {FILE_BYTES_MAX} bytes")
     return raw
 
 

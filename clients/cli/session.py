@@ -65,7 +65,7 @@ def signed(service: str, signer: Signer | None) -> Iterator[httpx.Client]:
         credentials = load_credentials(keys_dir, signer.key)
     except FileNotFoundError:
         known = ", ".join(sorted(path.name.removesuffix("-api.ed25519") for path in keys_dir.glob("*-api.ed25519")))
-        raise CommandError(f"there is no key `{signer.key}` in {keys_dir}; there are: {known or 'none yet'}") from None
+        raise CommandError(f"no key `{signer.key}` in {keys_dir}; available: {known or 'none yet'}") from None
     with signed_by(credentials, service, signer.url) as client:
         yield client
 
@@ -100,7 +100,7 @@ def _said_clearly(client: httpx.Client) -> Iterator[httpx.Client]:
             named = error.request.headers.get(IDEMPOTENCY_HEADER)
             again = f"; its Idempotency-Key was {named}" if named else ""
             raise OutcomeUnknown(
-                f"no answer from {client.base_url}, it may be carried out{again}: {error!r}"
+                f"no answer from {client.base_url}; the request may have been carried out{again}: {error!r}"
             ) from error
         raise CommandError(
             f"no exchange answers at {client.base_url} (`hourbook status` shows ours): {error}"

@@ -23,9 +23,9 @@ from clients.ssh import SSH_FAILED, enter
 LOOK_S = 5.0
 NOTHING, UNPROVEN, NOT_THERE = 1, 6, 127
 FOUND = {
-    0: "its GPUs have proven themselves",
-    UNPROVEN: "its GPUs have not proven themselves",
-    NOT_THERE: "there is no hourbook-agent behind its door",
+    0: "its GPUs are proven",
+    UNPROVEN: "its GPUs are not proven",
+    NOT_THERE: "no hourbook-agent answers behind its login",
 }
 
 
@@ -36,7 +36,7 @@ def run(
     periods_max: int = 1,
     product: Annotated[tuple[str, ...], Parameter(help="Only these; all by default.")] = (),
     pause_s: Annotated[float, Parameter(help="Seconds between two visits, on average.")] = 14_400.0,
-    visits: Annotated[int | None, Parameter(help="End after so many visits.")] = None,
+    visits: Annotated[int | None, Parameter(help="Stop after this many visits.")] = None,
     identity: Annotated[Path | None, Parameter(name=["--identity", "-i"], help="Private SSH key.")] = None,
     signer: Signer | None = None,
 ) -> int:
@@ -73,7 +73,7 @@ def rent(taste: Taste, draw: random.Random, signer: Signer | None) -> int | None
         left = taste.budget_per_day - spent(pages(client, "/v1/positions", role="buyer"), taste.currency, now_utc())
         block = choose(curves, taste, left, draw)
         if block is None:
-            say(f"nothing is offered that {left} {taste.currency} pay")
+            say(f"nothing on offer costs at most {left} {taste.currency}")
             return None
         return bought(client, block)
 
@@ -115,7 +115,7 @@ def prove(position_id: int, identity: Path | None, signer: Signer | None, draw: 
         script = proof_script(lease_id, private.private_bytes_raw().hex(), address_of("delivery"))
         status = enter(door, ("sh", "-c", shlex.quote(script)), identity)
         if status == SSH_FAILED:
-            say(f"position {position_id}: its door does not open; once more in {LOOK_S:g} s")
+            say(f"position {position_id}: the login is not open yet; trying again in {LOOK_S:g} s")
             time.sleep(LOOK_S)
             continue
         say(f"position {position_id}: {FOUND.get(status, f'no proof, exit status {status}')}")

@@ -16,7 +16,7 @@ from clients.ssh import Door, NoWayIn, enter
 KEY_COLUMNS = columns("fingerprint", "type", "comment", "key_id")
 KEY_FILE_BYTES_MAX = 8192
 
-ssh_keys = App(name="ssh-keys", help="The public SSH keys with which the account gets into what it buys.")
+ssh_keys = App(name="ssh-keys", help="The public SSH keys with which the account logs in to what it buys.")
 
 
 class Stopped(IntEnum):
@@ -108,7 +108,7 @@ def read_door(access: dict, now_ms: int) -> Door:
     if access["state"] == "ended" or now_ms >= access["ends_ms"]:
         raise Closed(Stopped.OVER, f"{name} ended at {clock(access['ends_ms'])}")
     if access["state"] != "started":
-        raise Closed(Stopped.NOT_YET, f"{name} begins at {starts}; its door opens shortly before")
+        raise Closed(Stopped.NOT_YET, f"{name} begins at {starts}; you can log in shortly before")
     if not access["endpoint"]:
         raise Closed(Stopped.OVER, f"{name} was closed before {clock(access['ends_ms'])}")
     try:
@@ -120,7 +120,7 @@ def read_door(access: dict, now_ms: int) -> Door:
 def wish(
     position_id: int,
     *,
-    ssh_key: Annotated[list[str] | None, Parameter(help="key_id of a key that gets in; default: all.")] = None,
+    ssh_key: Annotated[list[str] | None, Parameter(help="key_id of an SSH key that may log in; default: all.")] = None,
     image: Annotated[str | None, Parameter(help="Image for the operator's container hook.")] = None,
     script: Annotated[Path | None, Parameter(help="Script that the operator's hook runs at the start.")] = None,
     signer: Signer | None = None,

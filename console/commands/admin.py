@@ -79,7 +79,7 @@ def cancel_orders(
 def auction(
     product: str | None = None,
     *,
-    opens_after_s: Annotated[int | None, Parameter(help="Open by itself after so many seconds.")] = None,
+    opens_after_s: Annotated[int | None, Parameter(help="Open automatically after this many seconds.")] = None,
     reason: str = "administrator",
     json: bool = False,
 ) -> None:
@@ -139,14 +139,16 @@ def set_ruleset(ruleset: int, *, json: bool = False) -> None:
     from schemas.venue import NEWEST_RULESET, SetRuleset
 
     if ruleset > NEWEST_RULESET:
-        raise CommandError(f"ruleset {ruleset} is unknown here: the newest is {NEWEST_RULESET}")
+        raise CommandError(f"ruleset {ruleset} is unknown: the newest is {NEWEST_RULESET}")
     try:
         events = send([SetRuleset(ruleset=ruleset)])
     except ValueError as error:
         raise CommandError(str(error)) from error
     except CommandError as error:
         if "bad_terms" in str(error):
-            raise CommandError(f"the log follows ruleset {ruleset} or a newer one already, for good") from error
+            raise CommandError(
+                f"the log already follows ruleset {ruleset} or a newer one, and cannot go back"
+            ) from error
         raise
     show([{"ruleset": event.ruleset} for event in events if event.type == "ruleset_set"], json=json)
 
@@ -168,8 +170,8 @@ def review(
 def audit(
     node: str,
     *,
-    reason: Annotated[str, Parameter(help="How the machine was looked at, one word.")],
-    until: Annotated[str, Parameter(help="Until when that is valid, such as 2027-11-22T00:00Z.")],
+    reason: Annotated[str, Parameter(help="How the machine was inspected, in one word.")],
+    until: Annotated[str, Parameter(help="Valid until this time, such as 2027-11-22T00:00Z.")],
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -211,7 +213,7 @@ def deposit(
     asset: str,
     amount: str,
     *,
-    key: Annotated[str | None, Parameter(help="Idempotency key: the same one again pays nothing in.")] = None,
+    key: Annotated[str | None, Parameter(help="Idempotency key: repeating the same one credits nothing.")] = None,
     json: bool = False,
 ) -> int:
     """Credit ACCOUNT with AMOUNT (a decimal number) of ASSET that came in from outside."""
@@ -227,7 +229,7 @@ def deposit(
 def recover(
     key_id: str,
     *,
-    root: Annotated[Path | None, Parameter(help="The root key's file; default: where it was made.")] = None,
+    root: Annotated[Path | None, Parameter(help="File of the root key; default: where it was created.")] = None,
     json: bool = False,
 ) -> None:
     """Register a new administrator's key under KEY_ID, signed by the root key: after a theft, a loss, a revocation."""
@@ -328,7 +330,7 @@ def read_products(file: Path) -> list[Any]:
 
 
 def add_to(app: App) -> None:
-    admin = App(name="admin", help="The venue's administrator; needs the keys of the data folder.")
+    admin = App(name="admin", help="Administer the venue; needs the keys in the data folder.")
     states = (halt, resume, cancel_only, auction, close)
     rules = (limit_account, cancel_orders, void, review, audit, driver_digest, set_ruleset)
     for command in (products, *states, *rules, rotate_key, recover, deposit, replay):

@@ -18,7 +18,7 @@ from schemas.disputes import DisputeReason
 agent = App(name="agent", help="Connect a node that sells its idle GPUs.")
 Config = Annotated[Path, Parameter(help="The agent's own TOML file; agents/node/README.md shows one.")]
 
-Simulated = Annotated[int, Parameter(help="Read so many H100 from the stand-in NVML (sandbox only).")]
+Simulated = Annotated[int, Parameter(help="Number of H100s to read from the stand-in NVML (sandbox only).")]
 NODE_COLUMNS = columns("node", "account", "grade", "hub", "level", "state", "reason", "simulated")
 CONFIG = """\
 state_dir = "state"
@@ -44,7 +44,7 @@ price = {{ floor = "{floor}" }}
 SHELL_HOOK = '{{ kind = "shell", listen = {address}{network} }}'
 CONTAINER_HOOK = '{{ kind = "container", image = {image}, listen = {address} }}'
 IMAGE = "pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime"
-NOT_READY = "# Nothing is offered until this is mended (`hourbook agent check` says the same): {problem}\n"
+NOT_READY = "# Nothing is offered until this is fixed (`hourbook agent check` says the same): {problem}\n"
 
 
 @agent.command
@@ -56,10 +56,8 @@ def init(
     label: str | None = None,
     whole_node: Annotated[bool, Parameter(help="Sell the eight GPUs of the node together, as a grade …X8.")] = False,
     periods_ahead: int = 48,
-    address: Annotated[str, Parameter(help="Address of this machine at which buyers get in by ssh.")] = "127.0.0.1",
-    image: Annotated[
-        str, Parameter(help="What a lease's container is made of, where the hook is `container`.")
-    ] = IMAGE,
+    address: Annotated[str, Parameter(help="Address of this machine where buyers log in by SSH.")] = "127.0.0.1",
+    image: Annotated[str, Parameter(help="Image of a lease's container, for the hook `container`.")] = IMAGE,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -71,7 +69,7 @@ def init(
     """
     signer = signer or Signer()
     if (folder / "agent.toml").exists():
-        raise CommandError(f"{folder / 'agent.toml'} is there already")
+        raise CommandError(f"{folder / 'agent.toml'} already exists")
     with gateway(signer) as client:
         issued = result_of(client.post("/v1/enrolment-tokens", json={}))
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +125,7 @@ def nodes(*, account: str | None = None, json: bool = False) -> None:
 def token(
     *,
     valid_s: int = 3600,
-    nodes: Annotated[int, Parameter(help="How many nodes it admits.")] = 1,
+    nodes: Annotated[int, Parameter(help="Number of nodes that the token admits.")] = 1,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -151,7 +149,7 @@ def tokens(*, signer: Signer | None = None, json: bool = False) -> None:
 def revoke_token(
     token_id: str,
     *,
-    keys: Annotated[bool, Parameter(help="Also end the keys that nodes got by it.")] = False,
+    keys: Annotated[bool, Parameter(help="Also revoke the keys that nodes obtained with it.")] = False,
     signer: Signer | None = None,
     json: bool = False,
 ) -> None:
@@ -189,7 +187,7 @@ def check(config: Config, simulated: Simulated = 0) -> None:
 def status(
     config: Config,
     *,
-    watch: Annotated[float | None, Parameter(help="Again and again, every so many seconds.")] = None,
+    watch: Annotated[float | None, Parameter(help="Repeat every this many seconds.")] = None,
     json: bool = False,
 ) -> None:
     """Say of each GPU whether it is offered and why not, what is posted, sold and delivered, and what it has earned."""
@@ -233,10 +231,12 @@ def dispute(
 
 @agent.command
 def doctor(
-    config: Annotated[Path | None, Parameter(help="The agent's own TOML file; without it only the hardware.")] = None,
+    config: Annotated[
+        Path | None, Parameter(help="The agent's TOML file; without it, only the hardware is examined.")
+    ] = None,
     *,
-    all: Annotated[bool, Parameter(help="A line for each call of NVML that answers, too.")] = False,
-    strict: Annotated[bool, Parameter(help="Exit with 1 for warnings, too.")] = False,
+    all: Annotated[bool, Parameter(help="Also print a line for each NVML call that succeeds.")] = False,
+    strict: Annotated[bool, Parameter(help="Exit with status 1 for warnings too.")] = False,
     json: bool = False,
 ) -> None:
     """Try all that selling needs (driver, GPUs, hooks, disk, clock, venue), and say of each what is to be mended."""

@@ -7,7 +7,7 @@ from cyclopts import App
 
 from clients.cli.output import CommandError, show
 
-MOVE_IT = "keep it where no machine of the venue reaches (docs/runbooks/root-key.md)"
+MOVE_IT = "keep it where no machine of the venue can read it (docs/runbooks/root-key.md)"
 
 
 def backup(folder: Path, *, json: bool = False) -> None:
@@ -52,7 +52,7 @@ def audit(*, json: bool = False) -> int:
 
     where = addresses(data_dir())
     if where is None:
-        raise CommandError("the exchange does not run: `hourbook up` starts it")
+        raise CommandError("the exchange is not running: `hourbook up` starts it")
     try:
         checks = run_audit(where, data_dir())
     except AuditFailed as error:

@@ -304,7 +304,7 @@ def measure_kafka(commands: int) -> dict[str, Any]:
     from benchmarks.kafka_to_kafka import BenchmarkFailed, measure
 
     if commands < 1_000:
-        raise CommandError("under 1,000 commands nothing can be measured")
+        raise CommandError("--commands must be at least 1,000")
     try:
         return measure(commands)
     except BenchmarkFailed as error:
@@ -352,7 +352,7 @@ def measure_reports(nodes: int, gpus: int, rounds: int) -> dict[str, Any]:
     try:
         return in_work_folder(lambda work: bench.measure_reports(work, nodes, gpus, rounds, REPORT_CONNECTIONS))
     except bench.ReportRefused as error:
-        raise CommandError(f"a report was not taken: {error}") from error
+        raise CommandError(f"a report was not accepted: {error}") from error
 
 
 def in_work_folder(measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -382,7 +382,7 @@ def stream_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def check_rounds(rounds: int) -> None:
     if rounds < 1:
-        raise CommandError("there is at least one round")
+        raise CommandError("--rounds must be at least 1")
 
 
 def add_to(app: App) -> None:

@@ -53,7 +53,7 @@ def audit(
         show({"components": len(components), "advisories": len(known), "found": list(map(asdict, found))}, json=True)
     else:
         for each in found:
-            mended = f"; mended in {', '.join(each.fixed)}" if each.fixed else ""
+            mended = f"; fixed in {', '.join(each.fixed)}" if each.fixed else ""
             print(f"{each.component.name} {each.component.version}: {each.advisory} {each.summary}{mended}")
         print(f"{len(components)} components against {len(known)} advisories: {len(found)} known vulnerabilities")
     return VULNERABLE if found else 0

@@ -114,7 +114,7 @@ def batches(log: Path) -> Iterator[list[tuple[int, int, bytes]]]:
                 record = json_codec.loads(line)
                 batch.append((record["offset"], record["ts_ms"], record["value"].encode("utf-8", "surrogateescape")))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CommandError(f"{log} line {number} is no record of a log: {error!r}") from error
+                raise CommandError(f"{log} line {number} is not a log record: {error!r}") from error
             if len(batch) == BATCH_RECORDS:
                 yield batch
                 batch = []

@@ -111,7 +111,7 @@ def logs(service: str, *, lines: int = 50, follow: Annotated[bool, Parameter(ali
     path = folder / f"{service}.log"
     if not path.exists():
         known = ", ".join(sorted(log.stem for log in folder.glob("*.log"))) or "none yet"
-        raise CommandError(f"no log of {service!r}; there are: {known}")
+        raise CommandError(f"no log of {service!r}; available: {known}")
     try:
         return subprocess.run(["tail", f"-n{lines}", *(["-f"] if follow else []), str(path)]).returncode
     except KeyboardInterrupt:
@@ -126,7 +126,7 @@ def reset(*, yes: Annotated[bool, Parameter(help="Do not ask.")] = False) -> Non
 
     if not yes:
         if not sys.stdin.isatty():
-            raise CommandError("reset removes all data; say --yes")
+            raise CommandError("reset removes all data; confirm with --yes")
         if input(f"Remove everything in {data_dir()}? [y/N] ").strip().lower() != "y":
             raise CommandError("nothing was removed")
     try:

@@ -22,7 +22,7 @@ def play(
     *,
     seed: Annotated[int, Parameter(help="Decides values, orders and accidents.")] = 1,
     period_s: Annotated[int, Parameter(help="Delivery period of a new exchange's products, in seconds.")] = 60,
-    sites: Annotated[int, Parameter(help="How many sites are played.")] = 31,
+    sites: Annotated[int, Parameter(help="Number of sites to play.")] = 31,
 ) -> int:
     """Start the exchange with some thirty played sites and a dozen traders, and stay until Ctrl-C.
 

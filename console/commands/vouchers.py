@@ -10,7 +10,7 @@ from clients.cli.output import CommandError, show, show_reply
 from clients.cli.session import Signer, ledger
 from clients.http import result_of
 
-IdempotencyKey = Annotated[str | None, Parameter(help="The same one again moves nothing.")]
+IdempotencyKey = Annotated[str | None, Parameter(help="Repeating a request with the same key moves nothing.")]
 
 
 def define(

@@ -303,7 +303,7 @@ class Demo:
             self._summarize(replayed, trial)
             failed = [check.name for check in self.checks if not check.held]
             if failed:
-                raise DemoFailed(f"not held: {', '.join(failed)}")
+                raise DemoFailed(f"checks failed: {', '.join(failed)}")
 
     # -- what the services say -----------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def read_advisories(source: Path) -> list[dict[str, Any]]:
         raise BadAdvisories(f"{source}: {error}") from error
     for advisory in found:
         if not isinstance(advisory, dict) or not isinstance(advisory.get("id"), str):
-            raise BadAdvisories(f"{source} holds something that is no OSV advisory")
+            raise BadAdvisories(f"{source} holds something that is not an OSV advisory")
     if not found:
         raise BadAdvisories(f"{source} holds no advisory")
     return found

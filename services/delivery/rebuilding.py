@@ -263,7 +263,7 @@ def _event_of(value: bytes) -> DeliveryEvent | None:
     try:
         return DELIVERY_EVENT.validate_json(value)
     except ValidationError:
-        structlog.get_logger().error("a foreign record is passed over", value=repr(value)[:200], see=FOREIGN_RECORD)
+        structlog.get_logger().error("a foreign record is skipped", value=repr(value)[:200], see=FOREIGN_RECORD)
         return None
 
 

@@ -87,7 +87,7 @@ async def _leave_undecoded(message: KafkaMessage) -> tuple[ConsumerRecord, ...]:
 async def _dead_letter(broker: KafkaBroker, topic: Topic, record, reason: str) -> None:
     log = structlog.get_logger().bind(topic=topic.name, offset=record.offset, reason=reason)
     if topic.dead is None:
-        log.error("a foreign record is passed over", value=repr(record.value)[:200], see=FOREIGN_RECORD)
+        log.error("a foreign record is skipped", value=repr(record.value)[:200], see=FOREIGN_RECORD)
         return
     log.warning("record to the dead letters")
     headers = {

@@ -49,7 +49,7 @@ class Requests:
     async def move(self, caller: str, key: str, asset: str, amount: str, to_shard: int) -> tuple[dict[str, Any], bool]:
         """Returns what became of the caller's money on its way to another shard; only to shards that the venue has."""
         if to_shard == self._settings.shard or to_shard not in self._settings.ledger_shards:
-            raise ProblemError("unknown_shard", f"the venue has no other shard {to_shard}", status=422)
+            raise ProblemError("unknown_shard", f"the venue has no shard {to_shard}", status=422)
         require_currency(asset)
         command = Deallocate(
             transfer_id=transfer_id("shard_transfer", caller, key),
@@ -111,7 +111,7 @@ class Requests:
 def require_currency(asset: str) -> None:
     """Raises `unknown_currency` for what is no money here."""
     if asset not in CURRENCIES:
-        raise ProblemError("unknown_currency", f"asset: is one of {', '.join(CURRENCIES)}", status=422)
+        raise ProblemError("unknown_currency", f"asset: should be one of {', '.join(CURRENCIES)}", status=422)
 
 
 def transfer_id(kind: str, caller: str, key: str) -> str:
@@ -123,7 +123,7 @@ def positive_micros(amount: str) -> int:
     """Returns a decimal string's micro-units. Raises ProblemError for nothing, or for more than an account can hold."""
     micros = parse_micros(amount)
     if not 0 < micros <= AMOUNT_MAX_MICROS:
-        raise ProblemError("malformed_request", "amount: more than zero, and no more than an account can hold")
+        raise ProblemError("malformed_request", "amount: should be more than zero and at most what an account can hold")
     return micros
 
 

@@ -163,7 +163,7 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem_response(ProblemError("not_found", f"no listing {error}"), request.state.request_id)
 
     async def on_away(request: Request, error: Exception) -> Response:
-        problem = ProblemError("unavailable", "the database is away, try again", retryable=True)
+        problem = ProblemError("unavailable", "the database is unavailable, try again", retryable=True)
         return problem_response(problem, request.state.request_id)
 
     for kind in AWAY:

@@ -94,7 +94,7 @@ def check_node(inspection: HardwareInspected, standing: Standing | None) -> None
         raise NotListable("the inspection is not of an enrolled node; the venue knows nothing of these GPUs")
     state = inspection.state if standing is None else standing.state
     if state in BARRED:
-        raise NotListable(f"the node is {state}: nothing of it counts")
+        raise NotListable(f"the node is {state}: its inspections do not count")
     if standing is not None and not standing.gpus.issuperset(gpu.inventory.uuid for gpu in inspection.report.gpus):
         since = standing.reason or standing.state
         raise BadInspection(f"since the inspection the node has changed ({since}); let the agent make another")
@@ -104,15 +104,13 @@ def check_identities(gpus: Sequence[InspectedGpu], passports: dict[str, GpuPassp
     """Each GPU is the one that was enrolled, under a serial that is one and stands nowhere else. Raises NotListable."""
     for names in ([gpu.inventory.uuid for gpu in gpus], [gpu.inventory.serial for gpu in gpus]):
         if len(set(names)) != len(names):
-            raise NotListable(f"one GPU is there twice: {', '.join(sorted(names))}")
+            raise NotListable(f"a GPU is listed twice: {', '.join(sorted(names))}")
     for gpu in gpus:
         found, known = gpu.inventory, passports.get(gpu.inventory.uuid)
         if known is None:
             raise NotListable(f"{found.uuid} is not enrolled at this node")
         if not is_serial(found.serial):
-            raise NotListable(
-                f"{found.uuid}: `{found.serial}` is no serial; a GPU whose serial is erased is not sold here"
-            )
+            raise NotListable(f"{found.uuid}: `{found.serial}` is no serial number; GPUs without one are not sold here")
         if found.serial != known.serial:
             raise NotListable(f"{found.uuid}: its serial is {found.serial}, it was enrolled with {known.serial}")
         if known.serial_elsewhere:
@@ -130,7 +128,7 @@ def check_reading(gpu: InspectedGpu) -> None:
     """What was measured is this GPU's, and of its size. Raises NotListable."""
     found, reading = gpu.inventory, gpu.reading
     if reading.uuid != found.uuid:
-        raise NotListable(f"{found.uuid}: what was measured is of {reading.uuid}")
+        raise NotListable(f"{found.uuid}: the measurement is of {reading.uuid}")
     shown_mib = reading.memory_total_mib
     if shown_mib is not None and abs(shown_mib - found.memory_mib) * 100 > found.memory_mib * MEMORY_TOLERANCE_PERCENT:
         raise NotListable(f"{found.uuid}: {shown_mib} MiB were measured, it is said to have {found.memory_mib}")

@@ -72,5 +72,5 @@ def _record_of(record: ConsumerRecord) -> Record | None:
         return LISTINGS_RECORD.validate_json(record.value)
     except ValidationError:
         log = structlog.get_logger()
-        log.error("a foreign record is passed over", topic=PARTITION.topic, offset=record.offset, see=FOREIGN_RECORD)
+        log.error("a foreign record is skipped", topic=PARTITION.topic, offset=record.offset, see=FOREIGN_RECORD)
         return None

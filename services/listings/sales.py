@@ -37,7 +37,7 @@ class Sales:
     async def _create(self, store: Store, account: str, form: ListingForm) -> Listing:
         inspection = await store.inspection(form.inspection_id)
         if inspection is None or inspection.account != account:
-            raise domain.BadInspection("no such inspection of a node of yours (yet)")
+            raise domain.BadInspection("no such inspection of one of your nodes (yet)")
         now_ms, standing = self._clock.now_ms, await store.standing(inspection.node, inspection.seq)
         try:
             terms = make_terms(form, inspection, now_ms, self._settings.board, standing)
@@ -65,7 +65,7 @@ class Sales:
             domain.check_purchase(account, listing.state, listing.buyer)
             standing = await store.standing(listing.node)
             if standing is not None and standing.state in BARRED:
-                raise domain.NotListable(f"the seller's node is {standing.state}: nothing of it counts")
+                raise domain.NotListable(f"the seller's node is {standing.state}: its inspections do not count")
             changes, by = {"buyer": account, "escrow_id": f"esc-{uuid4().hex[:20]}"}, "buyer"
         elif by == "party":
             by = "seller" if account == listing.seller else "buyer"

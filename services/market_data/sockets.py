@@ -170,7 +170,7 @@ async def _events(reader: Reader, readers: set[Reader]) -> AsyncIterator[bytes]:
             yield (b"id: %d\n" % seq if seq else b"") + b"data: " + data + b"\n\n"
     except SlowReader as slow:
         metrics.SLOW_READERS.inc()
-        problem = FeedProblem(code="slow_reader", detail="took less than it was sent", seq=slow.args[0])
+        problem = FeedProblem(code="slow_reader", detail="read more slowly than it was sent", seq=slow.args[0])
         yield b"event: error\ndata: " + problem.wire() + b"\n\n"
     finally:
         readers.discard(reader)

@@ -44,7 +44,7 @@ def test_a_key_that_is_not_in_the_data_folder_is_said_so(hourbook):
 
 def test_a_cancel_names_one_order_or_says_all(hourbook):
     status, _, words = hourbook("order", "cancel")
-    assert (status, words.strip()) == (1, "hourbook: name one order, or say --all")
+    assert (status, words.strip()) == (1, "hourbook: name one order, or pass --all")
 
 
 def test_an_order_is_replaced_batched_timed_and_cancelled_by_the_venue(hourbook, users, tmp_path):
@@ -73,7 +73,7 @@ def test_an_order_is_replaced_batched_timed_and_cancelled_by_the_venue(hourbook,
     ("ruleset", "words"),
     [
         (NEWEST_RULESET, f"the log follows ruleset {NEWEST_RULESET} or a newer one already"),
-        (NEWEST_RULESET + 1, f"ruleset {NEWEST_RULESET + 1} is unknown here: the newest is {NEWEST_RULESET}"),
+        (NEWEST_RULESET + 1, f"ruleset {NEWEST_RULESET + 1} is unknown: the newest is {NEWEST_RULESET}"),
     ],
 )
 def test_a_ruleset_that_the_engine_cannot_go_on_by_is_refused_in_words(hourbook, ruleset: int, words: str):

@@ -199,7 +199,7 @@ def test_an_agents_files_are_written_once_and_the_agent_reads_them(hourbook, tmp
     assert (policy.hooks.kind in ("shell", "container"), policy.hooks.listen) == (True, "127.0.0.1")
     assert problem_of(policy.hooks) == written.get("lacking", "")
     status, _, words = hourbook(*init)
-    assert (status, words) == (1, f"hourbook: {folder / 'agent.toml'} is there already\n")
+    assert (status, words) == (1, f"hourbook: {folder / 'agent.toml'} already exists\n")
     assert answer(hourbook, "agent", "nodes", "--account", account) == []
     nothing = {"nodes": 0, "troubles": 0, "gpus": 0, "fit": 0, "offered": 0, "sold": 0, "delivering": 0, "settled": 0}
     assert answer(hourbook, "fleet", "status", "--key", account) == {"nodes": [], "sums": nothing | {"earned": ""}}

@@ -239,7 +239,7 @@ def test_foreign_record(operator: Operator):
     logs = operator.data / "logs"
     wait_until(lambda: "a foreign record" in (logs / "market_data.log").read_text(), "the record is noticed")
     operator.do("foreign-record.md")
-    assert "1 foreign records passed over" in operator.output
+    assert "1 foreign records skipped" in operator.output
     is_as(operator, before)
 
 

@@ -45,7 +45,7 @@ def _identity(key: str) -> Callable[[dict[str, Any]], str]:
 def _fact(*keys: str, unit: str = "", scale: int = 1) -> Callable[[dict[str, Any]], str]:
     def say(gpu: dict[str, Any]) -> str:
         values = [gpu["facts"].get(key) for key in keys]
-        return " / ".join("not told" if value is None else _number(value, scale) for value in values) + unit
+        return " / ".join("not reported" if value is None else _number(value, scale) for value in values) + unit
 
     return say
 
@@ -80,7 +80,7 @@ CALLS = (
     Call(COMPUTE, _processes("compute"), is_needed=True),
     Call("nvmlDeviceGetMPSComputeRunningProcesses_v3", _processes("mps")),
     Call("nvmlDeviceGetGraphicsRunningProcesses_v3", _processes("graphics")),
-    Call("nvmlDeviceRegisterEvents", lambda gpu: "XIDs are told"),
+    Call("nvmlDeviceRegisterEvents", lambda gpu: "XIDs are reported"),
 )
 KNOWN = {call.name for call in CALLS}
 
@@ -111,4 +111,4 @@ def _failure(subject: str, name: str, failure: tuple[int, str], is_needed: bool)
     said = f"{name} answers {code} ({words})" if code else f"{name} {words}"
     if is_needed or not code:
         return Finding("mend", subject, f"{said}: the GPU cannot be sold", ADVICE.get(code, ""))
-    return Finding("warning", subject, f"{said}: what it tells counts as unknown", ADVICE.get(code, ""))
+    return Finding("warning", subject, f"{said}: its values count as unknown", ADVICE.get(code, ""))

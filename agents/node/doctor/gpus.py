@@ -35,7 +35,7 @@ def examine_gpu(
     uuid = gpu["identity"].get("uuid")
     subject = f"GPU {gpu['index']}" + (f" ({uuid})" if uuid else "")
     if gpu["lost"]:
-        yield mend(subject, "is lost: it answers nothing any more", "see dmesg for the XID, reboot the machine")
+        yield mend(subject, "is lost: it no longer answers", "see dmesg for the XID, reboot the machine")
     yield from examine_calls(subject, gpu)
     if gpu["lost"] or not gpu["answered"] or "facts" not in gpu:
         return
@@ -52,7 +52,7 @@ def examine_gpu(
     labelled = reading.model_copy(update={"processes": processes})
     hindrance = hindrance_of(labelled, leased, idle)
     if hindrance and hindrance not in OTHER_CHECKS:
-        yield warn(subject, f"would not be offered now: {WORDS.get(hindrance, hindrance)}")
+        yield warn(subject, f"is not offered now: {WORDS.get(hindrance, hindrance)}")
 
 
 def _grade(subject: str, gpu: dict[str, Any], chosen: str | None) -> Iterator[Finding]:
@@ -104,8 +104,8 @@ def _links(subject: str, reading: GpuReading, count: int) -> Finding:
         return bad(subject, f"{reading.nvlinks_down} NVLinks are down", "see nvidia-smi nvlink -s; reseat, or reset")
     if reading.fabric_state in FABRIC_UNFINISHED:
         return bad(subject, "the NVLink fabric is not ready", "start it: systemctl start nvidia-fabricmanager")
-    fabric = "ready" if reading.fabric_state == FABRIC_COMPLETED else "none, or not told"
-    links = "not told" if reading.nvlinks_down is None else "none down"
+    fabric = "ready" if reading.fabric_state == FABRIC_COMPLETED else "none, or not reported"
+    links = "not reported" if reading.nvlinks_down is None else "none down"
     return ok(subject, f"fabric: {fabric}; NVLinks: {links}")
 
 
@@ -113,7 +113,7 @@ def _slowdowns(subject: str, reading: GpuReading) -> Iterator[Finding]:
     if throttle := (reading.throttle or 0) & HARDWARE_THROTTLE:
         why = ", ".join(words for bit, words in SLOWDOWNS.items() if throttle & bit)
         yield warn(
-            subject, f"the hardware slows it down: {why}", "see to cooling and power; it is not offered meanwhile"
+            subject, f"the hardware slows it down: {why}", "check cooling and power; the GPU is not offered meanwhile"
         )
 
 

@@ -52,7 +52,7 @@ def examine_token(config: AgentConfig, known: Enrolment | None, now_s: float) ->
     try:
         left_s = json.loads(token)["expires_ms"] / 1000 - now_s
     except (ValueError, TypeError, KeyError):
-        yield warn("enrolment", "the token is not of a known form", "paste it as the gateway gave it, in one piece")
+        yield warn("enrolment", "the token has an unknown format", "paste it as the gateway gave it, in one piece")
         return
     if left_s <= 0:
         yield mend("enrolment", "the token has expired", "get a fresh one: hourbook agent init")
@@ -73,7 +73,7 @@ def examine_state(config: AgentConfig) -> Iterator[Finding]:
     free_mib, kept_mib = disk.free // MIB, config.kept_bytes_max // MIB
     said = f"{free_mib} MiB free of {disk.total // MIB} under {place}"
     if free_mib < FREE_MIB_MIN:
-        yield mend("state folder", said, "free some: the agent cannot remember what it reports")
+        yield mend("state folder", said, "free some: the agent cannot store its reports")
     elif free_mib < max(FREE_MIB_LOW, 2 * kept_mib):
         yield warn("state folder", said, f"free some: the agent keeps up to {kept_mib} MiB of reports for the venue")
     else:

@@ -49,10 +49,10 @@ async def examine_venue(config: AgentConfig) -> AsyncIterator[Finding]:
         ):
             reached = await reach(http, url, config.http_timeout_s)
             if isinstance(reached, str):
-                yield mend(name, f"{url} does not answer: {reached}", "see to DNS, routes, firewall and proxy")
+                yield mend(name, f"{url} does not answer: {reached}", "check DNS, routes, firewall and proxy")
                 continue
             said = f"{url} answers, round trip {reached.trip_s * 1000:.0f} ms"
-            yield warn(name, said, "answers this slow cost reports") if reached.trip_s > SLOW_S else ok(name, said)
+            yield warn(name, said, "answers this slow can lose reports") if reached.trip_s > SLOW_S else ok(name, said)
             if reached.offset_s is not None:
                 offsets.append(reached.offset_s)
         if offsets:
@@ -115,4 +115,4 @@ async def _try_key(http: httpx.AsyncClient, config: AgentConfig, offsets: list[f
     except AgentError as error:
         yield warn("api key", f"it could not be tried: {error}")
     else:
-        yield ok("api key", "the gateway takes it")
+        yield ok("api key", "the gateway accepts it")

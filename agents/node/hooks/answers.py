@@ -123,7 +123,7 @@ def answer_of(end: HookEnd, table: ProcessTable) -> HookOutcome:
     if answer.pid is not None:
         stat = table.stat(answer.pid)
         if stat is None:
-            return failed(f"the start hook names process {answer.pid} as the buyer's, which cannot be seen")
+            return failed(f"the start hook names process {answer.pid} as the buyer's, but it is not visible here")
         started = {(stat.pid, stat.started)}
     evidence = Evidence(
         container_id=answer.container_id,

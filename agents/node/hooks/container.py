@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES, help="default: the first that is on PATH")
     parser.add_argument("--buyers-image", choices=("yes", "no"), default="no", help="may the buyer name another?")
     parser.add_argument("--memory-mib", type=int, help="how much memory a container may use; default: any")
-    parser.add_argument("--cpus", type=int, help="how many processors' time a container gets; default: any")
+    parser.add_argument("--cpus", type=int, help="how many CPUs a container may use; default: any")
     parser.add_argument("--timeout-s", type=int, default=TIMEOUT_S, help="after how long the agent ends this hook")
     options = parser.parse_args()
     try:
@@ -110,7 +110,7 @@ def _make_container(folder: Path, engine: Engine, name: str, lease: LeaseStart, 
     except HookFailed as reason:
         engine.remove("container", name)
         engine.ask(*run, options.image, "infinity", within_s=RUN_S)
-        words = f"hourbook: your image {lease.image} is not to be had, this is {options.image}: {reason}"
+        words = f"hourbook: your image {lease.image} is not available, this is {options.image}: {reason}"
         note = f'echo "$1" >>{HOME}/start.log'
         engine.ask("exec", name, "sh", "-c", note, "sh", words)
 

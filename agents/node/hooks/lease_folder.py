@@ -61,7 +61,7 @@ def read_lease(raw: bytes) -> LeaseStart:
     try:
         return LeaseStart.model_validate_json(raw)
     except ValidationError as error:
-        raise HookFailed("what came on standard input is no lease") from error
+        raise HookFailed("standard input holds no lease") from error
 
 
 def was_open(folder: Path) -> bool:

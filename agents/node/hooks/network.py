@@ -32,7 +32,7 @@ def own_network(wish: str | None) -> "OwnNetwork | None":
     """Return a network for `own`, none for `machine`, without a wish one where it can be had. Raises NoSandbox."""
     missing = "" if wish == "machine" else missing_for_network()
     if wish == "own" and missing:
-        raise NoSandbox(f"network = own cannot be given: {missing}")
+        raise NoSandbox(f"network = own is not possible: {missing}")
     return None if missing or wish == "machine" else OwnNetwork()
 
 

@@ -1,4 +1,4 @@
-"""Whether a ready hook has here what it needs: without that nothing is offered, for nobody could get in."""
+"""Whether a ready hook has here what it needs: without that nothing is offered, because nobody could log in."""
 
 import asyncio
 import time
@@ -53,6 +53,6 @@ class Readiness:
         self._rule, self._is_ready = rule, not problem
         self._next_at = time.monotonic() + (LOOK_AGAIN_S if problem else LOOK_S)
         if problem:
-            self._notices.say(SUBJECT, f"nothing is offered, for nobody could get in: {problem}")
+            self._notices.say(SUBJECT, f"nothing is offered, because nobody could log in: {problem}")
         else:
             self._notices.clear(SUBJECT, "offers go on: the hook has what it needs")

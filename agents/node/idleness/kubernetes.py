@@ -39,7 +39,7 @@ class Kubernetes:
             total = gpus_of(node["status"]["allocatable"], self._rule.resource)
             uses = [*closed(node), *(use for pod in pods if (use := use_of(pod, self._rule.resource)))]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SourceFailed(f"{self._rule.node}: answered what cannot be read: {error!r}") from error
+            raise SourceFailed(f"{self._rule.node}: gave an unreadable answer: {error!r}") from error
         return Look(total, tuple(uses))
 
     async def hold(self, sold: tuple[Span, ...]) -> None:
@@ -51,7 +51,7 @@ class Kubernetes:
                 version = node["metadata"]["resourceVersion"]
                 is_ours = [taint["key"] == TAINT["key"] for taint in taints]
             except (KeyError, TypeError, AttributeError) as error:
-                raise SourceFailed(f"{self._rule.node}: answered what cannot be read: {error!r}") from error
+                raise SourceFailed(f"{self._rule.node}: gave an unreadable answer: {error!r}") from error
             if any(is_ours) == bool(sold):
                 return
             others = [taint for taint, ours in zip(taints, is_ours, strict=True) if not ours]
@@ -66,13 +66,13 @@ class Kubernetes:
         for _ in range(PAGES_MAX):
             page = await _object(client, "GET", "/api/v1/pods", query=query)
             if not isinstance(page.get("items"), list) or not isinstance(page.get("metadata"), dict):
-                raise SourceFailed("GET /api/v1/pods: answered what is no list of pods")
+                raise SourceFailed("GET /api/v1/pods: the answer is not a list of pods")
             for pod in page["items"]:
                 yield pod
             if not page["metadata"].get("continue"):
                 return
             query["continue"] = page["metadata"]["continue"]
-        raise SourceFailed(f"GET /api/v1/pods: there is no end of pages after {PAGES_MAX}")
+        raise SourceFailed(f"GET /api/v1/pods: there are more than {PAGES_MAX} pages")
 
     def _node_path(self) -> str:
         return f"/api/v1/nodes/{self._rule.node}"

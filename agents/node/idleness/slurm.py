@@ -103,7 +103,7 @@ class Slurm:
                     end_s = _number(job["end_time"])
                     yield Use(gpus, f"job {job['job_id']}", 0, max(end_s, now_s + LATE_S) if end_s else None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SourceFailed(f"squeue --json: answered what cannot be read: {error!r}") from error
+            raise SourceFailed(f"squeue --json: gave an unreadable answer: {error!r}") from error
 
     async def _pending(self) -> list[Use]:
         """Returns the jobs that the scheduler has planned on this node, from when it expects them."""
@@ -126,7 +126,7 @@ class Slurm:
         answer = await self._ask("scontrol", "show", "node", self._rule.node, "-d", "-o")
         node = next(records_of(answer), {})
         if node.get("NodeName") != self._rule.node:
-            raise SourceFailed(f"scontrol show node {self._rule.node}: answered what cannot be read")
+            raise SourceFailed(f"scontrol show node {self._rule.node}: gave an unreadable answer")
         return node
 
     async def _reservations(self) -> str:

@@ -24,5 +24,5 @@ def choose_backend(
     try:
         (prepare or POOL.prepare)(gpu_uuids)
     except ProofFailed as error:
-        log.error("these GPUs cannot be proven, and nothing is sold before they are: %s", error)
+        log.error("these GPUs cannot be proven, and nothing is sold until they are: %s", error)
     return CudaBackend()

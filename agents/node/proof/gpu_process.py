@@ -176,7 +176,7 @@ class GpuProcess:
             return
         try:
             if self._has_failed:
-                raise ProofFailed("what failed once is not used again")
+                raise ProofFailed("a GPU process that failed is not used again")
             child.ask(("close",), self._answer_s_max)
         except ProofFailed:
             child.end()

@@ -38,5 +38,5 @@ def _answer_in(value: bytes) -> FirstAnswer | None:
     try:
         return FirstAnswer.model_validate_json(value)
     except ValidationError:
-        structlog.get_logger().error("a foreign record is passed over", topic=PARTITION.topic, see=FOREIGN_RECORD)
+        structlog.get_logger().error("a foreign record is skipped", topic=PARTITION.topic, see=FOREIGN_RECORD)
         return None

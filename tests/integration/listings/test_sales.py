@@ -143,7 +143,7 @@ async def test_a_gpu_stands_in_one_listing_and_a_barred_node_sells_nothing(board
     await board.wait_for(known)
     for form, words in (
         (again, "is offered already, in lst-"),
-        (barred, "the node is quarantined: nothing of it counts"),
+        (barred, "the node is quarantined: its inspections do not count"),
         (foreign, "hub: the node is in CNE, not in CNS"),
     ):
         answer = await board.post("seller", "", form)

@@ -197,7 +197,7 @@ def test_ctrl_c_before_the_node_runs_is_one_line(two_gpus):
     program.send_signal(signal.SIGINT)
     _, said = program.communicate(timeout=30)
     assert (program.returncode, "Traceback" in said) == (ExitStatus.INTERRUPTED, False), said
-    assert said.count("interrupted: nothing more is done") == 1
+    assert said.count("interrupted: stopping here") == 1
 
 
 def test_meter_is_a_command_of_the_same_program_and_needs_no_configuration(machine):
@@ -213,7 +213,7 @@ def test_meter_is_a_command_of_the_same_program_and_needs_no_configuration(machi
     [
         (
             ("--lease", "no id!", "--key", "operator-api.ed25519", "--url", "http://venue"),
-            "--lease: 'no id!' is no lease",
+            "--lease: 'no id!' is not a lease",
         ),
         (
             ("--lease", "lease-7", "--key", "operator-api.ed25519", "--url", "venue"),
@@ -235,7 +235,7 @@ def test_output_that_cannot_be_written_is_one_line(two_gpus):
     )
     _, said = program.communicate(timeout=60)
     assert (program.returncode, "Traceback" in said) == (ExitStatus.MEND, False), said
-    assert "the machine refuses: No space left on device" in said
+    assert "the operating system refused: No space left on device" in said
 
 
 def test_status_of_a_node_that_is_not_there_makes_no_folder(two_gpus):

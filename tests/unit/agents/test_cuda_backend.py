@@ -201,7 +201,7 @@ def test_simulated_gpus_are_proven_by_the_cpu_and_real_ones_only_by_cuda(caplog)
     assert choose_backend(False, UUIDS, asked.append).name == "cuda"
     assert (asked, caplog.messages) == ([UUIDS], [])
     assert choose_backend(False, UUIDS, broken).name == "cuda"
-    assert caplog.messages == [f"these GPUs cannot be proven, and nothing is sold before they are: {INSTALL}"]
+    assert caplog.messages == [f"these GPUs cannot be proven, and nothing is sold until they are: {INSTALL}"]
 
 
 def test_the_doctor_says_whether_the_gpus_can_be_proven():

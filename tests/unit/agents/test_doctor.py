@@ -76,8 +76,8 @@ def test_each_call_that_fails_is_named_on_its_own_gpu_and_only_what_selling_need
         (["gpu 1 throttle 64"], "warning", "the hardware slows it down: too hot"),
         (["gpu 1 fabric_state 2"], "warning", "the NVLink fabric is not ready"),
         (["gpu 1 nvlinks 18", "gpu 1 nvlinks_down 4"], "warning", "4 NVLinks are down"),
-        (["gpu 1 lost 1"], "mend", "is lost: it answers nothing any more"),
-        (["gpu 1 utilisation 100"], "warning", "would not be offered now: it is busy though no process shows"),
+        (["gpu 1 lost 1"], "mend", "is lost: it no longer answers"),
+        (["gpu 1 utilisation 100"], "warning", "is not offered now: it is busy though no process shows"),
         (["gpu 1 process 4193999 512 compute"], "mend", "process 4193999 is not seen from here"),
         (["function nvmlDeviceGetTotalEccErrors 1 3"], "warning", "ECC is off, or the board has none"),
         (['gpu 1 name "Voodoo 2"', "gpu 1 pci_device 0x0"], "mend", "no grade is known for a GPU named 'Voodoo 2'"),
@@ -148,7 +148,13 @@ def test_a_machine_that_may_sell_has_nothing_to_mend_and_strict_wants_no_warning
     status, output, _ = doctor(machine)
     lines = output.splitlines()
     assert (status, [line for line in lines if line.startswith("mend")]) == (ExitStatus.OK, [])
-    for part in ("api key: the gateway takes it", "clock: agrees with", "delivery: http", "hooks: ", "state folder: "):
+    for part in (
+        "api key: the gateway accepts it",
+        "clock: agrees with",
+        "delivery: http",
+        "hooks: ",
+        "state folder: ",
+    ):
         assert any(line.startswith("ok") and part in line for line in lines), part
     assert not (machine.folder / "state").exists()
     config = str(machine.folder / "agent.toml")

@@ -113,4 +113,4 @@ def test_o02_a_second_signal_ends_the_agent_at_once(machine):
     status, words = ended(agent)
     machine.venue.silent = False
     assert (status, time.monotonic() - began < 2.5) == (ExitStatus.LATE, True)
-    assert "SIGTERM again: leaving at once" in words
+    assert "SIGTERM again: exiting at once" in words

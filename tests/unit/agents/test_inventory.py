@@ -72,7 +72,7 @@ def test_a_replaced_gpu_is_seen_at_the_next_start_as_one_lost_and_one_new(stand_
     nvml = stand_in.open(known=(FIRST, SECOND))
     assert [(r.uuid, r.present, r.blind) for r in nvml.read()][:2] == [(FIRST, True, False), (SECOND, False, False)]
     assert [gpu.uuid for gpu in nvml.inventory()] == [FIRST, "GPU-0000000b-0000"]
-    assert "GPU-0000000b-0000 is there and not enrolled: nothing is sold of it until it is" in caplog.text
+    assert "GPU-0000000b-0000 is there but not enrolled: it is not sold until it is" in caplog.text
     assert f"{SECOND} of the enrolment does not answer as a whole GPU" in caplog.text
 
 

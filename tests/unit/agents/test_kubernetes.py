@@ -135,7 +135,7 @@ async def test_pods_on_several_pages_all_count(kubernetes, api):
     api.pods, api.page = [pod(f"p{number}", 1) for number in range(7)], 3
     assert (await kubernetes.look()).free(0, 1)[0] == 1
     api.page = 0
-    with pytest.raises(SourceFailed, match="there is no end of pages after 20"):
+    with pytest.raises(SourceFailed, match="there are more than 20 pages"):
         await kubernetes.look()
 
 

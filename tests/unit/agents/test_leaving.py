@@ -125,7 +125,7 @@ def test_an_agent_that_is_too_old_for_the_venue_says_so_in_one_line(machine):
     wait(lambda: len(machine.venue.reports) > 5, agent)
     lines = [line for line in end(agent).splitlines() if "upgrade the agent" in line]
     assert [line.partition("WARNING ")[2] for line in lines] == [
-        f"this is {AGENT_VERSION}, the venue takes 9.0.0 at least: upgrade the agent; its state folder stays as it is"
+        f"this is {AGENT_VERSION}, the venue needs 9.0.0 or later: upgrade the agent; its state folder stays as is"
     ]
 
 

@@ -185,5 +185,5 @@ async def test_what_the_venue_says_is_one_short_line_whatever_it_says(problem, w
 
 
 def test_only_an_object_is_an_answer():
-    with pytest.raises(BadAnswer, match="no JSON object: '7'"):
+    with pytest.raises(BadAnswer, match="not a JSON object: '7'"):
         read_object(b"7", "GET /")

@@ -70,7 +70,7 @@ async def test_a_list_whose_pages_never_end_is_given_up(key, monkeypatch):
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(turn_the_page))
     account = OperatorAccount(GatewayClient(http, GATEWAY, MARKET_DATA, key), 0)
-    with pytest.raises(VenueUnreachable, match="GET /v1/positions: there is no end of pages after 5"):
+    with pytest.raises(VenueUnreachable, match="GET /v1/positions: there are more than 5 pages"):
         await account.book_of("node-1")
     assert asked == 5 * ["/v1/positions"]
 

@@ -213,7 +213,7 @@ async def test_gpus_that_the_policy_names_from_now_on_are_said_to_need_an_update
     async with site.running():
         await until(lambda: site.gpus_offered() == [4, 4, 4])
         site.policy.write_text('gpus = ["index:0"]\n' + POLICY)
-        await until(lambda: "gpus of the policy was edited" in caplog.text)
+        await until(lambda: "the policy's gpus were edited" in caplog.text)
 
 
 async def test_why_the_venue_lets_a_node_not_sell_is_said_from_the_first_answer_on(site, caplog):
@@ -228,7 +228,7 @@ async def test_why_the_venue_lets_a_node_not_sell_is_said_from_the_first_answer_
 async def test_terms_that_cannot_be_are_one_line_and_are_asked_for_again(site, caplog):
     site.venue.odd_rows = ({"product": PRODUCT, "period_s": 0, "horizon_periods": 5, "gate_lead_s": 6, "tick": "0.01"},)
     async with site.running():
-        await until(lambda: "answered what cannot be read: ValueError('period_s = 0')" in caplog.text)
+        await until(lambda: "gave an unreadable answer: ValueError('period_s = 0')" in caplog.text)
         site.venue.odd_rows = ({"product": "X.CNE.F", "period_s": None},)
         await until(lambda: site.gpus_offered() == [4, 4, 4])
         assert site.node.faults == {}

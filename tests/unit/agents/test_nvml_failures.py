@@ -98,7 +98,7 @@ def test_a_failing_call_is_said_once_with_its_name_and_code_counted_and_said_aga
     stand_in.read_until(nvml, lambda readings: readings[1].temperature_c is not None)
     lines = [record.getMessage() for record in caplog.records if "Temperature" in record.getMessage()]
     assert lines == [
-        f"{SECOND}: nvmlDeviceGetTemperature answers 999 (Unknown); what it tells counts as unknown",
+        f"{SECOND}: nvmlDeviceGetTemperature answers 999 (Unknown); its values count as unknown",
         f"{SECOND}: nvmlDeviceGetTemperature answers again",
     ]
     assert nvml.failed_calls["nvmlDeviceGetTemperature", 999] == 3
@@ -164,7 +164,7 @@ def test_a_call_of_no_gpus_own_that_hangs_blinds_none_and_is_said_until_it_retur
     stand_in.read_until(nvml, lambda _: f"NVML: {call} answers again" in caplog.text)
     lines = [record.getMessage() for record in caplog.records if call in record.getMessage()]
     assert lines == [
-        f"NVML: {call} does not return; what it tells counts as unknown",
+        f"NVML: {call} does not return; its values count as unknown",
         f"NVML: {call} answers again",
     ]
 
@@ -446,9 +446,9 @@ def test_a_call_that_fails_in_another_way_is_said_again_and_one_that_comes_and_g
         stand_in.read_until(nvml, lambda readings, code=code: (readings[1].temperature_c is None) == (code != "ok"))
     lines = [record.getMessage().partition(": ")[2] for record in caplog.records if "Temp" in record.getMessage()]
     assert lines == [
-        "nvmlDeviceGetTemperature answers 999 (Unknown); what it tells counts as unknown",
+        "nvmlDeviceGetTemperature answers 999 (Unknown); its values count as unknown",
         "nvmlDeviceGetTemperature answers again",
-        "nvmlDeviceGetTemperature answers 4 (NoPermission); what it tells counts as unknown",
+        "nvmlDeviceGetTemperature answers 4 (NoPermission); its values count as unknown",
         "nvmlDeviceGetTemperature answers again",
     ]
 

@@ -119,7 +119,7 @@ def test_whole_nodes_are_offered_in_eights_and_the_rest_is_named(tmp_path):
     price = pricer(policy, starts, SUNDAY, {"F": 1}, {}, sold, 8)
     wishes = wishes_for(policy, policy.tiers, starts, ALL, sold, 8, price)
     assert [(wish.gpus, wish.pool) for wish in wishes] == [(0, 7), (8, 8)]
-    assert wishes[0].why_not == ("1 sold", "7 GPUs are no whole node of 8")
+    assert wishes[0].why_not == ("1 sold", "7 GPUs are not a whole node of 8")
 
 
 REFUSED = {

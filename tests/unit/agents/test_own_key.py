@@ -57,7 +57,7 @@ def test_the_node_registers_its_key_once_and_sells_by_it(node):
     assert node.venue.node_keys == [own], "the token is not needed any more"
     output = command(node, "doctor", config)[1]
     assert "ok       api key: the node acts at the gateway by a key of its own" in output
-    assert "ok       api key: the gateway takes it" in output
+    assert "ok       api key: the gateway accepts it" in output
 
 
 def test_what_needs_the_operators_key_says_so(node):
@@ -80,4 +80,4 @@ def test_a_key_without_its_file_is_refused(node):
     file = node.folder / "agent.toml"
     file.write_text('api_key = "operator"\n' + file.read_text())
     status, output, _ = command(node, "check", str(file))
-    assert (status, "name api_key and api_key_file, or neither" in output) == (ExitStatus.MEND, True)
+    assert (status, "set both api_key and api_key_file, or neither" in output) == (ExitStatus.MEND, True)

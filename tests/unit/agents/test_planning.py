@@ -46,7 +46,7 @@ def test_a_plan_says_why_nothing_is_offered(machine):
     status, output, _ = plan(machine, "--json")
     document = json.loads(output)
     assert status == ExitStatus.OK
-    assert (document["gpus"], document["why_not"]) == (0, "the GPUs go together, and not all of them are fit")
+    assert (document["gpus"], document["why_not"]) == (0, "the GPUs are sold together, and not all of them are fit")
     assert len(document["withheld"]) == 1
     assert [(ask["gpus"], ask["why_not"]) for ask in document["asks"]] == [(0, [document["why_not"]])] * 2
     assert document["steps"] == {"withdraw": [], "reprice": [], "post": []}

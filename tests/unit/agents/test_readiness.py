@@ -52,13 +52,13 @@ async def test_nothing_is_offered_before_the_hook_has_what_it_needs(programs, ca
     await readiness.look(SHELL)
     assert (readiness.allows(SHELL), notices.about()) == (
         False,
-        {"hooks": f"nothing is offered, for nobody could get in: {NO_BWRAP}"},
+        {"hooks": f"nothing is offered, because nobody could log in: {NO_BWRAP}"},
     )
     put(programs, "bwrap", "exit 0")
     await readiness.look(SHELL)
     assert (readiness.allows(SHELL), readiness.is_due(SHELL), notices.about()) == (True, False, {})
     assert [record.message for record in caplog.records] == [
-        f"nothing is offered, for nobody could get in: {NO_BWRAP}",
+        f"nothing is offered, because nobody could log in: {NO_BWRAP}",
         "offers go on: the hook has what it needs",
     ]
     assert (readiness.allows(CONTAINER), readiness.is_due(CONTAINER)) == (False, True), "an edited policy is looked at"
@@ -70,7 +70,7 @@ def test_what_a_hook_lacks_is_one_line(programs):
     put(programs, "bwrap", "exit 0")
     assert problem_of(SHELL) == ""
     missing = problem_of(HookRule(kind="shell", network="own"))
-    assert missing == "network = own cannot be given: there is no slirp4netns on PATH"
+    assert missing == "network = own is not possible: there is no slirp4netns on PATH"
     put(programs, "docker", "echo Cannot connect to the Docker daemon >&2; exit 1")
     assert problem_of(CONTAINER) == f"{programs}/docker version failed: Cannot connect to the Docker daemon"
     put_docker(programs)

@@ -178,9 +178,13 @@ async def test_draining_begins_before_the_hour_leaves_others_drains_alone_and_en
 @pytest.mark.parametrize(
     ("command", "answer", "words"),
     [
-        ("squeue --json", "{", "squeue --json: answered what cannot be read"),
-        ("squeue --json", '{"jobs": [{"job_state": "RUNNING"}]}', "squeue --json: answered what cannot be read"),
-        ("scontrol show node gpu07", "NodeName=gpu08 Gres=gpu:4\n", "scontrol show node gpu07: answered what cannot"),
+        ("squeue --json", "{", "squeue --json: gave an unreadable answer"),
+        ("squeue --json", '{"jobs": [{"job_state": "RUNNING"}]}', "squeue --json: gave an unreadable answer"),
+        (
+            "scontrol show node gpu07",
+            "NodeName=gpu08 Gres=gpu:4\n",
+            "scontrol show node gpu07: gave an unreadable answer",
+        ),
         ("scontrol show node gpu07", "NodeName=gpu07 Gres=(null)\n", "node gpu07 has no GPUs in Slurm"),
     ],
 )

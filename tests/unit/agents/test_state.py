@@ -200,7 +200,7 @@ def test_a_folder_of_a_newer_agent_is_refused(tmp_path):
 def test_a_folder_that_is_a_file_or_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "state"):
-        with pytest.raises(BadState, match="name one that the agent may write"):
+        with pytest.raises(BadState, match="choose one that the agent may write"):
             StateFolder(path)
 
 

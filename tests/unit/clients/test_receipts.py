@@ -75,7 +75,7 @@ def test_a_change_of_any_field_is_found():
         (("receipt", "terms", "tier"), "settlement: H100SXM80.CNE.F is not of tier I"),
         (("meter", "access_ms"), "meter: the inputs' digest is "),
         (("reports", 1, "report", "gpus", 0, "energy_mj"), "reports: report 2 is not the one that the inputs name"),
-        (("reports", 1, "report", "signature"), "reports: report 2 does not bear its node's signature"),
+        (("reports", 1, "report", "signature"), "reports: report 2 is not signed by its node"),
     ],
 )
 def test_a_venue_that_signs_a_wrong_receipt_is_found_out_by_the_figures(path, fault):
@@ -126,7 +126,7 @@ def test_the_command_says_each_fault_in_a_line_and_returns_1(tmp_path, monkeypat
 def test_what_is_no_receipt_is_refused_in_one_line(tmp_path, text):
     file = tmp_path / "no-receipt"
     file.write_text(text)
-    with pytest.raises(CommandError, match=f"{file} is no receipt: ") as refusal:
+    with pytest.raises(CommandError, match=f"{file} is not a receipt: ") as refusal:
         commands.verify(file, venue_key=VENUE_PUBLIC)
     assert "\n" not in str(refusal.value)
     assert ": :" not in str(refusal.value)
@@ -173,11 +173,11 @@ def test_a_file_that_says_one_thing_twice_is_refused(tmp_path, name):
     file.write_bytes(b'{"%s":null,' % name.encode() + receipt_file().canonical()[1:])
     with pytest.raises(CommandError) as refusal:
         commands.verify(file, venue_key=VENUE_PUBLIC)
-    assert str(refusal.value) == f"{file} is no receipt: it says twice what `{name}` is"
+    assert str(refusal.value) == f"{file} is not a receipt: duplicate field `{name}`"
 
 
 def test_a_file_without_end_is_read_no_further_than_a_receipt_may_be_long(monkeypatch):
     monkeypatch.setattr(commands, "FILE_BYTES_MAX", 1_000)
     with pytest.raises(CommandError) as refusal:
         commands.verify(Path("/dev/zero"), venue_key=VENUE_PUBLIC)
-    assert str(refusal.value) == "/dev/zero is longer than 1000 bytes: no receipt"
+    assert str(refusal.value) == "/dev/zero is not a receipt: it is longer than 1000 bytes"

@@ -1,6 +1,6 @@
 """A sale as `hourbook sale` shows it: when it goes on by itself, what happens then, and what happened so far."""
 
-from clients.cli.sale import tell
+from clients.cli.sale import show_listing
 
 SALE = {
     "listing_id": "lst-1",
@@ -25,7 +25,7 @@ SALE = {
 
 
 def shown(capsys, **changes) -> list[str]:
-    tell(SALE | changes, json=False)
+    show_listing(SALE | changes, json=False)
     return [line.strip() for line in capsys.readouterr().out.splitlines()]
 
 

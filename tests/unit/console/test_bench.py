@@ -72,5 +72,5 @@ def test_a_wrong_result_is_exit_status_1_whatever_the_speed(measured):
 
 
 def test_no_rounds_are_refused():
-    with pytest.raises(CommandError, match="at least one round"):
+    with pytest.raises(CommandError, match="--rounds must be at least 1"):
         bench.everything(rounds=0)

@@ -51,7 +51,7 @@ def test_an_honest_offer_becomes_the_terms_of_a_listing_with_the_gpus_passports(
 def test_a_serial_that_is_erased_or_implausible_is_refused(serial):  # L09
     found = inspection(inspected(told={"serial": serial}), passports=(passport(serial=serial),))
     assert not is_serial(serial)
-    words = f"{uuid_of(1)}: `{serial}` is no serial; a GPU whose serial is erased is not sold here"
+    words = f"{uuid_of(1)}: `{serial}` is no serial number; GPUs without one are not sold here"
     assert reason(found=found) == words
 
 
@@ -79,7 +79,7 @@ def test_a_gpu_that_is_not_the_one_enrolled_is_refused(told, words):
 @pytest.mark.parametrize(
     ("measured", "words"),
     [
-        ({"uuid": uuid_of(2)}, f"what was measured is of {uuid_of(2)}"),
+        ({"uuid": uuid_of(2)}, f"the measurement is of {uuid_of(2)}"),
         ({"memory_total_mib": 40_000}, "40000 MiB were measured, it is said to have 81559"),
     ],
 )
@@ -90,7 +90,7 @@ def test_what_was_measured_is_of_the_gpu_that_is_offered(measured, words):
 
 def test_one_serial_is_listed_and_enrolled_once():
     twice = inspection(inspected(1), inspected(2, told={"serial": serial_of(1)}))
-    assert reason(found=twice) == f"one GPU is there twice: {serial_of(1)}, {serial_of(1)}"
+    assert reason(found=twice) == f"a GPU is listed twice: {serial_of(1)}, {serial_of(1)}"
     elsewhere = inspection(passports=(passport(serial_elsewhere=True),))
     assert reason(found=elsewhere).endswith(f"another GPU is enrolled under its serial {serial_of(1)}")
 
@@ -101,7 +101,7 @@ def test_a_gpu_that_is_not_the_nodes_is_refused():
 
 @pytest.mark.parametrize("state", ["quarantined", "banned"])
 def test_nothing_of_a_barred_node_counts(state):  # L10
-    words = f"the node is {state}: nothing of it counts"
+    words = f"the node is {state}: its inspections do not count"
     assert reason(found=inspection(state=state)) == words
     assert reason(standing=Standing(state, frozenset({uuid_of(1)}), "")) == words
 
