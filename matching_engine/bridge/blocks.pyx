@@ -49,7 +49,7 @@ cdef list resale_asks(Orders orders, str contract):
     cdef Contract* known = &orders.core.exchange.contracts[orders.core.contract(contract)]
     cdef list found = []
     cdef uint32_t slot
-    if known.unusual == 0 or known.bids == NIL:
+    if known.unusual[1] == 0 or known.bids == NIL:
         return found
     slot = best_order(&orders.core.exchange.books, known.bids + 1)
     while slot != NIL:

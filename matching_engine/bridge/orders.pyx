@@ -245,10 +245,12 @@ cdef class OrderView:
     cdef object extras_that_takers_meet(self):
         """To change one that makes the order trade otherwise than others do."""
         cdef object extras = self.own_extras()
+        cdef uint32_t side
         if self.slot != NIL and self.core.exchange.details[self.slot].rare == KEPT:
             self.core.exchange.details[self.slot].rare = UNUSUAL
-            self.core.exchange.contracts[self.core.exchange.details[self.slot].contract].unusual += 1
-            self.core.exchange.unusual += 1
+            side = side_of(&self.core.exchange, self.slot) & 1
+            self.core.exchange.contracts[self.core.exchange.details[self.slot].contract].unusual[side] += 1
+            self.core.exchange.unusual_asks += side
         return extras
 
     cdef int detach(self) except -1:

@@ -32,7 +32,7 @@ cdef enum:
 
 cdef struct Place:
     Word command_id, account, client_order_id, contract, node
-    int64_t qty, price_micros, max_cost_micros
+    int64_t qty, price_micros, max_cost_micros, min_qty
     bint sells, at_market, post_only, has_node
     uint8_t tif
 
@@ -76,8 +76,8 @@ cdef inline bint read_optional_word(Scanner* scanner, Word* word, int characters
 cdef inline bint read_place(const char* text, Py_ssize_t size, Place* place) noexcept nogil:
     """Whether the bytes are a canonical `place_order`, but for the contract's name, which the caller looks up.
 
-    Orders that expire, show a part of themselves, ask for a minimum, or have another self-trade instruction than the
-    usual one, are left to the reference.
+    Orders that expire, show a part of themselves, or have another self-trade instruction than the usual one, are left to
+    the reference.
     """
     cdef Scanner scanner = Scanner(text, text + size)
     cdef Scanner* here = &scanner
@@ -106,7 +106,9 @@ cdef inline bint read_place(const char* text, Py_ssize_t size, Place* place) noe
         and read_choice(here, b"false", b"true", &place.post_only)
         and skip(here, b',"node":')
         and read_optional_word(here, &place.node, IDENTIFIER, &place.has_node)
-        and skip(here, b',"expires_ms":null,"display_qty":null,"min_qty":null,"use_vouchers":false,"stp":"cancel_newest"}')
+        and skip(here, b',"expires_ms":null,"display_qty":null,"min_qty":')
+        and read_optional(here, &place.min_qty, QTY_MAX)
+        and skip(here, b',"use_vouchers":false,"stp":"cancel_newest"}')
         and here.at == here.end
     )
 
@@ -238,6 +240,7 @@ cdef inline Reading resolve_place(Exchange* exchange, const Place* place, Comman
     command.tif = place.tif
     command.post_only = place.post_only
     command.qty = <uint32_t>place.qty
+    command.min_qty = <uint32_t>place.min_qty
     command.price_micros = place.price_micros
     command.max_cost_micros = place.max_cost_micros
     command.order_id = 0
@@ -272,7 +275,7 @@ cdef inline bint resolve_stretch(
     command.account = intern_name(&exchange.accounts.names, account.text, account.size)
     command.contract = command.node = NIL
     command.at_market = command.post_only = False
-    command.order_id = 0
+    command.order_id = command.min_qty = 0
     stretch.product = find_name(&exchange.product_names, product.text, product.size)
     return command.account != NIL and stretch.product != NIL
 

@@ -10,7 +10,7 @@ from matching_engine.records.bindings cimport Binding, binding_at, id_text
 from matching_engine.records.commands cimport CANCEL, PLACE_BLOCK, POST_CAPACITY, Command, Stretch
 from matching_engine.records.events cimport (
     ACCEPTED, BLOCK_ACCEPTED, BOUNDED, CANCEL_DONE, CANCELED, CAPACITY_ACCEPTED, DUPLICATE, FILLED, MAX_COST,
-    NARROWED, NO_LIQUIDITY, PRICE, REJECTED, SELF_TRADE, TRADED, Accepted, BlockAccepted, Bounded, Canceled, CancelDone,
+    NARROWED, NO_LIQUIDITY, POST_ONLY, PRICE, REJECTED, SELF_TRADE, TRADED, Accepted, BlockAccepted, Bounded, Canceled, CancelDone,
     CapacityAccepted, Duplicate, Event, Money, Narrowed, Rejected, Traded, Why,
 )
 from matching_engine.records.exchange cimport BLOCK, CAPACITY, FOK, IOC, MARKET, Exchange
@@ -98,6 +98,8 @@ cdef inline const char* reason_of(uint32_t stop) noexcept nogil:
         return b"price"
     if stop == SELF_TRADE:
         return b"self_trade"
+    if stop == POST_ONLY:
+        return b"post_only"
     return b"max_cost" if stop == MAX_COST else b"no_node_free_in_all_hours"
 
 
@@ -141,7 +143,8 @@ cdef inline char* put_accepted(
     at = put_tif(at, event.tif)
     at = put_literal(at, b',"post_only":true' if event.post_only else b',"post_only":false')
     at = put_name(put_literal(at, b',"node":'), &exchange.nodes.names, event.node)
-    at = put_literal(at, b',"expires_ms":null,"display_qty":null,"min_qty":null,"stp":"cancel_newest","postings":[')
+    at = put_optional(put_literal(at, b',"expires_ms":null,"display_qty":null,"min_qty":'), command.min_qty)
+    at = put_literal(at, b',"stp":"cancel_newest","postings":[')
     if event.hold_micros:
         at = put_posting(
             at, exchange, event.account, event.currency, -event.hold_micros, event.hold_micros, &event.balance

@@ -36,7 +36,7 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
         contract = &exchange.contracts[contracts[period]]
         if contract.version != exchange.version:
             return STALE_HOURS
-        if not contract.trading or contract.unusual:
+        if not contract.trading or contract.unusual[1]:
             return COLD
     return DONE
 

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.fast.cancels cimport reject
 from matching_engine.fast.lots cimport Search
-from matching_engine.fast.matching cimport Taker, crosses
+from matching_engine.fast.matching cimport Taker, meets_unusual
 from matching_engine.fast.money cimport ask_unit, hold_of, wide
 from matching_engine.fast.orders cimport accept, answer_again, bind_order, broken_backing, broken_funds, trade_and_rest
 from matching_engine.fast.waiting_blocks cimport make_room, serve_window, serves_unusually
@@ -34,6 +34,7 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
     cdef const Contract* contract
     cdef const Stretch* window = command.stretch
     cdef int64_t period_s = exchange.products[window.product].period_s
+    cdef int64_t ticks
     cdef uint32_t period
     if command.account < RESERVED_ACCOUNTS or is_limited(exchange, command.account):
         return COLD
@@ -47,7 +48,8 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
             return STALE_HOURS
         if not contract.trading or not contract.known:
             return COLD
-        if contract.unusual and crosses(exchange, contract, True, floor_of(command.stretch, contract) // contract.tick):
+        ticks = floor_of(command.stretch, contract) // contract.tick
+        if meets_unusual(exchange, contract, command.account, True, ticks, command.qty):
             return COLD
     return DONE
 

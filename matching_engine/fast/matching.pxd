@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from matching_engine.fast.money cimport fee_micros, post, unit_micros
-from matching_engine.pools.book cimport Order, best_order
+from matching_engine.pools.book cimport Order, best_order, next_order, price_of
 from matching_engine.pools.id_pages cimport prefetch_id
 from matching_engine.pools.memory cimport NIL, prefetch
 from matching_engine.records.accounts cimport VENUE, open_balance
@@ -11,7 +11,7 @@ from matching_engine.records.events cimport (
     FILLED, MAX_COST, NO_LIQUIDITY, PRICE, SELF_TRADE, TRADED, EventBuffer, Stop, Traded, add_event, reserve_events,
 )
 from matching_engine.records.exchange cimport (
-    DONE, MARKET, NEGATIVE_BALANCE, Contract, Detail, Exchange, Outcome, best_ticks, take_out,
+    DONE, MARKET, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, take_out,
 )
 from matching_engine.records.positions cimport Position, list_position, open_position
 
@@ -36,6 +36,69 @@ cdef inline bint crosses(const Exchange* exchange, const Contract* contract, bin
     """Whether an order of this side and price in ticks, 0 for any, could trade with the best of the other side."""
     cdef int64_t best = best_ticks(exchange, contract.bids + (not sells))
     return best != 0 and (ticks == 0 or (best >= ticks if sells else best <= ticks))
+
+
+cdef inline int64_t ticks_of(const Exchange* exchange, uint32_t side, uint32_t slot) noexcept nogil:
+    """The price of an order on a side, in ticks."""
+    return price_of(side, exchange.books.levels[exchange.books.orders[slot].level].key)
+
+
+cdef inline bint meets_unusual(
+    const Exchange* exchange, const Contract* contract, uint32_t account, bint sells, int64_t ticks, int64_t qty
+) noexcept nogil:
+    """Whether an order of an account, this side, price (0: any) and quantity would come to an unusual one."""
+    cdef uint32_t other = contract.bids + (not sells)
+    cdef uint32_t slot
+    cdef int64_t price
+    if contract.unusual[not sells] == 0:
+        return False
+    slot = best_order(&exchange.books, other)
+    while slot != NIL and qty > 0:
+        price = ticks_of(exchange, other, slot)
+        if ticks != 0 and (price < ticks if sells else price > ticks):
+            return False
+        if exchange.details[slot].rare == UNUSUAL:
+            return True
+        if exchange.books.orders[slot].handle == account:
+            return False
+        qty -= exchange.books.orders[slot].quantity
+        slot = next_order(&exchange.books, slot)
+    return False
+
+
+cdef inline uint32_t dry_match(
+    const Exchange* exchange, const Contract* contract, const Taker* taker, Stop* stop
+) noexcept nogil:
+    """How many GPUs `match` would trade among usual orders, changing nothing, and why it would stop."""
+    cdef uint32_t other = contract.bids + (not taker.sells)
+    cdef uint32_t slot = best_order(&exchange.books, other)
+    cdef int64_t left = taker.left
+    cdef int64_t budget = taker.hold_micros
+    cdef int64_t price, unit, offered, qty
+    stop[0] = FILLED
+    while left:
+        if slot == NIL:
+            stop[0] = NO_LIQUIDITY
+            break
+        price = ticks_of(exchange, other, slot)
+        if taker.ticks and (price < taker.ticks if taker.sells else price > taker.ticks):
+            stop[0] = PRICE
+            break
+        if exchange.books.orders[slot].handle == taker.account:
+            stop[0] = SELF_TRADE
+            break
+        offered = qty = min(left, exchange.books.orders[slot].quantity)
+        if taker.kind == MARKET:
+            unit = unit_micros(contract, price * contract.tick)
+            unit += fee_micros(unit, contract.taker_fee_bps)
+            qty = min(offered, budget // unit // contract.lot * contract.lot)
+            budget -= qty * unit
+        left -= qty
+        if qty < offered:
+            stop[0] = MAX_COST
+            break
+        slot = next_order(&exchange.books, slot)
+    return <uint32_t>(taker.left - left)
 
 
 cdef inline Stop next_fill(

@@ -8,7 +8,7 @@ from libc.string cimport memcmp
 
 from matching_engine.fast.cancels cimport cancel_rest, reject
 from matching_engine.fast.lots cimport Search
-from matching_engine.fast.matching cimport Taker, crosses, match
+from matching_engine.fast.matching cimport Taker, crosses, dry_match, match, meets_unusual
 from matching_engine.fast.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, unit_micros, wide
 from matching_engine.fast.waiting_blocks cimport serve_ask, serves_unusually
 from matching_engine.pools.memory cimport NIL
@@ -16,11 +16,11 @@ from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
 from matching_engine.records.bindings cimport DIGEST_BYTES, Binding, bind, binding_at
 from matching_engine.records.commands cimport Command
 from matching_engine.records.events cimport (
-    ACCEPTED, DUPLICATE, FILLED, SELF_TRADE, Accepted, Duplicate, EventBuffer, Stop, add_event,
+    ACCEPTED, DUPLICATE, FILLED, POST_ONLY, SELF_TRADE, Accepted, Duplicate, EventBuffer, Rejected, Stop, Why, add_event,
 )
 from matching_engine.records.exchange cimport (
     COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, STALE_CONTRACT, STALE_NODE, USUAL, Contract,
-    Detail, Exchange, Outcome, find_bound, is_limited, list_order, rest,
+    Detail, Exchange, Outcome, best_ticks, find_bound, is_limited, list_order, rest,
 )
 from matching_engine.records.node_row cimport note_ask
 from matching_engine.records.nodes cimport Node, find_count, open_count
@@ -39,8 +39,12 @@ cdef inline const char* broken_terms(const Contract* contract, const Command* or
         return b"bad_terms"
     if (order.post_only and order.tif != GTG) or (order.node != NIL and not order.sells):
         return b"bad_terms"
-    if contract.lot != 1 and order.qty % contract.lot:
+    if order.min_qty and order.post_only:
+        return b"bad_terms"
+    if contract.lot != 1 and (order.qty % contract.lot or order.min_qty % contract.lot):
         return b"off_lot"
+    if order.min_qty > order.qty:
+        return b"bad_quantity"
     if ticks * contract.tick != order.price_micros:
         return b"off_tick"
     return NULL
@@ -100,11 +104,12 @@ cdef inline const char* broken_rule(
 cdef inline Outcome answer_again(
     Exchange* exchange, EventBuffer* events, const Command* order, uint32_t place
 ) noexcept nogil:
-    """Answers a repeat with the first result; another body under the same id is the reference's to refuse."""
+    """Answers a repeat with the first result; another body under the same id is refused."""
     cdef const Binding* binding = binding_at(&exchange.bindings, place)
     cdef Duplicate* duplicate
     if memcmp(binding.digest, order.digest, DIGEST_BYTES) != 0:
-        return COLD
+        reject(events, b"client_order_id_conflict", binding.order_id)
+        return DONE
     duplicate = <Duplicate*>add_event(events, DUPLICATE, sizeof(Duplicate))
     duplicate.order_id = binding.order_id
     duplicate.first_offset = binding.offset
@@ -203,29 +208,55 @@ cdef inline Outcome trade_and_rest(
 cdef inline bint is_out_of_the_ordinary(
     const Exchange* exchange, const Contract* contract, const Command* order, int64_t ticks
 ) noexcept nogil:
-    """What the reference does: all at once or nothing, post-only that crosses, and whatever would meet an unusual order,
-    be it by a block that waits.
-    """
+    """What the reference does: whatever would meet an unusual order, be it by a block that waits."""
     if order.sells and serves_unusually(
         exchange, contract.product, contract.start_s, contract.start_s + contract.period_s
     ):
         return True
-    if order.tif == FOK:
-        return True
-    if order.post_only or contract.unusual:
-        return crosses(exchange, contract, order.sells, ticks)
-    return False
+    return meets_unusual(exchange, contract, order.account, order.sells, ticks, order.qty)
+
+
+cdef inline bint is_unfillable(
+    Exchange* exchange, EventBuffer* events, const Contract* contract, const Command* order, const Taker* taker
+) noexcept nogil:
+    """Whether less would trade at once than the order asks for; then it is refused."""
+    cdef uint32_t wanted = order.qty if order.tif == FOK else order.min_qty
+    cdef uint32_t filled
+    cdef Stop stop
+    cdef Rejected* rejected
+    if wanted == 0:
+        return False
+    filled = dry_match(exchange, contract, taker, &stop)
+    if filled >= wanted:
+        return False
+    bind_order(exchange, contract, order, 0)
+    rejected = reject(events, b"fok_not_filled" if order.tif == FOK else b"min_qty_not_filled", 0)
+    rejected.why = Why(best_ticks(exchange, contract.bids + (not order.sells)) * contract.tick, wanted - filled, stop)
+    return True
+
+
+cdef inline Outcome send(
+    Exchange* exchange, EventBuffer* events, Search* search, Contract* contract, const Command* order, Taker* taker
+) noexcept nogil:
+    """Sends an order that was taken through its book; what rests of an ask goes to the blocks that wait."""
+    cdef bint rests
+    cdef Outcome outcome
+    if order.post_only and crosses(exchange, contract, order.sells, taker.ticks):
+        return cancel_rest(exchange, events, contract, taker, b"post_only_cross", POST_ONLY)
+    outcome = trade_and_rest(exchange, events, contract, order, taker, &rests)
+    if outcome == DONE and order.sells and rests:
+        outcome = serve_ask(exchange, events, search, contract)
+    return outcome
 
 
 cdef inline Outcome place(
     Exchange* exchange, EventBuffer* events, Search* search, const Command* order
 ) noexcept nogil:
-    """Takes a bid or an ask for one contract; what rests of an ask goes to the blocks that wait."""
+    """Takes a bid or an ask for one contract."""
     cdef Contract* contract = &exchange.contracts[order.contract]
     cdef Taker taker
     cdef const char* code
     cdef uint32_t bound
-    cdef bint rests
     cdef Outcome outcome
     if contract.version != exchange.version:
         return STALE_CONTRACT
@@ -259,12 +290,10 @@ cdef inline Outcome place(
         return DONE
     if is_out_of_the_ordinary(exchange, contract, order, taker.ticks):
         return COLD
+    if is_unfillable(exchange, events, contract, order, &taker):
+        return DONE
     exchange.last_order_id += 1
     taker.id = exchange.last_order_id
     taker.client = bind_order(exchange, contract, order, taker.id)
     outcome = accept(exchange, events, contract, order, &taker)
-    if outcome == DONE:
-        outcome = trade_and_rest(exchange, events, contract, order, &taker, &rests)
-    if outcome == DONE and order.sells and rests:
-        outcome = serve_ask(exchange, events, search, contract)
-    return outcome
+    return outcome if outcome != DONE else send(exchange, events, search, contract, order, &taker)

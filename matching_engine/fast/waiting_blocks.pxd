@@ -22,12 +22,12 @@ cdef inline bint overlaps(const Exchange* exchange, const Block* block, int64_t 
 
 
 cdef inline bint meets_unusual(const Exchange* exchange, const Block* block) noexcept nogil:
-    """Whether an unusual order rests in a period that a block may come to need."""
+    """Whether an unusual ask rests in a period that a block may come to need."""
     cdef const uint32_t* contracts = contracts_from(exchange, block.product, block.first_s)
     cdef int64_t later = (block.latest_s - block.first_s) // exchange.products[block.product].period_s
     cdef int64_t period
     for period in range(block.periods + later):
-        if exchange.contracts[contracts[period]].unusual:
+        if exchange.contracts[contracts[period]].unusual[1]:
             return True
     return False
 
@@ -35,10 +35,10 @@ cdef inline bint meets_unusual(const Exchange* exchange, const Block* block) noe
 cdef inline bint serves_unusually(
     const Exchange* exchange, uint32_t number, int64_t first_s, int64_t end_s
 ) noexcept nogil:
-    """Whether a block that asks in a window would go to may meet an unusual order: then the reference serves it."""
+    """Whether a block that asks in a window would go to may meet an unusual ask: then the reference serves it."""
     cdef const Block* block
     cdef uint32_t slot = exchange.products[number].first_block
-    if exchange.unusual == 0:
+    if exchange.unusual_asks == 0:
         return False
     while slot != NIL:
         block = &exchange.blocks.pool[slot]

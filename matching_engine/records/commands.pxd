@@ -29,6 +29,7 @@ cdef struct Command:
     uint32_t contract         # of the first period, where there are several
     uint32_t node             # NIL: none
     uint32_t qty
+    uint32_t min_qty          # of an order of one contract; 0: none
     uint32_t events           # how many it caused; said by the engine
     int64_t price_micros, max_cost_micros, order_id     # 0: none
     int64_t ts_ms             # the broker's time; the engine puts the log's time here

@@ -27,6 +27,7 @@ cdef enum Stop:
     SELF_TRADE = 3
     MAX_COST = 4
     NO_NODE = 5               # that is free in all hours
+    POST_ONLY = 6
 
 cdef enum:
     ROOM_FOR_ONE = 512        # bytes: more than what one order causes beside its trades

@@ -73,7 +73,7 @@ cdef struct Contract:
     uint32_t waiting          # how many blocks wait that may come to need this period
     uint32_t bids             # a side of the book; asks are the one behind it. NIL without a book
     uint32_t gate             # of its bindings
-    uint32_t unusual          # how many of its resting orders are
+    uint32_t[2] unusual       # how many of its resting bids are, and of its asks
     PositionList positions
     NodeRow nodes             # what each node's cheapest ask costs
     uint8_t trading           # whether ordinary orders may be placed
@@ -101,7 +101,7 @@ cdef struct Exchange:
     Blocks blocks             # that wait for capacity
     uint32_t details_capacity, contracts_capacity, products_capacity
     uint32_t posted_used, posted_capacity
-    uint32_t unusual          # how many resting orders are, of all contracts
+    uint32_t unusual_asks     # how many resting asks are unusual, of all contracts
     uint64_t cached_bytes     # of what commands lead to; what is more is loaded ahead
     int64_t version           # of everything that contracts and nodes copy from the rules
     int64_t deadline_ms       # when something is due next
@@ -212,21 +212,21 @@ cdef inline void list_order(Exchange* exchange, uint64_t id, uint32_t account, u
     add_id(own, &exchange.orders, id)
 
 
+cdef inline uint32_t side_of(const Exchange* exchange, uint32_t slot) noexcept nogil:
+    return exchange.books.levels[exchange.books.orders[slot].level].side
+
+
 cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:
     """Take a resting order out of its book; its slot is free afterwards."""
     cdef Detail* detail = &exchange.details[slot]
     cdef Contract* contract = &exchange.contracts[detail.contract]
     if detail.rare == UNUSUAL:
-        contract.unusual -= 1
-        exchange.unusual -= 1
+        contract.unusual[side_of(exchange, slot) & 1] -= 1
+        exchange.unusual_asks -= side_of(exchange, slot) & 1
     if detail.node != NIL and contract.nodes.valid:
         forget_ask(&contract.nodes, detail.node, (price_at(exchange, slot) * contract.period_s + 3599) // 3600)
     drop_id(&exchange.orders, exchange.books.orders[slot].id)
     unlink_order(&exchange.books, slot)
-
-
-cdef inline uint32_t side_of(const Exchange* exchange, uint32_t slot) noexcept nogil:
-    return exchange.books.levels[exchange.books.orders[slot].level].side
 
 
 cdef inline int64_t best_ticks(const Exchange* exchange, uint32_t side) noexcept nogil:

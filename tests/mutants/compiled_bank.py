@@ -80,8 +80,8 @@ COMPILED_BANK = (
     Mutant(
         "C: a market order breaks a lot",
         "fast/matching.pxd",
-        "// contract.lot * contract.lot",
-        "// 1",
+        "(fill.unit_micros + fill.fee_micros) // contract.lot * contract.lot",
+        "(fill.unit_micros + fill.fee_micros) // 1",
     ),
     Mutant(
         "C: a partly filled bid holds a GPU too many",
@@ -117,14 +117,32 @@ COMPILED_BANK = (
     Mutant(
         "C: a post-only order takes",
         "fast/orders.pxd",
-        "if order.post_only or contract.unusual:",
-        "if contract.unusual:",
+        "if order.post_only and crosses(exchange, contract, order.sells, taker.ticks):",
+        "if order.post_only and False:",
+    ),
+    Mutant(
+        "C: a fill-or-kill order is filled in part",
+        "fast/orders.pxd",
+        "if filled >= wanted:",
+        "if filled:",
+    ),
+    Mutant(
+        "C: a fill-or-kill order counts on what lies beyond its limit",
+        "fast/matching.pxd",
+        "if taker.ticks and (price < taker.ticks if taker.sells else price > taker.ticks):",
+        "if False:",
+    ),
+    Mutant(
+        "C: a fill-or-kill order at market counts on more than it may spend",
+        "fast/matching.pxd",
+        "budget -= qty * unit",
+        "pass",
     ),
     Mutant(
         "C: an order meets an iceberg as if it showed everything",
-        "fast/orders.pxd",
-        "if order.post_only or contract.unusual:",
-        "if order.post_only:",
+        "fast/matching.pxd",
+        "if exchange.details[slot].rare == UNUSUAL:",
+        "if False:",
     ),
     Mutant(
         "C: a silent node may sell",
@@ -252,7 +270,9 @@ COMPILED_BANK = (
     Mutant(
         "C: bytes behind a command are passed over",
         "codec/read_command.pxd",
-        '"min_qty":null,"use_vouchers":false,"stp":"cancel_newest"}\')\n        and here.at == here.end',
-        '"min_qty":null,"use_vouchers":false,"stp":"cancel_newest"}\')',
+        'and read_optional(here, &place.min_qty, QTY_MAX)\n        and skip(here, b\',"use_vouchers":false,'
+        '"stp":"cancel_newest"}\')\n        and here.at == here.end',
+        'and read_optional(here, &place.min_qty, QTY_MAX)\n        and skip(here, b\',"use_vouchers":false,'
+        '"stp":"cancel_newest"}\')',
     ),
 )

@@ -116,7 +116,7 @@ COMPILED_BLOCKS_BANK = (
     Mutant(
         "C: a block meets an iceberg as if it showed everything",
         "fast/blocks.pxd",
-        "if not contract.trading or contract.unusual:",
+        "if not contract.trading or contract.unusual[1]:",
         "if not contract.trading:",
     ),
     Mutant(
@@ -135,7 +135,7 @@ COMPILED_BLOCKS_BANK = (
     Mutant(
         "C: a block that waits meets an iceberg as if it showed everything",
         "fast/waiting_blocks.pxd",
-        "if exchange.contracts[contracts[period]].unusual:",
+        "if exchange.contracts[contracts[period]].unusual[1]:",
         "if False:",
     ),
     Mutant(

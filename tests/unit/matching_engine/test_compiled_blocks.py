@@ -239,12 +239,13 @@ def test_capacity_goes_in_c_to_blocks_that_wait(venue: SideBySide, restarts: boo
     venue.in_c(MassCancel(command_id="c-9", account="bob", product=None, contract=None, side=None))
 
 
-def test_a_repeat_is_answered_in_c_also_where_it_was_refused(venue: SideBySide):
+def test_a_repeat_and_another_body_are_answered_in_c_also_where_it_was_refused(venue: SideBySide):
     for number, changes in ((1, {}), (2, {"qty": 90, "tif": "FOK"})):
         venue.in_c(block(number, **changes))
         assert venue.in_c(block(number, **changes, command_id="c-again"))
         assert b'"type":"order_duplicate"' in venue.fast.events[-1]
-    assert not venue.in_c(block(1, qty=3))
+    assert venue.in_c(block(1, qty=3))
+    assert b'"code":"client_order_id_conflict"' in venue.fast.events[-1]
 
 
 def test_changes_of_the_rules_are_read_anew(venue: SideBySide):

@@ -101,7 +101,6 @@ ODD = {
     "no price": {"floor_price_micros": None},
     "two prices": {"floor_curve_micros": CURVE},
     "the venue itself": {"account": "venue"},
-    "another body under a known client id": {"client_order_id": "id-80"},
 }
 
 

@@ -13,7 +13,7 @@ def test_gpus_that_no_compiled_rule_has_sold_cannot_be_sold_again_after_a_restar
     venue.node("n1", "op", 8)
     venue.send(limit_order(1, qty=8))
     ask = {"account": "op", "side": "sell", "node": "n1", "qty": 8}
-    assert not venue.in_c(limit_order(2, min_qty=8, **ask))
+    assert not venue.in_c(limit_order(2, display_qty=8, **ask))
     venue.restart()
     refused = venue.send(limit_order(3, **ask))
     assert [(event["type"], event["code"]) for event in refused] == [("order_rejected", "insufficient_capacity")]
