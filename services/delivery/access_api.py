@@ -14,6 +14,7 @@ from services.delivery.rows import Position
 from services.delivery.settings import Settings
 from services.delivery.ssh_keys import BadSshKey, read_ssh_key
 from services.delivery.store import Store, transaction
+from services.delivery.store.access import StoredSshKey
 from services.kit.auth import Authenticator, Caller
 from services.kit.http import ProblemError
 from services.kit.idempotency import Asked, asking, once
@@ -37,27 +38,29 @@ def add_key_routes(app: FastAPI, settings: Settings, pool: Pool, authenticator: 
         except BadSshKey as error:
             raise ProblemError("malformed_request", f"public_key: {error}") from error
         async with transaction(pool) as store:
-            await store.run("lock_ssh_keys", account)
-            known = await store.row("find_ssh_key", account, key.key_id)
+            await store.access.lock_ssh_keys(account)
+            known = await store.access.ssh_key(account, key.key_id)
 
             async def work() -> str:
-                if known is None:
-                    if await store.value("count_ssh_keys", account) >= keys_max:
-                        raise ProblemError("conflict", f"the account has {keys_max} SSH keys already; remove one first")
-                    await store.run("insert_ssh_key", account, key.key_id, key.line, now_ms())
-                return _key_view(known or await store.row("find_ssh_key", account, key.key_id)).model_dump_json()
+                if known is not None:
+                    return _key_view(known).model_dump_json()
+                if len(await store.access.ssh_keys(account)) >= keys_max:
+                    raise ProblemError("conflict", f"the account has {keys_max} SSH keys already; remove one first")
+                added = StoredSshKey(key.key_id, key.line, now_ms())
+                await store.access.insert_ssh_key(account, added)
+                return _key_view(added).model_dump_json()
 
             return await once(store.connection, asked.attempt, work, 201 if known is None else 200)
 
     @app.get("/v1/ssh-keys")
     async def list_keys(caller: trade) -> dict[str, object]:
-        rows = await Store(pool).rows("ssh_keys_of_account", caller.account)
-        return {"items": show_rows(rows, lambda row: _key_view(row).model_dump(mode="json"))}
+        keys = await Store(pool).access.ssh_keys(caller.account)
+        return {"items": show_rows(keys, lambda each: _key_view(each).model_dump(mode="json"))}
 
     @app.delete("/v1/ssh-keys/{key_id}", status_code=204)
     async def remove_key(key_id: str, caller: trade) -> Response:
         """A key that is gone already is as good."""
-        await Store(pool).run("delete_ssh_key", caller.account, key_id)
+        await Store(pool).access.delete_ssh_key(caller.account, key_id)
         return Response(status_code=204)
 
 
@@ -78,11 +81,10 @@ def add_access_routes(
                 position = await position_of(store, position_id, asked.caller.account)
                 if position.state != "open":
                     raise ProblemError("conflict", f"the gate of position {position_id} has passed")
-                known = {row["key_id"] for row in await store.rows("ssh_keys_of_account", asked.caller.account)}
+                known = {key.key_id for key in await store.access.ssh_keys(asked.caller.account)}
                 if unknown := set(form.key_ids or ()) - known:
                     raise ProblemError("not_found", f"the account has no SSH key {min(unknown)}")
-                key_ids = None if form.key_ids is None else list(form.key_ids)
-                await store.run("put_access_wish", position_id, key_ids, form.image, form.script)
+                await store.access.put_wish(position_id, form.key_ids, form.image, form.script)
                 # Before the gate there is no credential that the first answer could keep.
                 return (await _access_view(store, position, credentials)).model_dump_json()
 
@@ -121,15 +123,15 @@ async def _access_view(store: Store, position: Position, credentials: Credential
     )
 
 
-def _key_view(row) -> SshKeyView:
-    key = read_ssh_key(row["line"])
+def _key_view(stored: StoredSshKey) -> SshKeyView:
+    key = read_ssh_key(stored.line)
     return SshKeyView(
         key_id=key.key_id,
         fingerprint=key.fingerprint,
         type=key.type,
         comment=key.comment,
         public_key=key.line,
-        added_ms=row["added_ms"],
+        added_ms=stored.added_ms,
     )
 
 

@@ -816,9 +816,6 @@ select pg_advisory_xact_lock(hashtext('hourbook ssh keys of ' || $1::text));
 -- name: find_ssh_key
 select * from ssh_key where account = $1 and key_id = $2;
 
--- name: count_ssh_keys
-select count(*) from ssh_key where account = $1;
-
 -- name: insert_ssh_key
 insert into ssh_key values ($1, $2, $3, $4);
 

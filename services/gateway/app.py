@@ -7,7 +7,7 @@ from schemas.accounts import AnyKeyEvent, SignedRequest
 from services.gateway.api import build_hot_path
 from services.gateway.commands.first_answers import restore_answers
 from services.gateway.context import GatewayContext, make_context
-from services.gateway.handlers import EVENTS_PER_BATCH, follow_events
+from services.gateway.handlers import EVENTS_PER_BATCH, batch_handler
 from services.gateway.keys.copies import mend_keys
 from services.gateway.keys.registry import KeyRegistry
 from services.gateway.node_marks import NodeMarks
@@ -15,7 +15,7 @@ from services.gateway.recorder import Recorder
 from services.gateway.routes.accounts import bootstrap_admin
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
-from services.kit.events import EventReader
+from services.kit.events import EventReader, follow
 from services.kit.idempotency import forget_old
 from services.kit.key_feed import follow_keys
 from services.kit.keys import PUBLIC
@@ -75,8 +75,8 @@ async def _follow(gateway: GatewayContext, tasks: asyncio.TaskGroup) -> None:
     reader = EventReader(settings, await find_place(settings, position), position.seq, EVENTS_PER_BATCH, linger_s=0)
     tasks.create_task(_give_up_at_the_end(gateway))
     tasks.create_task(gateway.recorder.run())
-    tasks.create_task(follow_events(reader, gateway.history, gateway.pending, gateway.feeds, gateway.recorder))
-    tasks.create_task(_note(reader.caught_up, gateway.readiness, "the end of the event log"))
+    handle = batch_handler(gateway.history, gateway.pending, gateway.feeds, gateway.recorder)
+    tasks.create_task(follow(reader, handle, partial(gateway.readiness.done, "the end of the event log")))
 
 
 async def _know_keys(gateway: GatewayContext, keys_read: asyncio.Event, read: list[AnyKeyEvent]) -> None:

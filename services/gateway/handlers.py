@@ -1,7 +1,7 @@
 """Events in: applied to the history, handed to those who wait for them, fed to the sessions, noted for the recorder."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from prometheus_client import Counter
 
@@ -11,24 +11,27 @@ from services.gateway.projections.apply import apply
 from services.gateway.projections.feeds import Feeds
 from services.gateway.projections.history import History
 from services.gateway.recorder import Recorder
-from services.kit.events import EventBatch, EventReader
+from services.kit.events import EventBatch
 from services.kit.store import Position
 
 EVENTS_READ = Counter("hourbook_gateway_events_read", "Events read from the event log")
 EVENTS_PER_BATCH = 500
 
 
-async def follow_events(
-    reader: EventReader, history: History, pending: PendingCommands, feeds: Feeds, recorder: Recorder
-) -> None:
-    """Read the event log for ever."""
+def batch_handler(
+    history: History, pending: PendingCommands, feeds: Feeds, recorder: Recorder
+) -> Callable[[EventBatch], Awaitable[None]]:
+    """Return what handles the batches of the event log, in their order."""
     commands = WholeCommands(recorder.position)
-    async for batch in reader.batches():
+
+    async def handle(batch: EventBatch) -> None:
         events, position = commands.cut(batch)
         handle_events(events, history, pending, feeds)
         recorder.note(position)
         EVENTS_READ.inc(len(batch.events))
         await asyncio.sleep(0)
+
+    return handle
 
 
 class WholeCommands:
@@ -47,7 +50,7 @@ class WholeCommands:
         whole = next((place for place in range(len(events), 0, -1) if is_last(events[place - 1])), 0)
         events, self._pending = events[:whole], events[whole:]
         if not self._pending:
-            self._position = Position(batch.last_seq, batch.next_offset, batch.last_sha256)
+            self._position = batch.position
         elif events:
             # The reader drops what it reads again.
             self._position = Position(events[-1].seq, self._next_offset, bytes.fromhex(events[-1].prev_link))

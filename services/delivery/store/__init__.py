@@ -20,6 +20,7 @@ from services.delivery.passports import XIDS_MAX, GpuHistory, xids_of
 from services.delivery.report_records import VerifiedReport, pack_record, unpack_record
 from services.delivery.reports import Chain
 from services.delivery.settings import Settings
+from services.delivery.store.access import Access
 from services.delivery.store.challenges import Challenges
 from services.delivery.store.disputes import Disputes
 from services.delivery.store.leases import Leases
@@ -131,7 +132,7 @@ class Store:
         self.sql = Statements(connection)
         self.positions, self.disputes = Positions(self.sql), Disputes(self.sql)
         self.leases, self.renters = Leases(self.sql), Renters(self.sql)
-        self.challenges = Challenges(self.sql)
+        self.challenges, self.access = Challenges(self.sql), Access(self.sql)
         self.after_commit: list[Callable[[], None]] = []
         self.issued: list[tuple[str, Challenge]] = []  # challenges that may leave when the transaction is through
 
