@@ -68,14 +68,14 @@ def add_public_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
     @app.get("/v1/inspections/{inspection_id}", response_model=InspectionView)
     @public
     async def show_inspection(inspection_id: str) -> Response:
-        row = await Store(pool).row("find_inspection", inspection_id)
-        if row is None:
+        stored = await Store(pool).hardware.inspection(inspection_id)
+        if stored is None:
             raise ProblemError("not_found", f"there is no inspection {inspection_id}")
         view = InspectionView(
             inspection_id=inspection_id,
-            account=row["account"],
-            received_ms=row["received_ms"],
-            report=InspectionReport.model_validate_json(row["report"]),
+            account=stored.account,
+            received_ms=stored.received_ms,
+            report=InspectionReport.model_validate_json(stored.report),
         )
         return _json(view)
 
@@ -153,7 +153,7 @@ def add_party_routes(
 
             async def work() -> str:
                 given = InspectionNonce(nonce=secrets.token_hex(32), expires_ms=now_ms() + settings.inspection_nonce_ms)
-                await store.run("insert_inspection_nonce", given.nonce, asked.caller.account, given.expires_ms)
+                await store.hardware.insert_nonce(given.nonce, asked.caller.account, given.expires_ms)
                 return given.model_dump_json()
 
             return await once(store.connection, asked.attempt, work, 201)

@@ -192,25 +192,25 @@ async def on_rejected(store: Store, settings: Settings, event: CommandRejected) 
 
 async def on_hardware_locked(store: Store, settings: Settings, event: HardwareLocked) -> None:
     """GPUs for sale serve no position."""
-    await store.run("list_hardware", event.listing_id, list(event.gpus))
+    await store.hardware.put_on_sale(event.listing_id, event.gpus)
 
 
 async def on_hardware_unlocked(store: Store, settings: Settings, event: HardwareUnlocked) -> None:
     """GPUs are for rent again."""
-    await store.run("unlist_hardware", event.listing_id)
+    await store.hardware.take_off_sale(event.listing_id)
 
 
 async def on_escrow(store: Store, settings: Settings, event: EscrowOpened) -> None:
     """Remembers who is buying."""
-    await store.run("open_escrow", event.escrow_id, event.listing_id, event.buyer)
+    await store.hardware.open_escrow(event.escrow_id, event.listing_id, event.buyer)
 
 
 async def on_sold(store: Store, settings: Settings, event: EscrowReleased) -> None:
     """A sold GPU may be enrolled by its new owner; its old node does without."""
-    sold = await store.rows("sell_hardware", event.escrow_id)
-    for node_id in sorted({row["node_id"] for row in sold}):
+    sold = await store.hardware.sell(event.escrow_id)
+    for node_id in sorted(sold):
         node = await store.node(node_id, lock=True)
-        await withdraw_gpus(store, node, {row["uuid"] for row in sold}, "sold", event.ts_ms)
+        await withdraw_gpus(store, node, sold[node_id], "sold", event.ts_ms)
 
 
 HANDLERS: dict[type, Callable[[Store, Settings, AnyEvent], Awaitable[None]]] = {

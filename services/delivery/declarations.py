@@ -177,8 +177,8 @@ def id_of(prefix: str, message: SignedMessage) -> str:
 
 
 async def _own_node(store: Store, node_id: str, caller: Caller) -> None:
-    row = await store.row("find_node", node_id)
-    if row is None or row["account"] != caller.account:
+    node = await store.find_node(node_id)
+    if node is None or node.account != caller.account:
         raise ProblemError("not_found", f"you have no node {node_id}")
 
 

@@ -10,7 +10,7 @@ from schemas.ids import Identifier, NodeId
 from schemas.nodes import signing_bytes
 from services.delivery import disputes, endings
 from services.delivery.dispute_rules import side_of
-from services.delivery.domain import BadSignature, NotThisNode, UnknownNode
+from services.delivery.domain import BadSignature, NotThisNode
 from services.delivery.edge_api import body_of, read_body
 from services.delivery.effects import Effects, now_ms
 from services.delivery.once import answer_once
@@ -125,10 +125,8 @@ def add_node_dispute_route(app: FastAPI, settings: Settings, effects: Effects) -
         if message.agent != node_id:
             raise NotThisNode(f"the message is {message.agent}'s")
         async with effects.transaction() as store:
-            node = await store.row("find_node", node_id)
-            if node is None:
-                raise UnknownNode(node_id)
-            if not signature_holds(node["public_key"], message.signature, signing_bytes(message)):
+            node = await store.node(node_id)
+            if not signature_holds(node.public_key, message.signature, signing_bytes(message)):
                 raise BadSignature("the signature is not the node's")
             position = await store.positions.find(message.position_id)
             if position is None or position.node != node_id:

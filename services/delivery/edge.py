@@ -42,7 +42,7 @@ from services.delivery.releases import Releases
 from services.delivery.reports import check_named_once, first_chain, give_nonce
 from services.delivery.settings import Settings
 from services.delivery.signatures import check_signature, signed_node
-from services.delivery.store import Node, Store, node_of, transaction
+from services.delivery.store import Node, Store, transaction
 from services.kit.auth import KeyDirectory
 from services.kit.keys import load_public_key, signature_holds
 from services.kit.outbox import PromptPublisher
@@ -96,7 +96,7 @@ class Edge:
             await self._moving.clear_way(node_id, token.account, request.gpus)
         async with transaction(self._pool) as store:
             await store.run("lock_enrolments")
-            known = await store.row("find_node", node_id)
+            known = await store.find_node(node_id)
             if known is None:
                 if token.expires_ms <= received_ms:
                     raise BadToken("the token has expired")
@@ -107,9 +107,9 @@ class Edge:
                     raise BadToken(f"the token {has_used}")
                 await store.run("burn_token", token.token_id, node_id)
                 await self._admit(store, node_id, token.account, request, received_ms)
-            elif known["account"] != token.account:
+            elif known.account != token.account:
                 raise BadToken("the node belongs to another account")
-            elif known["state"] == RETIRED:
+            elif known.state == RETIRED:
                 raise NodeRetired(f"{node_id} is retired: enrol with a new key, from an empty state folder")
             reply = await self._enrolled(store, await store.node(node_id), received_ms)
         await self._publisher.published()
@@ -215,26 +215,24 @@ class Edge:
             if gpu.reading.uuid != gpu.inventory.uuid:
                 raise WrongReading(f"gpus: the reading of {gpu.inventory.uuid} is of {gpu.reading.uuid}")
         async with transaction(self._pool) as store:
-            row = await store.row("find_node", report.agent)
-            node = None if row is None else node_of(row)
+            node = await store.find_node(report.agent)
             if node is not None and node.state in BARRED:
                 raise NodeBarred(f"the node is {node.state}: {node.reason}")
             recent = () if node is None else (await store.chain(node.node_id)).recent_nonces
             asked_by = None
             if report.nonce not in recent:
-                asked_by = await store.value("use_inspection_nonce", report.nonce, inspection_id, received_ms)
+                asked_by = await store.hardware.use_nonce(report.nonce, inspection_id, received_ms)
                 if asked_by is None:
                     raise NonceUnknown("the nonce was not given out for this, or not lately")
             account = asked_by if node is None else node.account
-            is_buyers = account == asked_by and await store.value("awaits_goods", account)
+            is_buyers = account == asked_by and await store.hardware.awaits_goods(account)
             if node is None and not is_buyers:
                 raise UnknownNode(report.agent)
             own = set() if node is None else {gpu.uuid for gpu in await store.gpus(node.node_id)}
-            others = await store.rows("gpus_of_others", uuids, report.agent, account)
+            others = await store.hardware.gpus_of_others(uuids, report.agent, account)
             if others or not (is_buyers or set(uuids) <= own):
                 raise NotThisNode("the report names GPUs that are not this node's")
-            row = (inspection_id, account, received_ms, report.canonical())
-            if await store.value("insert_inspection", *row) is not None:
+            if await store.hardware.insert_inspection(inspection_id, account, received_ms, report):
                 inspected = NodeInspected(node_id=report.agent, received_ms=received_ms, report=report)
                 await store.record(report.agent, inspected)
         await self._publisher.published()

@@ -218,13 +218,12 @@ async def take_lease_answer(store: Store, settings: Settings, record: LeaseAnswe
 async def take_inspection(store: Store, settings: Settings, record: NodeInspected) -> None:
     """Publishes an inspection, once, with what the venue itself knows of the GPUs, so that a sale can rest on both."""
     inspection_id = message_hash(record.report)
-    account = await store.value("publish_inspection", inspection_id)
+    account = await store.hardware.publish_inspection(inspection_id)
     if account is None:
         return
     fields = {"inspection_id": inspection_id, "account": account, "report": record.report}
-    row = await store.row("find_node", record.node_id)
-    if row is not None:
-        node = node_of(row)
+    node = await store.find_node(record.node_id)
+    if node is not None:
         uuids = [gpu.inventory.uuid for gpu in record.report.gpus]
         fields |= {
             "state": node.state,

@@ -114,12 +114,12 @@ async def release_gpus(store: Store, record: NodeReleased) -> None:
 
 async def restore_gpus(store: Store, record: GpusChanged) -> None:
     """Writes again what a change of GPUs wrote, where the table has it not."""
-    row = await store.row("find_node", record.node_id)
-    if row is None:
+    node = await store.find_node(record.node_id)
+    if node is None:
         return
     wanted = {gpu.uuid for gpu in record.request.gpus}
     own = {gpu.uuid for gpu in await store.gpus(record.node_id) if not gpu.is_freed}
-    await store.run("free_gpus", sorted(own - wanted), row["account"])
+    await store.run("free_gpus", sorted(own - wanted), node.account)
     for gpu in record.request.gpus:
         if gpu.uuid not in own:
             await put_gpu(store, record.node_id, gpu, record.request.boot_id, record.received_ms)

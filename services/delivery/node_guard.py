@@ -94,11 +94,11 @@ class NodeGuard:
         account = self._accounts.get(node)
         if account is None and self._pool is not None:
             try:
-                row = await Store(self._pool).row("find_node", node)
+                known = await Store(self._pool).find_node(node)
             except AWAY:
                 return None
-            if row is not None:
-                account = self._accounts[node] = row["account"]
+            if known is not None:
+                account = self._accounts[node] = known.account
         return account
 
 

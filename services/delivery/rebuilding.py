@@ -143,11 +143,10 @@ async def restore_record(store: Store, record: MeterRecord) -> None:
             answer = HookAnswer("proof", record.received_ms, True, "", "")
             await store.leases.keep_answer(record.lease_id, record.node_id, answer)
     elif isinstance(record, NodeInspected):
-        report = record.report
-        node = await store.row("find_node", record.node_id)
-        row = (message_hash(report), node["account"] if node else "", record.received_ms, report.canonical())
-        await store.run("insert_inspection", *row)
-        await store.run("publish_inspection", row[0])
+        inspection_id, node = message_hash(record.report), await store.find_node(record.node_id)
+        account = node.account if node else ""
+        await store.hardware.insert_inspection(inspection_id, account, record.received_ms, record.report)
+        await store.hardware.publish_inspection(inspection_id)
     else:
         await _restore_evidence(store, record)
 
@@ -185,7 +184,7 @@ async def _restore_renter_report(store: Store, record: RenterReported) -> None:
 
 async def _restore_node(store: Store, record: NodeEnrolled) -> None:
     request, node_id = record.request, record.node_id
-    if await store.row("find_node", node_id) is not None:
+    if await store.find_node(node_id) is not None:
         return
     await store.run("burn_token", read_token(request.token).token_id, node_id)
     await store.run(

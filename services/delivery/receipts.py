@@ -68,14 +68,14 @@ async def receipt_file(store: Store, key: Ed25519PrivateKey, receipt: Receipt) -
         meter = settlement.meter_inputs
         rows = await store.rows("records_by_seq", meter.node, [report.seq for report in meter.reports])
         reports = tuple(NodeReported.model_validate_json(unpack_record(row["record"])) for row in rows)
-        node = await store.row("find_node", meter.node)
+        node = await store.find_node(meter.node)
         seqs = [report.seq for report in meter.renter_reports]
         renter_reports = await store.renters.reports(meter.lease_id, seqs) if seqs else ()
         renter = await store.renters.meter(meter.lease_id) if seqs else None
     unsigned = ReceiptFile(
         receipt=receipt,
         meter=meter,
-        node_key=node["public_key"] if node else None,
+        node_key=node.public_key if node else None,
         reports=reports,
         key_id=key_id_of(public_hex(key)),
         renter_key=renter.public_key if renter else None,

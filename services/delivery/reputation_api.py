@@ -1,6 +1,6 @@
 """HTTP for reputations: of a node, and of an account with all its nodes, for everyone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Response
 
@@ -22,27 +22,27 @@ def add_reputation_routes(app: FastAPI, settings: Settings, pool: Pool) -> None:
     @app.get("/v1/nodes/{node_id}/reputation", response_model=ReputationView)
     @public
     async def node_reputation(node_id: str) -> Response:
-        row = await Store(pool).row("find_node", node_id)
-        if row is None:
+        node = await Store(pool).find_node(node_id)
+        if node is None:
             raise ProblemError("not_found", f"there is no node {node_id}")
-        return await answer(row["account"], node_id, [row])
+        return await answer(node.account, node_id, {node_id: node.simulated})
 
     @app.get("/v1/operators/{account}/reputation", response_model=ReputationView)
     @public
     async def operator_reputation(account: AccountId) -> Response:
-        rows = await Store(pool).rows("nodes_of_account", account)
-        if not rows:
+        own = await Store(pool).nodes_of_account(account)
+        if not own:
             raise ProblemError("not_found", f"{account} has no nodes")
-        return await answer(account, None, rows)
+        return await answer(account, None, own)
 
-    async def answer(account: str, node: str | None, rows: Sequence[Mapping]) -> Response:
-        time_ms, facts = now_ms(), await facts_of(Store(pool), [row["node_id"] for row in rows])
+    async def answer(account: str, node: str | None, simulated: Mapping[str, bool]) -> Response:
+        time_ms, facts = now_ms(), await facts_of(Store(pool), list(simulated))
         days = days_of(facts, settings, time_ms)
         view = ReputationView(
             account=account,
             node=node,
-            nodes=len(rows),
-            simulated=any(row["simulated"] for row in rows),
+            nodes=len(simulated),
+            simulated=any(simulated.values()),
             as_of_ms=time_ms,
             days=days,
             **{name: getattr(facts, name) for name in FACTS_SHOWN},

@@ -23,6 +23,7 @@ from services.delivery.settings import Settings
 from services.delivery.store.access import Access
 from services.delivery.store.challenges import Challenges
 from services.delivery.store.disputes import Disputes
+from services.delivery.store.hardware import Hardware
 from services.delivery.store.leases import Leases
 from services.delivery.store.positions import Positions
 from services.delivery.store.renters import Renters
@@ -133,6 +134,7 @@ class Store:
         self.positions, self.disputes = Positions(self.sql), Disputes(self.sql)
         self.leases, self.renters = Leases(self.sql), Renters(self.sql)
         self.challenges, self.access = Challenges(self.sql), Access(self.sql)
+        self.hardware = Hardware(self.sql)
         self.after_commit: list[Callable[[], None]] = []
         self.issued: list[tuple[str, Challenge]] = []  # challenges that may leave when the transaction is through
 
@@ -206,6 +208,15 @@ class Store:
         if row is None:
             raise UnknownNode(node_id)
         return node_of(row)
+
+    async def find_node(self, node_id: str) -> Node | None:
+        """Returns a node, or None."""
+        row = await self.row("find_node", node_id)
+        return None if row is None else node_of(row)
+
+    async def nodes_of_account(self, account: str) -> dict[str, bool]:
+        """Returns an account's nodes, and whether each is simulated."""
+        return {row["node_id"]: row["simulated"] for row in await self.rows("nodes_of_account", account)}
 
     async def gpus(self, node_id: str) -> list[NodeGpuRow]:
         """Returns a node's GPUs in the order of their UUIDs."""
