@@ -274,7 +274,7 @@ cdef class StructStore:
         return 0
 
     def move_all_counts(self):
-        """What only the reference's rules have counted moves too: nodes that no compiled rule has met yet."""
+        """What only the rules in Python have counted moves too: nodes that no compiled rule has met yet."""
         for name, node in self.state.nodes.items():
             if type(node.committed) is dict and (node.committed or node.sold):
                 self.find_node(name)
@@ -322,7 +322,7 @@ cdef class StructStore:
     # -- the state's counters, kept in C while records are applied
 
     cdef int tell_rules(self) except -1:
-        """Tells the reference's rules of the capacity orders and waiting blocks that the compiled ones took."""
+        """Tells the rules in Python of the capacity orders and waiting blocks that the compiled ones took."""
         cdef Exchange* exchange = &self.core.exchange
         cdef const Posted* posted
         cdef uint32_t place
@@ -349,7 +349,7 @@ cdef class StructStore:
         return self.core.exchange.contracts[contract_at(known, last_s)].gate
 
     cdef int begin_rules(self) except -1:
-        """The reference's rules take over."""
+        """The rules in Python take over."""
         self.tell_rules()
         cdef Exchange* exchange = &self.core.exchange
         state = self.state

@@ -6,7 +6,7 @@ from matching_engine.records.commands cimport Command
 from matching_engine.records.events cimport EventBuffer
 from matching_engine.records.exchange cimport Exchange
 
-cdef struct Body:             # of an event that the reference's rules caused
+cdef struct Body:             # of an event that the rules in Python caused
     const char* name          # of its type; never freed
     Py_ssize_t name_size
     size_t end                # it begins where the one before ends

@@ -54,7 +54,7 @@ cdef class EventTape:
         memcpy(self.link_hex, text_of(link_hex), 64)
         return 0
 
-    # -- events of the reference's rules, kept until their record is over, since only then their number is known
+    # -- events of the rules in Python, kept until their record is over, since only then their number is known
 
     cdef int write(self, object event, dict fields) except -1:
         """Writes the body of any event from its fields, in the model's order."""

@@ -132,7 +132,7 @@ cdef inline bint read_cancel(const char* text, Py_ssize_t size, Cancel* cancel) 
 
 
 cdef inline bint read_floors(Scanner* scanner, Capacity* capacity) noexcept nogil:
-    """One price, or a curve of them; both or none is the reference's to refuse."""
+    """One price, or a curve of them; both or none is for the rules in Python to refuse."""
     cdef int place
     capacity.floors = 1
     if not skip(scanner, b"null"):
@@ -152,7 +152,7 @@ cdef inline bint read_floors(Scanner* scanner, Capacity* capacity) noexcept nogi
 
 
 cdef inline bint read_capacity(const char* text, Py_ssize_t size, Capacity* capacity) noexcept nogil:
-    """Whether the bytes are a canonical `post_capacity`. Those of split nodes are left to the reference."""
+    """Whether the bytes are a canonical `post_capacity`. Those of split nodes are left to the rules in Python."""
     cdef Scanner scanner = Scanner(text, text + size)
     cdef Scanner* here = &scanner
     return (
@@ -182,7 +182,7 @@ cdef inline bint read_capacity(const char* text, Py_ssize_t size, Capacity* capa
 
 
 cdef inline bint read_block(const char* text, Py_ssize_t size, BlockBid* block) noexcept nogil:
-    """Whether the bytes are a canonical `place_block`. One that draws on vouchers is left to the reference."""
+    """Whether the bytes are a canonical `place_block`. One that draws on vouchers is left to the rules in Python."""
     cdef Scanner scanner = Scanner(text, text + size)
     cdef Scanner* here = &scanner
     return (
@@ -283,7 +283,7 @@ cdef inline bint resolve_stretch(
 cdef inline Reading resolve_capacity(
     Exchange* exchange, const Capacity* capacity, Command* command, Stretch* stretch
 ) noexcept nogil:
-    """The window in periods; one that is empty or cuts a period is the reference's to refuse."""
+    """The window in periods; one that is empty or cuts a period is for the rules in Python to refuse."""
     cdef const Product* product
     cdef bint named = resolve_stretch(exchange, command, stretch, &capacity.account, &capacity.product)
     name_command(command, &capacity.command_id, &capacity.client_order_id)

@@ -42,7 +42,7 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
 
 
 cdef inline const char* broken_terms(const Exchange* exchange, const Command* command) noexcept nogil:
-    """The first rule that the block breaks, in the reference's order, or NULL."""
+    """The first rule that the block breaks, in the order of the rules in Python, or NULL."""
     cdef const Stretch* stretch = command.stretch
     cdef const uint32_t* contracts = contracts_of(exchange, stretch)
     cdef const Contract* contract

@@ -122,7 +122,7 @@ cdef inline void note_done(EventBuffer* events, const Command* command) noexcept
 cdef inline Outcome cancel_block(
     Exchange* exchange, EventBuffer* events, const Command* command, int64_t order_id
 ) noexcept nogil:
-    """Cancels one block of the account; capacity orders and blocks that are to be tried are the reference's."""
+    """Cancels one block of the account; capacity orders and blocks that are to be tried are for Python."""
     cdef uint32_t slot = find_id(&exchange.blocks.ids, <uint64_t>order_id)
     cdef Outcome outcome
     if slot == NIL and order_id > exchange.last_order_id:

@@ -54,7 +54,7 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
     return DONE
 
 
-# -- the rules, in the reference's order; each gives the code of the first one broken, or NULL
+# -- the rules, in the order of those in Python; each gives the code of the first one broken, or NULL
 
 
 cdef inline const char* broken_prices(const Exchange* exchange, const Command* command) noexcept nogil:
@@ -99,7 +99,7 @@ cdef inline const char* broken_rule(
 
 
 cdef inline void note_posted(Exchange* exchange, const Posted* posted) noexcept nogil:
-    """Keeps a capacity order for the reference's rules."""
+    """Keeps a capacity order for the rules in Python."""
     if exchange.posted_used == exchange.posted_capacity:
         grow(<void**>&exchange.posted, &exchange.posted_capacity, sizeof(Posted))
     exchange.posted[exchange.posted_used] = posted[0]

@@ -26,7 +26,7 @@ from matching_engine.records.node_row cimport note_ask
 from matching_engine.records.nodes cimport Node, find_count, open_count
 
 
-# -- the rules that an order must keep, in the reference's order; each gives the code of the first one broken, or NULL
+# -- the rules that an order must keep, in Python's order; each gives the code of the first one broken, or NULL
 
 
 cdef inline const char* broken_terms(const Contract* contract, const Command* order, int64_t ticks) noexcept nogil:
@@ -208,7 +208,7 @@ cdef inline Outcome trade_and_rest(
 cdef inline bint is_out_of_the_ordinary(
     const Exchange* exchange, const Contract* contract, const Command* order, int64_t ticks
 ) noexcept nogil:
-    """What the reference does: whatever would meet an unusual order, be it by a block that waits."""
+    """What the rules in Python do: whatever would meet an unusual order, be it by a block that waits."""
     if order.sells and serves_unusually(
         exchange, contract.product, contract.start_s, contract.start_s + contract.period_s
     ):

@@ -22,7 +22,7 @@ from matching_engine.records.exchange cimport COLD, DONE, Contract, Detail, Exch
 from matching_engine.records.nodes cimport Count, prefetch_count, prefetch_count_entry
 
 cdef enum:
-    DIGEST_EVERY_OFFSETS = 4096            # a record with a digest of the balances is the reference's
+    DIGEST_EVERY_OFFSETS = 4096            # a record with a digest of the balances is for Python
     ID_AHEAD = 16             # commands between touching what an id leads to and needing it
     ORDER_AHEAD = 8           # the same for the order
     AROUND_AHEAD = 4          # the same for what stands around it
@@ -130,7 +130,7 @@ cdef inline void look_around(const Exchange* exchange, const Command* command) n
 
 
 cdef inline Outcome execute_one(Exchange* exchange, Run* run, Command* command) noexcept nogil:
-    """Applies a command, unless its time or its place in the log make it the reference's."""
+    """Applies a command, unless its time or its place in the log make it one for Python."""
     cdef int64_t now_ms = max(exchange.now_ms, command.ts_ms)
     cdef EventBuffer* events = &run.events
     if not exchange.is_open or now_ms >= exchange.deadline_ms:

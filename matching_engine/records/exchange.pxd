@@ -1,7 +1,7 @@
 """The whole exchange as C structs: books, orders, money, bindings, nodes and positions, without Python objects.
 
 What is here is what ordinary orders need. Whatever is rare about a record is kept as a Python object by its view
-(`bridge/orders.pyx`); what would meet an unusual order is left to the reference's rules.
+(`bridge/orders.pyx`); what would meet an unusual order is left to the rules in Python.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -34,7 +34,7 @@ cdef enum TimeInForce:
 
 cdef enum Outcome:            # of a command
     DONE = 0
-    COLD = 1                  # out of the ordinary: the reference decides, nothing has changed
+    COLD = 1                  # out of the ordinary: the rules in Python decide, nothing has changed
     STALE_CONTRACT = 2        # its rules have to be read anew first
     STALE_NODE = 3
     STALE_HOURS = 4           # those of some of its contracts
@@ -79,7 +79,7 @@ cdef struct Contract:
     uint8_t trading           # whether ordinary orders may be placed
     uint8_t known             # whether the state remembers it
 
-cdef struct Posted:           # a capacity order that the reference's rules have not heard of yet
+cdef struct Posted:           # a capacity order that the rules in Python have not heard of yet
     int64_t id                # its asks have the ids behind it
     int64_t expires_ms        # 0: at its gates
     uint32_t asks
@@ -109,7 +109,7 @@ cdef struct Exchange:
     int64_t offset            # of the record in hand
     int64_t next_offset
     int64_t last_order_id, last_trade_id, last_position_id
-    uint8_t* limited          # by the account's number: its orders are the reference's to decide
+    uint8_t* limited          # by the account's number: its orders are for the rules in Python to decide
     uint32_t limited_capacity
     bint is_open              # genesis was read
 

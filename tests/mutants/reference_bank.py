@@ -1,4 +1,4 @@
-"""Bugs in the reference's rules, many of which both engines run."""
+"""Bugs in the rules in Python, many of which both engines run."""
 
 from tests.mutants.mutant import Mutant
 

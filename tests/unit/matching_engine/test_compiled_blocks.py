@@ -1,4 +1,4 @@
-"""Blocks in the compiled engine: the ordinary ones are decided in C, the others are left to the reference, and both
+"""Blocks in the compiled engine: the ordinary ones are decided in C, the others are left to Python, and both
 engines say the same of each.
 """
 

@@ -1,4 +1,4 @@
-"""What the compiled engine writes into a snapshot of records that only the reference's rules have met."""
+"""What the compiled engine writes into a snapshot of records that only the rules in Python have met."""
 
 from schemas.orders import CancelOrder
 from tests.fixtures.side_by_side import SideBySide
