@@ -1,5 +1,7 @@
 """Dead-man timers: everything of an account is cancelled when one of its sessions has been silent for too long."""
 
+from heapq import heappop
+
 from matching_engine.rules import cancels, timers
 from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import require
@@ -39,6 +41,7 @@ def disarm(market: Market, account: str, session: str) -> None:
 
 def cancel_all(market: Market, name: str) -> None:
     """A timer ran out. One that was set later meanwhile is looked at again then; one that was disarmed is nothing."""
+    drop_repeats(market, name)
     account, _, session = name.partition("|")
     due_ms = market.state.cancel_timers.get(account, {}).get(session)
     if due_ms is None:
@@ -51,3 +54,10 @@ def cancel_all(market: Market, name: str) -> None:
     for each in live:
         cancels.cancel_any(market, each, "disconnect")
     market.emit(CancelTimerFired, account=account, session=session, canceled=len(live))
+
+
+def drop_repeats(market: Market, name: str) -> None:
+    """Take out what would only do the same again: a session that was armed and disarmed many times left a timer each."""
+    waiting = market.state.timers
+    while waiting and waiting[0][1:] == (timers.SILENCE, name) and waiting[0][0] <= market.now_ms:
+        heappop(waiting)
