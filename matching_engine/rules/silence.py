@@ -57,7 +57,7 @@ def cancel_all(market: Market, name: str) -> None:
 
 
 def drop_repeats(market: Market, name: str) -> None:
-    """Take out what would only do the same again: a session that was armed and disarmed many times left a timer each."""
+    """Take out what would only do the same again: a session armed and disarmed often left a timer each time."""
     waiting = market.state.timers
     while waiting and waiting[0][1:] == (timers.SILENCE, name) and waiting[0][0] <= market.now_ms:
         heappop(waiting)
