@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from matching_engine.settlement import BadMeterValues, Outcome, settle, undisputed
+from matching_engine.settlement import BadMeterValues, Settlement, settle, undisputed
 from schemas.delivery import MeterInputs
 from schemas.ids import contract_start_s, product_of, tier_of
 from schemas.nodes import GENESIS_HASH, SignedMessage, message_hash, node_id_of, signing_bytes
@@ -156,7 +156,7 @@ def settlement_faults(receipt: Receipt) -> Iterator[str]:
             yield f"settlement: {name} is {value}, the receipt says {getattr(receipt, name)}"
 
 
-def settled(receipt: Receipt, with_disputed: bool = False) -> Outcome:
+def settled(receipt: Receipt, with_disputed: bool = False) -> Settlement:
     """Returns what MARKET.md's function makes of the receipt's own figures, the lower or the higher ones. Raises
     BadMeterValues.
     """

@@ -6,7 +6,7 @@ from matching_engine.bridge.core cimport Core
 from matching_engine.codec.event_tape cimport EventTape
 from matching_engine.codec.read_command cimport Reading
 from matching_engine.fast.run cimport Run
-from matching_engine.records.commands cimport Command, Stretch
+from matching_engine.records.commands cimport Command, PeriodRange
 from matching_engine.records.exchange cimport Exchange
 
 cdef enum:
@@ -22,7 +22,7 @@ cdef struct Record:
 cdef class Window:
     cdef Record[WINDOW] records
     cdef Command[WINDOW] commands
-    cdef Stretch[WINDOW] stretches         # of those that are orders of many periods
+    cdef PeriodRange[WINDOW] period_ranges         # of those that are orders of many periods
     cdef uint32_t loaded
     cdef Run applied          # counts what was read
     cdef Reading stopped      # why reading did not go on

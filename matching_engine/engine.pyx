@@ -17,9 +17,9 @@ from matching_engine.records.exchange cimport NEGATIVE_BALANCE, STALE_CONTRACT, 
 
 from matching_engine.bridge.store import open_store
 from matching_engine.errors import OffsetGap
-from matching_engine.rules.clock import move_time
+from matching_engine.rules.log_time import move_time
 from matching_engine.rules.dispatch import execute as execute_by_rules
-from matching_engine.rules.dispatch import read
+from matching_engine.rules.dispatch import parse_command
 from matching_engine.rules.engine import DIGEST_EVERY_OFFSETS as DIGEST_EVERY
 from matching_engine.rules.market import Market
 from matching_engine.rules.standing import Standing
@@ -55,7 +55,7 @@ class Engine(Standing):
     def apply_other(self, offset, ts_ms, value):
         """Time moves, then the rules apply the command to the same records."""
         cdef StructStore store = self.store
-        command = read(value)
+        command = parse_command(value)
         self.market.offset = offset
         store.core.exchange.next_offset = offset + 1
         store.begin_rules()
@@ -120,7 +120,7 @@ cdef bint make_ready(StructStore store, Window window) except -1:
     elif window.applied.outcome == STALE_NODE:
         store.find_node(store.core.node_name(command.node))
     elif window.applied.outcome == STALE_HOURS:
-        store.read_hours(command.stretch)
+        store.read_hours(command.period_range)
     elif window.applied.outcome == NEGATIVE_BALANCE:
         raise AssertionError("negative balance")
     else:
@@ -165,7 +165,7 @@ cdef class Window:
             if offset != next_offset:
                 if self.loaded:
                     return 0
-                raise OffsetGap(f"offset {offset} where {next_offset} is next")
+                raise OffsetGap(f"record at offset {offset}, expected offset {next_offset}")
             record = &self.records[self.loaded]
             record.ts_ms = ts_ms
             record.size = PyBytes_GET_SIZE(value) if type(value) is bytes else 0
@@ -175,7 +175,7 @@ cdef class Window:
         return 0
 
     cdef int run(self, Exchange* exchange, EventTape tape) except -1 nogil:
-        """Applies records, from the first that is not done to the first that is out of the ordinary."""
+        """Applies records, from the first that is not done to the first that is special."""
         cdef uint32_t first = self.applied.done
         cdef int64_t offset = exchange.next_offset
         self.read_all(exchange)
@@ -203,7 +203,7 @@ cdef class Window:
             record = &self.records[applied.count]
             command = &self.commands[applied.count]
             self.stopped = read_command(
-                exchange, record.text, record.size, command, &self.stretches[applied.count], &command_id
+                exchange, record.text, record.size, command, &self.period_ranges[applied.count], &command_id
             )
             if self.stopped != READ:
                 return 0
@@ -211,6 +211,6 @@ cdef class Window:
                 size = put_body(record.text, record.size, &command_id, body)
                 sha256_of(body, size, command.digest)
             command.ts_ms = record.ts_ms
-            periods += 1 if command.stretch == NULL else command.stretch.periods
+            periods += 1 if command.period_range == NULL else command.period_range.periods
             applied.count += 1
         return 0

@@ -9,7 +9,7 @@ class BadMeterValues(ValueError):
     """E, D and U are not 0 ≤ U ≤ D ≤ q·T − E. [D-6]"""
 
 
-class Outcome(NamedTuple):
+class Settlement(NamedTuple):
     """What is due in micro-units: delivered gross, liquidated damages, fee, and each party's part (sum zero)."""
 
     gross: int
@@ -36,7 +36,7 @@ def settle(
     interruptible: bool = False,
     noticed: bool = False,
     recalled_gpus: int = 0,
-) -> Outcome:
+) -> Settlement:
     """Settles q GPUs over T seconds at price P and index I (micro-units per GPU-hour), with the rulebook's own names.
 
     E excused, D delivered and U used are GPU-seconds; r, hi and lo are ‰. Raises BadMeterValues where they cannot be.
@@ -49,13 +49,13 @@ def settle(
     ld = recall_damages(P, noticed, recalled_gpus) if interruptible else damages(base, P, I, hi, lo, D)
     ld = min(ld, bond)
     fee = gross * fee_bps // 10_000
-    return Outcome(gross, ld, fee, buyer=-gross + ld, operator=gross - fee - ld, venue=fee)
+    return Settlement(gross, ld, fee, buyer=-gross + ld, operator=gross - fee - ld, venue=fee)
 
 
-def undisputed(low: Outcome, high: Outcome) -> Outcome:
+def undisputed(low: Settlement, high: Settlement) -> Settlement:
     """What two meters that differ both grant: the gross of the lower figures, the damages of the higher ones."""
     operator = low.gross - low.fee - high.ld
-    return Outcome(low.gross, high.ld, low.fee, buyer=-low.gross + high.ld, operator=operator, venue=low.fee)
+    return Settlement(low.gross, high.ld, low.fee, buyer=-low.gross + high.ld, operator=operator, venue=low.fee)
 
 
 def recall_damages(price: int, noticed: bool, recalled_gpus: int) -> int:

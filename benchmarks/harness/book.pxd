@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from benchmarks.harness.tape cimport Tape, Trade, next_trade
 from matching_engine.pools.book cimport (
-    Books, Order, Side, best_order, key_of, link_order, price_of, unlink_order,
+    Books, Order, Side, best_order, price_key, link_order, price_of, unlink_order,
 )
 from matching_engine.pools.id_table cimport drop_entry, drop_id, put_id, tag_of
 from matching_engine.pools.memory cimport NIL, expect
@@ -36,7 +36,7 @@ cdef inline uint32_t find_order(const Books* books, uint64_t order_id) noexcept 
 cdef inline bint crosses(const Books* books, uint32_t side, int64_t price) noexcept nogil:
     """Whether an order of this side and price can trade with the best of the other side."""
     cdef const Side* other = &books.sides[side ^ 1]
-    return other.best != NIL and other.best_key <= key_of(side ^ 1, price)
+    return other.best != NIL and other.best_key <= price_key(side ^ 1, price)
 
 
 cdef inline uint32_t rest_order(

@@ -113,7 +113,7 @@ cdef class BookSet:
         while slot != NIL:
             order = &self.books.orders[slot]
             price = price_of(side, self.books.levels[order.level].key)
-            found.append(RestingOrder(order.id, price, order.quantity, order.handle))
+            found.append(RestingOrder(order.id, price, order.quantity, order.owner))
             slot = next_order(&self.books, slot)
         return found
 

@@ -31,7 +31,7 @@ cdef inline uint32_t tagged_slot(const IdTable* table, uint64_t order_id) noexce
     return table.entries[at].slot
 
 
-cdef inline void load_around(const Books* books, uint64_t order_id) noexcept nogil:
+cdef inline void prefetch_around(const Books* books, uint64_t order_id) noexcept nogil:
     """The level of an order that is loaded, and its neighbours there."""
     cdef uint32_t slot = tagged_slot(&books.ids, order_id)
     cdef const Order* order
@@ -54,7 +54,7 @@ cdef inline Place place_of(const Books* books, uint64_t order_id) noexcept nogil
     return Place(level.side, level.key)
 
 
-cdef inline void load_side(const Books* books, Place place) noexcept nogil:
+cdef inline void prefetch_side(const Books* books, Place place) noexcept nogil:
     if place.side != NIL:
         prefetch(&books.sides[place.side])
 
@@ -77,20 +77,20 @@ cdef inline const uint32_t* link_in(const Page* page, uint64_t key) noexcept nog
     return &page.slots[slot]
 
 
-cdef inline void load_root(const Books* books, Place place) noexcept nogil:
+cdef inline void prefetch_root(const Books* books, Place place) noexcept nogil:
     cdef const Page* root = root_of(books, place)
     if root != NULL:
         prefetch(root)
 
 
-cdef inline void load_link(const Books* books, Place place) noexcept nogil:
+cdef inline void prefetch_link(const Books* books, Place place) noexcept nogil:
     """Where the root leads."""
     cdef const uint32_t* link = link_in(root_of(books, place), place.key)
     if link != NULL:
         prefetch(link)
 
 
-cdef inline void load_leaf(const Books* books, Place place) noexcept nogil:
+cdef inline void prefetch_leaf(const Books* books, Place place) noexcept nogil:
     """The page below the root; mostly it is a lowest one, on which a key's place is known."""
     cdef const Page* root = root_of(books, place)
     cdef const uint32_t* link = link_in(root, place.key)
@@ -99,7 +99,7 @@ cdef inline void load_leaf(const Books* books, Place place) noexcept nogil:
         prefetch(&books.tree.pages[link[0]].slots[place.key & 63])
 
 
-cdef inline void load_level(const Books* books, Place place) noexcept nogil:
+cdef inline void prefetch_level(const Books* books, Place place) noexcept nogil:
     cdef const Page* root = root_of(books, place)
     cdef const uint32_t* link = link_in(root, place.key)
     if link != NULL and root.shift != 0:

@@ -7,10 +7,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from benchmarks.harness.book cimport BookSet, cancel_order, find_order, rest_order, take
 from benchmarks.harness.path_ahead cimport (
-    Place, are_thin, load_around, load_leaf, load_level, load_link, load_root, load_side, place_of, tagged_slot,
+    Place, are_thin, prefetch_around, prefetch_leaf, prefetch_level, prefetch_link, prefetch_root, prefetch_side,
+    place_of, tagged_slot,
 )
 from benchmarks.harness.tape cimport Tape, Trade, free_tape
-from matching_engine.pools.book cimport Books, key_of, next_level, reserve
+from matching_engine.pools.book cimport Books, price_key, next_level, reserve
 from matching_engine.pools.id_table cimport likely_slot, prefetch_id
 from matching_engine.pools.memory cimport NIL, prefetch
 
@@ -142,7 +143,7 @@ cdef inline Place new_place(const Run* run, const Command* command) noexcept nog
     cdef uint32_t side = 2 * <uint32_t>command.book + command.side
     if command.operation == CANCEL or command.side > 1 or side >= run.books.sides_used:
         return Place(NIL, 0)
-    return Place(side, key_of(side, command.price))
+    return Place(side, price_key(side, command.price))
 
 
 cdef inline void look_along_paths(const Run* run, const Command* command) noexcept nogil:
@@ -155,16 +156,16 @@ cdef inline void look_along_paths(const Run* run, const Command* command) noexce
         if slot != NIL:
             prefetch(&books.orders[slot])
     if command[PATH_AHEAD - 2 * STEP].operation >= CANCEL:
-        load_around(books, command[PATH_AHEAD - 2 * STEP].order_id)
-    load_side(books, resting_place(run, &command[PATH_AHEAD - 3 * STEP]))
-    load_side(books, new_place(run, &command[PATH_AHEAD - 3 * STEP]))
-    load_root(books, resting_place(run, &command[PATH_AHEAD - 4 * STEP]))
-    load_root(books, new_place(run, &command[PATH_AHEAD - 4 * STEP]))
-    load_link(books, resting_place(run, &command[PATH_AHEAD - 5 * STEP]))
-    load_link(books, new_place(run, &command[PATH_AHEAD - 5 * STEP]))
-    load_leaf(books, resting_place(run, &command[PATH_AHEAD - 6 * STEP]))
-    load_leaf(books, new_place(run, &command[PATH_AHEAD - 6 * STEP]))
-    load_level(books, new_place(run, &command[PATH_AHEAD - 7 * STEP]))
+        prefetch_around(books, command[PATH_AHEAD - 2 * STEP].order_id)
+    prefetch_side(books, resting_place(run, &command[PATH_AHEAD - 3 * STEP]))
+    prefetch_side(books, new_place(run, &command[PATH_AHEAD - 3 * STEP]))
+    prefetch_root(books, resting_place(run, &command[PATH_AHEAD - 4 * STEP]))
+    prefetch_root(books, new_place(run, &command[PATH_AHEAD - 4 * STEP]))
+    prefetch_link(books, resting_place(run, &command[PATH_AHEAD - 5 * STEP]))
+    prefetch_link(books, new_place(run, &command[PATH_AHEAD - 5 * STEP]))
+    prefetch_leaf(books, resting_place(run, &command[PATH_AHEAD - 6 * STEP]))
+    prefetch_leaf(books, new_place(run, &command[PATH_AHEAD - 6 * STEP]))
+    prefetch_level(books, new_place(run, &command[PATH_AHEAD - 7 * STEP]))
 
 
 cdef void apply_all(Run* run, const Command* commands, size_t count) noexcept nogil:

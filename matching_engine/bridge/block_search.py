@@ -37,17 +37,17 @@ class BlockSearch:
         """Every lot, in the order in which lots are taken."""
         known: list[Lot] = []
         for node in self.resold:
-            self.look_at(node, known)
+            self.add_lots(node, known)
         while True:
             bound = self.columns.next()
             while bound is not None and (not known or bound <= (known[0].unit_micros, known[0].age)):
-                self.look_at(self.columns.pop(), known)
+                self.add_lots(self.columns.pop(), known)
                 bound = self.columns.next()
             if not known:
                 return
             yield heappop(known)
 
-    def look_at(self, node: str, known: list[Lot]) -> None:
+    def add_lots(self, node: str, known: list[Lot]) -> None:
         hours = [{node: offers} for offers in self.offers(node, self.contracts)]
         for lot in lots_of(self.market, self.contracts, node, hours):
             heappush(known, lot)

@@ -8,7 +8,7 @@ from matching_engine.bridge.orders cimport Orders
 
 cdef class BlockRecords:
     cdef Core core
-    cdef int tell_pending(self, state) except -1
+    cdef int sync_pending(self, state) except -1
     cdef list pending_of(self, uint32_t product)
     cdef int forget_pending(self) except -1
 

@@ -49,7 +49,7 @@ cdef list resale_asks(Orders orders, str contract):
     cdef Contract* known = &orders.core.exchange.contracts[orders.core.contract(contract)]
     cdef list found = []
     cdef uint32_t slot
-    if known.unusual[1] == 0 or known.bids == NIL:
+    if known.special_count[1] == 0 or known.bids == NIL:
         return found
     slot = best_order(&orders.core.exchange.books, known.bids + 1)
     while slot != NIL:
@@ -146,7 +146,7 @@ cdef class BlockRecords:
 
     # -- what the compiled rules do, told to the others, and back
 
-    def tell(self, state):
+    def sync(self, state):
         """Tells the rules which blocks the compiled ones ended and took, and which they have left to be tried."""
         cdef Blocks* blocks = &self.core.exchange.blocks
         cdef uint32_t place
@@ -156,9 +156,9 @@ cdef class BlockRecords:
             state.blocks.hear(blocks.new.ids[place])
         blocks.gone.used = blocks.new.used = 0
         if blocks.tried:
-            self.tell_pending(state)
+            self.sync_pending(state)
 
-    cdef int tell_pending(self, state) except -1:
+    cdef int sync_pending(self, state) except -1:
         cdef Exchange* exchange = &self.core.exchange
         cdef uint32_t product
         for product in range(exchange.product_names.count):

@@ -8,9 +8,9 @@ from matching_engine.records.exchange cimport Exchange
 
 cdef class Core:
     cdef Exchange exchange
-    cdef dict rare_orders                  # id to the extras that no struct has; also of orders that are dead
-    cdef Py_ssize_t rare_alive             # how many were alive when the dead were dropped last
-    cdef dict rare_positions               # slot to the extras that no struct has
+    cdef dict special_orders                  # id to the extras that no struct has; also of orders that are dead
+    cdef Py_ssize_t special_alive             # how many were alive when the dead were dropped last
+    cdef dict special_positions               # slot to the extras that no struct has
     cdef dict gates                        # of bindings, by the time until which they are kept
     cdef list gate_times                   # a heap of them
     cdef dict order_views, position_views  # slot to the view that the record in hand uses

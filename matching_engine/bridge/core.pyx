@@ -15,7 +15,7 @@ from matching_engine.pools.id_table cimport resize_ids
 from matching_engine.pools.memory cimport NIL, grow, release
 from matching_engine.pools.names cimport find_name, free_names, intern_name
 from matching_engine.records.accounts cimport free_accounts
-from matching_engine.records.bindings cimport close_gate, free_bindings, open_gate
+from matching_engine.records.bindings cimport free_gate, free_bindings, add_gate
 from matching_engine.records.blocks cimport free_blocks
 from matching_engine.records.exchange cimport Contract, Detail, Posted
 from matching_engine.records.hours cimport Product
@@ -60,7 +60,7 @@ cdef class Core:
         start_names(&exchange.contract_names, seeds[5])
         start_names(&exchange.product_names, seeds[6])
         self.gates, self.gate_times = {}, []
-        self.rare_orders, self.rare_positions, self.order_views, self.position_views = {}, {}, {}, {}
+        self.special_orders, self.special_positions, self.order_views, self.position_views = {}, {}, {}, {}
         for account in RESERVED:
             self.account(account)
 
@@ -153,7 +153,7 @@ cdef class Core:
         known = self.gates.get(until_ms)
         if known is not None:
             return known
-        gate = open_gate(&self.exchange.bindings, until_ms)
+        gate = add_gate(&self.exchange.bindings, until_ms)
         self.gates[until_ms] = gate
         heappush(self.gate_times, until_ms)
         self.exchange.deadline_ms = min(self.exchange.deadline_ms, until_ms)
@@ -166,7 +166,7 @@ cdef class Core:
     cdef int close_gates(self, int64_t now_ms) except -1:
         """Forgets the bindings whose time is over."""
         while self.gate_times and self.gate_times[0] <= now_ms:
-            close_gate(&self.exchange.bindings, self.gates.pop(heappop(self.gate_times)))
+            free_gate(&self.exchange.bindings, self.gates.pop(heappop(self.gate_times)))
         return 0
 
     cdef int forget_views(self) except -1:

@@ -1,6 +1,6 @@
 """Views of the resting orders: the structs of each under the names that the rules give its fields.
 
-What no struct has is kept as Python's `OrderExtras` beside the order and marks it `rare`; where takers would notice,
+What no struct has is kept as Python's `OrderExtras` beside the order and marks it `special`; where takers would notice,
 the compiled rules leave the order to the others. A view of an order that leaves its book goes on as the plain record.
 """
 
@@ -17,7 +17,7 @@ from matching_engine.pools.memory cimport NIL
 from matching_engine.records.accounts cimport find_balance
 from matching_engine.records.bindings cimport keep_text
 from matching_engine.records.exchange cimport (
-    KEPT, UNUSUAL, USUAL, Contract, Detail, Exchange, list_order, price_at, rest, side_of,
+    SPECIAL_FIELDS, SPECIAL_TRADING, ORDINARY, Contract, Detail, Exchange, list_order, price_at, rest, side_of,
 )
 from matching_engine.records.node_row cimport note_ask
 from matching_engine.records.nodes cimport open_count
@@ -52,7 +52,7 @@ cdef class OrderView:
     def account(self):
         if self.slot == NIL:
             return self.gone.account
-        return text_of_name(&self.core.exchange.accounts.names, self.core.exchange.books.orders[self.slot].handle)
+        return text_of_name(&self.core.exchange.accounts.names, self.core.exchange.books.orders[self.slot].owner)
 
     @property
     def client_order_id(self):
@@ -221,9 +221,9 @@ cdef class OrderView:
         """Whatever has those fields, to read them."""
         if self.slot == NIL:
             return self.gone
-        if not self.core.exchange.details[self.slot].rare:
+        if not self.core.exchange.details[self.slot].special:
             return NO_EXTRAS
-        return self.core.rare_orders[self.core.exchange.books.orders[self.slot].id]
+        return self.core.special_orders[self.core.exchange.books.orders[self.slot].id]
 
     cdef object own_extras(self):
         """To change one of them. The compiled rules take orders out without a word, so what was kept for the dead goes
@@ -234,23 +234,23 @@ cdef class OrderView:
         cdef Core core = self.core
         cdef Detail* detail = &core.exchange.details[self.slot]
         cdef uint64_t order_id = core.exchange.books.orders[self.slot].id
-        if not detail.rare:
-            detail.rare = KEPT
-            if len(core.rare_orders) > 2 * core.rare_alive + 64:
-                core.rare_orders = {each: kept for each, kept in core.rare_orders.items() if is_kept(core, each)}
-                core.rare_alive = len(core.rare_orders)
-            core.rare_orders[order_id] = OrderExtras()
-        return core.rare_orders[order_id]
+        if not detail.special:
+            detail.special = SPECIAL_FIELDS
+            if len(core.special_orders) > 2 * core.special_alive + 64:
+                core.special_orders = {each: kept for each, kept in core.special_orders.items() if is_kept(core, each)}
+                core.special_alive = len(core.special_orders)
+            core.special_orders[order_id] = OrderExtras()
+        return core.special_orders[order_id]
 
     cdef object extras_that_takers_meet(self):
         """To change one that makes the order trade otherwise than others do."""
         cdef object extras = self.own_extras()
         cdef uint32_t side
-        if self.slot != NIL and self.core.exchange.details[self.slot].rare == KEPT:
-            self.core.exchange.details[self.slot].rare = UNUSUAL
+        if self.slot != NIL and self.core.exchange.details[self.slot].special == SPECIAL_FIELDS:
+            self.core.exchange.details[self.slot].special = SPECIAL_TRADING
             side = side_of(&self.core.exchange, self.slot) & 1
-            self.core.exchange.contracts[self.core.exchange.details[self.slot].contract].unusual[side] += 1
-            self.core.exchange.unusual_asks += side
+            self.core.exchange.contracts[self.core.exchange.details[self.slot].contract].special_count[side] += 1
+            self.core.exchange.special_asks += side
         return extras
 
     cdef int detach(self) except -1:
@@ -266,7 +266,7 @@ if not all([hasattr(OrderView, name) for name in FIELDS]):
 
 cdef bint is_kept(Core core, uint64_t order_id):
     cdef uint32_t slot = find_id(&core.exchange.orders, order_id)
-    return slot != NIL and core.exchange.details[slot].rare
+    return slot != NIL and core.exchange.details[slot].special
 
 
 cdef uint32_t put_order(Core core, object order, uint32_t contract_number) except 0xFFFFFFFF:
@@ -294,7 +294,7 @@ cdef uint32_t put_order(Core core, object order, uint32_t contract_number) excep
     detail.post_only = order.post_only
     detail.kind = KINDS.index(order.kind)
     detail.tif = TIFS.index(order.tif)
-    detail.rare = USUAL
+    detail.special = ORDINARY
     put_extras(core, slot, order)
     if detail.node != NIL:
         detail.count = open_count(&exchange.nodes, detail.node, contract.start_s)

@@ -1,7 +1,7 @@
 """Views of the positions: the structs of each under the names that the rules give its fields.
 
-What no struct has is kept as Python's `PositionExtras` beside the position, and marks it `rare`. A view of a position
-that is over goes on as the plain record.
+What no struct has is kept as Python's `PositionExtras` beside the position, and marks it `special`. A view of a
+position that is over goes on as the plain record.
 """
 
 from libc.stdint cimport uint32_t
@@ -11,7 +11,7 @@ from matching_engine.bridge.fields cimport live_ids
 from matching_engine.pools.id_pages cimport find_id
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.positions cimport Position as PackedPosition
-from matching_engine.records.positions cimport close_position, list_position, open_position, unlist_position
+from matching_engine.records.positions cimport close_position, list_position, add_position, unlist_position
 
 from matching_engine.rules.outline import PositionExtras
 from matching_engine.rules.state import Position
@@ -200,18 +200,18 @@ cdef class PositionView:
         """Whatever has those fields, to read them."""
         if self.slot == NIL:
             return self.gone
-        if not self.core.exchange.positions.pool[self.slot].rare:
+        if not self.core.exchange.positions.pool[self.slot].special:
             return NO_EXTRAS
-        return self.core.rare_positions[self.slot]
+        return self.core.special_positions[self.slot]
 
     cdef object own_extras(self):
         """To change one of them."""
         if self.slot == NIL:
             return self.gone
-        if not self.core.exchange.positions.pool[self.slot].rare:
-            self.core.exchange.positions.pool[self.slot].rare = True
-            self.core.rare_positions[self.slot] = PositionExtras()
-        return self.core.rare_positions[self.slot]
+        if not self.core.exchange.positions.pool[self.slot].special:
+            self.core.exchange.positions.pool[self.slot].special = True
+            self.core.special_positions[self.slot] = PositionExtras()
+        return self.core.special_positions[self.slot]
 
     cdef int detach(self) except -1:
         """Goes on as a record of its own."""
@@ -255,7 +255,7 @@ cdef class Positions:
 
     def __setitem__(self, position_id, position):
         """Takes a record of the rules."""
-        cdef uint32_t slot = open_position(&self.core.exchange.positions, position_id)
+        cdef uint32_t slot = add_position(&self.core.exchange.positions, position_id)
         cdef PackedPosition* packed = &self.core.exchange.positions.pool[slot]
         packed.contract = self.core.contract(position.contract)
         packed.buyer, packed.operator = self.core.account(position.buyer), self.core.account(position.operator)
@@ -273,7 +273,7 @@ cdef class Positions:
         cdef uint32_t slot = self.find(position_id)
         cdef PositionView position = self[position_id]
         position.detach()
-        self.core.rare_positions.pop(slot, None)
+        self.core.special_positions.pop(slot, None)
         self.core.position_views.pop(slot, None)
         close_position(&self.core.exchange.positions, slot)
         return position

@@ -7,7 +7,7 @@ from matching_engine.bridge.counts cimport Counts
 from matching_engine.bridge.orders cimport Orders
 from matching_engine.codec.event_tape cimport EventTape
 from matching_engine.pools.id_list cimport IdList
-from matching_engine.records.commands cimport Stretch
+from matching_engine.records.commands cimport PeriodRange
 
 
 cdef class StructStore:
@@ -23,16 +23,16 @@ cdef class StructStore:
     cdef uint32_t find_contract(self, str name) except? 0xFFFFFFFF
     cdef int read_contract(self, uint32_t number) except -1
     cdef bint find_hours(self, str name, int64_t from_s, int64_t to_s, int64_t latest_s, int64_t periods) except -1
-    cdef int read_hours(self, const Stretch* stretch) except -1
+    cdef int read_hours(self, const PeriodRange* period_range) except -1
     cdef uint32_t find_node(self, str name) except? 0xFFFFFFFF
     cdef int read_node(self, uint32_t number, object node) except -1
-    cdef int take_out(self, object order) except -1
+    cdef int unlink_order(self, object order) except -1
     cdef Counts move_counts(self, uint32_t number, dict plain, bint sold)
     cdef set living(self, IdList* own)
     cdef list oldest_first(self, set ids)
     cdef uint32_t best_slot(self, str contract, str side) except? 0xFFFFFFFF
     cdef uint32_t gate_of(self, object block) except 0xFFFFFFFF
-    cdef int tell_rules(self) except -1
+    cdef int sync_rules(self) except -1
     cdef int begin_rules(self) except -1
     cdef int end_rules(self) except -1
     cdef int close_books(self) except -1

@@ -13,7 +13,7 @@ from matching_engine.pools.book cimport best_order, close_sides, next_order, ope
 from matching_engine.pools.id_list cimport IdList, keep_living
 from matching_engine.pools.id_pages cimport find_id
 from matching_engine.pools.memory cimport NIL
-from matching_engine.records.exchange cimport Contract, Exchange, Posted, contracts_of, limit, take_out
+from matching_engine.records.exchange cimport Contract, Exchange, Posted, contracts_of, limit, remove_order
 from matching_engine.records.hours cimport Product, contract_at, note_contract
 from matching_engine.records.node_row cimport free_row
 from matching_engine.records.nodes cimport Node
@@ -24,7 +24,7 @@ from matching_engine.bridge.capacity_orders import CapacityOrders
 from matching_engine.bridge.node_matrix import node_columns
 from matching_engine.bridge.terms import StructTerms
 from matching_engine.bridge.waiting_blocks import WaitingBlocks
-from matching_engine.rules import timers
+from matching_engine.rules import deadlines
 from matching_engine.rules.counts import rentable
 from matching_engine.rules.money import LEVELS
 from matching_engine.rules.products import is_known_start, is_open, name_of
@@ -69,17 +69,17 @@ cdef class StructStore:
         if order.parent_id is not None:
             self.capacity_orders.add(order.parent_id, order.id)
 
-    def unrest(self, order):
-        self.take_out(order)
+    def remove_order(self, order):
+        self.unlink_order(order)
 
-    cdef int take_out(self, object order) except -1:
+    cdef int unlink_order(self, object order) except -1:
         cdef Exchange* exchange = &self.core.exchange
         cdef uint32_t slot = find_id(&exchange.orders, order.id)
         cdef OrderView view = self.resting_orders[order.id]
         view.detach()
-        self.core.rare_orders.pop(order.id, None)
+        self.core.special_orders.pop(order.id, None)
         self.core.order_views.pop(slot, None)
-        take_out(exchange, slot)
+        remove_order(exchange, slot)
         return 0
 
     def best(self, str contract, str side):
@@ -229,15 +229,15 @@ cdef class StructStore:
                 note_contract(known, start_s, contract)
         return True
 
-    cdef int read_hours(self, const Stretch* stretch) except -1:
+    cdef int read_hours(self, const PeriodRange* period_range) except -1:
         """Reads the rules of a product's contracts, which were found before and whose terms stay."""
         cdef Exchange* exchange = &self.core.exchange
-        cdef const uint32_t* contracts = contracts_of(exchange, stretch)
+        cdef const uint32_t* contracts = contracts_of(exchange, period_range)
         cdef Contract* contract
         cdef uint32_t period
-        product = self.state.products[text_of_name(&exchange.product_names, stretch.product)]
+        product = self.state.products[text_of_name(&exchange.product_names, period_range.product)]
         cdef bint trades = may_trade(self.state, product)
-        for period in range(stretch.periods + stretch.later):
+        for period in range(period_range.periods + period_range.later):
             contract = &exchange.contracts[contracts[period]]
             if contract.version < 0:
                 self.read_contract(contracts[period])
@@ -289,14 +289,14 @@ cdef class StructStore:
 
     def next_due(self):
         """Takes the next deadline. What the rules say may be another thing afterwards, and a closed book goes."""
-        state_timers = self.state.timers
-        if not state_timers or state_timers[0][0] > self.state.log_time_ms:
+        state_deadlines = self.state.timers
+        if not state_deadlines or state_deadlines[0][0] > self.state.log_time_ms:
             return None
-        timer = heappop(state_timers)
+        deadline = heappop(state_deadlines)
         self.core.exchange.version += 1
-        if timer[1] == timers.GATE:
-            self.closed_books.append(self.core.contract(timer[2]))
-        return timer
+        if deadline[1] == deadlines.GATE:
+            self.closed_books.append(self.core.contract(deadline[2]))
+        return deadline
 
     def expire_binding(self, until_ms, account, client_order_id):
         """A binding has its gate from the start."""
@@ -321,7 +321,7 @@ cdef class StructStore:
 
     # -- the state's counters, kept in C while records are applied
 
-    cdef int tell_rules(self) except -1:
+    cdef int sync_rules(self) except -1:
         """Tells the rules in Python of the capacity orders and waiting blocks that the compiled ones took."""
         cdef Exchange* exchange = &self.core.exchange
         cdef const Posted* posted
@@ -330,9 +330,9 @@ cdef class StructStore:
             posted = &exchange.posted[place]
             self.capacity_orders.add_all(posted.id, posted.asks)
             if posted.expires_ms:
-                heappush(self.state.timers, (posted.expires_ms, timers.EXPIRY, posted.id))
+                heappush(self.state.timers, (posted.expires_ms, deadlines.EXPIRY, posted.id))
         exchange.posted_used = 0
-        self.block_records.tell(self.state)
+        self.block_records.sync(self.state)
         return 0
 
     def keep_block(self, block):
@@ -350,7 +350,7 @@ cdef class StructStore:
 
     cdef int begin_rules(self) except -1:
         """The rules in Python take over."""
-        self.tell_rules()
+        self.sync_rules()
         cdef Exchange* exchange = &self.core.exchange
         state = self.state
         state.seq, state.link = self.tape.seq, self.tape.link_hex[:64].decode()

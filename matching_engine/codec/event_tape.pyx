@@ -38,7 +38,7 @@ cdef str json_of(object value):
         return f"[{','.join([json_of(each) for each in value])}]"
     if isinstance(value, dict):
         return "{" + ",".join([f'"{key}":{json_of(each)}' for key, each in value.items()]) + "}"
-    raise TypeError(f"no event has a field of {type(value)}")
+    raise TypeError(f"a field of {type(value)} cannot be written to an event")
 
 
 cdef class EventTape:

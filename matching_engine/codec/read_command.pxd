@@ -11,13 +11,15 @@ from matching_engine.codec.wire cimport (
 )
 from matching_engine.pools.memory cimport NIL
 from matching_engine.pools.names cimport find_name, intern_name
-from matching_engine.records.commands cimport CANCEL, FLOORS_MAX, PLACE, PLACE_BLOCK, POST_CAPACITY, Command, Stretch
+from matching_engine.records.commands cimport (
+    CANCEL, FLOORS_MAX, PLACE, PLACE_BLOCK, POST_CAPACITY, Command, PeriodRange,
+)
 from matching_engine.records.exchange cimport FOK, GTG, IOC, Exchange
 from matching_engine.records.hours cimport Product, contract_at
 
 cdef enum Reading:
     READ = 0
-    NOT_ORDINARY = 1          # another command, or not canonical
+    SPECIAL = 1          # another command, or not canonical
     UNRESOLVED = 2            # a contract of its or its node is not known to the exchange yet
 
 cdef enum:
@@ -229,7 +231,7 @@ cdef inline Reading resolve_place(Exchange* exchange, const Place* place, Comman
     """Numbers for names. An account that nobody has heard of gets one; it changes nothing."""
     name_command(command, &place.command_id, &place.client_order_id)
     command.type = PLACE
-    command.stretch = NULL
+    command.period_range = NULL
     command.account = intern_name(&exchange.accounts.names, place.account.text, place.account.size)
     command.contract = find_name(&exchange.contract_names, place.contract.text, place.contract.size)
     command.node = NIL
@@ -252,40 +254,40 @@ cdef inline Reading resolve_place(Exchange* exchange, const Place* place, Comman
 cdef inline void resolve_cancel(Exchange* exchange, const Cancel* cancel, Command* command) noexcept nogil:
     name_command(command, &cancel.command_id, &cancel.client_order_id)
     command.type = CANCEL
-    command.stretch = NULL
+    command.period_range = NULL
     command.account = intern_name(&exchange.accounts.names, cancel.account.text, cancel.account.size)
     command.contract = command.node = NIL
     command.order_id = cancel.order_id
 
 
-cdef inline bint has_contracts(const Product* product, const Stretch* stretch) noexcept nogil:
+cdef inline bint has_contracts(const Product* product, const PeriodRange* period_range) noexcept nogil:
     """Whether the contracts of all periods have numbers."""
     cdef uint32_t place
-    for place in range(stretch.periods + stretch.later):
-        if contract_at(product, stretch.first_s + place * product.period_s) == NIL:
+    for place in range(period_range.periods + period_range.later):
+        if contract_at(product, period_range.first_s + place * product.period_s) == NIL:
             return False
     return True
 
 
-cdef inline bint resolve_stretch(
-    Exchange* exchange, Command* command, Stretch* stretch, const Word* account, const Word* product
+cdef inline bint resolve_period_range(
+    Exchange* exchange, Command* command, PeriodRange* period_range, const Word* account, const Word* product
 ) noexcept nogil:
     """Numbers for the names in an order of many periods; whether its account and its product have some."""
-    command.stretch = stretch
+    command.period_range = period_range
     command.account = intern_name(&exchange.accounts.names, account.text, account.size)
     command.contract = command.node = NIL
     command.at_market = command.post_only = False
     command.order_id = command.min_qty = 0
-    stretch.product = find_name(&exchange.product_names, product.text, product.size)
-    return command.account != NIL and stretch.product != NIL
+    period_range.product = find_name(&exchange.product_names, product.text, product.size)
+    return command.account != NIL and period_range.product != NIL
 
 
 cdef inline Reading resolve_capacity(
-    Exchange* exchange, const Capacity* capacity, Command* command, Stretch* stretch
+    Exchange* exchange, const Capacity* capacity, Command* command, PeriodRange* period_range
 ) noexcept nogil:
     """The window in periods; one that is empty or cuts a period is for the rules in Python to refuse."""
     cdef const Product* product
-    cdef bint named = resolve_stretch(exchange, command, stretch, &capacity.account, &capacity.product)
+    cdef bint named = resolve_period_range(exchange, command, period_range, &capacity.account, &capacity.product)
     name_command(command, &capacity.command_id, &capacity.client_order_id)
     command.type = POST_CAPACITY
     command.sells = True
@@ -295,24 +297,24 @@ cdef inline Reading resolve_capacity(
     command.price_micros = command.max_cost_micros = 0
     if not named or command.node == NIL:
         return UNRESOLVED
-    product = &exchange.products[stretch.product]
+    product = &exchange.products[period_range.product]
     if capacity.from_s >= capacity.to_s or (capacity.to_s - capacity.from_s) % product.period_s:
-        return NOT_ORDINARY
-    stretch.first_s = capacity.from_s
-    stretch.periods = <uint32_t>((capacity.to_s - capacity.from_s) // product.period_s)
-    stretch.later = 0
-    stretch.ttl_s = capacity.ttl_s
-    stretch.floors = capacity.floors
-    memcpy(stretch.floors_micros, capacity.floors_micros, capacity.floors * sizeof(int64_t))
-    command.contract = contract_at(product, stretch.first_s)
-    return READ if has_contracts(product, stretch) else UNRESOLVED
+        return SPECIAL
+    period_range.first_s = capacity.from_s
+    period_range.periods = <uint32_t>((capacity.to_s - capacity.from_s) // product.period_s)
+    period_range.later = 0
+    period_range.ttl_s = capacity.ttl_s
+    period_range.floors = capacity.floors
+    memcpy(period_range.floors_micros, capacity.floors_micros, capacity.floors * sizeof(int64_t))
+    command.contract = contract_at(product, period_range.first_s)
+    return READ if has_contracts(product, period_range) else UNRESOLVED
 
 
 cdef inline Reading resolve_block(
-    Exchange* exchange, const BlockBid* block, Command* command, Stretch* stretch
+    Exchange* exchange, const BlockBid* block, Command* command, PeriodRange* period_range
 ) noexcept nogil:
     cdef const Product* product
-    cdef bint named = resolve_stretch(exchange, command, stretch, &block.account, &block.product)
+    cdef bint named = resolve_period_range(exchange, command, period_range, &block.account, &block.product)
     name_command(command, &block.command_id, &block.client_order_id)
     command.type = PLACE_BLOCK
     command.sells = False
@@ -320,26 +322,26 @@ cdef inline Reading resolve_block(
     command.qty = <uint32_t>block.qty
     command.price_micros = block.limit_price_micros
     command.max_cost_micros = block.max_cost_micros
-    stretch.first_s = block.start_s
-    stretch.periods = <uint32_t>block.periods
-    stretch.min_qty = <uint32_t>block.min_qty
+    period_range.first_s = block.start_s
+    period_range.periods = <uint32_t>block.periods
+    period_range.min_qty = <uint32_t>block.min_qty
     if not named:
         return UNRESOLVED
-    product = &exchange.products[stretch.product]
-    stretch.later = 0
-    stretch.latest_s = block.latest_s
+    product = &exchange.products[period_range.product]
+    period_range.later = 0
+    period_range.latest_s = block.latest_s
     if block.latest_s:
         if product.period_s == 0:
             return UNRESOLVED
         if block.latest_s < block.start_s or (block.latest_s - block.start_s) % product.period_s:
-            return NOT_ORDINARY
-        stretch.later = <uint32_t>((block.latest_s - block.start_s) // product.period_s)
-    command.contract = contract_at(product, stretch.first_s)
-    return READ if has_contracts(product, stretch) else UNRESOLVED
+            return SPECIAL
+        period_range.later = <uint32_t>((block.latest_s - block.start_s) // product.period_s)
+    command.contract = contract_at(product, period_range.first_s)
+    return READ if has_contracts(product, period_range) else UNRESOLVED
 
 
 cdef inline Reading read_command(
-    Exchange* exchange, const char* text, Py_ssize_t size, Command* command, Stretch* stretch, Word* command_id
+    Exchange* exchange, const char* text, Py_ssize_t size, Command* command, PeriodRange* period_range, Word* command_id
 ) noexcept nogil:
     """Reads a record. `command_id` is where a new order's stands, which its digest leaves out."""
     cdef Place place
@@ -349,23 +351,23 @@ cdef inline Reading read_command(
     command_id[0] = Word(NULL, 0)
     if size > 15 and text[9] == c"p" and text[10] == c"o":
         if not read_capacity(text, size, &capacity):
-            return NOT_ORDINARY
+            return SPECIAL
         command_id[0] = capacity.command_id
-        return resolve_capacity(exchange, &capacity, command, stretch)
+        return resolve_capacity(exchange, &capacity, command, period_range)
     if size > 15 and text[9] == c"p" and text[15] == c"b":
         if not read_block(text, size, &block):
-            return NOT_ORDINARY
+            return SPECIAL
         command_id[0] = block.command_id
-        return resolve_block(exchange, &block, command, stretch)
+        return resolve_block(exchange, &block, command, period_range)
     if size > 15 and text[9] == c"p":
         if not read_place(text, size, &place):
-            return NOT_ORDINARY
+            return SPECIAL
         command_id[0] = place.command_id
         return resolve_place(exchange, &place, command)
     if size <= 15 or text[9] != c"c" or not read_cancel(text, size, &cancel):
-        return NOT_ORDINARY
+        return SPECIAL
     resolve_cancel(exchange, &cancel, command)
-    return READ if command.account != NIL else NOT_ORDINARY
+    return READ if command.account != NIL else SPECIAL
 
 
 cdef inline size_t put_body(const char* text, size_t size, const Word* command_id, uint8_t* body) noexcept nogil:

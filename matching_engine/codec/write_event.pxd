@@ -7,7 +7,7 @@ from matching_engine.pools.memory cimport NIL
 from matching_engine.pools.names cimport precedes
 from matching_engine.records.accounts cimport VENUE
 from matching_engine.records.bindings cimport Binding, binding_at, id_text
-from matching_engine.records.commands cimport CANCEL, PLACE_BLOCK, POST_CAPACITY, Command, Stretch
+from matching_engine.records.commands cimport CANCEL, PLACE_BLOCK, POST_CAPACITY, Command, PeriodRange
 from matching_engine.records.events cimport (
     ACCEPTED, BLOCK_ACCEPTED, BOUNDED, CANCEL_DONE, CANCELED, CAPACITY_ACCEPTED, DUPLICATE, FILLED, MAX_COST,
     NARROWED, NO_LIQUIDITY, POST_ONLY, PRICE, REJECTED, SELF_TRADE, TRADED, Accepted, BlockAccepted, Bounded, Canceled, CancelDone,
@@ -152,50 +152,50 @@ cdef inline char* put_accepted(
     return put_literal(at, b"]")
 
 
-cdef inline char* put_floors(char* at, const Stretch* stretch) noexcept nogil:
+cdef inline char* put_floors(char* at, const PeriodRange* period_range) noexcept nogil:
     """One price, or a curve of them."""
     cdef uint32_t place
     at = put_literal(at, b',"floor_price_micros":')
-    if stretch.floors == 1:
-        return put_literal(put_int(at, stretch.floors_micros[0]), b',"floor_curve_micros":null')
+    if period_range.floors == 1:
+        return put_literal(put_int(at, period_range.floors_micros[0]), b',"floor_curve_micros":null')
     at = put_literal(at, b'null,"floor_curve_micros":[')
-    for place in range(stretch.floors):
-        at = put_int(put_literal(at, b",") if place else at, stretch.floors_micros[place])
+    for place in range(period_range.floors):
+        at = put_int(put_literal(at, b",") if place else at, period_range.floors_micros[place])
     return put_literal(at, b"]")
 
 
 cdef inline char* put_capacity_accepted(
     char* at, const Exchange* exchange, const CapacityAccepted* event, const Command* command
 ) noexcept nogil:
-    cdef const Stretch* stretch = command.stretch
-    cdef int64_t to_s = stretch.first_s + stretch.periods * exchange.products[stretch.product].period_s
+    cdef const PeriodRange* period_range = command.period_range
+    cdef int64_t to_s = period_range.first_s + period_range.periods * exchange.products[period_range.product].period_s
     at = put_int(put_literal(at, b',"order_id":'), event.order_id)
     at = put_account(put_command_id(at, command), exchange, command.account)
     at = put_text(put_literal(at, b',"client_order_id":'), command.client_id, command.client_id_size)
-    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, stretch.product)
+    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, period_range.product)
     at = put_name(put_literal(at, b',"node":'), &exchange.nodes.names, command.node)
     at = put_int(put_literal(at, b',"gpus":'), command.qty)
-    at = put_int(put_literal(at, b',"from_s":'), stretch.first_s)
+    at = put_int(put_literal(at, b',"from_s":'), period_range.first_s)
     at = put_int(put_literal(at, b',"to_s":'), to_s)
-    at = put_optional(put_literal(put_floors(at, stretch), b',"ttl_s":'), stretch.ttl_s)
+    at = put_optional(put_literal(put_floors(at, period_range), b',"ttl_s":'), period_range.ttl_s)
     return put_optional(put_literal(at, b',"split":false,"expires_ms":'), event.expires_ms)
 
 
 cdef inline char* put_block_accepted(
     char* at, const Exchange* exchange, const BlockAccepted* event, const Command* command
 ) noexcept nogil:
-    cdef const Stretch* stretch = command.stretch
+    cdef const PeriodRange* period_range = command.period_range
     at = put_int(put_literal(at, b',"order_id":'), event.order_id)
     at = put_account(put_command_id(at, command), exchange, command.account)
     at = put_text(put_literal(at, b',"client_order_id":'), command.client_id, command.client_id_size)
-    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, stretch.product)
-    at = put_int(put_literal(at, b',"start_s":'), stretch.first_s)
-    at = put_int(put_literal(at, b',"periods":'), stretch.periods)
+    at = put_name(put_literal(at, b',"product":'), &exchange.product_names, period_range.product)
+    at = put_int(put_literal(at, b',"start_s":'), period_range.first_s)
+    at = put_int(put_literal(at, b',"periods":'), period_range.periods)
     at = put_int(put_literal(at, b',"qty":'), command.qty)
-    at = put_int(put_literal(at, b',"min_qty":'), stretch.min_qty)
+    at = put_int(put_literal(at, b',"min_qty":'), period_range.min_qty)
     at = put_int(put_literal(at, b',"limit_price_micros":'), command.price_micros)
     at = put_optional(put_literal(at, b',"max_cost_micros":'), command.max_cost_micros)
-    at = put_optional(put_literal(put_tif(at, command.tif), b',"latest_s":'), stretch.latest_s)
+    at = put_optional(put_literal(put_tif(at, command.tif), b',"latest_s":'), period_range.latest_s)
     at = put_literal(at, b',"use_vouchers":false,"stp":"cancel_newest","postings":[')
     at = put_posting(
         at, exchange, command.account, event.currency, -event.hold_micros, event.hold_micros, &event.balance

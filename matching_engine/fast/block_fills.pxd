@@ -51,7 +51,7 @@ cdef inline Outcome narrow(Exchange* exchange, EventBuffer* events, Block* block
     return DONE
 
 
-cdef inline Outcome take_offer(
+cdef inline Outcome fill_offer(
     Exchange* exchange, EventBuffer* events, Contract* contract, const Block* block, const Offer* offer, uint32_t qty,
     int64_t improvement
 ) noexcept nogil:
@@ -68,14 +68,14 @@ cdef inline Outcome take_offer(
     traded.taker_order_id = traded.block_id = block.id
     traded.taker_left = block.left
     traded.taker_sells = False
-    traded.buyer, traded.seller, traded.node = block.account, exchange.books.orders[offer.slot].handle, detail.node
+    traded.buyer, traded.seller, traded.node = block.account, exchange.books.orders[offer.slot].owner, detail.node
     traded.bond_micros = qty * detail.hold_unit_micros
     detail.hold_micros -= traded.bond_micros
     traded.released_micros = traded.escrow_micros + traded.fee_micros + improvement
     return end_trade(exchange, traded, offer.slot, count, block.balance)
 
 
-cdef inline Outcome take_hour(
+cdef inline Outcome fill_hour(
     Exchange* exchange, EventBuffer* events, const Search* search, const Block* block, uint32_t contract, uint32_t first,
     uint32_t gpus, int64_t improvement
 ) noexcept nogil:
@@ -87,7 +87,7 @@ cdef inline Outcome take_hour(
         offer = &search.offers[first]
         part = min(gpus, <uint32_t>exchange.books.orders[offer.slot].quantity)
         gpus -= part
-        outcome = take_offer(
+        outcome = fill_offer(
             exchange, events, &exchange.contracts[contract], block, offer, part, 0 if gpus else improvement
         )
         first = offer.behind
@@ -116,7 +116,7 @@ cdef inline Outcome fill_block(
         taken = &search.taken[place]
         for period in range(block.periods):
             last = place == search.taken_used - 1 and period == block.periods - 1
-            outcome = take_hour(
+            outcome = fill_hour(
                 exchange, events, search, block, contracts[period], search.hours[taken.hours + period].first, taken.gpus,
                 improvement if last else 0,
             )

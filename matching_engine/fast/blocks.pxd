@@ -1,6 +1,6 @@
 """The way of a block: checked, its lots chosen, held for, traded, and what is left waits or is cancelled.
 
-As with an order of one contract, it is done completely, or the answer is COLD or STALE and nothing has changed.
+As with an order of one contract, it is done completely, or the answer is SPECIAL or STALE and nothing has changed.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -13,69 +13,69 @@ from matching_engine.fast.orders cimport answer_again, bind_order, broken_funds
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
 from matching_engine.records.blocks cimport Block, note_block
-from matching_engine.records.commands cimport Command, Stretch
+from matching_engine.records.commands cimport Command, PeriodRange
 from matching_engine.records.events cimport (
     BLOCK_ACCEPTED, CANCELED, BlockAccepted, Canceled, EventBuffer, Rejected, Why, add_event, reserve_events,
 )
 from matching_engine.records.exchange cimport (
-    BLOCK, COLD, DONE, FOK, GTG, NEGATIVE_BALANCE, STALE_HOURS, Contract, Exchange, Outcome,
+    BLOCK, SPECIAL, DONE, FOK, GTG, NEGATIVE_BALANCE, STALE_HOURS, Contract, Exchange, Outcome,
     contracts_of, find_bound, is_limited, keep_block,
 )
 
 
 cdef inline Outcome readiness(const Exchange* exchange, const Command* command) noexcept nogil:
-    """DONE where ordinary orders may be placed in every period; else what has to be read first, or COLD: also where
-    unusual asks may be met.
+    """DONE where ordinary orders may be placed in every period; else what has to be read first, or SPECIAL: also where
+    special asks may be met.
     """
-    cdef const uint32_t* contracts = contracts_of(exchange, command.stretch)
+    cdef const uint32_t* contracts = contracts_of(exchange, command.period_range)
     cdef const Contract* contract
     cdef uint32_t period
     if command.account < RESERVED_ACCOUNTS or is_limited(exchange, command.account):
-        return COLD
-    for period in range(command.stretch.periods + command.stretch.later):
+        return SPECIAL
+    for period in range(command.period_range.periods + command.period_range.later):
         contract = &exchange.contracts[contracts[period]]
         if contract.version != exchange.version:
             return STALE_HOURS
-        if not contract.trading or contract.unusual[1]:
-            return COLD
+        if not contract.trading or contract.special_count[1]:
+            return SPECIAL
     return DONE
 
 
 cdef inline const char* broken_terms(const Exchange* exchange, const Command* command) noexcept nogil:
     """The first rule that the block breaks, in the order of the rules in Python, or NULL."""
-    cdef const Stretch* stretch = command.stretch
-    cdef const uint32_t* contracts = contracts_of(exchange, stretch)
+    cdef const PeriodRange* period_range = command.period_range
+    cdef const uint32_t* contracts = contracts_of(exchange, period_range)
     cdef const Contract* contract
     cdef uint32_t period
-    for period in range(stretch.periods + stretch.later):
+    for period in range(period_range.periods + period_range.later):
         contract = &exchange.contracts[contracts[period]]
-        if command.qty % contract.lot or stretch.min_qty % contract.lot:
+        if command.qty % contract.lot or period_range.min_qty % contract.lot:
             return b"off_lot"
         if command.price_micros % contract.tick:
             return b"off_tick"
-    if stretch.min_qty > command.qty:
+    if period_range.min_qty > command.qty:
         return b"bad_quantity"
     return NULL
 
 
 cdef inline void draft(const Exchange* exchange, const Command* command, Block* block) noexcept nogil:
     """Makes the block but for its hold."""
-    cdef const Stretch* stretch = command.stretch
-    cdef int64_t period_s = exchange.products[stretch.product].period_s
+    cdef const PeriodRange* period_range = command.period_range
+    cdef int64_t period_s = exchange.products[period_range.product].period_s
     cdef uint32_t later
-    block.first_s, block.product, block.periods = stretch.first_s, stretch.product, stretch.periods
-    block.latest_s = stretch.first_s + stretch.later * period_s
+    block.first_s, block.product, block.periods = period_range.first_s, period_range.product, period_range.periods
+    block.latest_s = period_range.first_s + period_range.later * period_s
     block.account, block.tif = command.account, command.tif
     block.limit_price_micros, block.max_cost_micros = command.price_micros, command.max_cost_micros
     block.qty = block.left = command.qty
-    block.min_qty = command.qty if command.tif == FOK else stretch.min_qty
+    block.min_qty = command.qty if command.tif == FOK else period_range.min_qty
     block.waits = block.pending = False
     block.hold_unit_micros = block.spent_micros = 0
-    for later in range(stretch.later + 1):
+    for later in range(period_range.later + 1):
         block.hold_unit_micros = max(
-            block.hold_unit_micros, hold_unit_from(exchange, block, stretch.first_s + later * period_s)
+            block.hold_unit_micros, hold_unit_from(exchange, block, period_range.first_s + later * period_s)
         )
-    block.currency = exchange.contracts[contracts_of(exchange, stretch)[0]].currency
+    block.currency = exchange.contracts[contracts_of(exchange, period_range)[0]].currency
     block.balance = find_balance(&exchange.accounts, command.account, block.currency)
 
 
@@ -172,7 +172,7 @@ cdef inline Outcome place_block(
         return answer_again(exchange, events, command, bound)
     draft(exchange, command, &block)
     hold = needed_hold(&block)
-    last = &exchange.contracts[contracts_of(exchange, command.stretch)[block.periods + command.stretch.later - 1]]
+    last = &exchange.contracts[contracts_of(exchange, command.period_range)[block.periods + command.period_range.later - 1]]
     code = broken_terms(exchange, command)
     if code == NULL:
         code = broken_funds(exchange, block.balance, hold)

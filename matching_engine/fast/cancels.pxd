@@ -14,8 +14,8 @@ from matching_engine.records.events cimport (
     CANCEL_DONE, CANCELED, FILLED, REJECTED, Canceled, CancelDone, EventBuffer, Rejected, Stop, Why, add_event,
 )
 from matching_engine.records.exchange cimport (
-    BLOCK, COLD, DONE, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, end_block,
-    find_bound, price_at, side_of, take_out,
+    BLOCK, SPECIAL, DONE, NEGATIVE_BALANCE, SPECIAL_TRADING, Contract, Detail, Exchange, Outcome, best_ticks, end_block,
+    find_bound, price_at, side_of, remove_order,
 )
 
 
@@ -45,7 +45,7 @@ cdef inline Outcome cancel_resting(Exchange* exchange, EventBuffer* events, uint
     canceled.price_micros = price_at(exchange, slot)
     canceled.released_micros = detail.hold_micros
     canceled.reason = b"user"
-    canceled.account = order.handle
+    canceled.account = order.owner
     canceled.contract = detail.contract
     canceled.client = detail.client
     canceled.currency = exchange.contracts[detail.contract].currency
@@ -55,7 +55,7 @@ cdef inline Outcome cancel_resting(Exchange* exchange, EventBuffer* events, uint
     canceled.why = Why(0, 0, FILLED)
     if detail.node != NIL:
         exchange.nodes.counts[detail.count].committed -= <int>order.quantity
-    take_out(exchange, slot)
+    remove_order(exchange, slot)
     return give_back(exchange, canceled, detail.balance)
 
 
@@ -129,12 +129,12 @@ cdef inline Outcome cancel_block(
         reject(events, b"unknown_order", order_id)
         return DONE
     if slot == NIL:
-        return COLD
+        return SPECIAL
     if exchange.blocks.pool[slot].account != command.account:
         reject(events, b"not_the_owner", order_id)
         return DONE
     if exchange.blocks.pool[slot].pending:
-        return COLD
+        return SPECIAL
     outcome = cancel_waiting(exchange, events, slot)
     note_done(events, command)
     return outcome
@@ -155,11 +155,11 @@ cdef inline Outcome cancel(Exchange* exchange, EventBuffer* events, const Comman
     slot = find_id(&exchange.orders, <uint64_t>order_id)
     if slot == NIL:
         return cancel_block(exchange, events, command, order_id)
-    if exchange.books.orders[slot].handle != command.account:
+    if exchange.books.orders[slot].owner != command.account:
         reject(events, b"not_the_owner", order_id)
         return DONE
-    if exchange.details[slot].rare == UNUSUAL:
-        return COLD
+    if exchange.details[slot].special == SPECIAL_TRADING:
+        return SPECIAL
     outcome = cancel_resting(exchange, events, slot)
     note_done(events, command)
     return outcome

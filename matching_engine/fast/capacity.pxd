@@ -1,6 +1,6 @@
 """The way of a capacity order: an ask for every period of its window, each taken, matched and put to rest in its turn.
 
-As with an order of one contract, it is done completely, or the answer is COLD or STALE and nothing has changed.
+As with an order of one contract, it is done completely, or the answer is SPECIAL or STALE and nothing has changed.
 """
 
 cimport cython
@@ -8,49 +8,49 @@ from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.fast.cancels cimport reject
 from matching_engine.fast.lots cimport Search
-from matching_engine.fast.matching cimport Taker, meets_unusual
+from matching_engine.fast.matching cimport Taker, meets_special
 from matching_engine.fast.money cimport ask_unit, hold_of, wide
 from matching_engine.fast.orders cimport accept, answer_again, bind_order, broken_backing, broken_funds, trade_and_rest
-from matching_engine.fast.waiting_blocks cimport make_room, serve_window, serves_unusually
+from matching_engine.fast.waiting_blocks cimport make_room, serve_window, serves_special
 from matching_engine.pools.memory cimport NIL, grow
 from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
-from matching_engine.records.commands cimport Command, Stretch
+from matching_engine.records.commands cimport Command, PeriodRange
 from matching_engine.records.events cimport CAPACITY_ACCEPTED, CapacityAccepted, EventBuffer, add_event, reserve_events
 from matching_engine.records.exchange cimport (
-    CAPACITY, COLD, DONE, STALE_HOURS, STALE_NODE, Contract, Exchange, Outcome, Posted, contracts_of,
+    CAPACITY, SPECIAL, DONE, STALE_HOURS, STALE_NODE, Contract, Exchange, Outcome, Posted, contracts_of,
     find_bound, is_limited,
 )
 
 
-cdef inline int64_t floor_of(const Stretch* stretch, const Contract* contract) noexcept nogil:
+cdef inline int64_t floor_of(const PeriodRange* period_range, const Contract* contract) noexcept nogil:
     """The floor price, or the curve's of the start's UTC hour."""
-    return stretch.floors_micros[contract.start_s // 3600 % stretch.floors]
+    return period_range.floors_micros[contract.start_s // 3600 % period_range.floors]
 
 
 cdef inline Outcome readiness(const Exchange* exchange, const Command* command) noexcept nogil:
-    """DONE where ordinary asks may be placed in every period; else what has to be read first, or COLD: also where an ask
-    would meet an unusual bid.
+    """DONE where ordinary asks may be placed in every period; else what has to be read first, or SPECIAL: also where an
+    ask would meet a special bid.
     """
     cdef const Contract* contract
-    cdef const Stretch* window = command.stretch
+    cdef const PeriodRange* window = command.period_range
     cdef int64_t period_s = exchange.products[window.product].period_s
     cdef int64_t ticks
     cdef uint32_t period
     if command.account < RESERVED_ACCOUNTS or is_limited(exchange, command.account):
-        return COLD
-    if serves_unusually(exchange, window.product, window.first_s, window.first_s + window.periods * period_s):
-        return COLD
+        return SPECIAL
+    if serves_special(exchange, window.product, window.first_s, window.first_s + window.periods * period_s):
+        return SPECIAL
     if exchange.nodes.nodes[command.node].version != exchange.version:
         return STALE_NODE
-    for period in range(command.stretch.periods):
-        contract = &exchange.contracts[contracts_of(exchange, command.stretch)[period]]
+    for period in range(command.period_range.periods):
+        contract = &exchange.contracts[contracts_of(exchange, command.period_range)[period]]
         if contract.version != exchange.version:
             return STALE_HOURS
         if not contract.trading or not contract.known:
-            return COLD
-        ticks = floor_of(command.stretch, contract) // contract.tick
-        if meets_unusual(exchange, contract, command.account, True, ticks, command.qty):
-            return COLD
+            return SPECIAL
+        ticks = floor_of(command.period_range, contract) // contract.tick
+        if meets_special(exchange, contract, command.account, True, ticks, command.qty):
+            return SPECIAL
     return DONE
 
 
@@ -59,19 +59,19 @@ cdef inline Outcome readiness(const Exchange* exchange, const Command* command) 
 
 cdef inline const char* broken_prices(const Exchange* exchange, const Command* command) noexcept nogil:
     """Whole lots in every period, and all prices on its tick."""
-    cdef const Stretch* stretch = command.stretch
+    cdef const PeriodRange* period_range = command.period_range
     cdef const Contract* contract
     cdef uint32_t period, place
     cdef int64_t tick = 0
-    for period in range(stretch.periods):
-        contract = &exchange.contracts[contracts_of(exchange, stretch)[period]]
+    for period in range(period_range.periods):
+        contract = &exchange.contracts[contracts_of(exchange, period_range)[period]]
         if contract.tick == tick:
             continue
         tick = contract.tick
         if command.qty % contract.lot:
             return b"off_lot"
-        for place in range(stretch.floors):
-            if stretch.floors_micros[place] % tick:
+        for place in range(period_range.floors):
+            if period_range.floors_micros[place] % tick:
                 return b"off_tick"
     return NULL
 
@@ -86,12 +86,12 @@ cdef inline const char* broken_rule(
     cdef const char* code = broken_prices(exchange, command)
     cdef uint32_t period
     cdef wide hold = 0
-    for period in range(command.stretch.periods):
+    for period in range(command.period_range.periods):
         if code != NULL:
             return code
-        contract = &exchange.contracts[contracts_of(exchange, command.stretch)[period]]
+        contract = &exchange.contracts[contracts_of(exchange, command.period_range)[period]]
         code = broken_backing(exchange, contract, command, &taker)
-        hold += hold_of(command.qty, ask_unit(contract, level, floor_of(command.stretch, contract)))
+        hold += hold_of(command.qty, ask_unit(contract, level, floor_of(command.period_range, contract)))
     return broken_funds(exchange, balance, hold) if code == NULL else code
 
 
@@ -114,10 +114,10 @@ cdef inline void accept_capacity(
     cdef Posted posted
     exchange.last_order_id += 1
     posted.id = id[0] = exchange.last_order_id
-    posted.asks = command.stretch.periods
+    posted.asks = command.period_range.periods
     posted.expires_ms = 0
-    if command.stretch.ttl_s:
-        posted.expires_ms = exchange.now_ms + command.stretch.ttl_s * 1000
+    if command.period_range.ttl_s:
+        posted.expires_ms = exchange.now_ms + command.period_range.ttl_s * 1000
         exchange.deadline_ms = min(exchange.deadline_ms, posted.expires_ms)
     accepted.order_id = posted.id
     accepted.expires_ms = posted.expires_ms
@@ -158,15 +158,15 @@ cdef inline Outcome post_asks(
     cdef uint32_t period
     cdef bint rests = False
     cdef Outcome outcome = DONE
-    make_room(search, command.stretch.periods)
-    for period in range(command.stretch.periods):
-        ask.contract = contracts_of(exchange, command.stretch)[period]
-        ask.price_micros = floor_of(command.stretch, &exchange.contracts[ask.contract])
+    make_room(search, command.period_range.periods)
+    for period in range(command.period_range.periods):
+        ask.contract = contracts_of(exchange, command.period_range)[period]
+        ask.price_micros = floor_of(command.period_range, &exchange.contracts[ask.contract])
         outcome = post_ask(exchange, events, &ask, parent_id, balance, &rests)
         if outcome != DONE:
             return outcome
         search.rested[period + 1] = search.rested[period] + rests
-    return serve_window(exchange, events, search, command.stretch, &exchange.contracts[ask.contract])
+    return serve_window(exchange, events, search, command.period_range, &exchange.contracts[ask.contract])
 
 
 cdef inline Outcome post_capacity(
@@ -183,7 +183,7 @@ cdef inline Outcome post_capacity(
     bound = find_bound(exchange, command)
     if bound != NIL:
         return answer_again(exchange, events, command, bound)
-    last = &exchange.contracts[contracts_of(exchange, command.stretch)[command.stretch.periods - 1]]
+    last = &exchange.contracts[contracts_of(exchange, command.period_range)[command.period_range.periods - 1]]
     balance = find_balance(&exchange.accounts, command.account, last.currency)
     code = broken_rule(exchange, command, balance)
     if code != NULL:

@@ -107,7 +107,7 @@ cdef inline void drop_top(Search* search) noexcept nogil:
 # -- nodes by their rows
 
 
-cdef inline void make_room(Search* search, uint32_t nodes) noexcept nogil:
+cdef inline void reserve_nodes(Search* search, uint32_t nodes) noexcept nogil:
     """For all nodes."""
     while search.sums_capacity < nodes:
         grow(<void**>&search.sums, &search.sums_capacity, sizeof(int64_t))
@@ -130,7 +130,7 @@ cdef inline void gather(Exchange* exchange, Search* search, const Start* block) 
     cdef const uint32_t* contracts = contracts_from(exchange, block.product, block.first_s)
     cdef const int64_t* ages
     cdef uint32_t period, node
-    make_room(search, nodes)
+    reserve_nodes(search, nodes)
     for node in range(nodes):
         search.sums[node] = 0
     for period in range(block.periods):
@@ -195,7 +195,7 @@ cdef inline bint next_ask(const Exchange* exchange, const Search* search, Hour* 
     return hour.at != NIL
 
 
-cdef inline bint look_at(Exchange* exchange, Search* search, const Start* block, Candidate* candidate) noexcept nogil:
+cdef inline bint collect_offers(Exchange* exchange, Search* search, const Start* block, Candidate* candidate) noexcept nogil:
     """Find a node's asks of all hours; whether there is a lot in each."""
     cdef const uint32_t* contracts = contracts_from(exchange, block.product, block.first_s)
     cdef int64_t period_s = exchange.products[block.product].period_s
@@ -264,7 +264,7 @@ cdef inline void put_back(const Exchange* exchange, Search* search, const Start*
 # -- choosing
 
 
-cdef inline void take_lot(Search* search, uint32_t gpus) noexcept nogil:
+cdef inline void reserve_lot(Search* search, uint32_t gpus) noexcept nogil:
     """Note a lot of the node at the top."""
     cdef Candidate* top = &search.heap[0]
     if top.taken == NIL:
@@ -312,7 +312,7 @@ cdef inline void pick_lots(Exchange* exchange, Search* search, const Start* bloc
         if exchange.nodes.nodes[top.node].account == block.account:
             drop_top(search)
         elif top.hours == NIL:
-            if look_at(exchange, search, block, top):
+            if collect_offers(exchange, search, block, top):
                 put_back(exchange, search, block)
             else:
                 drop_top(search)
@@ -322,7 +322,7 @@ cdef inline void pick_lots(Exchange* exchange, Search* search, const Start* bloc
                 choice.why.best_price_micros = (lot.price_micros + block.periods - 1) // block.periods
             if not fits(block, &lot, choice):
                 break
-            take_lot(search, <uint32_t>block.lot)
+            reserve_lot(search, <uint32_t>block.lot)
             choice.gpus += <uint32_t>block.lot
             if pass_lot(exchange, search, block, top.hours):
                 put_back(exchange, search, block)

@@ -11,9 +11,9 @@ from matching_engine.records.events cimport (
     FILLED, MAX_COST, NO_LIQUIDITY, PRICE, SELF_TRADE, TRADED, EventBuffer, Stop, Traded, add_event, reserve_events,
 )
 from matching_engine.records.exchange cimport (
-    DONE, MARKET, NEGATIVE_BALANCE, UNUSUAL, Contract, Detail, Exchange, Outcome, best_ticks, take_out,
+    DONE, MARKET, NEGATIVE_BALANCE, SPECIAL_TRADING, Contract, Detail, Exchange, Outcome, best_ticks, remove_order,
 )
-from matching_engine.records.positions cimport Position, list_position, open_position
+from matching_engine.records.positions cimport Position, list_position, add_position
 
 cdef struct Taker:            # an order on its way into the book
     int64_t id
@@ -32,7 +32,9 @@ cdef struct Fill:
     uint32_t qty
 
 
-cdef inline bint crosses(const Exchange* exchange, const Contract* contract, bint sells, int64_t ticks) noexcept nogil:
+cdef inline bint would_cross(
+    const Exchange* exchange, const Contract* contract, bint sells, int64_t ticks
+) noexcept nogil:
     """Whether an order of this side and price in ticks, 0 for any, could trade with the best of the other side."""
     cdef int64_t best = best_ticks(exchange, contract.bids + (not sells))
     return best != 0 and (ticks == 0 or (best >= ticks if sells else best <= ticks))
@@ -43,23 +45,23 @@ cdef inline int64_t ticks_of(const Exchange* exchange, uint32_t side, uint32_t s
     return price_of(side, exchange.books.levels[exchange.books.orders[slot].level].key)
 
 
-cdef inline bint meets_unusual(
+cdef inline bint meets_special(
     const Exchange* exchange, const Contract* contract, uint32_t account, bint sells, int64_t ticks, int64_t qty
 ) noexcept nogil:
-    """Whether an order of an account, this side, price (0: any) and quantity would come to an unusual one."""
+    """Whether an order of an account, this side, price (0: any) and quantity would come to a special one."""
     cdef uint32_t other = contract.bids + (not sells)
     cdef uint32_t slot
     cdef int64_t price
-    if contract.unusual[not sells] == 0:
+    if contract.special_count[not sells] == 0:
         return False
     slot = best_order(&exchange.books, other)
     while slot != NIL and qty > 0:
         price = ticks_of(exchange, other, slot)
         if ticks != 0 and (price < ticks if sells else price > ticks):
             return False
-        if exchange.details[slot].rare == UNUSUAL:
+        if exchange.details[slot].special == SPECIAL_TRADING:
             return True
-        if exchange.books.orders[slot].handle == account:
+        if exchange.books.orders[slot].owner == account:
             return False
         qty -= exchange.books.orders[slot].quantity
         slot = next_order(&exchange.books, slot)
@@ -84,7 +86,7 @@ cdef inline uint32_t dry_match(
         if taker.ticks and (price < taker.ticks if taker.sells else price > taker.ticks):
             stop[0] = PRICE
             break
-        if exchange.books.orders[slot].handle == taker.account:
+        if exchange.books.orders[slot].owner == taker.account:
             stop[0] = SELF_TRADE
             break
         offered = qty = min(left, exchange.books.orders[slot].quantity)
@@ -109,9 +111,9 @@ cdef inline Stop next_fill(
     cdef const Order* order = &exchange.books.orders[maker]
     if maker == NIL:
         return NO_LIQUIDITY
-    if not crosses(exchange, contract, taker.sells, taker.ticks):
+    if not would_cross(exchange, contract, taker.sells, taker.ticks):
         return PRICE
-    if order.handle == taker.account:
+    if order.owner == taker.account:
         return SELF_TRADE
     fill.price_micros = best_ticks(exchange, other) * contract.tick
     fill.unit_micros = unit_micros(contract, fill.price_micros)
@@ -125,14 +127,14 @@ cdef inline Stop next_fill(
     return FILLED if fill.qty else MAX_COST
 
 
-cdef inline int64_t take_bid(Detail* bid, int64_t left) noexcept nogil:
+cdef inline int64_t lower_resting_hold(Detail* bid, int64_t left) noexcept nogil:
     """Lowers a resting bid's hold to what is left of it. Returns what is no longer held."""
     cdef int64_t released = bid.hold_micros - left * bid.hold_unit_micros
     bid.hold_micros -= released
     return released
 
 
-cdef inline int64_t take_own(Taker* bid, const Fill* fill) noexcept nogil:
+cdef inline int64_t lower_arriving_hold(Taker* bid, const Fill* fill) noexcept nogil:
     """Lowers an arriving bid's hold. A market order keeps what it has not spent, until nothing is left of it."""
     cdef int64_t needed = bid.left * bid.hold_unit_micros
     if bid.kind == MARKET and bid.left:
@@ -142,9 +144,9 @@ cdef inline int64_t take_own(Taker* bid, const Fill* fill) noexcept nogil:
     return released
 
 
-cdef inline void open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
+cdef inline void open_position(Exchange* exchange, Traded* trade) noexcept nogil:
     """Every fill opens a position, never merged with another."""
-    cdef uint32_t slot = open_position(&exchange.positions, trade.position_id)
+    cdef uint32_t slot = add_position(&exchange.positions, trade.position_id)
     cdef Position* position = &exchange.positions.pool[slot]
     position.contract = trade.contract
     position.buyer = trade.buyer
@@ -159,7 +161,7 @@ cdef inline void open_claim(Exchange* exchange, Traded* trade) noexcept nogil:
     list_position(&exchange.positions, &exchange.contracts[trade.contract].positions, slot)
 
 
-cdef inline Outcome pay(Exchange* exchange, Traded* trade, uint32_t buyer_balance) noexcept nogil:
+cdef inline Outcome pay_trade(Exchange* exchange, Traded* trade, uint32_t buyer_balance) noexcept nogil:
     """Escrow and fee come out of the buyer's hold, what it held beyond that comes back, the venue gets its fee."""
     cdef uint32_t venue
     cdef int64_t held = trade.escrow_micros - trade.released_micros
@@ -204,10 +206,10 @@ cdef inline Outcome end_trade(
     """The node's GPUs are sold, the money moves, and the position opens."""
     exchange.nodes.counts[count].sold += traded.qty
     if traded.maker_left == 0:
-        take_out(exchange, maker)
-    if pay(exchange, traded, buyer_balance) != DONE:
+        remove_order(exchange, maker)
+    if pay_trade(exchange, traded, buyer_balance) != DONE:
         return NEGATIVE_BALANCE
-    open_claim(exchange, traded)
+    open_position(exchange, traded)
     return DONE
 
 
@@ -224,21 +226,21 @@ cdef inline Outcome trade(
     traded.taker_left = taker.left
     traded.taker_sells = taker.sells
     if taker.sells:
-        traded.buyer, traded.seller, traded.node = order.handle, taker.account, taker.node
+        traded.buyer, traded.seller, traded.node = order.owner, taker.account, taker.node
         traded.bond_micros = fill.qty * taker.hold_unit_micros
         taker.hold_micros -= traded.bond_micros
-        traded.released_micros = take_bid(detail, order.quantity)
+        traded.released_micros = lower_resting_hold(detail, order.quantity)
         count, buyer_balance = taker.count, detail.balance
     else:
-        traded.buyer, traded.seller, traded.node = taker.account, order.handle, detail.node
+        traded.buyer, traded.seller, traded.node = taker.account, order.owner, detail.node
         traded.bond_micros = fill.qty * detail.hold_unit_micros
         detail.hold_micros -= traded.bond_micros
-        traded.released_micros = take_own(taker, fill)
+        traded.released_micros = lower_arriving_hold(taker, fill)
         count, buyer_balance = detail.count, taker.balance
     return end_trade(exchange, traded, maker, count, buyer_balance)
 
 
-cdef inline void look_at_held(const Exchange* exchange, const Detail* detail) noexcept nogil:
+cdef inline void prefetch_holdings(const Exchange* exchange, const Detail* detail) noexcept nogil:
     """Begin to load what an order holds."""
     if detail.balance != NIL:
         prefetch(&exchange.accounts.balances[detail.balance])
@@ -246,7 +248,7 @@ cdef inline void look_at_held(const Exchange* exchange, const Detail* detail) no
         prefetch(&exchange.nodes.counts[detail.count])
 
 
-cdef inline void look_behind(const Exchange* exchange, uint32_t maker) noexcept nogil:
+cdef inline void prefetch_next_trades(const Exchange* exchange, uint32_t maker) noexcept nogil:
     """Begin to load what the trades after this one will meet: the order behind the next one, and what the next holds."""
     cdef uint32_t following = exchange.books.orders[maker].next
     cdef const Order* order
@@ -257,7 +259,7 @@ cdef inline void look_behind(const Exchange* exchange, uint32_t maker) noexcept 
         prefetch(&exchange.books.orders[order.next])
         prefetch(&exchange.details[order.next])
     prefetch_id(&exchange.orders, order.id)
-    look_at_held(exchange, &exchange.details[following])
+    prefetch_holdings(exchange, &exchange.details[following])
 
 
 cdef inline Outcome match(
@@ -275,7 +277,7 @@ cdef inline Outcome match(
         if stop[0] != FILLED:
             break
         if fill.qty < taker.left:
-            look_behind(exchange, maker)
+            prefetch_next_trades(exchange, maker)
         outcome = trade(exchange, events, contract, taker, maker, &fill)
         if outcome != DONE:
             return outcome

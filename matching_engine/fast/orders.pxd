@@ -1,6 +1,6 @@
 """The way of a new order: checked, held for, bound to its client's id, matched, and what is left rests.
 
-Either an order is done completely, or the answer is COLD or STALE and nothing has changed.
+Either an order is done completely, or the answer is SPECIAL or STALE and nothing has changed.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -8,9 +8,9 @@ from libc.string cimport memcmp
 
 from matching_engine.fast.cancels cimport cancel_rest, reject
 from matching_engine.fast.lots cimport Search
-from matching_engine.fast.matching cimport Taker, crosses, dry_match, match, meets_unusual
+from matching_engine.fast.matching cimport Taker, would_cross, dry_match, match, meets_special
 from matching_engine.fast.money cimport AMOUNT_MAX_MICROS, ask_unit, bid_unit, hold_of, post, unit_micros, wide
-from matching_engine.fast.waiting_blocks cimport serve_ask, serves_unusually
+from matching_engine.fast.waiting_blocks cimport serve_ask, serves_special
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
 from matching_engine.records.bindings cimport DIGEST_BYTES, Binding, bind, binding_at
@@ -19,7 +19,7 @@ from matching_engine.records.events cimport (
     ACCEPTED, DUPLICATE, FILLED, POST_ONLY, SELF_TRADE, Accepted, Duplicate, EventBuffer, Rejected, Stop, Why, add_event,
 )
 from matching_engine.records.exchange cimport (
-    COLD, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, STALE_CONTRACT, STALE_NODE, USUAL, Contract,
+    SPECIAL, DONE, FOK, GTG, LIMIT, MARKET, NEGATIVE_BALANCE, STALE_CONTRACT, STALE_NODE, ORDINARY, Contract,
     Detail, Exchange, Outcome, best_ticks, find_bound, is_limited, list_order, rest,
 )
 from matching_engine.records.node_row cimport note_ask
@@ -181,7 +181,7 @@ cdef inline Outcome put_to_rest(Exchange* exchange, Contract* contract, const Co
     detail.kind = taker.kind
     detail.tif = order.tif
     detail.post_only = order.post_only
-    detail.rare = USUAL
+    detail.special = ORDINARY
     if taker.sells:
         note_ask(&contract.nodes, taker.node, unit_micros(contract, taker.price_micros), taker.id)
     list_order(exchange, <uint64_t>taker.id, taker.account, taker.node)
@@ -205,15 +205,15 @@ cdef inline Outcome trade_and_rest(
     return put_to_rest(exchange, contract, order, taker)
 
 
-cdef inline bint is_out_of_the_ordinary(
+cdef inline bint is_special(
     const Exchange* exchange, const Contract* contract, const Command* order, int64_t ticks
 ) noexcept nogil:
-    """What the rules in Python do: whatever would meet an unusual order, be it by a block that waits."""
-    if order.sells and serves_unusually(
+    """What the rules in Python do: whatever would meet a special order, be it by a block that waits."""
+    if order.sells and serves_special(
         exchange, contract.product, contract.start_s, contract.start_s + contract.period_s
     ):
         return True
-    return meets_unusual(exchange, contract, order.account, order.sells, ticks, order.qty)
+    return meets_special(exchange, contract, order.account, order.sells, ticks, order.qty)
 
 
 cdef inline bint is_unfillable(
@@ -241,7 +241,7 @@ cdef inline Outcome send(
     """Sends an order that was taken through its book; what rests of an ask goes to the blocks that wait."""
     cdef bint rests
     cdef Outcome outcome
-    if order.post_only and crosses(exchange, contract, order.sells, taker.ticks):
+    if order.post_only and would_cross(exchange, contract, order.sells, taker.ticks):
         return cancel_rest(exchange, events, contract, taker, b"post_only_cross", POST_ONLY)
     outcome = trade_and_rest(exchange, events, contract, order, taker, &rests)
     if outcome == DONE and order.sells and rests:
@@ -263,11 +263,11 @@ cdef inline Outcome place(
     if order.node != NIL and exchange.nodes.nodes[order.node].version != exchange.version:
         return STALE_NODE
     if not contract.trading or not contract.known or order.account < RESERVED_ACCOUNTS:
-        return COLD
+        return SPECIAL
     if is_limited(exchange, order.account):
-        return COLD
+        return SPECIAL
     if order.sells and order.node == NIL:      # positions back it
-        return COLD
+        return SPECIAL
     bound = find_bound(exchange, order)
     if bound != NIL:
         return answer_again(exchange, events, order, bound)
@@ -288,8 +288,8 @@ cdef inline Outcome place(
         bind_order(exchange, contract, order, 0)
         reject(events, code, 0)
         return DONE
-    if is_out_of_the_ordinary(exchange, contract, order, taker.ticks):
-        return COLD
+    if is_special(exchange, contract, order, taker.ticks):
+        return SPECIAL
     if is_unfillable(exchange, events, contract, order, &taker):
         return DONE
     exchange.last_order_id += 1

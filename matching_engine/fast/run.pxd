@@ -7,9 +7,9 @@ from matching_engine.fast.blocks cimport place_block
 from matching_engine.fast.cancels cimport cancel
 from matching_engine.fast.capacity cimport post_capacity
 from matching_engine.fast.lots cimport Search, free_search
-from matching_engine.fast.matching cimport look_at_held
+from matching_engine.fast.matching cimport prefetch_holdings
 from matching_engine.fast.orders cimport place
-from matching_engine.pools.book cimport Books, Order, key_of
+from matching_engine.pools.book cimport Books, Order, price_key
 from matching_engine.pools.id_list cimport prefetch_end
 from matching_engine.pools.id_pages cimport find_id, prefetch_id
 from matching_engine.pools.memory cimport NIL, prefetch
@@ -18,7 +18,7 @@ from matching_engine.records.accounts cimport Balance, prefetch_balance, prefetc
 from matching_engine.records.bindings cimport binding_hash, prefetch_binding
 from matching_engine.records.commands cimport CANCEL, PLACE, PLACE_BLOCK, Command
 from matching_engine.records.events cimport EventBuffer, reserve_events
-from matching_engine.records.exchange cimport COLD, DONE, Contract, Detail, Exchange, Outcome
+from matching_engine.records.exchange cimport SPECIAL, DONE, Contract, Detail, Exchange, Outcome
 from matching_engine.records.nodes cimport Count, prefetch_count, prefetch_count_entry
 
 cdef enum:
@@ -47,7 +47,7 @@ cdef inline bint outgrows_cache(const Exchange* exchange) noexcept nogil:
     ) > exchange.cached_bytes
 
 
-cdef inline void look_up_client_id(const Exchange* exchange, Command* command) noexcept nogil:
+cdef inline void prefetch_client_id(const Exchange* exchange, Command* command) noexcept nogil:
     """Begin to load where a client's id stands, or will."""
     if command.client_id_size:
         command.client_hash = binding_hash(
@@ -56,15 +56,17 @@ cdef inline void look_up_client_id(const Exchange* exchange, Command* command) n
         prefetch_binding(&exchange.bindings, command.client_hash)
 
 
-cdef inline void look_up(const Exchange* exchange, const Command* command) noexcept nogil:
+cdef inline void prefetch_entries(const Exchange* exchange, const Command* command) noexcept nogil:
     """Begin to load where the order of a command stands, or what backs a new one."""
     if command.order_id:
         prefetch_id(&exchange.orders, <uint64_t>command.order_id)
     if command.contract != NIL:
-        look_up_backing(exchange, command, &exchange.contracts[command.contract])
+        prefetch_backing_entries(exchange, command, &exchange.contracts[command.contract])
 
 
-cdef inline void look_up_backing(const Exchange* exchange, const Command* command, const Contract* contract) noexcept nogil:
+cdef inline void prefetch_backing_entries(
+    const Exchange* exchange, const Command* command, const Contract* contract
+) noexcept nogil:
     """Begin to load where the money and the GPUs behind a new order stand."""
     prefetch_balance_entry(&exchange.accounts, command.account, contract.currency)
     if command.node != NIL:
@@ -74,7 +76,7 @@ cdef inline void look_up_backing(const Exchange* exchange, const Command* comman
         prefetch(&exchange.accounts.orders[command.account])
 
 
-cdef inline void look_at(const Exchange* exchange, const Command* command) noexcept nogil:
+cdef inline void prefetch_records(const Exchange* exchange, const Command* command) noexcept nogil:
     """Begin to load the order that a command names, or what a new one will meet."""
     cdef uint32_t slot
     cdef const Contract* contract
@@ -85,12 +87,14 @@ cdef inline void look_at(const Exchange* exchange, const Command* command) noexc
             prefetch(&exchange.details[slot])
     elif command.contract != NIL:
         contract = &exchange.contracts[command.contract]
-        look_at_backing(exchange, command, contract)
+        prefetch_backing(exchange, command, contract)
         if contract.trading and contract.bids != NIL:         # a gate may have closed since its rules were read
-            look_at_prices(&exchange.books, contract.bids + command.sells, command.price_micros // contract.tick)
+            prefetch_price_page(&exchange.books, contract.bids + command.sells, command.price_micros // contract.tick)
 
 
-cdef inline void look_at_backing(const Exchange* exchange, const Command* command, const Contract* contract) noexcept nogil:
+cdef inline void prefetch_backing(
+    const Exchange* exchange, const Command* command, const Contract* contract
+) noexcept nogil:
     """Begin to load the money and the GPUs behind a new order, and the end of the list in which it will stand."""
     prefetch_balance(&exchange.accounts, command.account, contract.currency)
     if command.node != NIL:
@@ -100,20 +104,20 @@ cdef inline void look_at_backing(const Exchange* exchange, const Command* comman
         prefetch_end(&exchange.accounts.orders[command.account])
 
 
-cdef inline void look_at_prices(const Books* books, uint32_t side, int64_t ticks) noexcept nogil:
+cdef inline void prefetch_price_page(const Books* books, uint32_t side, int64_t ticks) noexcept nogil:
     """Begin to load the page of the price tree on which the price stands, if that is one step from the root."""
     cdef const Page* page
     cdef uint64_t slot
     if books.sides[side].root == NIL:
         return
     page = &books.tree.pages[books.sides[side].root]
-    slot = (key_of(side, ticks) ^ page.base) >> page.shift
+    slot = (price_key(side, ticks) ^ page.base) >> page.shift
     if page.shift != 0 and slot < 64 and page.taken >> slot & 1:
         prefetch(&books.tree.pages[page.slots[slot]])
         prefetch(&books.tree.pages[page.slots[slot]].slots[32])
 
 
-cdef inline void look_around(const Exchange* exchange, const Command* command) noexcept nogil:
+cdef inline void prefetch_neighbors(const Exchange* exchange, const Command* command) noexcept nogil:
     """Begin to load what stands around the order that a command names."""
     cdef const Order* order
     cdef uint32_t slot
@@ -126,7 +130,7 @@ cdef inline void look_around(const Exchange* exchange, const Command* command) n
                 prefetch(&exchange.books.orders[order.next])
             if order.prev != NIL:
                 prefetch(&exchange.books.orders[order.prev])
-            look_at_held(exchange, &exchange.details[slot])
+            prefetch_holdings(exchange, &exchange.details[slot])
 
 
 cdef inline Outcome execute_one(Exchange* exchange, Run* run, Command* command) noexcept nogil:
@@ -134,9 +138,9 @@ cdef inline Outcome execute_one(Exchange* exchange, Run* run, Command* command) 
     cdef int64_t now_ms = max(exchange.now_ms, command.ts_ms)
     cdef EventBuffer* events = &run.events
     if not exchange.is_open or now_ms >= exchange.deadline_ms:
-        return COLD
+        return SPECIAL
     if exchange.next_offset % DIGEST_EVERY_OFFSETS == 0:
-        return COLD
+        return SPECIAL
     reserve_events(events)
     exchange.now_ms = command.ts_ms = now_ms
     exchange.offset = exchange.next_offset
@@ -155,30 +159,30 @@ cdef inline void free_run(Run* run) noexcept nogil:
     free_search(&run.search)
 
 
-cdef inline void look_ahead(const Exchange* exchange, const Command* command, uint32_t left) noexcept nogil:
+cdef inline void prefetch_ahead(const Exchange* exchange, const Command* command, uint32_t left) noexcept nogil:
     """Begin to load what the commands behind this one will need, in three steps."""
     if left > ID_AHEAD:
-        look_up(exchange, &command[ID_AHEAD])
+        prefetch_entries(exchange, &command[ID_AHEAD])
     if left > ORDER_AHEAD:
-        look_at(exchange, &command[ORDER_AHEAD])
+        prefetch_records(exchange, &command[ORDER_AHEAD])
     if left > AROUND_AHEAD:
-        look_around(exchange, &command[AROUND_AHEAD])
+        prefetch_neighbors(exchange, &command[AROUND_AHEAD])
 
 
 cdef inline void execute(Exchange* exchange, Run* run) noexcept nogil:
-    """Applies commands from the first that is not done, until one is out of the ordinary."""
-    cdef bint looks_ahead = outgrows_cache(exchange)
+    """Applies commands from the first that is not done, until one is special."""
+    cdef bint prefetches = outgrows_cache(exchange)
     cdef uint32_t ahead
     cdef size_t before
     for ahead in range(run.done, min(run.done + ID_AHEAD, run.count)):
-        look_up_client_id(exchange, &run.commands[ahead])
-        if looks_ahead:
-            look_up(exchange, &run.commands[ahead])
+        prefetch_client_id(exchange, &run.commands[ahead])
+        if prefetches:
+            prefetch_entries(exchange, &run.commands[ahead])
     while run.done < run.count:
         if run.count - run.done > ID_AHEAD:
-            look_up_client_id(exchange, &run.commands[run.done + ID_AHEAD])
-        if looks_ahead:
-            look_ahead(exchange, &run.commands[run.done], run.count - run.done)
+            prefetch_client_id(exchange, &run.commands[run.done + ID_AHEAD])
+        if prefetches:
+            prefetch_ahead(exchange, &run.commands[run.done], run.count - run.done)
         before = run.events.count
         run.outcome = execute_one(exchange, run, &run.commands[run.done])
         if run.outcome != DONE:

@@ -6,7 +6,7 @@ from matching_engine.fast.block_fills cimport fill_block
 from matching_engine.fast.lots cimport Choice, Search, choose
 from matching_engine.pools.memory cimport NIL, grow
 from matching_engine.records.blocks cimport Block, set_pending
-from matching_engine.records.commands cimport Stretch
+from matching_engine.records.commands cimport PeriodRange
 from matching_engine.records.events cimport BOUNDED, Bounded, EventBuffer, add_event, reserve_events
 from matching_engine.records.exchange cimport DONE, Contract, Exchange, Outcome, contracts_from, end_block
 from matching_engine.records.hours cimport Product
@@ -21,28 +21,28 @@ cdef inline bint overlaps(const Exchange* exchange, const Block* block, int64_t 
     return block.first_s < end_s and first_s < end_of_block_s
 
 
-cdef inline bint meets_unusual(const Exchange* exchange, const Block* block) noexcept nogil:
-    """Whether an unusual ask rests in a period that a block may come to need."""
+cdef inline bint meets_special(const Exchange* exchange, const Block* block) noexcept nogil:
+    """Whether a special ask rests in a period that a block may come to need."""
     cdef const uint32_t* contracts = contracts_from(exchange, block.product, block.first_s)
     cdef int64_t later = (block.latest_s - block.first_s) // exchange.products[block.product].period_s
     cdef int64_t period
     for period in range(block.periods + later):
-        if exchange.contracts[contracts[period]].unusual[1]:
+        if exchange.contracts[contracts[period]].special_count[1]:
             return True
     return False
 
 
-cdef inline bint serves_unusually(
+cdef inline bint serves_special(
     const Exchange* exchange, uint32_t number, int64_t first_s, int64_t end_s
 ) noexcept nogil:
-    """Whether a block that asks in a window would go to may meet an unusual ask: then the reference serves it."""
+    """Whether a block that asks in a window would go to may meet a special ask: then the reference serves it."""
     cdef const Block* block
     cdef uint32_t slot = exchange.products[number].first_block
-    if exchange.unusual_asks == 0:
+    if exchange.special_asks == 0:
         return False
     while slot != NIL:
         block = &exchange.blocks.pool[slot]
-        if (block.pending or overlaps(exchange, block, first_s, end_s)) and meets_unusual(exchange, block):
+        if (block.pending or overlaps(exchange, block, first_s, end_s)) and meets_special(exchange, block):
             return True
         slot = block.next
     return False
@@ -128,7 +128,7 @@ cdef inline bint has_rested(
 
 
 cdef inline Outcome serve_window(
-    Exchange* exchange, EventBuffer* events, Search* search, const Stretch* window, const Contract* last
+    Exchange* exchange, EventBuffer* events, Search* search, const PeriodRange* window, const Contract* last
 ) noexcept nogil:
     """Asks came to rest in some periods of a window, whose last one is named."""
     cdef Product* product = &exchange.products[window.product]

@@ -24,7 +24,7 @@ cdef struct Order:
     uint32_t level
     uint32_t next             # in order of arrival, NIL at the end; also the list of free slots
     uint32_t prev
-    uint32_t handle           # the caller's own number
+    uint32_t owner            # the account, as the number that the caller gave it
 
 cdef struct Level:
     uint64_t key
@@ -91,7 +91,7 @@ cdef inline void close_sides(Books* books, uint32_t first) noexcept nogil:
     books.sides_free = first
 
 
-cdef inline uint64_t key_of(uint32_t side, int64_t price) noexcept nogil:
+cdef inline uint64_t price_key(uint32_t side, int64_t price) noexcept nogil:
     """Asks ascend with the price, bids descend; the sign bit is flipped to compare unsigned."""
     return <uint64_t>price ^ (<uint64_t>0x7FFFFFFFFFFFFFFF + (side & 1))
 
@@ -153,13 +153,13 @@ cdef inline void close_level(Books* books, uint32_t index) noexcept nogil:
 
 
 cdef inline uint32_t link_order(
-    Books* books, uint32_t side_index, int64_t price, int64_t quantity, uint64_t order_id, uint32_t handle
+    Books* books, uint32_t side_index, int64_t price, int64_t quantity, uint64_t order_id, uint32_t owner
 ) noexcept nogil:
     """Put an order behind all others of its price and give its slot; its id is the caller's to find again. The caller
     has called `reserve`.
     """
     cdef Side* side = &books.sides[side_index]
-    cdef uint64_t key = key_of(side_index, price)
+    cdef uint64_t key = price_key(side_index, price)
     cdef uint32_t* link = place_key(&books.tree, &side.root, key)
     if link[0] == NIL:
         link[0] = open_level(books, side_index, key)
@@ -177,7 +177,7 @@ cdef inline uint32_t link_order(
     order.level = link[0]
     order.next = NIL
     order.prev = level.tail
-    order.handle = handle
+    order.owner = owner
     if level.tail == NIL:
         level.head = slot
     else:

@@ -34,7 +34,7 @@ cdef extern from * nogil:
 
     /* A command that was accepted cannot be taken back half done, so the process ends; the log has the command. */
     __attribute__((cold, noreturn, noinline)) static void stop_without_memory(size_t size) {
-        fprintf(stderr, "hourbook: the matching engine is out of memory: %zu bytes were refused\\n", size);
+        fprintf(stderr, "hourbook: the matching engine is out of memory: %zu bytes could not be allocated\\n", size);
         abort();
     }
 

@@ -29,7 +29,7 @@ cdef inline void reserve_pages(PageTree* tree) noexcept nogil:
         grow(<void**>&tree.pages, &tree.capacity, sizeof(Page))
 
 
-cdef inline uint32_t take_page(PageTree* tree, uint64_t base, uint32_t shift) noexcept nogil:
+cdef inline uint32_t reserve_page(PageTree* tree, uint64_t base, uint32_t shift) noexcept nogil:
     cdef uint32_t index = tree.free
     if index != NIL:
         tree.free = tree.pages[index].next_free
@@ -54,7 +54,7 @@ cdef inline Page* fork_page(PageTree* tree, uint32_t* link, uint64_t key) noexce
     cdef uint32_t below = link[0]
     cdef uint64_t below_base = tree.pages[below].base
     cdef uint32_t shift = (63 - leading_zeros(key ^ below_base)) // 6 * 6
-    link[0] = take_page(tree, (key >> shift >> 6) << 6 << shift, shift)
+    link[0] = reserve_page(tree, (key >> shift >> 6) << 6 << shift, shift)
     cdef Page* page = &tree.pages[link[0]]
     cdef uint64_t slot = (below_base ^ page.base) >> shift
     page.taken = (<uint64_t>1) << slot
@@ -70,7 +70,7 @@ cdef inline uint32_t* place_key(PageTree* tree, uint32_t* root, uint64_t key) no
     cdef uint64_t bit
     while True:
         if link[0] == NIL:
-            link[0] = take_page(tree, key & ~(<uint64_t>63), 0)
+            link[0] = reserve_page(tree, key & ~(<uint64_t>63), 0)
         page = &tree.pages[link[0]]
         slot = (key ^ page.base) >> page.shift
         if slot > 63:

@@ -29,13 +29,13 @@ cdef struct Accounts:
     uint32_t count, capacity, orders_capacity
 
 
-cdef inline uint64_t key_of(uint32_t account, uint32_t asset) noexcept nogil:
+cdef inline uint64_t balance_key(uint32_t account, uint32_t asset) noexcept nogil:
     return <uint64_t>asset << 32 | account
 
 
 cdef inline uint32_t find_balance(const Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
     """The slot of a balance, or NIL."""
-    cdef uint32_t at = tag_of(key_of(account, asset)) >> accounts.table.shift
+    cdef uint32_t at = tag_of(balance_key(account, asset)) >> accounts.table.shift
     cdef uint32_t slot
     while True:
         slot = accounts.table.entries[at].slot
@@ -47,12 +47,12 @@ cdef inline uint32_t find_balance(const Accounts* accounts, uint32_t account, ui
 
 
 cdef inline void prefetch_balance_entry(const Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
-    prefetch(&accounts.table.entries[tag_of(key_of(account, asset)) >> accounts.table.shift])
+    prefetch(&accounts.table.entries[tag_of(balance_key(account, asset)) >> accounts.table.shift])
 
 
 cdef inline void prefetch_balance(const Accounts* accounts, uint32_t account, uint32_t asset) noexcept nogil:
     """Begin to load what is mostly the balance of an account."""
-    cdef uint32_t slot = accounts.table.entries[tag_of(key_of(account, asset)) >> accounts.table.shift].slot
+    cdef uint32_t slot = accounts.table.entries[tag_of(balance_key(account, asset)) >> accounts.table.shift].slot
     if slot != NIL:
         prefetch(&accounts.balances[slot])
 
@@ -68,7 +68,7 @@ cdef inline uint32_t open_balance(Accounts* accounts, uint32_t account, uint32_t
     slot = accounts.count
     accounts.balances[slot] = Balance(account, asset, 0, 0)
     accounts.count += 1
-    put_id(&accounts.table, key_of(account, asset), slot)
+    put_id(&accounts.table, balance_key(account, asset), slot)
     return slot
 
 

@@ -180,7 +180,7 @@ cdef inline void prefetch_binding(const Bindings* bindings, uint64_t hashed) noe
 # -- gates
 
 
-cdef inline uint32_t open_gate(Bindings* bindings, int64_t until_ms) noexcept nogil:
+cdef inline uint32_t add_gate(Bindings* bindings, int64_t until_ms) noexcept nogil:
     """A gate for bindings that are kept as long."""
     cdef uint32_t gate = bindings.gates_free
     if gate != NIL:
@@ -209,7 +209,7 @@ cdef inline uint32_t next_place(const Bindings* bindings, uint32_t place) noexce
     return NIL if chunk.next == NIL else chunk.next << PLACE_BITS
 
 
-cdef inline void close_gate(Bindings* bindings, uint32_t gate_index) noexcept nogil:
+cdef inline void free_gate(Bindings* bindings, uint32_t gate_index) noexcept nogil:
     """Forget all bindings of a gate and give its chunks back."""
     cdef Gate* gate = &bindings.gates[gate_index]
     cdef uint32_t place = first_place(bindings, gate_index)

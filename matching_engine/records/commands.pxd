@@ -11,7 +11,7 @@ cdef enum CommandType:
 cdef enum:
     FLOORS_MAX = 24           # one for each hour of the day
 
-cdef struct Stretch:             # what an order of many periods asks for beyond what others do
+cdef struct PeriodRange:       # what an order of many periods asks for beyond what others do
     int64_t first_s           # where its first period begins
     int64_t ttl_s             # 0: none
     int64_t latest_s          # a flex's last start, as given; 0: none
@@ -35,6 +35,6 @@ cdef struct Command:
     int64_t ts_ms             # the broker's time; the engine puts the log's time here
     const char* command_id    # echoed in events
     const char* client_id
-    const Stretch* stretch          # of an order of many periods
+    const PeriodRange* period_range    # of an order of many periods
     uint64_t client_hash      # worked out by the engine
     uint8_t[32] digest        # of the body: the same client id must come with the same one

@@ -1,7 +1,7 @@
 """The whole exchange as C structs: books, orders, money, bindings, nodes and positions, without Python objects.
 
-What is here is what ordinary orders need. Whatever is rare about a record is kept as a Python object by its view
-(`bridge/orders.pyx`); what would meet an unusual order is left to the rules in Python.
+What is here is what ordinary orders need. Whatever is special about a record is kept as a Python object by its view
+(`bridge/orders.pyx`); what would meet a special order is left to the rules in Python.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -15,7 +15,7 @@ from matching_engine.pools.names cimport Names
 from matching_engine.records.accounts cimport Accounts, own_orders
 from matching_engine.records.bindings cimport Bindings, find_binding
 from matching_engine.records.blocks cimport Block, Blocks, link_block, note_block, unlink_block
-from matching_engine.records.commands cimport Command, Stretch
+from matching_engine.records.commands cimport Command, PeriodRange
 from matching_engine.records.hours cimport Product
 from matching_engine.records.node_row cimport NodeRow, forget_ask
 from matching_engine.records.nodes cimport Nodes
@@ -34,16 +34,16 @@ cdef enum TimeInForce:
 
 cdef enum Outcome:            # of a command
     DONE = 0
-    COLD = 1                  # out of the ordinary: the rules in Python decide, nothing has changed
+    SPECIAL = 1                  # out of the ordinary: the rules in Python decide, nothing has changed
     STALE_CONTRACT = 2        # its rules have to be read anew first
     STALE_NODE = 3
     STALE_HOURS = 4           # those of some of its contracts
     NEGATIVE_BALANCE = 5      # which no rule allows: the engine is broken
 
-cdef enum Rarity:             # of a resting order
-    USUAL = 0
-    KEPT = 1                  # its view keeps fields that have no place here, and that takers do not ask for
-    UNUSUAL = 2               # it does not trade as other orders do
+cdef enum Special:             # of a resting order
+    ORDINARY = 0
+    SPECIAL_FIELDS = 1                  # its view keeps fields that have no place here, and that takers do not ask for
+    SPECIAL_TRADING = 2               # it does not trade as other orders do
 
 cdef struct Detail:           # of a resting order, at the same slot as its place in the book: one cache line
     int64_t price_micros, hold_micros, hold_unit_micros
@@ -58,7 +58,7 @@ cdef struct Detail:           # of a resting order, at the same slot as its plac
     uint8_t kind
     uint8_t tif
     uint8_t post_only
-    uint8_t rare              # a Rarity
+    uint8_t special              # a Special
 
 cdef struct Contract:
     int64_t version           # of the venue's rules that these were read at; -1: never read
@@ -73,7 +73,7 @@ cdef struct Contract:
     uint32_t waiting          # how many blocks wait that may come to need this period
     uint32_t bids             # a side of the book; asks are the one behind it. NIL without a book
     uint32_t gate             # of its bindings
-    uint32_t[2] unusual       # how many of its resting bids are, and of its asks
+    uint32_t[2] special_count       # how many of its resting bids are, and of its asks
     PositionList positions
     NodeRow nodes             # what each node's cheapest ask costs
     uint8_t trading           # whether ordinary orders may be placed
@@ -101,7 +101,7 @@ cdef struct Exchange:
     Blocks blocks             # that wait for capacity
     uint32_t details_capacity, contracts_capacity, products_capacity
     uint32_t posted_used, posted_capacity
-    uint32_t unusual_asks     # how many resting asks are unusual, of all contracts
+    uint32_t special_asks     # how many resting asks are special, of all contracts
     uint64_t cached_bytes     # of what commands lead to; what is more is loaded ahead
     int64_t version           # of everything that contracts and nodes copy from the rules
     int64_t deadline_ms       # when something is due next
@@ -120,9 +120,9 @@ cdef inline const uint32_t* contracts_from(const Exchange* exchange, uint32_t pr
     return known.contracts + (first_s - known.first_s) // known.period_s
 
 
-cdef inline const uint32_t* contracts_of(const Exchange* exchange, const Stretch* stretch) noexcept nogil:
+cdef inline const uint32_t* contracts_of(const Exchange* exchange, const PeriodRange* period_range) noexcept nogil:
     """The contracts of all periods, which were looked up when the command was read."""
-    return contracts_from(exchange, stretch.product, stretch.first_s)
+    return contracts_from(exchange, period_range.product, period_range.first_s)
 
 
 cdef inline uint32_t find_bound(const Exchange* exchange, const Command* command) noexcept nogil:
@@ -216,13 +216,13 @@ cdef inline uint32_t side_of(const Exchange* exchange, uint32_t slot) noexcept n
     return exchange.books.levels[exchange.books.orders[slot].level].side
 
 
-cdef inline void take_out(Exchange* exchange, uint32_t slot) noexcept nogil:
+cdef inline void remove_order(Exchange* exchange, uint32_t slot) noexcept nogil:
     """Take a resting order out of its book; its slot is free afterwards."""
     cdef Detail* detail = &exchange.details[slot]
     cdef Contract* contract = &exchange.contracts[detail.contract]
-    if detail.rare == UNUSUAL:
-        contract.unusual[side_of(exchange, slot) & 1] -= 1
-        exchange.unusual_asks -= side_of(exchange, slot) & 1
+    if detail.special == SPECIAL_TRADING:
+        contract.special_count[side_of(exchange, slot) & 1] -= 1
+        exchange.special_asks -= side_of(exchange, slot) & 1
     if detail.node != NIL and contract.nodes.valid:
         forget_ask(&contract.nodes, detail.node, (price_at(exchange, slot) * contract.period_s + 3599) // 3600)
     drop_id(&exchange.orders, exchange.books.orders[slot].id)

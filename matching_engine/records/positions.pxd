@@ -12,7 +12,7 @@ cdef struct Position:
     uint32_t qty
     uint32_t contract, buyer, operator, node
     uint32_t next, prev       # of the same contract; next also of the free ones
-    uint8_t rare              # what it has beyond this is kept by its view
+    uint8_t special           # what it has beyond this is kept by its view
     uint8_t listed            # among its contract's
     uint8_t gone              # among its contract's only
 
@@ -26,7 +26,7 @@ cdef struct Positions:
     uint32_t gone             # how many are
 
 
-cdef inline uint32_t open_position(Positions* positions, int64_t id) noexcept nogil:
+cdef inline uint32_t add_position(Positions* positions, int64_t id) noexcept nogil:
     """A place for a new position."""
     cdef uint32_t slot = positions.free
     if slot == NIL:
@@ -39,7 +39,7 @@ cdef inline uint32_t open_position(Positions* positions, int64_t id) noexcept no
     else:
         positions.used += 1
     positions.pool[slot].id = id
-    positions.pool[slot].rare = positions.pool[slot].listed = positions.pool[slot].gone = False
+    positions.pool[slot].special = positions.pool[slot].listed = positions.pool[slot].gone = False
     return slot
 
 

@@ -63,11 +63,11 @@ def indicate(market: Market) -> None:
 def indicate_contract(market: Market, contract: str) -> None:
     known = market.state.contracts[contract]
     found = equilibrium_of(market, contract)
-    told = (found.price_micros, found.qty, found.surplus_qty, found.surplus_side) if found else NOTHING
-    if told == (known.indicated or NOTHING):
+    indication = (found.price_micros, found.qty, found.surplus_qty, found.surplus_side) if found else NOTHING
+    if indication == (known.indicated or NOTHING):
         return
-    known.indicated = told if found else None
-    price_micros, qty, surplus_qty, surplus_side = told
+    known.indicated = indication if found else None
+    price_micros, qty, surplus_qty, surplus_side = indication
     market.emit(
         AuctionIndicated,
         contract=contract,

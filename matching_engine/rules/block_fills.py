@@ -5,12 +5,12 @@ from matching_engine.rules.fills import fill_at
 from matching_engine.rules.flexes import narrow, needed_micros
 from matching_engine.rules.lots import Choice, Offer, choose, contracts_from, first_offer, lot_gpus
 from matching_engine.rules.market import Market
-from matching_engine.rules.matching import emit_trade, open_position, take_ask
+from matching_engine.rules.matching import emit_trade, fill_ask, open_position
 from matching_engine.rules.money import VENUE
 from matching_engine.rules.state import Block
 
 
-def execute(market: Market, block: Block) -> Choice:
+def fill_block(market: Market, block: Block) -> Choice:
     """Trades what the block can have now. At most one executes: a flex is at this start from now on."""
     choice = choose(market, block)
     if not choice.lots:
@@ -28,7 +28,7 @@ def execute(market: Market, block: Block) -> Choice:
     contracts = contracts_from(market, block, choice.start_s)
     hours = [(contract, node, qty) for node, qty in per_node.items() for contract in contracts]
     for step, (contract, node, qty) in enumerate(hours, start=1):
-        take_hour(market, block, contract, node, qty, improvement if step == len(hours) else 0)
+        fill_hour(market, block, contract, node, qty, improvement if step == len(hours) else 0)
     if not block.left:
         cancels.forget_block(market, block)
     return choice
@@ -41,16 +41,16 @@ def shrink_hold(block: Block, cost_micros: int) -> int:
     return improvement
 
 
-def take_hour(market: Market, block: Block, contract: str, node: str, qty: int, improvement: int) -> None:
+def fill_hour(market: Market, block: Block, contract: str, node: str, qty: int, improvement: int) -> None:
     """Takes GPUs of a node from its asks of one hour, cheapest first; the last trade of all returns the improvement."""
     while qty:
         offer = first_offer(market, block, contract, node)
         part = min(qty, offer.gpus, icebergs.shown(offer.ask))
         qty -= part
-        take_offer(market, block, offer, part, 0 if qty else improvement)
+        fill_offer(market, block, offer, part, 0 if qty else improvement)
 
 
-def take_offer(market: Market, block: Block, offer: Offer, qty: int, improvement: int) -> None:
+def fill_offer(market: Market, block: Block, offer: Offer, qty: int, improvement: int) -> None:
     """One trade: what the operator offers becomes a position, what a reseller offers splits off from his."""
     ask, terms = offer.ask, market.terms_of(offer.ask.contract)
     fill = fill_at(terms, ask.price_micros, terms.taker_fee_bps)
@@ -58,15 +58,15 @@ def take_offer(market: Market, block: Block, offer: Offer, qty: int, improvement
     entry = market.entry(terms.currency).hold(block.account, -improvement).add(block.account, held=-fee_micros)
     sold = None
     if offer.position_id is None:
-        position = open_position(market, ask, block.account, qty, fill, take_ask(market, ask, qty), block.id)
+        position = open_position(market, ask, block.account, qty, fill, fill_ask(market, ask, qty), block.id)
         entry.add(VENUE, available=fee_micros)
     else:
         sold = resale.split(market, ask, offer.position_id, block.account, qty, fill, block.id)
         position = sold.position
         resale.pay_seller(entry.add(block.account, held=-sold.resale.paid_micros), sold, fee_micros)
-    icebergs.take_shown(ask, qty)
+    icebergs.reduce_shown(ask, qty)
     if not ask.left:
-        market.store.unrest(ask)
+        market.store.remove_order(ask)
     left = ask.left, block.left
     emit_trade(market, position, ask.id, block.id, "buy", fee_micros, *left, entry.post(), sold)
     icebergs.refill(market, ask)

@@ -5,11 +5,11 @@ of it has executed, it is a block at that start.
 """
 
 from matching_engine.rules import cancels, identity, limits, products, throttle, vouchers
-from matching_engine.rules.block_fills import execute
-from matching_engine.rules.lots import choose, contracts_from, hold_unit_of, why_unfilled
+from matching_engine.rules.block_fills import fill_block
+from matching_engine.rules.lots import choose, contracts_from, hold_unit_of, why_block_unfilled
 from matching_engine.rules.market import Market
 from matching_engine.rules.money import RESERVED, unit_micros
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Block
 from schemas.events import BlockAccepted, BlockTrialsBounded
 from schemas.orders import PlaceBlock
@@ -46,7 +46,7 @@ def decide(market: Market, command: PlaceBlock) -> int:
         gpu_periods = block.qty * block.periods
         market.drawing = vouchers.plan(market, command.account, terms, block.hold_micros, gpu_periods)
     else:
-        market.accounts.require(command.account, terms.currency, block.hold_micros)
+        market.accounts.require_available(command.account, terms.currency, block.hold_micros)
     if command.tif == "FOK":
         require_fillable(market, block)
     if market.drawing is not None:
@@ -55,9 +55,9 @@ def decide(market: Market, command: PlaceBlock) -> int:
     if product.state != "OPEN":
         wait_for_opening(market, block)
         return block.id
-    wanted, choice = block.left, execute(market, block)
+    wanted, choice = block.left, fill_block(market, block)
     if block.left and block.tif != "GTG":
-        cancels.cancel_block(market, block, "ioc_remainder", why_unfilled(choice, wanted))
+        cancels.cancel_block(market, block, "ioc_remainder", why_block_unfilled(choice, wanted))
     elif block.left:
         market.state.blocks[block.id] = block
     if market.drawing is not None:
@@ -118,7 +118,7 @@ def check_limits(market: Market, block: Block, contracts: list[str]) -> None:
 def require_fillable(market: Market, block: Block) -> None:
     choice = choose(market, block)
     if not choice.lots:
-        raise Refused("fok_not_filled", why=why_unfilled(choice, block.qty))
+        raise RuleBroken("fok_not_filled", why=why_block_unfilled(choice, block.qty))
 
 
 def accept(market: Market, block: Block, command: PlaceBlock) -> None:
@@ -165,7 +165,7 @@ def go_on(market: Market, product: str) -> None:
     pending = market.state.pending_blocks.get(product, [])
     trials, bound = 0, known.newest.block_trials_per_command
     while pending and known.state == "OPEN" and trials < bound:
-        trials += execute(market, market.state.blocks[pending.pop(0)]).trials
+        trials += fill_block(market, market.state.blocks[pending.pop(0)]).trials
     if not pending:
         market.state.pending_blocks.pop(product, None)
     elif trials >= bound:

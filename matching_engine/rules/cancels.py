@@ -2,7 +2,7 @@
 
 from matching_engine.rules import counts, icebergs, resale
 from matching_engine.rules.market import Market
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Block, Order
 from matching_engine.rules.store import start_of
 from schemas.events import (
@@ -54,16 +54,16 @@ def named_parts(market: Market, command: Naming) -> list[Order | Block]:
     order_id = command.order_id if command.order_id is not None else bound_order(market, command)
     live = live_parts(market, order_id)
     if not live:
-        raise Refused("order_closed" if order_id <= market.state.last_order_id else "unknown_order", order_id)
+        raise RuleBroken("order_closed" if order_id <= market.state.last_order_id else "unknown_order", order_id)
     if live[0].account != command.account:
-        raise Refused("not_the_owner", order_id)
+        raise RuleBroken("not_the_owner", order_id)
     return live
 
 
 def bound_order(market: Market, command: Naming) -> int:
     binding = market.state.bindings.get(command.account, {}).get(command.client_order_id)
     if binding is None or binding.order_id is None:
-        raise Refused("unknown_order")
+        raise RuleBroken("unknown_order")
     return binding.order_id
 
 
@@ -90,7 +90,7 @@ def cancel_for_venue(market: Market, command: CancelAccountOrders) -> None:
 
 
 def cancel_fitting(market: Market, command: MassCancel | CancelAccountOrders, reason: CancelReason) -> int:
-    fitting = [each for each in orders_of(market, command.account) if fits(market, each, command)]
+    fitting = [each for each in orders_of(market, command.account) if matches_filters(market, each, command)]
     for each in fitting:
         cancel_any(market, each, reason)
     return len(fitting)
@@ -101,7 +101,7 @@ def orders_of(market: Market, account: str) -> list[Order | Block]:
     return sorted([*market.store.resting_of(account), *market.store.blocks_of(account)], key=lambda each: each.id)
 
 
-def fits(market: Market, each: Order | Block, command: MassCancel | CancelAccountOrders) -> bool:
+def matches_filters(market: Market, each: Order | Block, command: MassCancel | CancelAccountOrders) -> bool:
     """Whether all filters agree. A block is a buy of no one contract, and touches the hours from its first to last."""
     if isinstance(each, Block):
         product, contract, side, first_s = each.product, None, "buy", each.start_s
@@ -181,11 +181,11 @@ def withdraw(market: Market, order: Order, qty: int) -> tuple[Posting, ...]:
     released = order.hold_micros if qty == order.left else qty * order.hold_unit_micros
     order.hold_micros -= released
     if resale.is_resale(order):
-        resale.release(market, order, qty)
+        resale.release_backing(market, order, qty)
     elif order.node is not None:
         counts.commit(market.state.nodes[order.node], known.start_s, -counts.given_back(market, order, qty))
     if qty == order.left and order.id in market.state.orders:
-        market.store.unrest(order)
+        market.store.remove_order(order)
     order.left -= qty
     return market.entry(terms.currency).hold(order.account, -released).post()
 

@@ -1,6 +1,6 @@
 """An operator's capacity: one order that stands as an ask in the book of every period of its window."""
 
-from matching_engine.rules import blocks, identity, limits, products, splits, timers
+from matching_engine.rules import blocks, deadlines, identity, limits, products, splits
 from matching_engine.rules.market import Market
 from matching_engine.rules.matching import match, settle_remainder
 from matching_engine.rules.money import RESERVED, unit_micros
@@ -21,19 +21,19 @@ def decide_capacity(market: Market, command: PostCapacity) -> int:
     asks, twins = draft_capacity(market, command)
     terms = market.state.products[command.product].newest
     hold_micros = sum(ask.hold_micros for ask in (*asks.values(), *twins.values()))
-    market.accounts.require(command.account, terms.currency, hold_micros)
+    market.accounts.require_available(command.account, terms.currency, hold_micros)
     market.state.last_order_id += 1
     capacity_id = market.state.last_order_id
     expires_ms = None if command.ttl_s is None else market.now_ms + command.ttl_s * 1000
     if expires_ms is not None:
-        market.at(expires_ms, timers.EXPIRY, capacity_id)
+        market.at(expires_ms, deadlines.EXPIRY, capacity_id)
     terms_asked = command.model_dump(exclude={"type"})
     market.emit(CapacityAccepted, order_id=capacity_id, **terms_asked, expires_ms=expires_ms)
     for start_s, ask in asks.items():
         ask.parent_id = capacity_id
         send(market, ask, start_s, command.command_id)
         if start_s in twins and ask.left:
-            twin = splits.pair(market, ask, twins[start_s])
+            twin = splits.pair_asks(market, ask, twins[start_s])
             send(market, twin, start_s, command.command_id)
     for name, sent in ((command.product, asks), (splits.single_product(command.product), twins)):
         resting = [start_s for start_s, ask in sent.items() if ask.id in market.state.orders]
@@ -93,7 +93,7 @@ def check_limits(market: Market, command: PostCapacity, name: str, asks: dict[in
     limits.check(market, market.state.products[name].newest.trading, intent)
 
 
-def price_at(command: PostCapacity | RepriceCapacity, terms: DefineProduct, start_s: int) -> int:
+def floor_at(command: PostCapacity | RepriceCapacity, terms: DefineProduct, start_s: int) -> int:
     """The floor price, or the curve's price of the start's UTC hour; all of them whole ticks."""
     prices = command.floor_curve_micros or (command.floor_price_micros,)
     require(all(price % terms.tick_micros == 0 for price in prices), "off_tick")
@@ -102,7 +102,7 @@ def price_at(command: PostCapacity | RepriceCapacity, terms: DefineProduct, star
 
 def draft_ask(market: Market, command: PostCapacity, terms: DefineProduct, start_s: int, contract: str) -> Order:
     require(command.gpus % terms.lot == 0, "off_lot")
-    price_micros = price_at(command, terms, start_s)
+    price_micros = floor_at(command, terms, start_s)
     require(command.node in market.state.nodes, "unknown_node")
     unit_micros = ask_bond_unit(market, terms, market.state.nodes[command.node], price_micros)
     return Order(

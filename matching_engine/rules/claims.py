@@ -19,7 +19,7 @@ class Debt:
     amount_micros: int
 
 
-def pair(missing: dict[str, int], unpaid: dict[str, int]) -> Iterator[Debt]:
+def pair_debts(missing: dict[str, int], unpaid: dict[str, int]) -> Iterator[Debt]:
     """Pairs what debtors lack with what creditors have not got yet, both in the order given."""
     unpaid = dict(unpaid)
     for debtor, lacking in missing.items():

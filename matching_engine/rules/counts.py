@@ -1,14 +1,14 @@
 """How many GPUs a node has promised in a period: one count per node and delivery start, for all its asks together."""
 
 from matching_engine.rules.market import Market
-from matching_engine.rules.refusals import Refused
+from matching_engine.rules.refusals import RuleBroken
 from matching_engine.rules.state import Node, Order, State
 
 
 def find_node(market: Market, name: str | None) -> Node:
     """Returns a registered node."""
     if name is None or name not in market.state.nodes:
-        raise Refused("unknown_node")
+        raise RuleBroken("unknown_node")
     return market.state.nodes[name]
 
 

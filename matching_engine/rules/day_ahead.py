@@ -16,7 +16,7 @@ from matching_engine.rules.lots import contracts_from, lot_gpus
 from matching_engine.rules.market import Market
 from matching_engine.rules.money import unit_micros
 from matching_engine.rules.state import Block
-from matching_engine.rules.uncrossing import Clearing, fill_of, levels_of, take, trade_clearing, winners
+from matching_engine.rules.uncrossing import Clearing, fill_of, levels_of, trade_clearing, trade_pair, winners
 from schemas.events import AuctionBlockRejected
 
 Nodes = dict[str, int]
@@ -47,7 +47,7 @@ class Round:
     """What the prices of one round come to: for whom they are too high, who finds no nodes, who is served where."""
 
     found: dict[str, Equilibrium | None]
-    dear: list[tuple[Fraction, int, int, str]] = field(default_factory=list)
+    overpriced: list[tuple[Fraction, int, int, str]] = field(default_factory=list)
     nodeless: list[tuple[int, int]] = field(default_factory=list)
     served: dict[int, Nodes] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ class DayAhead:
         asking = [bidder for bidder in self.bidders.values() if bidder.wanted]
         for bidder in asking:
             self.judge_price(this, bidder)
-        if not this.dear:
+        if not this.overpriced:
             self.give_nodes(this, sorted(asking, key=lambda each: (-each.block.limit_price_micros, each.block.id)))
         return this
 
@@ -109,11 +109,11 @@ class DayAhead:
         cost = sum(fill.cost_micros for fill in fills)
         loss = max(loss, cost - block.hold_unit_micros)
         if loss > 0:
-            this.dear.append((Fraction(loss, block.periods), block.id, 0, "price"))
+            this.overpriced.append((Fraction(loss, block.periods), block.id, 0, "price"))
         elif block.max_cost_micros is not None and block.spent_micros + bidder.wanted * cost > block.max_cost_micros:
             lot = lot_gpus(self.market, block)
             affordable = (block.max_cost_micros - block.spent_micros) // cost // lot * lot
-            this.dear.append((Fraction(0), block.id, affordable, "max_cost"))
+            this.overpriced.append((Fraction(0), block.id, affordable, "max_cost"))
 
     def give_nodes(self, this: Round, bidders: list[Bidder]) -> None:
         """The dearest limit chooses first, then the oldest: nodes whose executed asks reach through all its hours.
@@ -154,14 +154,14 @@ class DayAhead:
 
     # -- round after round
 
-    def settle(self, rounds: int) -> Round:
+    def play_rounds(self, rounds: int) -> Round:
         """Plays until every block that still asks is content; after `rounds` all that fail go at once, then all."""
         for number in range(2 * rounds):
             this = self.play()
-            if not (this.dear or this.nodeless):
+            if not (this.overpriced or this.nodeless):
                 return self.bring_back(this, rounds)
-            dear = sorted(this.dear, key=lambda each: (each[0], each[1]), reverse=True)
-            failing = [(block_id, left, reason) for _, block_id, left, reason in dear]
+            overpriced = sorted(this.overpriced, key=lambda each: (each[0], each[1]), reverse=True)
+            failing = [(block_id, left, reason) for _, block_id, left, reason in overpriced]
             failing = failing or [(*each, "no_node_free_in_all_hours") for each in this.nodeless]
             for block_id, left, reason in failing if number >= rounds else failing[:1]:
                 self.reduce(self.bidders[block_id], left, reason)
@@ -185,9 +185,9 @@ class DayAhead:
             before = bidder.wanted
             bidder.wanted = bidder.block.left
             other = self.play()
-            if other.dear or other.nodeless:
+            if other.overpriced or other.nodeless:
                 bidder.wanted = before
-                bidder.reason = "price" if other.dear else "no_node_free_in_all_hours"
+                bidder.reason = "price" if other.overpriced else "no_node_free_in_all_hours"
             else:
                 this, bidder.reason = other, None
         return this
@@ -203,7 +203,7 @@ class DayAhead:
 
     # -- the result
 
-    def trade(self, this: Round) -> None:
+    def trade_all(self, this: Round) -> None:
         """Trades every hour, then every block on its nodes; the last trade of a block returns its improvement."""
         served: dict[str, Counter[str]] = {contract: Counter() for contract in self.contracts}
         for block_id, nodes in this.served.items():
@@ -234,7 +234,7 @@ class DayAhead:
                 part = min(gpus, ask.left)
                 gpus -= part
                 released = part * fill.cost_micros + (0 if gpus else back)
-                take(self.market, ask, block, part, fill, released)
+                trade_pair(self.market, ask, block, part, fill, released)
                 if not gpus:
                     break
         if not block.left:
@@ -261,4 +261,4 @@ class DayAhead:
 def clear(market: Market, name: str, contracts: list[str]) -> None:
     """Clears the product's open contracts together with its blocks."""
     auction = DayAhead(market, name, contracts)
-    auction.trade(auction.settle(market.state.products[name].newest.trading.auction_block_rounds))
+    auction.trade_all(auction.play_rounds(market.state.products[name].newest.trading.auction_block_rounds))

@@ -1,8 +1,8 @@
 """Before delivery: which GPUs serve which positions, and the index that settlement will read."""
 
-from matching_engine.rules import products, timers
+from matching_engine.rules import deadlines, products
 from matching_engine.rules.market import Market
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Position
 from schemas.events import GpusNominated, IndexSet
 from schemas.venue import IndexFixed, NominateGpus, Nomination
@@ -31,7 +31,7 @@ def nominate_gpus(market: Market, command: NominateGpus) -> None:
 def named_position(market: Market, command: NominateGpus, nomination: Nomination) -> Position:
     position = market.state.positions.get(nomination.position_id)
     if position is None:
-        raise Refused("unknown_position")
+        raise RuleBroken("unknown_position")
     require((position.contract, position.node) == (command.contract, command.node), "bad_nomination")
     require(len(nomination.gpus) == position.qty, "bad_nomination")
     return position
@@ -67,7 +67,7 @@ def fix_index(market: Market, command: IndexFixed) -> None:
     if known is None:
         known = market.store.touch(command.contract)
         known.state = "EXPIRED"
-        market.at(metered_ms, timers.METERED, command.contract)
+        market.at(metered_ms, deadlines.METERED, command.contract)
     known.index_micros = command.index_micros
     if start_s > product.last_index_start_s:
         product.last_index_start_s, product.last_index_micros = start_s, command.index_micros

@@ -12,19 +12,19 @@ from matching_engine.rules import (
     protection,
     replaces,
     reprices,
-    resell,
+    resell_command,
     silence,
 )
 from matching_engine.rules.market import Market
 from matching_engine.rules.privileged import apply_batch, apply_genesis, reject_record
-from matching_engine.rules.refusals import Refused
+from matching_engine.rules.refusals import RuleBroken
 from schemas.commands import Command, read_command
 from schemas.events import BatchDone, OrderRejected
 from schemas.orders import PlaceBatch
 from schemas.venue import Genesis, Privileged, Tick
 
 
-def read(value: bytes) -> Command | None:
+def parse_command(value: bytes) -> Command | None:
     """Reads a record; None for anything but a command's canonical bytes."""
     try:
         return read_command(value)
@@ -55,7 +55,7 @@ def execute(market: Market, command: Command | None) -> None:
 def execute_batch(market: Market, batch: PlaceBatch) -> None:
     """Applies the members in turn, each by itself, unless one of them speaks for another account. [M-21]"""
     if any(member.account != batch.account for member in batch.members):
-        refuse(market, batch, Refused("not_permitted"))
+        refuse(market, batch, RuleBroken("not_permitted"))
         return
     refused = sum(not execute_order(market, member) for member in batch.members)
     market.emit(
@@ -72,15 +72,15 @@ def execute_order(market: Market, command: Command) -> bool:
     events = market.store.count_events()
     try:
         ON_ORDER[command.type](market, command)
-    except Refused as refusal:
+    except RuleBroken as refusal:
         if market.store.count_events() != events:
-            raise AssertionError(f"{command.type} refused half way") from refusal
+            raise AssertionError(f"{command.type} refused after it had changed the state") from refusal
         refuse(market, command, refusal)
         return False
     return True
 
 
-def refuse(market: Market, command: Command, refusal: Refused) -> None:
+def refuse(market: Market, command: Command, refusal: RuleBroken) -> None:
     """Says why a command of a trader or operator was not carried out."""
     market.emit(
         OrderRejected,
@@ -100,7 +100,7 @@ ON_ORDER: dict[str, Callable] = {
     "post_capacity": capacity.post_capacity,
     "reprice_capacity": reprices.reprice_capacity,
     "withdraw_capacity": cancels.withdraw_window,
-    "resell": resell.resell,
+    "resell": resell_command.resell,
     "cancel_order": cancels.cancel,
     "mass_cancel": cancels.mass_cancel,
     "replace_order": replaces.replace_order,

@@ -5,8 +5,8 @@ from hashlib import sha256
 
 from matching_engine.errors import OffsetGap
 from matching_engine.rules import snapshot, unpacking
-from matching_engine.rules.clock import move_time
-from matching_engine.rules.dispatch import execute, read
+from matching_engine.rules.dispatch import execute, parse_command
+from matching_engine.rules.log_time import move_time
 from matching_engine.rules.market import Market
 from matching_engine.rules.outline import Outline
 from matching_engine.rules.standing import Standing
@@ -35,11 +35,11 @@ class Engine(Standing):
     def apply_record(self, offset: int, ts_ms: int, value: bytes) -> list[bytes]:
         """Time moves first, then the command applies; the digest of balances comes last."""
         if offset != self.state.next_offset:
-            raise OffsetGap(f"offset {offset} where {self.state.next_offset} is next")
+            raise OffsetGap(f"record at offset {offset}, expected offset {self.state.next_offset}")
         self.state.next_offset = offset + 1
         self.market.offset = offset
         self.store.events.clear()
-        command = read(value)
+        command = parse_command(value)
         move_time(self.market, ts_ms, is_tick=isinstance(command, Tick))
         execute(self.market, command)
         if self.state.ruleset and offset % DIGEST_EVERY_OFFSETS == 0:

@@ -70,7 +70,7 @@ def open_escrow(market: Market, command: OpenEscrow) -> None:
     require(listing.account == command.seller, "not_the_owner")
     require(command.buyer != command.seller and command.fee_micros <= command.amount_micros, "bad_terms")
     require(is_cash(command.asset), "not_cash")
-    market.accounts.require(command.buyer, command.asset, command.amount_micros)
+    market.accounts.require_available(command.buyer, command.asset, command.amount_micros)
     listing.state = "in_escrow"
     market.state.escrows[command.escrow_id] = Escrow(
         command.listing_id, command.buyer, command.asset, command.amount_micros, command.fee_micros

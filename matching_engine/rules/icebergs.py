@@ -35,7 +35,7 @@ def show_next(market: Market, order: Order) -> None:
     )
 
 
-def take_shown(order: Order, qty: int) -> None:
+def reduce_shown(order: Order, qty: int) -> None:
     """A resting order traded."""
     if is_iceberg(order):
         order.conditions.shown -= qty
@@ -52,13 +52,13 @@ def hide_excess(order: Order) -> None:
 def refill(market: Market, order: Order) -> None:
     """What an iceberg showed has traded: the next part goes to the back of its price level. [M-14]"""
     if is_iceberg(order) and order.left and not order.conditions.shown:
-        market.store.unrest(order)
+        market.store.remove_order(order)
         order.conditions.rank = market.next_rank()
         market.store.rest(order)
         show_next(market, order)
 
 
-def parts(market: Market, contract: str, side: str) -> Iterator[tuple[Order, int]]:
+def walk_parts(market: Market, contract: str, side: str) -> Iterator[tuple[Order, int]]:
     """Walks one side in the order in which takers would trade with it: a resting order and the part shown of it."""
     for _, level in groupby(market.store.resting(contract, side), key=lambda order: order.price_micros):
         queue = deque((order, order.left, shown(order)) for order in level)

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from matching_engine.rules import cancels, products, throttle
 from matching_engine.rules.market import Market
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import DIGEST_BYTES, Binding, Block, Order
 from matching_engine.rules.store import start_of
 from schemas.commands import Command
@@ -28,7 +28,7 @@ def once(market: Market, command: NewOrder, decide: Callable[[Market, NewOrder],
     until_ms = last_gate_ms(market, command)
     try:
         order_id = paced(market, command, decide)
-    except Refused:
+    except RuleBroken:
         bind(market, command, body, None, until_ms)
         raise
     bind(market, command, body, order_id, until_ms)
@@ -62,7 +62,7 @@ def body_digest(command: NewOrder) -> str:
 
 def answer_again(market: Market, command: NewOrder, body: str, binding: Binding) -> None:
     if binding.body != body:
-        raise Refused("client_order_id_conflict", binding.order_id)
+        raise RuleBroken("client_order_id_conflict", binding.order_id)
     market.emit(
         OrderDuplicate,
         command_id=command.command_id,

@@ -81,7 +81,7 @@ def set_account_limits(market: Market, command: SetAccountLimits) -> None:
 def watch_throttled(market: Market) -> None:
     """Watches the trades of the products in which throttled accounts have orders, and of no other."""
     throttled = [account for account, limits in market.state.limits.items() if limits.terms.throttle_window_s]
-    watched = {product_of(each) for account in throttled for each in orders_of(market, account)}
+    watched = {product_name_of(each) for account in throttled for each in orders_of(market, account)}
     for name in market.state.products:
         market.store.terms.set_watched(name, name in watched)
 
@@ -98,7 +98,7 @@ def check_account(market: Market, terms: SetAccountLimits, intent: Intent) -> No
             require(gpus <= terms.max_position_gpus, "position_limit")
 
 
-def product_of(each: Order | Block) -> str:
+def product_name_of(each: Order | Block) -> str:
     return each.product if isinstance(each, Block) else each.contract.rpartition("-")[0]
 
 

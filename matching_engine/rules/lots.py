@@ -128,7 +128,7 @@ def choose_from(market: Market, block: Block, start_s: int) -> Choice:
     nodes, walk = quick_walk(market, block, contracts) or walk_nodes(market, block, contracts)
     first = next(walk, None)
     lots = () if first is None else chain([first], walk)
-    taken, reason = take_while_fitting(market, block, contracts, lots)
+    taken, reason = choose_fitting(market, block, contracts, lots)
     fitting_gpus = len(taken) * lot_gpus(market, block)
     best = None if first is None else -(-first.price_sum_micros // block.periods)
     if not nodes and market.store.best(contracts[0], "sell") is not None:
@@ -207,9 +207,7 @@ def lots_of_hour(market: Market, contract: str, offers: list[Offer]) -> list[tup
     return lots
 
 
-def take_while_fitting(
-    market: Market, block: Block, contracts: list[str], lots: Iterable[Lot]
-) -> tuple[list[Lot], str]:
+def choose_fitting(market: Market, block: Block, contracts: list[str], lots: Iterable[Lot]) -> tuple[list[Lot], str]:
     """Takes lots in order up to the quantity, the limit on the average, the money held, and `max_cost`. [M-29]"""
     limit_micros = sum(unit_micros(market.terms_of(contract), block.limit_price_micros) for contract in contracts)
     hold_unit = hold_unit_from(market, block, start_of(contracts[0]))
@@ -228,7 +226,7 @@ def take_while_fitting(
     return taken, "no_node_free_in_all_hours"
 
 
-def why_unfilled(choice: Choice, wanted_gpus: int) -> WhyUnfilled:
+def why_block_unfilled(choice: Choice, wanted_gpus: int) -> WhyUnfilled:
     """What a miss is answered with: how many of the GPUs wanted could not be had."""
     missing_gpus = wanted_gpus - choice.fitting_gpus
     return WhyUnfilled(reason=choice.reason, best_price_micros=choice.best_price_micros, missing_gpus=missing_gpus)

@@ -55,7 +55,7 @@ def dry_match(market: Market, taker: Order) -> tuple[int, str | None]:
     """Walks the book as `match` would, changing nothing. Returns the GPUs that would trade and why it would stop."""
     left, filled, budget_micros, passed, prices = taker.left, 0, taker.hold_micros, set(), []
     may_trade_at = limits.bound_of(market, taker)
-    for maker, part in icebergs.parts(market, taker.contract, opposite(taker.side)):
+    for maker, part in icebergs.walk_parts(market, taker.contract, opposite(taker.side)):
         if maker.id in passed or vouchers.passes_over(market, maker):
             continue
         if not may_trade_at(maker.price_micros):
@@ -92,7 +92,7 @@ def next_fill(
         return 0, "velocity_halt"
     qty = offered
     if taker.kind == "market" and taker.side == "sell":
-        return (qty, None) if resale.bears(market, taker, maker.price_micros) else (0, "max_cost")
+        return (qty, None) if resale.within_loss_limit(market, taker, maker.price_micros) else (0, "max_cost")
     if taker.kind == "market":
         lot = market.terms_of(taker.contract).lot
         affordable = budget_micros // buyer_fill(market, maker, taker).cost_micros
@@ -155,11 +155,11 @@ def trade(market: Market, maker: Order, taker: Order, qty: int) -> None:
         resell(market, maker, taker, qty)
         return
     fill = buyer_fill(market, maker, taker)
-    bond_micros = take_ask(market, seller, qty)
-    released_micros = take_bid(buyer, qty, fill)
-    icebergs.take_shown(maker, qty)
+    bond_micros = fill_ask(market, seller, qty)
+    released_micros = fill_bid(buyer, qty, fill)
+    icebergs.reduce_shown(maker, qty)
     if not maker.left:
-        market.store.unrest(maker)
+        market.store.remove_order(maker)
     escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros
     entry = market.entry(market.terms_of(maker.contract).currency)
     entry.hold(buyer.account, escrow_micros - released_micros).add(buyer.account, available=-fee_micros)
@@ -172,12 +172,12 @@ def resell(market: Market, maker: Order, taker: Order, qty: int) -> None:
     """Fills both orders with positions of the seller's, oldest first: one trade for each."""
     buyer, seller = (taker, maker) if taker.side == "buy" else (maker, taker)
     fill = buyer_fill(market, maker, taker)
-    for position_id, part in resale.parts(market, seller, qty):
+    for position_id, part in resale.parts_of_fill(market, seller, qty):
         sold = resale.split(market, seller, position_id, buyer.account, part, fill, None)
-        released_micros = take_bid(buyer, part, fill)
-        icebergs.take_shown(maker, part)
+        released_micros = fill_bid(buyer, part, fill)
+        icebergs.reduce_shown(maker, part)
         if not maker.left:
-            market.store.unrest(maker)
+            market.store.remove_order(maker)
         fee_micros = part * fill.fee_micros
         entry = market.entry(market.terms_of(maker.contract).currency).hold(buyer.account, -released_micros)
         entry.add(buyer.account, available=-sold.resale.paid_micros - fee_micros)
@@ -186,7 +186,7 @@ def resell(market: Market, maker: Order, taker: Order, qty: int) -> None:
         emit_trade(market, sold.position, maker.id, taker.id, taker.side, fee_micros, *left, postings, sold)
 
 
-def take_ask(market: Market, ask: Order, qty: int) -> int:
+def fill_ask(market: Market, ask: Order, qty: int) -> int:
     """Fills an ask: its GPUs are sold now, its bond is the position's. Returns the bond."""
     bond_micros = qty * ask.hold_unit_micros
     ask.left -= qty
@@ -196,7 +196,7 @@ def take_ask(market: Market, ask: Order, qty: int) -> int:
     return bond_micros
 
 
-def take_bid(bid: Order, qty: int, fill: Fill) -> int:
+def fill_bid(bid: Order, qty: int, fill: Fill) -> int:
     """Fills a bid. Returns how much of its hold is no longer needed for what is left of it."""
     bid.left -= qty
     if bid.kind == "market":

@@ -103,7 +103,7 @@ class Accounts:
         """What the account may spend."""
         return self.balances.available(account, asset)
 
-    def require(self, account: str, asset: str, amount_micros: int) -> None:
+    def require_available(self, account: str, asset: str, amount_micros: int) -> None:
         """Refuses unless the amount is there: "money is there before the order". [C-2]"""
         require(in_range(amount_micros) <= self.available(account, asset), "insufficient_funds")
 

@@ -22,7 +22,7 @@ def register_node(market: Market, command: RegisterNode) -> None:
         node = market.state.nodes[command.node] = Node(command.account, command.grade, command.hub, command.level, [])
     elif (node.account, node.grade, node.hub) != (command.account, command.grade, command.hub):
         require(not market.store.asks_of(command.node) and not node.sold, "wrong_state")
-    take_facts(market, command, node, uuids)
+    record_facts(market, command, node, uuids)
     market.emit(
         NodeRegistered,
         node=command.node,
@@ -50,7 +50,7 @@ def buyer_of(market: Market, listing_id: str) -> str | None:
     return next((each.buyer for each in escrows if (each.listing_id, each.state) == (listing_id, "released")), None)
 
 
-def take_facts(market: Market, command: RegisterNode, node: Node, uuids: list[str]) -> None:
+def record_facts(market: Market, command: RegisterNode, node: Node, uuids: list[str]) -> None:
     for uuid in node.gpus:
         del market.gpu_nodes[uuid]
     for uuid in uuids:
@@ -77,7 +77,7 @@ def keep_alive(market: Market, command: NodesAlive) -> None:
             market.emit(NodeLivenessChanged, node=name, alive=True, reason="heartbeat")
 
 
-def take_down(market: Market, command: NodeDown) -> None:
+def handle_node_down(market: Market, command: NodeDown) -> None:
     """The node lost its fitness to sell: its asks are pulled at once."""
     node = counts.find_node(market, command.node)
     node.until_ms = market.now_ms

@@ -4,12 +4,12 @@ from matching_engine.rules import (
     blocks,
     cancels,
     counts,
+    deadlines,
     identity,
     limits,
     products,
     resale,
     throttle,
-    timers,
     vouchers,
 )
 from matching_engine.rules.market import Market
@@ -23,7 +23,7 @@ from matching_engine.rules.matching import (
     why_unfilled,
 )
 from matching_engine.rules.money import RESERVED, bond_unit_micros, hold_unit_micros, unit_micros
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Conditions, Node, Order, Product
 from schemas.events import OrderAccepted, RejectCode
 from schemas.ids import product_of
@@ -49,7 +49,7 @@ def decide(market: Market, command: PlaceOrder) -> int:
     if command.use_vouchers:
         market.drawing = vouchers.plan(market, command.account, terms, order.hold_micros, command.qty)
     else:
-        market.accounts.require(command.account, terms.currency, order.hold_micros)
+        market.accounts.require_available(command.account, terms.currency, order.hold_micros)
     if resale.is_resale(order) and order.kind == "limit":
         backing = resale.find_backing(market, order.account, order.contract, order.qty)
         resale.require_price(market, order, order.price_micros, backing)
@@ -202,7 +202,7 @@ def require_fillable(market: Market, order: Order, qty: int, code: RejectCode) -
     """So much of it now, or a refusal that says what was missing. [M-12]"""
     filled, reason = dry_match(market, order)
     if filled < qty:
-        raise Refused(code, why=why_unfilled(market, order, reason, qty - filled))
+        raise RuleBroken(code, why=why_unfilled(market, order, reason, qty - filled))
 
 
 def would_cross(market: Market, order: Order) -> bool:
@@ -231,7 +231,7 @@ def accept(
         counts.commit(market.state.nodes[order.node], start_s, order.qty)
     conditions = order.conditions or Conditions()
     if conditions.expires_ms is not None:
-        market.at(conditions.expires_ms, timers.EXPIRY, order.id)
+        market.at(conditions.expires_ms, deadlines.EXPIRY, order.id)
     throttle.watch_accepted(market, order.account, product_of(order.contract))
     entry = market.entry(market.terms_of(order.contract).currency).hold(order.account, order.hold_micros)
     market.emit(

@@ -78,7 +78,7 @@ def text_of(state: State, names: Names, orders: Iterable[Order], positions: Iter
     return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode()
 
 
-def read(text: bytes) -> Outline:
+def parse(text: bytes) -> Outline:
     """Returns the outline. Raises ValueError."""
     return OUTLINE.validate_json(text)
 

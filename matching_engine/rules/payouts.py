@@ -30,14 +30,14 @@ def receive(entry: Entry, position: Position, party: str, amount: int) -> None:
         entry.add(party, available=amount)
 
 
-def take_back(position: Position, amount: int) -> int:
+def draw_held_payout(position: Position, amount: int) -> int:
     """Takes of a payout that is still held. Returns how much there was."""
     taken = min(amount, position.payout_held_micros)
     position.payout_held_micros -= taken
     return taken
 
 
-def emit_held(market: Market, position: Position) -> None:
+def emit_payout_held(market: Market, position: Position) -> None:
     """Says after each revision what is held until when, unless a dispute lasts longer."""
     if not position.delays_payout:
         return

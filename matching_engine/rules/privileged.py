@@ -17,12 +17,12 @@ from matching_engine.rules import (
     programmes,
     rulesets,
     settling,
-    states,
+    trading_states,
     transfers,
     voiding,
 )
 from matching_engine.rules.market import Market
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from schemas.events import (
     CommandRejected,
     EpochStarted,
@@ -62,7 +62,7 @@ def apply_batch(market: Market, batch: Privileged) -> None:
     """
     try:
         check_batch(market, batch)
-    except Refused as refusal:
+    except RuleBroken as refusal:
         reject_record(market, refusal.code, batch)
         return
     market.state.numbers[batch.source] = batch.number
@@ -71,9 +71,9 @@ def apply_batch(market: Market, batch: Privileged) -> None:
         try:
             require(command.type in PERMISSIONS[batch.source], "not_permitted")
             ON_COMMAND[command.type](market, command)
-        except Refused as refusal:
+        except RuleBroken as refusal:
             if market.store.count_events() != events:
-                raise AssertionError(f"{command.type} refused half way") from refusal
+                raise AssertionError(f"{command.type} refused after it had changed the state") from refusal
             market.emit(
                 CommandRejected,
                 source=batch.source,
@@ -87,7 +87,7 @@ def apply_batch(market: Market, batch: Privileged) -> None:
 def check_batch(market: Market, batch: Privileged) -> None:
     key = market.state.keys.get(batch.source)
     if key is None:
-        raise Refused("unknown_source")
+        raise RuleBroken("unknown_source")
     require(is_signed(batch, key), "bad_signature")
     last = market.state.numbers.get(batch.source, 0)
     require(batch.number > last, "duplicate")
@@ -139,7 +139,7 @@ ON_COMMAND: dict[str, Callable[[Market, VenueCommand], None]] = {
     "service_key": set_service_key,
     "set_ruleset": set_ruleset,
     "define_product": products.define_product,
-    "set_product_state": states.set_product_state,
+    "set_product_state": trading_states.set_product_state,
     "cancel_account_orders": cancels.cancel_for_venue,
     "set_account_limits": limits.set_account_limits,
     "credit": transfers.credit,
@@ -148,7 +148,7 @@ ON_COMMAND: dict[str, Callable[[Market, VenueCommand], None]] = {
     "allocate": transfers.allocate,
     "register_node": nodes.register_node,
     "nodes_alive": nodes.keep_alive,
-    "node_down": nodes.take_down,
+    "node_down": nodes.handle_node_down,
     "nominate_gpus": delivery.nominate_gpus,
     "index_fixed": delivery.fix_index,
     "settle_position": settling.settle_position,

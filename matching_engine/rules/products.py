@@ -2,12 +2,12 @@
 
 from functools import lru_cache
 
-from matching_engine.rules import rulesets, timers
+from matching_engine.rules import deadlines, rulesets
 from matching_engine.rules.market import Market
-from matching_engine.rules.refusals import Refused, require
-from matching_engine.rules.schedule import follow_schedule, scheduled_state
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Product
 from matching_engine.rules.store import start_of
+from matching_engine.rules.trading_schedule import follow_schedule, scheduled_state
 from schemas.events import ContractsListed, ProductDefined, ProductStateChanged
 from schemas.ids import contract_name
 from schemas.venue import DefineProduct, ProductState
@@ -32,7 +32,7 @@ def define_product(market: Market, command: DefineProduct) -> None:
         known = market.state.products[command.product] = Product(state, [])
         first_s = first_open_start_s(market, command)
         known.listed_to_s = first_s - command.period_s
-        market.at(next_boundary_ms(market, command), timers.LISTING, command.product)
+        market.at(next_boundary_ms(market, command), deadlines.LISTING, command.product)
         state_is_new = True
     else:
         state_is_new = False
@@ -61,7 +61,7 @@ def enter_state(market: Market, name: str, state: ProductState, reason: str, ope
     opens_ms = None if opens_after_s is None else market.now_ms + opens_after_s * 1000
     market.store.terms.set_product_state(name, state, opens_ms)
     if opens_ms is not None:
-        market.at(opens_ms, timers.AUCTION_END, name)
+        market.at(opens_ms, deadlines.AUCTION_END, name)
     market.emit(ProductStateChanged, product=name, state=state, reason=reason, opens_ms=opens_ms)
 
 
@@ -97,7 +97,7 @@ def list_contracts(market: Market, name: str) -> None:
     if first_s > last_s:
         return
     if not product.windows:
-        market.at((first_s - terms.gate_lead_s) * 1000, timers.GATE, contract_name(name, first_s, terms.period_s))
+        market.at((first_s - terms.gate_lead_s) * 1000, deadlines.GATE, contract_name(name, first_s, terms.period_s))
     if product.windows and product.windows[-1][1] + terms.period_s == first_s:
         product.windows[-1] = (product.windows[-1][0], last_s)
     else:
@@ -109,7 +109,7 @@ def list_contracts(market: Market, name: str) -> None:
 def roll_horizon(market: Market, name: str) -> None:
     """A period began: the horizon moves on."""
     list_contracts(market, name)
-    market.at(next_boundary_ms(market, market.state.products[name].newest), timers.LISTING, name)
+    market.at(next_boundary_ms(market, market.state.products[name].newest), deadlines.LISTING, name)
 
 
 def close_first_window(market: Market, name: str) -> None:
@@ -121,7 +121,7 @@ def close_first_window(market: Market, name: str) -> None:
         product.windows.insert(0, (first_s + period_s, last_s))
     if product.windows:
         start_s = product.windows[0][0]
-        market.at((start_s - lead_s) * 1000, timers.GATE, contract_name(name, start_s, period_s))
+        market.at((start_s - lead_s) * 1000, deadlines.GATE, contract_name(name, start_s, period_s))
 
 
 # -- looking a contract up
@@ -155,7 +155,7 @@ def require_trading(product: Product, waits: bool = True) -> None:
     Cancels need no permission, and gates close in every state, so that nobody is locked in. [M-6]
     """
     if product.state in CLOSED_CODES:
-        raise Refused(CLOSED_CODES[product.state])
+        raise RuleBroken(CLOSED_CODES[product.state])
     require(product.state == "OPEN" or waits, "not_in_auction")
 
 

@@ -3,10 +3,10 @@
 Every voucher that somebody may still spend is backed: the issuer's money is held for as many as are available anywhere.
 """
 
-from matching_engine.rules import timers
+from matching_engine.rules import deadlines
 from matching_engine.rules.market import Market
 from matching_engine.rules.money import RESERVED
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Programme
 from matching_engine.rules.transfers import require_new
 from matching_engine.rules.voucher_money import posted
@@ -36,7 +36,7 @@ def define_programme(market: Market, command: DefineProgramme) -> None:
     require(command.issuer not in RESERVED and is_cash(command.currency), "bad_terms")
     require(max(command.starts_ms, market.now_ms) < command.expires_ms, "bad_terms")
     market.state.programmes[command.programme] = Programme(command)
-    market.at(command.expires_ms, timers.VOUCHERS, command.programme)
+    market.at(command.expires_ms, deadlines.VOUCHERS, command.programme)
     market.emit(ProgrammeDefined, terms=command)
 
 
@@ -53,7 +53,7 @@ def find_programme(market: Market, name: str, issuer: str) -> Programme:
     """Returns a programme of the issuer."""
     programme = market.state.programmes.get(name)
     if programme is None:
-        raise Refused("unknown_programme")
+        raise RuleBroken("unknown_programme")
     require(programme.terms.issuer == issuer, "not_the_owner")
     return programme
 
@@ -66,7 +66,7 @@ def fund_programme(market: Market, command: FundProgramme) -> None:
     require_new(market, command)
     terms, asset = find_programme(market, command.programme, command.issuer).terms, asset_of(command.programme)
     require(market.now_ms < terms.expires_ms, "programme_lapsed")
-    market.accounts.require(command.issuer, terms.currency, command.amount_micros)
+    market.accounts.require_available(command.issuer, terms.currency, command.amount_micros)
     market.state.transfers[command.transfer_id] = market.offset
     cash = market.entry(terms.currency).hold(command.issuer, command.amount_micros)
     units = market.entry(asset).add(command.issuer, available=command.amount_micros)
@@ -78,7 +78,7 @@ def defund_programme(market: Market, command: DefundProgramme) -> None:
     """Gives budget that nobody holds back to the issuer."""
     require_new(market, command)
     terms, asset = find_programme(market, command.programme, command.issuer).terms, asset_of(command.programme)
-    market.accounts.require(command.issuer, asset, command.amount_micros)
+    market.accounts.require_available(command.issuer, asset, command.amount_micros)
     market.state.transfers[command.transfer_id] = market.offset
     cash = market.entry(terms.currency).hold(command.issuer, -command.amount_micros)
     units = market.entry(asset).hold(command.issuer, command.amount_micros)
@@ -95,7 +95,7 @@ def issue_voucher(market: Market, command: IssueVoucher) -> None:
     require(command.account != command.issuer and command.account not in RESERVED, "not_permitted")
     issued = programme.issued.get(command.account, 0) + command.amount_micros
     require(issued <= (programme.terms.holder_cap_micros or issued), "holder_cap")
-    market.accounts.require(command.issuer, asset, command.amount_micros)
+    market.accounts.require_available(command.issuer, asset, command.amount_micros)
     market.state.transfers[command.transfer_id] = market.offset
     programme.issued[command.account] = issued
     units = market.entry(asset).add(command.issuer, available=-command.amount_micros)

@@ -3,7 +3,7 @@
 from schemas.events import RejectCode, WhyUnfilled
 
 
-class Refused(Exception):
+class RuleBroken(Exception):
     """A command breaks a rule; nothing has changed."""
 
     def __init__(self, code: RejectCode, order_id: int | None = None, why: WhyUnfilled | None = None):
@@ -16,4 +16,4 @@ class Refused(Exception):
 def require(kept: bool, code: RejectCode) -> None:
     """Refuses with the code unless the rule is kept."""
     if not kept:
-        raise Refused(code)
+        raise RuleBroken(code)

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from matching_engine.rules import counts, icebergs, identity, limits, orders, products, resale, timers
+from matching_engine.rules import counts, deadlines, icebergs, identity, limits, orders, products, resale
 from matching_engine.rules.market import Market
 from matching_engine.rules.matching import why_unfilled
 from matching_engine.rules.money import hold_unit_micros, in_range, unit_micros
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Conditions, Order
 from schemas.events import OrderReplaced
 from schemas.orders import ReplaceOrder
@@ -43,8 +43,8 @@ def decide_replace(market: Market, command: ReplaceOrder) -> int:
         icebergs.hide_excess(order)
         return order.id
     if order.post_only and crosses_at(market, order, wanted.price_micros):
-        raise Refused("post_only_cross", order.id, why_unfilled(market, order, "post_only", wanted.left))
-    market.store.unrest(order)
+        raise RuleBroken("post_only_cross", order.id, why_unfilled(market, order, "post_only", wanted.left))
+    market.store.remove_order(order)
     change(market, command.command_id, command.replace_id, order, wanted)
     order.conditions = order.conditions or Conditions()
     order.conditions.shown, order.conditions.rank = 0, market.next_rank()
@@ -108,7 +108,7 @@ def require_means(market: Market, order: Order, wanted: Wanted) -> None:
         backing = order.backing + resale.find_more(market, order, more)
         resale.require_price(market, order, wanted.price_micros, backing)
     if hold_micros > order.hold_micros:
-        market.accounts.require(order.account, terms.currency, hold_micros - order.hold_micros)
+        market.accounts.require_available(order.account, terms.currency, hold_micros - order.hold_micros)
 
 
 def crosses_at(market: Market, order: Order, price_micros: int) -> bool:
@@ -165,4 +165,4 @@ def set_end(market: Market, order: Order, expires_ms: int | None) -> None:
     order.conditions = order.conditions or Conditions()
     order.conditions.expires_ms = expires_ms
     order.tif = "GTD"
-    market.at(expires_ms, timers.EXPIRY, order.id)
+    market.at(expires_ms, deadlines.EXPIRY, order.id)

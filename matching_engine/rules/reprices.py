@@ -5,7 +5,7 @@ may trade at once. An ask whose price stays keeps its place and its bond.
 """
 
 from matching_engine.rules import blocks, cancels, limits, products, replaces, throttle
-from matching_engine.rules.capacity import price_at
+from matching_engine.rules.capacity import floor_at
 from matching_engine.rules.market import Market
 from matching_engine.rules.matching import match, settle_remainder
 from matching_engine.rules.money import unit_micros
@@ -55,7 +55,7 @@ def reprice_capacity(market: Market, command: RepriceCapacity) -> None:
 
 def want(market: Market, command: RepriceCapacity, ask: Order) -> Wanted:
     terms = market.terms_of(ask.contract)
-    price_micros = price_at(command, terms, market.state.contracts[ask.contract].start_s)
+    price_micros = floor_at(command, terms, market.state.contracts[ask.contract].start_s)
     unit_micros = ask_bond_unit(market, terms, market.state.nodes[ask.node], price_micros)
     return Wanted(ask.left, price_micros, None, unit_micros, False)
 
@@ -77,13 +77,13 @@ def require_means(market: Market, account: str, asks: list[Order], wanted: dict[
         more_micros = max(0, ask.left * wanted[ask.id].hold_unit_micros - ask.hold_micros)
         needed[currency] = needed.get(currency, 0) + more_micros
     for currency, more_micros in sorted(needed.items()):
-        market.accounts.require(account, currency, more_micros)
+        market.accounts.require_available(account, currency, more_micros)
 
 
 def move(market: Market, command: RepriceCapacity, ask: Order, wanted: Wanted) -> None:
     """Takes an ask out of its place and sends it through the book again; of a pair the first may have sold by now."""
     now = Wanted(ask.left, wanted.price_micros, None, wanted.hold_unit_micros, False)
-    market.store.unrest(ask)
+    market.store.remove_order(ask)
     replaces.change(market, command.command_id, None, ask, now)
     ask.conditions = ask.conditions or Conditions()
     ask.conditions.rank = market.next_rank()

@@ -75,10 +75,10 @@ def change_backing(market: Market, order: Order, qty: int) -> None:
     if qty > 0:
         back(market, order, find_more(market, order, qty))
     elif qty < 0:
-        release(market, order, -qty)
+        release_backing(market, order, -qty)
 
 
-def parts(market: Market, ask: Order, qty: int) -> Backing:
+def parts_of_fill(market: Market, ask: Order, qty: int) -> Backing:
     """The GPUs of a fill, by position, oldest first."""
     taken: Backing = []
     for position_id, gpus in ask.backing:
@@ -89,15 +89,15 @@ def parts(market: Market, ask: Order, qty: int) -> Backing:
     return taken
 
 
-def release(market: Market, order: Order, qty: int) -> None:
+def release_backing(market: Market, order: Order, qty: int) -> None:
     """What an ask no longer offers may be offered again, of its newest position first."""
     for position_id, gpus in reversed(order.backing):
         part = min(qty, gpus)
         qty -= part
-        take_off(market, order, position_id, part)
+        reduce_backing(market, order, position_id, part)
 
 
-def take_off(market: Market, order: Order, position_id: int, gpus: int) -> None:
+def reduce_backing(market: Market, order: Order, position_id: int, gpus: int) -> None:
     count_offered(market, position_id, -gpus)
     behind = [(each, left - gpus if each == position_id else left) for each, left in order.backing]
     order.backing = [(each, left) for each, left in behind if left]
@@ -136,7 +136,7 @@ def split(
 ) -> Split:
     """Those q GPUs split off as a new position with their escrow, bond, settlement price P and node. [M-34]"""
     state, source = market.state, market.state.positions[position_id]
-    take_off(market, ask, position_id, qty)
+    reduce_backing(market, ask, position_id, qty)
     ask.left -= qty
     state.last_position_id += 1
     escrow_micros = source.escrow_micros // source.qty * qty
@@ -167,13 +167,13 @@ def split(
     if not source.qty:
         positions.remove(position_id)
         del state.positions[position_id]
-    told = Resale(
+    traded = Resale(
         from_position_id=position_id,
         operator=source.operator,
         settlement_price_micros=source.price_micros,
         paid_micros=qty * fill.unit_micros,
     )
-    return Split(position, fill.price_micros, ask.account, told, parts)
+    return Split(position, fill.price_micros, ask.account, traded, parts)
 
 
 def pay_seller(entry: Entry, sold: Split, fee_micros: int) -> Entry:
@@ -183,7 +183,7 @@ def pay_seller(entry: Entry, sold: Split, fee_micros: int) -> Entry:
     return entry.add(sold.position.buyer, held=escrow_micros).add(VENUE, available=fee_micros)
 
 
-def bears(market: Market, ask: Order, price_micros: int) -> bool:
+def within_loss_limit(market: Market, ask: Order, price_micros: int) -> bool:
     """Whether a market sell may go at a price: no GPU loses more than its part of `max_cost`. [M-35]"""
     terms = market.terms_of(ask.contract)
     backing = ask.backing or find_backing(market, ask.account, ask.contract, ask.left)

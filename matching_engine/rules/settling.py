@@ -1,11 +1,11 @@
 """After delivery: positions settle by the function of [D-4], are corrected by differences, and become final."""
 
-from matching_engine.rules import claims, payouts, rulesets, timers, voucher_settling
+from matching_engine.rules import claims, deadlines, payouts, rulesets, voucher_settling
 from matching_engine.rules.market import Market
 from matching_engine.rules.money import VENUE, Entry
-from matching_engine.rules.refusals import Refused, require
+from matching_engine.rules.refusals import RuleBroken, require
 from matching_engine.rules.state import Position
-from matching_engine.settlement import BadMeterValues, Outcome, settle, undisputed
+from matching_engine.settlement import BadMeterValues, Settlement, settle, undisputed
 from schemas.events import DifferenceHeld, PositionFinalized, PositionSettled, Posting
 from schemas.venue import DefineProduct, SettleDisputed, SettlePosition
 
@@ -26,7 +26,7 @@ def settle_position(market: Market, command: SettlePosition) -> None:
     carry_out(market, position, terms, index_micros, command)
     if command.revision == 1:
         final_s = known.start_s + terms.period_s + terms.final_after_s
-        market.at(final_s * 1000, timers.FINAL, position.id)
+        market.at(final_s * 1000, deadlines.FINAL, position.id)
     finalize_if_due(market, position)
 
 
@@ -39,22 +39,22 @@ def carry_out(
     position.revision = command.revision
     voucher_settling.draw_again(market, position, terms.currency, high.gross)
     before_micros = market.accounts.available(position.buyer, terms.currency)
-    debts, postings = pay(market, position, terms.currency, outcome, high.gross - low.gross)
+    debts, postings = pay_difference(market, position, terms.currency, outcome, high.gross - low.gross)
     emit_settled(market, position, terms, index_micros, command, outcome, postings)
     if isinstance(command, SettleDisputed):
-        emit_held(market, position, command)
+        emit_difference_held(market, position, command)
     for debt in debts:
         claims.cover(market, position, terms.currency, debt)
-    payouts.emit_held(market, position)
+    payouts.emit_payout_held(market, position)
     received_micros = market.accounts.available(position.buyer, terms.currency) - before_micros
-    voucher_settling.settle(market, position, terms.currency, high.gross, received_micros)
+    voucher_settling.settle_vouchers(market, position, terms.currency, high.gross, received_micros)
 
 
 def find_position(market: Market, position_id: int) -> Position:
     """Returns a position that is not final."""
     position = market.state.positions.get(position_id)
     if position is None:
-        raise Refused("too_late" if position_id <= market.state.last_position_id else "unknown_position")
+        raise RuleBroken("too_late" if position_id <= market.state.last_position_id else "unknown_position")
     return position
 
 
@@ -65,7 +65,7 @@ def reservation_permille(terms: DefineProduct) -> int:
 
 def outcomes_of(
     position: Position, terms: DefineProduct, index_micros: int, command: SettlePosition
-) -> tuple[Outcome, Outcome]:
+) -> tuple[Settlement, Settlement]:
     """What is due on the lower and on the higher figures; the same where nothing is disputed."""
     low = outcome_of(position, terms, index_micros, command, command.delivered_gpu_s, command.used_gpu_s)
     if not isinstance(command, SettleDisputed):
@@ -82,7 +82,7 @@ def outcome_of(
     command: SettlePosition,
     delivered_gpu_s: int,
     used_gpu_s: int,
-) -> Outcome:
+) -> Settlement:
     try:
         return settle(
             q=position.qty,
@@ -102,11 +102,11 @@ def outcome_of(
             recalled_gpus=command.recalled_gpus,
         )
     except BadMeterValues:
-        raise Refused("bad_meter_values") from None
+        raise RuleBroken("bad_meter_values") from None
 
 
-def pay(
-    market: Market, position: Position, asset: str, outcome: Outcome, difference_micros: int
+def pay_difference(
+    market: Market, position: Position, asset: str, outcome: Settlement, difference_micros: int
 ) -> tuple[list[claims.Debt], tuple[Posting, ...]]:
     """Moves the difference to what was paid before. Who owes pays from escrow or bond, then from what is available.
 
@@ -122,9 +122,11 @@ def pay(
         due[party] = due.get(party, 0) + total - before
     position.paid = totals
     missing = {
-        party: -amount - collect(market, position, entry, party, -amount) for party, amount in due.items() if amount < 0
+        party: -amount - collect_debt(market, position, entry, party, -amount)
+        for party, amount in due.items()
+        if amount < 0
     }
-    debts = list(claims.pair(missing, {party: amount for party, amount in due.items() if amount > 0}))
+    debts = list(claims.pair_debts(missing, {party: amount for party, amount in due.items() if amount > 0}))
     for party, amount in due.items():
         if amount > 0:
             unpaid = sum(debt.amount_micros for debt in debts if debt.creditor == party)
@@ -139,13 +141,13 @@ def spendable(market: Market, entry: Entry, party: str) -> int:
     return market.accounts.available(party, entry.asset) + entry.deltas.get(party, [0, 0])[0]
 
 
-def collect(market: Market, position: Position, entry: Entry, party: str, amount: int) -> int:
+def collect_debt(market: Market, position: Position, entry: Entry, party: str, amount: int) -> int:
     """Takes money from a debtor: draws on the bond, then on what is available; on a payout that is held before both.
     Returns how much there was. [D-8]
     """
     from_held = 0
     if party == position.operator:
-        from_held = payouts.take_back(position, amount)
+        from_held = payouts.draw_held_payout(position, amount)
         from_bond = min(amount - from_held, position.bond_left_micros)
         position.bond_left_micros -= from_bond
         from_held += from_bond
@@ -160,7 +162,7 @@ def emit_settled(
     terms: DefineProduct,
     index_micros: int,
     command: SettlePosition,
-    outcome: Outcome,
+    outcome: Settlement,
     postings: tuple[Posting, ...],
 ) -> None:
     market.emit(
@@ -196,7 +198,7 @@ def emit_settled(
     )
 
 
-def emit_held(market: Market, position: Position, command: SettleDisputed) -> None:
+def emit_difference_held(market: Market, position: Position, command: SettleDisputed) -> None:
     market.emit(
         DifferenceHeld,
         position_id=position.id,

@@ -2,7 +2,7 @@
 
 from heapq import heappop
 
-from matching_engine.rules import cancels, timers
+from matching_engine.rules import cancels, deadlines
 from matching_engine.rules.market import Market
 from matching_engine.rules.refusals import require
 from schemas.events import CancelTimerFired, CancelTimerSet
@@ -19,7 +19,7 @@ def cancel_all_after(market: Market, command: CancelAllAfter) -> None:
         require(command.session in sessions or len(sessions) < SESSIONS_MAX, "too_many_sessions")
         due_ms = market.now_ms + command.timeout_ms
         if command.session not in sessions or due_ms < sessions[command.session]:
-            market.at(due_ms, timers.SILENCE, f"{command.account}|{command.session}")
+            market.at(due_ms, deadlines.SILENCE, f"{command.account}|{command.session}")
         sessions[command.session] = due_ms
     else:
         disarm(market, command.account, command.session)
@@ -47,7 +47,7 @@ def cancel_all(market: Market, name: str) -> None:
     if due_ms is None:
         return
     if due_ms > market.reached_ms:
-        market.at(due_ms, timers.SILENCE, name)
+        market.at(due_ms, deadlines.SILENCE, name)
         return
     disarm(market, account, session)
     live = cancels.orders_of(market, account)
@@ -59,5 +59,5 @@ def cancel_all(market: Market, name: str) -> None:
 def drop_repeats(market: Market, name: str) -> None:
     """Take out what would only do the same again: a session armed and disarmed often left a timer each time."""
     waiting = market.state.timers
-    while waiting and waiting[0][1:] == (timers.SILENCE, name) and waiting[0][0] <= market.now_ms:
+    while waiting and waiting[0][1:] == (deadlines.SILENCE, name) and waiting[0][0] <= market.now_ms:
         heappop(waiting)

@@ -46,9 +46,9 @@ def restore(raw: bytes, load: Callable[[Outline, memoryview], Restored]) -> Rest
         engine = load(*open_body(body))
         is_canonical = engine.snapshot() == raw
     except FORGED as error:
-        raise BadSnapshot(f"a state that no engine wrote: {error!r}") from error
+        raise BadSnapshot(f"invalid state: {error!r}") from error
     if not is_canonical:
-        raise BadSnapshot("not as the engine would write it")
+        raise BadSnapshot("not in canonical form")
     return engine
 
 
@@ -66,7 +66,7 @@ def open_body(body: memoryview) -> tuple[Outline, memoryview]:
     """Returns outline and packed sections."""
     (size,) = SIZE.unpack_from(body)
     end = SIZE.size + size
-    return outline.read(bytes(body[SIZE.size : end])), body[end:]
+    return outline.parse(bytes(body[SIZE.size : end])), body[end:]
 
 
 def check_header(raw: bytes) -> int:
@@ -75,12 +75,12 @@ def check_header(raw: bytes) -> int:
     if header is None:
         raise BadSnapshot("not a snapshot of the engine")
     if int(header[1]) != VERSION:
-        raise BadSnapshot(f"a snapshot of version {int(header[1])}, where version {VERSION} is read")
+        raise BadSnapshot(f"snapshot version {int(header[1])} is not supported, only version {VERSION}")
     if header[2] is None:
         raise BadSnapshot("the header is damaged")
     size, expected = len(raw) - header.end(), int(header[3])
     if size != expected:
         raise BadSnapshot(f"{'truncated' if size < expected else 'too long'}: {size} bytes of {expected}")
     if sha256(memoryview(raw)[header.end() :]).hexdigest().encode() != header[2]:
-        raise BadSnapshot("damaged: its SHA-256 differs")
+        raise BadSnapshot("damaged: the SHA-256 does not match")
     return header.end()

@@ -28,7 +28,7 @@ def require_splittable(market: Market, name: str) -> None:
     products.require_trading(single)
 
 
-def pair(market: Market, ask: Order, twin: Order) -> Order:
+def pair_asks(market: Market, ask: Order, twin: Order) -> Order:
     """Makes the second ask of a pair: for what the first one has left."""
     lot = market.terms_of(twin.contract).lot
     twin.qty = twin.left = ask.left // lot * lot

@@ -15,7 +15,7 @@ from schemas.venue import ProductState
 if TYPE_CHECKING:
     from matching_engine.rules.market import Market
 
-Timer = tuple[int, int, str | int]
+Deadline = tuple[int, int, str | int]
 
 
 class Terms:
@@ -80,7 +80,7 @@ class Store(Protocol):
     def rest(self, order: Order) -> None:
         """Puts an order into its book."""
 
-    def unrest(self, order: Order) -> None:
+    def remove_order(self, order: Order) -> None:
         """Takes an order out of its book."""
 
     def best(self, contract: str, side: str) -> Order | None:
@@ -117,7 +117,7 @@ class Store(Protocol):
 
     # -- time
 
-    def next_due(self) -> Timer | None:
+    def next_due(self) -> Deadline | None:
         """Takes the first timer that log time has reached, in the order (time, kind, id)."""
 
     def expire_binding(self, until_ms: int, account: str, client_order_id: str) -> None:
@@ -207,7 +207,7 @@ class PlainStore:
         if order.parent_id is not None:
             self.capacity_orders.setdefault(order.parent_id, set()).add(order.id)
 
-    def unrest(self, order: Order) -> None:
+    def remove_order(self, order: Order) -> None:
         del self.state.orders[order.id]
         keys = self.book(order.contract).side(order.side)
         del keys[bisect_left(keys, book_key(order))]
@@ -256,7 +256,7 @@ class PlainStore:
 
     # -- time
 
-    def next_due(self) -> Timer | None:
+    def next_due(self) -> Deadline | None:
         timers = self.state.timers
         return heappop(timers) if timers and timers[0][0] <= self.state.log_time_ms else None
 

@@ -7,7 +7,7 @@ from matching_engine.rules import icebergs, resale, rulesets
 from matching_engine.rules.auction_price import Equilibrium, Level
 from matching_engine.rules.fills import Fill, fill_at
 from matching_engine.rules.market import Market
-from matching_engine.rules.matching import emit_trade, open_position, take_ask, take_bid
+from matching_engine.rules.matching import emit_trade, fill_ask, fill_bid, open_position
 from matching_engine.rules.money import VENUE
 from matching_engine.rules.state import Block, Order
 from schemas.events import AuctionUncrossed
@@ -62,11 +62,11 @@ def trade_clearing(market: Market, clearing: Clearing) -> None:
             if part == offered:
                 asks.pop(0)
             fill = fill_of(market, clearing)
-            released_micros = take_bid(bid, part, fill)
+            released_micros = fill_bid(bid, part, fill)
             icebergs.hide_excess(bid)
-            take(market, ask, bid, part, fill, released_micros)
+            trade_pair(market, ask, bid, part, fill, released_micros)
             if not bid.left:
-                market.store.unrest(bid)
+                market.store.remove_order(bid)
 
 
 def asks_for_bids(asks: list[tuple[Order, int]], served: dict[str, int]) -> list[tuple[Order, int]]:
@@ -85,16 +85,16 @@ def fill_of(market: Market, clearing: Clearing) -> Fill:
     return fill_at(terms, clearing.found.price_micros, terms.maker_fee_bps)
 
 
-def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, released_micros: int) -> None:
+def trade_pair(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, released_micros: int) -> None:
     """Trades GPUs of an ask with a bid whose own record says already that it has them."""
     block_id = bid.id if isinstance(bid, Block) else None
     if resale.is_resale(ask):
-        take_resold(market, ask, bid, qty, fill, released_micros)
+        trade_resold_pair(market, ask, bid, qty, fill, released_micros)
         return
-    bond_micros = take_ask(market, ask, qty)
+    bond_micros = fill_ask(market, ask, qty)
     icebergs.hide_excess(ask)
     if not ask.left:
-        market.store.unrest(ask)
+        market.store.remove_order(ask)
     escrow_micros, fee_micros = qty * fill.unit_micros, qty * fill.fee_micros
     entry = market.entry(market.terms_of(ask.contract).currency)
     entry.hold(bid.account, escrow_micros - released_micros).add(bid.account, available=-fee_micros)
@@ -103,18 +103,18 @@ def take(market: Market, ask: Order, bid: Order | Block, qty: int, fill: Fill, r
     emit_trade(market, position, ask.id, bid.id, None, fee_micros, ask.left, bid.left, entry.post())
 
 
-def take_resold(market: Market, ask: Order, bid: Order, qty: int, fill: Fill, released_micros: int) -> None:
+def trade_resold_pair(market: Market, ask: Order, bid: Order, qty: int, fill: Fill, released_micros: int) -> None:
     """Trades GPUs of a reseller's positions, oldest first; the last trade returns the improvement."""
-    told = rulesets.tells_parts_of_a_resale(market)
-    for position_id, part in resale.parts(market, ask, qty):
+    tells_parts = rulesets.tells_parts_of_a_resale(market)
+    for position_id, part in resale.parts_of_fill(market, ask, qty):
         qty -= part
-        bid_left = bid.left + qty if told else bid.left
+        bid_left = bid.left + qty if tells_parts else bid.left
         part_micros = part * fill.cost_micros if qty else released_micros
         released_micros -= part_micros
         sold = resale.split(market, ask, position_id, bid.account, part, fill, None)
         icebergs.hide_excess(ask)
         if not ask.left:
-            market.store.unrest(ask)
+            market.store.remove_order(ask)
         fee_micros = part * fill.fee_micros
         entry = market.entry(market.terms_of(ask.contract).currency).hold(bid.account, -part_micros)
         entry.add(bid.account, available=-sold.resale.paid_micros - fee_micros)

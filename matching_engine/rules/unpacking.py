@@ -15,7 +15,7 @@ class Unpacker:
     def __init__(self, outline: Outline, packed: memoryview):
         self.state, self.names, self.packed, self.at = outline.state, outline.names, packed, 0
 
-    def take(self, record: Struct) -> tuple:
+    def read_record(self, record: Struct) -> tuple:
         """The next record."""
         values = record.unpack_from(self.packed, self.at)
         self.at += record.size
@@ -23,7 +23,7 @@ class Unpacker:
 
     def count(self) -> range:
         """As many as the section has records."""
-        return range(*self.take(sections.COUNT))
+        return range(*self.read_record(sections.COUNT))
 
     def client_order_id(self, size: int) -> str:
         text = bytes(self.packed[self.at : self.at + size])
@@ -32,13 +32,13 @@ class Unpacker:
 
     def balances(self) -> None:
         for _ in self.count():
-            account, asset, available, held = self.take(sections.BALANCE)
+            account, asset, available, held = self.read_record(sections.BALANCE)
             balances = self.state.balances.setdefault(self.names.accounts[account], {})
             balances[self.names.assets[asset]] = Balance(available, held)
 
     def periods(self) -> None:
         for _ in self.count():
-            node, start_s, committed, sold = self.take(sections.PERIOD)
+            node, start_s, committed, sold = self.read_record(sections.PERIOD)
             for counts, gpus in zip(self.counts_of(node), (committed, sold), strict=True):
                 if gpus:
                     counts[start_s] = gpus
@@ -49,18 +49,18 @@ class Unpacker:
 
     def gates(self) -> None:
         for _ in self.count():
-            until_ms, count = self.take(sections.GATE)
+            until_ms, count = self.read_record(sections.GATE)
             for _ in range(count):
                 self.binding(until_ms)
 
     def binding(self, until_ms: int) -> None:
-        account, offset, order_id, body, size = self.take(sections.BINDING)
+        account, offset, order_id, body, size = self.read_record(sections.BINDING)
         bindings = self.state.bindings.setdefault(self.names.accounts[account], {})
         bindings[self.client_order_id(size)] = Binding(body.hex(), offset, order_id or None, until_ms)
 
     def positions(self) -> None:
         for _ in self.count():
-            position_id, contract, buyer, operator, node, *numbers = self.take(sections.POSITION)
+            position_id, contract, buyer, operator, node, *numbers = self.read_record(sections.POSITION)
             qty, price, escrow, bond, bond_left, fee = numbers
             self.state.positions[position_id] = Position(
                 id=position_id,
@@ -79,8 +79,8 @@ class Unpacker:
 
     def lines(self) -> None:
         for _ in self.count():
-            contract, count = self.take(sections.LINE)
-            ids = [self.take(sections.POSITION_ID)[0] for _ in range(count)]
+            contract, count = self.read_record(sections.LINE)
+            ids = [self.read_record(sections.POSITION_ID)[0] for _ in range(count)]
             self.state.contracts[self.names.contracts[contract]].positions = ids
 
     def orders(self) -> None:
@@ -88,7 +88,7 @@ class Unpacker:
             self.order()
 
     def order(self) -> None:
-        order_id, parent_id, account, contract, node, *numbers, size = self.take(sections.ORDER)
+        order_id, parent_id, account, contract, node, *numbers, size = self.read_record(sections.ORDER)
         price, unit, hold, qty, left, side, kind, tif, post_only = numbers
         self.state.orders[order_id] = Order(
             id=order_id,
@@ -120,7 +120,7 @@ def unpack(outline: Outline, packed: memoryview) -> State:
     unpacker.lines()
     unpacker.orders()
     if unpacker.at != len(packed):
-        raise ValueError("it goes on behind its end")
+        raise ValueError("trailing bytes after the last section")
     add_extras(state.positions, outline.positions)
     add_extras(state.orders, outline.orders)
     return state

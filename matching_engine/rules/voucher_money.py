@@ -28,7 +28,7 @@ def more(parts: Parts, added: Parts) -> Parts:
     return parts | {name: parts.get(name, 0) + amount for name, amount in added.items()}
 
 
-def told(parts: Parts) -> tuple[VoucherPart, ...]:
+def event_parts(parts: Parts) -> tuple[VoucherPart, ...]:
     """The parts as events have them."""
     return tuple(VoucherPart(programme=name, amount_micros=amount) for name, amount in sorted(parts.items()))
 

@@ -6,7 +6,7 @@ money came back. Damages are cash.
 
 from matching_engine.rules.market import Market
 from matching_engine.rules.state import Position
-from matching_engine.rules.voucher_money import Movement, Parts, less, more, share, told
+from matching_engine.rules.voucher_money import Movement, Parts, event_parts, less, more, share
 from schemas.events import VouchersSettled
 from schemas.vouchers import asset_of
 
@@ -30,10 +30,10 @@ def draw_again(market: Market, position: Position, currency: str, gross_micros: 
     for name, amount in drawn.items():
         movement.hold(name, position.buyer, amount)
         movement.use_up(name, position.buyer, amount)
-    emit(market, position, drawn, {}, movement)
+    emit_vouchers_settled(market, position, drawn, {}, movement)
 
 
-def settle(market: Market, position: Position, currency: str, gross_micros: int, received_micros: int) -> None:
+def settle_vouchers(market: Market, position: Position, currency: str, gross_micros: int, received_micros: int) -> None:
     """Gross is drawn in the proportion in which voucher and cash were held, so a shortfall restores the voucher.
 
     `received_micros` is the cash that a correction has brought the buyer. [C-19]
@@ -56,7 +56,7 @@ def settle(market: Market, position: Position, currency: str, gross_micros: int,
     for name, amount in back.items():
         movement.give_back(name, position.buyer, amount)
     if used or back:
-        emit(market, position, used, back, movement)
+        emit_vouchers_settled(market, position, used, back, movement)
 
 
 def restorable(used: Parts, due: Parts, received_micros: int) -> Parts:
@@ -66,9 +66,9 @@ def restorable(used: Parts, due: Parts, received_micros: int) -> Parts:
     return share(excess, min(total, max(0, received_micros)), total) if total else {}
 
 
-def emit(market: Market, position: Position, used: Parts, back: Parts, movement: Movement) -> None:
+def emit_vouchers_settled(market: Market, position: Position, used: Parts, back: Parts, movement: Movement) -> None:
     fields = {"position_id": position.id, "revision": position.revision, "account": position.buyer}
-    market.emit(VouchersSettled, **fields, used=told(used), returned=told(back), postings=movement.post())
+    market.emit(VouchersSettled, **fields, used=event_parts(used), returned=event_parts(back), postings=movement.post())
 
 
 def give_all_back(market: Market, position: Position, currency: str) -> None:
@@ -79,7 +79,7 @@ def give_all_back(market: Market, position: Position, currency: str) -> None:
     movement = Movement(market, currency)
     for name, amount in escrow.parts.items():
         movement.give_back(name, position.buyer, amount)
-    emit(market, position, {}, escrow.parts, movement)
+    emit_vouchers_settled(market, position, {}, escrow.parts, movement)
 
 
 # -- resale
@@ -105,7 +105,7 @@ def return_resold(market: Market, position_id: int, seller: str, currency: str, 
     for name, amount in parts.items():
         movement.give_back(name, seller, amount)
     fields = {"position_id": position_id, "revision": 0, "account": seller}
-    market.emit(VouchersSettled, **fields, used=(), returned=told(parts), postings=movement.post())
+    market.emit(VouchersSettled, **fields, used=(), returned=event_parts(parts), postings=movement.post())
 
 
 def covers(market: Market, backing: list[tuple[int, int]], unit_micros: int) -> bool:

@@ -13,7 +13,7 @@ from matching_engine.rules.market import Market
 from matching_engine.rules.money import fee_unit_micros
 from matching_engine.rules.refusals import require
 from matching_engine.rules.state import Order, Position, Programme, VoucherEscrow
-from matching_engine.rules.voucher_money import Movement, Parts, less, share, told
+from matching_engine.rules.voucher_money import Movement, Parts, event_parts, less, share
 from schemas.events import VouchersAssigned, VouchersHeld
 from schemas.orders import PlaceBlock, PlaceOrder
 from schemas.venue import DefineProduct
@@ -63,7 +63,7 @@ def plan(market: Market, account: str, terms: DefineProduct, hold_micros: int, g
             parts[name], room, operators = amount, capped, served
             unaffiliated = unaffiliated or programme.terms.unaffiliated
     require(bool(parts), "no_voucher")
-    market.accounts.require(account, terms.currency, hold_micros - sum(parts.values()))
+    market.accounts.require_available(account, terms.currency, hold_micros - sum(parts.values()))
     group = market.state.affiliations.get(account) if unaffiliated else None
     return Drawing(account, parts, hold_micros, whole, operators, group, market.state.last_position_id)
 
@@ -97,7 +97,7 @@ def lend(market: Market, drawing: Drawing, currency: str) -> None:
         VouchersHeld,
         order_id=market.state.last_order_id + 1,
         account=drawing.account,
-        parts=told(drawing.parts),
+        parts=event_parts(drawing.parts),
         postings=movement.post(),
     )
 
@@ -143,9 +143,9 @@ def assign(market: Market, drawing: Drawing, order_id: int, currency: str) -> No
         order_id=order_id,
         account=drawing.account,
         positions=tuple(
-            PositionVouchers(position_id=each, parts=told(parts)) for each, parts in assigned.items() if parts
+            PositionVouchers(position_id=each, parts=event_parts(parts)) for each, parts in assigned.items() if parts
         ),
-        returned=told(left),
+        returned=event_parts(left),
         postings=movement.post(),
     )
 

@@ -14,9 +14,9 @@ from matching_engine.pools.id_pages cimport find_id, is_in_reach
 from matching_engine.pools.memory cimport NIL
 from matching_engine.records.accounts cimport find_balance, open_balance
 from matching_engine.records.bindings cimport bind, binding_hash, find_binding, gate_of, keep_text
-from matching_engine.records.exchange cimport USUAL, Contract, Detail, Exchange, list_order, rest
+from matching_engine.records.exchange cimport ORDINARY, Contract, Detail, Exchange, list_order, rest
 from matching_engine.records.nodes cimport find_count, open_count
-from matching_engine.records.positions cimport Position, list_position, open_position
+from matching_engine.records.positions cimport Position, list_position, add_position
 from matching_engine.snapshots.sections cimport (
     PackedBalance, PackedBinding, PackedGate, PackedLine, PackedOrder, PackedPeriod, PackedPosition,
 )
@@ -81,26 +81,26 @@ cdef class Unpacker:
         self.unpack_positions()
         self.unpack_lines()
         self.unpack_orders()
-        return require(self.at == self.end, "it goes on behind its end")
+        return require(self.at == self.end, "trailing bytes after the last section")
 
-    cdef const void* take(self, size_t size) except NULL:
+    cdef const void* read_bytes(self, size_t size) except NULL:
         """The next bytes."""
-        require(span(self.at, self.end) >= size, "a section is cut off")
+        require(span(self.at, self.end) >= size, "a section is truncated")
         self.at += size
         return self.at - size
 
-    cdef int64_t take_number(self) except? -1:
+    cdef int64_t read_number(self) except? -1:
         cdef int64_t number
-        memcpy(&number, self.take(sizeof(int64_t)), sizeof(int64_t))
+        memcpy(&number, self.read_bytes(sizeof(int64_t)), sizeof(int64_t))
         return number
 
-    cdef const char* take_id(self, uint8_t size) except NULL:
+    cdef const char* read_id(self, uint8_t size) except NULL:
         """A client's id."""
-        cdef const char* text = <const char*>self.take(size)
+        cdef const char* text = <const char*>self.read_bytes(size)
         cdef uint8_t place
-        require(size <= WORD_SIZE_MAX, "a client's id is too long")
+        require(size <= WORD_SIZE_MAX, "a client order id is too long")
         for place in range(size):
-            require(WORD_CHARACTERS[<uint8_t>text[place]] & CLIENT_ORDER_ID, "a client's id has other characters")
+            require(WORD_CHARACTERS[<uint8_t>text[place]] & CLIENT_ORDER_ID, "a client order id has invalid characters")
         return text
 
     # -- sections
@@ -110,10 +110,10 @@ cdef class Unpacker:
         cdef Exchange* exchange = &self.core.exchange
         cdef const PackedBalance* packed
         cdef uint32_t account, asset, slot
-        for record in range(self.take_number()):
-            packed = <const PackedBalance*>self.take(sizeof(PackedBalance))
+        for record in range(self.read_number()):
+            packed = <const PackedBalance*>self.read_bytes(sizeof(PackedBalance))
             account, asset = number_at(self.accounts, packed.account), number_at(self.assets, packed.asset)
-            require(find_balance(&exchange.accounts, account, asset) == NIL, "a balance stands there twice")
+            require(find_balance(&exchange.accounts, account, asset) == NIL, "duplicate balance")
             require(is_amount(packed.available) and is_amount(packed.held), "a balance is out of range")
             slot = open_balance(&exchange.accounts, account, asset)
             exchange.accounts.balances[slot].available = packed.available
@@ -125,10 +125,10 @@ cdef class Unpacker:
         cdef Exchange* exchange = &self.core.exchange
         cdef const PackedPeriod* packed
         cdef uint32_t node, slot
-        for record in range(self.take_number()):
-            packed = <const PackedPeriod*>self.take(sizeof(PackedPeriod))
+        for record in range(self.read_number()):
+            packed = <const PackedPeriod*>self.read_bytes(sizeof(PackedPeriod))
             node = number_at(self.nodes, packed.node)
-            require(find_count(&exchange.nodes, node, packed.start_s) == NIL, "a node's period stands there twice")
+            require(find_count(&exchange.nodes, node, packed.start_s) == NIL, "duplicate period of a node")
             require(packed.committed <= GPUS_MAX and packed.sold <= GPUS_MAX, "a node has too many GPUs")
             slot = open_count(&exchange.nodes, node, packed.start_s)
             exchange.nodes.counts[slot].committed = packed.committed
@@ -139,8 +139,8 @@ cdef class Unpacker:
         cdef int64_t record, part
         cdef const PackedGate* packed
         cdef uint32_t gate
-        for record in range(self.take_number()):
-            packed = <const PackedGate*>self.take(sizeof(PackedGate))
+        for record in range(self.read_number()):
+            packed = <const PackedGate*>self.read_bytes(sizeof(PackedGate))
             gate = self.core.gate(packed.until_ms)
             for part in range(packed.bindings):
                 self.unpack_binding(gate)
@@ -148,12 +148,12 @@ cdef class Unpacker:
 
     cdef int unpack_binding(self, uint32_t gate) except -1:
         cdef Exchange* exchange = &self.core.exchange
-        cdef const PackedBinding* packed = <const PackedBinding*>self.take(sizeof(PackedBinding))
-        cdef const char* text = self.take_id(packed.size)
+        cdef const PackedBinding* packed = <const PackedBinding*>self.read_bytes(sizeof(PackedBinding))
+        cdef const char* text = self.read_id(packed.size)
         cdef uint32_t account = number_at(self.accounts, packed.account)
         cdef uint64_t hashed = binding_hash(&exchange.bindings, account, text, packed.size)
         require(
-            find_binding(&exchange.bindings, account, text, packed.size, hashed) == NIL, "a client's id is bound twice"
+            find_binding(&exchange.bindings, account, text, packed.size, hashed) == NIL, "duplicate client order id"
         )
         bind(
             &exchange.bindings, gate, account, text, packed.size, hashed, packed.digest, packed.offset, packed.order_id
@@ -166,14 +166,14 @@ cdef class Unpacker:
         cdef const PackedPosition* packed
         cdef Position* position
         cdef uint32_t slot
-        for record in range(self.take_number()):
-            packed = <const PackedPosition*>self.take(sizeof(PackedPosition))
-            require(0 < packed.id <= exchange.last_position_id, "a position's id was never given")
-            require(find_id(&exchange.positions.ids, <uint64_t>packed.id) == NIL, "a position stands there twice")
+        for record in range(self.read_number()):
+            packed = <const PackedPosition*>self.read_bytes(sizeof(PackedPosition))
+            require(0 < packed.id <= exchange.last_position_id, "a position's id was never assigned")
+            require(find_id(&exchange.positions.ids, <uint64_t>packed.id) == NIL, "duplicate position")
             require(
                 is_in_reach(&exchange.positions.ids, <uint64_t>packed.id), "a position's id is too far from the others"
             )
-            slot = open_position(&exchange.positions, packed.id)
+            slot = add_position(&exchange.positions, packed.id)
             position = &exchange.positions.pool[slot]
             position.contract = number_at(self.contracts, packed.contract)
             position.buyer = number_at(self.accounts, packed.buyer)
@@ -191,30 +191,30 @@ cdef class Unpacker:
         cdef const PackedLine* packed
         cdef uint32_t contract, slot
         cdef uint32_t listed = 0
-        for record in range(self.take_number()):
-            packed = <const PackedLine*>self.take(sizeof(PackedLine))
+        for record in range(self.read_number()):
+            packed = <const PackedLine*>self.read_bytes(sizeof(PackedLine))
             contract = number_at(self.contracts, packed.contract)
-            require(self.core.contract_name(contract) in self.store.state.contracts, "a contract is not known")
+            require(self.core.contract_name(contract) in self.store.state.contracts, "unknown contract")
             for part in range(packed.positions):
-                slot = find_id(&exchange.positions.ids, <uint64_t>self.take_number())
-                require(slot != NIL and not exchange.positions.pool[slot].listed, "a contract has not this position")
-                require(exchange.positions.pool[slot].contract == contract, "a position is of another contract")
+                slot = find_id(&exchange.positions.ids, <uint64_t>self.read_number())
+                require(slot != NIL and not exchange.positions.pool[slot].listed, "a contract lists a wrong position")
+                require(exchange.positions.pool[slot].contract == contract, "a position of another contract")
                 list_position(&exchange.positions, &exchange.contracts[contract].positions, slot)
                 listed += 1
-        return require(listed == exchange.positions.ids.count, "a position is missing in its contract")
+        return require(listed == exchange.positions.ids.count, "a position is missing from its contract")
 
     # -- orders
 
     cdef int unpack_orders(self) except -1:
         cdef int64_t record
-        for record in range(self.take_number()):
+        for record in range(self.read_number()):
             self.unpack_order()
         return 0
 
     cdef int unpack_order(self) except -1:
         cdef Exchange* exchange = &self.core.exchange
-        cdef const PackedOrder* packed = <const PackedOrder*>self.take(sizeof(PackedOrder))
-        cdef const char* text = self.take_id(packed.size)
+        cdef const PackedOrder* packed = <const PackedOrder*>self.read_bytes(sizeof(PackedOrder))
+        cdef const char* text = self.read_id(packed.size)
         cdef uint32_t account = number_at(self.accounts, packed.account)
         cdef uint32_t number = number_at(self.contracts, packed.contract)
         cdef Contract* contract = self.open_book(number)
@@ -230,12 +230,12 @@ cdef class Unpacker:
         detail.rank = packed.id
         detail.behind = <uint32_t>(packed.id - packed.parent_id) if packed.parent_id else 0
         detail.qty, detail.contract = packed.qty, number
-        detail.kind, detail.tif, detail.post_only, detail.rare = packed.kind, packed.tif, packed.post_only, USUAL
+        detail.kind, detail.tif, detail.post_only, detail.special = packed.kind, packed.tif, packed.post_only, ORDINARY
         detail.client = self.place_of_id(contract, account, text, packed.size)
         detail.balance = find_balance(&exchange.accounts, account, contract.currency)
         require(
             detail.balance != NIL or packed.sells and not (packed.hold_micros or packed.hold_unit_micros),
-            "an order holds nobody's money",
+            "an order's hold has no balance",
         )
         detail.node = detail.count = NIL
         if packed.sells:
@@ -251,22 +251,25 @@ cdef class Unpacker:
         if contract.bids == NIL:
             self.store.open_contract(self.core.contract_name(number))
             contract = &self.core.exchange.contracts[number]
-        require(contract.known, "a contract is not known")
-        require(contract.gate_ms > self.core.exchange.now_ms, "an order rests behind its gate")
+        require(contract.known, "unknown contract")
+        require(contract.gate_ms > self.core.exchange.now_ms, "an order rests after its gate")
         return contract
 
     cdef int check_order(self, const PackedOrder* packed, const Contract* contract) except -1:
         cdef Exchange* exchange = &self.core.exchange
-        require(0 < packed.id <= exchange.last_order_id, "an order's id was never given")
-        require(find_id(&exchange.orders, <uint64_t>packed.id) == NIL, "an order stands there twice")
+        require(0 < packed.id <= exchange.last_order_id, "an order's id was never assigned")
+        require(find_id(&exchange.orders, <uint64_t>packed.id) == NIL, "duplicate order")
         require(is_in_reach(&exchange.orders, <uint64_t>packed.id), "an order's id is too far from the others")
         require(0 <= packed.parent_id < packed.id, "an order's parent came after it")
         require(packed.parent_id == 0 or packed.id - packed.parent_id < NIL, "an order is too far from its parent")
-        require(packed.price_micros > 0 and packed.price_micros % contract.tick == 0, "an order is between two ticks")
+        require(
+            packed.price_micros > 0 and packed.price_micros % contract.tick == 0,
+            "an order's price is not a multiple of the tick",
+        )
         require(packed.price_micros <= <int64_t>PRICE_MAX_MICROS, "a price is out of range")
-        require(0 < packed.left <= packed.qty <= GPUS_MAX, "an order is for other GPUs than it can be")
+        require(0 < packed.left <= packed.qty <= GPUS_MAX, "an order's quantity is out of range")
         require(is_amount(packed.hold_micros) and is_amount(packed.hold_unit_micros), "a hold is out of range")
-        require(packed.sells <= 1 and packed.kind <= 2 and packed.tif <= 3 and packed.post_only <= 1, "no such terms")
+        require(packed.sells <= 1 and packed.kind <= 2 and packed.tif <= 3 and packed.post_only <= 1, "invalid terms")
         require(packed.sells or packed.node == NIL, "a bid names a node")
         return 0
 
@@ -294,7 +297,7 @@ cdef class Unpacker:
         cdef Exchange* exchange = &self.core.exchange
         if packed.node == NIL:
             extras = self.outline.orders.get(packed.id)
-            return require(extras is not None and extras.backing is not None, "nothing stands behind an ask")
+            return require(extras is not None and extras.backing is not None, "an ask has no backing")
         detail.node = number_at(self.nodes, packed.node)
         detail.count = open_count(&exchange.nodes, detail.node, exchange.contracts[detail.contract].start_s)
         return 0
@@ -303,5 +306,5 @@ cdef class Unpacker:
 cdef uint32_t number_at(uint32_t[::1] numbers, uint32_t place) except? 0xFFFFFFFF:
     """The number of the name at a place."""
     if place >= <size_t>numbers.shape[0]:
-        raise IndexError("a name is missing")
+        raise IndexError("a name's number is out of range")
     return numbers[place]

@@ -41,15 +41,15 @@ def write(StructStore store) -> bytes:
     cdef Packer packer = Packer(core, sorted(state.contracts))
     for name, contract in state.contracts.items():
         contract.last_micros = store.last_micros(name)
-    orders, positions = rare_orders(core, state.orders), packer.rare_positions(state.positions)
+    orders, positions = special_orders(core, state.orders), packer.special_positions(state.positions)
     text = outline.text_of(with_plain_blocks(state), packer.names(), orders, positions)
     core.forget_views()
     return assemble(text, packer.pack())
 
 
-cdef list rare_orders(Core core, orders):
+cdef list special_orders(Core core, orders):
     """Those of which a view keeps something; in what is kept are also dead ones."""
-    return [order for order in map(orders.get, core.rare_orders) if order is not None]
+    return [order for order in map(orders.get, core.special_orders) if order is not None]
 
 
 # -- keys
@@ -114,7 +114,7 @@ cdef class Places:
         if number != NIL:
             self.places[number] = 0
 
-    cdef int settle(self) except -1:
+    cdef int number_names(self) except -1:
         """All that is used is known."""
         cdef uint32_t number
         used = [number for number in range(self.known.count) if self.places[number] != NIL]
@@ -153,7 +153,7 @@ cdef class Packer:
         self.find_positions()
         self.find_others()
         for places in (self.accounts, self.assets, self.contracts, self.nodes):
-            (<Places>places).settle()
+            (<Places>places).number_names()
         self.find_balances()
         self.find_periods()
 
@@ -164,14 +164,14 @@ cdef class Packer:
         """The names that the sections use."""
         return outline.Names(self.accounts.names, self.assets.names, self.contracts.names, self.nodes.names)
 
-    def rare_positions(self, positions):
+    def special_positions(self, positions):
         """Those that are a block's, and those of which a view keeps something."""
         cdef const Position* position
         cdef size_t place
         cdef list found = []
         for place in range(self.positions.count):
             position = &self.core.exchange.positions.pool[self.positions.keys[place].slot]
-            if position.rare or position.block_id:
+            if position.special or position.block_id:
                 found.append(positions[position.id])
         return found
 
@@ -216,7 +216,7 @@ cdef class Packer:
                 slot = ids.pages[ids.directory[place]].slots[index]
                 if slot != NIL:
                     self.orders.add(<uint64_t>exchange.details[slot].rank, 0, slot)
-                    self.accounts.use(exchange.books.orders[slot].handle)
+                    self.accounts.use(exchange.books.orders[slot].owner)
                     self.contracts.use(exchange.details[slot].contract)
                     self.nodes.use(exchange.details[slot].node)
         self.orders.sort()
@@ -396,7 +396,7 @@ cdef class Packer:
         cdef PackedOrder* packed = <PackedOrder*>self.add(sizeof(PackedOrder) + size)
         packed.id = <int64_t>order.id
         packed.parent_id = packed.id - detail.behind if detail.behind else 0
-        packed.account, packed.contract = self.accounts.of(order.handle), self.contracts.of(detail.contract)
+        packed.account, packed.contract = self.accounts.of(order.owner), self.contracts.of(detail.contract)
         packed.node = self.nodes.of(detail.node)
         packed.price_micros = price_at(exchange, slot)
         packed.hold_unit_micros, packed.hold_micros = detail.hold_unit_micros, detail.hold_micros

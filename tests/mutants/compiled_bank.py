@@ -62,8 +62,8 @@ COMPILED_BANK = (
     Mutant(
         "C: self-trade prevention ignored",
         "fast/matching.pxd",
-        "if order.handle == taker.account:",
-        "if order.handle == NIL:",
+        "if order.owner == taker.account:",
+        "if order.owner == NIL:",
     ),
     Mutant(
         "C: maker's and taker's fees change places",
@@ -117,7 +117,7 @@ COMPILED_BANK = (
     Mutant(
         "C: a post-only order takes",
         "fast/orders.pxd",
-        "if order.post_only and crosses(exchange, contract, order.sells, taker.ticks):",
+        "if order.post_only and would_cross(exchange, contract, order.sells, taker.ticks):",
         "if order.post_only and False:",
     ),
     Mutant(
@@ -141,7 +141,7 @@ COMPILED_BANK = (
     Mutant(
         "C: an order meets an iceberg as if it showed everything",
         "fast/matching.pxd",
-        "if exchange.details[slot].rare == UNUSUAL:",
+        "if exchange.details[slot].special == SPECIAL_TRADING:",
         "if False:",
     ),
     Mutant(
@@ -183,8 +183,8 @@ COMPILED_BANK = (
     Mutant(
         "C: anybody may cancel",
         "fast/cancels.pxd",
-        "if exchange.books.orders[slot].handle != command.account:",
-        "if exchange.books.orders[slot].handle == NIL:",
+        "if exchange.books.orders[slot].owner != command.account:",
+        "if exchange.books.orders[slot].owner == NIL:",
     ),
     Mutant(
         "C: a cancelled ask keeps its node's GPUs",
@@ -213,16 +213,16 @@ COMPILED_BANK = (
     ),
     # -- snapshots
     Mutant(
-        "C: what a node sold by unusual orders alone is not in a snapshot",
+        "C: what a node sold by special orders alone is not in a snapshot",
         "snapshots/save.pyx",
         "    store.move_all_counts()\n",
         "",
     ),
     Mutant(
-        "C: the fields of unusual orders are forgotten with those of others that are gone",
+        "C: the fields of special orders are forgotten with those of others that are gone",
         "bridge/orders.pyx",
-        "core.rare_orders = {each: kept for each, kept in core.rare_orders.items() if is_kept(core, each)}",
-        "core.rare_orders = {}",
+        "core.special_orders = {each: kept for each, kept in core.special_orders.items() if is_kept(core, each)}",
+        "core.special_orders = {}",
     ),
     Mutant(
         "C: an order that lost its place in time has it again in a snapshot",

@@ -7,14 +7,14 @@ COMPILED_BLOCKS_BANK = (
     Mutant(
         "C: every hour has the curve's first price",
         "fast/capacity.pxd",
-        "contract.start_s // 3600 % stretch.floors",
-        "contract.start_s % stretch.floors",
+        "contract.start_s // 3600 % period_range.floors",
+        "contract.start_s % period_range.floors",
     ),
     Mutant(
         "C: only the curve's first price must be on the tick",
         "fast/capacity.pxd",
-        "if stretch.floors_micros[place] % tick:",
-        "if stretch.floors_micros[0] % tick:",
+        "if period_range.floors_micros[place] % tick:",
+        "if period_range.floors_micros[0] % tick:",
     ),
     Mutant(
         "C: capacity needs money for its last hour only",
@@ -116,7 +116,7 @@ COMPILED_BLOCKS_BANK = (
     Mutant(
         "C: a block meets an iceberg as if it showed everything",
         "fast/blocks.pxd",
-        "if not contract.trading or contract.unusual[1]:",
+        "if not contract.trading or contract.special_count[1]:",
         "if not contract.trading:",
     ),
     Mutant(
@@ -135,7 +135,7 @@ COMPILED_BLOCKS_BANK = (
     Mutant(
         "C: a block that waits meets an iceberg as if it showed everything",
         "fast/waiting_blocks.pxd",
-        "if exchange.contracts[contracts[period]].unusual[1]:",
+        "if exchange.contracts[contracts[period]].special_count[1]:",
         "if False:",
     ),
     Mutant(

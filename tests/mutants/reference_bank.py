@@ -67,13 +67,13 @@ REFERENCE_BANK = (
     ),
     Mutant(
         "the last order of a gate is forgotten",
-        "rules/clock.py",
+        "rules/log_time.py",
         "in sorted(cancels.orders_in(market, contract), key=lambda order: order.id):",
         "in sorted(cancels.orders_in(market, contract), key=lambda order: order.id)[:-1]:",
     ),
     Mutant(
         "a GTD order lives a millisecond longer",
-        "rules/clock.py",
+        "rules/log_time.py",
         "order.conditions.expires_ms <= market.reached_ms:",
         "order.conditions.expires_ms < market.reached_ms:",
     ),
@@ -250,7 +250,7 @@ REFERENCE_BANK = (
     ),
     Mutant(
         "log time goes back",
-        "rules/clock.py",
+        "rules/log_time.py",
         "market.state.log_time_ms = max(market.state.log_time_ms, ts_ms)",
         "market.state.log_time_ms = ts_ms",
     ),

@@ -66,7 +66,7 @@ SHARED_BANK = (
     ),
     Mutant(
         "a deadline that was moved happens where its first one stood",
-        f"{RULES}/clock.py",
+        f"{RULES}/log_time.py",
         "time_ms if rulesets.keeps_moved_deadlines_in_order(market) else market.now_ms",
         "market.now_ms",
     ),

@@ -27,4 +27,6 @@ print("there was memory for everything")
 def test_an_engine_without_memory_aborts_with_one_line():
     ran = subprocess.run([sys.executable, "-c", FILLS_ITS_MEMORY], cwd=ROOT, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (-signal.SIGABRT, "")
-    assert re.fullmatch(r"hourbook: the matching engine is out of memory: \d+ bytes were refused\n", ran.stderr)
+    assert re.fullmatch(
+        r"hourbook: the matching engine is out of memory: \d+ bytes could not be allocated\n", ran.stderr
+    )

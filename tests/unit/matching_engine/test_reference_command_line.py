@@ -92,5 +92,5 @@ def test_a_replayed_log_gives_the_logged_events(tmp_path: Path, capsys: pytest.C
     with pytest.raises(CommandError, match=f"event {venue.engine.seq} differs"):
         replay(log, events=events)
     log.write_text("\n".join(lines[1:]), encoding="utf-8")
-    with pytest.raises(CommandError, match="cannot be replayed: offset 1 where 0 is next"):
+    with pytest.raises(CommandError, match="cannot be replayed: record at offset 1, expected offset 0"):
         replay(log)

@@ -133,7 +133,7 @@ def test_a_record_that_is_not_the_next_is_an_error_and_changes_nothing():
 def test_the_records_before_a_gap_in_a_batch_stand(engine_class):
     whole, cut = Venue(engine_class()), Venue(engine_class())
     last = len(cut.records)
-    with pytest.raises(OffsetGap, match=f"offset {last + 2} where {last + 1} is next"):
+    with pytest.raises(OffsetGap, match=f"record at offset {last + 2}, expected offset {last + 1}"):
         cut.engine.apply([(offset, MIDNIGHT_MS, Tick().canonical()) for offset in (last, last + 2)])
     whole.send(Tick())
     assert cut.engine.snapshot() == whole.engine.snapshot()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matching_engine.settlement import BadMeterValues, Outcome, settle
+from matching_engine.settlement import BadMeterValues, Settlement, settle
 
 HOUR = {"q": 8, "T": 3600, "P": 2_000_000, "I": 2_400_000, "r": 1000, "hi": 990, "lo": 800}
 HOUR |= {"bond": 8_000_000, "fee_bps": 100}
@@ -12,23 +12,23 @@ HOUR |= {"bond": 8_000_000, "fee_bps": 100}
 CASES = {
     "all delivered": (
         {"E": 0, "D": 28_800, "U": 28_800},
-        Outcome(16_000_000, 0, 160_000, -16_000_000, 15_840_000, 160_000),
+        Settlement(16_000_000, 0, 160_000, -16_000_000, 15_840_000, 160_000),
     ),
     "one GPU lost 12 min": (
         {"E": 0, "D": 28_080, "U": 28_080},
-        Outcome(15_600_000, 111_578, 156_000, -15_488_422, 15_332_422, 156_000),
+        Settlement(15_600_000, 111_578, 156_000, -15_488_422, 15_332_422, 156_000),
     ),
     "node lost 10 min": (
         {"E": 0, "D": 24_000, "U": 24_000},
-        Outcome(13_333_333, 2_732_163, 133_333, -10_601_170, 10_467_837, 133_333),
+        Settlement(13_333_333, 2_732_163, 133_333, -10_601_170, 10_467_837, 133_333),
     ),
-    "total failure": ({"E": 0, "D": 0, "U": 0}, Outcome(0, 8_000_000, 0, 8_000_000, -8_000_000, 0)),
-    "whole hour excused": ({"E": 28_800, "D": 0, "U": 0}, Outcome(0, 0, 0, 0, 0, 0)),
+    "total failure": ({"E": 0, "D": 0, "U": 0}, Settlement(0, 8_000_000, 0, 8_000_000, -8_000_000, 0)),
+    "whole hour excused": ({"E": 28_800, "D": 0, "U": 0}, Settlement(0, 0, 0, 0, 0, 0)),
 }
 
 
 @pytest.mark.parametrize(("meter", "outcome"), CASES.values(), ids=CASES)
-def test_the_worked_cases_come_out_to_the_micro_unit(meter: dict, outcome: Outcome):
+def test_the_worked_cases_come_out_to_the_micro_unit(meter: dict, outcome: Settlement):
     assert settle(**HOUR, **meter) == outcome
 
 

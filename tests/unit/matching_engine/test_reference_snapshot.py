@@ -74,12 +74,14 @@ def test_any_damage_to_a_snapshot_is_noticed(engine_class):
 GOOD = Engine().snapshot()
 REFUSED = {
     "not a snapshot": b"x" * 5000,
-    "version 2, where version 6 is read": b"hourbook-snapshot-2 " + b"0" * 64 + b'\n{"engine":"reference"}\n{}',
-    "version 7, where version 6 is read": GOOD.replace(b"snapshot-6", b"snapshot-7", 1),
+    "snapshot version 2 is not supported, only version 6": b"hourbook-snapshot-2 "
+    + b"0" * 64
+    + b'\n{"engine":"reference"}\n{}',
+    "snapshot version 7 is not supported, only version 6": GOOD.replace(b"snapshot-6", b"snapshot-7", 1),
     "the header is damaged": GOOD[:40],
     "truncated": GOOD[:-1],
     "too long": GOOD + b" ",
-    "SHA-256 differs": GOOD[:-1] + b"x",
+    "the SHA-256 does not match": GOOD[:-1] + b"x",
 }
 
 

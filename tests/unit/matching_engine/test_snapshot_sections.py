@@ -171,26 +171,26 @@ def forget(field: str, key: object) -> Callable[[State], None]:
 
 
 FORGED = {
-    "an order's id was never given": lambda state: setattr(state, "last_order_id", 1),
-    "a position's id was never given": lambda state: setattr(state, "last_position_id", 0),
-    "an order is between two ticks": change_order(price_micros=10_001),
+    "an order's id was never assigned": lambda state: setattr(state, "last_order_id", 1),
+    "a position's id was never assigned": lambda state: setattr(state, "last_position_id", 0),
+    "an order's price is not a multiple of the tick": change_order(price_micros=10_001),
     "a price is out of range": change_order(price_micros=2 * 10**12),
-    "an order is for other GPUs than it can be": change_order(left=3),
+    "an order's quantity is out of range": change_order(left=3),
     "a hold is out of range": change_order(hold_micros=-1),
     "a bid names a node": change_order(node="n1"),
-    "nothing stands behind an ask": change_order(side="sell"),
-    "an order holds nobody's money": change_order(account="bob"),
-    "an order rests behind its gate": lambda state: setattr(state, "log_time_ms", state.log_time_ms + 86_400_000),
-    "a contract is not known": forget("contracts", f"{PRODUCT}-26112202"),
+    "an ask has no backing": change_order(side="sell"),
+    "an order's hold has no balance": change_order(account="bob"),
+    "an order rests after its gate": lambda state: setattr(state, "log_time_ms", state.log_time_ms + 86_400_000),
+    "unknown contract": forget("contracts", f"{PRODUCT}-26112202"),
     f"KeyError\\('{PRODUCT}'\\)": forget("products", PRODUCT),
-    "a client's id is too long": change_order(client_order_id="x" * 65),
-    "a client's id has other characters": change_order(client_order_id='"'),
+    "a client order id is too long": change_order(client_order_id="x" * 65),
+    "a client order id has invalid characters": change_order(client_order_id='"'),
     "a node is not registered": change_order(side="sell", node="n9"),
     "a balance is out of range": lambda state: setattr(state.balances["alice"]["CNY"], "held", -1),
     "a node has too many GPUs": lambda state: state.nodes["n1"].sold.update({3_600: 2**32 - 1}),
-    "a contract has not this position": forget("positions", 1),
-    "a position is missing in its contract": lambda state: state.contracts[CONTRACT].positions.clear(),
-    "a position is of another contract": lambda state: setattr(state.positions[1], "contract", f"{PRODUCT}-26112202"),
+    "a contract lists a wrong position": forget("positions", 1),
+    "a position is missing from its contract": lambda state: state.contracts[CONTRACT].positions.clear(),
+    "a position of another contract": lambda state: setattr(state.positions[1], "contract", f"{PRODUCT}-26112202"),
 }
 
 
@@ -199,7 +199,7 @@ def test_a_state_that_cannot_be_is_refused_with_its_reason(reason: str):
     compiled = pytest.importorskip("matching_engine.engine", reason="the compiled engine is not built")
     state = venue().engine.state
     FORGED[reason](state)
-    with pytest.raises(BadSnapshot, match=f"no engine wrote: .*{reason}"):
+    with pytest.raises(BadSnapshot, match=f"invalid state: .*{reason}"):
         compiled.Engine.restore(snapshot.write(state))
 
 

@@ -1,6 +1,6 @@
 """A product's day: which state its schedule asks for, and when it changes next."""
 
-from matching_engine.rules import timers
+from matching_engine.rules import deadlines
 from matching_engine.rules.market import Market
 from schemas.venue import DefineProduct, ProductState
 
@@ -15,7 +15,7 @@ def scheduled_state(terms: DefineProduct, now_ms: int) -> ProductState | None:
 
 
 def follow_schedule(market: Market, name: str, after_ms: int) -> None:
-    """Sets the timer for the first scheduled change after a time."""
+    """Sets the deadline for the first scheduled change after a time."""
     product = market.state.products[name]
     after_s = after_ms // 1000
     midnight_s = after_s - after_s % DAY_S
@@ -23,4 +23,4 @@ def follow_schedule(market: Market, name: str, after_ms: int) -> None:
     later = [time_s for time_s in times if time_s > after_s]
     product.schedule_ms = min(later) * 1000 if later else None
     if product.schedule_ms is not None:
-        market.at(product.schedule_ms, timers.SCHEDULE, name)
+        market.at(product.schedule_ms, deadlines.SCHEDULE, name)

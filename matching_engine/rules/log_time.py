@@ -5,6 +5,7 @@ from heapq import heappush
 from matching_engine.rules import (
     cancels,
     counts,
+    deadlines,
     flexes,
     nodes,
     payouts,
@@ -13,8 +14,7 @@ from matching_engine.rules import (
     protection,
     rulesets,
     silence,
-    states,
-    timers,
+    trading_states,
 )
 from matching_engine.rules.market import Market
 from matching_engine.rules.settling import finalize
@@ -31,10 +31,10 @@ def move_time(market: Market, ts_ms: int, is_tick: bool) -> None:
     market.state.log_time_ms = max(market.state.log_time_ms, ts_ms)
     if is_tick:
         push_stale_nodes(market)
-    while (timer := market.store.next_due()) is not None:
-        time_ms, kind, name = timer
+    while (deadline := market.store.next_due()) is not None:
+        time_ms, kind, name = deadline
         market.reached_ms = time_ms if rulesets.keeps_moved_deadlines_in_order(market) else market.now_ms
-        ON_TIMER[kind](market, name)
+        ON_DEADLINE[kind](market, name)
     protection.pull(market)
     market.store.forget_bindings()
 
@@ -42,7 +42,7 @@ def move_time(market: Market, ts_ms: int, is_tick: bool) -> None:
 def push_stale_nodes(market: Market) -> None:
     for name, node in market.state.nodes.items():
         if node.alive and node.until_ms <= market.now_ms:
-            heappush(market.state.timers, (node.until_ms, timers.LIVENESS, name))
+            heappush(market.state.timers, (node.until_ms, deadlines.LIVENESS, name))
 
 
 def close_gate(market: Market, contract: str) -> None:
@@ -61,14 +61,14 @@ def close_gate(market: Market, contract: str) -> None:
     known = market.state.contracts.get(contract)
     if known is None or not known.positions:
         market.store.forget_contract(contract)
-        change_state(market, contract, "EXPIRED", 0)
+        emit_contract_state(market, contract, "EXPIRED", 0)
         return
     known.state, known.last_micros, known.indicated, known.recent_trades = "LOCKED", None, None, []
     payouts.note_levels(market, known)
     terms = market.terms_of(contract)
-    market.at(start_s * 1000, timers.DELIVERY, contract)
-    market.at((start_s + terms.period_s + terms.grace_s) * 1000, timers.METERED, contract)
-    change_state(market, contract, "LOCKED", len(known.positions))
+    market.at(start_s * 1000, deadlines.DELIVERY, contract)
+    market.at((start_s + terms.period_s + terms.grace_s) * 1000, deadlines.METERED, contract)
+    emit_contract_state(market, contract, "LOCKED", len(known.positions))
 
 
 def start_delivery(market: Market, contract: str) -> None:
@@ -77,7 +77,7 @@ def start_delivery(market: Market, contract: str) -> None:
     if known.state == "VOID":
         return
     known.state = "DELIVERING"
-    change_state(market, contract, "DELIVERING", len(known.positions))
+    emit_contract_state(market, contract, "DELIVERING", len(known.positions))
 
 
 def end_metering(market: Market, contract: str) -> None:
@@ -90,7 +90,7 @@ def end_metering(market: Market, contract: str) -> None:
     for position_id in known.positions:
         position = market.state.positions[position_id]
         counts.count_sold(market.state.nodes[position.node], known.start_s, -position.qty)
-    change_state(market, contract, "METERED", len(known.positions))
+    emit_contract_state(market, contract, "METERED", len(known.positions))
 
 
 def expire(market: Market, order_id: int) -> None:
@@ -100,20 +100,20 @@ def expire(market: Market, order_id: int) -> None:
             cancels.expire_order(market, order, "expiry")
 
 
-def change_state(market: Market, contract: str, state: ContractState, positions: int) -> None:
+def emit_contract_state(market: Market, contract: str, state: ContractState, positions: int) -> None:
     market.emit(ContractStateChanged, contract=contract, state=state, positions=positions)
 
 
-ON_TIMER = {
-    timers.LISTING: products.roll_horizon,
-    timers.GATE: close_gate,
-    timers.DELIVERY: start_delivery,
-    timers.METERED: end_metering,
-    timers.LIVENESS: nodes.go_stale,
-    timers.FINAL: finalize,
-    timers.SCHEDULE: states.apply_schedule,
-    timers.AUCTION_END: states.end_auction,
-    timers.EXPIRY: expire,
-    timers.SILENCE: silence.cancel_all,
-    timers.VOUCHERS: programmes.lapse,
+ON_DEADLINE = {
+    deadlines.LISTING: products.roll_horizon,
+    deadlines.GATE: close_gate,
+    deadlines.DELIVERY: start_delivery,
+    deadlines.METERED: end_metering,
+    deadlines.LIVENESS: nodes.go_stale,
+    deadlines.FINAL: finalize,
+    deadlines.SCHEDULE: trading_states.apply_schedule,
+    deadlines.AUCTION_END: trading_states.end_auction,
+    deadlines.EXPIRY: expire,
+    deadlines.SILENCE: silence.cancel_all,
+    deadlines.VOUCHERS: programmes.lapse,
 }

@@ -4,7 +4,7 @@ from matching_engine.rules import auctions
 from matching_engine.rules.market import Market
 from matching_engine.rules.products import enter_state
 from matching_engine.rules.refusals import require
-from matching_engine.rules.schedule import follow_schedule, scheduled_state
+from matching_engine.rules.trading_schedule import follow_schedule, scheduled_state
 from schemas.venue import ProductState, SetProductState
 
 # The same state may always be set again: an auction then ends anew.
