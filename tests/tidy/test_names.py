@@ -21,6 +21,17 @@ GIVEN_UP = {
         "Refused": "RuleBroken",
         "dear|bears": "overpriced, within_loss_limit",
     },
+    "services/": {
+        "Errand": "RequestContext",
+        "Desk": "GatewayContext",
+        "Front": "HotPath",
+        "FoldFiles": "ViewSnapshots",
+        "Stretch": "PeriodRange",
+    },
+    "services/gateway/": {
+        "decide|Decisions": "submit_and_wait, PendingCommands",
+        "tell|told|bury": "publish, fields, dead_letter",
+    },
     "benchmarks/harness/": {"load_\\w+": "prefetch_…"},
 }
 FILES_GIVEN_UP = {
