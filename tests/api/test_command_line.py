@@ -72,7 +72,7 @@ def test_an_order_is_replaced_batched_timed_and_cancelled_by_the_venue(hourbook,
 @pytest.mark.parametrize(
     ("ruleset", "words"),
     [
-        (NEWEST_RULESET, f"the log follows ruleset {NEWEST_RULESET} or a newer one already"),
+        (NEWEST_RULESET, f"the log already follows ruleset {NEWEST_RULESET} or a newer one, and cannot go back"),
         (NEWEST_RULESET + 1, f"ruleset {NEWEST_RULESET + 1} is unknown: the newest is {NEWEST_RULESET}"),
     ],
 )

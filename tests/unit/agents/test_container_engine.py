@@ -232,7 +232,7 @@ async def test_image_and_script_are_arguments_and_the_container_is_bounded(house
 async def test_a_buyers_image_that_cannot_be_had_costs_him_no_hour_and_shows_him_none_of_the_operators(house):
     tenant = await house.open("lease-1", house.rule(buyers_image="yes"), image=IMAGE)
     status, said = tenant.run("cat start.log")
-    assert (status, said.startswith(f"hourbook: your image {IMAGE} is not to be had, this is {IMAGE}: ")) == (0, True)
+    assert (status, said.startswith(f"hourbook: your image {IMAGE} is not available, this is {IMAGE}: ")) == (0, True)
 
 
 async def test_a_full_volume_ends_what_runs_says_why_and_lets_its_buyer_delete(house):

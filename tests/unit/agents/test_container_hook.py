@@ -118,7 +118,7 @@ async def test_without_an_engine_the_hook_refuses_in_one_line(tmp_path, monkeypa
     "image, said",
     [
         ("bobs:1", ""),
-        ("operators-own:1", "hourbook: your image operators-own:1 is not to be had, this is pytorch:2.8: "),
+        ("operators-own:1", "hourbook: your image operators-own:1 is not available, this is pytorch:2.8: "),
     ],
 )
 async def test_a_buyers_image_is_fetched_as_anybody_could_and_where_it_is_not_to_be_had_he_gets_the_operators(

@@ -35,7 +35,7 @@ def test_a_moment_is_printed_as_one_json_document():
 def test_a_refusal_is_one_line_on_stderr_and_status_1():
     refused = hourbook("logs", "no-such-service")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("hourbook: no log of 'no-such-service'; there are: ")
+    assert refused.stderr.startswith("hourbook: no log of 'no-such-service'; available: ")
     assert refused.stderr.count("\n") == 1
 
 

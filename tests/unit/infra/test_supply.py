@@ -108,7 +108,7 @@ def test_the_audit_ends_with_one_where_a_package_is_known_to_be_vulnerable(tmp_p
     found, clean = hourbook("audit", "--advisories", str(file)), hourbook("audit")
     assert (found.returncode, found.stdout.splitlines()[0]) == (
         2,
-        f"aiohttp {version}: TEST-1 reads too much; mended in 99",
+        f"aiohttp {version}: TEST-1 reads too much; fixed in 99",
     )
     assert (clean.returncode, clean.stderr) == (
         1,

@@ -96,7 +96,7 @@ def test_a_snapshot_of_version_1_is_named_and_the_one_before_it_taken_or_the_fir
     with structlog.testing.capture_logs() as logs:
         loaded = load_newest(folder, 100, 100)
     assert loaded.snapshot() == (engine if has_older else Engine()).snapshot()
-    assert logs[0]["error"] == "a snapshot of version 1, where version 6 is read"
+    assert logs[0]["error"] == "snapshot version 1 is not supported, only version 6"
 
 
 def test_a_command_log_that_ends_before_a_snapshot_is_refused_since_acknowledged_commands_are_gone(engine, folder):
