@@ -133,7 +133,8 @@ def check(source: Path) -> dict[str, Any]:
 
 
 def _require_exchange(data: Path) -> None:
-    missing = [name for name in ("kafka", "postgres", "keys") if not (data / name).exists()]
+    # An empty `kafka` stands in every data folder that was started; a broker of one's own leaves it so.
+    missing = [name for name in ("kafka", "postgres", "keys") if not any((data / name).glob("*"))]
     if missing:
         raise BackupError(
             f"{data} has no {missing[0]}: only an exchange with its own Kafka and PostgreSQL is backed up as a folder"

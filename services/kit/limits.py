@@ -61,9 +61,9 @@ class Budget:
         return max(0.0, (1 - self._bucket(key_id).tokens) / self._per_s)
 
     def take(self, key_id: str, tokens: int = 1) -> Standing:
-        """Takes tokens of the key, if there are so many."""
+        """Takes tokens of the key, if there are so many; none may be taken of a budget that is in debt, too."""
         bucket = self._bucket(key_id)
-        allowed = bucket.tokens >= tokens
+        allowed = not tokens or bucket.tokens >= tokens
         if allowed:
             bucket.tokens -= tokens
         return Standing(allowed, self._told(bucket, 0 if allowed else tokens))

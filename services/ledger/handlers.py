@@ -83,7 +83,10 @@ class Poster:
 
     async def _restore(self) -> Position:
         position = await self._store.position()
-        _, self._balances = await self._store.balances()
+        seq, self._balances = await self._store.balances()
+        while seq != position.seq:  # a commit whose answer was lost has become visible between the two
+            position = await self._store.position()
+            seq, self._balances = await self._store.balances()
         structlog.get_logger().info("posting", seq=position.seq, accounts=len(self._balances))
         await self._move_to(position)
         return position

@@ -79,3 +79,9 @@ def test_what_is_owed_is_paid_before_anything_else_is_allowed():
     assert (budget.wait_s("k"), budget.take("k").allowed) == (3.5, False)
     clock.now_s += 3.5
     assert (budget.wait_s("k"), budget.take("k").allowed) == (0.0, True)
+
+
+def test_a_batch_that_takes_nothing_of_a_budget_in_debt_is_not_refused_for_it():
+    orders = Budget("orders", per_s=1, burst_s=1, clock=lambda: 100.0)
+    orders.owe("k1", 200)
+    assert [orders.take("k1", tokens).allowed for tokens in (0, 1)] == [True, False]
