@@ -157,7 +157,7 @@ def settlement_faults(receipt: Receipt) -> Iterator[str]:
 
 
 def settled(receipt: Receipt, with_disputed: bool = False) -> Settlement:
-    """Returns what MARKET.md's function makes of the receipt's own figures, the lower or the higher ones. Raises
+    """Returns what the settlement function makes of the receipt's own figures, the lower or the higher ones. Raises
     BadMeterValues.
     """
     if (terms := receipt.terms) is None:

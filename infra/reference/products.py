@@ -65,7 +65,7 @@ def check_leads(products: Iterable[DefineProduct]) -> None:
 
 
 def list_products(timing: Timing) -> list[DefineProduct]:
-    """Returns every product: the grades of MARKET.md in Chinese hubs, the grades of the offers in foreign ones."""
+    """Returns every product: the grades that trade in Chinese hubs, the grades of the offers in foreign ones."""
     sites, _ = load_offers()
     foreign_grades = sorted({site.grade for site in sites} | {site.node_grade for site in sites})
     foreign_hubs = sorted({site.hub for site in sites})

@@ -1,4 +1,4 @@
-"""Amounts of money, rounded as MARKET.md says, and the entries that move it between accounts."""
+"""Amounts of money, rounded as docs/rules/money.md says, and the entries that move it between accounts."""
 
 from collections.abc import Iterator
 from hashlib import sha256

@@ -1,6 +1,6 @@
 """The meter: from a node's reports to what counts as delivered, as a pure function of inputs that can be shown.
 
-A second conforms (MARKET.md) when a fresh verified heartbeat covers it, the GPU is nominated and allocated to this
+A second conforms (docs/rules) when a fresh verified heartbeat covers it, the GPU is nominated and allocated to this
 buyer, shows no fatal fault, has its grade's memory, is not throttled by its hardware for too long, and runs nobody
 else's work. Where the meter itself was blind (a driver that hangs), that is no evidence either way: its time counts
 like a gap between reports. An energy counter that falls is flagged and pays: drivers reset it when they are loaded

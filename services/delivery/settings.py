@@ -23,7 +23,7 @@ NOTICES_PER_PERIOD = 30  # 120 s of an hour
 
 
 def notice_ms(period_ms: int) -> int:
-    """Returns how long before a recall in tier I has to be declared (MARKET.md: 120 s, scaled with the period)."""
+    """Returns how long before a recall in tier I has to be declared (docs/rules: 120 s, scaled with the period)."""
     return period_ms // NOTICES_PER_PERIOD
 
 
