@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.fast.lots cimport Choice, Offer, Search, Taken
 from matching_engine.fast.matching cimport Fill, begin_trade, end_trade
-from matching_engine.fast.money cimport bid_unit, fee_micros, post
+from matching_engine.fast.money cimport bid_unit, fee_micros, hold_of, post, wide
 from matching_engine.records.blocks cimport Block
 from matching_engine.records.events cimport NARROWED, EventBuffer, Narrowed, Traded, add_event, reserve_events
 from matching_engine.records.exchange cimport (
@@ -14,8 +14,10 @@ from matching_engine.records.exchange cimport (
 
 cdef inline int64_t needed_micros(const Block* block) noexcept nogil:
     """What the rest of a block may cost at most."""
-    cdef int64_t whole = block.left * block.hold_unit_micros
-    return min(whole, block.max_cost_micros - block.spent_micros) if block.max_cost_micros else whole
+    cdef wide whole = hold_of(block.left, block.hold_unit_micros)  # what bounds it may be far below it
+    if block.max_cost_micros:
+        whole = min(whole, <wide>(block.max_cost_micros - block.spent_micros))
+    return <int64_t>whole
 
 
 cdef inline int64_t hold_unit_from(const Exchange* exchange, const Block* block, int64_t first_s) noexcept nogil:

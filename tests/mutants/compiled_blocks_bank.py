@@ -108,6 +108,12 @@ COMPILED_BLOCKS_BANK = (
         "last = period == block.periods - 1",
     ),
     Mutant(
+        "C: a block's dear rest is held in 64 bits",
+        "fast/block_fills.pxd",
+        "cdef wide whole = hold_of(block.left, block.hold_unit_micros)",
+        "cdef wide whole = <int64_t>(block.left * block.hold_unit_micros)",
+    ),
+    Mutant(
         "C: fewer GPUs than a block accepts are traded",
         "fast/lots.pxd",
         "choice.gpus != 0 and block.qty - block.left + choice.gpus >= block.min_qty",

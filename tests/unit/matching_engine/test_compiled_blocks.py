@@ -92,6 +92,8 @@ def test_a_block_trades_with_the_cheapest_and_of_these_the_oldest(venue: SideByS
     assert [b'"type":"trade"' in event for event in venue.fast.events[-4:]] == [False, True, True, True]
 
 
+# What is left of it after a trade costs more, at its limit, than 64 bits hold; what it may cost at all bounds its hold.
+DEAR = {"start_s": hour_start_s(2), "periods": 10, "limit_price_micros": 10**12, "max_cost_micros": 60_000_000}
 ORDINARY = {
     "on several nodes": {"qty": 14},
     "more than there is": {"qty": 40, "limit_price_micros": 9_000_000},
@@ -119,6 +121,8 @@ ORDINARY = {
     "money that is not there": {"account": "poor", "qty": 4},
     "an account without money": {"account": "nobody"},
     "more money than there can be": {"qty": 1_000_000, "limit_price_micros": 10**12, "periods": 20},
+    "more at its limit than a number holds, bound": DEAR | {"qty": 1_000_000},
+    "more at its limit than a number holds, bound, at once": DEAR | {"qty": 1_000_000, "tif": "IOC"},
 }
 
 
