@@ -39,7 +39,7 @@ def test_a_new_account_gets_a_key_and_is_refused_an_order_that_it_cannot_pay(hou
 
 def test_a_key_that_is_not_in_the_data_folder_is_said_so(hourbook):
     status, _, words = hourbook("positions", "--key", "nobody")
-    assert (status, words.startswith("hourbook: there is no key `nobody`")) == (1, True)
+    assert (status, words.startswith("hourbook: no key `nobody`")) == (1, True)
 
 
 def test_a_cancel_names_one_order_or_says_all(hourbook):

@@ -99,8 +99,8 @@ def test_a_visit_passes_an_honest_node_and_takes_one_out_that_gives_buyers_anoth
             visit.kill()
     assert {label: visit.returncode for label, visit in visits.items()} == {"honest": 0, "cheat": 6}, told
     assert {label: errors.splitlines()[-1].partition(": its ")[2] for label, (_, errors) in told.items()} == {
-        "honest": "GPUs have proven themselves",
-        "cheat": "GPUs have not proven themselves",
+        "honest": "GPUs are proven",
+        "cheat": "GPUs are not proven",
     }
     assert standing(venue, "honest") == ("active", "challenge_passed")
     wait_for("the cheat to be out", lambda: standing(venue, "cheat") == ("quarantined", "inside_row_differs"))
