@@ -78,9 +78,9 @@ class Supervisor:
     def start(self) -> dict[str, str]:
         """Start servers, topics and services; answer their addresses once every service is ready."""
         end_left_over(self.run_folder)
-        close_to_others(self.settings.data)
         if not self.settings.kafka_configured:
-            check_log(self.settings.data)
+            check_log(self.settings.data)  # before anything is made: a lost log leaves its place free
+        close_to_others(self.settings.data)
         make_keys(self.settings.keys_dir)
         servers, services = self._plan()
         beside = not self.settings.kafka_configured and plan.has_run_before(self.settings)
