@@ -6,7 +6,7 @@ As with an order of one contract, it is done completely, or the answer is SPECIA
 from libc.stdint cimport int64_t, uint32_t
 
 from matching_engine.fast.block_fills cimport fill_block, hold_unit_from
-from matching_engine.fast.cancels cimport give_back, reject
+from matching_engine.fast.cancels cimport begin_cancel, give_back, reject
 from matching_engine.fast.lots cimport Choice, Search, choose
 from matching_engine.fast.money cimport hold_of, post, wide
 from matching_engine.fast.orders cimport answer_again, bind_order, broken_funds
@@ -15,10 +15,10 @@ from matching_engine.records.accounts cimport RESERVED_ACCOUNTS, find_balance
 from matching_engine.records.blocks cimport Block, note_block
 from matching_engine.records.commands cimport Command, PeriodRange
 from matching_engine.records.events cimport (
-    BLOCK_ACCEPTED, CANCELED, BlockAccepted, Canceled, EventBuffer, Rejected, Why, add_event, reserve_events,
+    BLOCK_ACCEPTED, BlockAccepted, EventBuffer, Rejected, Why, add_event, reserve_events,
 )
 from matching_engine.records.exchange cimport (
-    BLOCK, SPECIAL, DONE, FOK, GTG, NEGATIVE_BALANCE, STALE_HOURS, Contract, Exchange, Outcome,
+    SPECIAL, DONE, FOK, GTG, NEGATIVE_BALANCE, STALE_HOURS, Contract, Exchange, Outcome,
     contracts_of, find_bound, is_limited, keep_block,
 )
 
@@ -121,22 +121,8 @@ cdef inline Outcome cancel_rest(
     Exchange* exchange, EventBuffer* events, const Block* block, const Why* why
 ) noexcept nogil:
     """Takes away what is left of a block that does not wait."""
-    cdef Canceled* canceled
     reserve_events(events)
-    canceled = <Canceled*>add_event(events, CANCELED, sizeof(Canceled))
-    canceled.order_id = block.id
-    canceled.price_micros = block.limit_price_micros
-    canceled.released_micros = block.hold_micros
-    canceled.reason = b"ioc_remainder"
-    canceled.account = block.account
-    canceled.contract = NIL
-    canceled.client = block.client
-    canceled.currency = block.currency
-    canceled.left = block.left
-    canceled.sells = False
-    canceled.kind = BLOCK
-    canceled.why = why[0]
-    return give_back(exchange, canceled, block.balance)
+    return give_back(exchange, begin_cancel(events, block, b"ioc_remainder", why[0]), block.balance)
 
 
 cdef inline Outcome trade_or_wait(

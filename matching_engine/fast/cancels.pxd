@@ -92,15 +92,15 @@ cdef inline int64_t named_order(const Exchange* exchange, const Command* command
     return 0 if place == NIL else binding_at(&exchange.bindings, place).order_id
 
 
-cdef inline Outcome cancel_waiting(Exchange* exchange, EventBuffer* events, uint32_t slot) noexcept nogil:
-    """Takes a block that waits away because its owner says so."""
-    cdef const Block* block = &exchange.blocks.pool[slot]
-    cdef uint32_t balance = block.balance
+cdef inline Canceled* begin_cancel(
+    EventBuffer* events, const Block* block, const char* reason, Why why
+) noexcept nogil:
+    """The event that what is left of a block is over; its money has yet to go back."""
     cdef Canceled* canceled = <Canceled*>add_event(events, CANCELED, sizeof(Canceled))
     canceled.order_id = block.id
     canceled.price_micros = block.limit_price_micros
     canceled.released_micros = block.hold_micros
-    canceled.reason = b"user"
+    canceled.reason = reason
     canceled.account = block.account
     canceled.contract = NIL
     canceled.client = block.client
@@ -108,7 +108,14 @@ cdef inline Outcome cancel_waiting(Exchange* exchange, EventBuffer* events, uint
     canceled.left = block.left
     canceled.sells = False
     canceled.kind = BLOCK
-    canceled.why = Why(0, 0, FILLED)
+    canceled.why = why
+    return canceled
+
+
+cdef inline Outcome cancel_waiting(Exchange* exchange, EventBuffer* events, uint32_t slot) noexcept nogil:
+    """Takes a block that waits away because its owner says so."""
+    cdef uint32_t balance = exchange.blocks.pool[slot].balance
+    cdef Canceled* canceled = begin_cancel(events, &exchange.blocks.pool[slot], b"user", Why(0, 0, FILLED))
     end_block(exchange, slot)
     return give_back(exchange, canceled, balance)
 
